@@ -204,6 +204,8 @@ def reservations(comparison: Comparison) -> list[str]:
             f"{name}: rounding alone changes {', '.join(contracted)} too much to be"
             f" judged; checked in windows with smaller {' and '.join(RECURRENT)}"
         )
+    if wide := comparison.named("wide"):
+        lines.append(f"{name}: rounding allows over a tenth of some {', '.join(wide)}")
     if lost := comparison.named("unjudged"):
         lines.append(f"{name}: not judged, as rounding decides: {', '.join(lost)}")
     relative, absolute = comparison.source.tau

@@ -37,7 +37,7 @@ RETURNS = "expected the loss and the gradients, as `return loss, gradients`"
 
 
 def has_batch(way: str) -> bool:
-    """Whether a layout has an axis of sequences."""
+    """Return whether a layout has an axis of sequences."""
     return "B" in way.split()[1]
 
 
@@ -201,7 +201,7 @@ class FunctionPort(Adapter):
         return report | self._back(params, theirs if after is None else after)
 
     def _results(self, returned: Any) -> tuple[N, Mapping[str, N]]:
-        """The loss and the gradients by the function's names."""
+        """Return the loss and the gradients by the function's names."""
         if isinstance(returned, Mapping):
             keys = ", ".join(map(str, returned))
             raise TypeError(f"it returns a dict with the keys {keys}: {RETURNS}")
@@ -219,7 +219,7 @@ class FunctionPort(Adapter):
         return float(loss) if isinstance(loss, float) else np.asarray(loss), own
 
     def _laid_out(self, array: N, letters: str) -> N:
-        """An array with these axes as the function takes it."""
+        """Return an array with these axes as the function takes it."""
         axes = self.way.split()[1]
         if "B" not in axes:
             array = array.take(0, letters.index("B"))
@@ -228,7 +228,7 @@ class FunctionPort(Adapter):
         return np.einsum(f"{letters}->{''.join(order)}", array)
 
     def _given(self, theta: np.ndarray) -> np.ndarray:
-        """A parameter as the function takes it."""
+        """Return a parameter as the function takes it."""
         weights, _, state, *_ = self.way.split()
         if theta.ndim == 2:
             return theta.T if weights == "columns" else theta

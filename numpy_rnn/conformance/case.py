@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from numpy_rnn.common.checks import is_integer
+from numpy_rnn.common.checks import check_choice, is_integer
 from numpy_rnn.common.errors import short_repr
 from numpy_rnn.common.records import (
     Gradients,
@@ -55,6 +55,29 @@ BACKWARDS = ("dh", "da")  # computed from the last step to the first
 UPDATED = {*FIELDS, *("v" + name for name in FIELDS)}  # what the step computes
 
 
+LOSS_AXES = ("steps", "batch", "outputs")  # of the terms of a loss
+
+
+class LossKind(NamedTuple):
+    """What a loss is computed from."""
+
+    has_classes: bool  # whether its targets are classes
+    axes: tuple[str, ...]  # of its terms
+    equations: str
+
+
+LOSS_KINDS = {
+    "squared_error": LossKind(False, LOSS_AXES, EQUATIONS["loss"]),
+    "cross_entropy": LossKind(True, LOSS_AXES[:2], "L3, L4, L2"),
+}
+
+
+def loss_kind(objective: Objective) -> LossKind:
+    """Return the row of a loss. Raises InputError if there is none."""
+    check_choice("loss", objective.loss, tuple(LOSS_KINDS))
+    return LOSS_KINDS[objective.loss]
+
+
 class WindowCase(NamedTuple):
     """One window and its step, as arrays of NumPy: all that a gradient and an update
     depend on.
@@ -70,31 +93,34 @@ class WindowCase(NamedTuple):
 
     @property
     def dtype(self) -> Any:
-        """The dtype of the parameters."""
+        """Return the dtype of the parameters."""
         return self.params.W_hh.dtype
 
 
 def equations(tensor: str, objective: Objective, step: Step | None) -> str:
-    """The ids of the equations of a tensor under these options, from the tensors before
-    it.
+    """Return the ids of the equations of a tensor under these options, from the tensors
+    before it.
 
     Clipping and weight decay belong to the velocity, and without one to the parameters.
     """
-    if tensor == "loss" and objective.loss == "cross_entropy":
-        return "L3, L4, L2"
+    if tensor == "loss":
+        return loss_kind(objective).equations
     if step is None or tensor not in UPDATED:
         return EQUATIONS[tensor]
-    gradient = (
-        "U2, U3, "
-        if step.max_norm is not None
-        else "U7, " * (step.max_value is not None)
-    )
-    gradient += "U4, " * bool(step.weight_decay)
+    gradient = ""
+    if step.max_norm is not None:
+        gradient = "U2, U3, "
+    elif step.max_value is not None:
+        gradient = "U7, "
+    if step.weight_decay:
+        gradient += "U4, "
     if tensor.startswith("v"):
         return gradient + ("U8" if step.adagrad else "U5")
     if step.adagrad:
         return gradient + "U9, U1"
-    return ("U6, " * step.nesterov if step.momentum else gradient) + "U1"
+    if step.momentum:
+        gradient = "U6, " if step.nesterov else ""
+    return gradient + "U1"
 
 
 def parameters_from(arrays: Mapping[str, Any], prefix: str = "") -> Parameters[Any]:
@@ -105,13 +131,13 @@ def parameters_from(arrays: Mapping[str, Any], prefix: str = "") -> Parameters[A
 
 
 def present(params: Parameters[Any] | None) -> dict[str, Any]:
-    """The arrays by name, without those that are None."""
+    """Return the arrays by name, without those that are None."""
     fields = {} if params is None else params._asdict()
     return {name: array for name, array in fields.items() if array is not None}
 
 
 def leading_axes(params: Parameters[Any]) -> int:
-    """The number of axes of networks, updates and samples, before those of one
+    """Return the number of axes of networks, updates and samples, before those of one
     parameter.
     """
     name, array = next(iter(present(params).items()))
@@ -126,45 +152,58 @@ def case_sizes(case: WindowCase | Run) -> dict[str, int]:
 
 
 def initial_state(case: WindowCase) -> NumpyArray:
-    """The initial state of the window: the given one, or zeros."""
+    """Return the initial state of the window: the given one, or zeros."""
     sizes = case_sizes(case)
     zeros = np.zeros((sizes["B"], sizes["H"]), case.dtype)
     return zeros if case.h_0 is None else case.h_0
 
 
 def with_rows(case: WindowCase) -> WindowCase:
-    """The same case with rows of 0 and 1 for classes."""
-    given, sizes = {"x": "D", "target": "O"}, case_sizes(case)
-    for name, letter in given.items():
-        if is_integer(classes := getattr(case, name)):
-            case = case._replace(
-                **{name: np.eye(sizes[letter], dtype=case.dtype)[classes]}
-            )
+    """Return the same case with rows of 0 and 1 for classes."""
+    sizes = case_sizes(case)
+    for name, letter in (("x", "D"), ("target", "O")):
+        classes = getattr(case, name)
+        if is_integer(classes):
+            rows = np.eye(sizes[letter], dtype=case.dtype)[classes]
+            case = case._replace(**{name: rows})
     return case
 
 
 def required_outputs(
     case: WindowCase, intermediates: bool, input_gradients: bool = False
 ) -> dict[str, tuple[int, ...]]:
-    """The names that a report on this case must have, and their shapes."""
-    prefixes = (
-        ("d",) if case.step is None else ("d", "", "v")[: 2 + case.step.has_velocity]
-    )
-    names = {
-        "loss",
-        *(prefix + name for prefix in prefixes for name in present(case.params)),
-    }
-    names |= {*INTERMEDIATES} if intermediates else set()
-    names |= {*INPUT_GRADIENTS} if input_gradients else set()
-    sizes, known = case_sizes(case), [name for name in SHAPES if name in names]
-    return {name: tuple(sizes[letter] for letter in SHAPES[name]) for name in known}
+    """Return the names that a report on this case must have, and their shapes."""
+    names = output_names(case.params, case.step)
+    if intermediates:
+        names.update(INTERMEDIATES)
+    if input_gradients:
+        names.update(INPUT_GRADIENTS)
+    sizes, found = case_sizes(case), {}
+    for name, axes in SHAPES.items():
+        if name in names:
+            found[name] = tuple(sizes[letter] for letter in axes)
+    return found
+
+
+def output_names(params: Parameters[Any], step: Step | None) -> set[str]:
+    """Return the names of the results of a window: the loss, the gradients, and what
+    the step computes.
+    """
+    names = {"loss"}
+    for name in present(params):
+        names.add("d" + name)
+        if step is not None:
+            names.add(name)
+            if step.has_velocity:
+                names.add("v" + name)
+    return names
 
 
 def format_errors(
     case: WindowCase, report: Any, intermediates: bool, input_gradients: bool = False
 ) -> list[str]:
-    """The errors in the format of a report, one line each: names, shape, dtype, NaN or
-    infinity.
+    """Return the errors in the format of a report, one line each: names, shape, dtype,
+    NaN or infinity.
 
     Only a report without such errors has numbers that can be compared, since `NaN >
     bound` is false. Intermediates and input gradients that are not required are
@@ -180,30 +219,27 @@ def format_errors(
     optional = {"dh_0"} if case.h_0 is None else set()
     expected = required_outputs(case, intermediates, input_gradients).keys() - optional
     known = required_outputs(case, True, True)
-    errors = [
-        f"{name} is missing" for name in known if name in expected - report.keys()
-    ]
-    errors += [
-        f"{short_repr(name)} is not an expected name"
-        for name in report
-        if name not in known
-    ]
-    for name in [name for name in known if name in report]:
-        array = report[name]
-        if type(array) is not np.ndarray and not isinstance(
-            array, np.generic
-        ):  # nor masked
+    errors = [f"{n} is missing" for n in known if n in expected - report.keys()]
+    for name in report:
+        if name not in known:
+            errors.append(f"{short_repr(name)} is not an expected name")
+    for name, shape in known.items():
+        array = report.get(name)
+        if name not in report:
+            continue
+        if type(array) is np.ndarray or isinstance(array, np.generic):  # not masked
+            if error := array_error(name, array, shape, case.dtype):
+                errors.append(error)
+        else:
             errors.append(f"{name} is a {type(array).__name__}: expected a NumPy array")
-        elif error := array_error(name, array, known[name], case.dtype):
-            errors.append(error)
     return errors
 
 
 def array_error(
     name: str, array: Any, shape: tuple[int, ...], dtype: npt.DTypeLike
 ) -> str:
-    """The error in an array that should have this shape and dtype and be
-    finite, or "".
+    """Return the error in an array that should have this shape and dtype and be finite,
+    or "".
     """
     if array.dtype != dtype:
         return f"{name} is {array.dtype}: expected {dtype}"

@@ -84,7 +84,7 @@ class Definition:
     def loss_and_error(
         self, n: Arithmetic, y: N, target: N, objective: Objective
     ) -> tuple[N, N]:
-        """L, and dy of the steps with a loss, (K, ..., B, O)."""
+        """Return L, and dy of the steps with a loss, (K, ..., B, O)."""
         return n.loss_and_error(y, target, objective)  # (L1) to (L4), (B1)
 
     def adjoint_without_loss(self, n: Arithmetic, w: Tensors, t: int) -> N:
@@ -135,8 +135,8 @@ class Definition:
     def backward(
         self, n: Arithmetic, w: Tensors, p: Params, nonlinearity: str
     ) -> Named:
-        """dh and da of all steps, and the gradients of the parameters by
-        their names.
+        """Return dh and da of all steps, and the gradients of the parameters by their
+        names.
         """
         after = len(w.x) + 1
         w.dh[after] = w.da[after] = n.zeros(w.a[after - 1])
@@ -153,7 +153,7 @@ class Definition:
     # ------------------------------------------------------------
 
     def clipped(self, n: Arithmetic, d: Named, p: Named, step: Step) -> Named:
-        """The gradients after clipping."""
+        """Return the gradients after clipping."""
         if step.max_norm is not None:
             factor = n.factor(n.norm(list(d.values())), step.max_norm)  # (U2), (U3)
             return {name: n.expand(factor, g) * g for name, g in d.items()}  # (U3)
@@ -162,7 +162,7 @@ class Definition:
         return d
 
     def decayed(self, n: Arithmetic, name: str, g: N, theta: N, step: Step) -> N:
-        """The gradient with weight decay."""
+        """Return the gradient with weight decay."""
         return (
             g + n.constant(step.weight_decay) * theta if step.weight_decay else g
         )  # (U4)
@@ -193,21 +193,21 @@ class Definition:
     # ----------------------------------------------------------------------------
 
     def window(self, T: int, new: int, k1: int, k2: int) -> Window:
-        """The window whose new steps follow step `new` of the series."""
+        """Return the window whose new steps follow step `new` of the series."""
         stop = min(new + k1, T)  # (T1)
         older = min(k2 - k1, new)  # steps of the window before its new ones
         return Window(new - older, new, stop)  # (T2)
 
     def windows(self, run: Run) -> list[Window]:
-        """The windows of an epoch."""
+        """Return the windows of an epoch."""
         (k1, k2, _), T, windows = run.options.schedule, len(run.x), list[Window]()
         while not windows or windows[-1].stop < T:
             windows.append(self.window(T, windows[-1].stop if windows else 0, k1, k2))
         return windows
 
     def carried_state(self, states: Steps, window: Window, epoch: int) -> NumpyArray:
-        """The initial state of a window, from the latest states by step of the series;
-        h_0 at 0.
+        """Return the initial state of a window, from the latest states by step of the
+        series; h_0 at 0.
         """
         return states[window.start]  # (T3)
 
@@ -218,7 +218,8 @@ DEFINITION = Definition()
 def window_update(
     case: WindowCase, n: Arithmetic | None = None, of: Definition = DEFINITION
 ) -> dict[str, Any]:
-    """The report of a case with all intermediate values, as numbers of this arithmetic.
+    """Return the report of a case with all intermediate values, as numbers of this
+    arithmetic.
 
     Arrays have the axis of time first, and the leading axes of networks or updates
     after it.
@@ -253,8 +254,8 @@ def update(
     step: Step,
     of: Definition = DEFINITION,
 ) -> Named:
-    """The parameters after the step, by name; `before`: the velocities, or sums of
-    squares.
+    """Return the parameters after the step, by name; `before`: the velocities, or sums
+    of squares.
     """
     after, gradients = Named(), of.clipped(n, d, p, step)
     for name, theta in p.items():
@@ -284,7 +285,7 @@ def train(
     compute: Callable[[WindowCase], tuple[Arrays, NumpyArray]] | None = None,
     of: Definition = DEFINITION,
 ) -> Iterator[Recorded]:
-    """The updates of a run of TBPTT(k1, k2).
+    """Yield the updates of a run of TBPTT(k1, k2).
 
     compute(case): the report, and the states h_1 to h_T of the window; by default those
     of `of`.

@@ -28,8 +28,8 @@ class Finding(NamedTuple):
     element: tuple[int, ...]
     reported: float
     expected: float  # recomputed from the inputs of the check
-    allowed: float
-    ratio: float
+    allowed: float = 0.0  # as where nothing rounds
+    ratio: float = np.inf
     equation: str = ""  # ids of DERIVATION.md
     is_estimated: bool = False  # whether `allowed` is an estimate, not a proven bound
     is_calmed: bool = False  # whether the recurrent weights are smaller than the run's

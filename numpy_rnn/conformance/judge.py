@@ -33,7 +33,7 @@ from numpy_rnn.conformance.case import (
 )
 from numpy_rnn.conformance.definition import Arrays, window_update
 from numpy_rnn.conformance.findings import Finding, finding_in
-from numpy_rnn.conformance.runs import ROWS, PortSource, RecordedRun
+from numpy_rnn.conformance.runs import ROWS, PortSource, RecordedRun, first_false
 from numpy_rnn.conformance.window_checks import (
     Check,
     check_all,
@@ -41,48 +41,44 @@ from numpy_rnn.conformance.window_checks import (
     tolerances,
 )
 
+__all__ = ["Judgement", "finite_part", "judge"]
+
 MAX_NUMBERS = 2**20  # of the updates that are checked together
-MAX_ASKED = (
-    4  # windows of a chaotic run, which a port is asked for with smaller weights
-)
-CALMING = (
-    1.0,
-    0.5,
-    0.5,
-)  # factors, one after the other, once no singular value is above 1
+MAX_ASKED = 4  # windows that a port is asked for with smaller recurrent weights
+# Factors, one after the other, once no singular value is above 1.
+CONTRACTIONS = (1.0, 0.5, 0.5)
 
 
 class Judgement(NamedTuple):
     """The judgement of a recorded run."""
 
-    updates: int
-    worst: dict[
-        str, float
-    ]  # the largest ratio of every tensor; 1 is what rounding allows
+    updates: int  # their number
+    worst: dict[str, float]  # the largest ratio by tensor; 1 is what rounding allows
     first: Finding | None
-    estimated: Mapping[
-        str, int
-    ]  # windows in which a tensor is checked against an estimate
-    lost: Mapping[str, int]  # windows in which rounding alone changes a tensor too much
-    calmed: tuple[
-        str, ...
-    ]  # tensors that are checked with smaller recurrent weights instead
-    unjudged: tuple[str, ...]  # tensors that no window could judge
-    # windows in which rounding alone changes a tensor by more than a tenth
+    # The number of windows by tensor: checked against an estimate; changed too much by
+    # rounding alone.
+    estimated: Mapping[str, int]
+    lost: Mapping[str, int]
+    # Tensors that are checked with smaller recurrent weights instead, or in no window.
+    calmed: tuple[str, ...]
+    unjudged: tuple[str, ...]
+    # Windows in which rounding alone changes a tensor by more than a tenth.
     wide: Mapping[str, int] = {}
-    # the largest ratio of every tensor in every update
+    # The largest ratio of every tensor in every update.
     ratios: Mapping[str, Sequence[float]] = MappingProxyType({})
 
     @property
     def not_judged(self) -> tuple[str, ...]:
-        """The results among the unjudged tensors: all but the intermediate values."""
+        """Return the results among the unjudged tensors: all but the intermediate
+        values.
+        """
         return tuple(
             name for name in self.unjudged if name not in {*INTERMEDIATES} - {"h"}
         )
 
     @property
     def passed(self) -> bool:
-        """Whether every result is judged, and no bound is exceeded."""
+        """Return whether every result is judged, and no bound is exceeded."""
         return self.first is None and self.updates > 0 and not self.not_judged
 
 
@@ -92,120 +88,171 @@ def judge(
     whole: bool = True,
     source: PortSource | None = None,
 ) -> Judgement:
-    """Check every update: its window, its initial state, and all tensors.
+    """Check every update of a run: its window, its initial state, and all tensors.
 
-    At L1, or at L2 if there are no intermediates. Unless `whole`, updates may be
-    missing at the end. source: is asked for windows that are lost. A tensor is judged
-    where a window of every network judges it.
+    They are checked at L1, or at L2 if there are no intermediate values.
+
+    Parameters
+    ----------
+    recorded : RecordedRun
+        The run, with finite numbers (`finite_part`).
+    tau : TanhError, optional
+        The error of tanh that the bounds allow.
+    whole : bool, optional
+        Whether every update is expected; otherwise the last ones may be missing.
+    source : PortSource, optional
+        Asked for lost windows with smaller recurrent weights. By default none is.
+
+    Returns
+    -------
+    Judgement
+        The first finding, the largest ratios, and what rounding left undecided. A
+        tensor is judged where a window of every network judges it.
     """
-    updates, networks = recorded.updates, recorded.run.params.networks
-    divergences = [*schedule_divergences(recorded, whole), *state_divergences(recorded)]
-    worst = {name: 0.0 for name in TENSORS if name in updates or name == "window"}
-    worst |= {divergence.tensor: np.inf for divergence in divergences}
-    estimated, lost, wide = Counter[str](), Counter[str](), Counter[str]()
-    judged = dict[str, N]()
+    tally = _Tally(recorded)
+    for finding in schedule_divergences(recorded, whole):
+        tally.add_finding(finding)
+    for finding in state_divergences(recorded):
+        tally.add_finding(finding)
+    updates = recorded.updates
     carried = carried_steps(updates)
-    is_lost = np.zeros((len(carried), networks or 1), bool)  # by update and network
-    ratios = dict[str, Array]()
-
-    def note(
-        chosen: Array, checks: Iterable[Check], calmed: tuple[int, ...] | None = None
-    ) -> None:
-        for check in checks:
-            name = check.tensor
-            worst[name] = max(worst[name], float(check.ratio.max()))
-            judged[name] = judged.get(name, False) | ~check.lost.all(axis=0)
-            if calmed is None:
-                axis = 1 if name in ROWS else 0
-                rows = np.moveaxis(check.ratio, axis, 0).reshape(len(chosen), -1)
-                by_update = ratios.setdefault(name, np.zeros(len(carried)))
-                by_update[chosen] = rows.max(axis=1)
-                estimated[name] += int(check.estimated.sum())
-                lost[name] += int(check.lost.sum())
-                wide[name] += int(check.wide.sum())
-                is_lost[chosen] |= check.lost.reshape(len(chosen), -1) & (
-                    name != "initial"
-                )
-            if not (check.ratio <= 1).all():
-                divergences.append(_first_divergence(updates, chosen, check, calmed))
-
     for chosen, case, report in stacks(recorded):
-        allowed = tolerances(
-            case, [*report, "h"], tau, report if "a" in report else None
-        )
-        states = allowed["h"] if "h" in report else allowed.pop("h")
-        note(chosen, check_all(allowed, report))
+        names = [*report, "h"]
+        allowed = tolerances(case, names, tau, report if "a" in report else None)
+        states = allowed["h"]
+        if "h" not in report:
+            del allowed["h"]
+        tally.add(chosen, check_all(allowed, report))
         (follows,) = np.nonzero(carried[chosen])
         if "h" not in report and len(follows):  # the initial states of the next windows
             steps, after = carried[chosen[follows]], chosen[follows] + 1
             states = states.at(steps - 1, follows)._replace(tensor="initial")
-            note(after, [states.check(updates["initial"][after])])
-    before = {name for name in judged if np.all(judged[name])}
-    if source is not None and is_lost.any():
-        network = int(is_lost.sum(axis=0).argmax())
-        lost_updates, of = (
-            np.flatnonzero(is_lost[:, network]),
-            (network,) * (networks is not None),
+            tally.add(after, [states.check(updates["initial"][after])])
+    before = tally.judged_tensors()
+    if source is not None and tally.is_lost.any():
+        index = int(tally.is_lost.sum(axis=0).argmax())
+        network = () if recorded.run.params.networks is None else (index,)
+        lost = np.flatnonzero(tally.is_lost[:, index])
+        tally.add(*_contracted(recorded, lost, network, source), network)
+    return tally.judgement(before)
+
+
+class _Tally:
+    """What the checks of a run have found so far."""
+
+    def __init__(self, recorded: RecordedRun):
+        self.recorded = recorded
+        self.findings = list[Finding]()
+        self.estimated, self.lost = Counter[str](), Counter[str]()
+        self.wide = Counter[str]()
+        self.judged = dict[str, N]()  # by tensor and network
+        self.ratios = dict[str, Array]()  # by tensor and update
+        networks = recorded.run.params.networks or 1
+        self.is_lost = np.zeros((recorded.length, networks), bool)
+
+    def add_finding(self, finding: Finding) -> None:
+        """Add a finding in the windows or in the initial states."""
+        self.findings.append(finding)
+        self.ratios[finding.tensor] = np.full(self.recorded.length, np.inf)
+
+    def add(
+        self,
+        chosen: Array,
+        checks: Iterable[Check],
+        contracted: tuple[int, ...] | None = None,
+    ) -> None:
+        """Add the checks of these updates; contracted: of this network, with smaller
+        recurrent weights.
+        """
+        for check in checks:
+            name = check.tensor
+            axis = 1 if name in ROWS else 0
+            rows = np.moveaxis(check.ratio, axis, 0).reshape(len(chosen), -1)
+            largest = self.ratios.setdefault(name, np.zeros(self.recorded.length))
+            largest[chosen] = np.maximum(largest[chosen], rows.max(axis=1))
+            is_judged = ~check.lost.all(axis=0)
+            self.judged[name] = self.judged.get(name, False) | is_judged
+            if contracted is None:
+                self.estimated[name] += int(check.estimated.sum())
+                self.lost[name] += int(check.lost.sum())
+                self.wide[name] += int(check.wide.sum())
+                if name != "initial":
+                    self.is_lost[chosen] |= check.lost.reshape(len(chosen), -1)
+            if not (check.ratio <= 1).all():
+                finding = _first_finding(self.recorded, chosen, check, contracted)
+                self.findings.append(finding)
+
+    def judged_tensors(self) -> set[str]:
+        """Return the tensors that some window of every network judges."""
+        return {name for name in self.judged if np.all(self.judged[name])}
+
+    def judgement(self, before: set[str]) -> Judgement:
+        """Return the judgement; before: the tensors judged with the run's weights."""
+        found = self.judged_tensors()
+        worst = dict[str, float]()
+        for name in TENSORS:
+            if name in self.ratios:
+                worst[name] = float(self.ratios[name].max(initial=0))
+            elif name == "window" or name in self.recorded.updates:
+                worst[name] = 0.0
+        first = min(self.findings, key=Finding.causal_place, default=None)
+        if first is not None:
+            ids = cases.equations(first.tensor, *self.recorded.run.options[1:])
+            first = first._replace(equation=ids)
+        return Judgement(
+            updates=self.recorded.length,
+            worst=worst,
+            first=first,
+            estimated=+self.estimated,
+            lost=+self.lost,
+            calmed=_in_order(found - before),
+            unjudged=_in_order(self.judged.keys() - found),
+            wide=+self.wide,
+            ratios={name: ratio.tolist() for name, ratio in self.ratios.items()},
         )
-        note(*_calmed(recorded, lost_updates, of, source), of)
-    first = min(divergences, key=Finding.causal_place, default=None)
-    if first is not None:
-        ids = cases.equations(first.tensor, *recorded.run.options[1:])
-        first = first._replace(equation=ids)
-    found = {name for name in judged if np.all(judged[name])}
-    calmed = tuple(name for name in TENSORS if name in found - before)
-    unjudged = tuple(name for name in TENSORS if name in judged.keys() - found)
-    return Judgement(
-        updates=len(carried),
-        worst=worst,
-        first=first,
-        estimated=+estimated,
-        lost=+lost,
-        calmed=calmed,
-        unjudged=unjudged,
-        wide=+wide,
-        ratios={name: largest.tolist() for name, largest in ratios.items()},
-    )
+
+
+def _in_order(names: Iterable[str]) -> tuple[str, ...]:
+    """Return tensors in causal order."""
+    return tuple(sorted(names, key=TENSORS.index))
 
 
 def finite_part(recorded: RecordedRun) -> RecordedRun:
-    """The updates before the first that overflows: with NaN or infinity, or a gradient
-    whose norm overflows.
+    """Return the updates before the first that overflows: with NaN or infinity, or a
+    gradient whose norm overflows.
 
     An update is kept whose numbers are not finite, but those of the definition are: it
     is wrong.
     """
     first = min(recorded.finite_updates(), _clippable_updates(recorded))
-    if first < recorded.length:
-        case, report = single_update(recorded, first)
-        with np.errstate(all="ignore"):
-            right = window_update(case)
-        is_right_finite = all(np.isfinite(right[name]).all() for name in report)
-        if is_right_finite and not all(np.isfinite(v).all() for v in report.values()):
-            first += 1
-    return recorded if first == recorded.length else recorded.first(first)
+    if first == recorded.length:
+        return recorded
+    case, report = single_update(recorded, first)
+    with np.errstate(all="ignore"):
+        right = window_update(case)
+    is_right_finite = all(np.isfinite(right[name]).all() for name in report)
+    if is_right_finite and not all(np.isfinite(v).all() for v in report.values()):
+        first += 1
+    return recorded.first(first)
 
 
 def _clippable_updates(recorded: RecordedRun) -> int:
-    """The number of updates before the first with a gradient whose norm overflows, if
-    gradients are clipped by their norm.
+    """Return the number of updates before the first with a gradient whose norm
+    overflows, if gradients are clipped by their norm.
     """
-    first, largest = recorded.length, np.finfo(recorded.run.params.W_hh.dtype).max
-    if recorded.run.options.step.max_norm is None:
-        return first
-    for name in cases.FIELDS:
-        if "d" + name in recorded.updates:
-            array = recorded.updates["d" + name]
-            flat = np.abs(array.reshape(len(array), -1))
-            limit = (float(largest) / (8 * flat.shape[1])) ** 0.5
-            (bad,) = np.nonzero(~(flat < limit).all(axis=1))
-            first = min([first, *map(int, bad[:1])])
-    return first
+    run, is_small = recorded.run, np.ones(recorded.length, bool)
+    if run.options.step.max_norm is not None:
+        largest = float(np.finfo(run.params.W_hh.dtype).max)
+        for name, theta in present(run.params).items():
+            gradients = recorded.updates["d" + name].reshape(recorded.length, -1)
+            limit = (largest / (8 * theta.size)) ** 0.5
+            is_small &= (np.abs(gradients) < limit).all(axis=1)
+    return first_false(is_small)
 
 
 def stacks(recorded: RecordedRun) -> Iterator[tuple[Array, WindowCase, Arrays]]:
-    """The updates of a run, as many of one kind at a time as memory allows, and which
-    they are.
+    """Yield the updates of a run, as many of one kind at a time as memory allows, and
+    which they are.
     """
     kinds, params = _kinds(recorded), present(recorded.run.params)
     weights = sum(theta.size for theta in params.values())
@@ -222,54 +269,52 @@ def stacks(recorded: RecordedRun) -> Iterator[tuple[Array, WindowCase, Arrays]]:
 def single_update(
     recorded: RecordedRun, index: int, network: tuple[int, ...] = ()
 ) -> tuple[WindowCase, Arrays]:
-    """One update of one network of a run, as a case and a report."""
+    """Return one update of one network of a run, as a case and a report."""
     return _at((0, *network), *_stack(recorded, np.array([index])))
 
 
 def _at(
     places: tuple[N, ...], case: WindowCase, report: Arrays
 ) -> tuple[WindowCase, Arrays]:
-    """One of stacked updates, of one network, or as many as there are in an array of
-    places.
+    """Return one of stacked updates, of one network, or as many as there are in an
+    array of places.
     """
 
     def one(array: Array, first: int = 0) -> Array:
-        """The entry of an array whose ensemble axis may have size 1, shared by all
-        networks.
+        """Return the entry of an array whose ensemble axis may have size 1, shared by
+        all networks.
         """
-        found = (
-            np.minimum(i, size - 1) for i, size in zip(places, array.shape[first:])
-        )
-        return np.asarray(array[(slice(None),) * first + tuple(found)])
+        index: list[N] = [slice(None)] * first
+        for place, size in zip(places, array.shape[first:]):
+            index.append(np.minimum(place, size - 1))
+        return np.asarray(array[*index])
 
-    params, x, target, h_0, _, step, velocity = case
-    if np.ndim(rate := step.learning_rate):
-        rate = one(rate)
+    step = case.step
+    if np.ndim(step.learning_rate):
+        rate = one(step.learning_rate)
         step = step._replace(learning_rate=rate if rate.ndim else float(rate))
-    changed: dict[str, N] = {"x": one(x, 1), "target": one(target, 1), "h_0": one(h_0)}
-    changed |= {
-        "params": tree_map(one, params),
-        "velocity": tree_map(one, velocity),
-        "step": step,
-    }
-    return case._replace(**changed), {
-        n: one(v, int(n in ROWS)) for n, v in report.items()
-    }
+    single = case._replace(
+        params=tree_map(one, case.params),
+        x=one(case.x, 1),
+        target=one(case.target, 1),
+        h_0=one(case.h_0),
+        step=step,
+        velocity=tree_map(one, case.velocity),
+    )
+    return single, {name: one(v, int(name in ROWS)) for name, v in report.items()}
 
 
 def _kinds(recorded: RecordedRun) -> Array:
-    """T and K of every update, and whether there is a velocity before it."""
-    run, (start, loss_start, stop) = (
-        recorded.run,
-        (recorded.updates[n] for n in Window._fields),
-    )
+    """Return T and K of every update, and whether there is a velocity before it."""
+    run = recorded.run
+    start, loss_start, stop = (recorded.updates[name] for name in Window._fields)
     has_velocity = (np.arange(len(start)) > 0) | (run.velocity is not None)
     has_velocity &= run.options.step.has_velocity
     return np.stack((stop - start, stop - loss_start, has_velocity), axis=1)
 
 
 def _stack(recorded: RecordedRun, chosen: Array) -> tuple[WindowCase, Arrays]:
-    """These updates, which are of one kind, as one case and one report.
+    """Return these updates, which are of one kind, as one case and one report.
 
     Their axis comes first, or after time.
     """
@@ -287,7 +332,7 @@ def _stack(recorded: RecordedRun, chosen: Array) -> tuple[WindowCase, Arrays]:
         return array.reshape(len(array), *(1,) * shared, *array.shape[1:])
 
     def before(prefix: str, initial: object) -> Parameters:
-        """The parameters or velocities before these updates."""
+        """Return the parameters or velocities before these updates."""
         found = {name: updates[prefix + name][chosen - 1] for name in fields}
         for name in fields if chosen[0] == 0 else ():
             found[name][0] = getattr(initial, name)
@@ -308,11 +353,11 @@ def _stack(recorded: RecordedRun, chosen: Array) -> tuple[WindowCase, Arrays]:
     }
 
 
-def _calmed(
+def _contracted(
     recorded: RecordedRun, lost: Array, network: tuple[int, ...], source: PortSource
 ) -> tuple[Array, list[Check]]:
-    """Some of the lost windows, and their checks, with recurrent weights that are not
-    chaotic.
+    """Return some of the lost windows, and their checks with recurrent weights that are
+    not chaotic.
 
     A network whose recurrent weights have no singular value above 1 does not amplify
     rounding.
@@ -322,108 +367,103 @@ def _calmed(
     count = min(MAX_ASKED, len(alike))
     chosen = alike[np.linspace(0, len(alike) - 1, count).astype(int)]
     case, _ = _at((np.arange(count), *network), *_stack(recorded, chosen))
-    for factor in CALMING:
+    for factor in CONTRACTIONS:
         for name in cases.RECURRENT:
             theta = getattr(case.params, name)
             largest = np.linalg.norm(theta, 2, axis=(-2, -1), keepdims=True)
-            calm = theta * (factor / np.maximum(largest, 1)).astype(theta.dtype)
-            case = case._replace(params=case.params._replace(**{name: calm}))
-        singles = [_at((i,), case, {})[0] for i in range(count)]
-        reports = [
-            source.report(single, "a window with smaller weights") for single in singles
-        ]
-        report = {
-            n: np.stack([r[n] for r in reports], int(n in ROWS)) for n in reports[0]
-        }
-        checks = list(global_checks(case, report, source.tau))
+            smaller = theta * (factor / np.maximum(largest, 1)).astype(theta.dtype)
+            case = case._replace(params=case.params._replace(**{name: smaller}))
+        columns = dict[str, list[Array]]()
+        for index in range(count):
+            single, _ = _at((index,), case, {})
+            report = source.report(single, "a window with smaller weights")
+            for name, array in report.items():
+                columns.setdefault(name, []).append(array)
+        stacked = Arrays()
+        for name, arrays in columns.items():
+            stacked[name] = np.stack(arrays, 1 if name in ROWS else 0)
+        checks = list(global_checks(case, stacked, source.tau))
         if not any(check.lost.any() for check in checks):
             break
     return chosen, checks
 
 
-def _first_divergence(
-    updates: Arrays, chosen: Array, check: Check, calmed: tuple[int, ...] | None
+def _first_finding(
+    recorded: RecordedRun,
+    chosen: Array,
+    check: Check,
+    contracted: tuple[int, ...] | None,
 ) -> Finding:
-    """The first of these updates whose tensor exceeds its bound; calmed: of this
-    network alone.
+    """Return the finding in the first of these updates whose tensor exceeds its bound;
+    contracted: of this network alone.
     """
-    axis = int(check.tensor in ROWS)  # the axis of updates; those of networks follow
-    is_wrong = ~(np.asarray(check.ratio) <= 1)
-    others = [i for i in range(is_wrong.ndim) if i != axis]
-    index = int(np.argmax(is_wrong.any(axis=tuple(others))))
-    check, network = _of_one(check, axis, index), list(calmed or ())
-    axes = np.ndim(check.ratio) - len(SHAPES.get(check.tensor, "BH"))
-    for _ in range(axes):
-        is_wrong = ~(np.asarray(check.ratio) <= 1)
-        others = [i for i in range(is_wrong.ndim) if i != axis]
-        network.append(int(np.argmax(is_wrong.any(axis=tuple(others)))))
-        check = _of_one(check, axis, network[-1])
-    found = finding_in(check)
+    axis = 1 if check.tensor in ROWS else 0  # of updates; those of networks follow
+    places = list[int]()
+    for _ in range(np.ndim(check.ratio) - len(SHAPES.get(check.tensor, "BH"))):
+        ratio = np.moveaxis(np.asarray(check.ratio), axis, 0)
+        is_right = (ratio.reshape(len(ratio), -1) <= 1).all(axis=1)
+        places.append(int(np.argmin(is_right)))
+        check = _of_one(check, axis, places[-1])
+    found, update = finding_in(check), chosen[places[0]]
     return found._replace(
-        epoch=int(updates["epoch"][chosen[index]]),
-        number=int(updates["number"][chosen[index]]),
-        element=(*network, *found.element),
-        is_calmed=calmed is not None,
+        epoch=int(recorded.updates["epoch"][update]),
+        number=int(recorded.updates["number"][update]),
+        element=(*(contracted or ()), *places[1:], *found.element),
+        is_calmed=contracted is not None,
     )
 
 
 def _of_one(check: Check, axis: int, index: int) -> Check:
-    """The check of one entry of an axis of updates or of networks."""
-    arrays = np.broadcast_arrays(
-        check.reported, check.expected, check.allowed, check.ratio
-    )
-    reported, expected, allowed, ratio = (v.take(index, axis) for v in arrays)
-    return check._replace(
-        reported=reported,
-        expected=expected,
-        allowed=allowed,
-        ratio=ratio,
-        estimated=np.asarray(check.estimated)[index],
-    )
+    """Return the check of one entry of an axis of updates or of networks."""
+    arrays = {"estimated": np.asarray(check.estimated)[index]}
+    for name in ("reported", "expected", "allowed", "ratio"):
+        array = np.broadcast_to(getattr(check, name), np.shape(check.ratio))
+        arrays[name] = array.take(index, axis)
+    return check._replace(**arrays)
 
 
 def schedule_divergences(recorded: RecordedRun, whole: bool) -> Iterator[Finding]:
-    """The first window that is not one of TBPTT(k1, k2)."""
-    windows, updates = recorded.windows, recorded.updates
-    epochs = range(1, recorded.run.options.schedule.epochs + 1)
-    expected = [
-        (e, number, *window) for e in epochs for number, window in enumerate(windows, 1)
-    ]
-    rows = [*zip(*(updates[n].tolist() for n in ("epoch", "number", *Window._fields)))]
-    for right, row in zip(expected, rows):
-        if row != right:
-            wrong = next((i for i in range(3) if row[2 + i] != right[2 + i]), 0)
-            numbers = row[2 + wrong], right[2 + wrong]
-            yield Finding(*right[:2], "window", None, (wrong,), *numbers, 0.0, np.inf)
-            return
-    if len(rows) > len(expected) or (whole and len(rows) < len(expected)):
-        index, numbers = min(len(rows), len(expected)), (len(rows), len(expected))
-        place = index // len(windows) + 1, index % len(windows) + 1
-        yield Finding(*place, "window", None, (), *numbers, 0.0, np.inf)
+    """Yield the first window that is not one of TBPTT(k1, k2)."""
+    columns = [recorded.updates[name] for name in ("epoch", "number", *Window._fields)]
+    rows, expected = np.stack(columns, axis=1), []
+    for epoch in range(1, recorded.run.options.schedule.epochs + 1):
+        for number, window in enumerate(recorded.windows, 1):
+            expected.append((epoch, number, *window))
+    count = min(len(rows), len(expected))
+    right = np.array(expected)
+    wrong = np.argwhere(rows[:count] != right[:count])
+    if len(wrong):
+        index, column = wrong[0]
+        column = max(column, 2)  # not the epoch or the number, but the window
+        numbers = int(rows[index, column]), int(right[index, column])
+        epoch, number, *_ = expected[index]
+        yield Finding(epoch, number, "window", None, (int(column) - 2,), *numbers)
+    elif len(rows) > count or (whole and len(expected) > count):
+        epoch, number = divmod(count, len(recorded.windows))
+        sizes = len(rows), len(expected)
+        yield Finding(epoch + 1, number + 1, "window", None, (), *sizes)
 
 
 def state_divergences(recorded: RecordedRun) -> Iterator[Finding]:
-    """The first window whose initial state is not exactly the latest one of its step.
+    """Yield the first window whose initial state is not exactly the latest one of its
+    step.
 
     If the states are not reported, `judge` recomputes them.
     """
-    updates, steps = recorded.updates, carried_steps(recorded.updates)
+    updates = recorded.updates
     found, right = updates["initial"], np.array(updates["initial"])
     right[updates["start"] == 0] = recorded.run.h_0
     if "h" in updates:
+        steps = carried_steps(updates)
         (before,) = np.nonzero(steps)
-        right[before + 1] = updates["h"][
-            recorded.first_rows[before] + steps[before] - 1
-        ]
-    for index, *element in np.argwhere(found != right)[:1].tolist():
-        epoch, number = (int(updates[name][index]) for name in ("epoch", "number"))
-        numbers = (
-            float(found[index, *element]),
-            float(right[index, *element]),
-            0.0,
-            np.inf,
-        )
-        yield Finding(epoch, number, "initial", None, tuple(element), *numbers)
+        rows = recorded.first_rows[before] + steps[before] - 1
+        right[before + 1] = updates["h"][rows]
+    wrong = np.argwhere(found != right)
+    if len(wrong):
+        index, *element = wrong[0].tolist()
+        place = int(updates["epoch"][index]), int(updates["number"][index])
+        numbers = float(found[index, *element]), float(right[index, *element])
+        yield Finding(*place, "initial", None, tuple(element), *numbers)
 
 
 def carried_steps(updates: Arrays) -> Array:

@@ -11,7 +11,7 @@ import contextlib
 
 
 def whole(smallest):
-    """The type of an option: a whole number, `smallest` or more."""
+    """Return the type of an option: a whole number, `smallest` or more."""
 
     def read(text):
         if not (text.isdecimal() and int(text) >= smallest):
@@ -23,7 +23,7 @@ def whole(smallest):
 
 
 def sizes(text):
-    """The word "few", or sizes by their letters."""
+    """Return the word "few", or sizes by their letters."""
     if text == "few":
         return text
     with contextlib.suppress(ValueError):
@@ -61,8 +61,6 @@ def pytest_addoption(parser):
     ).addoption
     for name, (metavar, text) in OPTIONS.items():
         add(f"--elman-{name}", metavar=metavar, help=text, type=TYPES.get(name, str))
-    levels = ("L1", "L2", "L3", "all")
-    add("--elman-level", choices=levels, default="all", help="level to check (all)")
 
 
 def pytest_configure(config):

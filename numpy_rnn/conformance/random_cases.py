@@ -19,6 +19,7 @@ from numpy_rnn.conformance.arithmetics.arithmetic import N, nonlinearity_of
 from numpy_rnn.conformance.case import (
     WindowCase,
     initial_state,
+    loss_kind,
     parameters_from,
     present,
 )
@@ -35,27 +36,16 @@ from numpy_rnn.conformance.ports.abilities import (
 
 MAX_SIZE = 8  # of T, B, D, H and O in most cases
 LARGE_SIZES = {"T": (17, 40), "H": (17, 40), "B": (9, 20), "D": (17, 40), "O": (17, 40)}
-SATURATING = (
-    64  # the factor of the incoming weights of a saturated unit: mostly |a| > 20
-)
+SATURATING = 64  # factor of the incoming weights of a saturated unit: mostly |a| > 20
 SCALES = (10.0, 100.0, 1000.0)  # of unscaled data
-LOGITS = (
-    1.0,
-    1.0,
-    5.0,
-    10.0,
-    20.0,
-    LARGEST_LOGIT,
-)  # scales of outputs, whose softmax is sure
+# Scales of outputs, whose softmax is sure.
+LOGITS = (1.0, 1.0, 5.0, 10.0, 20.0, LARGEST_LOGIT)
 MAX_LOGIT = 1e4  # the scale of large outputs, whose exponentials overflow every dtype
-
-PLAIN: dict[str, N] = {
-    "logits": 1.0,
-    "learnt": False,
-    "saturated": False,
-    "silent": False,
-    "subnormal": False,
-}
+# Special numbers: the last unit of tanh saturated; the first unit of several without
+# incoming weights, a = 0; the first component of inputs and state subnormal; the
+# first input and the initial state 0.
+SPECIAL = ("saturated", "silent", "subnormal", "zeros")
+PLAIN: dict[str, N] = {"logits": 1.0, "learnt": False, "special": ""}
 
 
 class RandomDraw:
@@ -89,23 +79,14 @@ class Recipe(NamedTuple):
     objective: Objective = Objective()
     step: Step | None = Step(0.1)
     bias: bool = False
-    zeros: bool = False  # whether the first input and the initial state are zero
     gain: float = 1.0
     seed: int = 0  # of the numbers in the arrays
-    velocity: bool = (
-        False  # whether there is one before the update, if the step has any
-    )
+    velocity: bool = False  # whether there is one, if the step has any
     scale: float = 1.0  # of inputs, and of the targets and outputs of the squared error
     logits: float = 1.0  # the scale of the outputs of a cross-entropy
     learnt: bool = False  # whether the targets are the network's likeliest classes
     class_inputs: bool = False
-    saturated: bool = False  # the last unit, of tanh
-    silent: bool = (
-        False  # the first unit of several, which has no incoming weights: a = 0
-    )
-    subnormal: bool = (
-        False  # the first component of the inputs and of the initial state
-    )
+    special: str = ""  # one of SPECIAL, or none
     no_h_0: bool = False  # whether the initial state is zero
 
     def __repr__(self) -> str:
@@ -113,54 +94,55 @@ class Recipe(NamedTuple):
         return _call(self)
 
     def case(self) -> WindowCase:
-        generator, (nonlinearity, loss, _) = (
-            np.random.default_rng(self.seed),
-            self.objective,
-        )
+        """Return the case."""
+        generator = np.random.default_rng(self.seed)
         T, B, D, H, O, K = self[:6]
         params = self._parameters(generator)
-        x, target, h_0 = (
-            generator.normal(size=size) for size in ((T, B, D), (K, B, O), (B, H))
-        )
-        h_0 = nonlinearity_of(nonlinearity).phi(h_0)
-        x, target = self.scale * x, self.scale * target
-        if self.zeros:
+        x = self.scale * generator.normal(size=(T, B, D))
+        target = self.scale * generator.normal(size=(K, B, O))
+        phi = nonlinearity_of(self.objective.nonlinearity).phi
+        h_0 = phi(generator.normal(size=(B, H)))
+        if self.special == "zeros":
             x[0], h_0[...] = 0, 0
-        if self.subnormal:
+        if self.special == "subnormal":
             tiny = np.finfo(self.dtype).smallest_normal / 4
-            x[..., 0], h_0[..., 0] = (tiny * v[..., 0] for v in (x / self.scale, h_0))
+            x[..., 0] *= tiny / self.scale
+            h_0[..., 0] *= tiny
         x, target, h_0 = (array.astype(self.dtype) for array in (x, target, h_0))
 
         def classes(shape: tuple[int, ...], size: int) -> NumpyArray:
-            """Classes, some of which occur several times."""
+            """Return classes, some of which occur several times."""
             return generator.integers(0, generator.integers(1, size + 1), shape)
 
         velocity, step = None, self.step
         if self.velocity and step is not None and step.has_velocity:  # of order one
-            given = {
-                n: generator.normal(size=p.shape) for n, p in present(params).items()
-            }
-            power = 2 if step.adagrad else 1
-            velocity = parameters_from(
-                {n: (v**power).astype(self.dtype) for n, v in given.items()}
-            )
-        x = classes((T, B), D) if self.class_inputs else x
-        target = classes((K, B), O) if loss == "cross_entropy" else target
+            given = {}
+            for name, theta in present(params).items():
+                v = generator.normal(size=theta.shape)
+                given[name] = (v * v if step.adagrad else v).astype(self.dtype)
+            velocity = parameters_from(given)
+        if self.class_inputs:
+            x = classes((T, B), D)
+        has_classes = loss_kind(self.objective).has_classes
+        if has_classes:
+            target = classes((K, B), O)
         state: N = None if self.no_h_0 else h_0
         case = WindowCase(params, x, target, state, self.objective, step, velocity)  # type: ignore[arg-type]
-        if loss != "cross_entropy" or not (self.learnt or self.logits > 1):
+        return self._with_outputs(case) if has_classes else case
+
+    def _with_outputs(self, case: WindowCase) -> WindowCase:
+        """Return the case with outputs and classes as the recipe says."""
+        if not self.learnt and self.logits == 1:
             return case
         with np.errstate(all="ignore"):
-            y = window_update(case)["y"][T - K :]
+            y = window_update(case)["y"][self.T - self.K :]
         if 1 < self.logits <= LARGEST_LOGIT:  # of the largest output
             factor = self.logits / max(float(np.abs(y).max()), 1e-3)
-            outputs = {"W_hy": params.W_hy, "b_y": params.b_y}
-            scaled = {
-                name: (factor * theta).astype(self.dtype)
-                for name, theta in outputs.items()
-                if theta is not None
-            }
-            case = case._replace(params=params._replace(**scaled))
+            params = case.params
+            params = params._replace(W_hy=(factor * params.W_hy).astype(self.dtype))
+            if params.b_y is not None:
+                params = params._replace(b_y=(factor * params.b_y).astype(self.dtype))
+            case = case._replace(params=params)
         if self.learnt:
             case = case._replace(target=y.argmax(axis=-1))
         return case
@@ -174,25 +156,26 @@ class Recipe(NamedTuple):
             return self.gain * generator.normal(size=shape) / np.sqrt(shape[0])
 
         D, H, O = self.D, self.H, self.O
-        shapes: dict[str, tuple[int, ...]] = {
-            "W_xh": (D, H),
-            "W_hh": (H, H),
-            "W_hy": (H, O),
+        arrays = {
+            "W_xh": numbers(D, H),
+            "W_hh": numbers(H, H),
+            "W_hy": numbers(H, O),
         }
-        shapes |= {"b_h": (H,), "b_y": (O,)} if self.bias else {}
-        arrays = {name: numbers(*shape) for name, shape in shapes.items()}
+        if self.bias:
+            arrays |= {"b_h": numbers(H), "b_y": numbers(O)}
         factors = np.ones(H)
-        if self.saturated and self.objective.nonlinearity == "tanh":
+        if self.special == "saturated" and self.objective.nonlinearity == "tanh":
             factors[-1] = SATURATING
-        if self.silent and H > 1:
+        if self.special == "silent" and H > 1:
             factors[0] = 0
-        outputs = self.scale if self.objective.loss == "squared_error" else self.logits
-        for name in arrays:
-            arrays[name] *= outputs if name.endswith("y") else factors
-        arrays["W_xh"] /= 1.0 if self.class_inputs else self.scale
-        return parameters_from(
-            {name: v.astype(self.dtype) for name, v in arrays.items()}
-        )
+        outputs = self.scale
+        if loss_kind(self.objective).has_classes:
+            outputs = self.logits
+        for name, array in arrays.items():
+            array *= outputs if name.endswith("y") else factors
+        if not self.class_inputs:
+            arrays["W_xh"] /= self.scale
+        return parameters_from({n: v.astype(self.dtype) for n, v in arrays.items()})
 
 
 def _call(record: N) -> str:
@@ -207,7 +190,7 @@ def _call(record: N) -> str:
 def random_recipe(
     draw: RandomDraw, dtype: str | None = None, abilities: Abilities = EVERYTHING
 ) -> Recipe:
-    """A recipe with the options of ports that have these abilities."""
+    """Draw a recipe with the options of ports that have these abilities."""
     are_distinct = draw.one_in(2)
     sizes = draw.generator.choice(MAX_SIZE, 5, replace=not are_distinct) + 1
     T, B, D, H, O = map(int, sizes)
@@ -226,7 +209,6 @@ def random_recipe(
         objective=objective,
         step=step,
         bias=draw.one_in(2),
-        zeros=draw.one_in(7),
         gain=draw.choice((1.0, 0.5, 1.5)),
         seed=draw.integer(0, 2**32 - 1),
         velocity=not draw.one_in(3),
@@ -234,14 +216,12 @@ def random_recipe(
         logits=random_logits(draw),
         learnt=draw.one_in(2),
         class_inputs=draw.one_in(3),
-        saturated=draw.one_in(7),
-        silent=draw.one_in(7),
-        subnormal=draw.one_in(10),
+        special=draw.choice(SPECIAL) if draw.one_in(2) else "",
     )
     recipe = restricted(recipe, abilities)
     if recipe.step is None or not recipe.step.has_velocity:
         recipe = recipe._replace(velocity=False)
-    if recipe.objective.loss == "cross_entropy":
+    if loss_kind(recipe.objective).has_classes:
         recipe = recipe._replace(O=max(recipe.O, 2))
     else:
         recipe = recipe._replace(logits=1.0, learnt=False)
@@ -249,8 +229,8 @@ def random_recipe(
 
 
 def random_logits(draw: RandomDraw) -> float:
-    """The scale of the outputs of a cross-entropy, from order one to one that overflows
-    exponentials.
+    """Draw the scale of the outputs of a cross-entropy, from order one to one that
+    overflows exponentials.
     """
     if draw.one_in(7):
         return MAX_LOGIT
@@ -258,8 +238,8 @@ def random_logits(draw: RandomDraw) -> float:
 
 
 def sized(recipe: Recipe, draw: RandomDraw, abilities: Abilities) -> Recipe:
-    """The recipe with sizes that the port has. In half of the cases every step has a
-    loss.
+    """Return the recipe with sizes that the port has. In half of the cases every step
+    has a loss.
     """
     if not abilities.sizes:
         return recipe
@@ -272,7 +252,7 @@ def sized(recipe: Recipe, draw: RandomDraw, abilities: Abilities) -> Recipe:
 
 
 def random_step(draw: RandomDraw) -> Step:
-    """Every valid combination of options."""
+    """Draw valid options."""
     momentum = draw.choice((0.0, 0.5, 0.9))
     step = Step(
         draw.choice((0.1, 0.01, 0.5, 0.0)),
@@ -291,7 +271,7 @@ def random_step(draw: RandomDraw) -> Step:
 
 
 def use_of_recipe(recipe: Recipe) -> Use:
-    """What a case of this recipe uses of a port."""
+    """Return what a case of this recipe uses of a port."""
     return Use(
         objective=recipe.objective,
         dtype=recipe.dtype,
@@ -307,7 +287,7 @@ def use_of_recipe(recipe: Recipe) -> Use:
 
 
 def restricted(recipe: Recipe, abilities: Abilities) -> Recipe:
-    """The recipe without what a port has not, and with its reduction."""
+    """Return the recipe without what a port has not, and with its reduction."""
     for ability in missing(use_of_recipe(recipe), abilities):
         fields = ability.remedy if ability.case_remedy is None else ability.case_remedy
         for name, value in fields:
@@ -329,11 +309,10 @@ def restricted(recipe: Recipe, abilities: Abilities) -> Recipe:
 def large_recipe(
     draw: RandomDraw, dtype: str, abilities: Abilities = EVERYTHING
 ) -> Recipe:
-    """A recipe with a large T, H, B, D or O, and some special numbers."""
+    """Draw a recipe with a large T, H, B, D or O, and some special numbers."""
     recipe, letter = random_recipe(draw, dtype, abilities), draw.choice("THBDO")
     size = draw.integer(*LARGE_SIZES[letter])
-    special = draw.choice(("saturated", "silent", "subnormal", "zeros"))
-    changes: dict[str, N] = {letter: size, special: True}
+    changes: dict[str, N] = {letter: size, "special": draw.choice(SPECIAL)}
     if letter == "T":
         changes["K"] = size if recipe.K == recipe.T else draw.integer(1, size)
     return restricted(sized(recipe._replace(**changes), draw, abilities), abilities)
@@ -342,11 +321,13 @@ def large_recipe(
 def random_run(
     draw: RandomDraw, dtype: str | None = None, abilities: Abilities = EVERYTHING
 ) -> Run:
-    """A run of several updates of TBPTT(k1, k2): windows overlap, and the last may be
-    shorter.
+    """Draw a run of several updates of TBPTT(k1, k2): windows overlap, and the last
+    may be shorter.
     """
     fields = forced_fields(abilities)
-    recipe = random_recipe(draw, dtype, abilities)._replace(**PLAIN, velocity=False)
+    recipe = random_recipe(draw, dtype, abilities)
+    special = "zeros" if recipe.special == "zeros" else ""
+    recipe = recipe._replace(**PLAIN | {"special": special}, velocity=False)
     sizes = {letter: min(getattr(recipe, letter), 6) for letter in "BDHO"}
     if draw.one_in(10):
         sizes["H"] = draw.integer(*LARGE_SIZES["H"])

@@ -38,6 +38,15 @@ from numpy_rnn.conformance.ports.protocol import PortFault
 ROWS = (*cases.INTERMEDIATES, "dx")  # one row per step of all windows, concatenated
 # updates at a time: the garbage collector visits every tensor that is not joined
 JOINED = 100
+# The records of an update of a package, and the prefixes of their names.
+RECORDS = {
+    "window": "",
+    "activations": "",
+    "adjoints": "",
+    "parameters": "",
+    "gradients": "d",
+    "velocity": "v",
+}
 MAX_MAGNITUDE = 1e12  # its square is still far from float32's largest number, 3e38
 
 
@@ -49,37 +58,36 @@ class RecordedRun(NamedTuple):
     of: Definition = DEFINITION  # its schedule
 
     def first(self, count: int) -> "RecordedRun":
-        rows = self.first_rows[count]
-        updates = {
-            n: v[: rows if n in ROWS else count] for n, v in self.updates.items()
-        }
+        """Return the run of the first updates."""
+        updates, rows = Arrays(), self.first_rows[count]
+        for name, array in self.updates.items():
+            updates[name] = array[: rows if name in ROWS else count]
         return self._replace(updates=updates)
 
     @property
     def length(self) -> int:
-        """The number of updates."""
+        """Return the number of updates."""
         return len(self.updates["stop"])
 
     def finite_updates(self) -> int:
-        """The number of updates before the first with NaN or infinity."""
-        first = self.length
+        """Return the number of updates before the first with NaN or infinity."""
+        is_finite = np.ones(self.length, bool)
         for name, array in self.updates.items():
-            is_finite = np.isfinite(array.reshape(len(array), -1)).all(axis=1)
-            (bad,) = np.nonzero(~is_finite)
+            rows = np.isfinite(array.reshape(len(array), -1)).all(axis=1)
             if name in ROWS:
-                bad = np.searchsorted(self.first_rows, bad, side="right") - 1
-            first = min([first, *map(int, bad[:1])])
-        return first
+                rows = np.logical_and.reduceat(rows, self.first_rows[:-1])
+            is_finite &= rows
+        return first_false(is_finite)
 
     @property
     def first_rows(self) -> NumpyArray:
-        """The first row of every update in arrays with one per step, and their number
-        of rows.
+        """Return the first row of every update in arrays with one per step, and their
+        number of rows.
         """
         return np.cumsum(np.append(0, self.updates["stop"] - self.updates["start"]))
 
     def update_index(self, place: Any) -> int:
-        """The index of an update, by its `epoch` and its `number` in the epoch."""
+        """Return the index of an update, by its `epoch` and its `number`."""
         epoch, number = self.updates["epoch"], self.updates["number"]
         return int(np.argmax((epoch == place.epoch) & (number == place.number)))
 
@@ -88,8 +96,13 @@ class RecordedRun(NamedTuple):
 
     @property
     def windows(self) -> list[Window]:
-        """The windows of an epoch by (T1) and (T2)."""
+        """Return the windows of an epoch by (T1) and (T2)."""
         return self.of.windows(self.run)
+
+
+def first_false(are_true: NumpyArray) -> int:
+    """Return the first index at which an array is false, or its length."""
+    return int(np.argmin(np.append(are_true, False)))
 
 
 class Recorder:
@@ -100,14 +113,10 @@ class Recorder:
 
     def append_report(self, update: Recorded) -> None:
         """Add one update by its report. Its arrays are kept, not copied."""
-        place = {
-            "epoch": update.epoch,
-            "number": update.number,
-            **update.window._asdict(),
-        }
-        for name, value in (
-            place | {"initial": update.initial} | update.report
-        ).items():
+        columns: dict[str, Any] = update.window._asdict() | update.report
+        columns["epoch"], columns["number"] = update.epoch, update.number
+        columns["initial"] = update.initial
+        for name, value in columns.items():
             self.columns.setdefault(name, []).append(value)
 
     def recorded(self, of: Definition = DEFINITION) -> RecordedRun:
@@ -115,8 +124,8 @@ class Recorder:
 
 
 def joined(columns: Mapping[str, list[Any]]) -> Arrays:
-    """The arrays of all updates by name. torch joins its own tensors: each conversion
-    is slow.
+    """Return the arrays of all updates by name. torch joins its own tensors: each
+    conversion is slow.
     """
     arrays = {}
     for name, values in columns.items():
@@ -137,10 +146,13 @@ def record(
 
 
 def is_bounded(run: Run) -> bool:
-    """Whether the definition's run stays far within the range of float32."""
+    """Return whether the definition's run stays far within the range of float32."""
     with np.errstate(all="ignore"):
-        reports = [recorded.report.values() for recorded in train(run)]
-    return all((np.abs(v) < MAX_MAGNITUDE).all() for report in reports for v in report)
+        for recorded in train(run):
+            for array in recorded.report.values():
+                if not (np.abs(array) < MAX_MAGNITUDE).all():
+                    return False
+    return True
 
 
 class PortSource:
@@ -166,7 +178,7 @@ class PortSource:
             raise InputError(message)
 
     def trace(self, run: Run) -> RecordedRun:
-        """The run of the port. Raises PortFault, with the update, if it fails.
+        """Return the run of the port. Raises PortFault, with the update, if it fails.
 
         A window starts from the state that the port reported in the window before, or
         that its parameters give.
@@ -182,7 +194,7 @@ class PortSource:
             return record(run, train(run, compute, of), of)
 
     def report(self, case: WindowCase, where: str) -> Arrays:
-        """The report on a window, with the same names for all windows of a run.
+        """Return the report on a window, with the same names for all windows of a run.
 
         Computed here are dh_0 or a step that the port lacks, and a window whose numbers
         overflow.
@@ -202,11 +214,9 @@ class PortSource:
         if "h_0" in lacks and "input_gradients" in has:
             report = {"dh_0": window_update(case)["dh_0"]} | report
         if "step" in lacks:
-            n, gradients = (
-                Floats(case.dtype),
-                {k: report["d" + k] for k in present(case.params)},
-            )
-            report |= update(n, present(case.params), gradients, {}, case.step)
+            n, params = Floats(case.dtype), present(case.params)
+            gradients = {name: report["d" + name] for name in params}
+            report |= update(n, params, gradients, {}, case.step)
         names = cases.required_outputs(
             case, "intermediates" in has, "input_gradients" in has
         )
@@ -222,7 +232,7 @@ class PackageSource(PortSource):
         """Every run is supported."""
 
     def trace(self, run: Run) -> RecordedRun:
-        """The run of the package, whose numbers may overflow."""
+        """Return the run of the package, whose numbers may overflow."""
         rnn = self.port.rnn
         given = (run.params, run.x, run.target, run.h_0, run.velocity)
         *series, velocity = map(rnn.from_numpy, given)
@@ -231,38 +241,32 @@ class PackageSource(PortSource):
             updates = rnn.train(*series, **options)
             chunks = iter(lambda: [*itertools.islice(updates, JOINED)], [])
             parts = [joined(columns_of(chunk)) for chunk in chunks]
-        arrays = {
-            name: np.concatenate([part[name] for part in parts]) for name in parts[0]
-        }
+        arrays = Arrays()
+        for name in parts[0]:
+            arrays[name] = np.concatenate([part[name] for part in parts])
         return RecordedRun(run, arrays)
 
 
 def columns_of(updates: Sequence[Any]) -> dict[str, list[Any]]:
-    """The arrays of several updates of a package, recorded with activations and
+    """Return the arrays of several updates of a package, recorded with activations and
     adjoints.
     """
-    columns = {
-        n: [getattr(each, n) for each in updates] for n in ("epoch", "number", "loss")
-    }
-    for field in (
-        "window",
-        "activations",
-        "adjoints",
-        "parameters",
-        "gradients",
-        "velocity",
-    ):
-        prefix = {"gradients": "d", "velocity": "v"}.get(field, "")
+    columns = dict[str, list[Any]]()
+    for name in ("epoch", "number", "loss"):
+        columns[name] = [getattr(each, name) for each in updates]
+    for field, prefix in RECORDS.items():
         records = [getattr(each, field) for each in updates]
         for name in present(records[0]):
             columns[prefix + name] = [getattr(record, name) for record in records]
     del columns["x"]  # the series is that of the run
     states = columns["h"]
-    return columns | {"initial": [h[0] for h in states], "h": [h[1:] for h in states]}
+    columns["initial"] = [h[0] for h in states]
+    columns["h"] = [h[1:] for h in states]
+    return columns
 
 
 def source_of(port: Any) -> PortSource:
-    """The source of the runs of a port, or of a package."""
+    """Return the source of the runs of a port, or of a package."""
     return PackageSource(port) if isinstance(port, PackagePort) else PortSource(port)
 
 
@@ -286,7 +290,7 @@ def loop_of(port: Any, run: Run) -> Definition:
 
 
 def with_reduction(port: Any, run: Run) -> Run:
-    """The run with the reduction of a port that has one of its own."""
+    """Return the run with the reduction of a port that has one of its own."""
     reduction = stated_by(port).reduction
     if reduction is None:
         return run
@@ -295,7 +299,7 @@ def with_reduction(port: Any, run: Run) -> Run:
 
 
 def use_of_run(run: Run, windows: Sequence[Window]) -> Use:
-    """What a run with these windows uses of a port."""
+    """Return what a run with these windows uses of a port."""
     starts = {window.start for window in windows}
     return Use(
         objective=run.options.objective,
@@ -312,7 +316,7 @@ def use_of_run(run: Run, windows: Sequence[Window]) -> Use:
 
 
 def unsupported(port: Any, run: Run) -> list[Ability]:
-    """Every ability that a run needs and the port has not.
+    """Return every ability that a run needs and the port has not.
 
     `words` of an ability are for a user; `remedy` has the fields of a run, and their
     values, that do without it. The last one may be the sizes of the run.
@@ -323,13 +327,16 @@ def unsupported(port: Any, run: Run) -> list[Ability]:
     # The update of a port without a step is made by its source.
     found = [ability for ability in used if ability.name != "step"]
     sizes = cases.case_sizes(run)
-    shortest = min(window.steps for window in windows)
-    longest = max(window.steps for window in windows)
+    lengths = [window.steps for window in windows]
+    shortest, longest = min(lengths), max(lengths)
     wrong = []
     for shape in stated.sizes:
-        others = {n: sizes[n] for n in "BDHO" if shape.get(n, sizes[n]) != sizes[n]}
-        remedy: dict[str, Any] = {n: shape[n] for n in others}
-        words = [f"{letter} = {size}" for letter, size in others.items()]
+        remedy, words = dict[str, Any](), list[str]()
+        for letter in "BDHO":
+            size = sizes[letter]
+            if shape.get(letter, size) != size:
+                remedy[letter] = shape[letter]
+                words.append(f"{letter} = {size}")
         T = shape.get("T", longest)
         if not (shortest == longest == T):
             words.append(f"windows of {shortest} to {longest} steps")
@@ -342,7 +349,7 @@ def unsupported(port: Any, run: Run) -> list[Ability]:
 
 
 def run_defaults(port: Any) -> dict[str, Any]:
-    """The fields of a run that the statements of a port force, by their names.
+    """Return the fields of a run that the statements of a port force, by their names.
 
     They are fields of Objective, Schedule and Step, `bias`, `class_inputs`, `dtype`,
     `networks`, and sizes by their letters. The value of k1 or k2 may be the name of the
@@ -351,7 +358,9 @@ def run_defaults(port: Any) -> dict[str, Any]:
     stated = stated_by(port)
     fields = forced_fields(stated)
     if len(stated.sizes) == 1:
-        fields |= {n: size for n, size in stated.sizes[0].items() if n not in "TK"}
-        if "T" in stated.sizes[0]:
-            fields |= {"k1": stated.sizes[0]["T"], "k2": "k1"}
+        for letter, size in stated.sizes[0].items():
+            if letter == "T":
+                fields["k1"], fields["k2"] = size, "k1"
+            elif letter != "K":
+                fields[letter] = size
     return fields

@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from numpy_rnn.common.checks import is_integer
+from numpy_rnn.common.records import NumpyArray
 from numpy_rnn.conformance.case import (
-    FIELDS,
     TENSORS,
     WindowCase,
+    loss_kind,
     parameters_from,
     present,
 )
@@ -80,7 +81,7 @@ class Coverage:
 
     @property
     def unjudged(self) -> list[str]:
-        """The tensors that are lost to rounding in all windows."""
+        """Return the tensors that are lost to rounding in all windows."""
         return [name for name in TENSORS if self.lost[name] and not self.judged[name]]
 
 
@@ -97,13 +98,12 @@ def own_places(port: Port, dtype: str, seed: int) -> Iterator[Place]:
                 expected = "expected x, target, and if you like h_0 and params"
                 raise PortFault(f"cases[{number}] has no {name}: {expected}")
         sizes = own_sizes(given)
-        arrays = dict(given.get("params") or {})
         for choice in range(OWN_CHOICES):
             draw = RandomDraw(seed, number, choice)
             recipe = random_recipe(draw, dtype, stated_by(port))
             recipe = recipe._replace(**sizes, **PLAIN)
-            if arrays:
-                recipe = recipe._replace(bias="b_h" in arrays)
+            if given.get("params"):
+                recipe = recipe._replace(bias="b_h" in given["params"])
             recipe = restricted(recipe, stated_by(port))
             name = f"cases[{number}] with {recipe!r}"
             yield Place(own_case(recipe.case(), given, dtype), None, name)
@@ -128,19 +128,25 @@ def own_sizes(given: Mapping[str, Any]) -> dict[str, Any]:
 
 def own_case(case: WindowCase, given: Mapping[str, Any], dtype: str) -> WindowCase:
     """Return the case with own data, and with zeros for h_0 if none is given."""
-    arrays = {"x": given["x"], "target": given["target"], "h_0": given.get("h_0")}
-    if arrays["h_0"] is None and case.h_0 is not None:
-        arrays["h_0"] = np.zeros_like(case.h_0)
-    params = present(case.params) | dict(given.get("params") or {})
-    own: dict[str, Any] = {}
-    for name, value in (arrays | params).items():
-        own[name] = value
-        if value is not None and not is_integer(np.asarray(value)):
-            own[name] = np.asarray(value).astype(dtype)
-        elif value is not None:
-            own[name] = np.asarray(value)
-    weights = {name: own.pop(name, None) for name in FIELDS}
-    return case._replace(params=parameters_from(weights), **own)
+
+    def own(value: Any) -> NumpyArray:
+        array = np.asarray(value)
+        return array if is_integer(array) else array.astype(dtype)
+
+    h_0 = given.get("h_0")
+    if h_0 is not None:
+        h_0 = own(h_0)
+    elif case.h_0 is not None:
+        h_0 = np.zeros_like(case.h_0)
+    params = present(case.params)
+    for name, theta in (given.get("params") or {}).items():
+        params[name] = own(theta)
+    return case._replace(
+        params=parameters_from(params),
+        x=own(given["x"]),
+        target=own(given["target"]),
+        h_0=h_0,
+    )
 
 
 def work_of(sizes: Mapping[str, Any]) -> float:
@@ -177,7 +183,7 @@ def smaller(recipe: Recipe | None, port: Port) -> Iterator[Recipe]:
     stated = stated_by(port)
     if recipe is None or stated.sizes:
         return
-    O = 2 if recipe.objective.loss == "cross_entropy" else 1
+    O = 2 if loss_kind(recipe.objective).has_classes else 1
     for T in (1, 2, 3, recipe.T):
-        plain = recipe._replace(**PLAIN, scale=1.0, zeros=False, gain=1.0)
+        plain = recipe._replace(**PLAIN, scale=1.0, gain=1.0)
         yield restricted(plain._replace(T=T, B=1, D=1, H=2, O=O, K=T), stated)

@@ -47,8 +47,6 @@ class Suite:
             raise pytest.UsageError(str(error)) from None
         self.port.sizes = self.option("sizes") or getattr(self.port, "sizes", ())
         self.levels, self.dtypes = tested(self.port)
-        if self.option("level") != "all":
-            self.levels = (self.option("level"),)
 
     def option(self, name: str) -> Any:
         """Return the value of an option of the suite."""

@@ -11,7 +11,7 @@ from collections import Counter
 from typing import Any, NamedTuple
 
 from numpy_rnn.conformance import sampling
-from numpy_rnn.conformance.case import TENSORS, case_sizes, equations
+from numpy_rnn.conformance.case import LOSS_KINDS, TENSORS, case_sizes, equations
 from numpy_rnn.conformance.findings import Finding, finding_in
 from numpy_rnn.conformance.judge import judge
 from numpy_rnn.conformance.mutants.hints import (
@@ -57,7 +57,8 @@ def tested(port: Any) -> Tested:
     levels = ["L2", "L3"]
     if "intermediates" in stated.capabilities:
         levels.insert(0, "L1")
-    has_classes = "cross_entropy" in stated.capabilities
+    kinds = [LOSS_KINDS[n] for n in LOSS_KINDS if n in stated.capabilities]
+    has_classes = any(kind.has_classes for kind in kinds)
     if has_classes and "large outputs" not in stated.lacks:
         levels.append("large outputs")
     return Tested(tuple(levels), tuple(sorted(port.dtypes, reverse=True)))

@@ -56,6 +56,8 @@ from numpy_rnn.conformance.case import (
 from numpy_rnn.conformance.definition import Arrays, Recorded
 from numpy_rnn.conformance.runs import ROWS, RecordedRun, Recorder
 
+__all__ = ["Trace", "load_trace"]
+
 FORMAT = "elman-trace 3"
 Named = dict[str, ArrayLike]
 PLACE = ("epoch", "number", *Window._fields)
@@ -64,15 +66,39 @@ NEEDED = ("k1", "k2", "learning_rate", "epochs")
 
 
 class Trace(Recorder):
-    """Records the updates of your own training loop; `numpy_rnn compare FILE.npz`
-    judges them.
+    """Record the updates of a training loop of one's own, for `numpy_rnn compare`.
 
-    params: the initial parameters by name. x, target: the whole series. h_0 (B, H): the
-    state at the start of every epoch. Arrays are copied, in the dtype of W_hh. options:
-    those of `train`.
+    Parameters
+    ----------
+    params : dict of array_like
+        The initial parameters by name: W_xh (D, H), W_hh (H, H), W_hy (H, O), and if
+        there are biases b_h (H) and b_y (O). All arrays are copied, in the dtype of
+        W_hh.
+    x : array_like, shape (T, B, D), or (T, B) of classes
+        The inputs of the whole series.
+    target : array_like, shape (T, B, O), or (T, B) of classes
+        The targets of the whole series.
+    h_0 : array_like, shape (B, H)
+        The state at the start of every epoch.
+    **options
+        Those of `train`: k1, k2, learning_rate and epochs, which are needed, and those
+        of the objective and of the step.
 
-    Raises InputError on an unknown or a missing name, and on numbers that the dtype
-    does not have.
+    Raises
+    ------
+    InputError
+        On an unknown or a missing name, and on numbers that the dtype does not have.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> p = {"W_xh": np.ones((1, 2)), "W_hh": np.eye(2), "W_hy": np.ones((2, 1))}
+    >>> x, h_0 = np.zeros((4, 1, 1)), np.zeros((1, 2))
+    >>> trace = Trace(p, x, x, h_0, k1=4, k2=4, learning_rate=0.1, epochs=1)
+    >>> gradients = {"d" + name: 0 * theta for name, theta in p.items()}
+    >>> trace.update(1, (0, 0, 4), h_0, loss=0.0, **gradients, **p)
+    >>> trace.recorded().length
+    1
     """
 
     def __init__(
@@ -99,10 +125,22 @@ class Trace(Recorder):
     ) -> None:
         """Record one update.
 
-        epoch: from 1. window: start, loss_start and stop, for a window of the steps
-        start to stop − 1, from 0, of which those from loss_start have a loss. state (B,
-        H): the initial state of the window. values: the other arrays of an update by
-        the keys of a file, without N.
+        Parameters
+        ----------
+        epoch : int
+            The epoch, from 1.
+        window : tuple of int
+            start, loss_start and stop: the window has the steps start to stop − 1, from
+            0, of which those from loss_start have a loss.
+        state : array_like, shape (B, H)
+            The initial state of the window.
+        **values : array_like
+            The other arrays of an update by the keys of a file, without N.
+
+        Raises
+        ------
+        InputError
+            On an unknown name, and on numbers that the dtype does not have.
         """
         for name in values:
             if name not in SHAPES:
@@ -140,8 +178,8 @@ class Trace(Recorder):
         save_arrays(path, arrays)
 
     def _array(self, name: str, value: ArrayLike) -> NumpyArray:
-        """A copy in the dtype of the trace. Raises InputError where that changes an
-        array.
+        """Return a copy in the dtype of the trace. Raises InputError where that changes
+        an array.
         """
         try:
             array = np.array(value)
@@ -166,24 +204,28 @@ class Trace(Recorder):
 
 
 def trace_arrays(recorded: RecordedRun) -> Arrays:
-    run, keywords = recorded.run, recorded.run.options.keywords().items()
-    options = {
-        n: v if isinstance(v, str | None) else np.asarray(v).tolist()
-        for n, v in keywords
+    """Return the arrays of a trace file."""
+    run, options = recorded.run, dict[str, Any]()
+    for name, value in recorded.run.options.keywords().items():
+        options[name] = value
+        if not isinstance(value, str | None):
+            options[name] = np.asarray(value).tolist()
+    arrays: Arrays = {
+        "format": np.bytes_(FORMAT),  # type: ignore[dict-item]
+        "configuration": np.bytes_(json.dumps(options)),  # type: ignore[dict-item]
+        "x": run.x,
+        "target": run.target,
+        "initial_h_0": run.h_0,
     }
-    head = {
-        "format": np.bytes_(FORMAT),
-        "configuration": np.bytes_(json.dumps(options)),
-    }
-    initial = present(run.params) | {"h_0": run.h_0}
-    head |= {"x": run.x, "target": run.target}
-    return (
-        head | {"initial_" + name: v for name, v in initial.items()} | recorded.updates
-    )
+    for name, theta in present(run.params).items():
+        arrays["initial_" + name] = theta
+    return arrays | recorded.updates
 
 
 def load_trace(path: str) -> RecordedRun:
-    """The run of a trace file. Raises InputError unless it is complete and readable."""
+    """Return the run of a trace file. Raises InputError unless it is complete and
+    readable.
+    """
     arrays = load_arrays(path, "trace file")
     try:
         return read_arrays(arrays)
@@ -193,7 +235,7 @@ def load_trace(path: str) -> RecordedRun:
 
 
 def read_arrays(arrays: Arrays) -> RecordedRun:
-    """The run of the arrays of a trace. Raises InputError with the first error."""
+    """Return the run of a trace. Raises InputError with the first error."""
     if arrays.get("format", np.bytes_(b"")).tobytes() != FORMAT.encode():
         raise InputError(
             f"it has no format {FORMAT!r}: expected a file that Trace.save wrote"
@@ -236,8 +278,8 @@ def read_arrays(arrays: Arrays) -> RecordedRun:
 
 
 def _run(arrays: Arrays, options: dict[str, Any]) -> Run:
-    """The run with these options, by their names. Raises InputError if it cannot be
-    repeated.
+    """Return the run with these options, by their names. Raises InputError if it cannot
+    be repeated.
     """
     known = (*Schedule._fields, *Objective._fields, *Step._fields)
     for name in (*NEEDED, *options):
@@ -265,17 +307,15 @@ def _check_updates(run: Run, updates: Arrays) -> None:
     """
     E, sizes = run.params.W_hh.shape[:-2], cases.case_sizes(run)
     N, S = len(updates["start"]), int((updates["stop"] - updates["start"]).sum())
-    prefixes = ("d", "v", "") if run.options.step.has_velocity else ("d", "")
-    names = {
-        "loss",
-        *(prefix + name for prefix in prefixes for name in present(run.params)),
-    }
-    names |= {*INTERMEDIATES} if updates.keys() & {*INTERMEDIATES} - {"h"} else set()
+    names = cases.output_names(run.params, run.options.step)
+    if updates.keys() & {*INTERMEDIATES} - {"h"}:
+        names.update(INTERMEDIATES)
     names |= updates.keys() & {"h", *cases.INPUT_GRADIENTS}
     expected = {"initial": (N, *E, sizes["B"], sizes["H"])}
-    for name in [name for name in SHAPES if name in names]:
-        own = (sizes[letter] for letter in SHAPES[name] if letter != "T")
-        expected[name] = (S if name in ROWS else N, *E, *own)
+    for name, axes in SHAPES.items():
+        if name in names:
+            own = (sizes[letter] for letter in axes if letter != "T")
+            expected[name] = (S if name in ROWS else N, *E, *own)
     for name, shape in expected.items():
         if name not in updates:
             raise InputError(f"{name} is missing")

@@ -71,7 +71,7 @@ class Tolerance(NamedTuple):
     axes: tuple[int, ...]  # those of one window; the others are of stacked ones
 
     def size(self, array: Array) -> Array:
-        """The 2-norm of every window."""
+        """Return the 2-norm of every window."""
         return root_of_squares(array, self.axes)
 
     @property
@@ -112,8 +112,8 @@ class Tolerance(NamedTuple):
         return Check(self.tensor, reported, ratio, self.expected, allowed, *flags)
 
     def at(self, rows: Array, windows: Array) -> "Tolerance":
-        """The tolerance of one step of some of the stacked windows, by its index in
-        time.
+        """Return the tolerance of one step of some of the stacked windows, by its index
+        in time.
         """
         spread = None if self.spread is None else self.spread[rows, windows]
         expected, E = self.expected[rows, windows], self.E[rows, windows]
@@ -123,21 +123,23 @@ class Tolerance(NamedTuple):
 def local_checks(
     case: WindowCase, report: Arrays, tau: TanhError = TAU
 ) -> Iterator[Check]:
-    """The checks at level L1 of a report with all intermediates, in causal order."""
+    """Return the checks at level L1 of a report with all intermediates, in causal
+    order.
+    """
     return check_all(tolerances(case, [*report], tau, report), report)
 
 
 def global_checks(
     case: WindowCase, report: Arrays, tau: TanhError = TAU
 ) -> Iterator[Check]:
-    """The checks at level L2, of required and of other reported tensors."""
+    """Return the checks at level L2, of required and of other reported tensors."""
     required = required_outputs(case, intermediates=False)
     return check_all(tolerances(case, [*required, *report], tau), report)
 
 
 def check_all(allowed: Mapping[str, Tolerance], report: Arrays) -> Iterator[Check]:
-    """A check for every tolerance. What is missing, or has another shape, is off by
-    infinity.
+    """Yield a check for every tolerance. What is missing, or has another shape, is off
+    by infinity.
     """
     for name, tolerance in allowed.items():
         shape = tolerance.expected.shape
@@ -151,7 +153,7 @@ def tolerances(
     tau: TanhError = TAU,
     reported: Arrays | None = None,
 ) -> dict[str, Tolerance]:
-    """The tolerances of these tensors in causal order.
+    """Return the tolerances of these tensors in causal order.
 
     reported: the tensors from which every equation starts, for L1.
     """
@@ -174,7 +176,7 @@ def tolerances(
 
 
 def is_small(case: WindowCase, is_local: bool) -> bool:
-    """Whether proven bounds decide in this window."""
+    """Return whether proven bounds decide in this window."""
     T, B, D, H, O, K = case_sizes(case).values()
     return (
         max(T * B, D + H, K * B * O) <= SMALL_SUM if is_local else T * H <= SMALL_WINDOW
@@ -182,8 +184,8 @@ def is_small(case: WindowCase, is_local: bool) -> bool:
 
 
 def axes_of(name: str) -> tuple[int, ...]:
-    """The axes of one window of a tensor, whose other axes are those of networks or
-    updates.
+    """Return the axes of one window of a tensor, whose other axes are those of networks
+    or updates.
     """
     axes = SHAPES[name]
     return (0, -2, -1) if axes.startswith("T") else tuple(range(-len(axes), 0))

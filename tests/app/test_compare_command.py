@@ -373,7 +373,7 @@ def test_report():
     first = Finding(2, 3, "W_hh", None, (0, 1), 0.5, 0.25, 1e-9, 2.5e8, "U1")
     found = Judgement(12, worst, first, {}, {}, (), ())
     lost = found._replace(first=None, worst=worst | {"W_hh": 0.9}, estimated={"h": 3})
-    lost = lost._replace(calmed=("W_hh",), unjudged=("dh", "dW_hh"))
+    lost = lost._replace(calmed=("W_hh",), unjudged=("dh", "dW_hh"), wide={"h": 1})
     port = Mock(tanh_ulps=9, tanh_absolute_ulps=2)
     port.name = "other"
     one = ComparedRun(run, found, 0, 5, losses, hint="2e for e")
@@ -401,6 +401,7 @@ h       F2            0.250     0.250 ~
 dW_hh   B5            0.500  not judged
 W_hh    U1        2.5e+08 !       0.900
 other: rounding alone changes W_hh too much to be judged; checked in windows with sma
+other: rounding allows over a tenth of some h
 other: not judged, as rounding decides: dh, dW_hh
 other declares a tanh error of 9 ulps and 2 ulps of 1: not a strict pass\
 """

@@ -18,7 +18,7 @@ from windows_for_tests import SEED, told_seed  # noqa: F401
 
 from numpy_rnn.conformance import sampling
 from numpy_rnn.conformance.case import FIELDS
-from numpy_rnn.conformance.definition import DEFINITION, Definition
+from numpy_rnn.conformance.definition import Definition
 from numpy_rnn.conformance.ports.abilities import FEW_SIZES
 from numpy_rnn.conformance.ports.protocol import PortFault
 from numpy_rnn.conformance.sampling import places
@@ -147,7 +147,7 @@ def test_examples_sizes_and_seed_are_given(suite):
     shapes, calls = {}, []
     for sizes in ("few", "H=6,D=2", "H=6,D=2"):
         options = (
-            f"--elman-level L2 --elman-examples 9 --elman-seed 3 --elman-sizes {sizes}"
+            f"-k test_global --elman-examples 9 --elman-seed 3 --elman-sizes {sizes}"
         )
         status, output = suite("--elman-backend", "ports:BlackBox", *options.split())
         assert status == 0, output
@@ -183,14 +183,10 @@ def test_header_has_two_lines(suite, tmp_path):
 
 @pytest.mark.slow
 def test_a_program_is_a_port(suite):
-    """One that dies at a case fails, and says how; a right one passes."""
-    command = shlex.join([sys.executable, program_port.__file__, "4", "sys.exit(7)"])
-    status, output = suite("--elman-command", command, "--elman-level", "L1")
-    assert status == 1
-    assert "port: a program, float32 and float64" in output
-    assert "ends with exit status 7 and without an answer" in output
     command = shlex.join([sys.executable, program_port.__file__])
-    assert suite("--elman-command", command, "--elman-level", "L1")[0] == 0
+    status, output = suite("--elman-command", command, "-k", "test_local")
+    assert status == 0
+    assert "port: a program, float32 and float64" in output
 
 
 # -- what check_port does
@@ -260,33 +256,6 @@ def test_wrong_gradient_of_a_port_of_means_is_told():
         check_port(port, "L2", "float64", SEED)
 
 
-def test_what_no_window_judges_is_no_pass(monkeypatch):
-    """Float32 and 200 steps of a chaotic network: rounding alone changes
-    the gradients.
-    """
-    generator, x = np.random.default_rng(0), np.zeros((200, 1, 2))
-    params = {"W_xh": np.ones((2, 40)), "W_hy": np.ones((40, 1))}
-    params["W_hh"] = 3 * generator.normal(size=(40, 40)) / 40**0.5
-
-    class Chaotic(DefinitionPort):
-        dtypes = ("float32",)
-        cases = (
-            {
-                "x": x,
-                "target": x[..., :1],
-                "h_0": np.full((1, 40), 0.1),
-                "params": params,
-            },
-        )
-
-    port = Chaotic(DEFINITION, "bias", "relu", has=())
-    monkeypatch.setattr(sampling, "EXAMPLES", 0)
-    with pytest.raises(
-        PortFault, match=r"NOT JUDGED loss, .*dW_hh.*: lost to rounding"
-    ):
-        check_port(port, "L2", "float32")
-
-
 @pytest.mark.slow
 def test_large_windows_are_fewer():
     """One with 128 units, 50 steps and 16 sequences takes as long as thousands of small
@@ -294,14 +263,9 @@ def test_large_windows_are_fewer():
     """
     port = DefinitionPort(has=(), sizes=({"H": 128, "T": 50, "B": 16},))
     assert len(list(places(port, "float32", 0, None))) < 20
-    every = [
-        len(list(places(DefinitionPort(), "float32", 0, None, is_large)))
-        for is_large in (False, True)
-    ]
+    every = []
+    for is_large in (False, True):
+        found = places(DefinitionPort(), "float32", 0, None, is_large)
+        every.append(len(list(found)))
     assert sum(every) == sampling.EXAMPLES
     assert min(every) > 0
-    assert (
-        len(list(places(port, "float32", 0, 30)))
-        + len(list(places(port, "float32", 0, 30, True)))
-        == 30
-    )

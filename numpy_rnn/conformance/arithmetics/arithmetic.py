@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from numpy_rnn.common.checks import check_choice
 from numpy_rnn.common.records import NumpyArray, Objective, Step, T
-from numpy_rnn.conformance.case import SHAPES
+from numpy_rnn.conformance.case import LOSS_AXES, SHAPES, loss_kind
 
 Dtype = npt.DTypeLike
 # numbers: an array, whose operators round or carry a bound as its arithmetic does
@@ -66,8 +66,8 @@ class Arithmetic(Protocol):
         return value
 
     def report(self) -> dict[str, N]:
-        """The tensors by name, in causal order. Those with steps have the axis of time
-        first.
+        """Return the tensors by name, in causal order. Those with steps have the axis
+        of time first.
         """
         found = dict[str, N]()
         for name in (name for name in SHAPES if name in self.seen):
@@ -78,11 +78,11 @@ class Arithmetic(Protocol):
         return found
 
     def with_axes(self, array: NumpyArray) -> NumpyArray:
-        """An array (B, N) that all networks share as (1, .., 1, B, N)."""
+        """Return an array (B, N) that all networks share as (1, .., 1, B, N)."""
         return array.reshape(*(1,) * (self.axes + 2 - array.ndim), *array.shape)
 
     def expand(self, per_network: N, array: N) -> N:
-        """A number per network, with the axes of an array of all networks."""
+        """Return a number per network, with the axes of an array of all networks."""
         if not np.ndim(per_network):
             return per_network
         return per_network.reshape(
@@ -91,12 +91,9 @@ class Arithmetic(Protocol):
 
 
 def choose(table: Mapping[str, T], name: str, what: str) -> T:
-    """The entry of this name. Raises InputError on an unknown name."""
+    """Return the entry of this name. Raises InputError on an unknown name."""
     check_choice(what, name, tuple(table))
     return table[name]
-
-
-LOSS_AXES = ("steps", "batch", "outputs")  # of the terms of a loss
 
 
 def mean_over(axes: Sequence[str]) -> str:
@@ -112,8 +109,7 @@ def divisor(shape: Sequence[int], objective: Objective) -> float:
     a mean, or of those along the axes of a mean.
     """
     sizes = {"steps": shape[0], "batch": shape[-2], "outputs": shape[-1]}
-    kinds = {"squared_error": LOSS_AXES, "cross_entropy": LOSS_AXES[:2]}
-    axes = choose(kinds, objective.loss, "loss")
+    axes = loss_kind(objective).axes
     parts: dict[str, tuple[str, ...]] = {"sum": (), "mean": axes}
     for count in range(1, len(axes) + 1):
         for each in itertools.combinations(axes, count):
@@ -148,7 +144,7 @@ class Nonlinearity(NamedTuple):
     has_kink: bool = False
 
     def steepest(self, a: NumpyArray, E: NumpyArray) -> NumpyArray:
-        """The largest φ' within E of a."""
+        """Return the largest φ' within E of a."""
         return self.slope_of_a(np.maximum(np.abs(a) - E, 0))
 
 
@@ -174,5 +170,5 @@ NONLINEARITIES = {
 
 
 def nonlinearity_of(name: str) -> Nonlinearity:
-    """The nonlinearity of this name. Raises InputError if there is none."""
+    """Return the nonlinearity of this name. Raises InputError if there is none."""
     return choose(NONLINEARITIES, name, "nonlinearity")

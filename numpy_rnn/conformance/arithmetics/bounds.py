@@ -93,8 +93,8 @@ class Bounds(Rounding, Arithmetic):
     def affine(
         self, products: Sequence[tuple[Near, Near]], bias: Near | None = None
     ) -> Near:
-        """One sum: the bias is one more row of the right matrix, for a one in the left
-        one.
+        """Return one sum: the bias is one more row of the right matrix, for a one in
+        the left one.
         """
         left, right = map(list, zip(*products))
         if bias is not None:
@@ -304,7 +304,7 @@ def softmax(n: Bounds, outputs: Near) -> list[NumpyArray]:
 def squared_error(
     n: Bounds, y: Near, target: Near, C: float, divisions: int
 ) -> tuple[Near, Near]:
-    """The loss, (L1) and (L2), and dy, (B1), of errors e = y − target.
+    """Return the loss, (L1) and (L2), and dy, (B1), of errors e = y − target.
 
     C: the divisor of (L2). divisions: the roundings of a division by C, two by a
     product with 1/C. Where e is off by E, its square is by (2|e| + E) E. Terms that are
@@ -326,8 +326,8 @@ def squared_error(
 def cross_entropy(
     n: Bounds, y: Near, target: Near, C: float, divisions: int
 ) -> tuple[Near, Near]:
-    """The loss, the sum (L2) of −log p of every row's class (L4), and dy, (B1), (p −
-    target) / C.
+    """Return the loss, the sum (L2) of −log p of every row's class (L4), and dy, (B1),
+    (p − target) / C.
 
     target: classes as rows of 0 and 1. The division by C may come before the
     difference, as in automatic differentiation, so its roundings are in units of p +

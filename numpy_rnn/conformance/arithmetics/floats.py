@@ -86,7 +86,7 @@ class Floats(Arithmetic):
 
 
 def joined(parts: Sequence[Array], axis: int) -> Array:
-    """The parts along one of the last two axes; the leading axes are broadcast."""
+    """Return the parts along one of the last two axes; leading ones are broadcast."""
     arrays = [np.asarray(part) for part in parts]
     if len(arrays) == 1:
         return arrays[0]
@@ -99,12 +99,12 @@ Loss = Callable[[Floats, Array, Array], tuple[Array, Array]]
 
 
 def squared_error(n: Floats, y: Array, target: Array) -> tuple[Array, Array]:
-    """The terms of the loss, and of dy, before the division by C."""
+    """Return the terms of the loss, and of dy, before the division by C."""
     return 0.5 * (y - target) * (y - target), y - target  # (L1), (B1)
 
 
 def cross_entropy(n: Floats, y: Array, target: Array) -> tuple[Array, Array]:
-    """The same of softmax cross-entropy; target: classes as rows of 0 and 1."""
+    """Return the same of softmax cross-entropy; target: classes as rows of 0 and 1."""
     log_p = n.log_softmax(y)  # (L3)
     return -(target * log_p), np.exp(log_p) - target  # (L4), (B1)
 

@@ -46,8 +46,8 @@ EXACT = {np.maximum, np.minimum, np.negative, np.absolute, np.positive}  # opera
 
 
 def sampled(case: WindowCase) -> WindowCase:
-    """The case with one more leading axis of its parameters and velocities, that of the
-    samples.
+    """Return the case with one more leading axis of its parameters and velocities, that
+    of the samples.
     """
 
     def repeated(array: Array) -> Array:
@@ -58,7 +58,7 @@ def sampled(case: WindowCase) -> WindowCase:
 
 
 def spread_of(samples: Array, axis: int, center: Array | None = None) -> Array:
-    """The root mean square of deviations along an axis, of tiny numbers too.
+    """Return the root mean square of deviations along an axis, of tiny numbers too.
 
     They are deviations from `center`, the exact values, or from the mean. Where half of
     the samples flush what the others amplify, the mean may be far from both.
@@ -71,8 +71,8 @@ def spread_of(samples: Array, axis: int, center: Array | None = None) -> Array:
 
 
 def repeats(terms: Array, u: float) -> Array:
-    """The mean number of terms that are equal in a sum along axis −2; zeros are no
-    terms.
+    """Return the mean number of terms that are equal in a sum along axis −2; zeros are
+    no terms.
     """
     mantissa, exponent = np.frexp(terms)
     near = np.sort(
@@ -134,7 +134,7 @@ class Noisy(Floats):
         self.tilt = self.generator.uniform(-1, 1, SAMPLES)  # of tanh, by sample
 
     def given(self, array: Array, /) -> Array:
-        """The numbers; half of the samples read subnormal ones as zeros."""
+        """Return the numbers; half of the samples read subnormal ones as zeros."""
         value = np.asarray(array, np.float64)
         is_tiny = (np.abs(value) < self.smallest) & (value != 0)
         if is_tiny.any():
@@ -144,13 +144,16 @@ class Noisy(Floats):
         return noisy
 
     def per_sample(self, value: Array, numbers: Array) -> Array:
-        """A number for each sample, along their axis: the first, or that after time."""
+        """Return a number for each sample, along their axis: the first, or that after
+        time.
+        """
         axis, shape = int(value.ndim == self.axes + 3), [1] * value.ndim
         shape[axis] = SAMPLES
         return numbers.reshape(shape)
 
     def plain(self, operand: Any) -> Any:
-        """The numbers of an operand. Raises TypeError if it is an array without noise.
+        """Return the numbers of an operand. Raises TypeError if it is an array without
+        noise.
 
         Functions of NumPy that are no ufuncs, such as np.stack, drop the noise.
         """
@@ -175,8 +178,8 @@ class Noisy(Floats):
         return self.given(np.broadcast_to(reported, value.shape))
 
     def rounded(self, value: Array, size: Array, n: float) -> Array:
-        """The result of an operation on n terms, with a random error of this size in
-        units of u.
+        """Return the result of an operation on n terms, with a random error of this
+        size in units of u.
         """
         tiny = n * self.smallest
         if (np.abs(value) * self.u < tiny).any():
@@ -193,8 +196,8 @@ class Noisy(Floats):
         return self.given(value + error * noise)
 
     def rounded_sum(self, value: Array, squares: Array, n: int, m: Array) -> Array:
-        """A sum of n terms, each of which occurs m times, and whose squares have this
-        sum.
+        """Return a sum of n terms, each of which occurs m times, and whose squares have
+        this sum.
         """
         size = (
             np.hypot(np.sqrt(squares), value) * np.sqrt(n * m)
@@ -243,7 +246,7 @@ class Noisy(Floats):
         return self.given(values + tilt * error)
 
     def by_slope(self, dh: Array, a: Array, h: Array, nonlinearity: str) -> Array:
-        """dh ∘ φ'(a), from a or from h; for relu any slope near the kink."""
+        """Return dh ∘ φ'(a), from a or from h; for relu any slope near the kink."""
         of = nonlinearity_of(nonlinearity)
         if not of.has_kink:
             tilt = self.u * self.tau.relative * self.per_sample(a, self.tilt)

@@ -60,11 +60,11 @@ class Rounding:
             )
 
     def flushes(self, n: Real) -> Real:
-        """The loss of n terms where subnormal numbers are flushed to zero."""
+        """Return the loss of n terms where subnormal numbers are flushed to zero."""
         return 8 * n * self.smallest
 
     def near(self, value: NumpyArray, E: NumpyArray) -> "Near":
-        """The numbers of a result; its bound is rounded upwards."""
+        """Return the numbers of a result; its bound is rounded upwards."""
         return Near(value, E * UPWARDS, self)
 
     def given(self, array: npt.ArrayLike) -> "Near":
@@ -74,8 +74,8 @@ class Rounding:
         return Near(value, np.where(size < self.smallest, size, 0.0), self)
 
     def constant(self, number: float) -> "Near":
-        """A number of float64 that may be rounded to the dtype: E is what that does to
-        it.
+        """Return a number of float64 that may be rounded to the dtype: E is what that
+        does to it.
         """
         value = np.asarray(number, np.float64)
         with np.errstate(over="ignore"):
@@ -83,7 +83,9 @@ class Rounding:
         return Near(value, np.abs(rounded - value) + self.given(value).E, self)
 
     def join(self, parts: Sequence["Near"], axis: int) -> "Near":
-        """The parts along one of the last two axes; the leading axes are broadcast."""
+        """Return the parts along one of the last two axes; the leading axes are
+        broadcast.
+        """
         arrays = ([getattr(part, name) for part in parts] for name in ("value", "E"))
         value, E = (joined(each, axis) for each in arrays)
         return Near(value, E, self)
@@ -103,8 +105,8 @@ class Rounding:
         return self.near(A.value @ B.value, E + np.abs(A.value) @ B.E + self.flushes(n))
 
     def sum(self, v: "Near") -> "Near":
-        """The sum over the last axis but one: γ_{n−1} Σ(|v|+E) + ΣE. Source: Higham,
-        (4.4).
+        """Return the sum over the last axis but one: γ_{n−1} Σ(|v|+E) + ΣE. Source:
+        Higham, (4.4).
         """
         max_abs = v.max_abs
         n = (max_abs > 0).sum(-2)

@@ -37,6 +37,7 @@ from numpy_rnn.conformance.mutants.equations import (
     twice_softmax,
     with_leak,
     with_one_state,
+    with_step,
 )
 from numpy_rnn.conformance.ports.abilities import SGD_OPTIONS
 
@@ -69,7 +70,7 @@ ROWS: tuple[tuple[str, str, Equations], ...] = (  # name, stage and equations
         {"carried_state": lambda states, window, epoch: 0 * states[window.start]},
     ),
     (
-        ("state not reset between epochs"),
+        "state not reset between epochs",
         "initial",
         {
             "carried_state": lambda states, window, epoch: states[
@@ -96,7 +97,7 @@ ROWS: tuple[tuple[str, str, Equations], ...] = (  # name, stage and equations
     ("tanh′ missing", "da", slope(lambda a: 1.0, "tanh")),
     ("relu′ missing", "da", slope(lambda a: 1.0, "relu")),
     (
-        ("W_hh transposed throughout"),
+        "W_hh transposed throughout",
         "a",
         changed(
             "pre_activation",
@@ -109,18 +110,18 @@ ROWS: tuple[tuple[str, str, Equations], ...] = (  # name, stage and equations
         reading("pre_activation", "h", lambda w, s: (s > 0) * w.h[s]),
     ),
     (
-        ("h_0 for h_{t-1} at every step"),
+        "h_0 for h_{t-1} at every step",
         "a",
         reading("pre_activation", "h", lambda w, s: w.h[0]),
     ),
     (
-        ("output read from h_{t-1}"),
+        "output read from h_{t-1}",
         "y",
         reading("output", "h", lambda w, s: w.h[max(s - 1, 0)]),
     ),
     ("tanh of the outputs", "y", after(np.tanh, "output")),
     (
-        ("loss of older steps included"),
+        "loss of older steps included",
         "dy",
         {"adjoint_without_loss": lambda n, w, t: w.y[t]},
     ),
@@ -265,7 +266,8 @@ MUTANTS = tuple(
 )  # to be killed
 
 SUMS = {"the gradients": tuple(GRADIENTS.values())}
-SUMS |= {f"d{name}": (field,) for name, field in GRADIENTS.items()}
+for name, field in GRADIENTS.items():
+    SUMS[f"d{name}"] = (field,)
 LIMITS = (1, 5, 10, 20)  # of numbers that are clamped
 PARTS: Equations = {
     "without the first step": lambda t, T: t > 1,
@@ -286,21 +288,15 @@ OTHERS: dict[str, Equations] = {
     "the loss without the last step": loss(partial(loss_of_steps, slice(-1))),
     "1 − tanh(h)² for 1 − h²": slope(lambda a: 1 - np.tanh(np.tanh(a)) ** 2, "tanh"),
 }
-CLAMPED = SUMS | {"y_t": ("output",), "da_t": ("pre_activation_adjoint",)}
 for c in LIMITS:
-    OTHERS |= {
-        f"{n} within ±{c}": after(partial(clamped, c), *of) for n, of in CLAMPED.items()
-    }
+    for words, fields in SUMS.items():
+        OTHERS[f"{words} within ±{c}"] = after(partial(clamped, c), *fields)
     OTHERS[f"the flow back within ±{c}"] = flow_back(
         lambda *given, c=c: clamped(c, flow(*given))
     )
-    given = partial(lambda c, n, y, z, objective: (n, y, clamped(c, z), objective), c)
-    OTHERS[f"targets within ±{c}"] = changed("loss_and_error", given=given)
 for words, fields in SUMS.items():
-    OTHERS |= {
-        f"{words} {text}": partial_sums(is_part, *fields)
-        for text, is_part in PARTS.items()
-    }
+    for text, is_part in PARTS.items():
+        OTHERS[f"{words} {text}"] = partial_sums(is_part, *fields)
 
 
 def window_mutants(steps: int, is_forward_right: bool = False) -> Iterator[Mutant]:
@@ -325,64 +321,50 @@ def window_mutants(steps: int, is_forward_right: bool = False) -> Iterator[Mutan
         yield from starmap(Mutant, found.items())
 
 
-STEPS = (
-    *(m for m in MUTANTS if m.equations.keys() & {*STEP_FIELDS}),
-    *starmap(
-        Mutant,
-        {
-            "the velocity, or sum of squares, of before left out": changed(
-                "velocity", given=lambda n, g, v, step: (n, g, None, step)
-            ),
-            "weight decay of the wrong sign": changed(
-                "decayed",
-                given=lambda *operands: (
-                    *operands[:-1],
-                    operands[-1]._replace(weight_decay=-operands[-1].weight_decay),
-                ),
-            ),
-            **{
-                f"{name} left out": changed(
-                    *STEP_FIELDS,
-                    given=lambda *operands, n=name, v=v: (
-                        *operands[:-1],
-                        operands[-1]._replace(**{n: v}),
-                    ),
-                )
-                for name, v in Step._field_defaults.items()
-                if name in SGD_OPTIONS or name == "max_value"
-            },
-        }.items(),
+OTHER_STEPS: dict[str, Equations] = {
+    "the velocity, or sum of squares, of before left out": changed(
+        "velocity", given=lambda n, g, v, step: (n, g, None, step)
     ),
+    "weight decay of the wrong sign": with_step(
+        lambda step: step._replace(weight_decay=-step.weight_decay), "decayed"
+    ),
+}
+for name in (*SGD_OPTIONS, "max_value"):
+    default = {name: Step._field_defaults[name]}
+    OTHER_STEPS[f"{name} left out"] = with_step(
+        lambda step, default=default: step._replace(**default), *STEP_FIELDS
+    )
+STEPS = (
+    *(mutant for mutant in MUTANTS if mutant.equations.keys() & {*STEP_FIELDS}),
+    *starmap(Mutant, OTHER_STEPS.items()),
 )
+
+
+def older_losses(T, new, k1, k2):
+    """The losses of all steps of a window."""
+    window = right.window(T, new, k1, k2)
+    return Window(window.start, window.start, window.stop)
+
+
+OTHER_LOOPS: dict[str, Equations] = {
+    "state reset at every window, to h_0": {
+        "carried_state": lambda states, window, epoch: states[0]
+    },
+    "losses of older steps counted again": {"window": older_losses},
+    "windows start a step late": {
+        "window": lambda T, new, k1, k2: right.window(T, new, k1, k2 - (new + k1 > k2))
+    },
+    "the last, shorter window reaches back over k2 steps": {
+        "window": lambda T, new, k1, k2: right.window(
+            T, new, k1, k2 + max(0, new + k1 - T)
+        )
+    },
+    "gradients add up from update to update": in_loop("backward"),
+    "gradients add up within an epoch": in_loop("backward", resets=True),
+    "the velocity, or sum of squares, reset at every epoch": in_loop("velocity"),
+    "the rate divided by the number of the epoch": in_loop("updated"),
+}
 LOOPS = (
     *(mutant for mutant in MUTANTS if mutant.in_run),
-    *starmap(
-        Mutant,
-        {
-            "state reset at every window, to h_0": {
-                "carried_state": lambda states, window, epoch: states[0]
-            },
-            "losses of older steps counted again": {
-                "window": lambda *given: (lambda w: Window(w.start, w.start, w.stop))(
-                    right.window(*given)
-                )
-            },
-            "windows start a step late": {
-                "window": lambda T, new, k1, k2: right.window(
-                    T, new, k1, k2 - (new + k1 > k2)
-                )
-            },
-            "the last, shorter window reaches back over k2 steps": {
-                "window": lambda T, new, k1, k2: right.window(
-                    T, new, k1, k2 + max(0, new + k1 - T)
-                )
-            },
-            "gradients add up from update to update": in_loop("backward"),
-            "gradients add up within an epoch": in_loop("backward", resets=True),
-            "the velocity, or sum of squares, reset at every epoch": in_loop(
-                "velocity"
-            ),
-            "the rate divided by the number of the epoch": in_loop("updated"),
-        }.items(),
-    ),
+    *starmap(Mutant, OTHER_LOOPS.items()),
 )

@@ -61,6 +61,11 @@ def after(change: Equation, *fields: str) -> Equations:
     return changed(*fields, result=lambda value, *operands: change(value))
 
 
+def with_step(change: Equation, *fields: str) -> Equations:
+    """Equations of another step, change(step), which is their last operand."""
+    return changed(*fields, given=lambda *given: (*given[:-1], change(given[-1])))
+
+
 def reading(field: str, tensor: str, of: Callable[[Tensors, int], N]) -> Equations:
     """The equation with other values of a tensor; of(w, s): the one for step s."""
     return changed(
@@ -107,15 +112,8 @@ def loss(change: Equation, only: str = "") -> Equations:
 
 
 def reduced(reduction: str) -> Equations:
-    return changed(
-        "loss_and_error",
-        given=lambda n, y, z, objective: (
-            n,
-            y,
-            z,
-            objective._replace(reduction=reduction),
-        ),
-    )
+    """The loss with another reduction; its options are its last operand."""
+    return with_step(lambda each: each._replace(reduction=reduction), "loss_and_error")
 
 
 def loss_of_steps(part: slice, L, dy, n, y, z, objective):
@@ -187,21 +185,16 @@ def each_loss_over(k: int, n, w, p, nonlinearity):
 
 def partial_sums(is_part: Equation, *fields: str) -> Equations:
     """Gradients of some steps alone: is_part(t, T)."""
-    return changed(
-        *fields,
-        given=lambda n, w: (
-            n,
-            replace(
-                w,
-                **{
-                    name: {
-                        t: is_part(t, len(w.x)) * getattr(w, name)[t] for t in w.steps
-                    }
-                    for name in ("da", "dy")
-                },
-            ),
-        ),
-    )
+
+    def given(n, w):
+        parts = {"da": Steps(), "dy": Steps()}
+        for t in w.steps:
+            is_counted = is_part(t, len(w.x))
+            parts["da"][t] = is_counted * w.da[t]
+            parts["dy"][t] = is_counted * w.dy[t]
+        return n, replace(w, **parts)
+
+    return changed(*fields, given=given)
 
 
 class Loop:

@@ -67,17 +67,14 @@ def _choices(field: str, names: tuple[str, ...], by_default: int) -> Iterator[Ab
         def is_used(use: Use, name: str = name) -> bool:
             return bool(getattr(use.objective, field) == name)
 
-        words = f"{field} {name!r}"
-        if number < by_default:
-            yield Ability(name, words, is_used, group=field, value=name)
-        else:
-            yield Ability(
-                name, words, is_used, stated="capabilities", group=field, value=name
-            )
+        row = Ability(name, f"{field} {name!r}", is_used, group=field, value=name)
+        if number >= by_default:
+            row = row._replace(stated="capabilities")
+        yield row
 
 
 def _option(name: str, words: str, remedy: Fields = ()) -> Ability:
-    """The row of an option of the step, one of those of torch.optim.SGD."""
+    """Return the row of an option of the step, one of those of torch.optim.SGD."""
     default = Step._field_defaults[name]
 
     def is_used(use: Use) -> bool:
@@ -243,7 +240,7 @@ class Abilities(NamedTuple):
     reduction: Any = None  # the name of a mean over some axes; None: a sum or a mean
 
     def has(self, ability: Ability) -> bool:
-        """Whether a port that states this has the ability."""
+        """Return whether a port that states this has the ability."""
         if ability.group == "reduction" and self.reduction is not None:
             return True  # its cases and runs have its own reduction
         if ability.parent and ability.parent not in self.capabilities:
@@ -259,7 +256,7 @@ EVERYTHING = Abilities()
 
 
 def stated_by(port: object) -> Abilities:
-    """What a port states; of a port without a batch, all sizes have B = 1."""
+    """Return what a port states; of a port without a batch, all sizes have B = 1."""
     lacks = tuple(getattr(port, "lacks", ()))
     sizes = tuple(shapes_of(getattr(port, "sizes", ())))
     if "batch" in lacks:
@@ -275,7 +272,7 @@ def stated_by(port: object) -> Abilities:
 
 
 def missing(use: Use, stated: Abilities) -> list[Ability]:
-    """Every ability that is used and that a port which states this has not."""
+    """Return every ability that is used and that a port which states this has not."""
     found = []
     for ability in ABILITIES:
         if ability.is_used(use) and not stated.has(ability):
@@ -284,8 +281,8 @@ def missing(use: Use, stated: Abilities) -> list[Ability]:
 
 
 def remedy_of(ability: Ability, stated: Abilities) -> Fields:
-    """Fields of a run that do without an ability: of one of several values, the first
-    other one that the port has.
+    """Return fields of a run that do without an ability: of one of several values, the
+    first other one that the port has.
     """
     if ability.value is None:
         return ability.remedy
@@ -296,7 +293,7 @@ def remedy_of(ability: Ability, stated: Abilities) -> Fields:
 
 
 def forced_fields(stated: Abilities) -> dict[str, Any]:
-    """The fields of a run that a port forces, by what it has not."""
+    """Return the fields of a run that a port forces, by what it has not."""
     fields = dict[str, Any]()
     for ability in ABILITIES:
         if not stated.has(ability):
@@ -307,7 +304,7 @@ def forced_fields(stated: Abilities) -> dict[str, Any]:
 def forced_schedule(
     fields: Mapping[str, Any], k1: int, k2: int, T: int
 ) -> tuple[int, int]:
-    """k1 and k2 for a series of T steps, with those that these fields force."""
+    """Return k1 and k2 for a series of T steps, with those that these fields force."""
     known = {"T": T, "k2": k2}
     first = fields.get("k1", k1)
     first = known.get(first, first)
@@ -318,7 +315,7 @@ def forced_schedule(
 
 
 def contradiction(stated: Abilities) -> str:
-    """What is impossible in these statements, and what is expected; or ""."""
+    """Return what is impossible in these statements, and what is expected; or ""."""
     for group in GROUPS:
         members = [ability for ability in ABILITIES if ability.group == group]
         if not any(map(stated.has, members)):

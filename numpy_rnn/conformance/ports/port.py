@@ -59,7 +59,8 @@ class Port(Protocol):
         learning_rate: float,
         **options: object,
     ) -> Report:
-        """The loss of the window, its gradients and the updated parameters, by name.
+        """Return the loss of the window, its gradients and the updated parameters, by
+        name.
 
         params: W_xh (D, H), W_hh (H, H), W_hy (H, O), and b_h (H), b_y (O) or neither.
         x (T, B, D), h_0 (B, H), target (K, B, O) of the newest K ≤ T steps; classes are
@@ -79,8 +80,8 @@ class PackagePort:
         self.rnn, self.name = rnn, rnn.__name__
 
     def window_update(self, params, x, target, h_0, *, learning_rate, **options):
-        """One window and its SGD step. options: those of the objective and
-        of the step.
+        """Return one window and its SGD step. options: those of the objective and of
+        the step.
         """
         rnn, defaults = self.rnn, Objective._field_defaults
         objective = {
@@ -119,7 +120,8 @@ class PackagePort:
 
 
 def find_port(name: str) -> Any:
-    """The port of this name: a package, or module:object, a `Port` or what returns one.
+    """Return the port of this name: a package, or module:object, a `Port` or what
+    returns one.
 
     An object is also a class or a function without arguments. The working directory is
     searched for modules too. Raises InputError if there is no such object or it is no
@@ -171,8 +173,8 @@ def find_port(name: str) -> Any:
 
 
 def tanh_error(port: object) -> TanhError:
-    """The error of its tanh that the bounds allow: twice the declared one, or the usual
-    one.
+    """Return the error of its tanh that the bounds allow: twice the declared one, or
+    the usual one.
     """
     ulps, absolute = (
         getattr(port, name, None) for name in ("tanh_ulps", "tanh_absolute_ulps")
@@ -181,8 +183,8 @@ def tanh_error(port: object) -> TanhError:
 
 
 def call_port(port: Port, case: WindowCase) -> Report:
-    """The report of a port on a case. Raises PortFault, with the line of the port that
-    raised.
+    """Return the report of a port on a case. Raises PortFault, with the line of the
+    port that raised.
 
     The port gets copies of the inputs, and may change the parameters and velocities in
     place, as a step does. A loss that is a Python float is rounded to the dtype.
@@ -216,8 +218,8 @@ def _copied(value: Any) -> Any:
 
 
 def validated_report(port: Port, case: WindowCase, where: str) -> Report:
-    """A port's report on a case, in a valid format. Raises PortFault otherwise, with
-    `where`.
+    """Return a port's report on a case, in a valid format. Raises PortFault otherwise,
+    with `where`.
     """
     has = stated_by(port).capabilities
     try:

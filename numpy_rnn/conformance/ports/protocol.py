@@ -12,8 +12,8 @@ import numpy as np
 
 from numpy_rnn.common.errors import one_line, short_repr
 from numpy_rnn.common.records import DTYPES, LOSS_NAMES, Step
-from numpy_rnn.conformance.arithmetics.arithmetic import LOSS_AXES
 from numpy_rnn.conformance.case import (
+    LOSS_AXES,
     WindowCase,
     case_sizes,
     initial_state,
@@ -86,12 +86,13 @@ def identity_from(stated: Named) -> Named:
             raise PortFault(
                 f"{what} is {short_repr(port[what], repr)}: expected {expected}"
             )
-    names = ("capabilities", "lacks", "dtypes")
-    capabilities, lacks, dtypes = (tuple(port[name]) for name in names)
-    if error := contradiction(Abilities(capabilities, lacks, (), dtypes)):
+    for name in ("capabilities", "lacks", "dtypes"):
+        port[name] = tuple(port[name])
+    port["sizes"] = tuple(shapes)
+    own = Abilities(port["capabilities"], port["lacks"], (), port["dtypes"])
+    if error := contradiction(own):
         raise PortFault(error)
-    tuples = {name: tuple(port[name]) for name in ("dtypes", "capabilities", "lacks")}
-    return port | tuples | {"sizes": tuple(shapes)}
+    return port
 
 
 def _are_names(given: object, known: Sequence[str]) -> bool:
@@ -110,7 +111,7 @@ def _is_shape(shape: object) -> bool:
 
 
 def port_arguments(case: WindowCase) -> Named:
-    """The arrays and options of a case, as the keyword arguments of
+    """Return the arrays and options of a case, as the keyword arguments of
     `Port.window_update`.
     """
     (nonlinearity, loss, reduction), step = case.objective, case.step
@@ -135,8 +136,8 @@ def port_arguments(case: WindowCase) -> Named:
 
 
 def encode_request(case: WindowCase, case_id: int) -> str:
-    """The request for this case: one line, without a line end. Its numbers
-    are exact.
+    """Return the request for this case: one line, without a line end. Its numbers are
+    exact.
     """
     arguments = port_arguments(case)
     if arguments.get("velocity"):
@@ -149,7 +150,7 @@ def encode_request(case: WindowCase, case_id: int) -> str:
 
 
 def decode_hello(line: str) -> Named:
-    """The statements of a port from its answer to HELLO. Raises PortFault."""
+    """Return the statements of a port from its answer to HELLO. Raises PortFault."""
     hello = _object(line)
     if hello.get("protocol") != VERSION:
         spoken = short_repr(hello.get("protocol"), repr)
@@ -169,8 +170,8 @@ def longest_answer(case: WindowCase) -> int:
 
 
 def decode_answer(line: str, case: WindowCase, case_id: int) -> dict[str, np.ndarray]:
-    """The arrays of the answer to a case, in its dtype, and in their shapes if the
-    sizes fit.
+    """Return the arrays of the answer to a case, in its dtype, and in their shapes if
+    the sizes fit.
 
     Raises PortFault if the line is not a JSON object of numbers with this id.
     """
@@ -212,7 +213,7 @@ def _object(line: str) -> Named:
 
 
 def _number(name: str, given: object) -> float:
-    """A number of JSON, or one in a string, decimal or as C prints it with %a."""
+    """Return a number of JSON, or one in a string, decimal or as C prints %a."""
     try:
         if isinstance(given, str) and "x" in given.lower():
             return float.fromhex(given)

@@ -5,17 +5,17 @@ from collections import Counter
 
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.conformance.arithmetics.arithmetic import N
+from numpy_rnn.conformance.case import loss_kind
 from numpy_rnn.conformance.ports.abilities import shapes_of
 from numpy_rnn.conformance.ports.adapter import ASSUMED, TRIAL, Adapter
 from numpy_rnn.conformance.ports.port import Report
 
 PARTS = {"W_xh": "weight_ih", "W_hh": "weight_hh", "b_h": "bias_ih"}
-TORCH_LOSSES = {
+CLASSES = ("mean_cross_entropy", "cross_entropy")
+TORCH_LOSSES = {  # by the names of the mean and of the sum
     "MSELoss": ("mse", "sum_of_squares"),
-    **dict.fromkeys(
-        ("CrossEntropyLoss", "NLLLoss"),
-        ("mean_cross_entropy", "cross_entropy"),
-    ),
+    "CrossEntropyLoss": CLASSES,
+    "NLLLoss": CLASSES,
 }
 HARMLESS = (
     "RNN",
@@ -91,22 +91,8 @@ class TorchPort(Adapter):
         if is_module:
             shapes = shapes_of(stated.get("sizes") or {})
             stated = stated | {"sizes": [dict(shape) | fixed for shape in shapes]}
-        kind, expected = type(loss).__name__, f"nn.{', nn.'.join(TORCH_LOSSES)}"
-        if kind in TORCH_LOSSES:
-            loss_name = TORCH_LOSSES[kind][loss.reduction == "sum"]
-            usual = {"weight": None, "label_smoothing": 0.0}
-            usual |= {
-                "ignore_index": min(-1, getattr(loss, "ignore_index", -1))
-            }  # of no class
-            for name in (n for n, v in usual.items() if getattr(loss, n, v) != v):
-                raise InputError(
-                    f"{label}: the loss {kind} has the option {name}: expected none"
-                )
-        elif loss_name is None:
-            expected += ", or a function with its loss_name"
-            raise InputError(
-                f"{label}: the loss {kind} is not known: expected {expected}"
-            )
+        if loss_name is None or type(loss).__name__ in TORCH_LOSSES:
+            loss_name = name_of_loss(label, loss)
         super().__init__(label, loss_name, rnn.nonlinearity, stated)
         if self.optimizer is not None:
             made = type(self.optimizer(rnn.parameters(), lr=0.5))
@@ -115,10 +101,11 @@ class TorchPort(Adapter):
                     f"{label} has optim.{made.__name__}: expected torch.optim.SGD"
                 )
             self.capabilities += ("sgd_options", "clip_by_value")
-        ways = itertools.product(("TBD", "BTD"), ("BH", "1BH", "none"))
-        fields = {"bias": rnn.bias, "K": 1, **fixed}
-        cases = ((" ".join(way), fields | {"no_h_0": way[1] == "none"}) for way in ways)
-        is_right = self.find_way(cases)
+        trials = []
+        for way in itertools.product(("TBD", "BTD"), ("BH", "1BH", "none")):
+            fields = {"bias": rnn.bias, "K": 1, "no_h_0": way[1] == "none", **fixed}
+            trials.append((" ".join(way), fields))
+        is_right = self.find_way(trials)
         axes, state = self.way.split()
         if state == "none":  # a module that takes a state is tested with it
             for trial in reversed(self.possible):
@@ -134,7 +121,7 @@ class TorchPort(Adapter):
         self.name += f" (x {axes}, state {state}{assumed})"
 
     def _parts(self, sizes: tuple[int, ...]) -> tuple[N, N, N]:
-        """The module of these sizes, its RNN and its nn.Linear."""
+        """Return the module of these sizes, its RNN and its nn.Linear."""
         nn = self.torch.nn
         if sizes not in self.modules:
             self.modules[sizes] = self.make(*sizes)
@@ -143,55 +130,59 @@ class TorchPort(Adapter):
                 raise InputError(
                     f"{name} has {', '.join(foreign)}: expected {EXPECTED}"
                 )
-        parts = list(self.modules[sizes].modules())
-        rnn = next(part for part in parts if isinstance(part, nn.RNN | nn.RNNCell))
-        return (
-            self.modules[sizes],
-            rnn,
-            next(p for p in parts if isinstance(p, nn.Linear)),
-        )
+        rnn, out = None, None
+        for part in self.modules[sizes].modules():
+            if rnn is None and isinstance(part, nn.RNN | nn.RNNCell):
+                rnn = part
+            if out is None and isinstance(part, nn.Linear):
+                out = part
+        return self.modules[sizes], rnn, out
 
     def _foreign_parts(self, module: N) -> list[str]:
-        """Names of the parts, but containers, losses and dropout of 0, that are none of
-        ours.
+        """Return the names of the parts, but containers, losses and dropout of 0, that
+        are none of ours.
         """
-        parts = [
-            part
-            for part in module.modules()
-            if type(part).__module__.startswith("torch.nn")
-        ]
-        layers = [
-            p for p in parts if not (hasattr(p, "reduction") or any(p.children()))
-        ]
-        kinds = Counter(
-            type(part).__name__ for part in layers if getattr(part, "p", None) != 0
-        )
+        layers = []
+        for part in module.modules():
+            is_known = type(part).__module__.startswith("torch.nn")
+            if is_known and not (hasattr(part, "reduction") or any(part.children())):
+                layers.append(part)
+        kinds = Counter(type(p).__name__ for p in layers if getattr(p, "p", None) != 0)
         found = [f"nn.{kind}" for kind in kinds if kind not in HARMLESS]
         counts = {"nn.RNN or nn.RNNCell": kinds["RNN"] + kinds["RNNCell"]}
-        counts |= {"nn.Linear": kinds["Linear"]}
-        found += [f"{n} {words}" for words, n in counts.items() if n > 1]
-        found += [f"no {words}" for words, n in counts.items() if not (n or found)]
-        for name, usual in {"num_layers": 1, "bidirectional": False}.items():
-            values = {getattr(part, name, usual) for part in layers} - {usual}
-            found += [f"{name}={value}" for value in values]
-        biases = {
-            p.bias is None or p.bias is False for p in layers if hasattr(p, "bias")
-        }
-        return found + ["biases in one of the layers"] * (len(biases) > 1)
+        counts["nn.Linear"] = kinds["Linear"]
+        for words, count in counts.items():
+            if count > 1:
+                found.append(f"{count} {words}")
+        for words, count in counts.items():
+            if not (count or found):
+                found.append(f"no {words}")
+        biases = set()
+        for part in layers:
+            for name, usual in (("num_layers", 1), ("bidirectional", False)):
+                value = getattr(part, name, usual)
+                if value != usual:
+                    found.append(f"{name}={value}")
+            if hasattr(part, "bias"):
+                biases.add(part.bias is None or part.bias is False)
+        if len(biases) > 1:
+            found.append("biases in one of the layers")
+        return found
 
     def window_update(
         self, params: Report, x: N, target: N, h_0: N, **options: N
     ) -> Report:
-        """The loss, autograd's gradients, and the parameters after the optimizer's
-        step.
+        """Return the loss, autograd's gradients, and the parameters after the
+        optimizer's step.
         """
         torch = self.torch
         module, rnn, out = self._parts((*params["W_xh"].shape, params["W_hy"].shape[1]))
         module.to(getattr(torch, str(params["W_hh"].dtype))).train()
-        suffix = "_l0" * isinstance(rnn, torch.nn.RNN)
-        own = {"W_hy": out.weight, "b_y": out.bias}
-        own |= {name: getattr(rnn, part + suffix, None) for name, part in PARTS.items()}
-        own = {name: own[name] for name in params}
+        suffix = "_l0" if isinstance(rnn, torch.nn.RNN) else ""
+        every = {"W_hy": out.weight, "b_y": out.bias}
+        for name, part in PARTS.items():
+            every[name] = getattr(rnn, part + suffix, None)
+        own = {name: every[name] for name in params}
         for name, theta in own.items():
             theta.data, theta.grad = torch.tensor(params[name].T).contiguous(), None
         if rnn.bias:
@@ -202,22 +193,25 @@ class TorchPort(Adapter):
         y = module(x if axes == "TBD" else x.transpose(0, 1), *states)
         y = y[0] if isinstance(y, tuple) else y
         self.last_alone = y.ndim == 2
-        y = y[None] if self.last_alone else y if axes == "TBD" else y.transpose(0, 1)
+        if self.last_alone:
+            y = y[None]
+        elif axes == "BTD":
+            y = y.transpose(0, 1)
         y, target = y[-len(target) :], torch.tensor(target)
-        if self.objective.loss == "cross_entropy":  # whose classes are the second axis
+        if loss_kind(self.objective).has_classes:  # whose classes are the second axis
             y, target = y.flatten(0, 1), target.flatten(0, 1)
         loss = self.factor * self.loss_function(y, target)
         loss.backward()
-        report = {"loss": loss} | {
-            "d" + name: theta.grad.clone() for name, theta in own.items()
-        }
+        report = {"loss": loss}
+        for name, theta in own.items():
+            report["d" + name] = theta.grad.clone()
         if "learning_rate" in options:
-            report |= self._step(own, options)
+            report.update(self._step(own, options))
         return {name: array.detach().numpy().T.copy() for name, array in report.items()}
 
     def _step(self, own: dict[str, N], options: dict[str, N]) -> N:
-        """The parameters after the optimizer's step, and the velocities if there are
-        any.
+        """Return the parameters after the optimizer's step, and the velocities if there
+        are any.
         """
         torch = self.torch
         if options.get("max_norm") is not None:
@@ -228,14 +222,33 @@ class TorchPort(Adapter):
         used = {name: options[name] for name in names if options.get(name)}
         optimizer = self.optimizer(own.values(), lr=options["learning_rate"], **used)
         for name, v in (options.get("velocity") or {}).items():
-            optimizer.state[own[name]]["momentum_buffer"] = torch.tensor(
-                v.T
-            ).contiguous()
+            buffer = torch.tensor(v.T).contiguous()
+            optimizer.state[own[name]]["momentum_buffer"] = buffer
         optimizer.step()
-        if not options.get("momentum"):
-            return own
-        buffers = {
-            name: optimizer.state[theta]["momentum_buffer"]
-            for name, theta in own.items()
-        }
-        return own | {"v" + name: buffer for name, buffer in buffers.items()}
+        after = dict(own)
+        if options.get("momentum"):
+            for name, theta in own.items():
+                after["v" + name] = optimizer.state[theta]["momentum_buffer"]
+        return after
+
+
+def name_of_loss(label: str, loss: N) -> str:
+    """Return the name of a loss of torch.nn. Raises InputError if it is another one, or
+    has options.
+    """
+    kind = type(loss).__name__
+    if kind not in TORCH_LOSSES:
+        expected = f"expected nn.{', nn.'.join(TORCH_LOSSES)}"
+        raise InputError(
+            f"{label}: the loss {kind} is not known: {expected}, or a function with "
+            "its loss_name"
+        )
+    no_class = min(-1, getattr(loss, "ignore_index", -1))
+    usual = {"weight": None, "label_smoothing": 0.0, "ignore_index": no_class}
+    for name, value in usual.items():
+        if getattr(loss, name, value) != value:
+            raise InputError(
+                f"{label}: the loss {kind} has the option {name}: expected none"
+            )
+    mean, total = TORCH_LOSSES[kind]
+    return total if loss.reduction == "sum" else mean
