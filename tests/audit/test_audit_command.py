@@ -1,6 +1,7 @@
 """The command `python -m torch_rnn audit`, as a user runs it."""
 
 import io
+import os
 import re
 import signal
 import subprocess
@@ -95,6 +96,15 @@ def test_traceback_is_that_of_the_script(audit, capsys, script, errors):
     assert "no update was seen" in report
 
 
+def test_200_updates_are_recorded_unless_told(audit):
+    script = "import torch\np = torch.ones(1, requires_grad=True)\n"
+    script += "steps = torch.optim.SGD([p])\nfor _ in range(201):\n    steps.step()"
+    text = "updates after the first 200 of 201"
+    assert text in " ".join(audit("train.py", script=script)[2].split())
+    words = ["--updates", "201", "train.py"]
+    assert "updates after" not in audit(*words, script=script)[2]
+
+
 def test_script_that_closes_its_output(audit, monkeypatch):
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO()))
     status, _, err = audit(
@@ -145,6 +155,15 @@ def test_report_of_a_module_after_its_end(tmp_path, end, status):
 def test_help_names_the_options(audit):
     status, out, _ = audit("--help")
     assert (status, "--strict" in out) == (0, True)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_help_on_a_full_disk(tmp_path):
+    command = [sys.executable, "-m", "torch_rnn", "audit", "-h"]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=full, stderr=-1, text=True, cwd=tmp_path)
+    assert done.returncode == 2
+    assert re.fullmatch(".*the output cannot be written: .*\n", done.stderr)
 
 
 @pytest.mark.parametrize(

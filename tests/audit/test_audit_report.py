@@ -29,6 +29,9 @@ def test_assertions_on_the_truncation():
             report.assert_tbptt(k1, k2)
     with pytest.raises(AssertionError, match="each window from zeros"):
         audited("time_and_batch_exchanged").assert_tbptt(4, 4)
+    for k1, k2 in ((0, 10), (10, 0)):
+        with pytest.raises(InputError, match="is 0: expected"):
+            report.assert_tbptt(k1, k2)
     with torch_rnn.audit() as report:
         pass
     with pytest.raises(AssertionError, match="no update was seen"):
@@ -49,7 +52,7 @@ def test_k1_and_k2_are_counted(chunk):
 
 def patched():
     """What an audit replaces in torch."""
-    classes = [nn.RNNBase, nn.RNNCellBase, torch.optim.Optimizer]
+    classes = [nn.RNNBase, nn.RNNCellBase, torch.amp.GradScaler]
     modules = [torch._C._nn, torch, torch.autograd]
     cells = nn.utils.clip_grad_value_.__closure__
     return [*(dict(vars(owner)) for owner in classes + modules), cells[0].cell_contents]

@@ -116,8 +116,7 @@ def run_script(options: Options) -> None:
         sys.path[0] = os.getcwd()
         runpy.run_module(name, run_name="__main__", alter_sys=True)
         return
-    with errors_about(f"the script {name}"):
-        source = Path(name).read_bytes()
+    source = Path(name).read_bytes()
     sys.path[0] = os.path.dirname(os.path.realpath(name))
     main = sys.modules["__main__"] = ModuleType("__main__")
     file = os.path.abspath(name)
@@ -125,11 +124,21 @@ def run_script(options: Options) -> None:
     exec(compile(source, file, "exec"), main.__dict__)
 
 
+def show_help() -> int:
+    try:
+        print(HELP, flush=True)
+    except OSError as error:
+        # Standard output is redirected, so that Python's own flush at exit succeeds.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        message = f"the output cannot be written: {error.strerror}"
+        return failed("torch_rnn", 2, message)
+    return 0
+
+
 def run(words: list[str]) -> int:
     """Run the command. Returns the exit status, or raises what the script raises."""
     if words[:1] in (["-h"], ["--help"]):
-        print(HELP)
-        return 0
+        return show_help()
     try:
         options = parse(words)
         recorder = Recorder(options.updates)

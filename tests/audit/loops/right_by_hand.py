@@ -1,7 +1,7 @@
 """SGD by hand, as in the word language model.
 
 TBPTT(10, 10), state carried and cut; 0 mistakes
-step: by hand, after backward() at"""
+step: by hand, after backward() ("""
 
 import torch
 from torch import nn
