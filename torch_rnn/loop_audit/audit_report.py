@@ -234,7 +234,7 @@ def _step_lines(run: Run) -> Iterator[str]:
     if left and run.updates:
         names = sorted(run.record.names.get(p, "a parameter") for p in left)
         count = pluralize(len(left), "parameter")
-        yield f"gradient and no step: {count}: {listed(names)}"
+        yield f"no gradient or no step: {count}: {listed(names)}"
 
 
 @contextmanager

@@ -65,15 +65,6 @@ class StatePart:
     steps: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class DataPosition:
-    """The position of a window in a tensor of the script."""
-
-    tensor: int
-    offset: int
-    stride: int  # of one step
-
-
 @dataclass(frozen=True, eq=False, slots=True)
 class Forward(Event):
     """A call of a recurrent module or cell."""
@@ -84,7 +75,6 @@ class Forward(Event):
     has_gradient: bool
     state: tuple[StatePart, ...]
     parents: tuple["Forward", ...]  # passes of this module in the graph of the state
-    position: DataPosition | None
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -27,7 +27,6 @@ from torch_rnn.loop_audit.updates import (
     Update,
     attached_passes,
     differs,
-    gap_in_data,
     initial_state,
     union,
 )
@@ -115,24 +114,6 @@ def _follows_training(forward: Forward | None) -> bool:
     while forward is not None and not forward.has_gradient:
         forward = forward.state[0].source if forward.state else None
     return forward is not None
-
-
-def state_from_elsewhere(run: Run) -> Found:
-    """The state is carried to data that do not follow those it comes from."""
-    for module in run.modules:
-        gaps = []
-        places = []
-        for window in run.all_windows(module):
-            part = _carried_part(window.first)
-            if part is not None:
-                gap = gap_in_data(window.first, part)
-                gaps.append(gap or 0)
-                if gap:
-                    places.append(window.first.location)
-        # epochs, and windows that leave out or repeat data, have the same gaps
-        if 3 * len(places) > len(gaps) and len({*gaps} - {0}) > 2:
-            text = "the state is carried to data that do not follow those it comes from"
-            yield places[0], f"{text}: begin from zeros, or read them in order"
 
 
 def state_never_given(run: Run) -> Found:
@@ -378,7 +359,7 @@ def optimizer_recreated(run: Run) -> Found:
 A_PASS = "nn.RNN, nn.LSTM, nn.GRU or a cell of them, called with gradient"
 AN_UPDATE = "an update"
 A_LOSS = "losses without backward(), as no loss function of torch is called"
-DATA = "whether the data of carried states are in order"
+THE_ORDER = "the order of the data"
 
 
 def unseen(run: Run) -> set[str]:
@@ -392,9 +373,8 @@ def unseen(run: Run) -> set[str]:
         found.add(A_LOSS)
     for module in run.modules:
         for window in run.all_windows(module):
-            part = _carried_part(window.first)
-            if part is not None and gap_in_data(window.first, part) is None:
-                found.add(DATA)
+            if _carried_part(window.first) is not None:
+                found.add(THE_ORDER)
     return found
 
 
@@ -412,7 +392,6 @@ MISTAKES = (
     Mistake("state-exchanged", state_exchanged, A_PASS),
     Mistake("state-cut-within-update", state_cut_within_update, A_PASS),
     Mistake("state-from-validation", state_from_validation, A_PASS),
-    Mistake("state-from-elsewhere", state_from_elsewhere, DATA),
     Mistake("state-never-given", state_never_given, A_PASS),
     Mistake("time-and-batch-exchanged", time_and_batch_exchanged, A_PASS),
     Mistake("loss-in-two-updates", loss_in_two_updates, AN_UPDATE),

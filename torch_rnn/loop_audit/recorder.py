@@ -40,7 +40,7 @@ from torch_rnn.loop_audit.graph import (
     parameters_of,
 )
 from torch_rnn.loop_audit.hooks import FAILED, Hooks, location
-from torch_rnn.loop_audit.states import MAX_NODES, DataMemory, StateMemory
+from torch_rnn.loop_audit.states import MAX_NODES, StateMemory
 
 AnyEvent = TypeVar("AnyEvent", bound=Event)
 Watcher = Generator[None, Any, None]
@@ -68,7 +68,6 @@ class Recorder:
         self._parameters: dict[int, torch.Tensor] = {}
         self._gradients: dict[int, tuple[Any, int]] = {}  # objects and their versions
         self._states = StateMemory()
-        self._data = DataMemory()
         self._is_backward = False
         self._has_names = False
         # the gradients that come from uses, as whether each row is not zero
@@ -164,9 +163,6 @@ class Recorder:
     ) -> Forward:
         x, *state = inputs
         steps, batch = _steps_and_batch(net, x, sizes)
-        position = None
-        if x.dim() == 3:  # neither packed nor of a cell
-            position = self._data.position(x, net.time_axis)
         walk = Walk(inputs, into_passes=False, most=MAX_NODES)
         return self._add(
             Forward,
@@ -176,7 +172,6 @@ class Recorder:
             has_gradient=has_gradient,
             state=tuple(self._states.origin(net, part) for part in state),
             parents=tuple(p for p in walk.passes if p.module is net),
-            position=position,
         )
 
     def _module_record(self, module: Any) -> ModuleRecord:
@@ -432,27 +427,20 @@ def _by_id(parameters: Iterable[torch.Tensor]) -> dict[int, torch.Tensor]:
 
 def _held_by(optimizer: Any) -> list[torch.Tensor]:
     held = [p for group in optimizer.param_groups for p in group["params"]]
-    return [p for p in held if p.requires_grad and not nn.parameter.is_lazy(p)]
+    return [p for p in held if p.requires_grad]
 
 
 def _has_gradient(p: torch.Tensor) -> bool:
-    if p.grad is None:
-        return False
-    if p.grad.is_sparse:
-        return bool(p.grad._nnz())
-    return bool(p.grad.any())
+    return p.grad is not None and bool(p.grad.any())
 
 
 def _norms(parameters: dict[int, torch.Tensor]) -> dict[int, float]:
     """Return a number by which a change of each parameter is seen."""
-    known: dict[int, torch.Tensor] = {}
-    for key, p in parameters.items():
-        if not nn.parameter.is_lazy(p) and not p.is_complex():
-            known[key] = p.detach()
-    if not known:
+    if not parameters:
         return {}
-    norms = torch._foreach_norm(list(known.values()), 2, torch.float64)
-    return dict(zip(known, torch.stack(list(norms)).tolist()))
+    values = [p.detach() for p in parameters.values()]
+    norms = torch._foreach_norm(values, 2, torch.float64)
+    return dict(zip(parameters, torch.stack(list(norms)).tolist()))
 
 
 def _named_outputs(result: Any, is_cell: bool) -> dict[str, torch.Tensor]:

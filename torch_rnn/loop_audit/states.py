@@ -1,4 +1,4 @@
-"""Where initial states come from, and where inputs lie in the data.
+"""Where initial states come from.
 
 A state that is detached keeps its numbers. So the rows of the states that a pass
 returns are remembered, and a state without a graph is looked up by its rows that are
@@ -9,21 +9,13 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.weak import WeakIdKeyDictionary
 
-from torch_rnn.loop_audit.events import (
-    DataPosition,
-    Forward,
-    ModuleRecord,
-    Origin,
-    StatePart,
-)
+from torch_rnn.loop_audit.events import Forward, ModuleRecord, Origin, StatePart
 from torch_rnn.loop_audit.graph import Walk
 
 MAX_ROWS = 8  # of a state that are looked at
 MAX_REMEMBERED = 40_000  # rows
 MAX_NODES = 200  # of the graph of a state
-MAX_EMBEDDING = 4  # nodes between an input and its embedding
 
 
 def _hashes(rows: torch.Tensor) -> list[tuple[int, int]]:
@@ -84,33 +76,3 @@ class StateMemory:
             if (module, row) in self._known:
                 return self._known[module, row]
         return StatePart(Origin.UNKNOWN if bool(state.any()) else Origin.ZEROS)
-
-
-class DataMemory:
-    """The tensors that inputs are views of."""
-
-    def __init__(self) -> None:
-        self._tensors: Any = WeakIdKeyDictionary()
-
-    def position(self, x: torch.Tensor, time_axis: int) -> DataPosition | None:
-        """Return where an input, or the tokens of its embedding, is in the data."""
-        data = _source_of(x)
-        if data is None or data._base is None or data.dim() <= time_axis:
-            return None
-        number = self._tensors.setdefault(data._base, len(self._tensors))
-        stride = data.stride(time_axis)
-        return DataPosition(number, int(data.storage_offset()), stride)
-
-
-def _source_of(x: torch.Tensor) -> torch.Tensor | None:
-    node: Any = x.grad_fn
-    if node is None:
-        return x
-    for _ in range(MAX_EMBEDDING):  # as in dropout(embedding(tokens))
-        if node is None:
-            return None
-        if type(node).__name__ == "EmbeddingBackward0":
-            tokens: torch.Tensor = node._saved_indices
-            return tokens
-        node = next((each for each, _ in node.next_functions if each), None)
-    return None

@@ -31,8 +31,6 @@ from torch_rnn.loop_audit.events import (
 # Where the initial state of a window comes from
 PREVIOUS = "the previous window, cut"
 OLDER = "an older window, cut"
-EARLIER = "earlier in the data, cut"  # than a window before it, as in another epoch
-LATER = "later in the data, cut"
 WITHOUT_GRADIENT = "a pass without gradient"
 
 BY_HAND = OptimizerRecord("by hand, after backward()")
@@ -63,9 +61,9 @@ class Update:
     optimizer: OptimizerRecord
     parameters: frozenset[int]  # which it holds, and have a gradient
     backwards: tuple[Backward, ...]
-    lost: tuple[Backward, ...]  # since the last update, whose gradient was zeroed
-    is_known: bool  # its gradient is what backward passes have left
-    has_closure: bool
+    lost: tuple[Backward, ...] = ()  # since the last update: their gradient was zeroed
+    is_known: bool = True  # its gradient is what backward passes have left
+    has_closure: bool = False
 
 
 class Run:
@@ -122,7 +120,7 @@ class Run:
             if isinstance(cause, Step):
                 update = self._step_of(cause, latest[cause.optimizer])
             else:
-                update = self._update_by_hand(cause, latest[BY_HAND])
+                update = self._update_by_hand(cause)
             updates.append(update)
             latest[update.optimizer] = update.number
         return updates
@@ -142,10 +140,9 @@ class Run:
             has_closure=bool(inside),
         )
 
-    def _update_by_hand(self, backward: Backward, latest: float) -> Update:
+    def _update_by_hand(self, backward: Backward) -> Update:
         parameters = self.by_hand[backward] - self.stepped
         number = backward.number + 0.5
-        used = self._summed(parameters, number)
         later = [b.number for b in self.backwards if b.number > number]
         return Update(
             number=number,
@@ -153,10 +150,7 @@ class Run:
             location=backward.location,
             optimizer=BY_HAND,
             parameters=parameters,
-            backwards=in_order(used),
-            lost=(),
-            is_known=True,
-            has_closure=False,
+            backwards=in_order(self._summed(parameters, number)),
         )
 
     def _lost(
@@ -283,18 +277,6 @@ def windows_of(update: Update, module: ModuleRecord) -> list[Window]:
     return windows
 
 
-def gap_in_data(forward: Forward, part: StatePart) -> int | None:
-    """Return how many numbers lie between the data of a carried state and those of the
-    pass; None if it is not known."""
-    source = part.source
-    if source is None or source.position is None or forward.position is None:
-        return None
-    before, after = source.position, forward.position
-    if before.tensor != after.tensor:
-        return None
-    return after.offset - before.offset - before.stride * part.steps
-
-
 def initial_state(run: Run, forward: Forward) -> str:
     """Return in words where the initial state of a window comes from."""
     kinds = dict.fromkeys(_origin_in_words(run, forward, p) for p in forward.state)
@@ -310,9 +292,6 @@ def _origin_in_words(run: Run, forward: Forward, part: StatePart) -> str:
         return part.origin.value
     if not part.source.has_gradient:
         return WITHOUT_GRADIENT
-    gap = gap_in_data(forward, part)
-    if gap:
-        return EARLIER if gap < 0 else LATER
     if part.steps == part.source.steps and part.source is run.previous[forward]:
         return PREVIOUS
     return OLDER
