@@ -26,7 +26,7 @@ CLOSING = "sys.stdout.close()\nsys.exit(3)"
 
 
 @pytest.fixture
-def audit(tmp_path, monkeypatch, capsys):
+def audit(tmp_path, monkeypatch, capfd):
     """The command in this process: its exit status, output and messages."""
     from torch_rnn.loop_audit.audit_command import run as audit_script
 
@@ -42,7 +42,7 @@ def audit(tmp_path, monkeypatch, capsys):
             status = audit_script(list(words))
         except SystemExit as error:
             status = error.code
-        return status, *capsys.readouterr()
+        return status, *capfd.readouterr()
 
     return command
 
@@ -85,10 +85,10 @@ def test_exit_status_and_report(audit):
     ("script", "errors"),
     [("1 / 0", 1), ("try:\n    1 / 0\nfinally:\n    [][1]", 2), (BACKWARD, 1)],
 )
-def test_traceback_is_that_of_the_script(audit, capsys, script, errors):
+def test_traceback_is_that_of_the_script(audit, capfd, script, errors):
     with pytest.raises((ZeroDivisionError, IndexError, RuntimeError)):
         audit("train.py", script=script)
-    traceback, _, report = capsys.readouterr().err.partition("-- audit ---")
+    traceback, _, report = capfd.readouterr().err.partition("-- audit ---")
     assert traceback.count("Traceback") == errors
     assert {*re.findall(r'File "(?!.*/torch/)(?:.*/)?(.*)", line', traceback)} == {
         "train.py"

@@ -67,7 +67,7 @@ def parse(words: list[str]) -> Options:
 
 
 class Printer:
-    """Prints a report once, on standard error, or a copy of it if that is closed."""
+    """Prints a report once, on a copy of standard error, which the script may close."""
 
     def __init__(self, recorder: Recorder, report: Report) -> None:
         self.recorder = recorder
@@ -83,19 +83,13 @@ class Printer:
             return
         self.is_printed = True
         self.recorder.stop()
-        with suppress(AttributeError, OSError, ValueError):
-            sys.stdout.flush()
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(AttributeError, OSError, ValueError):
+                stream.flush()
         text = "\n".join(["-- audit " + "-" * 71, str(self.report), ""])
         try:
-            print(text, end="", file=sys.stderr, flush=True)
-        except (AttributeError, OSError, ValueError):
-            self._print_on_copy(text)
-        with suppress(OSError):
-            os.close(self.copy)
-
-    def _print_on_copy(self, text: str) -> None:
-        try:
             os.write(self.copy, text.encode(errors="replace"))
+            os.close(self.copy)
         except OSError:
             with suppress(AttributeError, OSError, ValueError):
                 print("audit: no report, as standard error is closed", flush=True)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from functools import cached_property
 
 from numpy_rnn.common.errors import InputError, check_integer, pluralize
-from torch_rnn.loop_audit.events import ModuleRecord, OptimizerRecord
+from torch_rnn.loop_audit.events import ModuleRecord
 from torch_rnn.loop_audit.mistakes import (
     MISTAKES,
     NAMES,
@@ -169,7 +169,7 @@ def _module_lines(run: Run, net: ModuleRecord) -> Iterator[str]:
         pairs = [f"k1 = {w.k1}, k2 = {w.k2}" for w in windows]
         steps = ranged(window.steps for window in windows)
         yield f"  windows: {len(windows)} of {steps} steps; {counted(pairs)}"
-        states = [initial_state(run, window.first) for window in windows]
+        states = [initial_state(window.first) for window in windows]
         yield f"  initial states: {counted(states)}"
 
 
@@ -190,12 +190,7 @@ def _loss_lines(run: Run) -> Iterator[str]:
 
 
 def _gradient_line(run: Run) -> str:
-    before = dict[OptimizerRecord, set[object]]()
-    from_zero = 0
-    for update in run.updates:
-        own = set[object](update.backwards)
-        from_zero += not own & before.get(update.optimizer, set())
-        before[update.optimizer] = own
+    from_zero = sum(not update.adds_up for update in run.updates)
     sums = [f"sum of {len(update.backwards)}" for update in run.updates]
     unused = sum(not run.used_in[backward] for backward in run.backwards)
     text = f"gradients: from zero in {from_zero} of {len(run.updates)} updates"

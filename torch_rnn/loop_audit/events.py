@@ -74,6 +74,7 @@ class Forward(Event):
     batch: int
     has_gradient: bool
     state: tuple[StatePart, ...]
+    previous: "Forward | None"  # pass with gradient of this module
     parents: tuple["Forward", ...]  # passes of this module in the graph of the state
 
 

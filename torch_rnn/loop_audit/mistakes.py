@@ -93,7 +93,7 @@ def state_from_validation(run: Run) -> Found:
         found = []
         for forward in carried:
             part = _carried_part(forward)
-            is_without = initial_state(run, forward).startswith(WITHOUT_GRADIENT)
+            is_without = initial_state(forward).startswith(WITHOUT_GRADIENT)
             if is_without and part is not None and _follows_training(part.source):
                 found.append(forward)
         # burn-in and stored states are regular
@@ -198,13 +198,7 @@ def loss_in_no_update(run: Run) -> Found:
 
 def gradients_not_zeroed(run: Run) -> Found:
     """The gradient of an update is added to that of the update before."""
-    before = dict[OptimizerRecord, set[Backward]]()
-    found = []
-    for update in run.updates:
-        own = set(update.backwards)
-        if update.is_known and own & before.get(update.optimizer, set()):
-            found.append(update)
-        before[update.optimizer] = own
+    found = [update for update in run.updates if update.adds_up and update.is_known]
     if len(found) > 1:
         text = "the gradient of each update is added to that of the update before"
         yield found[0].location, f"{text}: call zero_grad()"

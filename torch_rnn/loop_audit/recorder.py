@@ -68,6 +68,7 @@ class Recorder:
         self._parameters: dict[int, torch.Tensor] = {}
         self._gradients: dict[int, tuple[Any, int]] = {}  # objects and their versions
         self._states = StateMemory()
+        self._latest: dict[ModuleRecord, Forward] = {}
         self._is_backward = False
         self._has_names = False
         # the gradients that come from uses, as whether each row is not zero
@@ -153,6 +154,8 @@ class Recorder:
                 end = PassEnd(forward, name, edges_of(inputs), sizes)
                 node.metadata.setdefault(PASS_END, {})[tensor.output_nr] = end
         self._states.remember(forward, outputs)
+        if has_gradient:
+            self._latest[net] = forward
 
     def _new_forward(
         self,
@@ -171,6 +174,7 @@ class Recorder:
             batch=batch,
             has_gradient=has_gradient,
             state=tuple(self._states.origin(net, part) for part in state),
+            previous=self._latest.get(net),
             parents=tuple(p for p in walk.passes if p.module is net),
         )
 
@@ -203,9 +207,7 @@ class Recorder:
         result = yield
         node = getattr(result, "grad_fn", None)
         if node is not None and not self._is_backward:
-            name = name.removesuffix("_nd")
-            if name == "cross_entropy_loss":
-                name = "cross_entropy"
+            name = name.removesuffix("_nd").removesuffix("_loss")
             node.metadata[LOSS] = self._add(Loss, name=name, is_call=True)
 
     def _backward(self, tensors: Any, *args: Any, **kwargs: Any) -> Watcher:

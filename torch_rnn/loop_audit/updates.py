@@ -7,8 +7,9 @@ the graph of the state joins them.
 """
 
 import math
+from bisect import bisect
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -60,8 +61,9 @@ class Update:
     location: str
     optimizer: OptimizerRecord
     parameters: frozenset[int]  # which it holds, and have a gradient
-    backwards: tuple[Backward, ...]
-    lost: tuple[Backward, ...] = ()  # since the last update: their gradient was zeroed
+    backwards: set[Backward]
+    lost: Sequence[Backward] = ()  # since the last update: their gradient was zeroed
+    adds_up: bool = False  # backward passes of the update before are in the sum
     is_known: bool = True  # its gradient is what backward passes have left
     has_closure: bool = False
 
@@ -88,7 +90,6 @@ class Run:
         for update in self.updates:
             for backward in update.backwards:
                 self.used_in[backward].append(update)
-        self.previous = self._previous_passes()
 
     def _changes_by_hand(self) -> dict[Backward, frozenset[int]]:
         """Return the parameters that change after a backward pass, before the next
@@ -115,34 +116,37 @@ class Run:
             if changed - self.stepped:
                 causes.append(backward)
         updates: list[Update] = []
-        latest = defaultdict[OptimizerRecord, float](float)
+        latest: dict[OptimizerRecord, Update] = {}
         for cause in sorted(causes, key=lambda each: each.number):
             if isinstance(cause, Step):
-                update = self._step_of(cause, latest[cause.optimizer])
+                update = self._step_of(cause, latest.get(cause.optimizer))
             else:
-                update = self._update_by_hand(cause)
+                update = self._update_by_hand(cause, latest.get(BY_HAND))
             updates.append(update)
-            latest[update.optimizer] = update.number
+            latest[update.optimizer] = update
         return updates
 
-    def _step_of(self, step: Step, latest: float) -> Update:
+    def _step_of(self, step: Step, latest: Update | None) -> Update:
         used = self._summed(step.with_gradient, step.number)
         inside = {b for b in self.backwards if step.begin < b.number < step.number}
+        used |= inside
         return Update(
             number=step.number,
             end=step.number,
             location=step.location,
             optimizer=step.optimizer,
             parameters=step.with_gradient,
-            backwards=in_order(used | inside),
-            lost=self._lost(latest, step, used | inside),
+            backwards=used,
+            lost=self._lost(latest, step, used),
+            adds_up=latest is not None and bool(used & latest.backwards),
             is_known=not step.set_by_hand,
             has_closure=bool(inside),
         )
 
-    def _update_by_hand(self, backward: Backward) -> Update:
+    def _update_by_hand(self, backward: Backward, latest: Update | None) -> Update:
         parameters = self.by_hand[backward] - self.stepped
         number = backward.number + 0.5
+        used = self._summed(parameters, number)
         later = [b.number for b in self.backwards if b.number > number]
         return Update(
             number=number,
@@ -150,21 +154,23 @@ class Run:
             location=backward.location,
             optimizer=BY_HAND,
             parameters=parameters,
-            backwards=in_order(self._summed(parameters, number)),
+            backwards=used,
+            adds_up=latest is not None and bool(used & latest.backwards),
         )
 
     def _lost(
-        self, latest: float, step: Step, used: set[Backward]
-    ) -> tuple[Backward, ...]:
+        self, latest: Update | None, step: Step, used: set[Backward]
+    ) -> list[Backward]:
         """Return the backward passes since the last update that a step does not use."""
+        start = latest.number if latest is not None else 0
         lost = []
         for backward in self.backwards:
-            is_since = latest < backward.number < step.number
+            is_since = start < backward.number < step.number
             is_gradient = backward.is_nonzero and not backward.has_failed
             is_own = bool(backward.parameters & step.held)
             if is_since and is_gradient and is_own and backward not in used:
                 lost.append(backward)
-        return tuple(lost)
+        return lost
 
     def _summed(self, parameters: frozenset[int], number: float) -> set[Backward]:
         """Return the backward passes whose sum the gradients of parameters are."""
@@ -179,30 +185,6 @@ class Run:
             if not missing:
                 break
         return used
-
-    def _previous_passes(self) -> dict[Forward, Forward | None]:
-        """Return the pass with a gradient before each pass, of the same module."""
-        latest: dict[ModuleRecord, Forward] = {}
-        found: dict[Forward, Forward | None] = {}
-        for forward in self.forwards:
-            found[forward] = latest.get(forward.module)
-            if forward.has_gradient:
-                latest[forward.module] = forward
-        return found
-
-    @cached_property
-    def updates_before(self) -> dict[Forward, int]:
-        """How many updates have changed the module of a pass before it."""
-        found: dict[Forward, int] = {}
-        for net in self.modules:
-            own = [u.number for u in self.updates if u.parameters & net.parameters]
-            count = 0
-            for forward in self.forwards:
-                if forward.module is net:
-                    while count < len(own) and own[count] < forward.number:
-                        count += 1
-                    found[forward] = count
-        return found
 
     @cached_property
     def update_after(self) -> dict[Clip, Update | None]:
@@ -235,10 +217,6 @@ class Run:
 
 def union(sets: Iterable[frozenset[int]]) -> frozenset[int]:
     return frozenset[int]().union(*sets)
-
-
-def in_order(backwards: set[Backward]) -> tuple[Backward, ...]:
-    return tuple(sorted(backwards, key=lambda each: each.number))
 
 
 def differs(a: float, b: float) -> bool:
@@ -277,9 +255,9 @@ def windows_of(update: Update, module: ModuleRecord) -> list[Window]:
     return windows
 
 
-def initial_state(run: Run, forward: Forward) -> str:
+def initial_state(forward: Forward) -> str:
     """Return in words where the initial state of a window comes from."""
-    kinds = dict.fromkeys(_origin_in_words(run, forward, p) for p in forward.state)
+    kinds = dict.fromkeys(_origin_in_words(forward, p) for p in forward.state)
     if not kinds:
         return Origin.ZEROS.value
     if len(kinds) == 1:
@@ -287,12 +265,12 @@ def initial_state(run: Run, forward: Forward) -> str:
     return " (h) and ".join(kinds) + " (c)"
 
 
-def _origin_in_words(run: Run, forward: Forward, part: StatePart) -> str:
+def _origin_in_words(forward: Forward, part: StatePart) -> str:
     if part.origin is not Origin.CUT or part.source is None:
         return part.origin.value
     if not part.source.has_gradient:
         return WITHOUT_GRADIENT
-    if part.steps == part.source.steps and part.source is run.previous[forward]:
+    if part.steps == part.source.steps and part.source is forward.previous:
         return PREVIOUS
     return OLDER
 
@@ -301,12 +279,13 @@ def attached_passes(run: Run, module: ModuleRecord) -> list[Forward]:
     """Return the passes of backward passes whose state or input is attached to a pass
     of an earlier update."""
     found = []
-    before = run.updates_before
+    updates = [u.number for u in run.updates if u.parameters & module.parameters]
     for backward in run.backwards:
         for forward in backward.reached:
+            before = bisect(updates, forward.number)
             is_seen = forward.module is module and backward.is_complete
             parents = forward.parents if is_seen else ()
-            if any(before[parent] < before[forward] for parent in parents):
+            if any(bisect(updates, parent.number) < before for parent in parents):
                 found.append(forward)
     return found
 
@@ -329,7 +308,7 @@ def truncation(run: Run, module: ModuleRecord) -> str:
         return "no update by its gradients is seen"
     pairs = Counter((window.k1, window.k2) for window in windows)
     (k1, k2), count = pairs.most_common(1)[0]
-    states = Counter(initial_state(run, window.first) for window in windows)
+    states = Counter(initial_state(window.first) for window in windows)
     is_cut = any(p.origin is Origin.CUT for w in windows for p in w.first.state)
     if attached_passes(run, module):
         return "no truncation: the gradient goes on into earlier updates"
