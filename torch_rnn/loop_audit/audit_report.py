@@ -161,9 +161,9 @@ def _module_lines(run: Run, net: ModuleRecord) -> Iterator[str]:
     sizes = []
     for forward in own:
         kind = "" if forward.has_gradient else " without gradient"
-        sizes.append(f"{forward.steps} x {forward.batch}{kind}")
+        sizes.append(f"{forward.steps}{kind}")
     name = f"{net.name}: {net.kind}".removeprefix(": ")
-    yield f"module {name}, called at {net.location}; steps x batch: {counted(sizes)}"
+    yield f"module {name}, called at {net.location}; steps: {counted(sizes)}"
     windows = run.all_windows(net)
     if windows:
         pairs = [f"k1 = {w.k1}, k2 = {w.k2}" for w in windows]

@@ -71,7 +71,6 @@ class Forward(Event):
 
     module: ModuleRecord
     steps: int
-    batch: int
     has_gradient: bool
     state: tuple[StatePart, ...]
     previous: "Forward | None"  # pass with gradient of this module

@@ -5,16 +5,16 @@ only if right loops never raise it, so most ask for the same evidence twice. The
 loop of each is tests/audit/loops/NAME.py, with its name.
 """
 
+from bisect import bisect
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import combinations, pairwise
+from itertools import combinations
 
 from numpy_rnn.common.errors import some_of
 from torch_rnn.loop_audit.events import (
     Backward,
     Clip,
-    End,
     Forward,
     Loss,
     OptimizerRecord,
@@ -26,7 +26,6 @@ from torch_rnn.loop_audit.updates import (
     Run,
     Update,
     attached_passes,
-    differs,
     initial_state,
     union,
 )
@@ -42,11 +41,9 @@ def state_attached(run: Run) -> Found:
     for module in run.modules:
         for forward in attached_passes(run, module):
             attached = [part.origin is Origin.ATTACHED for part in forward.state]
-            what = "the input is"
+            what = "the input or a part of the state is"
             if attached and all(attached):
                 what = "the state is"
-            elif any(attached):
-                what = "c alone is" if attached[-1] else "h alone is"
             text = f"{what} attached to the previous window"
             how = "the gradient goes on into earlier updates: use detach()"
             yield forward.location, f"{text}, and {how}"
@@ -177,18 +174,18 @@ def _is_used_between(run: Run, earlier: Backward, backward: Backward) -> bool:
 def loss_in_no_update(run: Run) -> Found:
     """Of several losses of one line, the last alone or all but one reach backward()."""
     reached = {loss for backward in run.backwards for loss in backward.losses}
-    numbers = [0.0, *(update.number for update in run.updates)]
+    numbers = [update.number for update in run.updates]
+    calls = defaultdict[tuple[str, int], list[bool]](list)  # of a line in an update
+    for loss in run.losses:
+        update = bisect(numbers, loss.number)
+        if loss.is_call and update < len(numbers):
+            calls[loss.location, update].append(loss in reached)
     found = defaultdict[str, list[str]](list)
-    for start, end in pairwise(numbers):
-        calls = defaultdict[str, list[bool]](list)
-        for loss in run.losses:
-            if loss.is_call and start < loss.number < end:
-                calls[loss.location].append(loss in reached)
-        for place, is_reached in calls.items():
-            count = sum(is_reached)
-            is_last_alone = is_reached[-1] and count == 1 < len(is_reached)
-            if is_last_alone or count == len(is_reached) - 1 > 1:
-                found[place].append(f"{count} of {len(is_reached)}")
+    for (place, _), is_reached in calls.items():
+        count = sum(is_reached)
+        is_last_alone = is_reached[-1] and count == 1 < len(is_reached)
+        if is_last_alone or count == len(is_reached) - 1 > 1:
+            found[place].append(f"{count} of {len(is_reached)}")
     for place, sizes in found.items():
         # an evaluation may use the same line
         if len(sizes) > 1 and 2 * len(sizes) >= len(run.updates):
@@ -278,18 +275,17 @@ def clip_of_wrong_parameters(run: Run) -> Found:
     """Clipping gets no parameters, none that an update changes, or the same twice."""
     lines = _clips_by_line(run)
     clipped = union(clip.parameters for clip in run.clips)
-    changed = run.stepped.union(*(update.parameters for update in run.updates))
     for place, clips in lines.items():
         if sum(not clip.parameters for clip in clips) > 1:
             text = "clipping gets no parameters: an iterator can be read only once"
             yield place, text
-        elif run.updates and not any(clip.parameters & changed for clip in clips):
+        elif run.updates and not any(clip.parameters & run.changed for clip in clips):
             yield place, "clipping gets no parameter that an update changes"
     for (_, first), (place, second) in combinations(lines.items(), 2):
         what = {(clip.kind, clip.limit, clip.parameters) for clip in first + second}
         updates = {run.update_after[clip] for clip in first}
         is_twice = updates == {run.update_after[clip] for clip in second}
-        if is_twice and len(what) == 1 and len(first) > 1 and changed - clipped:
+        if is_twice and len(what) == 1 and len(first) > 1 and run.changed - clipped:
             yield place, "the same parameters are clipped twice, and others never"
 
 
@@ -312,18 +308,11 @@ def clip_of_scaled_gradients(run: Run) -> Found:
 
 def parameter_not_stepped(run: Run) -> Found:
     """A parameter gets a gradient, of which others are used, and never changes."""
-    changed = run.record.stepped.union(*(update.parameters for update in run.updates))
-    first: dict[int, float] = {}
-    readings: list[Backward | End] = [*run.backwards, *run.ends]
-    for reading in readings:
-        for p, weight in reading.weights.items():
-            if differs(first.setdefault(p, weight), weight):
-                changed.add(p)
     missing: dict[int, str] = {}
     for backward in run.backwards:
         if backward.is_nonzero and run.used_in[backward]:
             place = run.used_in[backward][0].location
-            for p in backward.parameters - changed:
+            for p in backward.parameters - run.changed:
                 missing.setdefault(p, place)
     if missing and len(run.updates) > 1:
         names = some_of([run.record.names.get(p, "a parameter") for p in missing])

@@ -165,13 +165,11 @@ class Recorder:
         has_gradient: bool,
     ) -> Forward:
         x, *state = inputs
-        steps, batch = _steps_and_batch(net, x, sizes)
         walk = Walk(inputs, into_passes=False, most=MAX_NODES)
         return self._add(
             Forward,
             module=net,
-            steps=steps,
-            batch=batch,
+            steps=_steps(net, x, sizes),
             has_gradient=has_gradient,
             state=tuple(self._states.origin(net, part) for part in state),
             previous=self._latest.get(net),
@@ -465,13 +463,10 @@ def _by_time(forward: Forward, use: Use, nonzero: torch.Tensor) -> torch.Tensor:
     return nonzero.transpose(0, forward.module.time_axis)
 
 
-def _steps_and_batch(
-    net: ModuleRecord, x: torch.Tensor, sizes: list[int] | None
-) -> tuple[int, int]:
+def _steps(net: ModuleRecord, x: torch.Tensor, sizes: list[int] | None) -> int:
     if sizes is not None:
-        return len(sizes), sizes[0]
+        return len(sizes)
     if net.is_cell:
-        return 1, len(x) if x.dim() == 2 else 1
-    if x.dim() == 2:  # one sequence, without an axis of the batch
-        return len(x), 1
-    return x.shape[net.time_axis], x.shape[1 - net.time_axis]
+        return 1
+    # an input of two dimensions is one sequence
+    return x.shape[net.time_axis if x.dim() == 3 else 0]

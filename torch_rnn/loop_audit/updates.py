@@ -10,14 +10,15 @@ import math
 from bisect import bisect
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TypeVar
 
 from torch_rnn.loop_audit.events import (
     Backward,
     Clip,
     End,
+    Event,
     Forward,
     Loss,
     ModuleRecord,
@@ -34,10 +35,11 @@ PREVIOUS = "the previous window, cut"
 OLDER = "an older window, cut"
 WITHOUT_GRADIENT = "a pass without gradient"
 
+AnyEvent = TypeVar("AnyEvent", bound=Event)
 BY_HAND = OptimizerRecord("by hand, after backward()")
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(eq=False, slots=True)
 class Window:
     """Passes that are joined by their states.
 
@@ -46,10 +48,10 @@ class Window:
     """
 
     first: Forward
-    sources: set[Forward]  # all passes
-    steps: int
-    k1: int
-    k2: int
+    sources: set[Forward] = field(default_factory=set)  # all passes
+    steps: int = 0
+    k1: int = 0
+    k2: int = 0
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -73,23 +75,23 @@ class Run:
 
     def __init__(self, record: Record) -> None:
         self.record = record
-        kinds = defaultdict[type, list[Any]](list)
-        for event in record.events:
-            kinds[type(event)].append(event)
-        self.forwards: list[Forward] = kinds[Forward]
-        self.losses: list[Loss] = kinds[Loss]
-        self.backwards: list[Backward] = kinds[Backward]
-        self.clips: list[Clip] = kinds[Clip]
-        self.steps: list[Step] = kinds[Step]
-        self.ends: list[End] = kinds[End]
+        self.forwards = self._events(Forward)
+        self.losses = self._events(Loss)
+        self.backwards = self._events(Backward)
+        self.clips = self._events(Clip)
+        self.steps = self._events(Step)
         self.modules = list(dict.fromkeys(each.module for each in self.forwards))
         self.stepped = union(each.held for each in self.steps)
         self.by_hand = self._changes_by_hand()
+        self.changed = union([frozenset(record.stepped), *self.by_hand.values()])
         self.updates = self._updates()
         self.used_in = defaultdict[Backward, list[Update]](list)
         for update in self.updates:
             for backward in update.backwards:
                 self.used_in[backward].append(update)
+
+    def _events(self, kind: type[AnyEvent]) -> list[AnyEvent]:
+        return [event for event in self.record.events if isinstance(event, kind)]
 
     def _changes_by_hand(self) -> dict[Backward, frozenset[int]]:
         """Return the parameters that change after a backward pass, before the next
@@ -97,7 +99,7 @@ class Run:
         found = defaultdict[Backward, frozenset[int]](frozenset)
         latest: dict[int, Backward] = {}
         readings: list[Backward | End | Step]
-        readings = [*self.backwards, *self.ends, *self.steps]
+        readings = [*self.backwards, *self._events(End), *self.steps]
         for reading in sorted(readings, key=lambda each: each.number):
             if isinstance(reading, Step):
                 for p in reading.held:
@@ -233,26 +235,18 @@ def windows_of(update: Update, module: ModuleRecord) -> list[Window]:
                 known = reached.get(forward, reach)
                 reached[forward] = max(known, reach, key=lambda each: each.steps)
     depth: dict[Forward, int] = {}
-    first: dict[Forward, Forward] = {}  # of the window of each pass
+    found: dict[Forward, Window] = {}  # of each pass
     for forward in sorted(reached, key=lambda each: each.number):
         parents = [p for p in forward.parents if p in depth]
-        first[forward] = first[parents[0]] if parents else forward
+        window = found[parents[0]] if parents else Window(forward)
         before = max((depth[p] for p in parents), default=0)
         depth[forward] = reached[forward].steps + before
-    groups = defaultdict[Forward, list[Forward]](list)
-    for forward, begin in first.items():
-        groups[begin].append(forward)
-    windows = []
-    for begin, group in groups.items():
-        window = Window(
-            first=begin,
-            sources=set(group),
-            steps=sum(each.steps for each in group),
-            k1=sum(reached[each].used for each in group),
-            k2=max(depth[each] for each in group),
-        )
-        windows.append(window)
-    return windows
+        found[forward] = window
+        window.sources.add(forward)
+        window.steps += forward.steps
+        window.k1 += reached[forward].used
+        window.k2 = max(window.k2, depth[forward])
+    return list(dict.fromkeys(found.values()))
 
 
 def initial_state(forward: Forward) -> str:
