@@ -37,7 +37,12 @@ BIAS = "nn.utils.clip_grad_norm_([rnn.bias_hh_l0]"
     [
         ("right_cells", "(x[t], h)", "(x[t], h.detach())", "cut between steps"),
         ("state_exchanged", "(c, h) = ", "(h, c) = ", "0 mistakes"),
-        ("state_attached", "2), h)", "2) + h.sum(), h.detach())", "the input or a part"),
+        (
+            "state_attached",
+            "2), h)",
+            "2) + h.sum(), h.detach())",
+            "the input or a part",
+        ),
         ("state_attached", "2), h)", "2), h.detach())", "0 mistakes"),
         ("clip_without_effect", "(rnn.p", "(nn.RNN(2, 5).p", "that an update changes"),
         ("right_chunks", CLIP, f"{BIAS}, 1.0)\n        {BIAS}, 1.0)", "clipped twice"),
