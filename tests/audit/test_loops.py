@@ -44,6 +44,7 @@ BIAS = "nn.utils.clip_grad_norm_([rnn.bias_hh_l0]"
             "the input or a part",
         ),
         ("state_attached", "2), h)", "2), h.detach())", "0 mistakes"),
+        ("gradients_thrown_away", "3, 2)", "3, 2, requires_grad=True)", "0 mistakes"),
         ("clip_without_effect", "(rnn.p", "(nn.RNN(2, 5).p", "that an update changes"),
         ("right_chunks", CLIP, f"{BIAS}, 1.0)\n        {BIAS}, 1.0)", "clipped twice"),
     ],

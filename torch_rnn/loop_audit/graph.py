@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.autograd.graph import get_gradient_edge
 
 from torch_rnn.loop_audit.events import Forward, Loss, ModuleRecord
 
@@ -36,8 +37,9 @@ class Use:
 
 
 def edges_of(tensors: Iterable[torch.Tensor]) -> list[Edge]:
-    """Return the node and output number of each tensor that has a graph."""
-    return [(t.grad_fn, t.output_nr) for t in tensors if t.grad_fn is not None]
+    """Return the node and output number of each tensor that needs a gradient."""
+    edges = [get_gradient_edge(t) for t in tensors if t.requires_grad]
+    return [(edge.node, edge.output_nr) for edge in edges]
 
 
 class Walk:
@@ -68,9 +70,6 @@ class Walk:
         self.leaves: dict[int, torch.Tensor] = {}
         self.losses: dict[Loss, None] = {}
         self.is_complete = True
-        for root in roots:
-            if root.is_leaf and root.requires_grad:
-                self.leaves[id(root)] = root
         self._into_passes = into_passes
         self._most = most
         self._seen = set[tuple[Any, ModuleRecord | None]]()
