@@ -67,7 +67,7 @@ def parse(words: list[str]) -> Options:
 
 
 class Printer:
-    """Prints a report once, on standard error, or a copy of it if that is closed."""
+    """Prints a report once, on a copy of standard error, which the script may close."""
 
     def __init__(self, recorder: Recorder, report: Report) -> None:
         self.recorder = recorder
@@ -83,19 +83,13 @@ class Printer:
             return
         self.is_printed = True
         self.recorder.stop()
-        with suppress(AttributeError, OSError, ValueError):
-            sys.stdout.flush()
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(AttributeError, OSError, ValueError):
+                stream.flush()
         text = "\n".join(["-- audit " + "-" * 71, str(self.report), ""])
         try:
-            print(text, end="", file=sys.stderr, flush=True)
-        except (AttributeError, OSError, ValueError):
-            self._print_on_copy(text)
-        with suppress(OSError):
-            os.close(self.copy)
-
-    def _print_on_copy(self, text: str) -> None:
-        try:
             os.write(self.copy, text.encode(errors="replace"))
+            os.close(self.copy)
         except OSError:
             with suppress(AttributeError, OSError, ValueError):
                 print("audit: no report, as standard error is closed", flush=True)
@@ -116,8 +110,7 @@ def run_script(options: Options) -> None:
         sys.path[0] = os.getcwd()
         runpy.run_module(name, run_name="__main__", alter_sys=True)
         return
-    with errors_about(f"the script {name}"):
-        source = Path(name).read_bytes()
+    source = Path(name).read_bytes()
     sys.path[0] = os.path.dirname(os.path.realpath(name))
     main = sys.modules["__main__"] = ModuleType("__main__")
     file = os.path.abspath(name)
@@ -125,11 +118,21 @@ def run_script(options: Options) -> None:
     exec(compile(source, file, "exec"), main.__dict__)
 
 
+def show_help() -> int:
+    try:
+        print(HELP, flush=True)
+    except OSError as error:
+        # Standard output is redirected, so that Python's own flush at exit succeeds.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        message = f"the output cannot be written: {error.strerror}"
+        return failed("torch_rnn", 2, message)
+    return 0
+
+
 def run(words: list[str]) -> int:
     """Run the command. Returns the exit status, or raises what the script raises."""
     if words[:1] in (["-h"], ["--help"]):
-        print(HELP)
-        return 0
+        return show_help()
     try:
         options = parse(words)
         recorder = Recorder(options.updates)

@@ -5,6 +5,7 @@ updates and windows are derived from the events in `updates.py`, mistakes in
 `mistakes.py`. Parameters are named by their `id`, as they live as long as the record.
 """
 
+from collections import Counter
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -15,7 +16,7 @@ class Origin(Enum):
     """Where a part of an initial state comes from."""
 
     ZEROS = "zeros"
-    ATTACHED = "attached"  # computed by an earlier pass, in the same graph
+    ATTACHED = "the previous window, attached"  # in the same graph
     CUT = "cut"  # the numbers of an earlier pass, without its graph
     COMPUTED = "learned or computed"
     UNKNOWN = "unknown"
@@ -36,15 +37,13 @@ class ModuleRecord:
 
 @dataclass(eq=False, slots=True)
 class OptimizerRecord:
-    """An optimizer; `parameters` are those that it holds."""
+    """An optimizer; the norms of its weights are those around its first step."""
 
     kind: str
-    location: str
-    parameters: frozenset[int] = frozenset()
-    has_state: bool = False  # moments, which an optimizer that is re-created loses
-    is_first: bool = True  # it replaces no living one, and begins without moments
-    weights_at_first_step: tuple[float, ...] = ()
-    weights_after_first_step: tuple[float, ...] = ()
+    has_moments_before: bool = False
+    has_moments: bool = False
+    weights_before: tuple[float, ...] = ()
+    weights_after: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -52,7 +51,6 @@ class Event:
     """What all events have. `location` is FILE:LINE of the call in the script."""
 
     number: int
-    thread: int
     location: str
 
 
@@ -67,37 +65,16 @@ class StatePart:
     steps: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class DataPosition:
-    """The position of a window in a tensor of the script."""
-
-    tensor: int
-    offset: int
-    stride: int  # of one step
-
-
-@dataclass(frozen=True, slots=True)
-class LoaderBatch:
-    """The batch of a DataLoader that an input is."""
-
-    number: int
-    is_shuffled: bool
-    is_time_batched: bool  # the samples of the batch are used as steps of time
-
-
 @dataclass(frozen=True, eq=False, slots=True)
 class Forward(Event):
     """A call of a recurrent module or cell."""
 
     module: ModuleRecord
     steps: int
-    batch: int
     has_gradient: bool
     state: tuple[StatePart, ...]
+    previous: "Forward | None"  # pass with gradient of this module
     parents: tuple["Forward", ...]  # passes of this module in the graph of the state
-    position: DataPosition | None
-    loader_batch: LoaderBatch | None
-    viewed_as: str  # a view that exchanges time and batch without moving numbers
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -128,24 +105,17 @@ class Backward(Event):
     weights: dict[int, float]  # norms of the parameters
     is_nonzero: bool
     has_failed: bool
-    is_compiled: bool  # goes through a part that torch.compile has compiled
+    is_complete: bool  # no part of its graph is compiled or left out
     reaches_data: bool  # a leaf that is no parameter
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Clip(Event):
-    """A call of clip_grad_norm_ or clip_grad_value_."""
+    """A call that changes gradients: clipping, or "unscale" of a GradScaler."""
 
     kind: str
     limit: float
     acts: bool
-    parameters: frozenset[int]
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Unscale(Event):
-    """Gradients are divided by the scale of a GradScaler."""
-
     parameters: frozenset[int]
 
 
@@ -155,8 +125,9 @@ class Step(Event):
 
     optimizer: OptimizerRecord
     begin: int  # number of the event before it; a closure has events within the step
-    with_gradient: frozenset[int]  # parameters whose gradient is not zero
-    set_by_hand: frozenset[int]  # whose gradient the script has set or changed
+    held: frozenset[int]  # all parameters of the optimizer
+    with_gradient: frozenset[int]  # whose gradient is not zero
+    set_by_hand: bool  # whether the script has set or changed a gradient
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -172,10 +143,8 @@ class Record:
 
     limit: int
     events: list[Event] = field(default_factory=list)
-    optimizers: list[OptimizerRecord] = field(default_factory=list)
     names: dict[int, str] = field(default_factory=dict)  # of parameters
     steps: int = 0  # of optimizers, also after the limit
-    grad_calls: int = 0  # of torch.autograd.grad
-    is_compiled: bool = False
-    foreign_calls: set[str] = field(default_factory=set)  # with arguments of their own
+    stepped: set[int] = field(default_factory=set)  # also after the limit
+    unseen: Counter[str] = field(default_factory=Counter)
     error: str = ""

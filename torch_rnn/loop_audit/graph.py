@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.autograd.graph import get_gradient_edge
 
 from torch_rnn.loop_audit.events import Forward, Loss, ModuleRecord
 
@@ -22,16 +23,23 @@ class PassEnd:
     forward: Forward
     output: str  # "out", "h" or "c"
     before: list[Edge]
+    batch_sizes: list[int] | None  # of a packed sequence
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Use:
+    """A use of a result outside its own module: the node that gets it as its input
+    `index`; no node if it is a root."""
+
+    end: PassEnd
+    node: Any
+    index: int
 
 
 def edges_of(tensors: Iterable[torch.Tensor]) -> list[Edge]:
-    """Return the node and output number of each tensor that has a graph."""
-    return [(t.grad_fn, t.output_nr) for t in tensors if t.grad_fn is not None]
-
-
-def mark_result(tensor: torch.Tensor, end: PassEnd) -> None:
-    node: Any = tensor.grad_fn
-    node.metadata.setdefault(PASS_END, {})[tensor.output_nr] = end
+    """Return the node and output number of each tensor that needs a gradient."""
+    edges = [get_gradient_edge(t) for t in tensors if t.requires_grad]
+    return [(edge.node, edge.output_nr) for edge in edges]
 
 
 class Walk:
@@ -56,21 +64,17 @@ class Walk:
         into_passes: bool = True,
         most: int = 200_000,
     ) -> None:
-        self.passes: dict[Forward, dict[str, bool]] = {}  # output: whether it is used
+        self.passes: dict[Forward, set[str]] = {}  # and the outputs that are met
+        self.carried = set[Forward]()  # whose state or output its own module uses
+        self.uses: list[Use] = []
         self.leaves: dict[int, torch.Tensor] = {}
         self.losses: dict[Loss, None] = {}
-        self.is_compiled = False
         self.is_complete = True
-        for root in roots:
-            if root.is_leaf and root.requires_grad:
-                self.leaves[id(root)] = root
         self._into_passes = into_passes
         self._most = most
         self._seen = set[tuple[Any, ModuleRecord | None]]()
-        # (node, number of its input) by which a pass is used, None if always
-        self.uses: list[tuple[Edge | None, Forward]] = []
-        self._pending: list[tuple[Edge, ModuleRecord | None, Edge | None]] = []
-        self._pending += [(edge, None, None) for edge in edges_of(roots)]
+        self._pending: list[tuple[Edge, ModuleRecord | None, Edge]] = []
+        self._add_edges(edges_of(roots), None)
         while self._pending:
             (node, output), after, consumer = self._pending.pop()
             ends = node.metadata.get(PASS_END)
@@ -79,32 +83,35 @@ class Walk:
             elif (node, after) not in self._seen:
                 self._enter_node(node, after)
 
+    def _add_edges(self, edges: list[Edge], after: ModuleRecord | None) -> None:
+        for edge in edges:
+            self._pending.append((edge, after, (None, 0)))
+
     def _enter_pass(
-        self, end: PassEnd, after: ModuleRecord | None, consumer: Edge | None
+        self, end: PassEnd, after: ModuleRecord | None, consumer: Edge
     ) -> None:
-        is_used = after is not end.forward.module
-        if is_used and end.output != "out":
-            self.uses.append((consumer, end.forward))
-        outputs = self.passes.setdefault(end.forward, {})
-        is_new = not outputs
-        outputs[end.output] = outputs.get(end.output, False) or is_used
+        is_new = end.forward not in self.passes
+        self.passes.setdefault(end.forward, set()).add(end.output)
+        if after is not end.forward.module:
+            self.uses.append(Use(end, *consumer))
+        if after is end.forward.module or end.output != "out":
+            self.carried.add(end.forward)
         if is_new and self._into_passes:
-            for edge in end.before:
-                self._pending.append((edge, end.forward.module, None))
+            self._add_edges(end.before, end.forward.module)
 
     def _enter_node(self, node: Any, after: ModuleRecord | None) -> None:
-        if len(self._seen) >= self._most:
+        is_compiled = type(node).__name__.startswith("CompiledFunction")
+        if is_compiled or len(self._seen) >= self._most:
             self.is_complete = False
+        if len(self._seen) >= self._most:
             return
         self._seen.add((node, after))
-        if type(node).__name__.startswith("CompiledFunction"):
-            self.is_compiled = True
         if LOSS in node.metadata:
             self.losses[node.metadata[LOSS]] = None
         following = node.next_functions
-        for number, edge in enumerate(following):
+        for index, edge in enumerate(following):
             if edge[0] is not None:
-                self._pending.append((edge, after, (node, number)))
+                self._pending.append((edge, after, (node, index)))
         if not following and hasattr(node, "variable"):
             self.leaves[id(node.variable)] = node.variable
 

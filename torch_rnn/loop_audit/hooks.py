@@ -77,6 +77,8 @@ class Hooks:
 
     def __init__(self) -> None:
         self.error = ""
+        self.thread = 0  # the one that trains; 0 as long as it is not known
+        self.has_other_threads = False
         self._undo = ExitStack()
         self._busy = set[int]()  # threads in which the audit itself calls torch
 
@@ -90,6 +92,9 @@ class Hooks:
         """Call a hook. An error of the audit ends the audit and not the script."""
         thread = threading.get_ident()
         if thread in self._busy or self.error:
+            return
+        if self.thread not in (0, thread):
+            self.has_other_threads = True
             return
         self._busy.add(thread)
         try:

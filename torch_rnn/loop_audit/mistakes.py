@@ -5,32 +5,29 @@ only if right loops never raise it, so most ask for the same evidence twice. The
 loop of each is tests/audit/loops/NAME.py, with its name.
 """
 
+from bisect import bisect
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import combinations
 
-from numpy_rnn.common.errors import pluralize, some_of
+from numpy_rnn.common.errors import some_of
 from torch_rnn.loop_audit.events import (
     Backward,
     Clip,
     Forward,
     Loss,
-    ModuleRecord,
     OptimizerRecord,
     Origin,
     StatePart,
 )
 from torch_rnn.loop_audit.updates import (
-    BY_HAND,
-    ELSEWHERE,
     WITHOUT_GRADIENT,
     Run,
     Update,
-    differs,
-    gap_in_data,
+    attached_passes,
     initial_state,
-    is_from_other_batch,
+    union,
 )
 
 Found = Iterator[tuple[str, str]]  # FILE:LINE, and the message
@@ -39,65 +36,17 @@ Found = Iterator[tuple[str, str]]  # FILE:LINE, and the message
 # States
 
 
-def attached_pairs(run: Run, module: ModuleRecord) -> Iterator[tuple[Forward, Forward]]:
-    """Yield passes that a backward pass reaches, each with one of an earlier update
-    that its state or input is attached to."""
-    for backward in run.backwards:
-        if backward.is_compiled:
-            continue
-        for forward in backward.reached:
-            if forward.module is module:
-                for parent in forward.parents:
-                    before = run.updates_before(parent)
-                    if before < run.updates_before(forward):
-                        yield forward, parent
-
-
-def _updates_reached(run: Run, backward: Backward, module: ModuleRecord) -> int:
-    """Return over how many updates of a module a backward pass goes back."""
-    before = [run.updates_before(f) for f in backward.reached if f.module is module]
-    return max(before) - min(before) if before else 0
-
-
-def _is_attached(part: StatePart) -> bool:
-    return part.origin is Origin.ATTACHED
-
-
 def state_attached(run: Run) -> Found:
-    """The state is attached to the previous window."""
+    """The state, a part of it or the input is attached to the previous window."""
     for module in run.modules:
-        pairs = list(attached_pairs(run, module))
-        whole = [f for f, _ in pairs if f.state and all(map(_is_attached, f.state))]
-        if not whole:
-            continue
-        failed = [b for b in run.backwards if b.has_failed and whole[0] in b.reached]
-        back = max(
-            _updates_reached(run, backward, module) for backward in run.backwards
-        )
-        how = f"; the gradient goes on over {pluralize(back, 'update')}"
-        if failed:
-            how = ", which makes backward() fail"
-        change = "h = h.detach()"
-        if len(whole[0].state) == 2:
-            change = "state = tuple(s.detach() for s in state)"
-        text = f"the state is attached to the previous window{how}: write {change}"
-        yield whole[0].location, text
-
-
-def state_partly_attached(run: Run) -> Found:
-    """A part of what is carried is cut, another is attached."""
-    for module in run.modules:
-        for forward, _ in attached_pairs(run, module):
-            attached = [_is_attached(part) for part in forward.state]
-            if all(attached) and attached:
-                continue
-            what = "the input is attached to it"
-            if any(attached):
-                what = "c is attached" if attached[-1] else "h is attached"
-            text = (
-                f"a part of the previous window's graph is not cut: {what}: detach it"
-            )
-            yield forward.location, text
+        for forward in attached_passes(run, module):
+            attached = [part.origin is Origin.ATTACHED for part in forward.state]
+            what = "the input or a part of the state is"
+            if attached and all(attached):
+                what = "the state is"
+            text = f"{what} attached to the previous window"
+            how = "the gradient goes on into earlier updates: use detach()"
+            yield forward.location, f"{text}, and {how}"
             break
 
 
@@ -113,37 +62,24 @@ def state_exchanged(run: Run) -> Found:
         yield found[0].location, "h and c are exchanged: the state of an LSTM is (h, c)"
 
 
-def state_cut_at_every_step(run: Run) -> Found:
-    """The state is cut after each step, so that no gradient goes back in time."""
-    for module in run.modules:
-        found = []
-        for update, windows in run.windows[module]:
-            first = {window.first for window in windows}
-            cut = [w.first for w in windows if w.steps == 1 and _is_cut(w.first, first)]
-            if len(cut) > 1 and len(update.backwards) == 1:
-                found.append(cut[0])
-        if len(found) > 1:
-            text = "the state is detached at every step: detach it once per window"
-            yield found[0].location, text
-
-
 def state_cut_within_update(run: Run) -> Found:
-    """The state is cut between windows that one backward pass covers."""
+    """The state is cut between steps or windows that one backward pass covers."""
     for module in run.modules:
         found = []
         for update, windows in run.windows[module]:
-            first = {f for window in windows for f in window.forwards}
-            cut = [w.first for w in windows if w.steps > 1 and _is_cut(w.first, first)]
-            if cut and len(update.backwards) == 1:
-                found.append(cut[0])
+            sources = set[Forward]().union(*(window.sources for window in windows))
+            cut = []
+            for window in windows:
+                part = _carried_part(window.first)
+                if part is not None and part.source in sources:
+                    cut.append(window)
+            # one step may follow a window, for the value of the next state
+            is_cut = len(cut) > 1 or any(window.steps > 1 for window in cut)
+            if is_cut and len(update.backwards) == 1:
+                found.append(cut[0].first)
         if len(found) > 1:
-            text = "the state is cut between windows of one backward()"
-            yield found[0].location, f"{text}: cut it after the update"
-
-
-def _is_cut(forward: Forward, sources: set[Forward]) -> bool:
-    """Whether a state is that of a pass of the same update, without its graph."""
-    return any(p.origin is Origin.CUT and p.source in sources for p in forward.state)
+            text = "the state is cut between steps or windows of one backward()"
+            yield found[0].location, f"{text}: cut it once, after the update"
 
 
 def state_from_validation(run: Run) -> Found:
@@ -153,10 +89,10 @@ def state_from_validation(run: Run) -> Found:
         carried = [f for f in windows if _carried_part(f) is not None]
         found = []
         for forward in carried:
-            if initial_state(run, forward).startswith(WITHOUT_GRADIENT):
-                part = _carried_part(forward)
-                if part is not None and _follows_training(part.source):
-                    found.append(forward)
+            part = _carried_part(forward)
+            is_without = initial_state(forward).startswith(WITHOUT_GRADIENT)
+            if is_without and part is not None and _follows_training(part.source):
+                found.append(forward)
         # burn-in and stored states are regular
         if found and 3 * len(found) <= len(carried):
             text = "training continues from the state of a pass without gradient, as of"
@@ -173,28 +109,8 @@ def _carried_part(forward: Forward) -> StatePart | None:
 def _follows_training(forward: Forward | None) -> bool:
     """Whether passes without gradient lead from training to a state."""
     while forward is not None and not forward.has_gradient:
-        part = next((p for p in forward.state if p.source is not None), None)
-        forward = part.source if part is not None else None
+        forward = forward.state[0].source if forward.state else None
     return forward is not None
-
-
-def state_from_elsewhere(run: Run) -> Found:
-    """The state is carried to data that do not follow those it comes from."""
-    for module in run.modules:
-        carried = 0
-        found = []
-        gaps = set[int]()
-        for window in run.all_windows(module):
-            part = _carried_part(window.first)
-            if part is not None:
-                carried += 1
-                if initial_state(run, window.first) == ELSEWHERE:
-                    found.append(window.first)
-                    gaps.add(gap_in_data(window.first, part) or 0)
-        leaves_out_data = len(gaps) == 1 and min(gaps) > 0
-        if len(found) > 1 and 3 * len(found) >= carried and not leaves_out_data:
-            text = "the state is carried to data that do not follow those it comes from"
-            yield found[0].location, f"{text}: begin from zeros, or read them in order"
 
 
 def state_never_given(run: Run) -> Found:
@@ -212,26 +128,16 @@ def state_never_given(run: Run) -> Found:
 
 
 def time_and_batch_exchanged(run: Run) -> Found:
-    """The axis of the batch is used as that of time."""
+    """The outputs of one sequence of a batch are used as those of the last step."""
     for module in run.modules:
-        own = [f for f in run.forwards if f.module is module]
-        batched = [f for f in own if f.loader_batch and f.loader_batch.is_time_batched]
-        viewed = [f for f in own if f.viewed_as]
         reaches = []
         for backward in run.backwards:
             for forward, reach in backward.reached.items():
                 if forward.module is module:
                     reaches.append((forward, reach.is_one_sequence))
-        how = "check batch_first"
-        if len(viewed) > 1:
-            how = f"{viewed[0].viewed_as} mixes the rows: use transpose(0, 1)"
-            yield viewed[0].location, f"the input is a view, {how}"
-        elif len(batched) > 1:
-            text = f"the sequences of a batch are read as steps of time: {how}"
-            yield batched[0].location, text
-        elif len(reaches) > 1 and all(is_one for _, is_one in reaches):
-            text = f"the loss uses the outputs of one sequence of the batch: {how}"
-            yield reaches[0][0].location, text
+        if len(reaches) > 1 and all(is_one for _, is_one in reaches):
+            text = "the loss uses the outputs of one sequence of the batch"
+            yield reaches[0][0].location, f"{text}: check batch_first"
 
 
 # Losses and gradients
@@ -244,7 +150,7 @@ def loss_in_two_updates(run: Run) -> Found:
     for backward in run.backwards:
         for loss in backward.losses:
             earlier = first.setdefault(loss, backward)
-            if _is_used_before(run, earlier, backward):
+            if _is_used_between(run, earlier, backward):
                 found.append((backward, loss))
     if len(found) > 1 or any(backward.has_failed for backward, _ in found):
         backward, loss = found[0]
@@ -254,7 +160,7 @@ def loss_in_two_updates(run: Run) -> Found:
         yield backward.location, f"{text}: begin each sum of losses at 0"
 
 
-def _is_used_before(run: Run, earlier: Backward, backward: Backward) -> bool:
+def _is_used_between(run: Run, earlier: Backward, backward: Backward) -> bool:
     """Whether an optimizer has made an update between two backward passes of a loss,
     and uses both."""
     later = {update.optimizer for update in run.used_in[backward]}
@@ -266,42 +172,30 @@ def _is_used_before(run: Run, earlier: Backward, backward: Backward) -> bool:
 
 
 def loss_in_no_update(run: Run) -> Found:
-    """Of several losses of one line, only the last reaches backward()."""
+    """Of several losses of one line, the last alone or all but one reach backward()."""
     reached = {loss for backward in run.backwards for loss in backward.losses}
-    numbers = [0.0, *(update.number for update in run.updates)]
-    count = defaultdict[str, int](int)
-    sizes = dict[str, str]()
-    for start, end in pairwise(numbers):
-        calls = defaultdict[str, list[bool]](list)
-        for loss in run.losses:
-            if loss.is_call and start < loss.number < end:
-                calls[loss.location].append(loss in reached)
-        for place, is_reached in calls.items():
-            reached_calls = sum(is_reached)
-            is_last_alone = is_reached[-1] and reached_calls == 1
-            is_one_left = reached_calls == len(is_reached) - 1 > 1
-            if len(is_reached) > 1 and (is_last_alone or is_one_left):
-                count[place] += 1
-                sizes[place] = f"{reached_calls} of {len(is_reached)}"
-    for place, updates in count.items():
+    numbers = [update.number for update in run.updates]
+    calls = defaultdict[tuple[str, int], list[bool]](list)  # of a line in an update
+    for loss in run.losses:
+        update = bisect(numbers, loss.number)
+        if loss.is_call and update < len(numbers):
+            calls[loss.location, update].append(loss in reached)
+    found = defaultdict[str, list[str]](list)
+    for (place, _), is_reached in calls.items():
+        count = sum(is_reached)
+        is_last_alone = is_reached[-1] and count == 1 < len(is_reached)
+        if is_last_alone or count == len(is_reached) - 1 > 1:
+            found[place].append(f"{count} of {len(is_reached)}")
+    for place, sizes in found.items():
         # an evaluation may use the same line
-        if updates > 1 and 2 * updates >= len(run.updates):
-            text = f"only {sizes[place]} losses of an update reach backward()"
+        if len(sizes) > 1 and 2 * len(sizes) >= len(run.updates):
+            text = f"only {sizes[0]} losses of an update reach backward()"
             yield place, f"{text}: add them up"
 
 
 def gradients_not_zeroed(run: Run) -> Found:
     """The gradient of an update is added to that of the update before."""
-    before = dict[OptimizerRecord, Update]()
-    found = []
-    for update in run.updates:
-        earlier = before.get(update.optimizer)
-        used = set[Backward]()
-        if earlier is not None and update.is_known:
-            used = set(earlier.backwards)
-        if used & set(update.backwards):
-            found.append(update)
-        before[update.optimizer] = update
+    found = [update for update in run.updates if update.adds_up and update.is_known]
     if len(found) > 1:
         text = "the gradient of each update is added to that of the update before"
         yield found[0].location, f"{text}: call zero_grad()"
@@ -309,27 +203,30 @@ def gradients_not_zeroed(run: Run) -> Found:
 
 def gradients_thrown_away(run: Run) -> Found:
     """Gradients are zeroed before a step has used them."""
-    found = defaultdict[OptimizerRecord, list[tuple[Update, Backward]]](list)
-    count = defaultdict[OptimizerRecord, int](int)
-    for update in run.updates:
-        count[update.optimizer] += 1
-        if update.is_known:
-            for backward in update.lost:
-                if not _serves_something(run, backward):
-                    found[update.optimizer].append((update, backward))
-                    break
-    for optimizer, lost in found.items():
-        if len(lost) > 1 and 2 * len(lost) > count[optimizer]:
-            text = "its gradient is zeroed before a step uses it"
+    for optimizer, own in updates_by_optimizer(run).items():
+        found = []
+        for update in own:
+            lost = [b for b in update.lost if not _serves_something(run, b)]
+            if lost and update.is_known:
+                found.append(lost[0])
+        if len(found) > 1 and 2 * len(found) > len(own):
+            text = f"this gradient is zeroed before {optimizer.kind} uses it"
             how = "call zero_grad() once, after step() or before the first backward()"
-            yield lost[0][1].location, f"{text}: {how}"
+            yield found[0].location, f"{text}: {how}"
 
 
 def _serves_something(run: Run, backward: Backward) -> bool:
     """Whether a gradient that no update uses is there for something else: for the
     input, as of adversarial examples, or a move of the parameters, as of SAM."""
-    is_used = bool(run.used_in[backward]) or backward in run.changes
+    is_used = bool(run.used_in[backward]) or backward in run.by_hand
     return is_used or backward.reaches_data
+
+
+def updates_by_optimizer(run: Run) -> dict[OptimizerRecord, list[Update]]:
+    found = defaultdict[OptimizerRecord, list[Update]](list)
+    for update in run.updates:
+        found[update.optimizer].append(update)
+    return found
 
 
 # Clipping
@@ -338,85 +235,69 @@ def _serves_something(run: Run, backward: Backward) -> bool:
 def _clips_by_line(run: Run) -> dict[str, list[Clip]]:
     found = defaultdict[str, list[Clip]](list)
     for clip in run.clips:
-        if clip.limit != float("inf"):  # which measures the norm
+        # an infinite limit measures the norm
+        if clip.kind != "unscale" and clip.limit != float("inf"):
             found[clip.location].append(clip)
     return found
 
 
-def following_update(run: Run, clip: Clip) -> Update | None:
-    """Return the first update after a clip of parameters that are clipped."""
-    for update in run.updates:
-        number = update.number
-        if update.optimizer is BY_HAND and update.backwards:
-            number = _next_backward(run, update.backwards[-1])
-        if number > clip.number and update.parameters & clip.parameters:
-            return update
-    return None
-
-
-def _next_backward(run: Run, backward: Backward) -> float:
-    """Return the number of the next backward pass, before which a change by hand has
-    been made."""
-    for other in run.backwards:
-        if other.number > backward.number:
-            return other.number
-    return float("inf")
-
-
-def backward_after(run: Run, clip: Clip, update: Update) -> bool:
-    """Return whether gradients that are clipped change before the update."""
-    for backward in run.backwards:
-        is_between = clip.number < backward.number < update.number
-        if is_between and backward.parameters & clip.parameters:
+def _changed_after(events: list[Backward] | list[Clip], clip: Clip, end: float) -> bool:
+    """Return whether one of the events changes the clipped gradients before an end."""
+    for event in events:
+        if clip.number < event.number < end and event.parameters & clip.parameters:
             return True
     return False
 
 
+def is_late(run: Run, clip: Clip, update: Update) -> bool:
+    """Return whether the gradients of an update change after they are clipped."""
+    return _changed_after(run.backwards, clip, update.number)
+
+
 def clip_without_effect(run: Run) -> Found:
     """Gradients are clipped before backward(), or after step()."""
-    effective = False
-    late = dict[str, int]()
+    late = defaultdict[str, int](int)
+    is_effective = False
     for place, clips in _clips_by_line(run).items():
-        late[place] = 0
         for clip in clips:
-            update = following_update(run, clip)
-            if update is not None and backward_after(run, clip, update):
+            update = run.update_after[clip]
+            if update is not None and is_late(run, clip, update):
                 late[place] += 1
             elif update is not None:
-                effective = True
+                is_effective = True
     for place, count in late.items():
-        if count > 1 and not effective:
+        if count > 1 and not is_effective:
             text = "gradients are clipped before backward(), or after step()"
             yield place, f"{text}: clip between the two"
 
 
-def clip_of_nothing(run: Run) -> Found:
-    """Clipping gets no parameters, or none that an update changes."""
-    changed = run.stepped.union(*(update.parameters for update in run.updates))
-    for place, clips in _clips_by_line(run).items():
-        empty = [clip for clip in clips if not clip.parameters]
-        if len(empty) > 1:
-            yield (
-                place,
-                "clipping gets no parameters: an iterator can be read only once",
-            )
-        elif run.updates and not any(clip.parameters & changed for clip in clips):
+def clip_of_wrong_parameters(run: Run) -> Found:
+    """Clipping gets no parameters, none that an update changes, or the same twice."""
+    lines = _clips_by_line(run)
+    clipped = union(clip.parameters for clip in run.clips)
+    for place, clips in lines.items():
+        if sum(not clip.parameters for clip in clips) > 1:
+            text = "clipping gets no parameters: an iterator can be read only once"
+            yield place, text
+        elif run.updates and not any(clip.parameters & run.changed for clip in clips):
             yield place, "clipping gets no parameter that an update changes"
+    for (_, first), (place, second) in combinations(lines.items(), 2):
+        what = {(clip.kind, clip.limit, clip.parameters) for clip in first + second}
+        updates = {run.update_after[clip] for clip in first}
+        is_twice = updates == {run.update_after[clip] for clip in second}
+        if is_twice and len(what) == 1 and len(first) > 1 and run.changed - clipped:
+            yield place, "the same parameters are clipped twice, and others never"
 
 
 def clip_of_scaled_gradients(run: Run) -> Found:
     """Gradients are clipped while they are multiplied by the scale of a GradScaler."""
+    unscales = [clip for clip in run.clips if clip.kind == "unscale"]
     for place, clips in _clips_by_line(run).items():
         found = 0
         for clip in clips:
-            update = following_update(run, clip)
-            if update is None:
-                continue
-            for unscale in run.unscales:
-                is_between = clip.number < unscale.number < update.number
-                if is_between and unscale.parameters & clip.parameters:
-                    found += 1
-                    break
+            update = run.update_after[clip]
+            if update is not None:
+                found += _changed_after(unscales, clip, update.number)
         if found > 1:
             text = "scaled gradients are clipped"
             yield place, f"{text}: call scaler.unscale_(optimizer) before"
@@ -425,111 +306,59 @@ def clip_of_scaled_gradients(run: Run) -> Found:
 # Parameters and optimizers
 
 
-def unstepped(run: Run) -> dict[int, Backward]:
-    """Return the parameters that get a gradient and never change, each with the first
-    backward pass of which others are used."""
-    found: dict[int, Backward] = {}
-    first: dict[int, float] = {}
-    changed = set[int]()
-    for update in run.updates:
-        changed |= update.parameters
-    readings = [b.weights for b in run.backwards] + [e.weights for e in run.ends]
-    for weights in readings:
-        for p, weight in weights.items():
-            if differs(first.setdefault(p, weight), weight):
-                changed.add(p)
-    for backward in run.backwards:
-        for p in backward.parameters - changed - run.stepped:
-            if backward.is_nonzero:
-                found.setdefault(p, backward)
-    return found
-
-
 def parameter_not_stepped(run: Run) -> Found:
-    """No optimizer holds a parameter that gets a gradient."""
-    held = frozenset[int]().union(*(o.parameters for o in run.record.optimizers))
-    missing = []
-    place = ""
-    for p, backward in unstepped(run).items():
-        if p not in held and run.used_in[backward]:
-            missing.append(run.record.names.get(p, "a parameter without a module"))
-            place = place or run.used_in[backward][0].location
+    """A parameter gets a gradient, of which others are used, and never changes."""
+    missing: dict[int, str] = {}
+    for backward in run.backwards:
+        if backward.is_nonzero and run.used_in[backward]:
+            place = run.used_in[backward][0].location
+            for p in backward.parameters - run.changed:
+                missing.setdefault(p, place)
     if missing and len(run.updates) > 1:
-        text = f"no optimizer holds {some_of(missing)}, which get a gradient"
-        yield place, f"{text}: give them to one, or freeze them"
-
-
-def optimizer_never_steps(run: Run) -> Found:
-    """An optimizer holds parameters that get a gradient, and never makes a step."""
-    missing = unstepped(run)
-    for optimizer in run.record.optimizers:
-        reached = {missing[p] for p in optimizer.parameters if p in missing}
-        backwards = [b for b in run.backwards if b.parameters & optimizer.parameters]
-        if reached and len(backwards) > 1:
-            place = optimizer.location
-            if place == "?":
-                place = backwards[0].location
-            text = "never makes a step, though its parameters get a gradient"
-            yield place, f"{optimizer.kind} {text}: call its step()"
+        names = some_of([run.record.names.get(p, "a parameter") for p in missing])
+        text = f"{names} get a gradient, and no step"
+        how = "give them to an optimizer and call its step(), or freeze them"
+        yield next(iter(missing.values())), f"{text}: {how}"
 
 
 def optimizer_recreated(run: Run) -> Found:
     """An optimizer is re-created before every update, which discards its moments."""
-    updates = defaultdict[OptimizerRecord, list[Update]](list)
-    for update in run.updates:
-        updates[update.optimizer].append(update)
-    single = []
-    for optimizer, own in updates.items():
-        if optimizer.has_state and optimizer.is_first and len(own) == 1:
-            single.append(optimizer)
+    single = {}
+    for optimizer, own in updates_by_optimizer(run).items():
+        makes_moments = optimizer.has_moments and not optimizer.has_moments_before
+        if makes_moments and len(own) == 1:
+            single[optimizer] = own[0]
     # the weights go on: they are not set between two optimizers
-    ends = {(o.kind, o.weights_after_first_step) for o in single}
-    found = [o for o in single if (o.kind, o.weights_at_first_step) in ends]
+    ends = {optimizer.weights_after for optimizer in single}
+    found = [optimizer for optimizer in single if optimizer.weights_before in ends]
     if len(found) > 2 and 2 * len(found) > len(run.updates):
         text = f"{found[0].kind} is re-created before every update"
         how = "which discards its state: create it once"
-        yield updates[found[0]][0].location, f"{text}, {how}"
+        yield single[found[0]].location, f"{text}, {how}"
 
 
-# What must be seen before a mistake can be looked for; what is missing, in words
+# What must be seen before a mistake can be looked for
+
+A_PASS = "nn.RNN, nn.LSTM, nn.GRU or a cell of them, called with gradient"
+AN_UPDATE = "an update"
+A_LOSS = "losses without backward(), as no loss function of torch is called"
+THE_ORDER = "the order of the data"
 
 
-def needs_nothing(_: Run) -> str:
-    return ""
-
-
-def needs_passes(run: Run) -> str:
-    if any(forward.has_gradient for forward in run.forwards):
-        return ""
-    return "nn.RNN, nn.LSTM, nn.GRU or a cell of them, called with gradient"
-
-
-def needs_order_of_data(run: Run) -> str:
-    """Whether data follow those of the window before is known for no carried state."""
-    if needs_passes(run):
-        return needs_passes(run)
-    count = 0
-    known = 0
+def unseen(run: Run) -> set[str]:
+    """Return what the events of a run do not show."""
+    found = set[str]()
+    if not any(forward.has_gradient for forward in run.forwards):
+        found.add(A_PASS)
+    if not run.updates:
+        found.add(AN_UPDATE)
+    if not any(loss.is_call for loss in run.losses):
+        found.add(A_LOSS)
     for module in run.modules:
         for window in run.all_windows(module):
-            part = _carried_part(window.first)
-            if part is not None:
-                count += 1
-                is_other = is_from_other_batch(window.first, part)
-                known += is_other or gap_in_data(window.first, part) is not None
-    if known == count:
-        return ""
-    return f"the order of the data of {count - known} of {count} carried states"
-
-
-def needs_updates(run: Run) -> str:
-    return "" if run.updates else "an update"
-
-
-def needs_losses(run: Run) -> str:
-    if any(loss.is_call for loss in run.losses):
-        return ""
-    return "losses without backward(), as no loss function of torch is called"
+            if _carried_part(window.first) is not None:
+                found.add(THE_ORDER)
+    return found
 
 
 @dataclass(frozen=True)
@@ -538,29 +367,25 @@ class Mistake:
 
     name: str
     find: Callable[[Run], Found]
-    unseen: Callable[[Run], str]
+    needs: str
 
 
 MISTAKES = (
-    Mistake("state-attached", state_attached, needs_passes),
-    Mistake("state-partly-attached", state_partly_attached, needs_passes),
-    Mistake("state-exchanged", state_exchanged, needs_passes),
-    Mistake("state-cut-at-every-step", state_cut_at_every_step, needs_passes),
-    Mistake("state-cut-within-update", state_cut_within_update, needs_passes),
-    Mistake("state-from-validation", state_from_validation, needs_passes),
-    Mistake("state-from-elsewhere", state_from_elsewhere, needs_order_of_data),
-    Mistake("state-never-given", state_never_given, needs_passes),
-    Mistake("time-and-batch-exchanged", time_and_batch_exchanged, needs_passes),
-    Mistake("loss-in-two-updates", loss_in_two_updates, needs_updates),
-    Mistake("loss-in-no-update", loss_in_no_update, needs_losses),
-    Mistake("gradients-not-zeroed", gradients_not_zeroed, needs_updates),
-    Mistake("gradients-thrown-away", gradients_thrown_away, needs_updates),
-    Mistake("clip-without-effect", clip_without_effect, needs_updates),
-    Mistake("clip-of-nothing", clip_of_nothing, needs_updates),
-    Mistake("clip-of-scaled-gradients", clip_of_scaled_gradients, needs_updates),
-    Mistake("parameter-not-stepped", parameter_not_stepped, needs_updates),
-    Mistake("optimizer-never-steps", optimizer_never_steps, needs_nothing),
-    Mistake("optimizer-recreated", optimizer_recreated, needs_updates),
+    Mistake("state-attached", state_attached, A_PASS),
+    Mistake("state-exchanged", state_exchanged, A_PASS),
+    Mistake("state-cut-within-update", state_cut_within_update, A_PASS),
+    Mistake("state-from-validation", state_from_validation, A_PASS),
+    Mistake("state-never-given", state_never_given, A_PASS),
+    Mistake("time-and-batch-exchanged", time_and_batch_exchanged, A_PASS),
+    Mistake("loss-in-two-updates", loss_in_two_updates, AN_UPDATE),
+    Mistake("loss-in-no-update", loss_in_no_update, A_LOSS),
+    Mistake("gradients-not-zeroed", gradients_not_zeroed, AN_UPDATE),
+    Mistake("gradients-thrown-away", gradients_thrown_away, AN_UPDATE),
+    Mistake("clip-without-effect", clip_without_effect, AN_UPDATE),
+    Mistake("clip-of-wrong-parameters", clip_of_wrong_parameters, AN_UPDATE),
+    Mistake("clip-of-scaled-gradients", clip_of_scaled_gradients, AN_UPDATE),
+    Mistake("parameter-not-stepped", parameter_not_stepped, AN_UPDATE),
+    Mistake("optimizer-recreated", optimizer_recreated, AN_UPDATE),
 )
 NAMES = tuple(mistake.name for mistake in MISTAKES)
 

@@ -5,53 +5,45 @@ import sys
 import threading
 from collections.abc import Generator, Iterable
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary, ref
 
 import torch
 from torch import nn
 from torch.nn.modules.rnn import RNNCellBase
 from torch.nn.utils import clip_grad, parametrize
+from torch.nn.utils.rnn import PackedSequence
 from torch.optim import Optimizer
 from torch.optim import optimizer as optimizer_hooks
-from torch.utils.data import dataloader
 
 from torch_rnn.loop_audit.events import (
     MAX_EVENTS,
     Backward,
     Clip,
-    DataPosition,
     End,
     Event,
     Forward,
-    LoaderBatch,
     Loss,
     ModuleRecord,
     OptimizerRecord,
     Reach,
     Record,
     Step,
-    Unscale,
 )
 from torch_rnn.loop_audit.graph import (
     LOSS,
+    PASS_END,
     PassEnd,
+    Use,
     Walk,
     edges_of,
-    mark_result,
     parameters_of,
 )
 from torch_rnn.loop_audit.hooks import FAILED, Hooks, location
-from torch_rnn.loop_audit.states import (
-    MAX_NODES,
-    DataMemory,
-    StateMemory,
-    source_of,
-    view_that_mixes,
-)
+from torch_rnn.loop_audit.states import MAX_NODES, StateMemory
 
+AnyEvent = TypeVar("AnyEvent", bound=Event)
 Watcher = Generator[None, Any, None]
-MAX_SEARCHES = 4  # of all objects, for the names of parameters
 LOSSES = (
     "mse_loss",
     "l1_loss",
@@ -76,12 +68,12 @@ class Recorder:
         self._parameters: dict[int, torch.Tensor] = {}
         self._gradients: dict[int, tuple[Any, int]] = {}  # objects and their versions
         self._states = StateMemory()
-        self._data = DataMemory()
-        self._in_backward = set[int]()  # threads
-        self._used_steps: dict[Forward, list[torch.Tensor]] = {}
-        self._used_ends = set[Forward]()  # whose last state enters the loss
+        self._latest: dict[ModuleRecord, Forward] = {}
+        self._is_backward = False
+        self._has_names = False
+        # the gradients that come from uses, as whether each row is not zero
+        self._used: dict[Forward, list[tuple[Use, torch.Tensor | None]]] = {}
         self._step_begins: dict[OptimizerRecord, int] = {}
-        self._searches = 0
         self._graphs = 0
 
     def start(self) -> None:
@@ -97,37 +89,39 @@ class Recorder:
         hooks.patch_decorated(clip_grad._clip_grads_with_norm_, self._clip_norm)
         hooks.patch_decorated(clip_grad.clip_grad_value_, self._clip_value)
         hooks.patch(torch.amp.GradScaler, "_unscale_grads_", self._unscale)
-        hooks.patch(dataloader._BaseDataLoaderIter, "__next__", self._next_batch)
-        hooks.patch(Optimizer, "__init__", self._new_optimizer)
-        register_before = optimizer_hooks.register_optimizer_step_pre_hook
-        register_after = optimizer_hooks.register_optimizer_step_post_hook
-        before = register_before(partial(hooks.call, self._step_begin))
-        after = register_after(partial(hooks.call, self._step_end))
+        before = optimizer_hooks.register_optimizer_step_pre_hook(
+            partial(hooks.call, self._step_begin)
+        )
+        after = optimizer_hooks.register_optimizer_step_post_hook(
+            partial(hooks.call, self._step_end)
+        )
         hooks.on_close(before.remove)
         hooks.on_close(after.remove)
-        for each in gc.get_objects():
-            if issubclass(type(each), Optimizer) and each.param_groups:
-                self._optimizer_record(each, "?")
 
     def stop(self) -> None:
         """End the record. It is complete after this."""
-        self._hooks.call(self._end)
-        self._hooks.close()
-        self.record.error = self._hooks.error
-        self.record.is_compiled = _compiled_graphs() > self._graphs
+        record, hooks = self.record, self._hooks
+        hooks.thread = 0
+        hooks.call(self._end)
+        hooks.close()
+        record.error = hooks.error
+        if hooks.has_other_threads:
+            record.unseen["other threads"] = 1
+        if _compiled_graphs() > self._graphs:
+            record.unseen["what torch.compile has compiled"] = 1
+        if record.steps > record.limit:
+            text = f"updates after the first {record.limit} of {record.steps}"
+            record.unseen[text] = 1
+        if len(record.events) == MAX_EVENTS:
+            record.unseen[f"events after the first {MAX_EVENTS}"] = 1
 
     def _end(self) -> None:
-        weights = _norms(self._parameters)
-        self._add(partial(End, weights=weights))
+        self._add(End, weights=_norms(self._parameters))
 
-    def _add(self, make: Any) -> Any:
+    def _add(self, event_type: type[AnyEvent], **facts: Any) -> AnyEvent:
         """Number an event, and add it to the record while there is room."""
         events = self.record.events
-        event: Event = make(
-            number=len(events) + 1,
-            thread=threading.get_ident(),
-            location=location(),
-        )
+        event = event_type(number=len(events) + 1, location=location(), **facts)
         if len(events) < MAX_EVENTS:
             events.append(event)
         return event
@@ -136,69 +130,51 @@ class Recorder:
 
     def _forward(self, module: Any, *args: Any, **kwargs: Any) -> Watcher:
         result = yield
-        if result is FAILED or threading.get_ident() in self._in_backward:
+        if result is FAILED or self._is_backward:
             return
-        given = kwargs | dict(zip(("input", "hx"), args))
-        x = given.get("input")
-        is_cell = isinstance(module, RNNCellBase)
-        outputs = _named_outputs(result, is_cell)
-        if not isinstance(x, torch.Tensor | nn.utils.rnn.PackedSequence) or not outputs:
-            self.record.foreign_calls.add(type(module).__name__)
+        if not type(module).forward.__module__.startswith("torch."):
+            self.record.unseen[f"calls of {type(module).__name__}"] += 1
             return
         net = self._module_record(module)
-        sizes = None
-        if not isinstance(x, torch.Tensor):  # a packed sequence
+        given = kwargs | dict(zip(("input", "hx"), args))
+        x = given["input"]
+        sizes: list[int] | None = None
+        if isinstance(x, PackedSequence):
             sizes = x.batch_sizes.tolist()
             x = x.data
-        state = _listed(given.get("hx"))
-        forward = self._new_forward(net, x, sizes, state, outputs)
-        if forward.has_gradient:
-            before = edges_of([x, *state])
-            for name, tensor in outputs.items():
-                if tensor.grad_fn is not None:
-                    mark_result(tensor, PassEnd(forward, name, before))
-            out = outputs.get("out")
-            if out is not None and out.grad_fn is not None:
-                hook = partial(self._gradient_of_output, forward, out.output_nr, sizes)
-                out.grad_fn.register_prehook(hook)
+        inputs = [x, *_listed(given.get("hx"))]
+        outputs = _named_outputs(result, net.is_cell)
+        has_gradient = any(tensor.requires_grad for tensor in outputs.values())
+        if has_gradient:
+            self._hooks.thread = threading.get_ident()
+        forward = self._new_forward(net, inputs, sizes, has_gradient)
+        for name, tensor in outputs.items():
+            node: Any = tensor.grad_fn
+            if node is not None:
+                end = PassEnd(forward, name, edges_of(inputs), sizes)
+                node.metadata.setdefault(PASS_END, {})[tensor.output_nr] = end
         self._states.remember(forward, outputs)
+        if has_gradient:
+            self._latest[net] = forward
 
     def _new_forward(
         self,
         net: ModuleRecord,
-        x: torch.Tensor,
+        inputs: list[torch.Tensor],
         sizes: list[int] | None,
-        state: list[torch.Tensor],
-        outputs: dict[str, torch.Tensor],
+        has_gradient: bool,
     ) -> Forward:
-        steps, batch = _steps_and_batch(net, x, sizes)
-        parts = tuple(self._states.origin(net, each) for each in state)
-        position: DataPosition | None = None
-        loader_batch: LoaderBatch | None = None
-        viewed_as = ""
-        data = None if sizes else source_of(x)
-        if data is not None and net.is_cell:
-            loader_batch = self._data.batch_of_step(data)
-        elif data is not None and x.dim() == 3:
-            position = self._data.position(data, net.time_axis)
-            loader_batch = self._data.batch_of(data, net.time_axis)
-            viewed_as = view_that_mixes(x)
-        walk = Walk([x, *state], into_passes=False, most=MAX_NODES)
-        forward: Forward = self._add(
-            partial(
-                Forward,
-                module=net,
-                steps=steps,
-                batch=batch,
-                has_gradient=any(t.requires_grad for t in outputs.values()),
-                state=parts,
-                parents=tuple(p for p in walk.passes if p.module is net),
-                position=position,
-                loader_batch=loader_batch,
-                viewed_as=viewed_as,
-            )
+        x, *state = inputs
+        walk = Walk(inputs, into_passes=False, most=MAX_NODES)
+        return self._add(
+            Forward,
+            module=net,
+            steps=_steps(net, x, sizes),
+            has_gradient=has_gradient,
+            state=tuple(self._states.origin(net, part) for part in state),
+            previous=self._latest.get(net),
+            parents=tuple(p for p in walk.passes if p.module is net),
         )
-        return forward
 
     def _module_record(self, module: Any) -> ModuleRecord:
         if module not in self._modules:
@@ -211,7 +187,7 @@ class Recorder:
             text = f"{name}({module.extra_repr()})"
             if hasattr(module, "nonlinearity"):
                 text += f", {module.nonlinearity}"
-            parameters = {id(p): p for p in module.parameters()}
+            parameters = _by_id(module.parameters())
             self._parameters.update(parameters)
             self._modules[module] = ModuleRecord(
                 kind=text,
@@ -223,88 +199,66 @@ class Recorder:
             )
         return self._modules[module]
 
-    def _gradient_of_output(
-        self, forward: Forward, index: int, sizes: Any, gradients: Any
-    ) -> None:
-        """Keep which steps and sequences of an output get a gradient."""
-        gradient = gradients[index]
-        if gradient is None or threading.get_ident() not in self._in_backward:
-            return
-        used = (gradient.detach() != 0).any(-1)
-        if sizes is not None:
-            parts = [part.any() for part in torch.split(used, sizes)]
-            used = torch.stack(parts)
-        elif used.dim() == 2:
-            used = used.transpose(0, forward.module.time_axis)
-        self._used_steps.setdefault(forward, []).append(used)
-
-    def _gradient_of_end(
-        self, forward: Forward, index: int, inputs: Any, _: Any
-    ) -> None:
-        """Keep whether a last state gets a gradient from what uses it."""
-        gradient = inputs[index]
-        if gradient is not None and bool((gradient.detach() != 0).any()):
-            self._used_ends.add(forward)
-
     # Losses and backward passes
 
     def _loss(self, name: str, *_: Any, **__: Any) -> Watcher:
         result = yield
         node = getattr(result, "grad_fn", None)
-        if node is not None and threading.get_ident() not in self._in_backward:
-            name = name.removesuffix("_nd")
-            if name == "cross_entropy_loss":
-                name = "cross_entropy"
-            loss = self._add(partial(Loss, name=name, is_call=True))
-            node.metadata[LOSS] = loss
+        if node is not None and not self._is_backward:
+            name = name.removesuffix("_nd").removesuffix("_loss")
+            node.metadata[LOSS] = self._add(Loss, name=name, is_call=True)
 
     def _backward(self, tensors: Any, *args: Any, **kwargs: Any) -> Watcher:
-        if not kwargs.get("accumulate_grad"):
-            self.record.grad_calls += 1
+        if self._is_backward:  # within that of a checkpoint
             yield
             return
+        if not kwargs.get("accumulate_grad"):
+            self.record.unseen["what torch.autograd.grad computes"] += 1
+            yield
+            return
+        self._hooks.thread = threading.get_ident()
         roots = [each for each in tensors if isinstance(each, torch.Tensor)]
         walk = Walk(roots)
-        losses = tuple(walk.losses) or tuple(map(self._unnamed_loss, roots[:1]))
+        losses = tuple(walk.losses)
+        if not losses:
+            losses = (self._unnamed_loss(roots[0]),)
         parameters = self._reached_parameters(walk, args)
         weights = _norms(parameters)
         was_zero = [key for key, p in parameters.items() if not _has_gradient(p)]
-        self._used_steps.clear()
-        self._used_ends.clear()
+        self._used = {forward: [] for forward in walk.passes}
         handles = []
-        for consumer, forward in walk.uses:
-            if consumer is None:
-                self._used_ends.add(forward)
+        for use in walk.uses:
+            if use.node is None:
+                self._used[use.end.forward].append((use, None))
             else:
-                node, index = consumer
-                hook = partial(self._gradient_of_end, forward, index)
-                handles.append(node.register_hook(hook))
-        self._in_backward.add(threading.get_ident())
+                hook = partial(self._gradient_of_use, use)
+                handles.append(use.node.register_hook(hook))
+        self._is_backward = True
         result = yield
-        self._in_backward.discard(threading.get_ident())
+        self._is_backward = False
         for handle in handles:
             handle.remove()
-        has_failed = result is FAILED
         self._parameters.update(parameters)
         self._note_gradients(parameters.values())
-        self._name_parameters(parameters)
+        self._name_parameters()
+        reached = {}
+        for forward in walk.passes:
+            reached[forward] = self._reach(forward, forward in walk.carried)
         self._add(
-            partial(
-                Backward,
-                losses=losses,
-                reached={f: self._reach(f, o) for f, o in walk.passes.items()},
-                parameters=frozenset(parameters),
-                was_zero=frozenset(was_zero),
-                weights=weights,
-                is_nonzero=any(_has_gradient(p) for p in parameters.values()),
-                has_failed=has_failed,
-                is_compiled=walk.is_compiled,
-                reaches_data=len(parameters_of(walk.leaves)) < len(walk.leaves),
-            )
+            Backward,
+            losses=losses,
+            reached=reached,
+            parameters=frozenset(parameters),
+            was_zero=frozenset(was_zero),
+            weights=weights,
+            is_nonzero=any(_has_gradient(p) for p in parameters.values()),
+            has_failed=result is FAILED,
+            is_complete=walk.is_complete,
+            reaches_data=len(parameters_of(walk.leaves)) < len(walk.leaves),
         )
 
     def _unnamed_loss(self, root: torch.Tensor) -> Loss:
-        loss: Loss = self._add(partial(Loss, name="a loss", is_call=False))
+        loss = self._add(Loss, name="a loss", is_call=False)
         node: Any = root.grad_fn
         if node is not None:
             node.metadata[LOSS] = loss
@@ -320,158 +274,127 @@ class Recorder:
                     found[key] = self._parameters[key]
         inputs = args[3] if len(args) > 3 else ()
         if inputs:  # backward(inputs=...)
-            wanted = set(map(id, inputs))
+            wanted = _by_id(inputs)
             found = {key: p for key, p in found.items() if key in wanted}
         return found
 
-    def _reach(self, forward: Forward, outputs: dict[str, bool]) -> Reach:
+    def _gradient_of_use(self, use: Use, inputs: Any, _: Any) -> None:
+        """Keep where a result gets a gradient from a node that uses it."""
+        gradient = inputs[use.index]
+        if gradient is not None and self._is_backward:
+            nonzero = (gradient.detach() != 0).any(-1)
+            self._used[use.end.forward].append((use, nonzero))
+
+    def _reach(self, forward: Forward, is_carried: bool) -> Reach:
         """Return how much of a pass the last backward pass has reached."""
-        parts = self._used_steps.pop(forward, [])
         used = set[int]()
         is_one_sequence = False
-        for each in parts:
-            by_time = each
-            if each.dim() == 2:
-                by_time = each.any(1)
-                many = each.shape[1] > 1 and int(by_time.sum()) > 1
-                is_one_sequence = many and int(each.any(0).sum()) == 1
-            used.update(by_time.nonzero().flatten().tolist())
-        ends = outputs.keys() & {"h", "c"}
-        steps = max(used, default=-1) + 1
-        if ends or (used and forward.module.is_bidirectional):
-            steps = forward.steps
-        if not outputs.get("out"):
-            used = set()
-        if forward in self._used_ends:
-            used.add(forward.steps - 1)
-        return Reach(steps, len(used), is_one_sequence)
+        for use, nonzero in self._used.pop(forward):
+            if use.end.output != "out":
+                if nonzero is None or bool(nonzero.any()):
+                    used.add(forward.steps - 1)
+            elif nonzero is None:
+                used.update(range(forward.steps))
+            else:
+                by_time = _by_time(forward, use, nonzero)
+                steps = by_time.any(1).nonzero().flatten().tolist()
+                used.update(steps)
+                many = by_time.shape[1] > 1 and len(steps) > 1
+                is_one_sequence = many and int(by_time.any(0).sum()) == 1
+        steps_reached = max(used, default=-1) + 1
+        if is_carried or (used and forward.module.is_bidirectional):
+            steps_reached = forward.steps
+        return Reach(steps_reached, len(used), is_one_sequence)
 
-    def _name_parameters(self, parameters: Iterable[int]) -> None:
-        """Search all modules for the names of parameters that have none."""
-        names = self.record.names
-        if self._searches == MAX_SEARCHES or all(p in names for p in parameters):
+    def _name_parameters(self) -> None:
+        """Find the names of modules and parameters, once: the longest are whole."""
+        if self._has_names:
             return
-        self._searches += 1
-        modules = [m for m in gc.get_objects() if issubclass(type(m), nn.Module)]
-        inner = set[int]()
-        for parent in modules:
-            inner.update(map(id, parent.children()))
-        for root in modules:
-            if id(root) in inner:
+        self._has_names = True
+        names = self.record.names
+        for root in gc.get_objects():
+            if not issubclass(type(root), nn.Module):
                 continue
             name = type(root).__name__
             for path, p in root.named_parameters(prefix=name):
-                names.setdefault(id(p), path)
+                names[id(p)] = max(names.get(id(p), ""), path, key=len)
             for path, child in root.named_modules(prefix=name):
                 net = self._modules.get(child)
-                if net is not None and not net.name:
-                    net.name = path
+                if net is not None:
+                    net.name = max(net.name, path, key=len)
 
     # Clipping
-
-    def _clip(self, kind: str, limit: float, size: float, parameters: Any) -> None:
-        clipped = [p for p in _listed(parameters) if p.grad is not None]
-        self._note_gradients(clipped)
-        self._add(
-            partial(
-                Clip,
-                kind=kind,
-                limit=float(limit),
-                acts=size > float(limit),
-                parameters=frozenset(map(id, _listed(parameters))),
-            )
-        )
 
     def _clip_norm(
         self, parameters: Any, max_norm: float, total_norm: Any, *_: Any, **__: Any
     ) -> Watcher:
-        parameters = _listed(parameters)
-        size = float(total_norm)
+        acts = float(total_norm) > float(max_norm)
         yield
-        self._clip("norm", max_norm, size, parameters)
+        self._add_clip("norm", float(max_norm), acts, _listed(parameters))
 
     def _clip_value(
         self, parameters: Any, clip_value: float, *_: Any, **__: Any
     ) -> Watcher:
         parameters = _listed(parameters)
-        size = 0.0
+        acts = False
         for p in parameters:
-            if p.grad is not None and p.grad.numel():
-                size = max(size, float(p.grad.abs().max()))
+            if p.grad is not None:
+                acts = acts or bool((p.grad.abs() > clip_value).any())
         yield
-        self._clip("value", clip_value, size, parameters)
+        self._add_clip("value", float(clip_value), acts, parameters)
 
     def _unscale(self, _: Any, optimizer: Any, *__: Any, **___: Any) -> Watcher:
         yield
-        parameters = _held_by(optimizer)
+        self._add_clip("unscale", 1.0, True, _held_by(optimizer))
+
+    def _add_clip(
+        self, kind: str, limit: float, acts: bool, parameters: list[torch.Tensor]
+    ) -> None:
         self._note_gradients(parameters)
-        ids = frozenset(map(id, parameters))
-        self._add(partial(Unscale, parameters=ids))
-
-    # Data
-
-    def _next_batch(self, iterator: Any) -> Watcher:
-        batch = yield
-        if batch is not FAILED:
-            self._data.add_batch(iterator, batch)
+        ids = frozenset(_by_id(parameters))
+        self._add(Clip, kind=kind, limit=limit, acts=acts, parameters=ids)
 
     # Optimizers
 
-    def _new_optimizer(self, optimizer: Any, *_: Any, **__: Any) -> Watcher:
-        yield
-        if getattr(optimizer, "param_groups", None):
-            self._optimizer_record(optimizer, location())
-
-    def _optimizer_record(self, optimizer: Any, where: str) -> OptimizerRecord:
-        if optimizer not in self._optimizers:
-            first = optimizer.param_groups[0]
-            held = frozenset(map(id, _held_by(optimizer)))
-            record = OptimizerRecord(type(optimizer).__name__, where, held)
-            has_moments = any(first.get(k) for k in ("momentum", "betas", "rho"))
-            record.has_state = has_moments or "centered" in first
-            self._optimizers[optimizer] = record
-            self.record.optimizers.append(record)
-        return self._optimizers[optimizer]
-
     def _step_begin(self, optimizer: Any, *_: Any) -> None:
-        record = self._optimizer_record(optimizer, location())
-        held = _held_by(optimizer)
-        record.parameters = frozenset(map(id, held))
-        self._parameters.update((id(p), p) for p in held)
+        held = _by_id(_held_by(optimizer))
+        self._parameters.update(held)
+        if optimizer not in self._optimizers:
+            self._optimizers[optimizer] = OptimizerRecord(
+                kind=type(optimizer).__name__,
+                has_moments_before=bool(optimizer.state),
+                weights_before=tuple(_norms(held).values()),
+            )
+        record = self._optimizers[optimizer]
         self._step_begins[record] = len(self.record.events)
-        if not record.weights_at_first_step:
-            living = [o for o in self._optimizers.values() if o is not record]
-            others = [o for o in living if o.parameters & record.parameters]
-            record.is_first = not others and not optimizer.state
-            record.weights_at_first_step = tuple(_norms(_by_id(held)).values())
 
     def _step_end(self, optimizer: Any, *_: Any) -> None:
         record = self._optimizers[optimizer]
         begin = self._step_begins.pop(record)
-        inside = self.record.events[begin:]
-        if any(isinstance(each, Step) for each in inside):
+        if any(isinstance(each, Step) for each in self.record.events[begin:]):
             return  # an optimizer within this one has made the step
-        held = _held_by(optimizer)
+        held = _by_id(_held_by(optimizer))
         self._add(
-            partial(
-                Step,
-                optimizer=record,
-                begin=begin,
-                with_gradient=frozenset(id(p) for p in held if _has_gradient(p)),
-                set_by_hand=frozenset(id(p) for p in held if self._is_changed(p)),
-            )
+            Step,
+            optimizer=record,
+            begin=begin,
+            held=frozenset(held),
+            with_gradient=frozenset(k for k, p in held.items() if _has_gradient(p)),
+            set_by_hand=any(map(self._is_changed, held.values())),
         )
-        if not record.weights_after_first_step:
-            record.weights_after_first_step = tuple(_norms(_by_id(held)).values())
-        self.record.steps += 1
+        if not record.weights_after:
+            record.weights_after = tuple(_norms(held).values())
+            record.has_moments = bool(optimizer.state)
+        self._count(optimizer)
         if self.record.steps == self.record.limit:
             self._end()
             self._hooks.close()
             count = optimizer_hooks.register_optimizer_step_post_hook(self._count)
             self._hooks.on_close(count.remove)
 
-    def _count(self, *_: Any) -> None:
+    def _count(self, optimizer: Any, *_: Any) -> None:
         self.record.steps += 1
+        self.record.stepped.update(_by_id(_held_by(optimizer)))
 
     def _note_gradients(self, parameters: Iterable[torch.Tensor]) -> None:
         for p in parameters:
@@ -503,58 +426,47 @@ def _by_id(parameters: Iterable[torch.Tensor]) -> dict[int, torch.Tensor]:
 
 
 def _held_by(optimizer: Any) -> list[torch.Tensor]:
-    held: list[torch.Tensor] = []
-    for group in optimizer.param_groups:
-        for p in group["params"]:
-            if p.requires_grad and not nn.parameter.is_lazy(p):
-                held.append(p)
-    return held
+    held = [p for group in optimizer.param_groups for p in group["params"]]
+    return [p for p in held if p.requires_grad]
 
 
 def _has_gradient(p: torch.Tensor) -> bool:
-    if p.grad is None:
-        return False
-    if p.grad.is_sparse:
-        return bool(p.grad._nnz())
-    return bool(p.grad.any())
+    return p.grad is not None and bool(p.grad.any())
 
 
 def _norms(parameters: dict[int, torch.Tensor]) -> dict[int, float]:
     """Return a number by which a change of each parameter is seen."""
-    known: dict[int, torch.Tensor] = {}
-    for key, p in parameters.items():
-        if not nn.parameter.is_lazy(p) and not p.is_complex():
-            known[key] = p.detach()
-    if not known:
+    if not parameters:
         return {}
-    norms = torch._foreach_norm(list(known.values()), 2, torch.float64)
-    return dict(zip(known, torch.stack(list(norms)).tolist()))
+    values = [p.detach() for p in parameters.values()]
+    norms = torch._foreach_norm(values, 2, torch.float64)
+    return dict(zip(parameters, torch.stack(list(norms)).tolist()))
 
 
 def _named_outputs(result: Any, is_cell: bool) -> dict[str, torch.Tensor]:
-    """Return the results of a pass by the names out, h and c; none if they are not
-    those of torch."""
+    """Return the results of a pass by the names out, h and c."""
     if is_cell:
-        named = dict(zip("hc", _listed(result)))
-    elif isinstance(result, tuple) and len(result) == 2:
-        out, states = result
-        if isinstance(out, nn.utils.rnn.PackedSequence):
-            out = out.data
-        named = {"out": out, **dict(zip("hc", _listed(states)))}
-    else:
-        return {}
-    if all(isinstance(each, torch.Tensor) for each in named.values()):
-        return named
-    return {}
+        return dict(zip("hc", _listed(result)))
+    out, states = result
+    if isinstance(out, PackedSequence):
+        out = out.data
+    return {"out": out, **dict(zip("hc", _listed(states)))}
 
 
-def _steps_and_batch(
-    net: ModuleRecord, x: torch.Tensor, sizes: list[int] | None
-) -> tuple[int, int]:
+def _by_time(forward: Forward, use: Use, nonzero: torch.Tensor) -> torch.Tensor:
+    """Return which steps (rows) and sequences of an output get a gradient."""
+    if use.end.batch_sizes is not None:
+        parts = torch.split(nonzero, use.end.batch_sizes)
+        return torch.stack([part.any() for part in parts]).unsqueeze(1)
+    if nonzero.dim() == 1:  # without an axis of the batch
+        return nonzero.unsqueeze(1)
+    return nonzero.transpose(0, forward.module.time_axis)
+
+
+def _steps(net: ModuleRecord, x: torch.Tensor, sizes: list[int] | None) -> int:
     if sizes is not None:
-        return len(sizes), sizes[0]
+        return len(sizes)
     if net.is_cell:
-        return 1, len(x) if x.dim() == 2 else 1
-    if x.dim() == 2:  # one sequence, without an axis of the batch
-        return len(x), 1
-    return x.shape[net.time_axis], x.shape[1 - net.time_axis]
+        return 1
+    # an input of two dimensions is one sequence
+    return x.shape[net.time_axis if x.dim() == 3 else 0]

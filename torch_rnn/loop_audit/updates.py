@@ -7,17 +7,18 @@ the graph of the state joins them.
 """
 
 import math
-from bisect import bisect_left
+from bisect import bisect
 from collections import Counter, defaultdict
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TypeVar
 
 from torch_rnn.loop_audit.events import (
-    MAX_EVENTS,
     Backward,
     Clip,
     End,
+    Event,
     Forward,
     Loss,
     ModuleRecord,
@@ -27,22 +28,18 @@ from torch_rnn.loop_audit.events import (
     Record,
     StatePart,
     Step,
-    Unscale,
 )
 
 # Where the initial state of a window comes from
-ZEROS = "zeros"
-ATTACHED = "the previous window, attached"
 PREVIOUS = "the previous window, cut"
 OLDER = "an older window, cut"
-EARLIER_EPOCH = "an earlier epoch, cut"
-ELSEWHERE = "elsewhere in the data, cut"
 WITHOUT_GRADIENT = "a pass without gradient"
 
-BY_HAND = OptimizerRecord("by hand", "")
+AnyEvent = TypeVar("AnyEvent", bound=Event)
+BY_HAND = OptimizerRecord("by hand, after backward()")
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(eq=False, slots=True)
 class Window:
     """Passes that are joined by their states.
 
@@ -50,14 +47,11 @@ class Window:
     that the gradient goes through.
     """
 
-    forwards: list[Forward]
-    steps: int
-    k1: int
-    k2: int
-
-    @property
-    def first(self) -> Forward:
-        return self.forwards[0]
+    first: Forward
+    sources: set[Forward] = field(default_factory=set)  # all passes
+    steps: int = 0
+    k1: int = 0
+    k2: int = 0
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -65,128 +59,120 @@ class Update:
     """One change of parameters, and the backward passes that its gradient sums."""
 
     number: float  # of the event, or half one more, after a backward pass
-    count: int  # of the update: 1, 2, ...
+    end: float  # number before which it has been made
     location: str
     optimizer: OptimizerRecord
     parameters: frozenset[int]  # which it holds, and have a gradient
-    backwards: tuple[Backward, ...]
-    lost: tuple[Backward, ...]  # since the last update, whose gradient was zeroed
-    step: Step | None = None
-
-    @property
-    def is_known(self) -> bool:
-        """Whether its gradient is what backward passes have left."""
-        return self.step is None or not self.step.set_by_hand
+    backwards: set[Backward]
+    lost: Sequence[Backward] = ()  # since the last update: their gradient was zeroed
+    adds_up: bool = False  # backward passes of the update before are in the sum
+    is_known: bool = True  # its gradient is what backward passes have left
+    has_closure: bool = False
 
 
 class Run:
-    """The events of the thread that trains, and what is derived from them."""
+    """The events of a loop, and what is derived from them."""
 
     def __init__(self, record: Record) -> None:
         self.record = record
-        threads = Counter[int]()
-        for event in record.events:
-            threads[event.thread] += 1
-            if isinstance(event, Backward | Step):
-                threads[event.thread] += MAX_EVENTS  # it trains
-        self.thread = threads.most_common(1)[0][0] if threads else 0
-        kinds = defaultdict[type, list[Any]](list)
-        other_threads = set[int]()
-        for event in record.events:
-            if event.thread == self.thread or isinstance(event, End):
-                kinds[type(event)].append(event)
-            else:
-                other_threads.add(event.thread)
-        self.other_threads = len(other_threads)
-        self.forwards: list[Forward] = kinds[Forward]
-        self.losses: list[Loss] = kinds[Loss]
-        self.backwards: list[Backward] = kinds[Backward]
-        self.clips: list[Clip] = kinds[Clip]
-        self.unscales: list[Unscale] = kinds[Unscale]
-        self.steps: list[Step] = kinds[Step]
-        self.ends: list[End] = kinds[End]
+        self.forwards = self._events(Forward)
+        self.losses = self._events(Loss)
+        self.backwards = self._events(Backward)
+        self.clips = self._events(Clip)
+        self.steps = self._events(Step)
         self.modules = list(dict.fromkeys(each.module for each in self.forwards))
-        self.stepped = frozenset[int]().union(
-            *(each.optimizer.parameters for each in self.steps)
-        )
-        self.changes = self._changes_by_hand()
+        self.stepped = union(each.held for each in self.steps)
+        self.by_hand = self._changes_by_hand()
+        self.changed = union([frozenset(record.stepped), *self.by_hand.values()])
         self.updates = self._updates()
         self.used_in = defaultdict[Backward, list[Update]](list)
         for update in self.updates:
             for backward in update.backwards:
                 self.used_in[backward].append(update)
 
+    def _events(self, kind: type[AnyEvent]) -> list[AnyEvent]:
+        return [event for event in self.record.events if isinstance(event, kind)]
+
     def _changes_by_hand(self) -> dict[Backward, frozenset[int]]:
         """Return the parameters that change after a backward pass, before the next
         reading of them, without a step of an optimizer."""
-        found = defaultdict[Backward, set[int]](set)
+        found = defaultdict[Backward, frozenset[int]](frozenset)
         latest: dict[int, Backward] = {}
-        readings: list[Backward | End | Step] = [*self.backwards, *self.ends]
-        readings = sorted([*readings, *self.steps], key=lambda each: each.number)
-        for reading in readings:
+        readings: list[Backward | End | Step]
+        readings = [*self.backwards, *self._events(End), *self.steps]
+        for reading in sorted(readings, key=lambda each: each.number):
             if isinstance(reading, Step):
-                for p in reading.optimizer.parameters:
+                for p in reading.held:
                     latest.pop(p, None)
                 continue
             for p, weight in reading.weights.items():
                 if p in latest and differs(latest[p].weights[p], weight):
-                    found[latest[p]].add(p)
+                    found[latest[p]] |= {p}
                 if isinstance(reading, Backward):
                     latest[p] = reading
-        return {backward: frozenset(changed) for backward, changed in found.items()}
+        return found
 
     def _updates(self) -> list[Update]:
-        steps: list[tuple[float, Step | Backward]] = []
-        for step in self.steps:
-            steps.append((step.number, step))
-        for backward, changed in self.changes.items():
+        causes: list[Step | Backward] = list(self.steps)
+        for backward, changed in self.by_hand.items():
             if changed - self.stepped:
-                steps.append((backward.number + 0.5, backward))
+                causes.append(backward)
         updates: list[Update] = []
-        latest = defaultdict[OptimizerRecord, float](float)
-        for number, cause in sorted(steps, key=lambda each: each[0]):
-            count = len(updates) + 1
-            update = self._update(number, count, cause, latest)
+        latest: dict[OptimizerRecord, Update] = {}
+        for cause in sorted(causes, key=lambda each: each.number):
+            if isinstance(cause, Step):
+                update = self._step_of(cause, latest.get(cause.optimizer))
+            else:
+                update = self._update_by_hand(cause, latest.get(BY_HAND))
             updates.append(update)
-            latest[update.optimizer] = number
+            latest[update.optimizer] = update
         return updates
 
-    def _update(
-        self,
-        number: float,
-        count: int,
-        cause: Step | Backward,
-        latest: dict[OptimizerRecord, float],
-    ) -> Update:
-        if isinstance(cause, Step):
-            optimizer = cause.optimizer
-            held = optimizer.parameters
-            parameters = cause.with_gradient
-            step = cause
-        else:
-            optimizer = BY_HAND
-            held = parameters = self.changes[cause] - self.stepped
-            step = None
-        since = [b for b in self.backwards if latest[optimizer] < b.number < number]
+    def _step_of(self, step: Step, latest: Update | None) -> Update:
+        used = self._summed(step.with_gradient, step.number)
+        inside = {b for b in self.backwards if step.begin < b.number < step.number}
+        used |= inside
+        return Update(
+            number=step.number,
+            end=step.number,
+            location=step.location,
+            optimizer=step.optimizer,
+            parameters=step.with_gradient,
+            backwards=used,
+            lost=self._lost(latest, step, used),
+            adds_up=latest is not None and bool(used & latest.backwards),
+            is_known=not step.set_by_hand,
+            has_closure=bool(inside),
+        )
+
+    def _update_by_hand(self, backward: Backward, latest: Update | None) -> Update:
+        parameters = self.by_hand[backward] - self.stepped
+        number = backward.number + 0.5
         used = self._summed(parameters, number)
-        if step is not None:
-            used |= {b for b in since if b.number > step.begin}
-        lost = [
-            b
-            for b in since
-            if b not in used and b.is_nonzero and not b.has_failed
-            if b.parameters & held
-        ]
+        later = [b.number for b in self.backwards if b.number > number]
         return Update(
             number=number,
-            count=count,
-            location=cause.location,
-            optimizer=optimizer,
+            end=min(later, default=math.inf),
+            location=backward.location,
+            optimizer=BY_HAND,
             parameters=parameters,
-            backwards=tuple(sorted(used, key=lambda each: each.number)),
-            lost=tuple(lost),
-            step=step,
+            backwards=used,
+            adds_up=latest is not None and bool(used & latest.backwards),
         )
+
+    def _lost(
+        self, latest: Update | None, step: Step, used: set[Backward]
+    ) -> list[Backward]:
+        """Return the backward passes since the last update that a step does not use."""
+        start = latest.number if latest is not None else 0
+        lost = []
+        for backward in self.backwards:
+            is_since = start < backward.number < step.number
+            is_gradient = backward.is_nonzero and not backward.has_failed
+            is_own = bool(backward.parameters & step.held)
+            if is_since and is_gradient and is_own and backward not in used:
+                lost.append(backward)
+        return lost
 
     def _summed(self, parameters: frozenset[int], number: float) -> set[Backward]:
         """Return the backward passes whose sum the gradients of parameters are."""
@@ -202,18 +188,17 @@ class Run:
                 break
         return used
 
-    def updates_of(self, module: ModuleRecord) -> list[Update]:
-        """Return the updates that change a module."""
-        return [u for u in self.updates if u.parameters & module.parameters]
-
-    def updates_before(self, forward: Forward) -> int:
-        """Return how many updates have changed the module of a pass before it."""
-        numbers = self._numbers[forward.module]
-        return bisect_left(numbers, forward.number)
-
     @cached_property
-    def _numbers(self) -> dict[ModuleRecord, list[float]]:
-        return {net: [u.number for u in self.updates_of(net)] for net in self.modules}
+    def update_after(self) -> dict[Clip, Update | None]:
+        """The first update after each clip, of parameters that are clipped."""
+        found = dict[Clip, Update | None]()
+        for clip in self.clips:
+            found[clip] = None
+            for update in self.updates:
+                if update.end > clip.number and update.parameters & clip.parameters:
+                    found[clip] = update
+                    break
+        return found
 
     @cached_property
     def windows(self) -> dict[ModuleRecord, list[tuple[Update, list[Window]]]]:
@@ -221,35 +206,19 @@ class Run:
         found: dict[ModuleRecord, list[tuple[Update, list[Window]]]] = {}
         for net in self.modules:
             found[net] = []
-            for update in self.updates_of(net):
-                windows = windows_of(update, net)
-                if windows:
-                    found[net].append((update, windows))
+            for update in self.updates:
+                if update.parameters & net.parameters:
+                    windows = windows_of(update, net)
+                    if windows:
+                        found[net].append((update, windows))
         return found
 
     def all_windows(self, module: ModuleRecord) -> list[Window]:
         return [each for _, windows in self.windows[module] for each in windows]
 
-    @cached_property
-    def previous(self) -> dict[Forward, Forward | None]:
-        """The pass with a gradient before each pass, of the same module."""
-        latest: dict[ModuleRecord, Forward] = {}
-        found: dict[Forward, Forward | None] = {}
-        for forward in self.forwards:
-            found[forward] = latest.get(forward.module)
-            if forward.has_gradient:
-                latest[forward.module] = forward
-        return found
 
-    @cached_property
-    def first_offsets(self) -> dict[int, int]:
-        """The lowest position of an input in each tensor."""
-        found: dict[int, int] = {}
-        for forward in self.forwards:
-            if forward.position is not None:
-                tensor, offset = forward.position.tensor, forward.position.offset
-                found[tensor] = min(offset, found.get(tensor, offset))
-        return found
+def union(sets: Iterable[frozenset[int]]) -> frozenset[int]:
+    return frozenset[int]().union(*sets)
 
 
 def differs(a: float, b: float) -> bool:
@@ -266,74 +235,92 @@ def windows_of(update: Update, module: ModuleRecord) -> list[Window]:
                 known = reached.get(forward, reach)
                 reached[forward] = max(known, reach, key=lambda each: each.steps)
     depth: dict[Forward, int] = {}
-    groups: dict[Forward, list[Forward]] = {}
+    found: dict[Forward, Window] = {}  # of each pass
     for forward in sorted(reached, key=lambda each: each.number):
         parents = [p for p in forward.parents if p in depth]
-        group = groups[parents[0]] if parents else []
-        group.append(forward)
-        groups[forward] = group
+        window = found[parents[0]] if parents else Window(forward)
         before = max((depth[p] for p in parents), default=0)
         depth[forward] = reached[forward].steps + before
-    windows = []
-    for forward, group in groups.items():
-        if forward is group[0]:
-            window = Window(
-                forwards=group,
-                steps=sum(each.steps for each in group),
-                k1=sum(reached[each].used for each in group),
-                k2=max(depth[each] for each in group),
-            )
-            windows.append(window)
-    return windows
+        found[forward] = window
+        window.sources.add(forward)
+        window.steps += forward.steps
+        window.k1 += reached[forward].used
+        window.k2 = max(window.k2, depth[forward])
+    return list(dict.fromkeys(found.values()))
 
 
-def gap_in_data(forward: Forward, part: StatePart) -> int | None:
-    """Return how many numbers lie between the data of a carried state and those of the
-    pass; None if it is not known."""
-    source = part.source
-    if source is None or source.position is None or forward.position is None:
-        return None
-    before, after = source.position, forward.position
-    if before.tensor != after.tensor:
-        return None
-    return after.offset - before.offset - before.stride * part.steps
-
-
-def is_from_other_batch(forward: Forward, part: StatePart) -> bool:
-    """Return whether a state comes from another batch of a shuffled DataLoader."""
-    source = part.source
-    if source is None or source.loader_batch is None or forward.loader_batch is None:
-        return False
-    before, after = source.loader_batch, forward.loader_batch
-    return before.is_shuffled and after.is_shuffled and before.number != after.number
-
-
-def initial_state(run: Run, forward: Forward) -> str:
+def initial_state(forward: Forward) -> str:
     """Return in words where the initial state of a window comes from."""
-    kinds = [_origin_in_words(run, forward, part) for part in forward.state]
+    kinds = dict.fromkeys(_origin_in_words(forward, p) for p in forward.state)
     if not kinds:
-        return ZEROS
-    if len(set(kinds)) == 1:
-        return kinds[0]
-    return f"{kinds[0]} (h) and {kinds[1]} (c)"
+        return Origin.ZEROS.value
+    if len(kinds) == 1:
+        return next(iter(kinds))
+    return " (h) and ".join(kinds) + " (c)"
 
 
-def _origin_in_words(run: Run, forward: Forward, part: StatePart) -> str:
-    if part.origin is Origin.ATTACHED:
-        return ATTACHED
+def _origin_in_words(forward: Forward, part: StatePart) -> str:
     if part.origin is not Origin.CUT or part.source is None:
-        return str(part.origin.value)
+        return part.origin.value
     if not part.source.has_gradient:
         return WITHOUT_GRADIENT
-    gap = gap_in_data(forward, part)
-    if gap and forward.position is not None:
-        first = run.first_offsets[forward.position.tensor]
-        if gap < 0 and forward.position.offset == first:
-            return EARLIER_EPOCH
-        return ELSEWHERE
-    if is_from_other_batch(forward, part):
-        return ELSEWHERE
-    is_end = part.steps == part.source.steps
-    if is_end and part.source is run.previous[forward]:
+    if part.steps == part.source.steps and part.source is forward.previous:
         return PREVIOUS
     return OLDER
+
+
+def attached_passes(run: Run, module: ModuleRecord) -> list[Forward]:
+    """Return the passes of backward passes whose state or input is attached to a pass
+    of an earlier update."""
+    found = []
+    updates = [u.number for u in run.updates if u.parameters & module.parameters]
+    for backward in run.backwards:
+        for forward in backward.reached:
+            before = bisect(updates, forward.number)
+            is_seen = forward.module is module and backward.is_complete
+            parents = forward.parents if is_seen else ()
+            if any(bisect(updates, parent.number) < before for parent in parents):
+                found.append(forward)
+    return found
+
+
+# The truncation
+
+
+def ranged(values: Iterable[int]) -> str:
+    """Return a number, or the least and the largest of several."""
+    found = sorted(set(values))
+    if len(found) == 1:
+        return str(found[0])
+    return f"{found[0]} to {found[-1]}"
+
+
+def truncation(run: Run, module: ModuleRecord) -> str:
+    """Return in words which truncation the windows of a module make."""
+    windows = run.all_windows(module)
+    if not windows:
+        return "no update by its gradients is seen"
+    pairs = Counter((window.k1, window.k2) for window in windows)
+    (k1, k2), count = pairs.most_common(1)[0]
+    states = Counter(initial_state(window.first) for window in windows)
+    is_cut = any(p.origin is Origin.CUT for w in windows for p in w.first.state)
+    if attached_passes(run, module):
+        return "no truncation: the gradient goes on into earlier updates"
+    is_tbptt = (
+        is_cut
+        and len(windows) == len(run.windows[module])
+        and all(w.steps == k2 for w in windows if (w.k1, w.k2) == (k1, k2))
+        and 2 * count > len(windows)
+        and k2 == max(window.k2 for window in windows)
+        # chunks of which some steps have no loss are no TBPTT(k1, k2)
+        and 0 < k1 <= k2
+        and (k1 == k2 or 2 * states[PREVIOUS] <= len(windows))
+    )
+    if is_tbptt:
+        return f"TBPTT({k1}, {k2}), state carried and cut"
+    name = "truncated BPTT"
+    if states[Origin.UNKNOWN.value]:
+        name = "BPTT"
+    elif not is_cut and all(w.k2 == w.steps for w in windows):
+        name = "full BPTT"
+    return f"{name}, each window from {' or '.join(states)}"

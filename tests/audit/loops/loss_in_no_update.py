@@ -5,14 +5,11 @@ from torch import nn
 
 cell = nn.GRUCell(2, 4)
 optimizer = torch.optim.Adam(cell.parameters())
-x = torch.randn(20, 3, 2)
 for _ in range(3):
-    h, loss = torch.zeros(3, 4), 0
-    for t in range(20):
-        h = cell(x[t], h)
+    h = torch.zeros(3, 4)
+    for x in torch.randn(5, 3, 2):
+        h = cell(x, h)
         loss = nn.functional.mse_loss(h, torch.ones(3, 4))
-        if t % 5 == 4:
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            h, loss = h.detach(), 0
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()

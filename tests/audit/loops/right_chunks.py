@@ -1,10 +1,10 @@
 """TBPTT(10, 10), the right loop.
 
-TBPTT(10, 10), state carried and cut; 0 mistakes of the 19
-windows: 12 of 10 steps, 1 an update; k1 = 10, k2 = 10: 12
+TBPTT(10, 10), state carried and cut; 0 mistakes of the 15
+windows: 12 of 10 steps; k1 = 10, k2 = 10: 12
 initial states: zeros: 3, the previous window, cut: 9
 ), 12 times; in 1 update: 12
-gradients: from zero in 12 of 12 updates; backward passes an update: 1
+gradients: from zero in 12 of 12 updates; backward passes: sum of 1: 12
 between backward() and step(): 12
 ), 12 updates of 4 parameters"""
 

@@ -1,6 +1,6 @@
 """TBPTT(1, 5) in a loop of cells, whose outputs are stacked and cut.
 
-windows: 9 of 5 steps, 1 an update; k1 = 1, k2 = 5: 9
+windows: 9 of 5 steps; k1 = 1, k2 = 5: 9
 TBPTT(1, 5), state carried and cut; 0 mistakes
 """
 

@@ -3,16 +3,11 @@
 import torch
 from torch import nn
 
-torch.manual_seed(0)
-rnn = nn.RNN(1, 5)
-series = torch.sin(torch.linspace(0, 20, 41)).reshape(-1, 1, 1)
-for _ in range(3):
-    h = torch.zeros(1, 1, 5)
-    for i in range(0, 40, 10):
-        rnn.zero_grad()
-        out, h = rnn(series[i : i + 10], h)
-        target = series[i + 1 : i + 11].expand_as(out)
-        loss = nn.functional.mse_loss(out, target)
-        loss.backward(retain_graph=True)
-        for p in rnn.parameters():
-            p.data.add_(p.grad, alpha=-0.01)
+rnn = nn.RNN(2, 5)
+h = torch.zeros(1, 3, 5)
+for _ in range(4):
+    rnn.zero_grad()
+    out, h = rnn(torch.randn(6, 3, 2), h)
+    out.square().mean().backward(retain_graph=True)
+    for p in rnn.parameters():
+        p.data.add_(p.grad, alpha=-0.01)

@@ -3,19 +3,14 @@
 import torch
 from torch import nn
 
-torch.manual_seed(0)
-rnn = nn.RNN(1, 5)
+rnn = nn.RNN(2, 5)
 optimizer = torch.optim.SGD(rnn.parameters(), lr=0.1)
-series = torch.sin(torch.linspace(0, 20, 41)).reshape(-1, 1, 1)
-h = torch.zeros(1, 1, 5)
-for _ in range(4):
-    for i in range(0, 40, 10):
-        optimizer.zero_grad()
-        out, h = rnn(series[i : i + 10], h.detach())
-        target = series[i + 1 : i + 11].expand_as(out)
-        loss = nn.functional.mse_loss(out, target)
-        loss.backward()
-        nn.utils.clip_grad_norm_(rnn.parameters(), 1.0)
-        optimizer.step()
-    with torch.no_grad():
-        h = rnn(series[:7], h)[1]
+h = torch.zeros(1, 3, 5)
+for i in range(16):
+    optimizer.zero_grad()
+    out, h = rnn(torch.randn(6, 3, 2), h.detach())
+    out.square().mean().backward()
+    optimizer.step()
+    if i % 4 == 3:
+        with torch.no_grad():
+            h = rnn(torch.randn(6, 3, 2), h)[1]
