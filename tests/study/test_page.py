@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from numpy_rnn.study import page
+from numpy_rnn.study.components import mask
 from numpy_rnn.study.document import mathml, with_formulas
-from numpy_rnn.study.figures import draw_cosine_bias
+from numpy_rnn.study.figures import draw_cosine_bias, draw_masks
 from numpy_rnn.study.study import write_folder
 
 pytestmark = [pytest.mark.needs_torch, pytest.mark.needs_matplotlib]
@@ -49,16 +50,16 @@ def test_formulas_are_mathml_and_unknown_commands_are_errors():
 def test_numbers_of_the_page_are_those_of_the_run(small):
     subject = small(steps=12, networks=4, epochs=60, k1=3, k2=3)
     findings = page.measure(subject)
-    own, before = findings.own[-1].chunks, findings.many[0].chunks.cosine[:, 0]
+    own, before = findings.own.cosine[1, 0], findings.many[0].cosine[:, 0, 0]
     assert f" {np.median(before):.2f} before" in page.cosine_bias_caption(findings)[1]
     cells = re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", page.cost_table(findings))
     rows = [cells[n : n + 7] for n in range(7, len(cells), 7)]
     assert [row[0] for row in rows] == ["1", "2", "3", "5", "10", "12"]
     for row in rows:
         k = int(row[0])
-        median = np.median(findings.many[-1].chunks.cosine[:, k - 1])
+        median = np.median(findings.many[1].cosine[:, 0, k - 1])
         assert row[1].startswith(f"{median:.2f} (".replace("-", "−"))
-        assert row[5] == f"{own.cosine[k - 1]:.2f}".replace("-", "−")
+        assert row[5] == f"{own[k - 1]:.2f}".replace("-", "−")
 
 
 def test_page_without_torch_says_so(small, monkeypatch):
@@ -74,18 +75,34 @@ def test_curves_are_those_of_the_findings(small):
 
     findings, figure = page.measure(small(networks=3)), Figure()
     draw_cosine_bias(figure, findings)
-    for place, axes in enumerate(
-        figure.axes
-    ):  # cosine, then bias; before and after training
-        part, end = ("cosine", "bias")[place // 2], place % 2
+    for place, axes in enumerate(figure.axes):
+        part, end = ("cosine", "bias")[place // 2], place % 2  # before, after training
         curves = [line.get_ydata() for line in axes.lines]
-        for kind in ("chunks", "sliding"):
-            own, many = (
-                getattr(getattr(of[end], kind), part)
-                for of in (findings.own, findings.many)
-            )
+        for kind in (0, 1):
+            many = getattr(findings.many[end], part)[:, kind]
+            own = getattr(findings.own, part)[end, kind]
             for curve in (own, np.median(many, axis=0)):
                 assert any(np.array_equal(curve, drawn) for drawn in curves)
+
+
+@pytest.mark.parametrize("steps", [6, 20])
+def test_crosses_are_on_the_components_that_are_cut(steps, small):
+    from matplotlib.figure import Figure
+
+    findings, figure = page.measure(small(steps=steps)), Figure()
+    draw_masks(figure, findings)
+    for axes, (k1, k2) in zip(figure.axes, findings.masks, strict=True):
+        (crosses,) = axes.lines
+        is_cut = np.tril(1 - mask(steps, k1, k2))
+        for s, t in crosses.get_xydata().astype(int):
+            assert is_cut[t - 1, s - 1]
+            is_cut[t - 1, s - 1] = 0
+        assert not is_cut.any()
+
+
+def test_a_difference_of_zero_or_of_nothing_finite_is_said():
+    shown = [page.scale(value) for value in (0.0, 3e-15, 0.28, np.inf, np.nan)]
+    assert shown == ["0", "3·10<sup>−15</sup>", "0.28", "not finite", "not finite"]
 
 
 @pytest.mark.slow
