@@ -57,11 +57,6 @@ def component_matrix(subject: Subject, params: Parameters) -> np.ndarray:
     )
 
 
-def component_norms(components: np.ndarray) -> np.ndarray:
-    """The norm of every component, (T, T)."""
-    return np.linalg.norm(components, axis=-1)
-
-
 # -- truncations as masks
 # ------------------------------------------------------------
 
@@ -79,11 +74,6 @@ def mask(T: int, k1: int, k2: int) -> np.ndarray:
     return result
 
 
-def truncations(T: int, kind: str) -> list[tuple[int, int]]:
-    """(k1, k2) of chunks or of sliding windows of k = 1 to T steps."""
-    return [(k, k) if kind == "chunks" else (1, k) for k in range(1, T + 1)]
-
-
 class Costs(NamedTuple):
     """What windows of k = 1 to T steps cost, (..., kinds, T)."""
 
@@ -95,9 +85,9 @@ def mask_costs(components: np.ndarray) -> Costs:
     """Return the distances of the truncated gradients from the full one."""
     T, _, P = components.shape
     kept = np.zeros((len(KINDS), T, P))
-    for i, kind in enumerate(KINDS):
-        for k, pair in enumerate(truncations(T, kind)):
-            kept[i, k] = np.tensordot(mask(T, *pair), components, 2)
+    for k in range(1, T + 1):
+        for kind, k1 in enumerate((k, 1)):
+            kept[kind, k - 1] = np.tensordot(mask(T, k1, k), components, 2)
     full = components.sum(axis=(0, 1))
     norm = np.linalg.norm(full)
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -121,8 +121,8 @@ def draw_masks(figure: Any, findings: Findings) -> None:
         axes.plot(*centers, "x", markersize=80 / T, markeredgewidth=0.6, color=CUT)
         axes.set_title(f"({k1}, {k2})\n{mask_name(k1, k2, T)}", fontsize=10)
         axes.set_xlabel("step s")
-        axes.set_xticks(step_ticks(T), step_ticks(T))
-        axes.set_yticks(step_ticks(T), step_ticks(T))
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.get_major_locator().set_params(integer=True)
     panels[0].set_ylabel("step t")
 
 
@@ -180,7 +180,7 @@ def draw_cosine_bias(figure: Any, findings: Findings) -> None:
                 look = {"color": color, "linewidth": 1.1, "label": f"{name}, this run"}
                 axes.plot(k, own[column, kind], ":", **look)
             axes.axhline(goal, color=INK, linewidth=0.6)
-            axes.set_xticks(step_ticks(len(k)), step_ticks(len(k)))
+            axes.xaxis.get_major_locator().set_params(integer=True)
         grid[row, 0].set_ylabel(label)
     for axes, title in zip(grid[0], ("before training", "after training"), strict=True):
         axes.set_title(title)
@@ -195,9 +195,3 @@ SIZES: dict[Draw, tuple[float, float]] = {  # inches
     draw_cosine_bias: (7.2, 4.6),
 }
 DRAWINGS = {draw.__name__.removeprefix("draw_"): draw for draw in SIZES}
-
-
-def step_ticks(steps: int) -> list[int]:
-    """The steps to mark on an axis from 1 to `steps`: the first, and round numbers."""
-    apart = next(n for n in (1, 2, 5, 10, 20, 50, 100) if steps <= 6 * n or n == 100)
-    return [1, *range(apart if apart > 2 else 1 + apart, steps + 1, apart)]

@@ -14,7 +14,6 @@ from numpy_rnn.study.components import (
     KINDS,
     check_components,
     component_matrix,
-    component_norms,
     costs_of,
     mask,
 )
@@ -88,7 +87,7 @@ def measure(subject: Subject) -> Findings:
     for end in (0, 1):
         many.append(costs_of(subject, [pair[end] for pair in pairs]))
     return Findings(
-        norms=component_norms(component_matrix(subject, subject.end)),
+        norms=np.linalg.norm(component_matrix(subject, subject.end), axis=-1),
         masks=[pair for pair in dict.fromkeys(shown) if pair[1] <= T],
         own=costs_of(subject, own),
         many=many,
@@ -225,7 +224,7 @@ def cosine_bias_caption(findings: Findings) -> tuple[str, str]:
 
 def words_about(
     subject: Subject, findings: Findings, choices: Mapping[str, str]
-) -> dict[str, str]:
+) -> dict[str, object]:
     """Return the values of the places in the text, by name, as HTML."""
     start, end = (
         check_components(subject, params) for params in (subject.start, subject.end)
@@ -233,21 +232,21 @@ def words_about(
     T = len(subject.x)
     given = "; ".join(f"{name} {escape(value)}" for name, value in choices.items())
     parameters = sum(theta.size for theta in subject.start if theta is not None)
-    words = {
+    words: dict[str, object] = {
         "series": escape(subject.name),
-        "steps": str(T),
-        "hidden": str(subject.start.W_hh.shape[-1]),
+        "steps": T,
+        "hidden": subject.start.W_hh.shape[-1],
         "nonlinearity": subject.options.objective.nonlinearity,
         "sums": f"{T**2:,}",
         "sum_difference": scale(max(start, end)),
         "cost_table": cost_table(findings),
-        "classes": str(CLASS_COUNT),
-        "elements": str(MAX_ELEMENTS),
+        "classes": CLASS_COUNT,
+        "elements": MAX_ELEMENTS,
         "absent": "",
-        "parameters": str(parameters),
-        "dtype": str(subject.run.params.W_hh.dtype),
-        "epochs": str(subject.options.schedule.epochs),
-        "networks": str(len(subject.networks)),
+        "parameters": parameters,
+        "dtype": subject.run.params.W_hh.dtype,
+        "epochs": subject.options.schedule.epochs,
+        "networks": len(subject.networks),
         "diverged": "",
         "choices": "the default ones",
         "python": platform.python_version(),
