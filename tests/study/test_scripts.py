@@ -4,7 +4,6 @@ Chromium.
 
 import contextlib
 import io
-import itertools
 import json
 import random
 import re
@@ -29,7 +28,6 @@ WEIGHTS = ("W_xh", "W_hh", "W_hy", "b_h", "b_y")
 AXE = {"resultTypes": ["violations"], "preload": False}  # it would load the style again
 PAGE = (LESSON / "lesson.html").read_text(encoding="utf-8")
 CHECKS = Path(__file__).parent / "lesson_checks.js"
-SOURCE = (LESSON / "paste.js").read_text(encoding="utf-8")
 SCRIPTS = [
     *(str(LESSON / name) for name in re.findall(r'src="(.*?)">', PAGE)),
     str(CHECKS),
@@ -226,7 +224,7 @@ da[t] @ W_hh.T: da[3] is not known yet at this line
 dy[t]: the shape is (2, 5), expected (2, 4)
 dy[t].shape[2]: index 2 does not exist in (2,)
 dy[t] @ W_hy.T * (t < T): “<” is not part of the language
-np.einsum("bo,ho->bh", dy[t], W_hy): “"” is not part of the language"""
+np.einsum("bo,ho->bh", dy[t], W_hy): np.einsum is not read here: .* with @ and .T"""
 
 
 def expression(draw, depth):
@@ -291,12 +289,6 @@ def test_lines_are_judged_however_they_are_written(compute):
     assert {message for _, message in found} == {
         "wrong. This is the right value times 1.001."
     }
-    sizes = ["*".join(three) for three in itertools.product("TBDHO", repeat=3)]
-    found = compute(
-        "verdicts", [("B1", f"(y[t] - target[t]) / ({one})") for one in sizes]
-    )
-    for product, (kind, *_) in zip(sizes, found, strict=True):
-        assert (kind == "right") == (sorted(product) == sorted("T*B*O")), product
     said = dict(
         re.fullmatch(r"(.*?): (.*)", line).groups() for line in SAID.splitlines()
     )
@@ -315,9 +307,7 @@ def test_mistakes_are_named_by_value_and_by_gradients(compute):
         assert pasted.endswith(f"({line}). {message}")
 
 
-def gradients_of(
-    tiny, dtype="float32", last=3, first=0, cut=None, f=np.tanh, **changed
-):
+def gradients_of(tiny, dtype="float32", last=3, first=0, cut=None, **changed):
     """In a precision; last: the number of steps with a loss; cut: the way back ends
     after it.
     """
@@ -328,12 +318,12 @@ def gradients_of(
     )
     h, da, total = [h_0], np.zeros_like(h_0), dict.fromkeys(WEIGHTS, 0)
     for x_t in x:
-        h.append(f(x_t @ W_xh + h[-1] @ W_hh + b_h))
+        h.append(np.tanh(x_t @ W_xh + h[-1] @ W_hh + b_h))
     for t in range(2, first - 1, -1):
         dy = (h[t + 1] @ W_hy + b_y - target[t]) * np.asarray(
             (t >= 3 - last) / 30, dtype
         )
-        slope = 1 - h[t + 1] ** 2 if f is np.tanh else (h[t + 1] > 0).astype(dtype)
+        slope = 1 - h[t + 1] ** 2
         da = (dy @ W_hy.T + (t + 1 != cut) * da @ W_hh.T) * slope
         terms = (
             x[t].T @ da,
@@ -363,7 +353,7 @@ def printed(gradients, decimals=6, names=None):
 def reported(gradients):
     """What the page's own `report` prints."""
     names = {}
-    code = re.search(r"const REPORT = `(.*?)\nreport", SOURCE, re.DOTALL)[1]
+    code = code_of("paste-report").rpartition("\nreport")[0]
     exec(code, names)
     text = io.StringIO()
     with contextlib.redirect_stdout(text):
@@ -399,9 +389,7 @@ RIGHT_PRINTS = r"""d{name} = {v!r}
 # d{name} torch.Size({shape})\n{v}
 d{name} = {v.T}
 d{name} = {lists}
-d{name}:\n{plain}
 {v}
-d{name}\n{rows}
 d{name} = [{matlab}]
 d{name} = {scalars}"""
 
@@ -418,8 +406,6 @@ def test_printed_gradients_are_judged_by_their_digits(tiny, compute):
                 words = {
                     "shape": [*v.shape],
                     "lists": v.tolist(),
-                    "plain": str(v).replace("[", "").replace("]", ""),
-                    "rows": "\n".join(map(str, rows)),
                     "matlab": "; ".join(" ".join(map(str, row)) for row in rows),
                     "scalars": [[np.float64(u) for u in row] for row in rows],
                 }
@@ -439,7 +425,7 @@ def test_printed_gradients_are_judged_by_their_digits(tiny, compute):
 
 
 def test_wrong_and_unreadable_texts(tiny, compute):
-    """Two units of the last digit; an element of 13 %; zeros; R; blocks of columns."""
+    """Two units of the last digit; an element of 13 %; zeros; rows without brackets."""
     W_hh, wrong = gradients_of(tiny, "float64")["W_hh"], []
     for decimals in (3, 4, 5, 6):
         off = W_hh.round(decimals)
@@ -454,12 +440,15 @@ def test_wrong_and_unreadable_texts(tiny, compute):
     for *_, last in compute("pastes", [*zeros, reported({"b_h": np.zeros(4)})]):
         assert last.startswith("All numbers are 0: print .grad")
     label = "dW_hh\n     [,1] [,2]\n[1,] 0.1 0.2\n[2,] 0.3 0.4"
-    blocks = "dW_hh = \n Columns 1 through 2\n 0.1 0.2"
+    rows = "dW_hh\n" + "\n".join(map(str, W_hh))
     texts = [
         label,
         "[1] 0.1 0.2 0.3 0.4",
         "dW_hh[0] = 0.1 0.2",
-        blocks,
+        rows,
+        rows.replace("[", "").replace("]", ""),
+        "dW_hh =\n\n   0.1234   -0.2345\n   0.3   0.4\n",
+        "dW_hh = [[0.1, 0.2 ... 0.3]]",
         "1.0e-03 *\n 0.1 0.2",
         '{"name": "b_h"',
     ]
@@ -479,31 +468,21 @@ def test_causes_of_wrong_gradients_are_named(tiny, compute):
 
     cases = [
         (scaled(2), "in (B1). Twice too much: nn.MSELoss has no ½"),
-        (scaled(5), "All are 5 times the right ones"),
+        (scaled(5), "All are 5.00 times the right ones"),
         (scaled(0), "All numbers are 0: print .grad"),
         (
             scaled(0.7),
             f"0.700 times the right ones: clipped by norm (now {0.7 * norm:.3f})",
         ),
-        (
-            {k: v.clip(-0.05, 0.05) for k, v in right.items()},
-            "Clipped by value to ±0.0500",
-        ),
         (doubled, "bias is added twice"),
-        (scaled(2, doubled), "there is a factor of 2"),
         (gradients_of(tiny, h_0=0 * h_0), "h_0 is zero"),
         (gradients_of(tiny, W_hh=arrays["W_hh"].T), "is loaded with W_hh.T"),
         (gradients_of(tiny, last=1), "Only the last step has a loss"),
-        (gradients_of(tiny, f=lambda a: a * (a > 0)), "relu in your program"),
         ({"W_hh": right["W_hh"].T}, "dW_hh: transposed"),
         ({"W_hh": right["W_hh"] ** 2}, "No mistake of the list"),
         (scaled(1.001), "All are 1.001 times the right ones: another factor"),
         (gradients_of(tiny, first=1), "ends before step 1"),
         (gradients_of(tiny, cut=2), "as in chunks of 2"),
-        (
-            {k: v / np.sqrt((v**2).sum()) for k, v in right.items()},
-            "have different factors",
-        ),
     ]
     found = compute("pastes", [reported(gradients) for gradients, _ in cases])
     for (_, words), messages in zip(cases, found, strict=True):
@@ -612,7 +591,7 @@ def test_page_is_accessible(opened):
     from axe_playwright_python.sync_playwright import Axe
 
     opened.locator("#lines-right").click()
-    opened.locator("#paste-example").click()
+    opened.locator("#paste-text").fill("dW_hh = [[1]]")
     for scheme in ("light", "dark"):
         opened.emulate_media(color_scheme=scheme)
         assert Axe().run(opened, options=AXE).response["violations"] == [], scheme

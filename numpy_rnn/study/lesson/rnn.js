@@ -94,7 +94,6 @@ function gradientSum(p, {x, h}, {dy, da}, first, last) {
   };
 }
 
-const numbersOf = (p) => Object.values(p).flatMap((theta) => (theta === null ? [] : theta.flat()));
 const descent = (p, gradient, rate) => eachParameter((v, d) => v - rate * d, p, gradient);  // (U1)
 
 function windows(T, k1, k2) {
