@@ -25,7 +25,6 @@ pytestmark = pytest.mark.slow
 
 LESSON = Path(numpy_rnn.__file__).parent / "study" / "lesson"
 WEIGHTS = ("W_xh", "W_hh", "W_hy", "b_h", "b_y")
-AXE = {"resultTypes": ["violations"], "preload": False}  # it would load the style again
 PAGE = (LESSON / "lesson.html").read_text(encoding="utf-8")
 CHECKS = Path(__file__).parent / "lesson_checks.js"
 SCRIPTS = [
@@ -92,16 +91,11 @@ def terms_of(schedule):
     return [(t, s) for start, t in rows for s in range(start + 1, t + 1)]
 
 
-@pytest.mark.parametrize(
-    ("k1", "k2", "nonlinearity", "reduction"),
-    [(1, 3, "tanh", "mean"), (3, 3, "sigmoid", "sum"), (2, 5, "relu", "mean")],
-)
-def test_training_is_that_of_numpy_rnn(k1, k2, nonlinearity, reduction, compute):
+@pytest.mark.parametrize(("k1", "k2"), [(1, 3), (3, 3), (2, 5)])
+def test_training_is_that_of_numpy_rnn(k1, k2, compute):
     params, x, target, h_0, case = drawn(k2, 11, bias=k1 != 3)
-    rule = {"k1": k1, "k2": k2, "nonlinearity": nonlinearity}
-    case["options"] = rule | {"rate": 0.1, "mean": reduction == "mean"}
-    found = compute("trained", case)
-    rule |= {"learning_rate": 0.1, "epochs": 1, "reduction": reduction}
+    rule = {"k1": k1, "k2": k2, "learning_rate": 0.1, "epochs": 1, "reduction": "mean"}
+    found = compute("trained", case | {"options": {"k1": k1, "k2": k2, "rate": 0.1}})
     updates = list(numpy_rnn.train(params, x, target, h_0, **rule))
     near([one["loss"] for one in found], [update.loss for update in updates])
     for name in WEIGHTS[: 3 if k1 == 3 else 5]:
@@ -152,25 +146,15 @@ def test_nudges_example_and_still_figures(compute):
     for nudge, slope, is_lower in compute("nudges"):
         assert (nudge, is_lower) == (pytest.approx(slope, abs=1e-8), True)
     found = compute("stills")
-    for one, (u, v) in zip(
-        found["examples"], ((2, 2), (1.3, 2.7), (2.9, 1.1)), strict=True
-    ):
-        pairs = ((u, v), (u + 1e-40j, v), (u, v + 1e-40j))
-        loss, *slopes = (((a - 1) ** 2 + ((1 + a) * b - 5) ** 2) / 2 for a, b in pairs)
-        slopes = [slope.imag * 1e40 for slope in slopes]
-        near(
-            [one["loss"], *one["slopes"][1:], one["sum"]], [loss, *slopes, sum(slopes)]
-        )
-    assert [found["examples"][0][key] for key in ("loss", "sum", "twice")] == [1, 6, 8]
+    example = found["example"]  # its numbers are those of DERIVATION's two steps
+    assert [example[key] for key in ("loss", "sum", "twice")] == [1, 6, 8]
+    assert example["slopes"] == [None, 3, 3]
     for b, loss, slope in found["cliffs"]:
         h = 0j
         for _ in range(10):
             h = np.tanh(1.5 * h + b + 1e-40j)
-        near(
-            [loss, slope],
-            [((h - 0.3) ** 2 / 2).real, ((h - 0.3) ** 2 / 2).imag * 1e40],
-            1e-9,
-        )
+        value = (h - 0.3) ** 2 / 2
+        near([loss, slope], [value.real, value.imag * 1e40], 1e-9)
     free, small, large = found["changes"]
     near(free, 1.5 ** np.arange(31.0), 1e-9)
     assert (np.array(small) <= 0.8 ** np.arange(31) * (1 + 1e-12)).all()
@@ -587,14 +571,12 @@ def test_page_fits_every_screen(opened):
             assert width < 1200 or max(heights) < 584  # it fits a screen of 600
 
 
-def test_page_is_accessible(opened):
-    from axe_playwright_python.sync_playwright import Axe
-
+def test_page_is_accessible(opened, violations):
     opened.locator("#lines-right").click()
     opened.locator("#paste-text").fill("dW_hh = [[1]]")
     for scheme in ("light", "dark"):
         opened.emulate_media(color_scheme=scheme)
-        assert Axe().run(opened, options=AXE).response["violations"] == [], scheme
+        assert violations(opened) == [], scheme
 
 
 def test_controls_change_their_figures(opened):
@@ -604,7 +586,7 @@ def test_controls_change_their_figures(opened):
         opened.locator(f"#lines-{button}").click()
         assert words in opened.locator("#lines-result").text_content()
     opened.locator("#cliff-step").click()
-    assert "1 steps: b = −0.708" in opened.locator("#cliff-text").text_content()
+    assert "1 step: b = −0.708" in opened.locator("#cliff-text").text_content()
     for k1, k2 in ((1, 1), (1, 6), (4, 4), (3, 7), (12, 12)):
         kept = terms_of(windows(12, k1, k2))
         assert sorted(

@@ -24,7 +24,7 @@ function delayNetwork(seed) {
 
 // Update by update, the mean squared error, and the weights after it.
 function* learning({d, k1 = 1, k2, seed, updates = TASK.updates}) {
-  const {x, target} = delaySeries(d, updates * k1), options = {k1, k2, rate: TASK.rate, mean: true};
+  const {x, target} = delaySeries(d, updates * k1), options = {k1, k2, rate: TASK.rate};
   const all = train(delayNetwork(seed), x, target, zeros(TASK.B, TASK.H), options);
   for (const {loss, p} of all) yield {error: 2 * loss, weights: p};
 }

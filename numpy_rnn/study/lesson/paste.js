@@ -185,7 +185,7 @@ function slipGradients({h_0 = 1, b_h = 1, W_hh = tiny.p.W_hh, steps = windows(T,
   const p = {...tiny.p, W_hh, b_h: scaled(tiny.p.b_h, b_h)};
   const pass = forward(p, tiny.x, scaled(tiny.h_0, h_0));
   const parts = steps.map((one) => {
-    const flow = adjoints(p, pass, tiny.target, one, tiny.N, "tanh", one.start + 1);
+    const flow = adjoints(p, pass, tiny.target, one, tiny.N, one.start + 1);
     return gradientSum(p, pass, flow, one.start + 1, one.stop);
   });
   const total = Object.entries(eachParameter((...v) => sum(v), ...parts));
