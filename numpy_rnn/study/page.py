@@ -63,7 +63,9 @@ def make_evidence(subject: Subject, choices: Mapping[str, str]) -> Evidence:
     verdict = verdict_on(checked)
     is_right = all(one.verdict != WRONG for one in checked)
     values = words_about(subject, findings, choices)
-    values |= {name: figure_block(name, drawings[name], findings) for name in DRAWINGS}
+    masks = figure_block(drawings["masks"], *masks_caption(findings))
+    curves = figure_block(drawings["cosine_bias"], *cosine_bias_caption(findings))
+    values |= {"masks": masks, "cosine_bias": curves}
     values |= {"verdict": verdict, "kind": AGREES.split()[0] if is_right else WRONG}
     values["equations"] = equation_tables(checked)
     page = fill(with_formulas(read("evidence.html")), values)
@@ -169,16 +171,14 @@ def scale(value: float) -> str:
 # ------------------------------------------------------------
 
 
-def figure_block(name: str, drawing: str, findings: Findings) -> str:
-    """Return a figure with its caption. The drawing has a text of its own."""
-    captions = {"masks": masks_caption, "cosine_bias": cosine_bias_caption}
-    caption, alternative = captions[name](findings)
+def figure_block(drawing: str, caption: str, alternative: str) -> str:
+    """Return a figure with its caption, and a text for those who do not see it."""
     label = f'<svg role="img" aria-label="{escape(alternative)}"'
     drawing = drawing.replace("<svg", label, 1)
+    words = escape(alternative.partition(".")[0])
     return (
-        f'<figure id="figure-{name}"><div class="wide" role="region" tabindex="0"'
-        f' aria-label="{name.replace("_", " ")}">{drawing}</div>\n'
-        f"<figcaption>{caption}</figcaption></figure>\n"
+        f'<figure><div class="wide" role="region" tabindex="0" aria-label="{words}">'
+        f"{drawing}</div>\n<figcaption>{caption}</figcaption></figure>\n"
     )
 
 
@@ -226,9 +226,8 @@ def words_about(
     subject: Subject, findings: Findings, choices: Mapping[str, str]
 ) -> dict[str, object]:
     """Return the values of the places in the text, by name, as HTML."""
-    start, end = (
-        check_components(subject, params) for params in (subject.start, subject.end)
-    )
+    start = check_components(subject, subject.start)
+    end = check_components(subject, subject.end)
     T = len(subject.x)
     given = "; ".join(f"{name} {escape(value)}" for name, value in choices.items())
     parameters = sum(theta.size for theta in subject.start if theta is not None)
