@@ -1,7 +1,6 @@
 """Texts of messages: on one line, printable, and not too long."""
 
 from collections.abc import Callable, Iterable
-from difflib import get_close_matches
 from sys import maxsize
 from typing import Any
 
@@ -73,5 +72,7 @@ def nearest_name(name: str, known: Iterable[str]) -> str | None:
         initials = [word[0] for word in each.split("_")]
         if len(initials) > 1 and name == "".join(initials):
             return each
+    from difflib import get_close_matches  # takes a while to import
+
     similar = get_close_matches(name, names, 1)
     return similar[0] if similar else None

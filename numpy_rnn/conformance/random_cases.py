@@ -148,9 +148,21 @@ class Recipe(NamedTuple):
         target = classes((K, B), O) if loss == "cross_entropy" else target
         state: N = None if self.no_h_0 else h_0
         case = WindowCase(params, x, target, state, self.objective, step, velocity)  # type: ignore[arg-type]
-        if self.learnt and loss == "cross_entropy":
-            y = window_update(case)["y"]
-            return case._replace(target=y[T - K :].argmax(axis=-1))
+        if loss != "cross_entropy" or not (self.learnt or self.logits > 1):
+            return case
+        with np.errstate(all="ignore"):
+            y = window_update(case)["y"][T - K :]
+        if 1 < self.logits <= LARGEST_LOGIT:  # of the largest output
+            factor = self.logits / max(float(np.abs(y).max()), 1e-3)
+            outputs = {"W_hy": params.W_hy, "b_y": params.b_y}
+            scaled = {
+                name: (factor * theta).astype(self.dtype)
+                for name, theta in outputs.items()
+                if theta is not None
+            }
+            case = case._replace(params=params._replace(**scaled))
+        if self.learnt:
+            case = case._replace(target=y.argmax(axis=-1))
         return case
 
     def _parameters(self, generator: np.random.Generator) -> Parameters[NumpyArray]:

@@ -95,9 +95,7 @@ def stacked_gradient(vectors: ParameterVectors, work: Workspace) -> ComputeGradi
             dot(z_t, W, a_t)  # (F1)
             phi(a_t, h_t)  # (F2)
         dot(views.new, U, views.y)  # (F3)
-        differentiate(views.y, views.target, views.error, views.row_losses)  # (B1)
-        if views.divisor is not None:
-            divide(views.error, views.divisor, views.dy)  # (B1)
+        output_adjoints(views, differentiate)
         slope_of(views.h, one, views.slope)
         joint = views.joint
         if joint is None:
@@ -139,9 +137,7 @@ def separate_gradient(vectors: ParameterVectors, work: Workspace) -> ComputeGrad
         dot(views.new, W_hy, views.y)  # (F3)
         if theta.b_y is not None:
             add(views.y, theta.b_y, views.y)  # (F3)
-        differentiate(views.y, views.target, views.error, views.row_losses)  # (B1)
-        if views.divisor is not None:
-            divide(views.error, views.divisor, views.dy)  # (B1)
+        output_adjoints(views, differentiate)
         slope_of(views.h, one, views.slope)
         W_T = W_hh_T
         if layout.B > 1 and len(views.forward) >= MIN_TRANSPOSED:
@@ -156,6 +152,13 @@ def separate_gradient(vectors: ParameterVectors, work: Workspace) -> ComputeGrad
             views.dy.sum(axis=-2, out=gradient.b_y)  # (B8)
 
     return compute
+
+
+def output_adjoints(views: WindowViews, differentiate: Callable[..., None]) -> None:
+    """Compute dy of the new steps."""
+    differentiate(views.y, views.target, views.error, views.row_losses)  # (B1)
+    if views.divisor is not None:
+        divide(views.error, views.divisor, views.dy)  # (B1)
 
 
 def backward(

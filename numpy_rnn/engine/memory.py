@@ -70,14 +70,10 @@ class Layout(NamedTuple):
         vectors (*axes, P).
         """
         D, H, O = self.D, self.H, self.O
-        weights = [(D, H), (H, H), (H, O)]
         if not self.bias:
-            return [*consecutive(axes, weights), None, None]
-        W_xh, W_hh, b_h, *of_output = consecutive(
-            axes, [(D, H), (H, H), (H,), (H, O), (O,)]
-        )
-        W_hy, b_y = of_output
-        return [W_xh, W_hh, W_hy, b_h, b_y]
+            return [*consecutive(axes, [(D, H), (H, H), (H, O)]), None, None]
+        found = consecutive(axes, [(D, H), (H, H), (H,), (H, O), (O,)])
+        return [found[n] for n in (0, 1, 3, 2, 4)]
 
     def named(self, vectors: Array) -> Parameters[Array]:
         """Return the parameters of vectors (..., P), as views."""
@@ -104,13 +100,10 @@ def consecutive(
 
 def views(vectors: Array, locations: Sequence[Location | None]) -> list[Any]:
     """Return the arrays at these locations of vectors, None for None."""
-    arrays: list[Any] = []
-    for location in locations:
-        if location is None:
-            arrays.append(None)
-        else:
-            arrays.append(vectors[location.index].reshape(location.shape))
-    return arrays
+    return [
+        location and vectors[location.index].reshape(location.shape)
+        for location in locations
+    ]
 
 
 class ParameterVectors:

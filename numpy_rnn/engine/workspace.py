@@ -8,6 +8,7 @@ on arithmetic.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -75,10 +76,8 @@ class Workspace:
     def _make_buffers(self, k1: int, k2: int) -> None:
         """Make the arrays of the longest window; shorter ones use the first rows."""
         layout, B, H, O = self.layout, self.layout.B, self.layout.H, self.layout.O
-        self.a = layout.empty(k2 * B, H)
-        self.dh = layout.empty(k2 * B, H)
-        self.slope = layout.empty(k2 * B, H)
-        self.da = layout.empty(k2 * B, H)
+        buffers = [layout.empty(k2 * B, H) for _ in range(4)]
+        self.a, self.dh, self.slope, self.da = buffers
         self.y = layout.empty(k1 * B, O)
         self.dy = None if self.terms is None else layout.empty(k1 * B, O)
         self.adjoints: Array | None = None  # [dy_t da_{t+1}]
@@ -89,26 +88,10 @@ class Workspace:
     @cached_property
     def by_step(self) -> StepViews:
         """Views of every step, which windows share."""
-        B, O = self.layout.B, self.layout.O
-
-        def steps_of(rows: Array) -> list[Array]:
-            return list(time_first(rows, B))
-
-        adjoints: list[Array] = []
-        da_next: list[Array] = []
+        arrays = [self.before, self.h, self.a, self.dh, self.slope, self.da]
         if self.adjoints is not None:
-            adjoints = steps_of(self.adjoints)
-            da_next = steps_of(self.adjoints[..., O:])
-        return StepViews(
-            before=steps_of(self.before),
-            h=steps_of(self.h),
-            a=steps_of(self.a),
-            dh=steps_of(self.dh),
-            slope=steps_of(self.slope),
-            da=steps_of(self.da),
-            adjoints=adjoints,
-            da_next=da_next,
-        )
+            arrays += [self.adjoints, self.adjoints[..., self.layout.O :]]
+        return StepViews(*(list(time_first(v, self.layout.B)) for v in arrays))
 
     def state(self, step: int) -> Array:
         """Return h after this step of the series, (..., B, H), a view."""
@@ -168,9 +151,9 @@ class StepViews(NamedTuple):
     dh: list[Array]
     slope: list[Array]
     da: list[Array]
-    adjoints: list[Array]
+    adjoints: Sequence[Array] = ()
     """[dy_t da_{t+1}], where rows are stacked."""
-    da_next: list[Array]
+    da_next: Sequence[Array] = ()
     """da_{t+1} in these."""
 
 

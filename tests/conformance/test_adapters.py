@@ -14,6 +14,7 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 from ports_for_tests import Layer, Untransposed
+from windows_for_tests import SEED, told_seed  # noqa: F401
 
 import numpy_rnn
 from benchmarks.implementations.min_char_rnn import loss_and_gradients
@@ -95,13 +96,18 @@ def rows(p, x, target, h_0):
     dy = h[1:] @ p["W_hy"] + p.get("b_y", 0) - target
     if last:
         dy[:-1] = 0
+    return (dy * dy).sum() / 2, gradients_of(p, x, h, dy)
+
+
+def gradients_of(p, x, h, dy):
+    """The gradients by name, from the states, with h_0, and the errors of outputs."""
     da, flow = np.zeros_like(h[1:]), 0
     for t in reversed(range(len(x))):
         da[t] = (dy[t] @ p["W_hy"].T + flow) * (1 - h[t + 1] ** 2)
         flow = da[t] @ p["W_hh"].T
     pairs = {"W_xh": (x, da), "W_hh": (h[:-1], da), "W_hy": (h[1:], dy)}
     d = {name: np.einsum("tbi,tbj->ij", *pair) for name, pair in pairs.items()}
-    return (dy * dy).sum() / 2, d | {"b_h": da.sum((0, 1)), "b_y": dy.sum((0, 1))}
+    return d | {"b_h": da.sum((0, 1)), "b_y": dy.sum((0, 1))}
 
 
 def steps_last(p, x, target, h_0):
@@ -195,7 +201,7 @@ def test_code_of_min_char_rnn_passes():
     state.
     """
     port = function_port(char_rnn, "cross_entropy", classes=True)
-    said = r"log-sum-exp, or state lacks=\(\"large outputs\",\)"
+    said = r"up to 30, but .*log-sum-exp, or state lacks=\(\"large outputs\",\)"
     with np.errstate(all="ignore"):
         check(port)
         with pytest.raises(PortFault, match=said):
@@ -495,3 +501,32 @@ def test_a_dict_of_results_is_told_what_to_return():
     )
     with pytest.raises(InputError, match=said):
         function_port(lambda p, x, target, h_0: {"loss": 1.0, "grads": p})
+
+
+def classifier(change):
+    """`rows` of a softmax cross-entropy, whose probabilities of the targets are changed
+    in the loss.
+    """
+
+    def loss_and_gradients(p, x, target, h_0):
+        one_hot = np.eye(p["W_hy"].shape[1], dtype=x.dtype)[target]
+        h = [h_0]
+        for x_t in x:
+            h.append(np.tanh(x_t @ p["W_xh"] + h[-1] @ p["W_hh"] + p["b_h"]))
+        h = np.stack(h)
+        y = h[1:] @ p["W_hy"] + p["b_y"]
+        z = y - y.max(axis=-1, keepdims=True)
+        q = np.exp(z) / np.exp(z).sum(axis=-1, keepdims=True)
+        loss = -np.log(change((q * one_hot).sum(axis=-1))).sum()
+        return loss, gradients_of(p, x, h, q - one_hot)
+
+    lacks = ("large outputs", "no biases")
+    return function_port(loss_and_gradients, "cross_entropy", lacks=lacks)
+
+
+def test_probabilities_that_are_not_zero_are_seen():
+    """Right code, and that with ε = 1e-7 in the logarithm, or clipped at 1e-7."""
+    check(classifier(lambda q: q), examples=60)
+    for change in (lambda q: q + 1e-7, lambda q: np.clip(q, 1e-7, 1)):
+        with pytest.raises(WrongPort, match=r"^WRONG loss"):
+            check_port(classifier(change), "L2", "float64", SEED)

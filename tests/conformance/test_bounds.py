@@ -28,7 +28,11 @@ from windows_for_tests import (
 
 from numpy_rnn.common.records import DTYPES, Objective, Parameters, Step, tree_map
 from numpy_rnn.conformance import case as cases
-from numpy_rnn.conformance.arithmetics.arithmetic import divisor
+from numpy_rnn.conformance.arithmetics.arithmetic import (
+    NONLINEARITIES,
+    divisor,
+    nonlinearity_of,
+)
 from numpy_rnn.conformance.arithmetics.bounds import Bounds
 from numpy_rnn.conformance.arithmetics.floats import SMALL, Floats
 from numpy_rnn.conformance.case import WindowCase, present, with_rows
@@ -423,3 +427,38 @@ def test_values_of_mpmath_are_within_every_bound(dtype, seed):
             for value in (bounds[name].value, floats[name]):
                 error = np.asarray(np.abs(numbers.given(value) - exact[name]), float)
                 assert not (error > bounds[name].E).any(), name
+
+
+GRID = np.linspace(-20, 20, 81)
+PHI = {
+    "tanh": mpmath.tanh,
+    "relu": lambda a: max(a, mpmath.mpf(0)),
+    "sigmoid": lambda a: 1 / (1 + mpmath.exp(-a)),
+}
+
+
+@pytest.mark.parametrize("name", NONLINEARITIES)
+def test_row_of_a_nonlinearity_is_what_the_bounds_take_it_for(name):
+    """φ and φ' are those of mpmath; the steepest slope near a is one, and at most 3
+    times too large; |φ''| is 2 φ' at most. With a kink, only φ and φ' are used.
+    """
+    assert name in PHI, f"{name} is not in PHI, the functions of mpmath"
+    row, f = nonlinearity_of(name), PHI[name]
+    with mpmath.workdps(40):
+        exact = [float(f(mpmath.mpf(a))) for a in GRID]
+        slopes = [float(mpmath.diff(f, mpmath.mpf(a) - 1e-9)) for a in GRID]
+        np.testing.assert_allclose(row.phi(GRID), exact, rtol=1e-13, atol=1e-16)
+        np.testing.assert_allclose(row.slope_of_a(GRID), slopes, rtol=1e-7, atol=1e-7)
+        if row.has_kink:
+            return
+        for E in (0.0, 1e-3, 0.5):
+            near = [
+                mpmath.diff(f, mpmath.mpf(a) + s * E) for a in GRID for s in (-1, 1)
+            ]
+            inside = [mpmath.diff(f, mpmath.mpf(0)) if abs(a) <= E else 0 for a in GRID]
+            largest = np.maximum(np.float64(near).reshape(-1, 2).max(axis=1), inside)
+            steepest = row.steepest(GRID, np.full_like(GRID, E))
+            assert (largest <= steepest * (1 + 1e-10)).all(), E
+            assert (steepest <= 3 * np.float64(largest) + 1e-300).all(), E
+        for a, slope in zip(GRID, slopes):
+            assert abs(mpmath.diff(f, mpmath.mpf(a), 2)) <= 2 * slope * (1 + 1e-6)

@@ -92,7 +92,7 @@ def test_right_port_passes_and_leaves_nothing(suite, tmp_path):
     assert status == 0, output
     assert "8 passed" in output
     last = output.splitlines()[-1]
-    assert re.match(r"PASS numpy_rnn: loss, gradients and step of \(T, B, D\)", last)
+    assert re.match(r"PASS ports:right: loss, gradients and step of \(T, B, D\)", last)
     assert re.search(r" and float64, T \d+–\d+, B \d+–\d+, D", last)
     assert {path.name for path in tmp_path.iterdir()} <= {"ports.py", "__pycache__"}
 

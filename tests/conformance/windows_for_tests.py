@@ -87,7 +87,13 @@ def learnt_classifier(seed, dtype):
             low = factor
         else:
             high = factor
-    return recipe._replace(logits=high).case()
+    case = recipe.case()
+    outputs = {"W_hy": case.params.W_hy, "b_y": case.params.b_y}
+    for name, theta in outputs.items():
+        if theta is not None:
+            scaled = (high * theta).astype(dtype)
+            case = case._replace(params=case.params._replace(**{name: scaled}))
+    return case
 
 
 class Flushes(np.ndarray):

@@ -166,6 +166,7 @@ def find_port(name: str) -> Any:
         raise InputError(
             f"port {name!r} cannot be loaded: {described(error)}"
         ) from None
+    own["label"] = module if path == "port" else name
     return SimpleNamespace(**own)
 
 
