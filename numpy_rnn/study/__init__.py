@@ -1,1 +1,1 @@
-"""The study of the gradient: DERIVATION.md executed, `python -m numpy_rnn study`."""
+"""The study of the gradient: DERIVATION.md executed, `numpy-rnn study`."""

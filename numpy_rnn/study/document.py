@@ -56,7 +56,7 @@ def mathml(tex: str, is_large: bool = False) -> str:
     return re.sub(r' display="\w+"', style, element, count=1)
 
 
-def fill(text: str, values: Mapping[str, str]) -> str:
+def fill(text: str, values: Mapping[str, object]) -> str:
     """Return a text with values in its places, {{ name }}.
 
     Raises
@@ -64,7 +64,7 @@ def fill(text: str, values: Mapping[str, str]) -> str:
     KeyError
         On a name without a value.
     """
-    return PLACE.sub(lambda match: values[match[1]], text)
+    return PLACE.sub(lambda match: str(values[match[1]]), text)
 
 
 def table(caption: str, rows: list[list[str]], kind: str = "") -> str:

@@ -4,21 +4,19 @@ text around them.
 
 import io
 import re
+import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from numpy_rnn.study.components import KINDS, Costs, Network, mask
+from numpy_rnn.study.components import Costs, mask
 
 # Colours that the colour-blind can tell apart, on light and on dark pages.
-COLORS = {
-    "chunks": "#CC7A00",
-    "sliding": "#2E86C1",
-}
+COLORS = ("#CC7A00", "#2E86C1")  # of the two kinds
 CUT = "#D55E00"
 HEAT = "viridis"  # of sizes: perceptually even, and readable in grey
-NAMES = {"chunks": "chunks (k, k)", "sliding": "sliding (1, k)"}
+NAMES = ("chunks (k, k)", "sliding (1, k)")
 INK = "#000000"  # becomes currentColor
 DARK_INK = "#e9e8e4"  # where the SVG is a file of its own, and dark pages are preferred
 
@@ -42,8 +40,8 @@ class Findings(NamedTuple):
 
     norms: np.ndarray  # (T, T) of the components, after training
     masks: list[tuple[int, int]]  # (k1, k2) of the truncations that are drawn
-    own: list[Network]  # the network of the run before and after training
-    many: list[Network]  # before and after training, with an axis of networks in front
+    own: Costs  # of the network of the run before and after training, (2, kinds, T)
+    many: list[Costs]  # before and after training: (networks, kinds, T)
 
 
 # -- files
@@ -89,8 +87,7 @@ def svg_file(element: str) -> bytes:
 # ------------------------------------------------------------
 
 DECADES = 8  # below the largest norm that have a colour of their own
-MAX_CROSSED_STEPS = 25
-CROSS = 0.3  # of a step: half the width of a cross
+MAX_CROSSED_STEPS = 25  # of more, every other cut component is crossed out
 
 
 def draw_masks(figure: Any, findings: Findings) -> None:
@@ -118,11 +115,14 @@ def draw_masks(figure: Any, findings: Findings) -> None:
             extent=(0.5, T + 0.5, T + 0.5, 0.5),
             alpha=np.where(is_cut & (norms > 0), 0.25, 1.0),
         )
-        _cross(axes, is_cut)
+        cut_t, cut_s = np.nonzero(is_cut)
+        marked = (cut_t + cut_s) % 2 == 0 if T > MAX_CROSSED_STEPS else slice(None)
+        centers = cut_s[marked] + 1, cut_t[marked] + 1
+        axes.plot(*centers, "x", markersize=80 / T, markeredgewidth=0.6, color=CUT)
         axes.set_title(f"({k1}, {k2})\n{mask_name(k1, k2, T)}", fontsize=10)
         axes.set_xlabel("step s")
-        axes.set_xticks(step_ticks(T), step_ticks(T))
-        axes.set_yticks(step_ticks(T), step_ticks(T))
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.get_major_locator().set_params(integer=True)
     panels[0].set_ylabel("step t")
 
 
@@ -133,21 +133,14 @@ def mask_name(k1: int, k2: int, T: int) -> str:
     return "sliding window" if k1 == 1 else "overlapping"
 
 
-def _cross(axes: Any, is_cut: np.ndarray) -> None:
-    """A small mark on every cut component, or where they are many on every
-    other one.
-    """
-    t, s = np.nonzero(is_cut)
-    marked = (s + t) % 2 == 0 if len(is_cut) > MAX_CROSSED_STEPS else slice(None)
-    gap = [np.nan, np.nan]
-    cross = CROSS * np.array([[-1, -1], [1, 1], gap, [-1, 1], [1, -1], gap])
-    centers = np.stack((s[marked] + 1, t[marked] + 1), axis=-1)
-    line = (centers[:, None] + cross).reshape(-1, 2)  # one line makes a small file
-    axes.plot(*line.T, linewidth=0.6, color=CUT)
-
-
 # -- curves
 # ------------------------------------------------------------
+
+
+PARTS = (  # of the costs, and what they are without a cut
+    ("cosine", "cosine with the\nfull gradient", 1),
+    ("bias", "relative bias\n‖gₖ − g‖ / ‖g‖", 0),
+)
 
 
 class Band(NamedTuple):
@@ -159,65 +152,42 @@ class Band(NamedTuple):
 
 
 def band(values: np.ndarray) -> Band:
-    """The band over the first axis; NaN is left out. The percentiles are values of
-    networks.
+    """Return the band over the first axis; NaN is left out.
+
+    The percentiles are values of networks.
     """
-    ordered = np.sort(values, axis=0)  # NaN last
-    known = np.sum(~np.isnan(ordered), axis=0, keepdims=True)
-
-    def ranked(rank: np.ndarray) -> np.ndarray:  # from 1
-        return np.take_along_axis(ordered, np.maximum(rank - 1, 0), axis=0)[0]
-
-    low, high = (ranked(np.ceil(share * known).astype(int)) for share in (0.1, 0.9))
-    return Band(low, (ranked((known + 1) // 2) + ranked(known // 2 + 1)) / 2, high)
-
-
-def plot_band(axes: Any, x: Any, values: Band, color: str, **options: Any) -> None:
-    """Plot the median as a line and the rest of the band as an area."""
-    axes.plot(x, values.median, color=color, **options)
-    axes.fill_between(x, values.low, values.high, color=color, alpha=0.25, linewidth=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # where all are NaN
+        low, high = np.nanpercentile(values, (10, 90), axis=0, method="inverted_cdf")
+        return Band(low, np.nanmedian(values, axis=0), high)
 
 
 def draw_cosine_bias(figure: Any, findings: Findings) -> None:
-    """Cosine above, bias below, before training left and after it right: median and
-    band; dotted, the run's network.
+    """Draw cosine above, bias below, before training left and after it right.
+
+    Median and band of the networks; dotted, the network of the run.
     """
     grid = figure.subplots(2, 2, sharex=True, sharey="row")
     k = np.arange(1, len(findings.norms) + 1)
-    labels = {
-        "cosine": "cosine with the\nfull gradient",
-        "bias": "relative bias\n‖gₖ − g‖ / ‖g‖",
-    }
-    for row, (part, label) in zip(grid, labels.items()):
-        for axes, own, many in zip(row, findings.own, findings.many):
-            for kind in KINDS:
-                costs: Costs = getattr(many, kind)
-                look = {"marker": "s" if kind == "chunks" else "o", "markersize": 3.5}
-                plot_band(
-                    axes,
-                    k,
-                    band(getattr(costs, part)),
-                    COLORS[kind],
-                    label=NAMES[kind],
-                    **look,
-                )
-                values = getattr(getattr(own, kind), part)
-                name = f"{NAMES[kind]}, this run"
-                axes.plot(k, values, ":", color=COLORS[kind], linewidth=1.1, label=name)
-            axes.axhline(1 if part == "cosine" else 0, color=INK, linewidth=0.6)
-            axes.set_xticks(step_ticks(len(k)), step_ticks(len(k)))
-        row[0].set_ylabel(label)
-    for axes, title in zip(grid[0], ("before training", "after training")):
+    for row, (part, label, goal) in enumerate(PARTS):
+        own = getattr(findings.own, part)
+        for column, costs in enumerate(findings.many):
+            axes, many = grid[row, column], getattr(costs, part)
+            for kind, (name, color) in enumerate(zip(NAMES, COLORS, strict=True)):
+                of = band(many[:, kind])
+                axes.plot(k, of.median, ".-", color=color, label=name)
+                axes.fill_between(k, of.low, of.high, color=color, alpha=0.25, lw=0)
+                look = {"color": color, "linewidth": 1.1, "label": f"{name}, this run"}
+                axes.plot(k, own[column, kind], ":", **look)
+            axes.axhline(goal, color=INK, linewidth=0.6)
+            axes.xaxis.get_major_locator().set_params(integer=True)
+        grid[row, 0].set_ylabel(label)
+    for axes, title in zip(grid[0], ("before training", "after training"), strict=True):
         axes.set_title(title)
-    if grid[0, 0].get_ylim()[0] < 0:
-        for axes in grid[0]:
-            axes.axhline(0, color=INK, linewidth=0.6, linestyle=":")
-        grid[0, 1].text(
-            k[-1], 0, "below: the opposite direction ", ha="right", va="top", fontsize=9
-        )
-    for axes in grid[-1]:
+        axes.axhline(0, color=INK, linewidth=0.6, linestyle=":")
+    for axes in grid[1]:
         axes.set_xlabel("k, steps per window")
-    grid[-1, 0].legend(loc="upper right", fontsize=9)
+    grid[1, 0].legend(loc="upper right", fontsize=9)
 
 
 SIZES: dict[Draw, tuple[float, float]] = {  # inches
@@ -225,9 +195,3 @@ SIZES: dict[Draw, tuple[float, float]] = {  # inches
     draw_cosine_bias: (7.2, 4.6),
 }
 DRAWINGS = {draw.__name__.removeprefix("draw_"): draw for draw in SIZES}
-
-
-def step_ticks(steps: int) -> list[int]:
-    """The steps to mark on an axis from 1 to `steps`: the first, and round numbers."""
-    apart = next(n for n in (1, 2, 5, 10, 20, 50, 100) if steps <= 6 * n or n == 100)
-    return [1, *range(apart if apart > 2 else 1 + apart, steps + 1, apart)]

@@ -22,9 +22,13 @@ def build() -> str:
     results = json.loads(RESULTS.read_text(encoding="utf-8"))
     values = {"program": escape(read(LESSON / "program.py"), quote=False)}
     for number, deviation in enumerate(("0.1", "0.5"), start=1):
-        values[f"reaches_{number}"] = reach_table(results[deviation], deviation)
-        values[f"trained_{number}"] = trained_table(results[deviation], deviation)
-    values["chunks"] = chunk_table(results["chunks"])
+        rows, begins = results[deviation], f"; {W_XH} begins with {deviation}"
+        caption = f"by the reach of each matrix, {D} where none is named"
+        values[f"reaches_{number}"] = learned(caption + begins, REACHES, rows)
+        caption = "by the matrices that are trained"
+        values[f"trained_{number}"] = learned(caption + begins, TRAINED, rows)
+    caption = "chunks, with as many updates and with as much data as the windows above"
+    values["chunks"] = learned(caption, CHUNKS, results["chunks"])
     return fill(with_formulas(read(SOURCE)), values)
 
 
@@ -47,43 +51,33 @@ D = "<i>d</i>"
 W_XH, W_HH, W_HY = (f"<i>W</i><sub>{name}</sub>" for name in ("xh", "hh", "hy"))
 
 
-def reach_table(rows: Rows, deviation: str) -> str:
-    """Return the table of matrices with a reach of their own."""
-    names = [f"both {D}", f"{W_HH} {D} + 1", f"{W_XH} {D} + 1"]
-    names += [f"{W_XH} {D} + 1, {W_HH} 1", f"both {D} + 1"]
-    result = [[D, *names]]
+# The columns of the tables, and their ways of training; n is d + 1.
+REACHES = {
+    f"both {D}": "{d}, {d}",
+    f"{W_HH} {D} + 1": "{d}, {n}",
+    f"{W_XH} {D} + 1": "{n}, {d}",
+    f"{W_XH} {D} + 1, {W_HH} 1": "{n}, 1",
+    f"both {D} + 1": "{n}, {n}",
+}
+TRAINED = {
+    f"{W_HY} alone": "0, 0",
+    f"{W_HH} too": "0, {d}",
+    f"{W_XH} too": "{d}, 0",
+    "all three": "{d}, {d}",
+}
+CHUNKS = {}
+for amount in ("updates", "steps"):
+    for length, words in (("d", D), ("n", f"{D} + 1"), ("m", f"2{D}")):
+        CHUNKS[f"<i>k</i> = {words}, 800 {amount}"] = f"{amount}, {{{length}}}"
+
+
+def learned(caption: str, columns: dict[str, str], rows: Rows) -> str:
+    """Return a table of the networks that learn, by lag and way of training."""
+    result = [[D, *columns]]
     for lag, shares in rows.items():
-        k, n = lag, int(lag) + 1
-        ways = [f"{k}, {k}", f"{k}, {n}", f"{n}, {k}", f"{n}, 1", f"{n}, {n}"]
+        d = int(lag)
+        ways = [way.format(d=d, n=d + 1, m=2 * d) for way in columns.values()]
         result.append([lag, *(cell(shares[way]) for way in ways)])
-    caption = (
-        f"by the reach of each matrix, {D} where none is named; {W_XH} begins with "
-    )
-    return table(caption + deviation, result, "learned")
-
-
-def trained_table(rows: Rows, deviation: str) -> str:
-    """Return the table of the matrices that are trained, with k2 = d."""
-    result = [[D, f"{W_HY} alone", f"{W_HH} too", f"{W_XH} too", "all three"]]
-    for k, shares in rows.items():
-        ways = ["0, 0", f"0, {k}", f"{k}, 0", f"{k}, {k}"]
-        result.append([k, *(cell(shares[way]) for way in ways)])
-    caption = f"by the matrices that are trained; {W_XH} begins with {deviation}"
-    return table(caption, result, "learned")
-
-
-def chunk_table(rows: Rows) -> str:
-    """Return the table of chunks: as many updates, and as much data."""
-    head = [D]
-    for words in ("800 updates", "800 steps"):
-        head += [f"<i>k</i> = {name}, {words}" for name in (D, f"{D} + 1", f"2{D}")]
-    result = [head]
-    for lag, shares in rows.items():
-        lengths = [int(lag), int(lag) + 1, 2 * int(lag)]
-        cells = [cell(shares[f"800, {k}"]) for k in lengths]
-        cells += [cell(shares[f"{800 // k}, {k}"]) for k in lengths]
-        result.append([lag, *cells])
-    caption = "chunks, with as many updates and with as much data as the windows above"
     return table(caption, result, "learned")
 
 

@@ -14,10 +14,8 @@ from numpy_rnn.study.components import (
     KINDS,
     check_components,
     component_matrix,
-    component_norms,
+    costs_of,
     mask,
-    measure_network,
-    stack_networks,
 )
 from numpy_rnn.study.document import fill, mathml, table, with_formulas
 from numpy_rnn.study.equations import CLASS_COUNT, EQUATIONS
@@ -65,7 +63,9 @@ def make_evidence(subject: Subject, choices: Mapping[str, str]) -> Evidence:
     verdict = verdict_on(checked)
     is_right = all(one.verdict != WRONG for one in checked)
     values = words_about(subject, findings, choices)
-    values |= {name: figure_block(name, drawings[name], findings) for name in DRAWINGS}
+    masks = figure_block(drawings["masks"], *masks_caption(findings))
+    curves = figure_block(drawings["cosine_bias"], *cosine_bias_caption(findings))
+    values |= {"masks": masks, "cosine_bias": curves}
     values |= {"verdict": verdict, "kind": AGREES.split()[0] if is_right else WRONG}
     values["equations"] = equation_tables(checked)
     page = fill(with_formulas(read("evidence.html")), values)
@@ -83,15 +83,15 @@ def measure(subject: Subject) -> Findings:
     T = len(subject.x)
     k = max(2, T // 4)
     shown = [(1, 1), (k, k), (1, k), (k, 2 * k), (T, T)]
-    ends = list(zip(*subject.networks)) or [(subject.start,), (subject.end,)]
-    pair = (subject.start, subject.end)
+    own = [subject.start, subject.end]
+    pairs = subject.networks or [(subject.start, subject.end)]
     many = []
-    for end in ends:
-        many.append(stack_networks([measure_network(subject, of) for of in end]))
+    for end in (0, 1):
+        many.append(costs_of(subject, [pair[end] for pair in pairs]))
     return Findings(
-        norms=component_norms(component_matrix(subject, subject.end)),
+        norms=np.linalg.norm(component_matrix(subject, subject.end), axis=-1),
         masks=[pair for pair in dict.fromkeys(shown) if pair[1] <= T],
-        own=[measure_network(subject, params) for params in pair],
+        own=costs_of(subject, own),
         many=many,
     )
 
@@ -171,16 +171,14 @@ def scale(value: float) -> str:
 # ------------------------------------------------------------
 
 
-def figure_block(name: str, drawing: str, findings: Findings) -> str:
-    """Return a figure with its caption. The drawing has a text of its own."""
-    captions = {"masks": masks_caption, "cosine_bias": cosine_bias_caption}
-    caption, alternative = captions[name](findings)
+def figure_block(drawing: str, caption: str, alternative: str) -> str:
+    """Return a figure with its caption, and a text for those who do not see it."""
     label = f'<svg role="img" aria-label="{escape(alternative)}"'
     drawing = drawing.replace("<svg", label, 1)
+    words = escape(alternative.partition(".")[0])
     return (
-        f'<figure id="figure-{name}"><div class="wide" role="region" tabindex="0"'
-        f' aria-label="{name.replace("_", " ")}">{drawing}</div>\n'
-        f"<figcaption>{caption}</figcaption></figure>\n"
+        f'<figure><div class="wide" role="region" tabindex="0" aria-label="{words}">'
+        f"{drawing}</div>\n<figcaption>{caption}</figcaption></figure>\n"
     )
 
 
@@ -205,8 +203,8 @@ def masks_caption(findings: Findings) -> tuple[str, str]:
 
 def cosine_bias_caption(findings: Findings) -> tuple[str, str]:
     """Return the caption of cosine and bias, and the text for those who do not see."""
-    networks, T = findings.many[-1].chunks.cosine.shape
-    medians = [float(np.nanmedian(end.chunks.cosine[:, 0])) for end in findings.many]
+    networks, _, T = findings.many[1].cosine.shape
+    medians = [float(np.nanmedian(end.cosine[:, 0, 0])) for end in findings.many]
     caption = (
         "The distance of the truncated gradient of an epoch from the full one, with "
         f"fixed parameters: median of {networks} networks and band from the 10th to "
@@ -226,30 +224,28 @@ def cosine_bias_caption(findings: Findings) -> tuple[str, str]:
 
 def words_about(
     subject: Subject, findings: Findings, choices: Mapping[str, str]
-) -> dict[str, str]:
+) -> dict[str, object]:
     """Return the values of the places in the text, by name, as HTML."""
-    start, end = (
-        check_components(subject, params) for params in (subject.start, subject.end)
-    )
+    start = check_components(subject, subject.start)
+    end = check_components(subject, subject.end)
+    T = len(subject.x)
     given = "; ".join(f"{name} {escape(value)}" for name, value in choices.items())
     parameters = sum(theta.size for theta in subject.start if theta is not None)
-    words = {
+    words: dict[str, object] = {
         "series": escape(subject.name),
-        "steps": str(len(subject.x)),
-        "hidden": str(subject.start.W_hh.shape[-1]),
+        "steps": T,
+        "hidden": subject.start.W_hh.shape[-1],
         "nonlinearity": subject.options.objective.nonlinearity,
-        "compared": f"{start.elements:,} of {start.total:,}",
-        "component_difference": scale(max(start.by_complex_step, end.by_complex_step)),
-        "mask_count": str(start.masks),
-        "sum_difference": scale(max(start.by_bptt, end.by_bptt)),
+        "sums": f"{T**2:,}",
+        "sum_difference": scale(max(start, end)),
         "cost_table": cost_table(findings),
-        "classes": str(CLASS_COUNT),
-        "elements": str(MAX_ELEMENTS),
+        "classes": CLASS_COUNT,
+        "elements": MAX_ELEMENTS,
         "absent": "",
-        "parameters": str(parameters),
-        "dtype": str(subject.run.params.W_hh.dtype),
-        "epochs": str(subject.options.schedule.epochs),
-        "networks": str(len(subject.networks)),
+        "parameters": parameters,
+        "dtype": subject.run.params.W_hh.dtype,
+        "epochs": subject.options.schedule.epochs,
+        "networks": len(subject.networks),
         "diverged": "",
         "choices": "the default ones",
         "python": platform.python_version(),
@@ -266,26 +262,24 @@ def words_about(
 
 
 def cost_table(findings: Findings) -> str:
-    """Return cosine and bias after training as a table: bands over the networks, and
-    the run's own.
-    """
-    own, many, T = findings.own[-1], findings.many[-1], len(findings.norms)
-    columns = [(kind, part) for part in ("cosine", "bias") for kind in KINDS]
-    head = ["k", *(f"{kind}: {part}" for kind, part in columns)]
-    head += [f"{kind}, this run" for kind in KINDS]
-    rows = [head]
+    """Return the costs after training as a table: bands, and those of the run."""
+    many, T = findings.many[1], len(findings.norms)
+    parts = {"cosine": many.cosine, "bias": many.bias}
+    rows = [["k"]]
+    for part in parts:
+        rows[0] += [f"{kind}: {part}" for kind in KINDS]
+    rows[0] += [f"{kind}, this run" for kind in KINDS]
     for k in sorted({k for k in LENGTHS if k < T} | {T}):
         row = [str(k)]
-        for kind, part in columns:
-            of = band(getattr(getattr(many, kind), part)[:, k - 1])
-            row.append(f"{fixed(of.median)} ({fixed(of.low)}, {fixed(of.high)})")
-        for kind in KINDS:
-            row.append(fixed(getattr(own, kind).cosine[k - 1]))
+        for costs in parts.values():
+            of = band(costs[..., k - 1])
+            for median, low, high in zip(of.median, of.low, of.high, strict=True):
+                row.append(f"{fixed(median)} ({fixed(low)}, {fixed(high)})")
+        row += [fixed(value) for value in findings.own.cosine[1, :, k - 1]]
         rows.append(row)
-    networks = len(many.chunks.cosine)
     caption = (
-        f"After training: median of {networks} networks (10th, 90th percentile), and "
-        "the cosine of this run"
+        f"After training: median of {len(many.bias)} networks (10th, 90th percentile), "
+        "and the cosine of this run"
     )
     return table(caption, rows)
 

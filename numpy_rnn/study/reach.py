@@ -157,49 +157,46 @@ def sliding_ways(d: int, deviation: float) -> dict[str, Training]:
 
 
 def chunk_ways(d: int) -> dict[str, Training]:
-    """Return the chunks of the tables by "updates, k": equal updates, equal data."""
+    """Return the chunks of the tables by "equal amount, k", for one lag."""
     result = {}
     for k in (d, d + 1, 2 * d):
-        for updates in (UPDATES, UPDATES // k):
-            result[f"{updates}, {k}"] = Training(d, k, k, k, updates=updates)
+        result[f"updates, {k}"] = Training(d, k, k, k)
+        result[f"steps, {k}"] = Training(d, k, k, k, updates=UPDATES // k)
     return result
 
 
-def shares(of: Training, networks: int = NETWORKS) -> list[float]:
+def shares(of: Training) -> list[float]:
     """Return the share of networks that learn, for each seed."""
     result = []
     for seed in SEEDS:
-        errors, _ = trained(of, seed, networks)
+        errors, _ = trained(of, seed)
         result.append(float((errors.mean(axis=0) < LEARNED).mean()))
     return result
 
 
-def median_length(of: Training, networks: int = NETWORKS) -> list[float]:
+def median_length(of: Training) -> list[float]:
     """Return the median norm of W_xh after training, for each seed."""
     result = []
     for seed in SEEDS:
-        _, w = trained(of, seed, networks)
+        _, w = trained(of, seed)
         result.append(float(np.median(np.linalg.norm(w.W_xh, axis=(1, 2)))))
     return result
 
 
 def main() -> None:
-    """Run the whole experiment and write its results, by deviation, lag and way."""
-    ways: dict[str, dict[str, dict[str, Training]]] = {"chunks": {}}
-    for deviation in DEVIATIONS:
-        ways[f"{deviation}"] = {f"{d}": sliding_ways(d, deviation) for d in LAGS}
-    for d in LAGS:
-        ways["chunks"][f"{d}"] = chunk_ways(d)
+    """Run the whole experiment and write its results, by table, lag and way."""
     result: dict[str, dict[str, dict[str, list[float]]]] = {}
-    for table, rows in ways.items():
-        result[table] = {}
-        for lag, row in rows.items():
-            result[table][lag] = {way: shares(of) for way, of in row.items()}
-            print(table, lag, result[table][lag], flush=True)
+    for d in LAGS:
+        tables = {f"{size}": sliding_ways(d, size) for size in DEVIATIONS}
+        tables["chunks"] = chunk_ways(d)
+        for table, ways in tables.items():
+            row = {way: shares(of) for way, of in ways.items()}
+            result.setdefault(table, {})[f"{d}"] = row
+            print(table, d, row, flush=True)
     errors, _ = trained(Training(5, 6, 6, 6), SEEDS[0])
-    result["positions"] = {"5": {"800, 6": np.median(errors, axis=1).tolist()}}
+    result["positions"] = {"5": {"updates, 6": np.median(errors, axis=1).tolist()}}
     lengths = {}
-    for k_x in (0, 3, 4):  # for d = 3
+    for k_x in (0, 3, 4):
         lengths[f"{k_x}, 3"] = median_length(Training(3, 1, k_x, 3, DEVIATIONS[1]))
     result["lengths"] = {"3": lengths}
     RESULTS.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")

@@ -1,13 +1,10 @@
 """The command `study`: the lesson and its evidence in a folder."""
 
-import contextlib
 import importlib
 import os
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +17,6 @@ from numpy_rnn.study.subject import study_run
 
 PACKAGES = ["matplotlib", "latex2mathml"]
 NOT_OF_THE_RUN = ("folder", "quiet", "given")  # attributes of a configuration
-PATIENCE = 3.0  # seconds
 LESSON = Path(__file__).parent / "lesson"
 PAGE = "evidence.html"
 WRITTEN = (PAGE, "evidence.css", "figures", "lesson")  # in the folder of a study
@@ -54,30 +50,31 @@ def run(rnn: Any, configuration: Configuration) -> int:
     began = time.monotonic()
     experiment = prepare(configuration)
     whole = experiment.run(configuration.run_options())
-    with progress("training the networks, then judging every equation"):
-        subject = study_run(
-            experiment.name,
-            whole,
-            configuration.seed,
-            configuration.seeds,
-            configuration.steps,
-        )
-        steps, all_steps, hidden = len(subject.x), len(whole.x), len(subject.start.W_hh)
+    if sys.stderr is not None and sys.stderr.isatty():
+        print("training the networks, then judging every equation", file=sys.stderr)
+    subject = study_run(
+        experiment.name,
+        whole,
+        configuration.seed,
+        configuration.seeds,
+        configuration.steps,
+    )
+    steps, all_steps, hidden = len(subject.x), len(whole.x), len(subject.start.W_hh)
+    print(
+        f"{rnn.__name__} study: {subject.name}, {steps} steps, {hidden} hidden "
+        f"units, {subject.options.objective.nonlinearity}",
+        flush=True,
+    )
+    if steps < all_steps:
         print(
-            f"{rnn.__name__} study: {subject.name}, {steps} steps, {hidden} hidden "
-            f"units, {subject.options.objective.nonlinearity}",
-            flush=True,
+            f"the first {steps} of {all_steps} steps are studied; --steps "
+            "changes their number"
         )
-        if steps < all_steps:
-            print(
-                f"the first {steps} of {all_steps} steps are studied; --steps "
-                "changes their number"
-            )
-        # its packages are checked first
-        from numpy_rnn.study.page import make_evidence
+    # its packages are checked first
+    from numpy_rnn.study.page import make_evidence
 
-        with np.errstate(over="ignore", invalid="ignore"):  # of networks that explode
-            evidence = make_evidence(subject, choices_of(configuration))
+    with np.errstate(over="ignore", invalid="ignore"):  # of networks that explode
+        evidence = make_evidence(subject, choices_of(configuration))
     write_folder(path, evidence.files)
     print(evidence.verdict)
     lesson, page = (
@@ -95,22 +92,6 @@ def choices_of(configuration: Configuration) -> dict[str, str]:
         if name not in NOT_OF_THE_RUN and value != default[name]:
             result[name.replace("_", " ")] = printable(str(value))
     return result
-
-
-@contextlib.contextmanager
-def progress(words: str) -> Iterator[None]:
-    """Print what is being done on a terminal, if it takes more than three seconds."""
-
-    def say() -> None:
-        print(f"{words} ...", file=sys.stderr, flush=True)
-
-    timer = threading.Timer(PATIENCE, say)
-    if sys.stderr is not None and sys.stderr.isatty():
-        timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
 
 
 def check_packages() -> None:

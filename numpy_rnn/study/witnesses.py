@@ -69,11 +69,11 @@ def complex_step(
     return function(value + moved.reshape(-1, *value.shape)).imag / DELTA
 
 
-def some_elements(size: int, most: int = MAX_ELEMENTS) -> np.ndarray:
-    """The indices of all elements; of more than `most`, so many of them,
-    evenly spaced.
-    """
-    return np.unique(np.linspace(0, size - 1, min(size, most)).round().astype(int))
+def some_elements(size: int) -> np.ndarray:
+    """Return the indices of all elements, or of 512, evenly spaced."""
+    return np.unique(
+        np.linspace(0, size - 1, min(size, MAX_ELEMENTS)).round().astype(int)
+    )
 
 
 class Moved(Floats):

@@ -62,3 +62,17 @@ def new_page():
         yield open_page
         browser.close()
     assert wrong == []
+
+
+@pytest.fixture(scope="session")
+def violations():
+    """Returns the rules of accessibility that a page breaks, and where."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    # With preload it would load the style again.
+    options = {"resultTypes": ["violations"], "preload": False}
+
+    def run(page):
+        found = axe.run(page, options=options).response["violations"]
+        return [(one["id"], one["nodes"][0]["html"]) for one in found]
+
+    return run

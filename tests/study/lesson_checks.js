@@ -19,7 +19,7 @@ const CHECKS = {
   cuts: () => ({...SMALL, cuts: [0, 1, 2].map(smallUpdate)}),
 
   stills: () => ({
-    examples: [[2, 2], [1.3, 2.7], [2.9, 1.1]].map(([u, v]) => exampleAt(u, v)),
+    example: exampleAt(2, 2),
     cliffs: [-0.3, 0.004, 0.006, 0.1].map((b) => [b, ...Object.values(cliffAt(b))]),
     changes: [[1.5, 0], [0.8, 1], [1.5, 1]].map((one) => changeByLag(...one).map(([, v]) => v)),
   }),

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from numpy_rnn.study import page
+from numpy_rnn.study.components import mask
 from numpy_rnn.study.document import mathml, with_formulas
-from numpy_rnn.study.figures import draw_cosine_bias
+from numpy_rnn.study.figures import draw_cosine_bias, draw_masks
 from numpy_rnn.study.study import write_folder
 
 pytestmark = [pytest.mark.needs_torch, pytest.mark.needs_matplotlib]
 
-AXE = {"resultTypes": ["violations"], "preload": False}  # it would load the style again
 OUTSIDE = """() => [...document.querySelectorAll("body *")]
   .filter((e) => e.checkVisibility() && !e.closest(".wide"))
   .filter((e) => e.getBoundingClientRect().right > innerWidth + 1)
@@ -47,18 +47,16 @@ def test_formulas_are_mathml_and_unknown_commands_are_errors():
 
 
 def test_numbers_of_the_page_are_those_of_the_run(small):
-    subject = small(steps=12, networks=4, epochs=60, k1=3, k2=3)
-    findings = page.measure(subject)
-    own, before = findings.own[-1].chunks, findings.many[0].chunks.cosine[:, 0]
-    assert f" {np.median(before):.2f} before" in page.cosine_bias_caption(findings)[1]
-    cells = re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", page.cost_table(findings))
-    rows = [cells[n : n + 7] for n in range(7, len(cells), 7)]
-    assert [row[0] for row in rows] == ["1", "2", "3", "5", "10", "12"]
-    for row in rows:
-        k = int(row[0])
-        median = np.median(findings.many[-1].chunks.cosine[:, k - 1])
-        assert row[1].startswith(f"{median:.2f} (".replace("-", "−"))
-        assert row[5] == f"{own.cosine[k - 1]:.2f}".replace("-", "−")
+    findings = page.measure(small(steps=12, networks=4, epochs=60, k1=3, k2=3))
+    before = np.median(findings.many[0].cosine[:, 0, 0])
+    assert f" {before:.2f} before" in page.cosine_bias_caption(findings)[1]
+    shown = page.cost_table(findings).replace("−", "-")
+    cells = re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", shown)[7:]
+    for row, k in enumerate((1, 2, 3, 5, 10, 12)):
+        median = np.median(findings.many[1].cosine[:, 0, k - 1])
+        found = cells[7 * row : 7 * row + 7]
+        assert (found[0], found[1].split()[0]) == (str(k), f"{median:.2f}")
+        assert found[5] == f"{findings.own.cosine[1, 0, k - 1]:.2f}"
 
 
 def test_page_without_torch_says_so(small, monkeypatch):
@@ -74,24 +72,38 @@ def test_curves_are_those_of_the_findings(small):
 
     findings, figure = page.measure(small(networks=3)), Figure()
     draw_cosine_bias(figure, findings)
-    for place, axes in enumerate(
-        figure.axes
-    ):  # cosine, then bias; before and after training
-        part, end = ("cosine", "bias")[place // 2], place % 2
+    for place, axes in enumerate(figure.axes):
+        part, end = ("cosine", "bias")[place // 2], place % 2  # before, after training
         curves = [line.get_ydata() for line in axes.lines]
-        for kind in ("chunks", "sliding"):
-            own, many = (
-                getattr(getattr(of[end], kind), part)
-                for of in (findings.own, findings.many)
-            )
+        for kind in (0, 1):
+            many = getattr(findings.many[end], part)[:, kind]
+            own = getattr(findings.own, part)[end, kind]
             for curve in (own, np.median(many, axis=0)):
                 assert any(np.array_equal(curve, drawn) for drawn in curves)
 
 
-@pytest.mark.slow
-def test_page_fits_every_width_and_is_accessible(folder, new_page):
-    from axe_playwright_python.sync_playwright import Axe
+@pytest.mark.parametrize("steps", [6, 20])
+def test_crosses_are_on_the_components_that_are_cut(steps, small):
+    from matplotlib.figure import Figure
 
+    findings, figure = page.measure(small(steps=steps)), Figure()
+    draw_masks(figure, findings)
+    for axes, (k1, k2) in zip(figure.axes, findings.masks, strict=True):
+        (crosses,) = axes.lines
+        is_cut = np.tril(1 - mask(steps, k1, k2))
+        for s, t in crosses.get_xydata().astype(int):
+            assert is_cut[t - 1, s - 1]
+            is_cut[t - 1, s - 1] = 0
+        assert not is_cut.any()
+
+
+def test_a_difference_of_zero_or_of_nothing_finite_is_said():
+    shown = [page.scale(value) for value in (0.0, 3e-15, 0.28, np.inf, np.nan)]
+    assert shown == ["0", "3·10<sup>−15</sup>", "0.28", "not finite", "not finite"]
+
+
+@pytest.mark.slow
+def test_page_fits_every_width_and_is_accessible(folder, new_page, violations):
     opened = new_page(folder / "evidence.html")
     assert opened.evaluate(DEAD_LINKS) == []
     links = (
@@ -114,5 +126,4 @@ def test_page_fits_every_width_and_is_accessible(folder, new_page):
         opened.set_viewport_size({"width": width, "height": 800})
         background = opened.evaluate("getComputedStyle(document.body).backgroundColor")
         assert (background == "rgb(255, 254, 252)") == (scheme == "light")
-        found = Axe().run(opened, options=AXE).response["violations"]
-        assert [(one["id"], one["nodes"][0]["html"]) for one in found] == []
+        assert violations(opened) == []

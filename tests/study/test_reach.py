@@ -90,8 +90,8 @@ def test_results_bear_out_the_lesson():
     assert max(lengths["0, 3"]) < 1.45 < 1.55 < min(lengths["4, 3"])
     (positions,) = FOUND["positions"]["5"].values()
     assert max(positions) < 1.2 * min(positions) < 0.02
-    assert band("chunks", 5, "800, 6") == (1, 1)
-    assert band("chunks", 5, "133, 6")[1] < 0.4
+    assert band("chunks", 5, "updates, 6") == (1, 1)
+    assert band("chunks", 5, "steps, 6")[1] < 0.4
     assert band("0.1", 5, "1, 1") == band("0.1", 5, "5, 5") == (0, 0)
 
 

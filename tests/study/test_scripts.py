@@ -4,7 +4,6 @@ Chromium.
 
 import contextlib
 import io
-import itertools
 import json
 import random
 import re
@@ -26,10 +25,8 @@ pytestmark = pytest.mark.slow
 
 LESSON = Path(numpy_rnn.__file__).parent / "study" / "lesson"
 WEIGHTS = ("W_xh", "W_hh", "W_hy", "b_h", "b_y")
-AXE = {"resultTypes": ["violations"], "preload": False}  # it would load the style again
 PAGE = (LESSON / "lesson.html").read_text(encoding="utf-8")
 CHECKS = Path(__file__).parent / "lesson_checks.js"
-SOURCE = (LESSON / "paste.js").read_text(encoding="utf-8")
 SCRIPTS = [
     *(str(LESSON / name) for name in re.findall(r'src="(.*?)">', PAGE)),
     str(CHECKS),
@@ -94,16 +91,11 @@ def terms_of(schedule):
     return [(t, s) for start, t in rows for s in range(start + 1, t + 1)]
 
 
-@pytest.mark.parametrize(
-    ("k1", "k2", "nonlinearity", "reduction"),
-    [(1, 3, "tanh", "mean"), (3, 3, "sigmoid", "sum"), (2, 5, "relu", "mean")],
-)
-def test_training_is_that_of_numpy_rnn(k1, k2, nonlinearity, reduction, compute):
+@pytest.mark.parametrize(("k1", "k2"), [(1, 3), (3, 3), (2, 5)])
+def test_training_is_that_of_numpy_rnn(k1, k2, compute):
     params, x, target, h_0, case = drawn(k2, 11, bias=k1 != 3)
-    rule = {"k1": k1, "k2": k2, "nonlinearity": nonlinearity}
-    case["options"] = rule | {"rate": 0.1, "mean": reduction == "mean"}
-    found = compute("trained", case)
-    rule |= {"learning_rate": 0.1, "epochs": 1, "reduction": reduction}
+    rule = {"k1": k1, "k2": k2, "learning_rate": 0.1, "epochs": 1, "reduction": "mean"}
+    found = compute("trained", case | {"options": {"k1": k1, "k2": k2, "rate": 0.1}})
     updates = list(numpy_rnn.train(params, x, target, h_0, **rule))
     near([one["loss"] for one in found], [update.loss for update in updates])
     for name in WEIGHTS[: 3 if k1 == 3 else 5]:
@@ -154,25 +146,15 @@ def test_nudges_example_and_still_figures(compute):
     for nudge, slope, is_lower in compute("nudges"):
         assert (nudge, is_lower) == (pytest.approx(slope, abs=1e-8), True)
     found = compute("stills")
-    for one, (u, v) in zip(
-        found["examples"], ((2, 2), (1.3, 2.7), (2.9, 1.1)), strict=True
-    ):
-        pairs = ((u, v), (u + 1e-40j, v), (u, v + 1e-40j))
-        loss, *slopes = (((a - 1) ** 2 + ((1 + a) * b - 5) ** 2) / 2 for a, b in pairs)
-        slopes = [slope.imag * 1e40 for slope in slopes]
-        near(
-            [one["loss"], *one["slopes"][1:], one["sum"]], [loss, *slopes, sum(slopes)]
-        )
-    assert [found["examples"][0][key] for key in ("loss", "sum", "twice")] == [1, 6, 8]
+    example = found["example"]  # its numbers are those of DERIVATION's two steps
+    assert [example[key] for key in ("loss", "sum", "twice")] == [1, 6, 8]
+    assert example["slopes"] == [None, 3, 3]
     for b, loss, slope in found["cliffs"]:
         h = 0j
         for _ in range(10):
             h = np.tanh(1.5 * h + b + 1e-40j)
-        near(
-            [loss, slope],
-            [((h - 0.3) ** 2 / 2).real, ((h - 0.3) ** 2 / 2).imag * 1e40],
-            1e-9,
-        )
+        value = (h - 0.3) ** 2 / 2
+        near([loss, slope], [value.real, value.imag * 1e40], 1e-9)
     free, small, large = found["changes"]
     near(free, 1.5 ** np.arange(31.0), 1e-9)
     assert (np.array(small) <= 0.8 ** np.arange(31) * (1 + 1e-12)).all()
@@ -219,14 +201,18 @@ B7 sum(da[t]); da[t][0] + da[t][1]
 B1 dy[t] = (y[t]-target[t])/N
 B4 dW_xh += x[t].T @ da[t]  # (B4); dW_xh = dW_xh + x[t].T @ da[t]
 B8 dy[t].sum(axis=0, keepdims=True); dy[t].sum(0, keepdims=True)"""
-SAID = """dy[t] @ W_hy.T +: the line is not finished
-dy[t] @ W_hy: @: shapes (2, 5) and (4, 5) do not fit, 5 ≠ 4
-dy[s] @ W_hy.T: dy[s] has no step: expected t, t-1, t+1, T or a number
-da[t] @ W_hh.T: da[3] is not known yet at this line
-dy[t]: the shape is (2, 5), expected (2, 4)
-dy[t].shape[2]: index 2 does not exist in (2,)
-dy[t] @ W_hy.T * (t < T): “<” is not part of the language
-np.einsum("bo,ho->bh", dy[t], W_hy): “"” is not part of the language"""
+SAID = {  # of lines for (B2)
+    "dy[t] @ W_hy.T +": "the line is not finished",
+    "dy[t] @ W_hy": "@: shapes (2, 5) and (4, 5) do not fit, 5 ≠ 4",
+    "dy[s] @ W_hy.T": "dy[s] has no step: expected t, t-1, t+1, T or a number",
+    "da[t] @ W_hh.T": "da[3] is not known yet at this line",
+    "dy[t]": "the shape is (2, 5), expected (2, 4)",
+    "dy[t].shape[2]": "index 2 does not exist in (2,)",
+    "dy[t] @ W_hy.T * (t < T)": "“<” is not part of the language",
+    'np.einsum("bo,ho->bh", dy[t], W_hy)': (
+        "np.einsum is not read here: write the product with @ and .T"
+    ),
+}
 
 
 def expression(draw, depth):
@@ -291,20 +277,9 @@ def test_lines_are_judged_however_they_are_written(compute):
     assert {message for _, message in found} == {
         "wrong. This is the right value times 1.001."
     }
-    sizes = ["*".join(three) for three in itertools.product("TBDHO", repeat=3)]
-    found = compute(
-        "verdicts", [("B1", f"(y[t] - target[t]) / ({one})") for one in sizes]
-    )
-    for product, (kind, *_) in zip(sizes, found, strict=True):
-        assert (kind == "right") == (sorted(product) == sorted("T*B*O")), product
-    said = dict(
-        re.fullmatch(r"(.*?): (.*)", line).groups() for line in SAID.splitlines()
-    )
-    found = compute("verdicts", [("B2", text) for text in said])
-    for (_, message), words in zip(found, said.values(), strict=True):
-        words = words.replace("(", r"\(").replace(")", r"\)").replace("+", r"\+")
-        words = words.replace("[", r"\[")
-        assert re.fullmatch(f"cannot be computed: {words}", message)
+    found = compute("verdicts", [("B2", text) for text in SAID])
+    expected = [f"cannot be computed: {words}" for words in SAID.values()]
+    assert [message for _, message in found] == expected
 
 
 def test_mistakes_are_named_by_value_and_by_gradients(compute):
@@ -315,9 +290,7 @@ def test_mistakes_are_named_by_value_and_by_gradients(compute):
         assert pasted.endswith(f"({line}). {message}")
 
 
-def gradients_of(
-    tiny, dtype="float32", last=3, first=0, cut=None, f=np.tanh, **changed
-):
+def gradients_of(tiny, dtype="float32", last=3, first=0, cut=None, **changed):
     """In a precision; last: the number of steps with a loss; cut: the way back ends
     after it.
     """
@@ -328,12 +301,12 @@ def gradients_of(
     )
     h, da, total = [h_0], np.zeros_like(h_0), dict.fromkeys(WEIGHTS, 0)
     for x_t in x:
-        h.append(f(x_t @ W_xh + h[-1] @ W_hh + b_h))
+        h.append(np.tanh(x_t @ W_xh + h[-1] @ W_hh + b_h))
     for t in range(2, first - 1, -1):
         dy = (h[t + 1] @ W_hy + b_y - target[t]) * np.asarray(
             (t >= 3 - last) / 30, dtype
         )
-        slope = 1 - h[t + 1] ** 2 if f is np.tanh else (h[t + 1] > 0).astype(dtype)
+        slope = 1 - h[t + 1] ** 2
         da = (dy @ W_hy.T + (t + 1 != cut) * da @ W_hh.T) * slope
         terms = (
             x[t].T @ da,
@@ -348,22 +321,16 @@ def gradients_of(
     return total
 
 
-def printed(gradients, decimals=6, names=None):
+def printed(name, array, decimals):
     """As `print(tensor)` does: with a fixed number of decimals."""
     with np.printoptions(precision=decimals, floatmode="fixed", suppress=True):
-        arrays = {
-            name: np.array2string(v, separator=", ") for name, v in gradients.items()
-        }
-    names = names or [f"d{name}" for name in arrays]
-    return "\n".join(
-        f"{name} tensor({v})" for name, v in zip(names, arrays.values(), strict=True)
-    )
+        return f"{name} tensor({np.array2string(array, separator=', ')})"
 
 
 def reported(gradients):
     """What the page's own `report` prints."""
     names = {}
-    code = re.search(r"const REPORT = `(.*?)\nreport", SOURCE, re.DOTALL)[1]
+    code = code_of("paste-report").rpartition("\nreport")[0]
     exec(code, names)
     text = io.StringIO()
     with contextlib.redirect_stdout(text):
@@ -399,9 +366,7 @@ RIGHT_PRINTS = r"""d{name} = {v!r}
 # d{name} torch.Size({shape})\n{v}
 d{name} = {v.T}
 d{name} = {lists}
-d{name}:\n{plain}
 {v}
-d{name}\n{rows}
 d{name} = [{matlab}]
 d{name} = {scalars}"""
 
@@ -418,8 +383,6 @@ def test_printed_gradients_are_judged_by_their_digits(tiny, compute):
                 words = {
                     "shape": [*v.shape],
                     "lists": v.tolist(),
-                    "plain": str(v).replace("[", "").replace("]", ""),
-                    "rows": "\n".join(map(str, rows)),
                     "matlab": "; ".join(" ".join(map(str, row)) for row in rows),
                     "scalars": [[np.float64(u) for u in row] for row in rows],
                 }
@@ -439,12 +402,12 @@ def test_printed_gradients_are_judged_by_their_digits(tiny, compute):
 
 
 def test_wrong_and_unreadable_texts(tiny, compute):
-    """Two units of the last digit; an element of 13 %; zeros; R; blocks of columns."""
+    """Two units of the last digit; an element of 13 %; zeros; rows without brackets."""
     W_hh, wrong = gradients_of(tiny, "float64")["W_hh"], []
     for decimals in (3, 4, 5, 6):
         off = W_hh.round(decimals)
         off[1, 2] += 2 * 10.0**-decimals
-        wrong.append(printed({"W_hh": off}, decimals))
+        wrong.append(printed("dW_hh", off, decimals))
     off = W_hh.copy()
     off.flat[abs(off).argmin()] *= 1.13
     wrong += [f"dW_hh = {off.round(4)!r}", reported({"W_hh": off})]
@@ -454,12 +417,15 @@ def test_wrong_and_unreadable_texts(tiny, compute):
     for *_, last in compute("pastes", [*zeros, reported({"b_h": np.zeros(4)})]):
         assert last.startswith("All numbers are 0: print .grad")
     label = "dW_hh\n     [,1] [,2]\n[1,] 0.1 0.2\n[2,] 0.3 0.4"
-    blocks = "dW_hh = \n Columns 1 through 2\n 0.1 0.2"
+    rows = "dW_hh\n" + "\n".join(map(str, W_hh))
     texts = [
         label,
         "[1] 0.1 0.2 0.3 0.4",
         "dW_hh[0] = 0.1 0.2",
-        blocks,
+        rows,
+        rows.replace("[", "").replace("]", ""),
+        "dW_hh =\n\n   0.1234   -0.2345\n   0.3   0.4\n",
+        "dW_hh = [[0.1, 0.2 ... 0.3]]",
         "1.0e-03 *\n 0.1 0.2",
         '{"name": "b_h"',
     ]
@@ -479,31 +445,21 @@ def test_causes_of_wrong_gradients_are_named(tiny, compute):
 
     cases = [
         (scaled(2), "in (B1). Twice too much: nn.MSELoss has no ½"),
-        (scaled(5), "All are 5 times the right ones"),
+        (scaled(5), "All are 5.00 times the right ones"),
         (scaled(0), "All numbers are 0: print .grad"),
         (
             scaled(0.7),
             f"0.700 times the right ones: clipped by norm (now {0.7 * norm:.3f})",
         ),
-        (
-            {k: v.clip(-0.05, 0.05) for k, v in right.items()},
-            "Clipped by value to ±0.0500",
-        ),
         (doubled, "bias is added twice"),
-        (scaled(2, doubled), "there is a factor of 2"),
         (gradients_of(tiny, h_0=0 * h_0), "h_0 is zero"),
         (gradients_of(tiny, W_hh=arrays["W_hh"].T), "is loaded with W_hh.T"),
         (gradients_of(tiny, last=1), "Only the last step has a loss"),
-        (gradients_of(tiny, f=lambda a: a * (a > 0)), "relu in your program"),
         ({"W_hh": right["W_hh"].T}, "dW_hh: transposed"),
         ({"W_hh": right["W_hh"] ** 2}, "No mistake of the list"),
         (scaled(1.001), "All are 1.001 times the right ones: another factor"),
         (gradients_of(tiny, first=1), "ends before step 1"),
         (gradients_of(tiny, cut=2), "as in chunks of 2"),
-        (
-            {k: v / np.sqrt((v**2).sum()) for k, v in right.items()},
-            "have different factors",
-        ),
     ]
     found = compute("pastes", [reported(gradients) for gradients, _ in cases])
     for (_, words), messages in zip(cases, found, strict=True):
@@ -608,14 +564,12 @@ def test_page_fits_every_screen(opened):
             assert width < 1200 or max(heights) < 584  # it fits a screen of 600
 
 
-def test_page_is_accessible(opened):
-    from axe_playwright_python.sync_playwright import Axe
-
+def test_page_is_accessible(opened, violations):
     opened.locator("#lines-right").click()
-    opened.locator("#paste-example").click()
+    opened.locator("#paste-text").fill("dW_hh = [[1]]")
     for scheme in ("light", "dark"):
         opened.emulate_media(color_scheme=scheme)
-        assert Axe().run(opened, options=AXE).response["violations"] == [], scheme
+        assert violations(opened) == [], scheme
 
 
 def test_controls_change_their_figures(opened):
@@ -625,7 +579,7 @@ def test_controls_change_their_figures(opened):
         opened.locator(f"#lines-{button}").click()
         assert words in opened.locator("#lines-result").text_content()
     opened.locator("#cliff-step").click()
-    assert "1 steps: b = −0.708" in opened.locator("#cliff-text").text_content()
+    assert "1 step: b = −0.708" in opened.locator("#cliff-text").text_content()
     for k1, k2 in ((1, 1), (1, 6), (4, 4), (3, 7), (12, 12)):
         kept = terms_of(windows(12, k1, k2))
         assert sorted(

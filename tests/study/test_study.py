@@ -5,7 +5,6 @@ import re
 import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,6 @@ from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.initial import initial_parameters
 from numpy_rnn.common.records import tree_map
 from numpy_rnn.conformance.case import present
-from numpy_rnn.study import study
 from numpy_rnn.study import subject as subjects
 from numpy_rnn.study.study import LESSON, WRITTEN, check_folder, write_folder
 
@@ -183,16 +181,3 @@ def test_a_package_that_is_missing_is_named(package, capsys, monkeypatch):
     assert re.fullmatch(
         rf"{package} cannot be imported .*: run pip install .*study.*", message
     )
-
-
-def test_progress_is_said_on_a_terminal_only_when_it_takes_long(capsys, monkeypatch):
-    for is_terminal, patience, words in (
-        (True, 0.01, "working ...\n"),
-        (True, 60, ""),
-        (False, 0.01, ""),
-    ):
-        monkeypatch.setattr(study, "PATIENCE", patience)
-        monkeypatch.setattr(sys.stderr, "isatty", lambda value=is_terminal: value)
-        with study.progress("working"):
-            time.sleep(0.3)
-        assert capsys.readouterr().err == words

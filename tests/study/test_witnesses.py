@@ -10,17 +10,16 @@ import numpy as np
 import pytest
 
 import numpy_rnn
-from numpy_rnn import Parameters, reference
+from numpy_rnn import reference
 from numpy_rnn.common.records import NONLINEARITY_NAMES
 from numpy_rnn.conformance.judge import single_update
-from numpy_rnn.study.equations import CLASSES, EQUATIONS, STEPS, WINDOW, runs_of
+from numpy_rnn.study.equations import CLASSES, EQUATIONS, STEPS, runs_of
 from numpy_rnn.study.page import formulas, verdict_on
 from numpy_rnn.study.witnesses import (
     AGREES,
     AUTOGRAD,
     COMPLEX_STEP,
     check_equations,
-    derivatives,
     recorded_run,
 )
 
@@ -96,37 +95,6 @@ def test_a_planted_fault_is_the_first_wrong_equation(id, tmp_path):
     assert f"\nWRONG: ({id}), " in ended.stdout
     page = (tmp_path / "study" / "evidence.html").read_text()
     assert f'<p class="verdict WRONG">WRONG: ({id}), ' in page
-
-
-def test_complex_step_of_two_steps_by_hand(small):
-    """The numbers of DERIVATION.md, "Two steps, by hand"."""
-    run = runs_of(small(steps=3))[WINDOW]
-    one, options = np.ones((1, 1)), run.options
-    options = options._replace(
-        objective=options.objective._replace(nonlinearity="relu"),
-        schedule=options.schedule._replace(k1=2, k2=2),
-    )
-    run = run._replace(
-        params=Parameters(one, 2 * one, one),
-        x=np.ones((2, 1, 1)),
-        h_0=one,
-        target=np.array([2.0, 6.0]).reshape(2, 1, 1),
-        options=options,
-    )
-    case, report = single_update(recorded_run(reference, run), 0)
-    found = {
-        name: values.tolist() for name, (_, values) in derivatives(case, report).items()
-    }
-    assert found == {
-        "dy": [1, 1],
-        "dh": [3, 1],
-        "da": [3, 1],
-        "dx": [3, 1],
-        "dh_0": [6],
-        "dW_hh": [6],
-        "dW_xh": [4],
-        "dW_hy": [10],
-    }
 
 
 def test_runs_use_what_their_equations_compute(small):

@@ -24,7 +24,7 @@ function delayNetwork(seed) {
 
 // Update by update, the mean squared error, and the weights after it.
 function* learning({d, k1 = 1, k2, seed, updates = TASK.updates}) {
-  const {x, target} = delaySeries(d, updates * k1), options = {k1, k2, rate: TASK.rate, mean: true};
+  const {x, target} = delaySeries(d, updates * k1), options = {k1, k2, rate: TASK.rate};
   const all = train(delayNetwork(seed), x, target, zeros(TASK.B, TASK.H), options);
   for (const {loss, p} of all) yield {error: 2 * loss, weights: p};
 }
@@ -32,11 +32,9 @@ function* learning({d, k1 = 1, k2, seed, updates = TASK.updates}) {
 const runOf = (updates) => ({
   losses: updates.map(({error}) => error), weights: updates.map(({weights}) => weights),
 });
-const learnDelay = (options) => runOf([...learning(options)]);
 
 const mean = (numbers) => sum(numbers) / numbers.length;
 const errorAt = (losses, n) => mean(losses.slice(Math.max(0, n - AVERAGED), n));
-const hasLearned = (losses) => errorAt(losses, losses.length) < LEARNED;
 
 const LASTS = 3500;  // milliseconds that they take to learn
 const delay = {seed: 1, d: 5, done: 0, runs: [], learners: [], began: 0, timer: null};

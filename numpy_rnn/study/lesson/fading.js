@@ -12,7 +12,7 @@ function changeByLag(gain, drive) {
   const {h} = forward({W_xh, W_hh, W_hy: zeros(8, 1), b_h: null, b_y: null}, x, zeros(1, 8));
   let change = [units.map(() => 8 ** -0.5)];
   return range(0, LAGS).map((t) => {
-    if (t) change = each((v, state) => v * SLOPE.tanh(state), times(change, W_hh), h[t]);
+    if (t) change = each((v, state) => v * slopeOf(state), times(change, W_hh), h[t]);
     return [t, norm(change[0])];
   });
 }
@@ -69,7 +69,8 @@ function drawCliff(state) {
     yTicks: [[0, "0"], [1, "1"]], marks: [...dots, [b, loss, "here"]],
     lines: [{kind: "ink", points: range(-800, 400).map((i) => [i / 1000, cliffAt(i / 1000).loss])}],
   });
-  element("cliff-text").innerHTML = `${path.length} steps: ${math("b")} = ${fixed(b, 3)}, loss
+  const count = path.length === 1 ? "1 step" : `${path.length} steps`;
+  element("cliff-text").innerHTML = `${count}: ${math("b")} = ${fixed(b, 3)}, loss
     <b>${fixed(loss, 3)}</b>, slope ${show(slope)}.`;
 }
 

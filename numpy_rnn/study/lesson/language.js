@@ -15,6 +15,7 @@ const KNOWN = ["dh_next", "W_xh", "W_hh", "W_hy", "b_h", "b_y", "h_0", "N", "T",
 
 function tokens(text) {
   const result = [];
+  if (/einsum/.test(text)) fail("np.einsum is not read here: write the product with @ and .T");
   TOKEN.lastIndex = 0;
   while (text.slice(TOKEN.lastIndex).trim()) {
     const at = TOKEN.lastIndex, match = TOKEN.exec(text);
@@ -121,7 +122,7 @@ function parse(text) {
     if (token === "sum") return call("sum", [], true);  // Python's own, over the first axis
     if (token === "np") {
       expect(".", "after np");
-      const called = list[at++] ?? "", names = Object.keys(ARRAYS);
+      const called = list[at++] ?? "", names = Object.keys(ARRAYS).filter((one) => one !== "float");
       if (!names.includes(called)) throw unknown(`np.${called}`, names, "np.");
       return call(called, []);
     }

@@ -14,8 +14,7 @@ function smallUpdate(cut = 0) {
   const p = {...SMALL.p, b_h: null, b_y: null};
   const [x, target] = [SMALL.x, SMALL.target].map((list) => [null, ...list.map((v) => [[v]])]);
   const activations = forward(p, x, [SMALL.h_0]);
-  const back = (first, stop) =>
-    adjoints(p, activations, target, {lossStart: 0, stop}, 1, "tanh", first);
+  const back = (first, stop) => adjoints(p, activations, target, {lossStart: 0, stop}, 1, first);
   const early = back(1, cut), late = back(cut + 1, 3);
   const flow = mapObject((list, key) => [...early[key], ...list.slice(cut + 1)], late);
   const gradient = gradientSum(p, activations, flow, 1, 3);
@@ -129,7 +128,7 @@ function explained(now, {what, t}) {
     loss: () => ["L1", [part("y"), part("target")], "half the squared difference"],
     dy: () => ["B1", [part("y"), part("target")], "the difference"],
     dh: () => ["B2", [back("dy", t, "W_hy"), back("da", t + 1, "W_hh")], "the parts are added"],
-    da: () => ["B3", [part("dh"), ["slope", at("h").map(SLOPE.tanh)]], "the parts are multiplied"],
+    da: () => ["B3", [part("dh"), ["slope", at("h").map(slopeOf)]], "the parts are multiplied"],
   }[what]();
   const result = math(what === "loss" ? `ℓ_${t}` : `${what}_${t}`);
   const line = ([name, numbers], kind = "") => `<tr class="${kind}"><td>${name}</td>${

@@ -3,10 +3,7 @@
 // step: x[t], h[t] and da[t] belong to step t and have one row per sequence of the batch. x[0] is
 // unused, h[0] is the initial state.
 "use strict";
-const PHI = {
-  tanh: Math.tanh, relu: (a) => Math.max(a, 0), sigmoid: (a) => 0.5 * (1 + Math.tanh(0.5 * a)),
-};
-const SLOPE = {tanh: (h) => 1 - h * h, relu: (h) => Number(h > 0), sigmoid: (h) => h * (1 - h)};
+const slopeOf = (h) => 1 - h * h;  // of tanh, by its value
 
 const range = (from, to) => Array.from({length: Math.max(0, to - from + 1)}, (_, i) => from + i);
 const sum = (numbers) => numbers.reduce((total, v) => total + v, 0);
@@ -55,11 +52,11 @@ const columnSums = (A) => A[0].map((_, j) => sum(A.map((row) => row[j])));
 const add = (A, B) => A.map((row, b) => row.map((v, i) => v + B[b][i]));
 const addToRows = (A, bias) => (bias === null ? A : A.map((row) => row.map((v, i) => v + bias[i])));
 
-function forward(p, x, h_0, nonlinearity = "tanh") {
+function forward(p, x, h_0) {
   const a = [null], h = [h_0], y = [null];
   for (let t = 1; t < x.length; t++) {
     a[t] = addToRows(add(times(x[t], p.W_xh), times(h[t - 1], p.W_hh)), p.b_h);  // (F1)
-    h[t] = a[t].map((row) => row.map(PHI[nonlinearity]));  // (F2)
+    h[t] = each(Math.tanh, a[t]);  // (F2)
     y[t] = addToRows(times(h[t], p.W_hy), p.b_y);  // (F3)
   }
   return {x, a, h, y};
@@ -69,13 +66,13 @@ const stepLoss = (y, target) => 0.5 * sum(each((v, w) => (v - w) ** 2, y, target
 
 // The adjoints of L/N, where L is the sum of the losses of the steps lossStart + 1 to stop, from
 // step stop back to step first. A truncated gradient uses fewer of the same adjoints.
-function adjoints(p, {h, y}, target, {lossStart, stop}, N, nonlinearity = "tanh", first = 1) {
+function adjoints(p, {h, y}, target, {lossStart, stop}, N, first = 1) {
   const dy = [null], dh = [null], da = [null];
   for (let t = stop; t >= first; t--) {
     dy[t] = each((v, w) => (t > lossStart ? (v - w) / N : 0), y[t], target[t]);  // (B1)
     dh[t] = timesTransposed(dy[t], p.W_hy);
     if (t < stop) dh[t] = add(dh[t], timesTransposed(da[t + 1], p.W_hh));  // (B2)
-    da[t] = each((v, state) => v * SLOPE[nonlinearity](state), dh[t], h[t]);  // (B3)
+    da[t] = each((v, state) => v * slopeOf(state), dh[t], h[t]);  // (B3)
   }
   return {dy, dh, da};
 }
@@ -94,7 +91,6 @@ function gradientSum(p, {x, h}, {dy, da}, first, last) {
   };
 }
 
-const numbersOf = (p) => Object.values(p).flatMap((theta) => (theta === null ? [] : theta.flat()));
 const descent = (p, gradient, rate) => eachParameter((v, d) => v - rate * d, p, gradient);  // (U1)
 
 function windows(T, k1, k2) {
@@ -107,16 +103,16 @@ function windows(T, k1, k2) {
 
 // One pass of TBPTT(k1, k2) with plain SGD, update by update: L/N of the new steps, and the new
 // parameters.
-function* train(p, x, target, h_0, {k1, k2, rate, nonlinearity = "tanh", mean = false}) {
+function* train(p, x, target, h_0, {k1, k2, rate}) {
   const states = [h_0];
   for (const {start, lossStart, stop} of windows(x.length - 1, k1, k2)) {
     const seen = (list) => [null, ...list.slice(start + 1, stop + 1)];
-    const activations = forward(p, seen(x), states[start], nonlinearity);  // (T3)
+    const activations = forward(p, seen(x), states[start]);  // (T3)
     for (let t = start + 1; t <= stop; t++) states[t] = activations.h[t - start];
-    const N = mean ? (stop - lossStart) * target[stop].flat().length : 1;  // (L2)
+    const N = (stop - lossStart) * target[stop].flat().length;  // (L2)
     const {y} = activations, steps = {lossStart: lossStart - start, stop: stop - start};
     const losses = range(lossStart + 1, stop).map((t) => stepLoss(y[t - start], target[t]));
-    const flow = adjoints(p, activations, seen(target), steps, N, nonlinearity);
+    const flow = adjoints(p, activations, seen(target), steps, N);
     p = descent(p, gradientSum(p, activations, flow, 1, steps.stop), rate);
     yield {loss: sum(losses) / N, p};
   }
