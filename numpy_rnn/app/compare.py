@@ -23,9 +23,10 @@ from numpy_rnn.app.progress import progress
 from numpy_rnn.app.run import begin, described, schedule_name, updates_per_epoch
 from numpy_rnn.app.sources import Source, TraceFile, source
 from numpy_rnn.app.verdict import ComparedRun, Comparison, report
-from numpy_rnn.common.errors import InputError, pluralize
+from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.files import absolute_path
 from numpy_rnn.common.records import NumpyArray, Run
+from numpy_rnn.common.texts import pluralize
 from numpy_rnn.conformance.judge import finite_part, judge
 from numpy_rnn.conformance.mutants.hints import hint_for_run
 from numpy_rnn.conformance.ports.port import PackagePort

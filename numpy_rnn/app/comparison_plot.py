@@ -19,8 +19,8 @@ from numpy_rnn.app.plots import (
 from numpy_rnn.app.run import schedule_name, updates_per_epoch
 from numpy_rnn.app.tables import MAX_WIDTH
 from numpy_rnn.app.verdict import ComparedRun, Comparison
-from numpy_rnn.common.errors import printable
 from numpy_rnn.common.records import NumpyArray
+from numpy_rnn.common.texts import printable
 from numpy_rnn.conformance.case import FIELDS, TENSORS
 from numpy_rnn.conformance.findings import Finding
 

@@ -11,8 +11,9 @@ from typing import Any, NamedTuple, NoReturn
 import numpy as np
 
 from numpy_rnn.common import records
-from numpy_rnn.common.checks import check_positive, check_schedule
-from numpy_rnn.common.errors import InputError, check_integer
+from numpy_rnn.common.checks import check_schedule
+from numpy_rnn.common.errors import InputError
+from numpy_rnn.common.numbers import check_integer, check_positive
 from numpy_rnn.common.packages import __version__
 from numpy_rnn.common.records import Objective, RunOptions, Schedule, Step
 from numpy_rnn.common.texts import nearest_name

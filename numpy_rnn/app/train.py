@@ -10,7 +10,8 @@ from numpy_rnn.app.options import RUN, Configuration
 from numpy_rnn.app.outputs import check_files, plot_target
 from numpy_rnn.app.run import TextRun, Trainer, heading
 from numpy_rnn.app.tables import write_csv
-from numpy_rnn.common.errors import InputError, printable
+from numpy_rnn.common.errors import InputError
+from numpy_rnn.common.texts import printable
 
 
 @np.errstate(all="ignore")  # what is not finite is reported as a divergence

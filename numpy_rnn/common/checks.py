@@ -17,6 +17,7 @@ from numpy_rnn.common.axes import (
     ACTIVATIONS,
     INITIAL_STATE,
     INPUTS,
+    NUMPY_ARRAYS,
     OUTPUTS,
     PARAMETERS,
     TARGET,
@@ -27,16 +28,14 @@ from numpy_rnn.common.axes import (
     check_values,
     numpy_view,
 )
-from numpy_rnn.common.axes import NUMPY_ARRAYS as NUMPY_ARRAYS
-from numpy_rnn.common.axes import is_integer as is_integer
 from numpy_rnn.common.errors import InputError
-from numpy_rnn.common.numbers import check_choice as check_choice
 from numpy_rnn.common.numbers import (
+    check_choice,
     check_flag,
     check_integer,
     check_number,
+    check_positive,
 )
-from numpy_rnn.common.numbers import check_positive as check_positive
 from numpy_rnn.common.records import (
     Activations,
     Clipping,

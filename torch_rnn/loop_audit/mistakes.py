@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
-from numpy_rnn.common.errors import pluralize, some_of
+from numpy_rnn.common.texts import pluralize, some_of
 from torch_rnn.loop_audit.events import (
     Backward,
     Clip,
