@@ -215,6 +215,9 @@ class Configuration(SimpleNamespace):
     def run_options(self) -> RunOptions:
         """Return the options of `train`."""
         names = (*Schedule._fields, *Objective._fields, *Step._fields)
+        for name in names:
+            if name not in DEFAULTS:
+                raise InputError(f"{name} has no option: add it to TABLE of options.py")
         return RunOptions.from_keywords(**{name: getattr(self, name) for name in names})
 
 
