@@ -1,5 +1,7 @@
 """check_gradients: right code of several styles passes, and mistakes are named."""
 
+import ctypes
+import platform
 import re
 
 import numpy as np
@@ -7,6 +9,7 @@ import pytest
 
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.conformance import check_gradients
+from numpy_rnn.conformance.gradients import derivatives
 
 DTYPES = ("float32", "float64")
 
@@ -16,7 +19,7 @@ def sigmoid(a):
 
 
 def lstm(params, x, target, scale=1.0, change=None):
-    """An LSTM with one matrix [x, h], gates i f o g, and a mean cross-entropy.
+    """An LSTM with one matrix [x, h], gates i f o g, and a mean squared error.
 
     change: called with the gradients before they are returned.
     """
@@ -33,12 +36,8 @@ def lstm(params, x, target, scale=1.0, change=None):
         caches.append((z, i, f, o, g, previous, c))
         states.append(h)
     h_all = np.stack(states)
-    y = h_all @ V
-    y = y - y.max(axis=-1, keepdims=True)
-    log_p = y - np.log(np.exp(y).sum(axis=-1, keepdims=True))
-    one_hot = np.eye(V.shape[1])[target]
-    factor = scale / target.size
-    dy = factor * (np.exp(log_p) - one_hot)
+    error = h_all @ V - target
+    dy = scale * error / error.size
     d = {name: np.zeros_like(array) for name, array in params.items()}
     d["V"] = np.einsum("tbh,tbo->ho", h_all, dy)
     dh = dc = np.zeros(h.shape)
@@ -54,15 +53,13 @@ def lstm(params, x, target, scale=1.0, change=None):
         dh, dc = (da @ W.T)[:, -H:], dc * f
     if change is not None:
         change(d)
-    return -factor * (one_hot * log_p).sum(), d
+    return scale * (error * error).mean() / 2, d
 
 
 def elman(params, x, target, style=""):
     """One sequence of columns, parameters in a tuple, and half the squared error."""
     W, U, V = params
     h = np.zeros((len(x) + 1, len(U)))
-    if style == "like the data":
-        h = np.zeros_like(x, shape=h.shape)
     if style == "out":
         h = np.empty(h.shape, U.dtype)
         h[0] = 0
@@ -84,22 +81,22 @@ def elman(params, x, target, style=""):
     return loss, dW, dU, e.T @ h[1:]
 
 
-def lstm_case(dtype="float64", seed=0, gain=1.0, size=1.0):
-    T, B, D, H, O = 7, 3, 2, 5, 4
+def lstm_case(dtype="float64", seed=0, gain=1.0):
+    T, B, D, H, O = 5, 3, 2, 5, 4
     random = np.random.default_rng(seed)
     shapes = {"W": (D + H, 4 * H), "b": (4 * H,), "V": (H, O)}
     params = {}
     for name, shape in shapes.items():
         params[name] = (gain * random.normal(size=shape)).astype(dtype)
-    x = (size * random.normal(size=(T, B, D))).astype(dtype)
-    return params, x, random.integers(O, size=(T, B))
+    x, target = random.normal(size=(T, B, D)), random.normal(size=(T, B, O))
+    return params, x.astype(dtype), target.astype(dtype)
 
 
-def elman_case(dtype="float64", H=5):
+def elman_case(dtype="float64", H=5, T=4):
     random = np.random.default_rng(0)
     shapes = ((H, 2), (H, H), (3, H))
     params = tuple(random.normal(size=shape).astype(dtype) for shape in shapes)
-    x, target = random.normal(size=(7, 2)), random.normal(size=(7, 3))
+    x, target = random.normal(size=(T, 2)), random.normal(size=(T, 3))
     return params, x.astype(dtype), target.astype(dtype)
 
 
@@ -112,65 +109,52 @@ def refused(f, *arguments):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
-def test_right_lstm_passes(dtype, scale):
-    for seed, gain in enumerate((1e-3, 0.3, 1.0, 3.0)):
-        params, x, target = lstm_case(dtype, seed, gain)
-        report = check_gradients(lstm, params, x, target, scale)
-        expected = "PASS dW, db, dV: the derivatives of this loss"
-        assert str(report) == f"{expected} ({dtype}, complex step)"
-        assert report.passed
+@pytest.mark.parametrize(
+    ("scale", "gain"), [(1e-6, 1.0), (1.0, 1e-3), (1.0, 3.0), (1e6, 0.3)]
+)
+def test_right_lstm_passes(dtype, scale, gain):
+    params, x, target = lstm_case(dtype, gain=gain)
+    report = check_gradients(lstm, params, x, target, scale)
+    assert str(report) == (
+        f"PASS dW, db, dV: the derivatives of this loss ({dtype}, complex step)"
+    )
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize(
-    "style", ["array", "out", "lists of floats", "abs", "like the data"]
-)
+@pytest.mark.parametrize("style", ["array", "out", "lists of floats", "abs"])
 def test_right_code_passes_in_every_style(dtype, style):
-    report = check_gradients(elman, *elman_case(dtype), style)
-    assert report.passed, report
     params, x, target = elman_case(dtype)
+    report = check_gradients(elman, params, x, target, style)
+    assert report.passed, report
 
     def wrong(params, *data):
         loss, dW, dU, dV = elman(params, *data)
         return loss, dW, dU * dU.dtype.type(1.001), dV
 
     report = refused(wrong, params, x, target, style)
-    assert report.tensors("wrong") == "d1", report
-    assert "× 1.001" in str(report)
+    assert str(report).startswith("WRONG d[1]: × 1.001\n")
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_mean_over_many_terms(dtype):
+def test_mean_over_many_terms():
     def f(params, x):
-        y = np.tanh(x * params["w"])
+        y = np.tanh(x * params[0])
         return (y * y).mean(), [(2 * y * (1 - y * y) * x).mean()]
 
-    x = np.random.default_rng(0).normal(size=100_000).astype(dtype)
-    assert check_gradients(f, {"w": np.array(0.5, dtype)}, x).passed
+    x = np.random.default_rng(0).normal(size=100_000)
+    assert check_gradients(f, [np.float32(0.5)], x).passed
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_saturated_units_are_not_refused(dtype):
+def test_saturated_units_are_not_refused():
     """1 - s has a relative error of 3 % at 34, and is 0 at 90, in every run that rounds
     to nearest.
     """
 
     def f(params):
-        s = sigmoid(params["w"])
-        return s.sum(), {"w": s * (1 - s)}
+        s = sigmoid(params[0])
+        return s.sum(), [s * (1 - s)]
 
     for w in (34.0, 34.3, 34.7, 90.0):
-        with np.errstate(over="ignore"):
-            report = check_gradients(f, {"w": np.full(9, w, dtype)})
-        assert report.tensors("not judged") == "dw"
-
-
-def add(name, index, number):
-    def change(d):
-        d[name][index] += number
-
-    return change
+        assert "NOT JUDGED" in not_judged(f, [np.full(9, w)])
 
 
 def multiply(name, index, number):
@@ -181,101 +165,139 @@ def multiply(name, index, number):
 
 
 def clip(d):
-    limit = np.sort(np.abs(d["W"]).ravel())[-6]
+    limit = np.abs(d["W"]).max() / 2
     np.clip(d["W"], -limit, limit, out=d["W"])
 
 
 ALL = ...
 MISTAKES = [
     (multiply("V", ALL, 2), r"WRONG dV: × 2\n"),
-    (multiply("V", ALL, 1 / 3), r"WRONG dV: × 1/3 \(3 is x.shape\[1\]\)"),
-    (multiply("W", ALL, 21), r"WRONG dW: × 21 \(21 is x.shape\[0\] × x.shape\[1\]\)"),
-    (multiply("b", ALL, -1), "WRONG db: has the wrong sign"),
+    (multiply("V", ALL, 1 / 3), r"WRONG dV: × 1/3 \(3 is data\[0\].shape\[1\]\)"),
+    (multiply("b", ALL, -1), r"WRONG db: × -1\n"),
     (multiply("b", ALL, 0), "WRONG db: is 0 everywhere"),
     (multiply("b", 3, np.nan), "WRONG db: nan or inf in 1 of 20 elements"),
-    (multiply("W", np.s_[:, 5:], 0.5), "WRONG dW: .* in columns 5 to 19 of 20; exp"),
-    (multiply("W", np.s_[2], 0.5), "WRONG dW: .* in rows 2 to 2 of 7; expected"),
-    (add("W", (3, 4), 1e-3), r"WRONG dW: .* expected \[3, 4\] "),
-    (clip, "WRONG dW: is clipped at .*, in 6 elements"),
+    (multiply("W", np.s_[:, 5:], 0.5), r"WRONG dW: .* 15 of 20 .* axis 1 \(5 to 19\);"),
+    (multiply("W", np.s_[2], 0.5), r"WRONG dW: .* 1 of 7 .* axis 0 \(2 to 2\); exp"),
+    (clip, "WRONG dW: is clipped at .*, in .* elements"),
 ]
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(("change", "words"), MISTAKES)
-def test_mistake_is_named(change, words, dtype):
-    report = refused(lstm, *lstm_case(dtype), 1.0, change)
+def test_mistake_is_named(change, words):
+    report = refused(lstm, *lstm_case(), 1.0, change)
     assert re.match(words, f"{report}\n"), report
     assert report.tensors("right").count(",") == 1
 
 
-def test_transposed_and_other_gradients_are_named():
+def test_transposed_gradient_is_named():
     def transposed(params, *data):
         loss, dW, dU, dV = elman(params, *data)
         return loss, dW, dU.T, dV
 
-    assert "WRONG d1: is the transposed one" in str(refused(transposed, *elman_case()))
-
-    def other(params, x):
-        a, b = params["a"], params["b"]
-        return np.sum(a * x + a * b * b), {"a": x + b * b, "b": x + b * b}
-
-    x = np.arange(9.0)
-    report = refused(other, {"a": x + 1, "b": x - 0.5}, x)
-    assert "WRONG db: is da" in str(report)
+    report = refused(transposed, *elman_case())
+    assert "WRONG d[1]: is the transposed one" in str(report)
 
 
-def test_expected_value_of_an_element_is_that_of_a_change_of_it():
-    """The printed number, by a difference of the loss that is made here."""
-    params, x, target = lstm_case()
-    report = refused(lstm, params, x, target, 1.0, add("W", (3, 4), 1e-3))
-    (expected,) = re.findall(r"expected \[3, 4\] (\S+), is", str(report))
-    losses = []
-    for step in (1e-5, -1e-5):
-        changed = params | {"W": params["W"].copy()}
-        changed["W"][3, 4] += step
-        losses.append(lstm(changed, x, target)[0])
-    assert float(expected) == pytest.approx((losses[0] - losses[1]) / 2e-5, rel=1e-5)
-
-
-def test_one_wrong_element_of_a_thousand_is_found():
+def test_one_wrong_element_of_a_thousand_is_named():
     random = np.random.default_rng()
-    for _ in range(2):
-        params, x, target = elman_case(H=32)
-        index = tuple(random.integers(32, size=2))
+    w, index = random.normal(size=(32, 32)), tuple(random.integers(32, size=2))
 
-        def f(params, *data, index=index):
-            loss, dW, dU, dV = elman(params, *data)
-            dU[index] *= 1.001
-            return loss, dW, dU, dV
+    def f(params):
+        d = np.cos(params[0])
+        d[index] *= 1.001
+        return np.sin(params[0]).sum(), [d]
 
-        assert refused(f, params, x, target).tensors("wrong") == "d1"
+    row, column = index
+    words = f"expected [{row}, {column}] {np.cos(w[index]):.6g}, is"
+    assert words in str(refused(f, [w]))
 
 
-def test_what_is_lost_is_no_pass():
-    """A chaotic network, and a parameter that has no effect."""
-    random = np.random.default_rng(0)
-    params = tuple(random.normal(size=s) for s in ((20, 2), (20, 20), (3, 20)))
-    x, target = random.normal(size=(300, 2)), random.normal(size=(300, 3))
-    report = check_gradients(elman, (params[0] / 99, params[1], params[2]), x, target)
+@pytest.mark.parametrize("size", range(1, derivatives.DIRECTIONS + 1))
+def test_directions_span_small_tensors(size):
+    """Errors of several elements that cancel each other cannot escape."""
+
+    def f(params):
+        return np.sum(params["w"]), {"w": np.ones(size)}
+
+    (check,) = check_gradients(f, {"w": np.ones(size)}).checks
+    assert np.linalg.matrix_rank(check.derivative.directions) == size
+
+
+def not_judged(f, *arguments):
+    """The words of a report that is no PASS, though nothing is wrong."""
+    report = check_gradients(f, *arguments)
     assert not report.passed
-    assert "NOT JUDGED d0, d1, d2: rounding may change it" in str(report)
+    assert not report.tensors("wrong")
+    return str(report)
 
+
+def test_chaotic_network_is_not_judged():
+    words = not_judged(elman, *elman_case(H=20, T=150))
+    assert words.count("rounding or a kink may change it") == 3
+
+
+def test_parameter_without_effect_is_not_judged():
     def f(params, x):
         return np.sum(params["a"] * x), {"a": x, "b": 0 * params["b"]}
 
     x = np.arange(3.0)
-    report = check_gradients(f, {"a": x, "b": x}, x)
-    assert not report.passed
-    assert "NOT JUDGED db: its derivative is 0" in str(report)
+    assert "NOT JUDGED db: its derivative is 0" in not_judged(f, {"a": x, "b": x}, x)
+
+
+def real_only(w):
+    if np.iscomplexobj(w):
+        raise TypeError("expected real numbers")
+    return w
+
+
+@pytest.mark.parametrize("accept", [np.array, real_only])
+def test_kink_at_the_very_point_is_not_judged(accept):
+    """relu at 0, as for padding: any slope from 0 to 1 is right. By both methods."""
+
+    def f(params):
+        w = accept(params["w"])
+        return np.maximum(w, 0).sum(), {"w": np.where(w > 0, 1.0, 0.0)}
+
+    words = not_judged(f, {"w": np.array([1.0, 0.0, -1.0])})
+    assert "NOT JUDGED dw: rounding or a kink" in words
+
+
+def test_loss_that_is_rounded_is_not_refused():
+    """A loss in float32, which small steps do not change."""
+
+    def f(params):
+        h = np.tanh(real_only(params["w"]))
+        return np.float32(1000 + h.sum()), {"w": 1 - h**2}
+
+    check_gradients(f, {"w": np.array([0.3, 0.5, -0.2])})
+
+
+def rounding_mode():
+    return (1 + np.array([2.0**-60, -(2.0**-60)])).tolist()
+
+
+@pytest.mark.parametrize("raised", [ValueError, KeyboardInterrupt, SystemExit])
+def test_rounding_mode_of_the_caller_never_changes(raised):
+    here = rounding_mode()
+
+    def f(params):
+        if rounding_mode() != here:
+            raise raised
+        return np.sum(params["w"] ** 2), {"w": 2 * params["w"]}
+
+    with pytest.raises(raised):
+        check_gradients(f, {"w": np.arange(3.0)})
+    assert rounding_mode() == here
+
+
+def test_rounding_mode_that_cannot_be_set(monkeypatch):
+    monkeypatch.setattr(platform, "machine", lambda: "unknown")
+    monkeypatch.setattr(ctypes, "CDLL", None)
+    assert check_gradients(lstm, *lstm_case()).passed
 
 
 def returning(result):
     return lambda params, x: result
-
-
-def changing(params, x):
-    x += 1
-    return 1.0, params
 
 
 def counting(params, x, calls=[0.0]):  # noqa: B006
@@ -295,18 +317,15 @@ class Foreign:
 
 
 REFUSALS = [
-    (returning(1.0), W, "returns float: expected"),
+    (returning(1.0), W, r"does not return \(loss, gradients\)"),
     (returning((np.ones(2), W)), W, "the loss has the shape"),
-    (returning(("1", W)), W, "the loss is 1: expected numbers"),
+    (returning(("1", W)), W, "the loss is <U1: expected floating-point"),
     (returning((np.nan, W)), W, "the loss is nan"),
     (returning((Foreign(), W)), W, "use torch.autograd.gradcheck"),
     (returning((1.0, {"U": W["W"]})), W, "the gradient dW is missing"),
     (returning((1.0, {"W": W["W"].T})), W, r"has the shape \(3, 2\): expected"),
-    (elsewhere, {"W": np.ones(2, int)}, "is int64: expected an array of float32"),
-    (elsewhere, {"W": Foreign()}, "use torch.autograd.gradcheck"),
-    (elsewhere, np.ones(2), "params: expected a dict"),
-    (elsewhere, W, "the loss does not change with params"),
-    (changing, W, "changes params or data in place"),
+    (elsewhere, {"W": np.ones(2, int)}, "is int64: expected floating-point"),
+    (elsewhere, {}, "expected at least one array"),
     (counting, W, "not deterministic"),
 ]
 
@@ -318,14 +337,19 @@ def test_refusal(f, params, words):
     assert "\n" not in str(raised.value)
 
 
+def test_parameters_that_are_kept_elsewhere_are_found():
+    words = "WRONG dW: expected 0: the loss does not change with it"
+    assert words in str(refused(elsewhere, W, np.ones(2)))
+
+
 def test_data_are_passed_on_and_parameters_may_be_nested():
     def f(params, x, text, nothing, number):
         assert (text, nothing, number) == ("text", None, 3)
-        loss, *gradients = elman((*params["layers"], params["V"]), *x)
-        return loss, {"layers": gradients[:2], "dV": gradients[2]}
+        a, b = params["layers"]
+        d = [b * x[0], a * x[0]]
+        x[0][:] = 0  # each call has its own copy
+        return np.sum(a * d[0]), {"dlayers": d}
 
-    (W, U, V), *data = elman_case()
-    report = check_gradients(
-        f, {"layers": [W, U], "V": V}, tuple(data), "text", None, 3
-    )
-    assert report.tensors("right") == "dlayers[0], dlayers[1], dV"
+    x = np.arange(1.0, 4)
+    report = check_gradients(f, {"layers": (x, 2 * x)}, (x,), "text", None, 3)
+    assert report.tensors("right") == "dlayers[0], dlayers[1]"

@@ -1,150 +1,168 @@
-"""The derivative of a loss along a direction of one parameter, in float64.
+"""The derivative of a loss by one parameter, along directions, in float64.
 
 By complex step where the function computes with complex numbers: Im L(θ + ihv) / h has
 no cancellation, so that h is as small as one likes. The derivative along the first
-direction of every parameter is compared with differences, which shows code that drops
-or conjugates the imaginary part without a warning. Elsewhere by central differences
-with Richardson extrapolation, whose error is estimated as in Ridders' method.
+direction is compared with differences, which shows code that drops or conjugates the
+imaginary part without a warning. Elsewhere by central differences with Richardson
+extrapolation, whose error is estimated as in Ridders' method.
+
+Rounding errors are estimated from runs of the user's code in which the processor rounds
+in other directions. The rounding mode belongs to a thread: these runs have a thread of
+their own, which ends with them, and that of the caller never changes.
 
 Sources: Squire and Trapp 1998, Using complex variables to estimate derivatives of real
 functions, SIAM Review 40 (1); Ridders 1982, Accurate computation of F'(x) and F'(x)
-F''(x), Advances in Engineering Software 4 (2).
+F''(x), Advances in Engineering Software 4 (2); Kahan 2006, How futile are mindless
+assessments of roundoff in floating-point computation?, section 12, on recomputation
+with other rounding modes.
 """
 
-from typing import NamedTuple
+import ctypes
+import platform
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.linalg import norm
 
 from numpy_rnn.common.records import NumpyArray as Array
-from numpy_rnn.conformance.gradients.roundings import rounding
 from numpy_rnn.conformance.gradients.user_function import Params, UserFunction
 from numpy_rnn.conformance.window_checks import SPREADS
 
 COMPLEX_STEP = 2.0**-100
 LARGEST_STEP = 0.25  # of differences, in units of the parameter's own size
 STEPS = 13  # of differences, each a quarter of the one before
-ORDERS = 3  # of extrapolation
 ROUNDOFF = 2.0**-53  # of float64
 REPEATS = 4  # evaluations of a derivative with other roundings
+DIRECTIONS = 8
+SEED = 2347  # of directions that span every tensor of up to eight elements
+# In <fenv.h>, the four rounding modes are 0 to 3 times a constant, 0 is to nearest.
+MODE_CONSTANTS = {"x86_64": 0x400, "aarch64": 0x400000, "arm64": 0x400000}
+
+
+def with_other_roundings(
+    compute: Callable[[Params], Any], params: Params, count: int
+) -> list[Any]:
+    """Return the results of runs that round in other directions, at parameters that
+    differ by a unit of roundoff.
+
+    The rounding mode is that of a thread, which ends with these runs. On a processor or
+    system that MODE_CONSTANTS does not have (Windows), it stays to nearest.
+    """
+    constant = MODE_CONSTANTS.get(platform.machine(), 0)
+
+    def one(run: int) -> Any:
+        random = np.random.default_rng(run)
+        nearby = {}
+        for name, array in params.items():
+            change = 2 * ROUNDOFF * random.uniform(-1, 1, array.shape)
+            nearby[name] = array * (1 + change)
+        if constant:
+            ctypes.CDLL(None).fesetround(run % 4 * constant)
+        return compute(nearby)
+
+    with ThreadPoolExecutor(1) as thread:
+        return list(thread.map(one, range(count)))
 
 
 class Difference(NamedTuple):
     """A derivative by differences."""
 
     value: float
-    error: float  # the estimate of Ridders
-    step: int  # the smallest of its steps
-
-
-class Derivatives(NamedTuple):
-    """The derivatives of the loss along several directions of one parameter."""
-
-    values: Array
-    error: float  # what rounding and truncation may change one of them by
-    method: str
-
-
-def norm(array: Array) -> float:
-    """Return the 2-norm of all elements."""
-    return float(np.linalg.norm(np.ravel(array)))
-
-
-def scale_of(array: Array) -> float:
-    """Return the root mean square of the elements, 1 if they are 0."""
-    return norm(array) / array.size**0.5 or 1.0
-
-
-def perturbed(params: Params, relative: float, random: np.random.Generator) -> Params:
-    """Return the parameters with a random relative change of each number."""
-    changed = {}
-    for name, array in params.items():
-        changed[name] = array * (1 + relative * random.uniform(-1, 1, array.shape))
-    return changed
+    error: float  # as Ridders estimates it
+    steps: Array
 
 
 class LossDerivative:
-    """The derivatives of the loss of a function at one point."""
+    """The derivatives of a loss by one parameter, along random directions of ±1.
 
-    def __init__(self, function: UserFunction, params: Params, loss: float):
-        self.function, self.params, self.loss = function, params, loss
-        self.random = np.random.default_rng(1)
-        self.data_dtype: type = np.float64
-        name = next(iter(params))
-        if np.isnan(self._complex_step(name, params[name], params)):
-            # Helps code whose buffers are like its data.
-            self.data_dtype = np.complex128
+    Attributes: values, along the directions; error, what rounding and truncation may
+    change one of them by; method; scale, the size of an element of the parameter.
+    """
 
-    def along(self, name: str, directions: Array) -> Derivatives:
-        """Compute the derivatives along directions of a parameter, the first axis."""
-        values = np.full(len(directions), np.nan)
-        for index, v in enumerate(directions):
-            values[index] = self._complex_step(name, v, self.params)
-            if np.isnan(values[index]):
-                break
-        else:
-            error = self._rounding_error(name, directions, values)
-            witness = self._difference(name, directions[0])
-            allowed = SPREADS * (error + witness.error) + ROUNDOFF * abs(values[0])
-            if abs(witness.value - values[0]) <= allowed < np.inf:
-                return Derivatives(values, error, "complex step")
-        first = self._difference(name, directions[0])
-        found = [first]
-        for v in directions[1:]:
-            found.append(self._difference(name, v, first.step))
-        values = np.array([each.value for each in found])
-        error = max(each.error for each in found)
-        return Derivatives(values, error, "differences")
+    def __init__(self, function: UserFunction, params: Params, name: str, loss: float):
+        self.function, self.params, self.name = function, params, name
+        self.loss = loss
+        array = params[name]
+        random = np.random.default_rng(SEED)
+        self.directions = random.choice([-1.0, 1.0], (DIRECTIONS, *array.shape))
+        self.scale = norm(array) / array.size**0.5 or 1.0
+        steps = self.scale * LARGEST_STEP * 4.0 ** -np.arange(STEPS)
+        first = self._difference(self.directions[0], steps)
+        self.steps = first.steps
+        self.method = "complex step"
+        self.values = np.array([self.along(v) for v in self.directions])
+        self.error = self._error_of_complex_step()
+        allowed = SPREADS * (self.error + first.error)
+        if not abs(first.value - self.values[0]) <= allowed < np.inf:
+            self.method = "differences"
+            found = [self._difference(v, self.steps) for v in self.directions]
+            self.values = np.array([each.value for each in found])
+            self.error = max(each.error for each in found)
 
-    def _complex_step(self, name: str, direction: Array, params: Params) -> float:
+    def products(self, gradient: Array) -> Array:
+        """Return the products of the directions and a gradient."""
+        return np.tensordot(self.directions, gradient, gradient.ndim)
+
+    def along(self, direction: Array) -> float:
+        """Return the derivative along a direction."""
+        if self.method == "complex step":
+            return self._complex_step(direction, self.params)
+        return self._difference(direction, self.steps).value
+
+    def _complex_step(self, direction: Array, params: Params) -> float:
         """Compute one derivative by complex step; NaN where that fails."""
-        params = params | {name: params[name] + 1j * COMPLEX_STEP * direction}
+        point = {name: array + 0j for name, array in params.items()}
+        point[self.name] += 1j * COMPLEX_STEP * direction
         try:
-            found = self.function.evaluate(params, np.complex128, self.data_dtype)
+            loss = self.function.evaluate(point).loss
         except Exception:  # the user's code may raise anything
             return np.nan
-        return float(np.imag(found.loss)) / COMPLEX_STEP
+        return float(np.imag(loss)) / COMPLEX_STEP
 
-    def _rounding_error(self, name: str, directions: Array, values: Array) -> float:
-        """Estimate the error of a complex step from runs with other roundings."""
-        changes = []
-        for repeat in range(REPEATS):
-            index = repeat % len(values)
-            nearby = perturbed(self.params, 2 * ROUNDOFF, self.random)
+    def _error_of_complex_step(self) -> float:
+        """Estimate the rounding error from runs with other roundings."""
+        total = self.directions.sum(axis=0)
+        found = with_other_roundings(
             # Backwards, which shows a kink at this very point.
-            with rounding(repeat):
-                backwards = self._complex_step(name, -directions[index], nearby)
-            changes.append(values[index] + backwards)
-        return norm(np.array(changes)) / REPEATS**0.5
+            lambda nearby: self._complex_step(-total, nearby),
+            self.params,
+            REPEATS,
+        )
+        return norm(np.array(found) + self.values.sum()) / REPEATS**0.5
 
-    def _difference(
-        self, name: str, direction: Array, last: int = STEPS - 1
-    ) -> Difference:
-        """Compute one derivative by differences.
+    @np.errstate(all="ignore")
+    def _difference(self, direction: Array, steps: Array) -> Difference:
+        """Compute one derivative by differences, of the steps with the least error."""
+        ahead = self._changes_of_loss(direction, steps)
+        behind = self._changes_of_loss(direction, -steps)
+        once, slope = extrapolated((ahead - behind) / (2 * steps), 16)
+        # The difference of the slopes to both sides, 0 where the loss has no kink.
+        _, kink = extrapolated((ahead + behind) / (2 * steps), 4)
+        quantum = ROUNDOFF * abs(self.loss)
+        if ahead.any() and not ahead.all():
+            # The loss is rounded to what it changes by at other steps.
+            quantum = np.abs(ahead[ahead != 0]).min()
+        errors = np.max([np.abs(slope - once), np.abs(kink)], axis=0)
+        errors += quantum / steps[2:]
+        # Relative: the slopes of large steps are small where the loss is bounded.
+        best = np.nan_to_num(errors / np.abs(slope), nan=np.inf).argmin()
+        return Difference(slope[best], errors[best], steps[best : best + 3])
 
-        last: the smallest step, where it is known from another direction; otherwise the
-        one with the smallest error is looked for.
-        """
-        scale = scale_of(self.params[name])
-        first = 0 if last == STEPS - 1 else max(last - ORDERS + 1, 0)
-        row: list[float] = []
-        best = Difference(0.0, np.inf, 0)
-        for index in range(first, last + 1):
-            step = scale * LARGEST_STEP * 4.0**-index
-            change = self._loss_at(name, step * direction)
-            change -= self._loss_at(name, -step * direction)
-            rounding = ROUNDOFF * abs(self.loss) / step
-            if change == 0 and index == 0:
-                best = Difference(0.0, rounding, 0)
-            last_row, row = row, [change / (2 * step)]
-            for order, before in enumerate(last_row[: ORDERS - 1]):
-                gain = (row[order] - before) / (16.0 ** (order + 1) - 1)
-                row.append(row[order] + gain)
-                error = max(abs(gain), abs(row[-1] - before), rounding)
-                # A loss that does not change at all says nothing: it may be rounded.
-                if change != 0 and error < best.error:
-                    best = Difference(row[-1], error, index)
-        return best
+    def _changes_of_loss(self, direction: Array, steps: Array) -> Array:
+        changes = []
+        for step in steps:
+            changed = self.params[self.name] + step * direction
+            loss = self.function.evaluate(self.params | {self.name: changed}).loss
+            changes.append(loss - self.loss)
+        return np.real(changes)
 
-    def _loss_at(self, name: str, change: Array) -> float:
-        params = self.params | {name: self.params[name] + change}
-        return float(np.real(self.function.evaluate(params).loss))
+
+def extrapolated(values: Array, factor: float) -> tuple[Array, Array]:
+    """Extrapolate to steps of 0, once and twice. The first error falls by the factor
+    with each step, the second one 16 times faster.
+    """
+    once = values[1:] + np.diff(values) / (factor - 1)
+    twice = once[1:] + np.diff(once) / (16 * factor - 1)
+    return once[:-1], twice

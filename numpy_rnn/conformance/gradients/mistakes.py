@@ -1,127 +1,151 @@
 """What is wrong with a gradient, as far as it is certain."""
 
-import inspect
-from itertools import combinations
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.linalg import norm
 
 from numpy_rnn.common.records import NumpyArray as Array
-from numpy_rnn.conformance.gradients.comparison import GradientCheck, products
-from numpy_rnn.conformance.gradients.derivatives import norm
-from numpy_rnn.conformance.gradients.user_function import UserFunction
+from numpy_rnn.conformance.gradients.derivatives import (
+    ROUNDOFF,
+    LossDerivative,
+)
+from numpy_rnn.conformance.window_checks import ROUNDOFFS, SPREADS
 
 PARTS = 64  # of an axis that are looked at one by one
-CANDIDATES = 4  # elements of a part, of which the worst is shown
+LOOKED_AT = 4  # elements at a limit
+SMALLEST = 2.0**-1022  # so that 0/0 is 0
 EXACT = 1e-6  # relative: a factor so close to a whole number is said to be it
 
 
-def describe(check: GradientCheck, others: list[GradientCheck]) -> str:
+class GradientCheck(NamedTuple):
+    """The check of one gradient, along directions v of its parameter."""
+
+    tensor: str
+    gradient: Array  # as the function returns it in float64
+    derivative: LossDerivative
+    noise: float  # the rounding error of the gradient
+    verdict: str = ""  # "right", "wrong" or "not judged"
+    words: str = ""  # what is wrong, or why it is not judged
+
+    @property
+    def expected(self) -> Array:
+        """The derivatives of the loss along v."""
+        return self.derivative.values
+
+    @property
+    def reported(self) -> Array:
+        """The products of v and the gradient."""
+        return self.derivative.products(self.gradient)
+
+    @property
+    def size(self) -> float:
+        """The 2-norm of the expected gradient, estimated from the directions."""
+        return float(norm(self.expected)) / len(self.expected) ** 0.5
+
+    @property
+    def allowed(self) -> float:
+        """What rounding explains along one direction."""
+        error = self.noise + self.derivative.error
+        return SPREADS * error + ROUNDOFFS * ROUNDOFF * self.size
+
+    @property
+    def largest_error(self) -> float:
+        """The largest difference along a direction."""
+        return self.error_of(self.gradient)
+
+    @property
+    def ratio(self) -> float:
+        """The largest error in units of what is allowed; 0 for 0/0."""
+        return self.largest_error / max(self.allowed, SMALLEST)
+
+    def error_of(self, gradient: Array, factor: float = 1.0) -> float:
+        """Return the largest difference of a gradient and a multiple of the expected
+        one, along a direction.
+        """
+        errors = self.derivative.products(gradient) - factor * self.expected
+        return float(np.abs(errors).max())
+
+    def along_elements(self, indices: Array) -> tuple[float, float]:
+        """Return the expected and the reported derivative along random signs of some
+        elements, by flat indices. The sign of the first one is +.
+        """
+        direction = np.zeros(self.gradient.shape)
+        signs = self.derivative.directions[0].flat[indices]
+        direction.flat[indices] = signs * signs[0]
+        reported: float = np.sum(direction * self.gradient)
+        return self.derivative.along(direction), reported
+
+    def error_in(self, indices: Array) -> float:
+        """Return the error along random signs of some elements."""
+        expected, reported = self.along_elements(indices)
+        return abs(reported - expected)
+
+
+def describe(check: GradientCheck) -> str:
     """Return what is wrong with a gradient, in words."""
-    gradient = check.gradient
+    gradient, expected = check.gradient, check.expected
     if not np.any(gradient):
-        return f"is 0 everywhere; expected a norm of {check.size:.3g}"
+        return "is 0 everywhere"
     if check.size == 0:
-        return "expected 0: the loss does not change with this parameter"
-    if len(check.expected) > 1:  # any number is a multiple of another one
-        factor = check.reported @ check.expected / (check.expected @ check.expected)
-        if check.is_explained_by(gradient, factor):
-            return factor_words(float(factor), check.loss.function)
-    is_square = gradient.ndim == 2 and gradient.shape == gradient.T.shape
-    if is_square and check.is_explained_by(gradient.T):
+        return "expected 0: the loss does not change with it, is another one used?"
+    if gradient.size > 1:  # any number is a multiple of another one
+        factor = float(check.reported @ expected / (expected @ expected))
+        allowed = check.allowed * (1 + abs(factor))
+        if factor and check.error_of(gradient, factor) <= allowed:
+            return factor_words(factor, check.derivative.function.data)
+    is_square = gradient.shape == gradient.T.shape
+    if is_square and check.error_of(gradient.T) <= check.allowed:
         return "is the transposed one"
-    for other in others:
-        is_right = other.ratio <= 1 and other.tensor != check.tensor
-        if is_right and np.array_equal(other.gradient, gradient):
-            return f"is {other.tensor}"
     return clipped_words(check) or where_words(check)
 
 
-def factor_words(factor: float, function: UserFunction) -> str:
+def factor_words(factor: float, data: tuple[Any, ...]) -> str:
     """Return the factor, with the size of the data that it is."""
-    if abs(factor + 1) < EXACT:
-        return "has the wrong sign"
-    sign = "-" if factor < 0 else ""
-    for number, start in ((abs(factor), ""), (1 / abs(factor), "1/")):
+    for number, start in ((factor, ""), (1 / factor, "1/")):
         whole = round(number)
-        if whole > 1 and abs(number / whole - 1) < EXACT:
-            words = f"× {sign}{start}{whole}"
-            origin = sizes_of_data(function).get(whole)
-            if origin and whole > 2:  # a factor of 2 comes from a square
-                words += f" ({whole} is {origin})"
-            return words
+        if whole not in (0, 1) and abs(number / whole - 1) < EXACT:
+            return f"× {start}{whole}{size_words(abs(whole), data)}"
     return f"× {factor:.6g}"
 
 
-def sizes_of_data(function: UserFunction) -> dict[int, str]:
-    """Return the sizes of the data and their products, with their names."""
-    single: dict[int, str] = {}
-    names = [*inspect.signature(function.function).parameters][1:]
-    for name, value in zip(names, function.data):
+def size_words(number: int, data: tuple[Any, ...]) -> str:
+    """Return which size of the data a number is, or no words."""
+    for place, value in enumerate(data):
         for axis, size in enumerate(getattr(value, "shape", ())):
-            single.setdefault(size, f"{name}.shape[{axis}]")
-    sizes = dict(single)
-    for (a, first), (b, second) in combinations(single.items(), 2):
-        sizes.setdefault(a * b, f"{first} × {second}")
-    return sizes
+            if size == number > 2:  # a factor of 2 comes from a square
+                return f" ({number} is data[{place}].shape[{axis}])"
+    return ""
 
 
 def clipped_words(check: GradientCheck) -> str:
     """Return the limit of a gradient that is clipped, or no words."""
-    sizes = np.abs(check.gradient)
-    at_limit = np.argwhere(sizes == sizes.max())
-    if len(at_limit) < 2:
-        return ""
-    for index in map(tuple, at_limit[:CANDIDATES]):
-        expected = check.element(index)
-        if not expected * np.sign(check.gradient[index]) > sizes.max():
+    sizes = np.abs(check.gradient).ravel()
+    at_limit = np.flatnonzero(sizes == sizes.max())
+    for index in at_limit[:LOOKED_AT]:
+        expected, reported = check.along_elements(np.array([index]))
+        if expected / reported < 1 - EXACT or len(at_limit) == 1:
             return ""
     return f"is clipped at {sizes.max():.6g}, in {len(at_limit)} elements"
 
 
 def where_words(check: GradientCheck) -> str:
-    """Return how far a gradient is off, where, and the worst of some elements."""
-    off = norm(check.reported - check.expected) / norm(check.expected)
-    words = f"off by {off:.2%}"
-    worst = np.ones(check.gradient.shape, dtype=bool)
-    for axis in range(check.gradient.ndim):
-        errors = part_errors(check, axis)
-        is_wrong = errors > check.allowed
-        if is_wrong.any():
-            is_worst = np.flatnonzero(errors == errors.max())
-            worst &= np.isin(np.indices(worst.shape)[axis], is_worst)
-        if is_wrong.any() and not is_wrong.all():
-            words += f" in {place_words(is_wrong, axis, check.gradient.ndim)}"
-    indices = np.argwhere(worst)
-    order = np.argsort(-np.abs(check.gradient[worst]))[:CANDIDATES]
-    found = {}
-    for index in map(tuple, indices[order]):
-        expected = check.element(index)
-        error = abs(check.gradient[index] - expected)
-        found[float(error)] = index, expected
-    index, expected = found[max(found)]
-    place = ", ".join(map(str, index))
-    return f"{words}; expected [{place}] {expected:.6g}, is {check.gradient[index]:.6g}"
-
-
-def part_errors(check: GradientCheck, axis: int) -> Array:
-    """Return the error at each index of an axis, or of parts of a long one."""
-    length = check.gradient.shape[axis]
-    signs = np.random.default_rng(axis).choice([-1.0, 1.0], check.gradient.shape)
-    errors = np.zeros(length)
-    for indices in np.array_split(np.arange(length), min(length, PARTS)):
-        inside = np.isin(np.indices(signs.shape)[axis], indices)
-        direction = np.where(inside, signs, 0.0)
-        reported = products(direction[None], check.gradient)[0]
-        errors[indices] = abs(reported - check.along(direction))
-    return errors
-
-
-def place_words(is_wrong: Array, axis: int, ndim: int) -> str:
-    """Return which indices of an axis are wrong."""
-    name = f"indices of axis {axis}"
-    if ndim == 2:
-        name = ("rows", "columns")[axis]
-    wrong = np.flatnonzero(is_wrong)
-    if len(wrong) == 1 + wrong[-1] - wrong[0]:
-        return f"{name} {wrong[0]} to {wrong[-1]} of {len(is_wrong)}"
-    return f"{len(wrong)} of {len(is_wrong)} {name}"
+    """Return how far a gradient is off, where, and one wrong element."""
+    words = f"off by {norm(check.reported - check.expected) / norm(check.expected):.2%}"
+    flat = np.arange(check.gradient.size)
+    indices = flat.reshape(check.gradient.shape)
+    for axis in range(indices.ndim):
+        numbers = np.arange(indices.shape[axis])
+        parts = np.array_split(numbers, min(len(numbers), PARTS))
+        wrong: list[int] = []
+        for part in parts:
+            if check.error_in(indices.take(part, axis).ravel()) > check.allowed:
+                wrong.extend(part)
+        if 0 < len(wrong) < len(numbers):
+            words += f", in {len(wrong)} of {len(numbers)} indices of axis {axis}"
+            words += f" ({wrong[0]} to {wrong[-1]})"
+    while len(flat) > 1:
+        flat = max(np.array_split(flat, 2), key=check.error_in)
+    (place,) = np.argwhere(indices == flat).tolist()
+    expected, reported = check.along_elements(flat)
+    return f"{words}; expected {place} {expected:.6g}, is {reported:.6g}"
