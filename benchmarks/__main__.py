@@ -20,7 +20,7 @@ from benchmarks.cases import CASES, Case
 from benchmarks.implementations import BOUND, IMPLEMENTATIONS, Unsupported
 from benchmarks.report import ROOT, is_disturbed, report
 from numpy_rnn import reference
-from numpy_rnn.common.errors import one_line
+from numpy_rnn.common.texts import one_line
 
 QUICK, FULL = {"processes": 2, "values": 1}, {"processes": 6, "values": 3}
 QUICK_CASES = ("default experiment", "1,000 networks, each", "character model, float32")

@@ -23,9 +23,10 @@ from numpy_rnn.app.run import (
 )
 from numpy_rnn.app.sources import Source, TraceFile, source
 from numpy_rnn.app.verdict import ComparedRun, Comparison, report
-from numpy_rnn.common.errors import InputError, pluralize
+from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.files import absolute_path
 from numpy_rnn.common.records import Run
+from numpy_rnn.common.texts import pluralize
 from numpy_rnn.conformance.judge import finite_part, judge
 from numpy_rnn.conformance.mutants.hints import hint_for_run
 from numpy_rnn.conformance.ports.port import PackagePort

@@ -10,8 +10,8 @@ from numpy_rnn.app.plots import BLACK, BLUE, GREEN, ORANGE, PURPLE, RED
 from numpy_rnn.app.run import schedule_name, updates_per_epoch
 from numpy_rnn.app.tables import MAX_WIDTH
 from numpy_rnn.app.verdict import ComparedRun, Comparison
-from numpy_rnn.common.errors import printable
 from numpy_rnn.common.records import NumpyArray
+from numpy_rnn.common.texts import printable
 from numpy_rnn.conformance.case import TENSORS
 
 MANY_EPOCHS = 20  # the largest ratio of each is drawn

@@ -8,8 +8,9 @@ from typing import Any
 from numpy_rnn.app.experiment import prepare
 from numpy_rnn.app.options import DEFAULTS, Configuration, option_words
 from numpy_rnn.app.sources import Source
-from numpy_rnn.common.errors import InputError, join_names
+from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Run, Schedule
+from numpy_rnn.common.texts import join_names
 from numpy_rnn.conformance.ports.abilities import forced_schedule
 from numpy_rnn.conformance.runs import PortSource, run_defaults
 from numpy_rnn.conformance.runs import unsupported as unsupported_by

@@ -6,7 +6,7 @@ from typing import Any
 
 from numpy_rnn.app.options import Configuration
 from numpy_rnn.common import packages
-from numpy_rnn.common.errors import printable
+from numpy_rnn.common.texts import printable
 
 LESSON = Path(packages.__file__).parents[1] / "study/lesson/lesson.html"
 

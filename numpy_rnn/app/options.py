@@ -9,8 +9,9 @@ from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
-from numpy_rnn.common.checks import check_positive, check_schedule
+from numpy_rnn.common.checks import check_schedule
 from numpy_rnn.common.errors import InputError
+from numpy_rnn.common.numbers import check_positive
 from numpy_rnn.common.packages import __version__
 from numpy_rnn.common.records import (
     DTYPES,
@@ -214,6 +215,9 @@ class Configuration(SimpleNamespace):
     def run_options(self) -> RunOptions:
         """Return the options of `train`."""
         names = (*Schedule._fields, *Objective._fields, *Step._fields)
+        for name in names:
+            if name not in DEFAULTS:
+                raise InputError(f"{name} has no option: add it to TABLE of options.py")
         return RunOptions.from_keywords(**{name: getattr(self, name) for name in names})
 
 

@@ -9,8 +9,8 @@ import numpy as np
 from numpy_rnn.app.experiment import Experiment
 from numpy_rnn.app.predictions import Result
 from numpy_rnn.app.tables import MAX_WIDTH
-from numpy_rnn.common.errors import printable
 from numpy_rnn.common.files import written_whole
+from numpy_rnn.common.texts import printable
 
 MAX_FEATURES, MAX_POINTS = 4, 100  # of a plot; a longer series is drawn as lines
 MAX_TITLE = 60  # characters of the name of a series in the title

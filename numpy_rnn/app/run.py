@@ -10,8 +10,8 @@ from numpy_rnn.app.experiment import Experiment
 from numpy_rnn.app.options import Configuration
 from numpy_rnn.app.predictions import BAND, Result, predict
 from numpy_rnn.app.tables import error_table, format_number, series_table
-from numpy_rnn.common.errors import join_names, printable
 from numpy_rnn.common.records import NumpyArray, Run, Step, Update
+from numpy_rnn.common.texts import join_names, printable
 
 LOG_EVERY, LOG_UPDATES = 10, 1000  # epochs; updates of a text
 KEPT = 0.999  # of the smoothed loss, at each update

@@ -8,8 +8,9 @@ from math import isfinite
 
 import numpy as np
 
-from numpy_rnn.common.errors import InputError, errors_about, some_of
+from numpy_rnn.common.errors import InputError, errors_about
 from numpy_rnn.common.records import NumpyArray
+from numpy_rnn.common.texts import some_of
 
 MAX_MEGABYTES = 64  # of a series or text
 MIN_ROWS = 3  # each row is predicted from the one before

@@ -8,8 +8,9 @@ from importlib.util import find_spec
 from typing import NamedTuple
 
 from numpy_rnn.common import packages
-from numpy_rnn.common.errors import InputError, one_line
+from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Run
+from numpy_rnn.common.texts import one_line
 from numpy_rnn.conformance.arithmetics.bounds import TAU, TanhError
 from numpy_rnn.conformance.ports.port import find_port
 from numpy_rnn.conformance.ports.program import ProgramPort

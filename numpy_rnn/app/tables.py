@@ -7,9 +7,9 @@ import numpy as np
 
 from numpy_rnn.app.experiment import Experiment
 from numpy_rnn.app.predictions import Result
-from numpy_rnn.common.errors import pluralize, printable, some_of
 from numpy_rnn.common.files import written_whole
 from numpy_rnn.common.records import NumpyArray
+from numpy_rnn.common.texts import pluralize, printable, some_of
 
 MAX_ROWS = 40  # also of free-running values after the series
 MAX_FEATURES = 3

@@ -11,7 +11,8 @@ from numpy_rnn.app.outputs import check_files, plot_target
 from numpy_rnn.app.plots import draw_result, write_figure
 from numpy_rnn.app.run import TextRun, Trainer, heading
 from numpy_rnn.app.tables import write_csv
-from numpy_rnn.common.errors import InputError, pluralize, printable
+from numpy_rnn.common.errors import InputError
+from numpy_rnn.common.texts import pluralize, printable
 
 
 @np.errstate(all="ignore")  # what is not finite is reported as a divergence

@@ -8,8 +8,8 @@ import numpy as np
 from numpy_rnn.app.run import schedule_name, step_words
 from numpy_rnn.app.sources import Source, TraceFile
 from numpy_rnn.app.tables import format_number, format_table
-from numpy_rnn.common.errors import join_names, pluralize
 from numpy_rnn.common.records import NumpyArray, Run
+from numpy_rnn.common.texts import join_names, pluralize
 from numpy_rnn.conformance.arithmetics.bounds import STRICT_TANH_ULPS
 from numpy_rnn.conformance.case import RECURRENT, TENSORS, equations
 from numpy_rnn.conformance.judge import Judgement

@@ -1,10 +1,14 @@
-"""The axes of arguments, and the check that the arrays of one call fit each other."""
+"""The axes of arguments, and the check that the arrays of one call fit each other.
+
+Axes are a letter each, such as "TNBD" for (T, N, B, D). Arrays of a single network have
+no N. S is T + 1 states.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from math import inf, isfinite
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,38 +17,6 @@ from numpy_rnn.common.numbers import check_integer
 from numpy_rnn.common.records import DTYPES, NumpyArray
 
 DTYPE_NAMES = " or ".join(DTYPES)
-
-
-class Axes(NamedTuple):
-    """The axes of an argument. Those of one letter have one size in a call."""
-
-    letters: str
-    """The axes for one network, such as "TBD"; "S" is T + 1 states."""
-    network_axis: int = 0
-    """Where the axis N of an ensemble is."""
-    may_be_shared: bool = False
-    """Whether an ensemble may share one array, without N."""
-    classes: Literal["no", "allowed", "required"] = "no"
-    """Whether integers may, or must, stand for rows, without the last axis."""
-
-
-PARAMETERS = {
-    "W_xh": Axes("DH"),
-    "W_hh": Axes("HH"),
-    "W_hy": Axes("HO"),
-    "b_h": Axes("H"),
-    "b_y": Axes("O"),
-}
-ACTIVATIONS = {
-    "x": Axes("TBD", network_axis=1),
-    "a": Axes("TBH", network_axis=1),
-    "h": Axes("SBH", network_axis=1),
-    "y": Axes("TBO", network_axis=1),
-}
-INPUTS = Axes("TBD", network_axis=1, may_be_shared=True, classes="allowed")
-INITIAL_STATE = Axes("BH", may_be_shared=True)
-OUTPUTS = Axes("KBO", network_axis=1)
-TARGET = Axes("KBO", network_axis=1, may_be_shared=True)
 
 
 class Arrays(NamedTuple):
@@ -116,19 +88,15 @@ def check_convertible(value: Any) -> None:
 def check_values(
     name: str, values: Any, least: float = -inf, most: float = inf
 ) -> None:
-    """Check that all numbers, or classes, are finite and from `least` to `most`."""
+    """Check that all numbers are finite and from `least` to `most`, of classes."""
     # NaN if any number is. No copy is made of a file that is mapped.
     low, high = values.min(), values.max()
     if not (isfinite(low) and isfinite(high)):
         raise InputError(f"{name} contains NaN or infinity: expected finite numbers")
-    if least <= low and high <= most:
-        return
-    found = low if low < least else high
-    what = "classes" if is_integer(values) else "numbers"
-    limits = f"from {least} to {most}"
-    if most == inf:
-        limits = f"of {least:g} or more"
-    raise InputError(f"{name} contains {found}: expected {what} {limits}")
+    if low < least:
+        raise InputError(f"{name} contains {low}: expected {least:g} or more")
+    if high > most:
+        raise InputError(f"{name} contains {high}: expected classes from 0 to {most}")
 
 
 class ArrayChecks:
@@ -139,33 +107,20 @@ class ArrayChecks:
     ensemble. No axis is empty.
     """
 
-    def __init__(
-        self,
-        arrays: Arrays,
-        *,
-        finite: bool = False,
-        is_ensemble: bool | None = None,
-    ):
+    def __init__(self, arrays: Arrays, *, finite: bool = False):
         """finite: whether NaN and infinity are errors."""
         self.arrays = arrays
         self.finite = finite
         self.sizes: dict[str, int] = {}
         self.dtype: Any = None
-        self.is_ensemble = is_ensemble
 
-    def check(self, name: str, value: Any, axes: Axes) -> None:
-        """Check one more array."""
+    def check(self, name: str, value: Any, axes: str, *, shared: bool = False) -> None:
+        """Check one more array of numbers.
+
+        shared: whether an ensemble may share one, without N.
+        """
         values = self.arrays.values(name, value)
-        has_classes = axes.classes != "no" and is_integer(values)
-        if axes.classes == "required" and not has_classes:
-            raise InputError(
-                f"{name} is {values.dtype}, and the loss is one of classes: expected "
-                "integers; for other numbers choose squared_error"
-            )
-        self._check_shape(name, values.shape, axes, has_classes)
-        if has_classes:
-            check_values(name, values, 0, self.sizes[axes.letters[-1]] - 1)
-            return
+        self._check_shape(name, values.shape, self._forms(axes, shared))
         check_dtype(name, values)
         if self.dtype is None:
             self.dtype = values.dtype
@@ -177,42 +132,37 @@ class ArrayChecks:
         if self.finite:
             check_values(name, values)
 
+    def check_rows(self, name: str, value: Any, axes: str) -> None:
+        """Check rows that an ensemble may share: numbers, or classes, which have not
+        the last axis.
+        """
+        values = self.arrays.values(name, value)
+        if not is_integer(values):
+            self.check(name, value, axes, shared=True)
+            return
+        forms = self._forms(axes[:-1], shared=True)
+        self._check_shape(name, values.shape, forms, ", as integers are classes")
+        check_values(name, values, 0, self.sizes[axes[-1]] - 1)
+
+    def _forms(self, axes: str, shared: bool) -> list[str]:
+        """Return the axes that the array may have."""
+        single = axes.replace("N", "")
+        if "N" not in self.sizes:
+            return [single] if self.sizes or axes == single else [single, axes]
+        return [axes, single] if shared else [axes]
+
     def _check_shape(
-        self, name: str, shape: tuple[int, ...], axes: Axes, has_classes: bool
+        self, name: str, shape: tuple[int, ...], forms: Sequence[str], note: str = ""
     ) -> None:
-        letters = axes.letters[:-1] if has_classes else axes.letters
-        if self.is_ensemble is None:
-            self.is_ensemble = len(shape) == len(letters) + 1
-        allowed = list(self._forms(letters, axes))
-        for form in allowed:
-            if sizes := self._sizes_of(form, shape):
+        for form in forms:
+            sizes = dict(zip(form, shape)) | self.sizes
+            if tuple(map(sizes.get, form)) == shape and 0 not in shape:
                 self.sizes = sizes
                 return
-        expected = " or ".join(map(self._written, allowed))
-        if has_classes:
-            expected += ", as integers are classes"
-        if letters[0] in "TK" and letters[0] not in self.sizes:
-            expected += ", time first"
-        raise InputError(f"{name} has shape {shape}: expected {expected}")
-
-    def _forms(self, letters: str, axes: Axes) -> Iterator[str]:
-        """Yield the axes that the array may have."""
-        if self.is_ensemble:
-            yield letters[: axes.network_axis] + "N" + letters[axes.network_axis :]
-        if not self.is_ensemble or axes.may_be_shared:
-            yield letters
-
-    def _sizes_of(self, form: str, shape: tuple[int, ...]) -> dict[str, int] | None:
-        """Return the sizes with those of this shape, or None if it does not fit."""
-        if len(form) != len(shape):
-            return None
-        sizes = dict(self.sizes)
-        for letter, size in zip(form, shape):
-            if size == 0 or sizes.setdefault(letter, size) != size:
-                return None
-        if "T" in sizes:
-            sizes["S"] = sizes["T"] + 1
-        return sizes
+        if form[0] in "TK" and form[0] not in self.sizes:
+            note += ", time first"
+        expected = " or ".join(map(self._written, forms))
+        raise InputError(f"{name} has shape {shape}: expected {expected}{note}")
 
     def _written(self, form: str) -> str:
         """Return the form as a shape, with letters for sizes that are not known."""

@@ -14,29 +14,22 @@ import numpy as np
 
 from numpy_rnn.common import records
 from numpy_rnn.common.axes import (
-    ACTIVATIONS,
-    INITIAL_STATE,
-    INPUTS,
-    OUTPUTS,
-    PARAMETERS,
-    TARGET,
+    NUMPY_ARRAYS,
     ArrayChecks,
     Arrays,
-    Axes,
     check_dtype,
     check_values,
+    is_integer,
     numpy_view,
 )
-from numpy_rnn.common.axes import NUMPY_ARRAYS as NUMPY_ARRAYS
-from numpy_rnn.common.axes import is_integer as is_integer
 from numpy_rnn.common.errors import InputError
-from numpy_rnn.common.numbers import check_choice as check_choice
 from numpy_rnn.common.numbers import (
+    check_choice,
     check_flag,
     check_integer,
     check_number,
+    check_positive,
 )
-from numpy_rnn.common.numbers import check_positive as check_positive
 from numpy_rnn.common.records import (
     Activations,
     Clipping,
@@ -50,6 +43,8 @@ from numpy_rnn.common.records import (
 )
 from numpy_rnn.common.texts import nearest_name
 
+PARAMETERS = {"W_xh": "NDH", "W_hh": "NHH", "W_hy": "NHO", "b_h": "NH", "b_y": "NO"}
+
 # -- windows
 
 
@@ -60,21 +55,16 @@ def check_forward(
     check_objective(objective)
     checks = ArrayChecks(arrays)
     check_parameters(checks, params)
-    check_inputs(checks, x, h_0)
-
-
-def check_inputs(checks: ArrayChecks, x: Any, h_0: Any) -> None:
-    """Check the inputs and the initial state."""
-    checks.check("x", x, INPUTS)
-    checks.check("h_0", h_0, INITIAL_STATE)
+    checks.check_rows("x", x, "TNBD")
+    checks.check("h_0", h_0, "NBH", shared=True)
 
 
 def check_loss(arrays: Arrays, y: Any, target: Any, objective: Objective) -> None:
     """Check the outputs of steps with a loss, and their targets."""
     check_objective(objective)
     checks = ArrayChecks(arrays)
-    checks.check("y", y, OUTPUTS)
-    checks.check("target", target, target_axes(objective))
+    checks.check("y", y, "KNBO")
+    check_target(checks, target, "KNBO", objective)
 
 
 def check_window(
@@ -85,22 +75,33 @@ def check_window(
     checks = ArrayChecks(arrays)
     check_parameters(checks, params)
     check_record("activations", activations, Activations)
-    for name, axes in ACTIVATIONS.items():
-        array = getattr(activations, name)
-        checks.check(f"{name} of the activations", array, axes)
-    checks.check("target", target, target_axes(objective))
-    K, T = checks.sizes["K"], checks.sizes["T"]
+    for field, axes in zip(Activations._fields, ("TNBD", "TNBH", "SNBH", "TNBO")):
+        name = f"{field} of the activations"
+        checks.check(name, getattr(activations, field), axes)
+        T = checks.sizes["T"]
+        checks.sizes["S"] = T + 1
+    check_target(checks, target, "KNBO", objective)
+    K = checks.sizes["K"]
     if K > T:
         raise InputError(
             f"target has {K} steps and x has {T}: expected between 1 and {T}"
         )
 
 
-def target_axes(objective: Objective) -> Axes:
-    """Return the axes of K targets: rows, or classes where the loss is one of them."""
-    if objective.loss == "cross_entropy":
-        return TARGET._replace(classes="required")
-    return TARGET
+def check_target(
+    checks: ArrayChecks, target: Any, axes: str, objective: Objective
+) -> None:
+    """Check targets: classes if the loss is one of them, or else numbers."""
+    if objective.loss != "cross_entropy":
+        checks.check("target", target, axes, shared=True)
+        return
+    values = checks.arrays.values("target", target)
+    if not is_integer(values):
+        raise InputError(
+            f"target is {values.dtype}, and the loss is one of classes: expected "
+            "integers; for other numbers choose squared_error"
+        )
+    checks.check_rows("target", target, axes)
 
 
 def check_objective(objective: Objective) -> None:
@@ -141,13 +142,13 @@ def check_like_parameters(
     check_record(name, record, Parameters)
     for field, axes in PARAMETERS.items():
         array, theta = getattr(record, field), getattr(params, field)
-        if array is not None and theta is None:
+        if array is None and (partial or theta is None):
+            continue
+        if theta is None:
             raise InputError(
                 f"there is a {name} of {field}: expected none, as params has none"
             )
-        may_be_none = partial or theta is None
-        if array is not None or not may_be_none:
-            checks.check(f"{field} of the {name}", array, axes)
+        checks.check(f"{field} of the {name}", array, axes)
 
 
 def check_update(
@@ -169,12 +170,13 @@ def check_clipping(arrays: Arrays, gradients: Any, name: str, limit: Any) -> flo
     return check_positive(name, limit)
 
 
-def check_saved(arrays: Arrays, params: Any, velocity: Any = None) -> None:
+def check_saved(arrays: Arrays, params: Any, velocity: Any = None) -> ArrayChecks:
     """Check that parameters, and a velocity if there is one, are whole and finite."""
     checks = ArrayChecks(arrays, finite=True)
     check_parameters(checks, params)
     if velocity is not None:
         check_like_parameters(checks, "velocity", velocity, params)
+    return checks
 
 
 # -- options
@@ -298,26 +300,18 @@ def check_run(arrays: Arrays, run: Run) -> Run:
         raise InputError(
             "velocity is given without momentum or adagrad: expected one of them"
         )
-    checks = ArrayChecks(arrays, finite=True)
-    check_parameters(checks, run.params)
-    check_inputs(checks, run.x, run.h_0)
-    every_step = target_axes(objective)._replace(letters="TBO")
-    checks.check("target", run.target, every_step)
-    if run.velocity is not None:
-        check_like_parameters(checks, "velocity", run.velocity, run.params)
+    checks = check_saved(arrays, run.params, run.velocity)
+    checks.check_rows("x", run.x, "TNBD")
+    checks.check("h_0", run.h_0, "NBH", shared=True)
+    check_target(checks, run.target, "TNBO", objective)
     rate = check_learning_rate(run.params, step.learning_rate)
     if step.adagrad and run.velocity is not None:
-        check_squares(run.velocity)
+        for name, v in run.velocity._asdict().items():
+            if v is not None:
+                what = f"{name} of the velocity, a sum of squares,"
+                check_values(what, numpy_view(name, v), 0)
     options = RunOptions(schedule, objective, step._replace(learning_rate=rate))
     return run._replace(options=options)
-
-
-def check_squares(velocity: Parameters[Any]) -> None:
-    """Check that no sum of squares is negative."""
-    for name, v in velocity._asdict().items():
-        if v is not None:
-            what = f"{name} of the velocity, a sum of squares,"
-            check_values(what, numpy_view(name, v), 0)
 
 
 def check_training(

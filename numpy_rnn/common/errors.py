@@ -3,14 +3,8 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
 
-from numpy_rnn.common.texts import join_names as join_names
-from numpy_rnn.common.texts import one_line as one_line
-from numpy_rnn.common.texts import pluralize as pluralize
-from numpy_rnn.common.texts import printable as printable
-from numpy_rnn.common.texts import short_repr as short_repr
-from numpy_rnn.common.texts import some_of as some_of
+from numpy_rnn.common.texts import one_line
 
 MAX_MESSAGE = 1000  # characters
 
@@ -44,12 +38,3 @@ def failed(program: str, status: int, message: str) -> int:
         if sys.stderr is not None:
             print(f"{program}: {one_line(message, MAX_MESSAGE)}", file=sys.stderr)
     return status
-
-
-def __getattr__(name: str) -> Any:
-    """Find the checks that moved to numbers.py, for those who import them from here."""
-    if name not in ("check_flag", "check_integer", "check_number"):
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from numpy_rnn.common import numbers
-
-    return getattr(numbers, name)

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from numpy_rnn.common.checks import check_choice, is_integer
-from numpy_rnn.common.errors import short_repr
+from numpy_rnn.common.axes import is_integer
+from numpy_rnn.common.numbers import check_choice
 from numpy_rnn.common.records import (
     Gradients,
     NumpyArray,
@@ -23,6 +23,7 @@ from numpy_rnn.common.records import (
     Run,
     Step,
 )
+from numpy_rnn.common.texts import short_repr
 
 # Axes and equations of every tensor, in causal order; h is h_1 to h_T, without the
 # initial state.

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from numpy_rnn.common.checks import is_integer
+from numpy_rnn.common.axes import is_integer
 from numpy_rnn.common.records import NumpyArray as Array
 from numpy_rnn.common.records import Parameters, Window, tree_map
 from numpy_rnn.conformance import case as cases

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from numpy_rnn.common.checks import is_integer
+from numpy_rnn.common.axes import is_integer
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import NumpyArray, Run, Window
 from numpy_rnn.conformance import case as cases

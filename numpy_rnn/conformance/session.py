@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from numpy_rnn.common.errors import InputError, one_line
+from numpy_rnn.common.errors import InputError
+from numpy_rnn.common.texts import one_line
 from numpy_rnn.conformance.arithmetics.bounds import STRICT_TANH_ULPS
 from numpy_rnn.conformance.ports.abilities import stated_by
 from numpy_rnn.conformance.ports.port import find_port

@@ -33,8 +33,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from numpy_rnn.common.checks import NUMPY_ARRAYS, check_run
-from numpy_rnn.common.errors import InputError, one_line
+from numpy_rnn.common.axes import NUMPY_ARRAYS
+from numpy_rnn.common.checks import check_run
+from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.files import load_arrays, save_arrays
 from numpy_rnn.common.records import (
     NumpyArray,
@@ -45,6 +46,7 @@ from numpy_rnn.common.records import (
     Step,
     Window,
 )
+from numpy_rnn.common.texts import one_line
 from numpy_rnn.conformance import case as cases
 from numpy_rnn.conformance.case import (
     FIELDS,

@@ -6,7 +6,7 @@ The equations are those of `elman.py`, `loss.py` and `backward.py`, with the sam
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy import add, copyto, divide, multiply, subtract
@@ -17,6 +17,7 @@ from numpy_rnn.engine.workspace import (
     OneStepViews,
     WindowViews,
     Workspace,
+    rows,
     time_first,
 )
 from numpy_rnn.parameters import Array
@@ -36,9 +37,21 @@ def gradient_function(vectors: ParameterVectors, work: Workspace) -> ComputeGrad
     return separate_gradient(vectors, work)
 
 
-def matrix_product(networks: int | None) -> Product:
-    """Return the matrix product into an array."""
-    return np.ndarray.dot if networks is None else group_dot
+class Operations(NamedTuple):
+    """What windows of all layouts compute with."""
+
+    dot: Product
+    phi: Callable[..., Any]
+    slope_of: Callable[..., Any]
+    one: Array
+    """1 in the dtype of the run."""
+
+
+def operations(work: Workspace) -> Operations:
+    """Return the operations of a run."""
+    layout = work.layout
+    dot: Product = np.ndarray.dot if layout.networks is None else group_dot
+    return Operations(dot, *work.nonlinearity, np.ones((), layout.dtype))
 
 
 def group_dot(left: Array, right: Array, out: Array) -> Array:
@@ -51,9 +64,7 @@ def group_dot(left: Array, right: Array, out: Array) -> Array:
 def one_step_gradient(vectors: ParameterVectors, work: Workspace) -> ComputeGradient:
     """Return the function for windows of one step of one sequence."""
     layout = work.layout
-    dot = matrix_product(layout.networks)
-    phi, slope_of = work.nonlinearity
-    one = np.ones((), layout.dtype)
+    dot, phi, slope_of, one = operations(work)
     W, U = layout.stacked(vectors.theta)
     dW, dU = layout.stacked(vectors.gradient)
     W_hy_T = layout.named(vectors.theta).W_hy.mT
@@ -78,10 +89,8 @@ def stacked_gradient(vectors: ParameterVectors, work: Workspace) -> ComputeGradi
     """Return the function for windows with rows [x_t h_{t-1} 1]."""
     layout = work.layout
     O, H = layout.O, layout.H
-    dot = matrix_product(layout.networks)
-    phi, slope_of = work.nonlinearity
+    dot, phi, slope_of, one = operations(work)
     differentiate = work.loss.differentiate
-    one = np.ones((), layout.dtype)
     W, U = layout.stacked(vectors.theta)
     dW, dU = layout.stacked(vectors.gradient)
     theta = layout.named(vectors.theta)
@@ -117,10 +126,8 @@ def stacked_gradient(vectors: ParameterVectors, work: Workspace) -> ComputeGradi
 def separate_gradient(vectors: ParameterVectors, work: Workspace) -> ComputeGradient:
     """Return the function for windows with inputs and states in arrays of their own."""
     layout = work.layout
-    dot = matrix_product(layout.networks)
-    phi, slope_of = work.nonlinearity
+    dot, phi, slope_of, one = operations(work)
     differentiate = work.loss.differentiate
-    one = np.ones((), layout.dtype)
     theta, gradient = layout.named(vectors.theta), layout.named(vectors.gradient)
     W_xh, W_hh, W_hy = theta.W_xh, theta.W_hh, theta.W_hy
     W_hy_T, W_hh_T = W_hy.mT, W_hh.mT
@@ -182,32 +189,26 @@ def recorded(
     """Return copies of all that the latest window computed, time first, before its
     step.
     """
-    layout, B = vectors.layout, vectors.layout.B
-    dot = matrix_product(layout.networks)
-    W_xh, W_hh, W_hy, _, b_y = layout.named(vectors.theta)
+    B = work.layout.B
+    W_xh, W_hh, W_hy, _, b_y = work.layout.named(vectors.theta)
     begin = window.start - work.base
     end = begin + window.steps
     views = WindowViews(work, begin, end - window.loss_steps, end)
-    rows, older = window.steps * B, (window.loss_start - window.start) * B
-    y = layout.empty(rows, layout.O)
-    dot(views.h, W_hy, y)  # (F3)
+    older = (window.loss_start - window.start) * B
+    y = views.h @ W_hy  # (F3)
     if b_y is not None:
-        add(y, b_y[..., None, :], y)  # (F3)
+        y += b_y[..., None, :]  # (F3)
     y[..., older:, :] = views.y  # with the roundings of the gradient
-    dy = layout.empty(rows, layout.O)
-    dy[..., :older, :] = 0
+    dy = np.zeros_like(y)
     dy[..., older:, :] = views.dy
-    dx = layout.empty(rows, layout.D)
-    dot(views.da, W_xh.mT, dx)  # (B10)
-    dh_0 = layout.empty(B, layout.H)
-    dot(views.da[..., :B, :], W_hh.mT, dh_0)  # (B9)
+    dx = views.da @ W_xh.mT  # (B10)
+    dh_0 = views.da[..., :B, :] @ W_hh.mT  # (B9)
+    h = work.h[rows(begin * B, (end + 1) * B)]
+    dh = work.dh[rows(0, window.steps * B)]
 
-    def copied(array: Array) -> Array:
-        return time_first(array, B).copy()
+    def copies(*arrays: Array) -> list[Array]:
+        return [time_first(array, B).copy() for array in arrays]
 
-    h = work.h[..., begin * B : (end + 1) * B, :]
-    x = work.x[..., begin * B : end * B, :]
-    a, dh = work.a[..., :rows, :], work.dh[..., :rows, :]
-    activations = Activations(copied(x), copied(a), copied(h), copied(y))
-    adjoints = Adjoints(copied(dy), copied(dh), copied(views.da), copied(dx), dh_0)
-    return activations, adjoints
+    activations = Activations(*copies(views.x, views.a, h, y))
+    dy, dh, da, dx = copies(dy, dh, views.da, dx)
+    return activations, Adjoints(dy, dh, da, dx, dh_0)

@@ -25,7 +25,13 @@ from numpy_rnn.engine.gradient import gradient_function, recorded
 from numpy_rnn.engine.memory import WIDE, Layout, ParameterVectors, Part, group
 from numpy_rnn.engine.objective import window_losses
 from numpy_rnn.engine.sgd_step import step_function
-from numpy_rnn.engine.workspace import MAX_VIEWED, OneStepViews, WindowViews, Workspace
+from numpy_rnn.engine.workspace import (
+    MAX_VIEWED,
+    OneStepViews,
+    WindowViews,
+    Workspace,
+    rows,
+)
 from numpy_rnn.parameters import Array
 from numpy_rnn.step import rounded_rate
 from numpy_rnn.tbptt import compute_windows
@@ -230,9 +236,9 @@ class Ensemble:
         if self.by_epoch:
             rest["losses"] = losses
         if self.first_block.record:
-            for name in ("activations", "adjoints"):
-                records = [block.recorded[name] for block in blocks]
-                rest[name] = tree_map(lambda *v: self.joined(v, axis=-3), *records)
+            records = [block.recorded for block in blocks]
+            joined = tree_map(lambda *v: self.joined(v, axis=-3), *records)
+            rest["activations"], rest["adjoints"] = joined
         return update
 
     def joined(self, arrays: Sequence[Array], axis: int) -> Array:
@@ -272,7 +278,7 @@ class Block:
         )
         share = min(1, MAX_WORKSPACES / blocks)
         self.work = self.workspace(part.layout, objective, share)
-        self.recorded: dict[str, Any] = {}  # of the latest update
+        self.recorded: Any = None  # activations and adjoints of the latest update
         self.losses: list[Array] = []  # of the epoch up to step `losses_stop`
         self.losses_stop = 0
         self.updates = self.make_updates()
@@ -301,9 +307,7 @@ class Block:
         return Workspace(layout, min(T, part_steps), k1, k2, objective)
 
     def networks(self, params: Any) -> Any:
-        """Return the parameters or the velocity of this block."""
-        if params is None:
-            return None
+        """Return the parameters or the velocity of this block, or None."""
         return tree_map(lambda array: array[self.index], params)
 
     def series(self, rows: Array) -> Array:
@@ -322,8 +326,7 @@ class Block:
             views, _, window, is_yielded = update
             compute_gradient(views)
             if record and is_yielded:
-                activations, adjoints = recorded(self.vectors, self.work, window)
-                self.recorded = {"activations": activations, "adjoints": adjoints}
+                self.recorded = recorded(self.vectors, self.work, window)
             apply_step(is_yielded)
             if is_yielded:
                 yield update
@@ -383,10 +386,10 @@ class Block:
     def losses_until(self, end: int) -> Array:
         """Return the losses of updates with equally many new steps."""
         work, B, steps = self.work, self.work.layout.B, end - self.losses_stop
-        rows = slice((self.losses_stop - work.base) * B, (end - work.base) * B)
+        index = rows((self.losses_stop - work.base) * B, (end - work.base) * B)
         row_losses = work.row_losses
         if row_losses is not None:
-            row_losses = row_losses[..., rows, :]
+            row_losses = row_losses[index]
         windows = ceil(steps / work.k1)
         divisor = work.divisor(steps // windows)
-        return window_losses(work.error[..., rows, :], row_losses, windows, divisor)
+        return window_losses(work.error[index], row_losses, windows, divisor)

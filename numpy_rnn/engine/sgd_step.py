@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,9 +26,10 @@ def step_function(
     rate: η, a number, or (N, 1), one per network. initialized: whether there is a
     velocity.
     """
-    if step.clipping == Clipping() and step.direction == Direction():
+    clipping, direction = step.clipping, step.direction
+    if clipping == Clipping() and direction == Direction():
         return plain_step(vectors, rate)
-    return StepWithOptions(vectors, step, rate, initialized).apply
+    return StepWithOptions(vectors, clipping, direction, rate, initialized).apply
 
 
 def plain_step(vectors: ParameterVectors, rate: Array) -> ApplyStep:
@@ -42,17 +44,16 @@ def plain_step(vectors: ParameterVectors, rate: Array) -> ApplyStep:
     return apply
 
 
+@dataclass
 class StepWithOptions:
     """A step with clipping, or a direction that is not the gradient."""
 
-    def __init__(
-        self, vectors: ParameterVectors, step: Step, rate: Array, initialized: bool
-    ):
-        self.vectors = vectors
-        self.clipping = step.clipping
-        self.direction = step.direction
-        self.rate = rate
-        self.initialized = initialized
+    vectors: ParameterVectors
+    clipping: Clipping
+    direction: Direction
+    rate: Array
+    initialized: bool
+    """Whether there is a velocity."""
 
     def apply(self, keep_gradient: bool) -> None:
         """Move the parameters."""

@@ -96,7 +96,7 @@ class Workspace:
     def state(self, step: int) -> Array:
         """Return h after this step of the series, (..., B, H), a view."""
         row = (step - self.base) * self.layout.B
-        return self.h[..., row : row + self.layout.B, :]
+        return self.h[rows(row, row + self.layout.B)]
 
     def load(self, base: int, x: Array, target: Array) -> None:
         """Move to the steps from `base` on, and keep the state there; at 0 it is to be
@@ -108,8 +108,8 @@ class Workspace:
         state = self.state(max(base, self.base)).copy()
         self.base, self.stop = base, base + len(x)
         self.state(base)[...] = state
-        for rows, series in ((self.x, x), (self.target, target)):
-            new = time_first(rows, self.layout.B)[len(x) - len(series) : len(x)]
+        for array, series in ((self.x, x), (self.target, target)):
+            new = time_first(array, self.layout.B)[len(x) - len(series) : len(x)]
             if series.ndim < new.ndim:
                 series = series[:, None]
             if is_integer(series):
@@ -177,31 +177,32 @@ class WindowViews:
 
     def __init__(self, work: Workspace, begin: int, first_new: int, end: int):
         B, T, K = work.layout.B, end - begin, end - first_new
-        rows, new_rows = slice(begin * B, end * B), slice(first_new * B, end * B)
-        rows_after = slice((begin + 1) * B, (end + 1) * B)
-        new_rows_after = slice((first_new + 1) * B, (end + 1) * B)
+        window, new = rows(begin * B, end * B), rows(first_new * B, end * B)
+        after_window = rows((begin + 1) * B, (end + 1) * B)
+        after_new = rows((first_new + 1) * B, (end + 1) * B)
+        first = rows(0, T * B)
         by_step = work.by_step
 
         # (T·B, ·)
-        self.x = work.x[..., rows, :]
+        self.x = work.x[window]
         self.x_T = self.x.mT
-        self.a = work.a[..., : T * B, :]
-        self.h = work.h[..., rows_after, :]
-        self.slope = work.slope[..., : T * B, :]
-        self.da = work.da[..., : T * B, :]
-        self.before_T = work.before[..., rows, :].mT
+        self.a = work.a[first]
+        self.h = work.h[after_window]
+        self.slope = work.slope[first]
+        self.da = work.da[first]
+        self.before_T = work.before[window].mT
         # (K·B, ·)
-        self.new = work.after[..., new_rows_after, :]  # h_t, or [h_t 1] if stacked
+        self.new = work.after[after_new]  # h_t, or [h_t 1] if stacked
         self.new_T = self.new.mT
-        self.target = work.target[..., new_rows, :]
-        self.error = work.error[..., new_rows, :]
+        self.target = work.target[new]
+        self.error = work.error[new]
         self.row_losses: Array | None = None
         if work.row_losses is not None:
-            self.row_losses = work.row_losses[..., new_rows, :]
-        self.y = work.y[..., : K * B, :]
+            self.row_losses = work.row_losses[new]
+        self.y = work.y[rows(0, K * B)]
         self.divisor = work.divisor(K)
-        self.dy = self.error if work.dy is None else work.dy[..., : K * B, :]
-        self.dh_new = work.dh[..., (T - K) * B : T * B, :]
+        self.dy = self.error if work.dy is None else work.dy[rows(0, K * B)]
+        self.dh_new = work.dh[rows((T - K) * B, T * B)]
         self.errors: Array | None = None  # as a vector
         if work.layout.networks is None:
             self.errors = self.error.reshape(-1)
@@ -229,8 +230,8 @@ def joint_views(work: Workspace, T: int) -> JointViews:
     O, B, by_step = work.layout.O, work.layout.B, work.by_step
     first_row = work.adjoints.shape[-2] - (T + 1) * B
     adjoints = work.adjoints[..., first_row:, :]
-    rows, da = by_step.adjoints[-T:], by_step.da_next[-T - 1 :]
-    steps = list(zip(rows, by_step.dh, by_step.slope, da))[::-1]
+    left, da = by_step.adjoints[-T:], by_step.da_next[-T - 1 :]
+    steps = list(zip(left, by_step.dh, by_step.slope, da))[::-1]
     return JointViews(steps, adjoints[..., B:, :O], adjoints[..., : T * B, O:])
 
 
@@ -240,19 +241,24 @@ class OneStepViews:
     __slots__ = ("divisor", "dy", "errors", "h", "new", "new_T", "target", "z", "z_T")
 
     def __init__(self, work: Workspace, t: int):
-        step, after = slice(t, t + 1), slice(t + 1, t + 2)
-        self.z = work.before[..., step, :]  # [x_t h_{t-1} 1]
+        step, after = rows(t, t + 1), rows(t + 1, t + 2)
+        self.z = work.before[step]  # [x_t h_{t-1} 1]
         self.z_T = self.z.mT
-        self.h = work.h[..., after, :]
-        self.new = work.after[..., after, :]  # [h_t 1]
+        self.h = work.h[after]
+        self.new = work.after[after]  # [h_t 1]
         self.new_T = self.new.mT
-        self.target = work.target[..., step, :]
-        self.dy = work.error[..., step, :]
+        self.target = work.target[step]
+        self.dy = work.error[step]
         self.errors = self.dy[..., 0, :]
         self.divisor: Any = None
 
 
-def time_first(rows: Array, B: int) -> Array:
-    """Return rows (..., T·B, n) as (T, B, n) or (T, N, B, n), a view."""
-    sequence = rows.reshape(*rows.shape[:-2], -1, B, rows.shape[-1])
+def rows(first: int, last: int) -> tuple[Any, slice, slice]:
+    """Return the index of these rows of an array (..., T·B, n), without the last."""
+    return ..., slice(first, last), slice(None)
+
+
+def time_first(array: Array, B: int) -> Array:
+    """Return an array (..., T·B, n) as (T, B, n) or (T, N, B, n), a view."""
+    sequence = array.reshape(*array.shape[:-2], -1, B, array.shape[-1])
     return sequence if sequence.ndim == 3 else sequence.swapaxes(0, 1)

@@ -12,7 +12,8 @@ import numpy as np
 
 from numpy_rnn.app.experiment import prepare
 from numpy_rnn.app.options import Configuration
-from numpy_rnn.common.errors import InputError, printable
+from numpy_rnn.common.errors import InputError
+from numpy_rnn.common.texts import printable
 from numpy_rnn.study.subject import study_run
 
 PACKAGES = ["matplotlib", "latex2mathml"]

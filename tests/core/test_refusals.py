@@ -278,6 +278,7 @@ CALLS = [
         r"expected \(4, 7, 2, 6\) or \(4, 2, 6\)",
     ),
     ("train", {"params.b_h": None}, "both biases or neither"),
+    ("train", {"params.W_hy": np.ones((H, O))}, r"W_hy .* expected \(7, 5, O\)"),
     ("train", {"velocity.W_hy": None}, "W_hy of the velocity is of type NoneType"),
     (
         "train",

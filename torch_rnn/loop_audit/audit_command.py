@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType, ModuleType
 
-from numpy_rnn.common.errors import InputError, check_integer, errors_about, failed
+from numpy_rnn.common.errors import InputError, errors_about, failed
+from numpy_rnn.common.numbers import check_integer
 from torch_rnn.loop_audit.audit_report import Report
 from torch_rnn.loop_audit.mistakes import NAMES
 from torch_rnn.loop_audit.recorder import Recorder

@@ -6,7 +6,9 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 
-from numpy_rnn.common.errors import InputError, check_integer, pluralize
+from numpy_rnn.common.errors import InputError
+from numpy_rnn.common.numbers import check_integer
+from numpy_rnn.common.texts import pluralize
 from torch_rnn.loop_audit.events import ModuleRecord
 from torch_rnn.loop_audit.mistakes import (
     MISTAKES,

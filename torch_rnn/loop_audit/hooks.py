@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch.jit import _builtins
 
-from numpy_rnn.common.errors import one_line
+from numpy_rnn.common.texts import one_line
 
 FOLDERS = (
     Path(__file__).parent,

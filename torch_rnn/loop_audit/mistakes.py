@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import combinations
 
-from numpy_rnn.common.errors import some_of
+from numpy_rnn.common.texts import some_of
 from torch_rnn.loop_audit.events import (
     Backward,
     Clip,

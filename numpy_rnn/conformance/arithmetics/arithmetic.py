@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from numpy_rnn.common.checks import check_choice
+from numpy_rnn.common.numbers import check_choice
 from numpy_rnn.common.records import NumpyArray, Objective, Step, T
 from numpy_rnn.conformance.case import LOSS_AXES, SHAPES, loss_kind
 

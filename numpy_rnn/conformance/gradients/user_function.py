@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from numpy_rnn.common.errors import InputError, some_of
+from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import NumpyArray as Array
+from numpy_rnn.common.texts import some_of
 
 Params = dict[str, Array]
 

@@ -8,8 +8,8 @@ from itertools import starmap
 
 import numpy as np
 
-from numpy_rnn.common.errors import pluralize
 from numpy_rnn.common.records import Step, Window
+from numpy_rnn.common.texts import pluralize
 from numpy_rnn.conformance.arithmetics.floats import SMALL, TINY
 from numpy_rnn.conformance.definition import DEFINITION as right
 from numpy_rnn.conformance.definition import GRADIENTS

@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from numpy_rnn.common.checks import check_choice
-from numpy_rnn.common.errors import InputError, errors_about, one_line
+from numpy_rnn.common.errors import InputError, errors_about
+from numpy_rnn.common.numbers import check_choice
 from numpy_rnn.common.records import NONLINEARITY_NAMES, LossName, Objective, Reduction
+from numpy_rnn.common.texts import one_line
 from numpy_rnn.conformance.arithmetics.arithmetic import N, mean_over
 from numpy_rnn.conformance.case import LOSS_AXES
 from numpy_rnn.conformance.definition import window_update

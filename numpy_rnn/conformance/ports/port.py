@@ -16,9 +16,10 @@ from typing import Any, Protocol
 import numpy as np
 
 import numpy_rnn
-from numpy_rnn.common.errors import InputError, one_line
+from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.packages import backend, is_package
 from numpy_rnn.common.records import Objective, Parameters
+from numpy_rnn.common.texts import one_line
 from numpy_rnn.conformance.arithmetics.arithmetic import N
 from numpy_rnn.conformance.arithmetics.bounds import TAU, TanhError
 from numpy_rnn.conformance.case import (

@@ -14,7 +14,7 @@ import weakref
 
 import numpy as np
 
-from numpy_rnn.common.errors import one_line
+from numpy_rnn.common.texts import one_line
 from numpy_rnn.conformance.case import WindowCase
 from numpy_rnn.conformance.ports import protocol
 from numpy_rnn.conformance.ports.protocol import PortFault

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from numpy_rnn.common.errors import one_line, short_repr
 from numpy_rnn.common.records import DTYPES, LOSS_NAMES, Step
+from numpy_rnn.common.texts import one_line, short_repr
 from numpy_rnn.conformance.case import (
     LOSS_AXES,
     WindowCase,
