@@ -38,7 +38,7 @@ from numpy_rnn.conformance.window_checks import (
     Check,
     check_all,
     global_checks,
-    tolerances,
+    refined_tolerances,
 )
 
 __all__ = ["Judgement", "finite_part", "judge"]
@@ -118,7 +118,8 @@ def judge(
     carried = carried_steps(updates)
     for chosen, case, report in stacks(recorded):
         names = [*report, "h"]
-        allowed = tolerances(case, names, tau, report if "a" in report else None)
+        reported = report if "a" in report else None
+        allowed = refined_tolerances(case, report, names, tau, reported)
         states = allowed["h"]
         if "h" not in report:
             del allowed["h"]

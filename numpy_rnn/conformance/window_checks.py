@@ -34,6 +34,7 @@ LARGEST_ESTIMATE = 0.01  # of the tensor
 LOST = 0.5  # of the tensor
 WIDE = 0.1  # of the tensor: its check is said to be wide
 SPREADS = 6.0  # what the estimate allows, in units of its spread
+ESTIMATES = 8  # of which the largest decides, where the first one accuses
 ROUNDOFFS = (
     4.0  # and in units of roundoff, as the spread of few numbers may be small by chance
 )
@@ -111,6 +112,12 @@ class Tolerance(NamedTuple):
         ratio = np.where(difference == 0, 0.0, ratio)
         return Check(self.tensor, reported, ratio, self.expected, allowed, *flags)
 
+    def with_larger_spread(self, other: "Tolerance") -> "Tolerance":
+        """Return the tolerance with the larger of two estimates."""
+        if self.spread is None or other.spread is None:
+            return self
+        return self._replace(spread=np.maximum(self.spread, other.spread))
+
     def at(self, rows: Array, windows: Array) -> "Tolerance":
         """Return the tolerance of one step of some of the stacked windows, by its index
         in time.
@@ -126,7 +133,7 @@ def local_checks(
     """Return the checks at level L1 of a report with all intermediates, in causal
     order.
     """
-    return check_all(tolerances(case, [*report], tau, report), report)
+    return check_all(refined_tolerances(case, report, [*report], tau, report), report)
 
 
 def global_checks(
@@ -134,7 +141,31 @@ def global_checks(
 ) -> Iterator[Check]:
     """Return the checks at level L2, of required and of other reported tensors."""
     required = required_outputs(case, intermediates=False)
-    return check_all(tolerances(case, [*required, *report], tau), report)
+    names = [*required, *report]
+    return check_all(refined_tolerances(case, report, names, tau), report)
+
+
+def refined_tolerances(
+    case: WindowCase,
+    report: Arrays,
+    names: Sequence[str],
+    tau: TanhError = TAU,
+    reported: Arrays | None = None,
+) -> dict[str, Tolerance]:
+    """Return the tolerances for a report, as `tolerances` does.
+
+    Among many thousand windows, few samples underestimate the error of some. So an
+    estimate that would accuse is made again from more samples, and the largest spread
+    decides.
+    """
+    allowed = tolerances(case, names, tau, reported)
+    present = {name: each for name, each in allowed.items() if name in report}
+    checks = list(check_all(present, report))
+    if any(check.estimated.any() and (check.ratio > 1).any() for check in checks):
+        for seed in range(1, ESTIMATES):
+            for name, other in tolerances(case, names, tau, reported, seed).items():
+                allowed[name] = allowed[name].with_larger_spread(other)
+    return allowed
 
 
 def check_all(allowed: Mapping[str, Tolerance], report: Arrays) -> Iterator[Check]:
@@ -152,10 +183,12 @@ def tolerances(
     names: Sequence[str],
     tau: TanhError = TAU,
     reported: Arrays | None = None,
+    seed: int = 0,
 ) -> dict[str, Tolerance]:
     """Return the tolerances of these tensors in causal order.
 
-    reported: the tensors from which every equation starts, for L1.
+    reported: the tensors from which every equation starts, for L1. seed: that of the
+    samples of an estimate.
     """
     limits = np.finfo(case.dtype)
     with np.errstate(all="ignore"):  # a bound that overflows is not used
@@ -167,7 +200,9 @@ def tolerances(
         }
         are_loose = any(tolerance.is_loose.any() for tolerance in found.values())
         if are_loose and not is_small(case, reported is not None):
-            samples = window_update(sampled(case), Noisy(case.dtype, tau, reported))
+            samples = window_update(
+                sampled(case), Noisy(case.dtype, tau, reported, seed)
+            )
             for name, tolerance in found.items():
                 axis = 1 if SHAPES[name].startswith("T") else 0
                 spread = spread_of(samples[name], axis, tolerance.expected)

@@ -522,3 +522,16 @@ def test_probabilities_that_are_not_zero_are_seen():
     for change in (lambda q: q + 1e-7, lambda q: np.clip(q, 1e-7, 1)):
         with pytest.raises(WrongPort, match=r"^WRONG loss"):
             check_port(classifier(change), "L2", "float64", SEED)
+
+
+def test_layouts_are_tried_with_the_sizes_of_the_code():
+    """A function of arrays that were made before takes no others."""
+
+    def fixed(p, x, target, h_0):
+        assert p["W_hy"].shape == (8, 2)
+        return rows(p, x, target, h_0)
+
+    sizes = {"D": 3, "H": 8, "O": 2}
+    check(function_port(fixed, sizes=sizes))
+    with pytest.raises(InputError, match="cannot be called in any known way"):
+        function_port(fixed)

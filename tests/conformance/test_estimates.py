@@ -35,6 +35,7 @@ from numpy_rnn.conformance.window_checks import (
     global_checks,
     is_small,
     local_checks,
+    refined_tolerances,
     tolerances,
 )
 
@@ -194,3 +195,19 @@ def test_operand_without_noise_is_refused(operation, loss):
     numbers = type("WithoutNoise", (Noisy,), {operation: without_noise})("float32")
     with pytest.raises(TypeError, match="no noise"):
         window_update(sampled(case), numbers)
+
+
+def test_estimate_that_accuses_is_made_again():
+    """From more samples; otherwise the first one stays."""
+    case = large("float64")
+    report = reported(case)
+    wrong = report | {"dW_hh": 1.01 * report["dW_hh"]}
+    first = tolerances(case, [*report])["dW_hh"].check(report["dW_hh"]).allowed
+    right, again = (
+        refined_tolerances(case, each, [*report])["dW_hh"]
+        .check(report["dW_hh"])
+        .allowed
+        for each in (report, wrong)
+    )
+    assert (right == first).all()
+    assert (again > first).all()

@@ -125,12 +125,13 @@ class Noisy(Floats):
         dtype: Dtype,
         tau: TanhError = TAU,
         reported: dict[str, Array] | None = None,
+        seed: int = 0,
     ):
         super().__init__(dtype)
         limits = np.finfo(dtype)
         self.u, self.smallest = float(limits.eps) / 2, float(limits.smallest_normal)
         self.tau, self.reported = tau, reported or {}
-        self.generator = np.random.default_rng(0)
+        self.generator = np.random.default_rng(seed)
         self.tilt = self.generator.uniform(-1, 1, SAMPLES)  # of tanh, by sample
 
     def given(self, array: Array, /) -> Array:

@@ -140,8 +140,13 @@ class Adapter:
             **TRIAL, dtype=self.dtypes[-1], objective=self.objective, seed=1
         )
         recipe = recipe._replace(step=None, **fields)
+        said = stated_by(self)
+        if said.sizes:  # the code has sizes of its own
+            shape = said.sizes[0]
+            steps = shape.get("K", shape.get("T", recipe.K))
+            recipe = recipe._replace(**{"K": steps, **shape})
         stated = Abilities(
-            self.capabilities, tuple(self.lacks), reduction=stated_by(self).reduction
+            self.capabilities, tuple(self.lacks), reduction=said.reduction
         )
         case = restricted(recipe, stated).case()
         expected = window_update(case)["loss"]
