@@ -19,7 +19,7 @@ from numpy_rnn.app.comparison_plot import draw_comparisons
 from numpy_rnn.app.experiment import prepare
 from numpy_rnn.app.options import Configuration
 from numpy_rnn.app.sources import TraceFile
-from numpy_rnn.app.verdict import ComparedRun, Comparison, report
+from numpy_rnn.app.verdict import ComparedRun, Comparison, covered, report
 from numpy_rnn.conformance.definition import Definition, train
 from numpy_rnn.conformance.findings import Finding
 from numpy_rnn.conformance.judge import Judgement
@@ -382,6 +382,8 @@ def test_report():
         Comparison(TraceFile("one", recorded("--epochs 1")), [one]),
         Comparison(PortSource(port), [other]),
     )
+    both = covered(Comparison(comparisons[0].source, [other, one]))
+    assert both.startswith("gradients that go back 2 steps; 10 of 24 windows start")
     lines = [line[:85] for line in report(comparisons).splitlines()]
     assert (
         "\n".join(lines)
