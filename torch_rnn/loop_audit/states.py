@@ -18,20 +18,18 @@ MAX_REMEMBERED = 40_000  # rows
 MAX_NODES = 200  # of the graph of a state
 
 
-def _hashes(rows: torch.Tensor) -> list[tuple[int, int]]:
-    """Return the index and a hash of each row that is not zero."""
+def _hashes(rows: torch.Tensor, most: int | None = None) -> list[tuple[int, int]]:
+    """Return the index and a hash of the first rows that are not zero."""
     numbers: Any = rows.detach().float().cpu().numpy()
-    found = []
-    for index, row in enumerate(numbers.reshape(-1, numbers.shape[-1])):
-        if row.any():
-            found.append((index, hash(row.tobytes())))
-    return found
+    numbers = numbers.reshape(-1, numbers.shape[-1])
+    found = numbers.any(1).nonzero()[0].tolist()[:most]
+    return [(index, hash(numbers[index].tobytes())) for index in found]
 
 
 def _rows_of(state: torch.Tensor) -> list[int]:
     """Return hashes of the first rows that are not zero, of the last layer."""
     last = state[-1] if state.dim() == 3 else state
-    return [row for _, row in _hashes(last)[:MAX_ROWS]]
+    return [row for _, row in _hashes(last, MAX_ROWS)]
 
 
 class StateMemory:
