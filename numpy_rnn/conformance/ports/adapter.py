@@ -142,9 +142,9 @@ class Adapter:
         recipe = recipe._replace(step=None, **fields)
         said = stated_by(self)
         if said.sizes:  # the code has sizes of its own
-            shape = said.sizes[0]
-            steps = shape.get("K", shape.get("T", recipe.K))
-            recipe = recipe._replace(**{"K": steps, **shape})
+            shape: dict[str, Any] = dict(said.sizes[0])
+            shape.setdefault("K", shape.get("T", recipe.K))
+            recipe = recipe._replace(**shape)
         stated = Abilities(
             self.capabilities, tuple(self.lacks), reduction=said.reduction
         )
