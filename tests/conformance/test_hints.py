@@ -346,6 +346,8 @@ def test_hint_explains_all_of_the_deviation_and_all_tensors(seed):
         "O": 5,
         "step": Step(0.1),
         "scale": 1.0,
+        "logits": 1.0,
+        "learnt": False,
     }
     case = (
         random_recipe(RandomDraw(seed), "float64")
