@@ -46,6 +46,9 @@ class wrong(right):
         rate = np.float32(learning_rate)
         return report | {n: p[n] - rate * report["d" + n] for n in p}
 
+class rows(right):  # vectors in, classes out
+    capabilities, lacks = ("cross_entropy",), ("squared_error",)
+
 class Alone:
     # in plain NumPy; its mistakes are attributes
 
@@ -252,6 +255,7 @@ def test_options_that_a_port_cannot_have_are_refused_in_one_message(compare):
         "stateless --dtype float32 --k1 3 --k2 5 --bias --momentum 0.5",
         "no_clip --text a.txt --max-value 5",
         "chunks --text a.txt",
+        "rows --text a.txt",
     ):
         status, lines, error = compare(f"made_ports:{words} --epochs 1")
         assert (status, lines) == (2, [])
@@ -263,7 +267,8 @@ def test_options_that_a_port_cannot_have_are_refused_in_one_message(compare):
 numpy_rnn: means has no reduction 'sum', no network without biases, no window with older steps, which have no loss, no ensemble of networks: use --reduction mean --bias (without --seeds) --k1 4 --k2 4
 numpy_rnn: alone has no biases, no state that is carried from window to window, no momentum, no float32: use --no-bias --momentum 0.0 --dtype float64 --k1 20 --k2 20
 numpy_rnn: no clip has no clipping by value: use --max-value none
-numpy_rnn: my chunks has no loss 'cross_entropy', no inputs that are classes: use --data FILE\
+numpy_rnn: my chunks has no loss 'cross_entropy', no inputs that are classes: use --data FILE
+numpy_rnn: my RNN has classes as targets of vectors: no data of `compare` fit; expected a run of the suite, pytest --pyargs numpy_rnn.conformance --elman-backend my_rnn:port\
 """  # noqa: E501
     )
 
