@@ -80,7 +80,7 @@ def main() -> int:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options beside those of pyperf."""
+    """Add the options to those of pyperf."""
     parser.prog = "python -m benchmarks"
     parser.description = DESCRIPTION
     parser.add_argument(

@@ -34,7 +34,7 @@ from numpy_rnn.conformance.ports.process_exit import exit_raises
 from numpy_rnn.conformance.ports.protocol import PortFault
 from numpy_rnn.conformance.runs import PackageSource, PortSource
 
-OUTPUT = {"plot", "no_plot", "quiet", "timeout"}  # options beside those of a run
+OUTPUT = {"plot", "no_plot", "quiet", "timeout"}  # options that are not of a run
 MAX_STEPS = 10_000_000  # of all windows of a run, whose numbers are all kept in memory
 
 
@@ -84,7 +84,7 @@ def compare(rnn: Any, options: Configuration) -> int:
 
 
 def all_sources(rnn: Any, options: Configuration) -> list[Source]:
-    """Find what is compared; beside a package, the package of the command too."""
+    """Find what is compared; with a package, the package of the command too."""
     sources = [source(other, options.timeout) for other in options.others]
     has_packages = any(isinstance(each, PackageSource) for each in sources)
     if has_packages and rnn.__name__ not in options.others:
@@ -93,7 +93,7 @@ def all_sources(rnn: Any, options: Configuration) -> list[Source]:
 
 
 def check_traces(traces: Sequence[TraceFile], options: Configuration) -> None:
-    """Raise InputError on several traces, and on options of a run beside one."""
+    """Raise InputError on several traces, and on options of a run with one."""
     given = sorted(options.given.keys() - OUTPUT)
     if given or len(traces) > 1:
         found = " ".join([each.name for each in traces] + [*map(option_name, given)])

@@ -23,7 +23,7 @@ COLORS = (BLUE, GREEN, PURPLE, BLACK, ORANGE)
 
 def draw_comparisons(figure: Any, comparisons: Sequence[Comparison]) -> None:
     """Draw a row for every implementation, with the ratios of its runs, and the losses
-    of all runs beside them, on an empty figure.
+    of all runs next to them, on an empty figure.
     """
     shown = comparisons[:MAX_SOURCES]
     runs = len(shown[0].runs)

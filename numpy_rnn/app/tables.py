@@ -74,7 +74,7 @@ def _names(experiment: Experiment) -> list[str]:
 
 
 def error_table(experiment: Experiment, result: Result) -> list[str]:
-    """Return lines of the root mean square errors, beside those of persistence.
+    """Return lines of the root mean square errors, and those of persistence.
 
     The last line says which columns the network does not predict better than that, on
     the steps that it was trained on.

@@ -95,7 +95,7 @@ def _never(use: Use) -> bool:
 
 # Rows whose remedies set the same field are in the order in which they are applied.
 ABILITIES: tuple[Ability, ...] = (
-    # What is reported or understood beside results; no window needs it.
+    # What is reported or understood besides results; no window needs it.
     Ability("intermediates", "intermediate values", _never, stated="capabilities"),
     Ability("input_gradients", "gradients of inputs", _never, stated="capabilities"),
     Ability("sgd_options", "options of the step", _never, stated="capabilities"),
