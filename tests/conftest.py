@@ -11,19 +11,15 @@ import importlib
 import importlib.util
 import os
 import signal
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
-ROOT = Path(__file__).parents[1]
 PACKAGES = ("numpy_rnn", "torch_rnn")
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-sys.path.append(
-    str(ROOT)
-)  # the benchmarks are not installed; last, so that the packages are
+
+pytest.register_assert_rewrite("tests.helpers")
 
 # The first example of a run may pay for the import of torch, which is not slowness of
 # the data.

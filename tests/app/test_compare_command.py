@@ -8,10 +8,8 @@ from unittest.mock import Mock
 
 import numpy as np
 import pytest
-from comparing import fewer
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from in_process import command, configured
 
 import numpy_rnn
 from numpy_rnn.app.compare import all_sources, examine
@@ -25,6 +23,8 @@ from numpy_rnn.conformance.findings import Finding
 from numpy_rnn.conformance.judge import Judgement
 from numpy_rnn.conformance.runs import PortSource, record
 from numpy_rnn.conformance.trace import trace_arrays
+from tests.helpers.command_line import command, configured
+from tests.helpers.comparing import fewer
 
 SIZES = [0.0, 5e-324, 1e-300, 1e-45, 1e-40, 1e-22, 1e-8, 1.0]  # squares underflow
 PORTS = """

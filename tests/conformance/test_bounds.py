@@ -16,15 +16,6 @@ import mpmath
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from windows_for_tests import (
-    SEEDS,
-    WAYS,
-    check_global,
-    check_local,
-    operations,
-    window,
-    worst,
-)
 
 from numpy_rnn.common.records import DTYPES, Objective, Parameters, Step, tree_map
 from numpy_rnn.conformance import case as cases
@@ -38,6 +29,15 @@ from numpy_rnn.conformance.arithmetics.floats import SMALL, Floats
 from numpy_rnn.conformance.case import WindowCase, present, with_rows
 from numpy_rnn.conformance.definition import window_update
 from numpy_rnn.conformance.random_cases import Recipe
+from tests.helpers.windows import (
+    SEEDS,
+    WAYS,
+    check_global,
+    check_local,
+    operations,
+    window,
+    worst,
+)
 
 LEVELS = {"L1": check_local, "L2": check_global}
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)

@@ -8,7 +8,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from hypothesis import given
-from windows_for_tests import SEED, SEEDS, Way, check_global, operations, told_seed  # noqa: F401
 
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import DTYPES, Objective, Run, RunOptions, Schedule, Step
@@ -34,6 +33,7 @@ from numpy_rnn.conformance.random_cases import (
     use_of_recipe,
 )
 from numpy_rnn.conformance.runs import PortSource, run_defaults, unsupported
+from tests.helpers.windows import SEED, SEEDS, Way, check_global, operations
 
 # What no case uses: what is reported beside results, several networks, and the dtype.
 UNUSED = {"intermediates", "input_gradients", "sgd_options", "networks", *DTYPES}

@@ -5,15 +5,6 @@ are not.
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
-from windows_for_tests import (
-    SEED,
-    SEEDS,
-    WAYS,
-    Flushes,
-    learnt_classifier,
-    tiny_window,
-    told_seed,  # noqa: F401
-)
 
 import numpy_rnn
 from numpy_rnn.common.records import (
@@ -37,6 +28,14 @@ from numpy_rnn.conformance.window_checks import (
     local_checks,
     refined_tolerances,
     tolerances,
+)
+from tests.helpers.windows import (
+    SEED,
+    SEEDS,
+    WAYS,
+    Flushes,
+    learnt_classifier,
+    tiny_window,
 )
 
 FACTOR = {"float32": 1 + 3e-5, "float64": 1 + 1e-13}

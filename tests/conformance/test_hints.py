@@ -12,8 +12,6 @@ from importlib.resources import files
 
 import numpy as np
 import pytest
-from ports_for_tests import RIGHT, DefinitionPort, Port
-from windows_for_tests import check_global, check_local
 
 from numpy_rnn.common.records import (
     Objective,
@@ -54,6 +52,8 @@ from numpy_rnn.conformance.random_cases import (
     random_run,
 )
 from numpy_rnn.conformance.runs import RecordedRun, is_bounded, record
+from tests.helpers.ports import RIGHT, DefinitionPort, Port
+from tests.helpers.windows import check_global, check_local
 
 IN_WINDOW = [mutant for mutant in MUTANTS if not mutant.in_run]
 IN_RUN = [mutant for mutant in MUTANTS if mutant.in_run]

@@ -8,8 +8,6 @@ from functools import cache, partial
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
-from ports_for_tests import Port
-from windows_for_tests import SEED, SEEDS, told_seed  # noqa: F401
 
 import numpy_rnn
 from numpy_rnn.common.errors import InputError
@@ -44,6 +42,8 @@ from numpy_rnn.conformance.runs import (
 )
 from numpy_rnn.conformance.suite import check_port
 from numpy_rnn.conformance.trace import Trace, load_trace, read_arrays, trace_arrays
+from tests.helpers.ports import Port
+from tests.helpers.windows import SEED, SEEDS
 
 STEP = Step(0.1, 0.9, nesterov=True, weight_decay=0.01, max_norm=0.5)
 PACKAGE = PackageSource(PackagePort(numpy_rnn))

@@ -11,10 +11,7 @@ import sys
 import unittest.mock
 
 import numpy as np
-import program_port
 import pytest
-from ports_for_tests import CASE, DefinitionPort, Port, Untransposed
-from windows_for_tests import SEED, told_seed  # noqa: F401
 
 from numpy_rnn.conformance import sampling
 from numpy_rnn.conformance.case import FIELDS
@@ -23,11 +20,14 @@ from numpy_rnn.conformance.ports.abilities import FEW_SIZES
 from numpy_rnn.conformance.ports.protocol import PortFault
 from numpy_rnn.conformance.sampling import places
 from numpy_rnn.conformance.suite import WrongPort, check_port
+from tests.helpers import program_port
+from tests.helpers.ports import CASE, DefinitionPort, Port, Untransposed
+from tests.helpers.windows import SEED
 
 PORTS = """
 import numpy_rnn
 from numpy_rnn.conformance.ports.port import PackagePort
-from ports_for_tests import Layer, Untransposed
+from tests.helpers.ports import Layer, Untransposed
 
 calls = []
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch_rnn
 
-FOLDER = Path(__file__).parent / "loops"
+FOLDER = Path(__file__).parents[1] / "audit" / "loops"
 LOOPS = sorted(path.stem for path in FOLDER.glob("*.py"))
 
 

@@ -4,7 +4,6 @@ import secrets
 from typing import Any, NamedTuple
 
 import numpy as np
-import pytest
 from hypothesis import strategies as st
 
 from numpy_rnn.common.records import (
@@ -21,12 +20,6 @@ from numpy_rnn.conformance.window_checks import global_checks, local_checks
 
 SEEDS = st.integers(0, 2**32 - 1)
 SEED = secrets.randbelow(2**32)  # another one in every run
-
-
-@pytest.fixture(autouse=True)
-def told_seed():
-    """SEED, told by a failure among what the test printed."""
-    print(f"SEED = {SEED}")
 
 
 def window(seed, dtype="float64", **changes) -> WindowCase:
