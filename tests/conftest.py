@@ -94,8 +94,7 @@ def pytest_generate_tests(metafunc):
 
 @pytest.fixture(scope="session")
 def rnn(request):
-    """The backend under test: the module numpy_rnn, whose train is the engine's, or
-    torch_rnn.
+    """Return the backend under test: numpy_rnn (train is the engine's) or torch_rnn.
 
     Tests that are marked `with_reference` test the reference's plain loop too.
     """
