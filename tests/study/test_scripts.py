@@ -18,7 +18,7 @@ import pytest
 
 import numpy_rnn
 from numpy_rnn import windows
-from numpy_rnn.conformance.random_cases import Recipe
+from numpy_rnn.conformance.random_cases import CaseSpec
 from numpy_rnn.study.lesson_page import build
 
 pytestmark = pytest.mark.slow
@@ -66,8 +66,8 @@ def near(found, expected, rtol=1e-11):
 
 def drawn(seed, steps, bias=True):
     """A random network and series, and the same as the scripts have them."""
-    recipe = Recipe(steps, 2, 3, 4, 2, steps, "float64", bias=bias, seed=seed)
-    params, x, target, h_0, *_ = recipe.case()
+    spec = CaseSpec(steps, 2, 3, 4, 2, steps, "float64", bias=bias, seed=seed)
+    params, x, target, h_0, *_ = spec.case()
     case = {
         "p": params._asdict(),
         "x": [None, *x],
