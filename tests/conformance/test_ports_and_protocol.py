@@ -13,7 +13,7 @@ from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.packages import is_package
 from numpy_rnn.conformance.ports.abilities import (
     ABILITIES,
-    GROUPS,
+    ABILITY_GROUPS,
     LACKS,
     NEED_A_STEP,
     SGD_OPTIONS,
@@ -231,7 +231,7 @@ def test_invalid_hello_is_named_in_one_line(change):
 
 GROUPED = {
     group: [ability.name for ability in ABILITIES if ability.group == group]
-    for group in GROUPS
+    for group in ABILITY_GROUPS
     if group != "dtype"
 }
 CONTRADICTIONS = [*GROUPED.values(), *(["step", name] for name in NEED_A_STEP)]

@@ -24,7 +24,7 @@ from numpy_rnn.common.records import (
 )
 from numpy_rnn.conformance.case import SHAPES, WindowCase, required_outputs
 from numpy_rnn.conformance.judge import judge
-from numpy_rnn.conformance.runs import RecordedRun, columns_of, joined
+from numpy_rnn.conformance.runs import RecordedRun, columns_of, stack_columns
 from numpy_rnn.conformance.window_checks import local_checks
 
 
@@ -222,7 +222,7 @@ def assert_right_run(run, updates):
     That is, the windows, their initial states to the bit, and each update as a window,
     from the parameters, the velocity and the state that the run reports.
     """
-    recorded = RecordedRun(run, joined(columns_of(updates)))
+    recorded = RecordedRun(run, stack_columns(columns_of(updates)))
     rows = sum(update.window.steps for update in updates)
     assert_format(as_case(run), recorded.updates, rows, len(updates))
     assert judge(recorded).first is None

@@ -21,7 +21,7 @@ from numpy_rnn import Parameters, windows
 from numpy_rnn.backward import compute_adjoints, compute_gradients
 from numpy_rnn.common.records import Objective
 from numpy_rnn.conformance.case import present
-from numpy_rnn.conformance.random_cases import Recipe
+from numpy_rnn.conformance.random_cases import CaseSpec
 from numpy_rnn.elman import compute_activations
 from numpy_rnn.study.lesson_page import build
 
@@ -68,8 +68,8 @@ def near(found, expected, rtol=1e-11):
 
 def drawn(seed, steps, bias=True):
     """Draw a network and series, also as the scripts have them."""
-    recipe = Recipe(steps, 2, 3, 4, 2, steps, "float64", bias=bias, seed=seed)
-    params, x, target, h_0, *_ = recipe.case()
+    spec = CaseSpec(steps, 2, 3, 4, 2, steps, "float64", bias=bias, seed=seed)
+    params, x, target, h_0, *_ = spec.case()
     case = {
         "p": params._asdict(),
         "x": [None, *x],
