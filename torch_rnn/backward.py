@@ -11,7 +11,7 @@ import torch
 from torch.autograd.graph import GradientEdge
 
 from numpy_rnn.common import records
-from numpy_rnn.common.checks import check_window
+from numpy_rnn.common.checks import check_backward
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import (
     Activations,
@@ -137,7 +137,7 @@ def checked_loss(
     objective: Objective,
 ) -> Array:
     """Check the arguments of `bptt` and `adjoints`, and return L with its graph."""
-    check_window(ARRAYS, params, activations, target, objective)
+    check_backward(ARRAYS, params, activations, target, objective)
     computed = activations.a, activations.h, activations.y
     has_graph = all(v.grad_fn is not None for v in computed)
     if not (activations.x.requires_grad and has_graph):
