@@ -37,6 +37,7 @@ def draw_comparisons(figure: Any, comparisons: Sequence[Comparison]) -> None:
             axes.set(
                 yscale="log", ylim=(FLOOR, min(10 * top, CEILING)), xlabel="update"
             )
+            axes.minorticks_off()  # a log scale has many, which take long to draw
             draw_ratios(axes, printable(comparison.name, MAX_WIDTH), compared)
         row[0].set_ylabel("difference / rounding bound\n(log scale)")
         draw_losses(row[-1], comparison)
@@ -107,4 +108,5 @@ def draw_losses(axes: Any, comparison: Comparison) -> None:
             label=schedule_name(compared.run),
         )
     axes.set(xlabel="epoch", ylabel="loss of an epoch (log scale)", yscale="log")
+    axes.minorticks_off()
     axes.legend(frameon=False)
