@@ -199,7 +199,7 @@ def ratio_cell(tensor: str, comparison: Comparison) -> str:
 def reservations(comparison: Comparison) -> list[str]:
     """Return lines about what was judged in another way, or not at all."""
     lines, name = list[str](), comparison.name
-    if contracted := comparison.named("calmed"):
+    if contracted := comparison.named("contracted"):
         lines.append(
             f"{name}: rounding alone changes {', '.join(contracted)} too much to be"
             f" judged; checked in windows with smaller {' and '.join(RECURRENT)}"

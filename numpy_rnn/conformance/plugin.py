@@ -38,7 +38,7 @@ def sizes(text):
     )
 
 
-OPTIONS = {
+SUITE_OPTIONS = {
     "backend": (
         "PORT",
         "implementation under test: module:object, or a package as torch_rnn",
@@ -59,7 +59,7 @@ def pytest_addoption(parser):
     add = parser.getgroup(
         "elman", "equivalence suite (numpy_rnn.conformance)"
     ).addoption
-    for name, (metavar, text) in OPTIONS.items():
+    for name, (metavar, text) in SUITE_OPTIONS.items():
         add(f"--elman-{name}", metavar=metavar, help=text, type=TYPES.get(name, str))
 
 

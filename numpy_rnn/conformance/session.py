@@ -129,7 +129,7 @@ class Suite:
         return [head, "; ".join(parts)]
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
-        """Report what was estimated, wide or lost."""
+        """Report what was estimated, wide or ill-conditioned."""
         for line in notes(self.coverage):
             terminalreporter.write_line(line)
 

@@ -22,7 +22,7 @@ import numpy as np
 
 from numpy_rnn import reference
 from numpy_rnn.common.records import Run, tree_map
-from numpy_rnn.conformance.arithmetics.floats import Floats
+from numpy_rnn.conformance.arithmetics.numpy_arithmetic import NumpyArithmetic
 from numpy_rnn.conformance.case import WindowCase, present
 from numpy_rnn.conformance.definition import Definition, window_update
 from numpy_rnn.conformance.judge import judge, schedule_divergences, single_update
@@ -76,7 +76,7 @@ def some_elements(size: int) -> np.ndarray:
     )
 
 
-class Moved(Floats):
+class Moved(NumpyArithmetic):
     """Complex numbers, with an addition to the tensor `name`, (n, T, B, ·) for n
     passes.
     """
@@ -85,11 +85,11 @@ class Moved(Floats):
         super().__init__(np.float64)
         self.name, self.added = name, added
 
-    def see(self, name: str, t: int | None, value: Any) -> Any:
+    def record(self, name: str, t: int | None, value: Any) -> Any:
         """Note the moved value, with which the equations continue."""
         if t is not None and name == self.name:
             value = value + self.added[:, t - 1]
-        return super().see(name, t, value)
+        return super().record(name, t, value)
 
 
 def passes(case: WindowCase) -> WindowCase:
@@ -113,7 +113,7 @@ def moved_loss(case: WindowCase, name: str, values: np.ndarray) -> np.ndarray:
         of = of._replace(h_0=values)
     else:
         of = of._replace(params=of.params._replace(**{name: values}))
-    return window_update(of, Floats(np.float64), FORWARD)["loss"]
+    return window_update(of, NumpyArithmetic(np.float64), FORWARD)["loss"]
 
 
 def derivatives(

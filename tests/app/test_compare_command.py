@@ -8,10 +8,8 @@ from unittest.mock import Mock
 
 import numpy as np
 import pytest
-from comparing import fewer
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from in_process import command, configured
 
 import numpy_rnn
 from numpy_rnn.app.compare import all_sources, examine
@@ -25,6 +23,8 @@ from numpy_rnn.conformance.findings import Finding
 from numpy_rnn.conformance.judge import Judgement
 from numpy_rnn.conformance.runs import PortSource, record
 from numpy_rnn.conformance.trace import trace_arrays
+from tests.helpers.command_line import command, configured
+from tests.helpers.comparing import fewer
 
 SIZES = [0.0, 5e-324, 1e-300, 1e-45, 1e-40, 1e-22, 1e-8, 1.0]  # squares underflow
 PORTS = """
@@ -378,7 +378,7 @@ def test_report():
     first = Finding(2, 3, "W_hh", None, (0, 1), 0.5, 0.25, 1e-9, 2.5e8, "U1")
     found = Judgement(12, worst, first, {}, {}, (), ())
     lost = found._replace(first=None, worst=worst | {"W_hh": 0.9}, estimated={"h": 3})
-    lost = lost._replace(calmed=("W_hh",), unjudged=("dh", "dW_hh"), wide={"h": 1})
+    lost = lost._replace(contracted=("W_hh",), unjudged=("dh", "dW_hh"), wide={"h": 1})
     port = Mock(tanh_ulps=9, tanh_absolute_ulps=2)
     port.name = "other"
     one = ComparedRun(run, found, 0, 5, losses, hint="2e for e")

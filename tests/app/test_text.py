@@ -5,13 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from in_process import configured, refused, succeed
 
 import numpy_rnn
 from benchmarks.implementations import min_char_rnn
 from numpy_rnn.app.experiment import load_run, prepare
 from numpy_rnn.app.run import Diverged, TextRun
 from numpy_rnn.common.records import tree_map
+from tests.helpers.command_line import configured, refused, succeed
 
 ALICE = str(Path(numpy_rnn.__file__).parent / "app/data/alice.txt")
 SHORT = Path(ALICE).read_text(encoding="utf-8")[

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from comparing import bits
-from in_process import command, configured, succeed
 
 import numpy_rnn
 from numpy_rnn.app.experiment import load_run, prepare
 from numpy_rnn.app.run import Trainer, epoch_losses
+from tests.helpers.command_line import command, configured, succeed
+from tests.helpers.comparing import bits
 
 # 6000 updates in float32 round every weight, of order one, 6000 times by at most 2^-24;
 # such errors have all signs, so they walk about √6000·2^-24 = 4.6e-6 away. In float64

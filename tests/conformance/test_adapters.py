@@ -12,8 +12,6 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
-from ports_for_tests import Layer, Untransposed
-from windows_for_tests import SEED, told_seed  # noqa: F401
 
 import numpy_rnn
 from benchmarks.implementations.min_char_rnn import loss_and_gradients
@@ -23,6 +21,8 @@ from numpy_rnn.conformance.case import FIELDS, LOSS_AXES
 from numpy_rnn.conformance.ports.abilities import stated_by
 from numpy_rnn.conformance.ports.protocol import PortFault
 from numpy_rnn.conformance.suite import WrongPort, check_port
+from tests.helpers.ports import Layer, Untransposed
+from tests.helpers.windows import SEED
 
 FEW = 10  # windows per check
 

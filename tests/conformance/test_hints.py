@@ -12,8 +12,6 @@ from importlib.resources import files
 
 import numpy as np
 import pytest
-from ports_for_tests import RIGHT, DefinitionPort, Port
-from windows_for_tests import check_global, check_local
 
 from numpy_rnn.common.records import (
     Objective,
@@ -25,7 +23,7 @@ from numpy_rnn.common.records import (
     Window,
 )
 from numpy_rnn.conformance.case import (
-    EQUATIONS,
+    EQUATION_IDS,
     INTERMEDIATES,
     TENSORS,
     format_errors,
@@ -33,12 +31,17 @@ from numpy_rnn.conformance.case import (
     present,
 )
 from numpy_rnn.conformance.definition import DEFINITION as right
-from numpy_rnn.conformance.definition import Definition, train, update, window_update
+from numpy_rnn.conformance.definition import (
+    Definition,
+    apply_step,
+    train,
+    window_update,
+)
 from numpy_rnn.conformance.findings import Finding
 from numpy_rnn.conformance.judge import judge
 from numpy_rnn.conformance.mutants import hints
 from numpy_rnn.conformance.mutants.catalogue import MUTANTS
-from numpy_rnn.conformance.mutants.equations import FORWARD
+from numpy_rnn.conformance.mutants.equations import FORWARD_EQUATIONS
 from numpy_rnn.conformance.mutants.hints import (
     Fit,
     explanation,
@@ -48,12 +51,14 @@ from numpy_rnn.conformance.mutants.hints import (
 from numpy_rnn.conformance.ports.abilities import CAPABILITIES, stated_by
 from numpy_rnn.conformance.ports.port import call_port
 from numpy_rnn.conformance.random_cases import (
+    CaseSpec,
     RandomDraw,
-    Recipe,
-    random_recipe,
     random_run,
+    random_spec,
 )
 from numpy_rnn.conformance.runs import RecordedRun, is_bounded, record
+from tests.helpers.ports import RIGHT, DefinitionPort, Port
+from tests.helpers.windows import check_global, check_local
 
 IN_WINDOW = [mutant for mutant in MUTANTS if not mutant.in_run]
 IN_RUN = [mutant for mutant in MUTANTS if mutant.in_run]
@@ -102,10 +107,10 @@ def is_at_stage(tensor, mutant):
     parameters.
     """
     stages = {
-        EQUATIONS[mutant.stage],
-        EQUATIONS["W_xh"] if mutant.stage.startswith("v") else "",
+        EQUATION_IDS[mutant.stage],
+        EQUATION_IDS["W_xh"] if mutant.stage.startswith("v") else "",
     }
-    return EQUATIONS.get(tensor) in stages
+    return EQUATION_IDS.get(tensor) in stages
 
 
 @names_of(IN_WINDOW)
@@ -114,9 +119,7 @@ def test_mutant_is_killed_at_its_stage(mutant, seed):
     less.
     """
     for is_box in (False, True):
-        cases = (
-            random_recipe(RandomDraw(seed, number)).case() for number in range(MOST)
-        )
+        cases = (random_spec(RandomDraw(seed, number)).case() for number in range(MOST))
         cases = (case for case in cases if len(case.x) > 1)
         found = next(
             filter(None, (wrong_tensor(mutant, case, is_box) for case in cases)), None
@@ -169,10 +172,10 @@ def test_mutants_are_as_many_as_the_document_says():
 def hint_of(port, seed, dtype="float64"):
     """The hint for the first case in which a port is wrong."""
     for number in range(MOST):
-        recipe = random_recipe(RandomDraw(seed, number), dtype, stated_by(port))
-        case = recipe.case()
+        spec = random_spec(RandomDraw(seed, number), dtype, stated_by(port))
+        case = spec.case()
         if Fit(case, call_port(port, case)).wrong:
-            return hint_for_port(port, recipe, case)
+            return hint_for_port(port, spec, case)
     raise AssertionError(f"it is never wrong: seed {seed}")
 
 
@@ -324,7 +327,9 @@ class RightGradients(DefinitionPort):
         return DefinitionPort(has=()).window_update(*given, **options) | {"loss": loss}
 
 
-@names_of([mutant for mutant in IN_WINDOW if mutant.equations.keys() <= FORWARD])
+@names_of(
+    [mutant for mutant in IN_WINDOW if mutant.equations.keys() <= FORWARD_EQUATIONS]
+)
 def test_hint_of_a_forward_pass(mutant, seed):
     port = RightGradients(mutant.definition, has=())
     assert hint_of(port, seed) == mutant.name, f"seed {seed}"
@@ -332,8 +337,8 @@ def test_hint_of_a_forward_pass(mutant, seed):
 
 def test_right_port_has_no_hint(seed):
     for number in range(5):
-        recipe = random_recipe(RandomDraw(seed, number), "float32", stated_by(RIGHT))
-        assert hint_for_port(RIGHT, recipe, recipe.case()) == "", f"seed {seed}"
+        spec = random_spec(RandomDraw(seed, number), "float32", stated_by(RIGHT))
+        assert hint_for_port(RIGHT, spec, spec.case()) == "", f"seed {seed}"
 
 
 def test_hint_explains_all_of_the_deviation_and_all_tensors(seed):
@@ -350,7 +355,7 @@ def test_hint_explains_all_of_the_deviation_and_all_tensors(seed):
         "learnt": False,
     }
     case = (
-        random_recipe(RandomDraw(seed), "float64")
+        random_spec(RandomDraw(seed), "float64")
         ._replace(**sizes, class_inputs=False)
         .case()
     )
@@ -368,10 +373,10 @@ def test_factors_are_equal_within_their_accuracy(seed):
     """A change of the parameters that is a 10⁻¹⁰ of them has few digits; one factor is
     one hint.
     """
-    recipe = Recipe(T=3, B=2, D=2, H=4, O=3, K=3, dtype="float64", bias=True, seed=seed)
+    spec = CaseSpec(T=3, B=2, D=2, H=4, O=3, K=3, dtype="float64", bias=True, seed=seed)
     fits = []
     for rate in (1e-10, 1e-2):
-        case = recipe._replace(step=Step(rate)).case()
+        case = spec._replace(step=Step(rate)).case()
         report = window_update(case)
         moved = {
             n: p - 0.999 * (p - report[n]) for n, p in case.params._asdict().items()
@@ -388,8 +393,8 @@ def test_second_answer_that_differs_is_a_kept_state(seed):
             self.calls += 1
             return RIGHT.window_update(params, x + self.calls, **given)
 
-    recipe = random_recipe(RandomDraw(seed), "float64")._replace(class_inputs=False)
-    assert hint_for_port(Keeping(), recipe, recipe.case()) == hints.KEPT
+    spec = random_spec(RandomDraw(seed), "float64")._replace(class_inputs=False)
+    assert hint_for_port(Keeping(), spec, spec.case()) == hints.STATEFUL
 
 
 # -- hints of runs
@@ -420,10 +425,10 @@ def loop_of(change):
 
     def compute(case):
         case, added = change(case, reports[-1], len(reports) - 1)
-        report, n = window_update(case), hints.Floats(np.float64)
+        report, n = window_update(case), hints.NumpyArithmetic(np.float64)
         p = present(case.params)
         d = {name: report["d" + name] + added.get("d" + name, 0) for name in p}
-        update(n, p, d, present(case.velocity), case.step)
+        apply_step(n, p, d, present(case.velocity), case.step)
         reports.append(report | {"d" + name: g for name, g in d.items()} | n.report())
         return reports[-1], report["h"]
 

@@ -1,5 +1,5 @@
-"""Recorded runs: right ones pass, a fault is named where it is, and what is lost is not
-judged.
+"""Recorded runs: right ones pass, a fault is named where it is, and what is
+ill-conditioned is not judged.
 """
 
 import json
@@ -8,8 +8,6 @@ from functools import cache, partial
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
-from ports_for_tests import Port
-from windows_for_tests import SEED, SEEDS, told_seed  # noqa: F401
 
 import numpy_rnn
 from numpy_rnn.common.errors import InputError
@@ -22,7 +20,7 @@ from numpy_rnn.common.records import (
     Step,
 )
 from numpy_rnn.conformance import window_checks
-from numpy_rnn.conformance.arithmetics.floats import Floats
+from numpy_rnn.conformance.arithmetics.numpy_arithmetic import NumpyArithmetic
 from numpy_rnn.conformance.case import INPUT_GRADIENTS, INTERMEDIATES, TENSORS, present
 from numpy_rnn.conformance.definition import (
     DEFINITION,
@@ -34,9 +32,9 @@ from numpy_rnn.conformance.judge import finite_part, judge
 from numpy_rnn.conformance.ports.abilities import CAPABILITIES, stated_by
 from numpy_rnn.conformance.ports.port import PackagePort
 from numpy_rnn.conformance.ports.protocol import PortFault
-from numpy_rnn.conformance.random_cases import RandomDraw, Recipe, random_run
+from numpy_rnn.conformance.random_cases import CaseSpec, RandomDraw, random_run
 from numpy_rnn.conformance.runs import (
-    ROWS,
+    STEPWISE,
     PackageSource,
     PortSource,
     is_bounded,
@@ -44,6 +42,8 @@ from numpy_rnn.conformance.runs import (
 )
 from numpy_rnn.conformance.suite import check_port
 from numpy_rnn.conformance.trace import Trace, load_trace, read_arrays, trace_arrays
+from tests.helpers.ports import Port
+from tests.helpers.windows import SEED, SEEDS
 
 STEP = Step(0.1, 0.9, nesterov=True, weight_decay=0.01, max_norm=0.5)
 PACKAGE = PackageSource(PackagePort(numpy_rnn))
@@ -152,8 +152,8 @@ def test_port_of_fixed_steps_and_one_loss_has_runs(seed):
 
 def test_case_is_freed_with_its_report():
     """An arithmetic whose arrays refer to it is a cycle, which would keep gigabytes."""
-    numbers = Floats("float64")
-    window_update(Recipe(3, 1, 1, 2, 1, 3, "float64").case(), numbers)
+    numbers = NumpyArithmetic("float64")
+    window_update(CaseSpec(3, 1, 1, 2, 1, 3, "float64").case(), numbers)
     assert numbers.seen == {}
 
 
@@ -163,7 +163,7 @@ def moved(run, tensor, update, step=-1):
     """
     updates, wrong = run.updates, np.array(run.updates[tensor])
     element = (update, *(size - 1 for size in wrong.shape[1:]))
-    if tensor in ROWS:
+    if tensor in STEPWISE:
         ends = np.cumsum(updates["stop"] - updates["start"])
         steps = updates["stop"][update] - updates["start"][update]
         element = (ends[update] - steps + step % steps, *element[1:])
@@ -183,7 +183,7 @@ def test_planted_fault_is_named(tensor):
         number, start, stop = (
             updates[name][update] for name in ("number", "start", "stop")
         )
-        step = stop - start + step + 1 if tensor in ROWS else None
+        step = stop - start + step + 1 if tensor in STEPWISE else None
         place = updates["epoch"][update], number, tensor, step, element[1:]
         assert first[:6] == (*place, wrong.updates[tensor][element])
         assert abs(first.reported - first.expected - 1e-6) < 1e-12
@@ -262,19 +262,19 @@ def test_wrong_gradient_never_agrees(gain, T, loss):
         judgement = judge(found, source=source)
         assert judgement.passed == (factor == 1), (factor, judgement.first)
         assert factor == 1 or judgement.first.tensor == "dW_hh"
-        # A trace file cannot be asked: what is lost in all windows is named, and is no
-        # agreement.
+        # A trace file cannot be asked: what is ill-conditioned in all windows is named,
+        # and is no agreement.
         alone = judge(found)
         assert alone.first is None or factor != 1
         assert alone.passed == (alone.first is None and not alone.not_judged)
-        assert {*alone.not_judged} <= {*judgement.calmed}
+        assert {*alone.not_judged} <= {*judgement.contracted}
 
 
 @pytest.mark.parametrize("level", ["L2", "L3"])
 def test_results_that_nothing_judges_do_not_pass(monkeypatch, level):
     """The suite is told that rounding may change all of every window."""
-    monkeypatch.setattr(window_checks, "LOST", 0.0)
-    with pytest.raises(PortFault, match=r"NOT JUDGED .*loss.*: lost to rounding"):
+    monkeypatch.setattr(window_checks, "ILL_CONDITIONED", 0.0)
+    with pytest.raises(PortFault, match=r"NOT JUDGED .*loss.*: ill-conditioned"):
         check_port(Port(), level, "float32", SEED)
 
 
@@ -286,10 +286,10 @@ def test_every_network_of_an_ensemble_is_judged():
     assert {"dW_xh", "dW_hh"} <= {*judge(found).not_judged}
     asked = judge(found, source=PortSource(black_box_port()))
     assert asked.passed
-    assert {"dW_xh", "dW_hh"} <= {*asked.calmed}
+    assert {"dW_xh", "dW_hh"} <= {*asked.contracted}
     port = black_box_port(after=partial(scaled_gradient, -1))
     wrong = judge(found, source=PortSource(port)).first
-    assert (wrong.tensor, wrong.is_calmed, wrong.element[0]) == ("dW_hh", True, 1)
+    assert (wrong.tensor, wrong.is_contracted, wrong.element[0]) == ("dW_hh", True, 1)
 
 
 PLAIN = trace_arrays(PACKAGE.trace(sine_run(Step(0.1))))

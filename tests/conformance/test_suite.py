@@ -11,23 +11,23 @@ import sys
 import unittest.mock
 
 import numpy as np
-import program_port
 import pytest
-from ports_for_tests import CASE, DefinitionPort, Port, Untransposed
-from windows_for_tests import SEED, told_seed  # noqa: F401
 
 from numpy_rnn.conformance import sampling
 from numpy_rnn.conformance.case import FIELDS
 from numpy_rnn.conformance.definition import Definition
 from numpy_rnn.conformance.ports.abilities import FEW_SIZES
 from numpy_rnn.conformance.ports.protocol import PortFault
-from numpy_rnn.conformance.sampling import places
+from numpy_rnn.conformance.sampling import sampled_cases
 from numpy_rnn.conformance.suite import WrongPort, check_port
+from tests.helpers import program_port
+from tests.helpers.ports import CASE, DefinitionPort, Port, Untransposed
+from tests.helpers.windows import SEED
 
 PORTS = """
 import numpy_rnn
 from numpy_rnn.conformance.ports.port import PackagePort
-from ports_for_tests import Layer, Untransposed
+from tests.helpers.ports import Layer, Untransposed
 
 calls = []
 
@@ -63,7 +63,7 @@ QUICKLY = [
 ALONE = {
     "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"
 }  # without other plugins, which take time
-OPTIONS = [*PLUGIN, "--pyargs", "numpy_rnn.conformance"]
+SUITE_OPTIONS = [*PLUGIN, "--pyargs", "numpy_rnn.conformance"]
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def suite(tmp_path, monkeypatch, capsys):
 
     def run(*options):
         with unittest.mock.patch.dict(os.environ, ALONE):
-            status = pytest.main([*QUICKLY, "--capture=no", *OPTIONS, *options])
+            status = pytest.main([*QUICKLY, "--capture=no", *SUITE_OPTIONS, *options])
         printed = "".join(capsys.readouterr())
         assert not re.search("Traceback|INTERNALERROR", printed)
         return int(status), printed
@@ -113,14 +113,16 @@ def test_verdict_on_a_wrong_port_is_the_last_line(suite, options):
     pattern = rf"  dW_xh\[\d, \d\] is {number}, expected {number}; the difference is "
     assert re.match(rf"{pattern}{number} times the rounding bound, {number}", element)
     assert re.match(
-        r"  L2, Recipe\(T=2, B=1, D=1, H=2, O=1, K=\d, dtype='float64'", place
+        r"  L2, CaseSpec\(T=2, B=1, D=1, H=2, O=1, K=\d, dtype='float64'", place
     )
 
 
 def test_error_of_a_port_is_one_line(suite):
     status, output = suite("--elman-backend", "ports:raising")
     assert status == 1
-    said = r"^a layer raises AttributeError: .* \(ports.py line \d+: .*\), in Recipe\("
+    said = (
+        r"^a layer raises AttributeError: .* \(ports.py line \d+: .*\), in CaseSpec\("
+    )
     assert re.search(said, output, re.MULTILINE), output
     assert "reproduce_failure" not in output
 
@@ -211,13 +213,13 @@ def test_own_windows_are_checked_too():
     port = Port(after=clip, capabilities=())
     port.cases, port.lacks = [{"x": x, "target": target}], ("relu", "mean")
     one, two = (
-        place.case for place in places(port, "float64", 0, 1) if place.recipe is None
+        each.case for each in sampled_cases(port, "float64", 0, 1) if each.spec is None
     )
     assert all(
         (case.x == x).all() and (case.target == target).all() for case in (one, two)
     )
     with pytest.raises(
-        WrongPort, match=r"WRONG loss .*\n.*\n  L2, cases\[0\] with Recipe\(T=6, B=2"
+        WrongPort, match=r"WRONG loss .*\n.*\n  L2, cases\[0\] with CaseSpec\(T=6, B=2"
     ):
         check_port(port, "L2", "float64", examples=1)
     wrong = Untransposed()
@@ -225,7 +227,7 @@ def test_own_windows_are_checked_too():
     wrong.cases = [
         {"x": CASE.x, "target": CASE.target, "h_0": CASE.h_0, "params": params}
     ]
-    own = next(places(wrong, "float32", 0, 1)).case
+    own = next(sampled_cases(wrong, "float32", 0, 1)).case
     pairs = zip((*own.params, own.h_0), (*CASE.params, CASE.h_0))
     assert all(np.array_equal(*pair) for pair in pairs)
     with pytest.raises(WrongPort, match=r"cases\[0\]"):
@@ -264,10 +266,10 @@ def test_large_windows_are_fewer():
     ones.
     """
     port = DefinitionPort(has=(), sizes=({"H": 128, "T": 50, "B": 16},))
-    assert len(list(places(port, "float32", 0, None))) < 20
+    assert len(list(sampled_cases(port, "float32", 0, None))) < 20
     every = []
     for is_large in (False, True):
-        found = places(DefinitionPort(), "float32", 0, None, is_large)
+        found = sampled_cases(DefinitionPort(), "float32", 0, None, is_large)
         every.append(len(list(found)))
     assert sum(every) == sampling.EXAMPLES
     assert min(every) > 0

@@ -5,12 +5,12 @@ from itertools import chain, islice, product, repeat
 
 import numpy as np
 import pytest
-from comparing import arrays_in, bits, in_numpy, members
-from draws import Kind, Sizes, arguments, random_run, train
 
 import numpy_rnn
 from numpy_rnn.common.records import Objective, RunOptions, Schedule, Step
 from numpy_rnn.engine import loop
+from tests.helpers.comparing import arrays_in, bits, in_numpy, members
+from tests.helpers.random_runs import Kind, Sizes, arguments, random_run, train
 
 ALL_OPTIONS = {"momentum": 0.9, "weight_decay": 0.01, "max_norm": 0.5}
 MOMENTUM = RunOptions(

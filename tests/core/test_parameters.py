@@ -4,13 +4,13 @@ from itertools import product
 
 import numpy as np
 import pytest
-from comparing import arrays_in, bits, in_numpy, members, share_memory
-from draws import Kind, Sizes, as_case, random_run, train
 
 import numpy_rnn
 from numpy_rnn import InputError, Parameters
 from numpy_rnn.common.records import DTYPES, Objective, tree_map
 from numpy_rnn.conformance.window_checks import global_checks
+from tests.helpers.comparing import arrays_in, bits, in_numpy, members, share_memory
+from tests.helpers.random_runs import Kind, Sizes, as_case, random_run, train
 
 KINDS = pytest.mark.parametrize(("bias", "dtype"), list(product((True, False), DTYPES)))
 

@@ -10,13 +10,21 @@ from itertools import product
 
 import numpy as np
 import pytest
-from comparing import arrays_in, bits, share_memory
-from draws import OPTIONS, STEPS, Kind, Sizes, arguments, random_run, train
 
 import numpy_rnn
 from numpy_rnn import InputError
 from numpy_rnn.common.checks import check_step
 from numpy_rnn.common.records import DirectionKeywords, Objective, Step, tree_map
+from tests.helpers.comparing import arrays_in, bits, share_memory
+from tests.helpers.random_runs import (
+    OPTIONS,
+    STEPS,
+    Kind,
+    Sizes,
+    arguments,
+    random_run,
+    train,
+)
 
 T, B, D, H, O = 4, 2, 3, 5, 6
 NAMES = [name for name in numpy_rnn.__all__ if isfunction(getattr(numpy_rnn, name))]

@@ -9,8 +9,16 @@ import pickle
 
 import numpy as np
 import pytest
-from comparing import UPDATE, bits, fewer
-from draws import (
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+import numpy_rnn
+from numpy_rnn import Update
+from numpy_rnn.common.records import Objective, Schedule, Step, tree_map
+from numpy_rnn.conformance.runs import is_bounded
+from numpy_rnn.engine import loop, memory
+from tests.helpers.comparing import UPDATE, bits, fewer
+from tests.helpers.random_runs import (
     OPTIONS,
     STEPS,
     Kind,
@@ -21,14 +29,6 @@ from draws import (
     runs,
     train,
 )
-from hypothesis import assume, given
-from hypothesis import strategies as st
-
-import numpy_rnn
-from numpy_rnn import Update
-from numpy_rnn.common.records import Objective, Schedule, Step, tree_map
-from numpy_rnn.conformance.runs import is_bounded
-from numpy_rnn.engine import loop, memory
 
 pytestmark = pytest.mark.with_reference
 RECORDED = "activations", "adjoints"

@@ -6,15 +6,15 @@ there: an implementation that ignores it fails.
 
 import numpy as np
 import pytest
-from comparing import bits
-from draws import OPTIONS, random_run, train
-from in_process import succeed
 
 import numpy_rnn
 from numpy_rnn.common.checks import check_step
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Step
 from numpy_rnn.conformance import definition
+from tests.helpers.command_line import succeed
+from tests.helpers.comparing import bits
+from tests.helpers.random_runs import OPTIONS, random_run, train
 
 BASES = Step(0.1, momentum=0.5), Step(0.1)  # adagrad is refused with momentum
 

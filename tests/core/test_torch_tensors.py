@@ -4,12 +4,12 @@ sparse.
 
 import numpy as np
 import pytest
-from comparing import UPDATE, arrays_in, bits
-from draws import Kind, Sizes, arguments, random_run
-from test_refusals import refusal, valid
 
 from numpy_rnn import InputError
 from numpy_rnn.common.records import tree_map
+from tests.core.test_refusals import refusal, valid
+from tests.helpers.comparing import UPDATE, arrays_in, bits
+from tests.helpers.random_runs import Kind, Sizes, arguments, random_run
 
 pytestmark = pytest.mark.needs_torch
 torch, rnn = map(pytest.importorskip, ("torch", "torch_rnn"))

@@ -30,7 +30,7 @@ SMALL = """() => [...document.querySelectorAll("svg text")].filter((e) => {
 
 @pytest.fixture(scope="module")
 def folder(small, tmp_path_factory):
-    """The folder of a study of the default network."""
+    """Write the folder of a study of the default network."""
     path = tmp_path_factory.mktemp("made") / "study"
     subject = small(steps=20, networks=3, hidden_size=6, epochs=30)
     made = page.make_evidence(subject, {"epochs": "30", "data": "<b>"})

@@ -138,7 +138,7 @@ def test_nothing_unfinished_is_left_when_the_disk_refuses(monkeypatch):
 
 
 def refused(capsys, words):
-    """The one line that a command writes when it refuses its input."""
+    """Return the one line that a command writes when it refuses its input."""
     before = files_in()
     assert main(["study", *words.split()]) == 2
     out, error = capsys.readouterr()

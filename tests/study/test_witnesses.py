@@ -1,7 +1,7 @@
 """The verdicts on the equations: right code agrees, and planted faults are named."""
 
+import importlib
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -74,26 +74,39 @@ FAULTS = {  # a line of the reference, what it becomes, and the first wrong equa
 }
 
 
-@pytest.mark.slow
+def package_modules():
+    """Return the names of the imported modules of both packages."""
+    return [name for name in sys.modules if name.startswith(("numpy_rnn", "torch_rnn"))]
+
+
+@pytest.fixture
+def copied_package(tmp_path, monkeypatch):
+    """Copy numpy_rnn into the working folder, where it is imported until the end."""
+    shutil.copytree(Path(numpy_rnn.__file__).parent, tmp_path / "numpy_rnn")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    installed = {name: sys.modules.pop(name) for name in package_modules()}
+    yield tmp_path / "numpy_rnn"
+    for name in package_modules():
+        del sys.modules[name]
+    sys.modules.update(installed)
+
+
 @pytest.mark.needs_matplotlib
 @pytest.mark.parametrize("id", FAULTS)
-def test_a_planted_fault_is_the_first_wrong_equation(id, tmp_path):
-    """In a copy of the package: the status is 1, and the verdict names the equation."""
-    package = Path(numpy_rnn.__file__).parent
-    shutil.copytree(package, tmp_path / "numpy_rnn")
+def test_a_planted_fault_is_the_first_wrong_equation(id, copied_package, capsys):
+    """The status is 1, and the verdict names the equation."""
     file, right, wrong = FAULTS[id]
-    path = tmp_path / "numpy_rnn" / file
+    path = copied_package / file
     text = path.read_text()
     assert text.count(right) == 1
     path.write_text(text.replace(right, wrong))
+    command_line = importlib.import_module("numpy_rnn.__main__")
+    assert command_line.__file__ == str(copied_package / "__main__.py")
     options = ["--steps=7", "--hidden-size=3", "--epochs=2", "--seeds=2"]
-    command = [sys.executable, "-m", "numpy_rnn", "study", *options]
-    ended = subprocess.run(
-        command, cwd=tmp_path, capture_output=True, text=True, check=False
-    )
-    assert ended.returncode == 1, ended.stderr
-    assert f"\nWRONG: ({id}), " in ended.stdout
-    page = (tmp_path / "study" / "evidence.html").read_text()
+    assert command_line.main(["study", *options]) == 1
+    assert f"\nWRONG: ({id}), " in capsys.readouterr().out
+    page = Path("study/evidence.html").read_text()
     assert f'<p class="verdict WRONG">WRONG: ({id}), ' in page
 
 

@@ -4,7 +4,6 @@ import secrets
 from typing import Any, NamedTuple
 
 import numpy as np
-import pytest
 from hypothesis import strategies as st
 
 from numpy_rnn.common.records import (
@@ -13,25 +12,19 @@ from numpy_rnn.common.records import (
     Step,
     tree_map,
 )
-from numpy_rnn.conformance.arithmetics.floats import Floats
+from numpy_rnn.conformance.arithmetics.numpy_arithmetic import NumpyArithmetic
 from numpy_rnn.conformance.case import WindowCase
 from numpy_rnn.conformance.definition import DEFINITION, Definition, window_update
-from numpy_rnn.conformance.random_cases import RandomDraw, random_recipe
+from numpy_rnn.conformance.random_cases import RandomDraw, random_spec
 from numpy_rnn.conformance.window_checks import global_checks, local_checks
 
 SEEDS = st.integers(0, 2**32 - 1)
 SEED = secrets.randbelow(2**32)  # another one in every run
 
 
-@pytest.fixture(autouse=True)
-def told_seed():
-    """SEED, told by a failure among what the test printed."""
-    print(f"SEED = {SEED}")
-
-
 def window(seed, dtype="float64", **changes) -> WindowCase:
-    """A random case; changes: fields of its recipe."""
-    return random_recipe(RandomDraw(seed), dtype)._replace(**changes).case()
+    """A random case; changes: fields of its spec."""
+    return random_spec(RandomDraw(seed), dtype)._replace(**changes).case()
 
 
 def tiny_window(seed, dtype, **changes):
@@ -65,7 +58,7 @@ def learnt_classifier(seed, dtype):
     loss = 10 ** random.uniform(-13, -1)
     adagrad = bool(random.integers(2))
     reduction = REDUCTION_NAMES[random.integers(2)]
-    recipe = random_recipe(RandomDraw(seed), dtype)._replace(
+    spec = random_spec(RandomDraw(seed), dtype)._replace(
         T=T,
         H=H,
         O=int(random.integers(2, 41)),
@@ -76,7 +69,7 @@ def learnt_classifier(seed, dtype):
         learnt=True,
         logits=1.0,
     )
-    y = window_update(recipe.case()._replace(step=None))["y"][-recipe.K :]
+    y = window_update(spec.case()._replace(step=None))["y"][-spec.K :]
     below = y.astype(np.float64) - y.max(axis=-1, keepdims=True)
     is_other = below < 0
     low, high = 1e-3, 1e9  # factors of outputs with a larger, and a smaller mean loss
@@ -87,7 +80,7 @@ def learnt_classifier(seed, dtype):
             low = factor
         else:
             high = factor
-    case = recipe.case()
+    case = spec.case()
     outputs = {"W_hy": case.params.W_hy, "b_y": case.params.b_y}
     for name, theta in outputs.items():
         if theta is not None:
@@ -126,7 +119,7 @@ class Way(NamedTuple):
     definition.
     """
 
-    numbers: type[Floats] = Floats
+    numbers: type[NumpyArithmetic] = NumpyArithmetic
     of: Definition = DEFINITION
 
     def report(self, case, change=lambda array: array):
@@ -138,7 +131,9 @@ class Way(NamedTuple):
         fields = ("x", "target", "h_0", "params", "velocity")
         arrays = {name: tree_map(changed, getattr(case, name)) for name in fields}
         numbers = type(
-            "Changed", (self.numbers,), {"given": lambda self, array: changed(array)}
+            "Changed",
+            (self.numbers,),
+            {"from_input": lambda self, array: changed(array)},
         )
         with np.errstate(all="ignore"):
             report = window_update(
@@ -151,7 +146,7 @@ class Way(NamedTuple):
 
 def operations(**methods: Any) -> Way:
     """The definition with other operations of floats."""
-    return Way(type("OtherFloats", (Floats,), methods))
+    return Way(type("OtherArithmetic", (NumpyArithmetic,), methods))
 
 
 def tanh_slope(product):
@@ -162,7 +157,7 @@ def tanh_slope(product):
         return (
             product(dh, a, h)
             if is_tanh
-            else Floats.by_slope(self, dh, a, h, nonlinearity)
+            else NumpyArithmetic.by_slope(self, dh, a, h, nonlinearity)
         )
 
     return operations(by_slope=by_slope)
@@ -171,7 +166,9 @@ def tanh_slope(product):
 def other_phi(name, f):
     """Another φ for one nonlinearity."""
     return operations(
-        phi=lambda self, a, kind: f(a) if kind == name else Floats.phi(self, a, kind)
+        phi=lambda self, a, kind: (
+            f(a) if kind == name else NumpyArithmetic.phi(self, a, kind)
+        )
     )
 
 

@@ -9,7 +9,7 @@ from numpy_rnn.app.options import Configuration, parse
 
 
 def configured(options: str = "") -> Configuration:
-    """The configuration that these options of `train` give."""
+    """Return the configuration that these options of `train` give."""
     return parse("numpy_rnn", ["train", *options.split()])
 
 
@@ -20,7 +20,7 @@ class Ended(NamedTuple):
 
 
 def main(rnn, arguments) -> int:
-    """The command line of a package, as `python -m` runs it; the exit status."""
+    """Run the command line of a package as `python -m` does; the exit status."""
     module = importlib.import_module(f"{rnn.__name__}.__main__")
     return module.main([str(argument) for argument in arguments])
 
