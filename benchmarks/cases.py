@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -34,7 +35,7 @@ class Case(NamedTuple):
     @property
     def updates(self) -> int:
         k1, _, epochs = self.options.schedule
-        return epochs * -(-self.T // k1)
+        return epochs * math.ceil(self.T / k1)
 
     def arrays(self) -> tuple[Any, ...]:
         """Parameters, x, target and h_0: the same numbers in every call.

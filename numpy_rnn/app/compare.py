@@ -29,8 +29,8 @@ from numpy_rnn.common.records import Run
 from numpy_rnn.common.texts import pluralize
 from numpy_rnn.conformance.judge import finite_part, judge
 from numpy_rnn.conformance.mutants.hints import hint_for_run
+from numpy_rnn.conformance.ports.guard import guarded
 from numpy_rnn.conformance.ports.port import PackagePort
-from numpy_rnn.conformance.ports.process_exit import exit_raises
 from numpy_rnn.conformance.ports.protocol import PortFault
 from numpy_rnn.conformance.runs import PackageSource, PortSource
 
@@ -45,7 +45,7 @@ def run(rnn: Any, options: Configuration) -> int:
     or fails.
     """
     try:
-        with exit_raises():
+        with guarded():
             return compare(rnn, options)
     except PortFault as fault:
         print(f"FAILED {fault}")

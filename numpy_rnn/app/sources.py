@@ -13,7 +13,7 @@ from numpy_rnn.common.records import Run
 from numpy_rnn.common.texts import one_line
 from numpy_rnn.conformance.arithmetics.bounds import TAU, TanhError
 from numpy_rnn.conformance.ports.port import find_port
-from numpy_rnn.conformance.ports.program import ProgramPort
+from numpy_rnn.conformance.ports.program import FIRST_TIMES, ProgramPort
 from numpy_rnn.conformance.ports.protocol import PortFault
 from numpy_rnn.conformance.runs import PortSource, RecordedRun, source_of
 from numpy_rnn.conformance.trace import load_trace
@@ -42,8 +42,9 @@ Source = PortSource | TraceFile
 def source(name: str, timeout: float) -> Source:
     """Find the implementation of this name.
 
-    timeout: seconds for an answer of a program. Raises InputError on a bad name, and
-    PortFault if it fails.
+    timeout: seconds for an answer of a program. A port in Python, which may compile for
+    every shape, always has the time of the first answers. Raises InputError on a bad
+    name, and PortFault if it fails.
     """
     if name.endswith(".npz"):
         return TraceFile(one_line(name), load_trace(name))
@@ -53,7 +54,9 @@ def source(name: str, timeout: float) -> Source:
         except PortFault as fault:
             raise PortFault(f"{one_line(name, 80)}, at its start: {fault}") from None
     check_name(name)
-    return source_of(find_port(name))
+    port = find_port(name)
+    port.timeout = FIRST_TIMES * timeout
+    return source_of(port)
 
 
 def is_program(name: str) -> bool:
