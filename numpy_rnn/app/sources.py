@@ -13,12 +13,12 @@ from numpy_rnn.common.records import Run
 from numpy_rnn.common.texts import one_line
 from numpy_rnn.conformance.arithmetics.bounds import TAU, TanhError
 from numpy_rnn.conformance.ports.port import find_port
-from numpy_rnn.conformance.ports.program import ProgramPort
+from numpy_rnn.conformance.ports.program import FIRST_TIMES, ProgramPort
 from numpy_rnn.conformance.ports.protocol import PortFault
 from numpy_rnn.conformance.runs import PortSource, RecordedRun, source_of
 from numpy_rnn.conformance.trace import load_trace
 
-EXPECTED = (
+EXPECTED_SOURCE = (
     "expected a package (torch_rnn), a port (my_rnn:port, of my_rnn.py), a program"
     " (./my_rnn) or a trace (run.npz)"
 )
@@ -42,8 +42,9 @@ Source = PortSource | TraceFile
 def source(name: str, timeout: float) -> Source:
     """Find the implementation of this name.
 
-    timeout: seconds for an answer of a program. Raises InputError on a bad name, and
-    PortFault if it fails.
+    timeout: seconds for an answer of a program. A port in Python, which may compile for
+    every shape, always has the time of the first answers. Raises InputError on a bad
+    name, and PortFault if it fails.
     """
     if name.endswith(".npz"):
         return TraceFile(one_line(name), load_trace(name))
@@ -53,7 +54,9 @@ def source(name: str, timeout: float) -> Source:
         except PortFault as fault:
             raise PortFault(f"{one_line(name, 80)}, at its start: {fault}") from None
     check_name(name)
-    return source_of(find_port(name))
+    port = find_port(name)
+    port.timeout = FIRST_TIMES * timeout
+    return source_of(port)
 
 
 def is_program(name: str) -> bool:
@@ -72,7 +75,7 @@ def check_name(name: str) -> None:
     words = name.split() or [""]
     stem = os.path.basename(words[0]).removesuffix(".py")
     if name.partition(".")[0] == "torch_rnn" and find_spec("torch") is None:
-        raise InputError(packages.ADVICE)
+        raise InputError(packages.NO_TORCH)
     if ":" in name:
         return
     if os.path.isfile(f"{stem}.py") and name in (stem, f"{stem}.py"):
@@ -80,6 +83,6 @@ def check_name(name: str) -> None:
     if os.path.isfile(words[0]):
         if os.access(words[0], os.X_OK):
             raise InputError(f"{shown} is a program in this folder: type ./{shown}")
-        raise InputError(f"{shown} is a file that cannot be run: {EXPECTED}")
+        raise InputError(f"{shown} is a file that cannot be run: {EXPECTED_SOURCE}")
     if not packages.is_package(name):
-        raise InputError(f"there is no {shown!r}: {EXPECTED}")
+        raise InputError(f"there is no {shown!r}: {EXPECTED_SOURCE}")
