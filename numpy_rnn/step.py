@@ -23,8 +23,8 @@ from numpy_rnn.parameters import (
     copy_of,
 )
 
-SMALL = 1e-6  # added to the norm, as in clip_grad_norm_
-TINY = 1e-8  # added to Adagrad's sum of squares, as in min-char-rnn
+NORM_EPSILON = 1e-6  # added to the norm, as in clip_grad_norm_
+ADAGRAD_EPSILON = 1e-8  # added to Adagrad's sum of squares, as in min-char-rnn
 
 
 def clip_by_global_norm(
@@ -132,7 +132,7 @@ def clipping_factor(gradients: Gradients[Array], max_norm: float) -> Array:
     finite.
     """
     norm = global_norm(gradients)
-    factor = np.minimum(1, max_norm / (norm + SMALL))  # (U3)
+    factor = np.minimum(1, max_norm / (norm + NORM_EPSILON))  # (U3)
     return np.where(np.isfinite(norm), factor, np.nan)
 
 
@@ -272,7 +272,7 @@ def descent(g: Array, v: Any, rule: Direction) -> Array:
     """Return the direction Δ."""
     delta: Array = g
     if rule.adagrad:
-        delta = g / np.sqrt(v + TINY)  # (U9)
+        delta = g / np.sqrt(v + ADAGRAD_EPSILON)  # (U9)
     elif rule.nesterov:
         delta = g + rule.momentum * v  # (U6)
     elif rule.momentum:

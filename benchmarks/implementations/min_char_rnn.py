@@ -8,7 +8,7 @@ import numpy as np
 from benchmarks.cases import Case
 from benchmarks.implementations import Call, Unsupported
 
-SEQUENCE, RATE, LIMIT = 25, 1e-1, 5
+SEQUENCE, CHUNK_RATE, LIMIT = 25, 1e-1, 5
 
 
 def loss_and_gradients(inputs, targets, hprev, Wxh, Whh, Why, bh, by):
@@ -37,7 +37,7 @@ def loss_and_gradients(inputs, targets, hprev, Wxh, Whh, Why, bh, by):
     return loss, (dWxh, dWhh, dWhy, dbh, dby), hs
 
 
-def train(inputs, targets, weights):
+def train_chunks(inputs, targets, weights):
     """The loss of every chunk of one pass. weights: Wxh, Whh, Why, bh, by, changed in
     place.
     """
@@ -53,7 +53,7 @@ def train(inputs, targets, weights):
         for weight, gradient, mem in zip(weights, gradients, memory):
             dparam = np.clip(gradient, -LIMIT, LIMIT)
             mem += dparam * dparam
-            weight += -RATE * dparam / np.sqrt(mem + 1e-8)
+            weight += -CHUNK_RATE * dparam / np.sqrt(mem + 1e-8)
         losses.append(loss)
     return losses
 
@@ -66,7 +66,7 @@ def prepare(case: Case) -> Call:
 
     def call():
         weights = [np.array(column) for column in columns]
-        return train(x[:, 0].tolist(), target[:, 0].tolist(), weights), [
+        return train_chunks(x[:, 0].tolist(), target[:, 0].tolist(), weights), [
             weight.T for weight in weights[:3]
         ]
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from numpy_rnn.app.options import parse
+from numpy_rnn.app.options import parse_command
 from numpy_rnn.app.run import Diverged
 from numpy_rnn.common.errors import InputError, failed
 
@@ -16,7 +16,7 @@ MEMORY = (
 )
 
 
-def main(rnn: Any, arguments: list[str] | None, commands: Mapping[str, str]) -> int:
+def run_main(rnn: Any, arguments: list[str] | None, commands: Mapping[str, str]) -> int:
     """Run a command of the package `rnn`. commands: modules with a function `run`,
     imported if it is used.
 
@@ -54,7 +54,7 @@ def main(rnn: Any, arguments: list[str] | None, commands: Mapping[str, str]) -> 
 
 def run_command(rnn: Any, words: list[str], commands: Mapping[str, str]) -> int:
     """Run the command that the words name. Returns its exit status."""
-    options = parse(rnn.__name__, words)
+    options = parse_command(rnn.__name__, words)
     module = importlib.import_module(commands[options.command])
     shown: Any = contextlib.nullcontext()
     if options.quiet:

@@ -16,13 +16,13 @@ from numpy_rnn.app.plots import write_figure
 from numpy_rnn.app.progress import progress
 from numpy_rnn.app.run import (
     begin,
-    described,
+    describe_runs,
     epoch_losses,
     schedule_name,
     updates_per_epoch,
 )
 from numpy_rnn.app.sources import Source, TraceFile, source
-from numpy_rnn.app.verdict import ComparedRun, Comparison, report
+from numpy_rnn.app.verdict import ComparedRun, Comparison, comparison_report
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.files import absolute_path
 from numpy_rnn.common.records import Run
@@ -35,7 +35,9 @@ from numpy_rnn.conformance.ports.protocol import PortFault
 from numpy_rnn.conformance.runs import PackageSource, PortSource
 
 OUTPUT = {"plot", "no_plot", "quiet", "timeout"}  # options that are not of a run
-MAX_STEPS = 10_000_000  # of all windows of a run, whose numbers are all kept in memory
+MAX_JUDGED_STEPS = (
+    10_000_000  # of all windows of a run, whose numbers are all kept in memory
+)
 
 
 def run(rnn: Any, options: Configuration) -> int:
@@ -65,10 +67,10 @@ def compare(rnn: Any, options: Configuration) -> int:
     else:
         name, runs, chosen = fitted_runs(sources, options)
     for each in runs:
-        check_run(rnn, each)
+        check_length(rnn, each)
     if chosen:
         print(chosen)
-    print(described([each.name for each in sources], name, runs), flush=True)
+    print(describe_runs([each.name for each in sources], name, runs), flush=True)
     comparisons = []
     for one in sources:
         found = list[ComparedRun]()
@@ -76,7 +78,7 @@ def compare(rnn: Any, options: Configuration) -> int:
             with progress(f"{one.name}: {schedule_name(each)}"):
                 found.append(examine(one, each))
         comparisons.append(Comparison(one, found))
-    print(report(comparisons))
+    print(comparison_report(comparisons))
     if plot is not None:
         os.chdir(folder)
         write_figure(plot, lambda figure: draw_comparisons(figure, comparisons))
@@ -103,14 +105,15 @@ def check_traces(traces: Sequence[TraceFile], options: Configuration) -> None:
         )
 
 
-def check_run(rnn: Any, run: Run) -> None:
+def check_length(rnn: Any, run: Run) -> None:
     """Raise InputError on a run that no package makes, and on one that is too long."""
     begin(rnn, run)  # makes no update; options that no run can have are refused
     T, schedule = len(run.x), run.options.schedule
     steps = schedule.epochs * updates_per_epoch(run) * min(schedule.k2, T)
-    if not 0 < steps <= MAX_STEPS:
+    if not 0 < steps <= MAX_JUDGED_STEPS:
         found = f"the windows have {pluralize(steps, 'step')}"
-        raise InputError(f"{found}: expected 1 to {MAX_STEPS}; change --epochs or --k2")
+        expected = f"expected 1 to {MAX_JUDGED_STEPS}; change --epochs or --k2"
+        raise InputError(f"{found}: {expected}")
 
 
 def examine(source: Source, run: Run) -> ComparedRun:

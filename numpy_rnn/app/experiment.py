@@ -30,8 +30,8 @@ from numpy_rnn.parameters import ARRAYS
 
 # The series of the default experiment, (21, 1): 21 equally spaced times from 2 to 10.
 SINE_WAVE = (np.sin(np.linspace(2, 10, 21))[:, None], ["value"], "sine wave")
-NAMES = Parameters._fields
-VELOCITY = tuple("v" + name for name in NAMES)
+THETAS = Parameters._fields
+VELOCITY = tuple("v" + name for name in THETAS)
 TEXTS = ("alphabet", "adagrad", "configuration")
 # Standard deviations of the initial weights: of the hidden units, and of the outputs.
 OF_SERIES, OF_TEXT = (0.4, 0.3), (0.01, 0.01)
@@ -69,7 +69,7 @@ class Saved(NamedTuple):
     adagrad: bool
 
 
-def prepare(options: Configuration) -> Experiment:
+def prepare_experiment(options: Configuration) -> Experiment:
     """Read or create the series or the text, and the initial weights."""
     saved, dtype, alphabet = None, options.dtype, ""
     if options.weights is not None:
@@ -167,7 +167,7 @@ def save_run(path: str, params: Any, velocity: Any = None, **more: Any) -> None:
     """Write the networks that are finite, and more. Raises InputError if the file
     cannot be written.
     """
-    arrays = dict(zip(NAMES, params)) | dict(zip(VELOCITY, velocity or ()))
+    arrays = dict(zip(THETAS, params)) | dict(zip(VELOCITY, velocity or ()))
     arrays = {name: array for name, array in arrays.items() if array is not None}
     if networks := params.W_hh.shape[:-2]:
         is_finite = np.ones(networks, bool)
@@ -182,15 +182,15 @@ def load_run(path: str) -> Saved:
     """Read what `save_run` writes. Raises InputError on other files."""
     found = load_arrays(path, "weights file")
     with errors_about(f"weights file {path}"):
-        unknown = found.keys() - {*NAMES, *VELOCITY, *TEXTS}
-        if unknown or not found.keys() >= {*NAMES[:3]}:
+        unknown = found.keys() - {*THETAS, *VELOCITY, *TEXTS}
+        if unknown or not found.keys() >= {*THETAS[:3]}:
             what = some_of(sorted(unknown) or found)
             raise InputError(
                 f"it has {what}: expected W_xh, W_hh, W_hy and what --save writes"
             )
         # In C order, on which the rounding of products depends.
         found = {name: np.array(array, order="C") for name, array in found.items()}
-        params: Any = Parameters(*map(found.get, NAMES))
+        params: Any = Parameters(*map(found.get, THETAS))
         velocity: Any = None
         if found.keys() & VELOCITY:
             velocity = Gradients(*map(found.get, VELOCITY))

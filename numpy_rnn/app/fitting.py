@@ -5,7 +5,7 @@ refuse, in the options of the command line.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from numpy_rnn.app.experiment import prepare
+from numpy_rnn.app.experiment import prepare_experiment
 from numpy_rnn.app.options import DEFAULTS, Configuration, option_words
 from numpy_rnn.app.sources import Source
 from numpy_rnn.common.errors import InputError
@@ -18,8 +18,8 @@ from numpy_rnn.conformance.runs import unsupported as unsupported_by
 # Runs from the same weights without --k1 and --k2: the tutorial's, and one whose
 # gradients go back through time.
 USUAL = (Schedule(1, 1, 300), Schedule(1, 5, 60))
-NAMES = {"H": "hidden_size", "networks": "seeds"}  # options with another name
-SIZES = ("B", "D", "O")  # of the data
+OPTION_OF_FIELD = {"H": "hidden_size", "networks": "seeds"}  # options with another name
+DATA_SIZES = ("B", "D", "O")  # of the data
 BY_DATA = ("loss", "class_inputs")  # fields that --text chooses
 SCHEDULE = {"k1", "k2"}
 SUITE = (
@@ -41,12 +41,12 @@ def fitted_runs(
     free = DEFAULTS.keys() - usual.given.keys() - {"loss", "seeds"}
     for port in ports:
         for field, value in run_defaults(port.port).items():
-            name = NAMES.get(field, field)
+            name = OPTION_OF_FIELD.get(field, field)
             if name in free:
                 forced[name] = value
     values = {name: forced[name] for name in forced.keys() - SCHEDULE}
     options = Configuration(usual.command, usual.others, values, **usual.given)
-    experiment = prepare(options)
+    experiment = prepare_experiment(options)
     run = experiment.run(options.run_options())
     before, T, epochs = schedules(usual), len(run.x), dict[tuple[int, int], int]()
     for schedule in before:
@@ -83,8 +83,8 @@ def changes(
     """Return the options that change these fields of runs, as they are typed."""
     words = list[str]()
     for field, value in fields.items():
-        name = NAMES.get(field, field)
-        if field in SIZES:
+        name = OPTION_OF_FIELD.get(field, field)
+        if field in DATA_SIZES:
             words.append(f"data with {field} = {value}")
         elif field in BY_DATA:
             is_text = value in (True, "cross_entropy")

@@ -12,7 +12,7 @@ from numpy_rnn.app.tables import MAX_WIDTH
 from numpy_rnn.common.files import written_whole
 from numpy_rnn.common.texts import printable
 
-MAX_FEATURES, MAX_POINTS = 4, 100  # of a plot; a longer series is drawn as lines
+MAX_PANELS, MAX_POINTS = 4, 100  # of a plot; a longer series is drawn as lines
 MAX_TITLE = 60  # characters of the name of a series in the title
 
 # Okabe and Ito's colours, which are distinct for the colour-blind.
@@ -42,7 +42,7 @@ def draw_result(figure: Any, experiment: Experiment, name: str, result: Result) 
     by epoch, on an empty figure. Of an ensemble, these are the median and the 10th to
     90th percentile.
     """
-    names = experiment.columns[:MAX_FEATURES]
+    names = experiment.columns[:MAX_PANELS]
     figure.set_size_inches(12, 2.2 + 2.6 * len(names))
     title = f"{name}: {printable(experiment.name, MAX_TITLE)}, one step ahead"
     count = result.converged().sum()

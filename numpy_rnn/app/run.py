@@ -14,7 +14,7 @@ from numpy_rnn.common.records import NumpyArray, Run, Step, Update
 from numpy_rnn.common.texts import join_names, printable
 
 LOG_EVERY, LOG_UPDATES = 10, 1000  # epochs; updates of a text
-KEPT = 0.999  # of the smoothed loss, at each update
+SMOOTHING = 0.999  # of the smoothed loss, at each update
 REMEDIES = (
     "try a lower --learning-rate, gradient clipping with --max-norm, or --standardize"
 )
@@ -141,10 +141,10 @@ def heading(name: str, experiment: Experiment, options: Configuration) -> str:
         start = f"weights from {printable(options.weights)}"
         if experiment.velocity is not None:
             start = start.replace("weights", "weights and velocity", 1)
-    return f"{described([name], experiment.name, [run])}, {start}"
+    return f"{describe_runs([name], experiment.name, [run])}, {start}"
 
 
-def described(names: list[str], series: str, runs: list[Run]) -> str:
+def describe_runs(names: list[str], series: str, runs: list[Run]) -> str:
     """Describe packages, the series, the sizes, and the options that are not off of
     runs that differ in their schedules.
     """
@@ -188,7 +188,9 @@ class TextRun(Trainer):
     def __iter__(self) -> Iterator[Update[Any]]:
         """Make all updates, and smooth their losses."""
         for update in super().__iter__():
-            self.smoothed = KEPT * self.smoothed + (1 - KEPT) * float(update.loss)
+            self.smoothed = SMOOTHING * self.smoothed + (1 - SMOOTHING) * float(
+                update.loss
+            )
             yield update
 
     def heading(self) -> str:

@@ -70,7 +70,7 @@ def read_series(
             if len(fields) != len(numbers):
                 found = f"line {line} has {len(fields)} columns"
                 raise InputError(f"{found}, the first row {len(numbers)}; {NUMBERS}")
-            values.append([_number(fields, line, place) for place in places])
+            values.append([_parse_number(fields, line, place) for place in places])
     return np.array(values), [names[place] for place in places]
 
 
@@ -106,7 +106,7 @@ def is_number(text: str) -> bool:
     return False
 
 
-def _number(fields: list[str], line: int, place: int) -> float:
+def _parse_number(fields: list[str], line: int, place: int) -> float:
     """Return the number at this place. Raises InputError, with a hint, on others."""
     text = fields[place]
     if is_number(text):

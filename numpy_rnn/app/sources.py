@@ -18,7 +18,7 @@ from numpy_rnn.conformance.ports.protocol import PortFault
 from numpy_rnn.conformance.runs import PortSource, RecordedRun, source_of
 from numpy_rnn.conformance.trace import load_trace
 
-EXPECTED = (
+EXPECTED_SOURCE = (
     "expected a package (torch_rnn), a port (my_rnn:port, of my_rnn.py), a program"
     " (./my_rnn) or a trace (run.npz)"
 )
@@ -75,7 +75,7 @@ def check_name(name: str) -> None:
     words = name.split() or [""]
     stem = os.path.basename(words[0]).removesuffix(".py")
     if name.partition(".")[0] == "torch_rnn" and find_spec("torch") is None:
-        raise InputError(packages.ADVICE)
+        raise InputError(packages.NO_TORCH)
     if ":" in name:
         return
     if os.path.isfile(f"{stem}.py") and name in (stem, f"{stem}.py"):
@@ -83,6 +83,6 @@ def check_name(name: str) -> None:
     if os.path.isfile(words[0]):
         if os.access(words[0], os.X_OK):
             raise InputError(f"{shown} is a program in this folder: type ./{shown}")
-        raise InputError(f"{shown} is a file that cannot be run: {EXPECTED}")
+        raise InputError(f"{shown} is a file that cannot be run: {EXPECTED_SOURCE}")
     if not packages.is_package(name):
-        raise InputError(f"there is no {shown!r}: {EXPECTED}")
+        raise InputError(f"there is no {shown!r}: {EXPECTED_SOURCE}")

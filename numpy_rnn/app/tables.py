@@ -11,8 +11,8 @@ from numpy_rnn.common.files import written_whole
 from numpy_rnn.common.records import NumpyArray
 from numpy_rnn.common.texts import pluralize, printable, some_of
 
-MAX_ROWS = 40  # also of free-running values after the series
-MAX_FEATURES = 3
+MAX_TIMES = 40  # also of free-running values after the series
+MAX_COLUMNS = 3
 MAX_WIDTH = 24  # characters of a name
 
 
@@ -48,10 +48,10 @@ def series_table(experiment: Experiment, result: Result) -> list[str]:
     first columns.
     """
     T = len(experiment.x)
-    first = max(0, T - MAX_ROWS)
+    first = max(0, T - MAX_TIMES)
     times = range(first + 2, T + len(result.generated) - experiment.held_out + 2)
     table = {"time": list(map(str, times))}
-    for feature, name in enumerate(_names(experiment)[:MAX_FEATURES]):
+    for feature, name in enumerate(_names(experiment)[:MAX_COLUMNS]):
         scale = np.abs(experiment.series[first + 1 :, feature]).max()
         for kind, (begin, values) in result.curves(experiment).items():
             if kind != "actual":

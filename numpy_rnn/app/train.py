@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from numpy_rnn.app.experiment import prepare, save_run
+from numpy_rnn.app.experiment import prepare_experiment, save_run
 from numpy_rnn.app.options import Configuration
 from numpy_rnn.app.outputs import check_files, plot_target
 from numpy_rnn.app.plots import draw_result, write_figure
@@ -23,7 +23,7 @@ def run(rnn: Any, options: Configuration) -> int:
     name = rnn.__name__
     plot = plot_target(options, name)
     check_files(options, plot)
-    experiment = prepare(options)
+    experiment = prepare_experiment(options)
     kind = TextRun if experiment.alphabet else Trainer
     trainer = kind(rnn, experiment, options)
     print(heading(name, experiment, options), trainer.heading(), sep="\n", flush=True)

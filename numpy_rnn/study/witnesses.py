@@ -28,11 +28,11 @@ from numpy_rnn.conformance.definition import Definition, window_update
 from numpy_rnn.conformance.judge import judge, schedule_divergences, single_update
 from numpy_rnn.conformance.ports.port import PackagePort
 from numpy_rnn.conformance.runs import PackageSource, RecordedRun
-from numpy_rnn.study.equations import EQUATIONS, runs_of
+from numpy_rnn.study.evaluated_equations import EVALUATED, runs_of
 from numpy_rnn.study.subject import Subject
 
-Report = dict[str, np.ndarray]
-COMPLEX_STEP, AUTOGRAD = "complex step", "autograd"
+TensorReport = dict[str, np.ndarray]
+BY_COMPLEX_STEP, BY_AUTOGRAD = "complex step", "autograd"
 AGREES, WRONG, NOT_JUDGED = "agrees within rounding", "WRONG", "not judged"
 DELTA = 2.0**-100  # its square is negligible, and a product with it is exact
 MAX_ELEMENTS = (
@@ -46,7 +46,7 @@ def no_gradients(*_: Any) -> dict[str, Any]:
     return {}
 
 
-FORWARD = Definition(backward=no_gradients)
+FORWARD_ONLY = Definition(backward=no_gradients)
 
 
 # -- the complex step
@@ -106,18 +106,18 @@ def moved_loss(case: WindowCase, name: str, values: np.ndarray) -> np.ndarray:
     """
     of = passes(case)
     if name in BY_STEP:
-        return window_update(of, Moved(name, values), FORWARD)["loss"]
+        return window_update(of, Moved(name, values), FORWARD_ONLY)["loss"]
     if name == "x":
         of = of._replace(x=values.swapaxes(0, 1))
     elif name == "h_0":
         of = of._replace(h_0=values)
     else:
         of = of._replace(params=of.params._replace(**{name: values}))
-    return window_update(of, NumpyArithmetic(np.float64), FORWARD)["loss"]
+    return window_update(of, NumpyArithmetic(np.float64), FORWARD_ONLY)["loss"]
 
 
 def derivatives(
-    case: WindowCase, report: Report
+    case: WindowCase, report: TensorReport
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Elements of ∂L/∂v, and their values, for every tensor v of a window, by the name
     of the derivative.
@@ -156,19 +156,19 @@ class Judged(NamedTuple):
 
     ratios: dict[str, float]  # to the rounding bound
     unjudged: tuple[str, ...]  # tensors that rounding alone changes too much
-    last: Report  # of the last update
+    last: TensorReport  # of the last update
     differences: dict[tuple[str, str], float]  # by witness and tensor
 
 
 def check_equations(subject: Subject) -> list[Checked]:
     """Judge every equation in all of its runs, in the order of EQUATIONS."""
     judged = {where: judged_run(run) for where, run in runs_of(subject).items()}
-    return [check_equation(id, judged) for id in EQUATIONS]
+    return [check_equation(id, judged) for id in EVALUATED]
 
 
 def check_equation(id: str, judged: dict[str, Judged]) -> Checked:
     """Judge one equation."""
-    equation = EQUATIONS[id]
+    equation = EVALUATED[id]
     ratio, is_judged = 0.0, True
     differences: dict[str, float] = {}
     for where in equation.runs:
@@ -176,7 +176,7 @@ def check_equation(id: str, judged: dict[str, Judged]) -> Checked:
         for name in equation.tensors:
             ratio = max(ratio, run.ratios[name])
             is_judged = is_judged and name not in run.unjudged
-            for witness in (COMPLEX_STEP, AUTOGRAD):
+            for witness in (BY_COMPLEX_STEP, BY_AUTOGRAD):
                 found = run.differences.get((witness, name))
                 if found is not None:
                     differences[witness] = max(differences.get(witness, 0.0), found)
@@ -207,13 +207,13 @@ def judged_run(run: Run) -> Judged:
         case, report = single_update(recorded, n)
         for name, (elements, values) in derivatives(case, report).items():
             found = relative(report[name], values, elements)
-            place = COMPLEX_STEP, name
+            place = BY_COMPLEX_STEP, name
             differences[place] = max(differences.get(place, 0.0), found)
     if has_torch():
         other = recorded_run(importlib.import_module("torch_rnn"), run).updates
         for name in recorded.updates.keys() & other.keys():
             found = relative(recorded.updates[name], other[name].ravel())
-            differences[AUTOGRAD, name] = found
+            differences[BY_AUTOGRAD, name] = found
     _, last = single_update(recorded, count - 1)
     for name in ("initial", "start", "stop"):
         last[name] = recorded.updates[name][-1]

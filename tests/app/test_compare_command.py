@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 import numpy_rnn
 from numpy_rnn.app.compare import all_sources, examine
 from numpy_rnn.app.comparison_plot import draw_comparisons
-from numpy_rnn.app.experiment import prepare
+from numpy_rnn.app.experiment import prepare_experiment
 from numpy_rnn.app.options import Configuration
 from numpy_rnn.app.sources import TraceFile
-from numpy_rnn.app.verdict import ComparedRun, Comparison, covered, report
+from numpy_rnn.app.verdict import ComparedRun, Comparison, comparison_report, covered
 from numpy_rnn.conformance.definition import Definition, train
 from numpy_rnn.conformance.findings import Finding
 from numpy_rnn.conformance.judge import Judgement
@@ -122,7 +122,7 @@ def compare(capsys, tmp_path, monkeypatch):
 def recorded(words, of=None):
     """The run of these options by the definition, or one with other equations."""
     configuration = configured(words)
-    run = prepare(configuration).run(configuration.run_options())
+    run = prepare_experiment(configuration).run(configuration.run_options())
     return record(run, train(run, of=of or Definition()))
 
 
@@ -282,7 +282,7 @@ def test_plot_has_the_ratios_and_marks_the_first_fault(compare, name):
     compare(f"made_ports:{name} --epochs 1")  # the folder of the ports is searched
     options = Configuration("compare", [f"made_ports:{name}"], epochs=2, k2=5)
     (source,) = all_sources(numpy_rnn, options)
-    found = examine(source, prepare(options).run(options.run_options()))
+    found = examine(source, prepare_experiment(options).run(options.run_options()))
     draw_comparisons(figure := Figure(), [Comparison(source, [found])])
     axes, losses = figure.axes
     shown = {line.get_label(): line.get_data() for line in axes.lines}
@@ -389,7 +389,7 @@ def test_report():
     )
     both = covered(Comparison(comparisons[0].source, [other, one]))
     assert both.startswith("gradients that go back 2 steps; 10 of 24 windows start")
-    lines = [line[:85] for line in report(comparisons).splitlines()]
+    lines = [line[:85] for line in comparison_report(comparisons).splitlines()]
     assert (
         "\n".join(lines)
         == """\

@@ -48,7 +48,7 @@ ALSO = {  # what a case then does without as well
 
 
 def used_by(spec):
-    """The names of what a case uses."""
+    """Return the names of what a case uses."""
     use = use_of_spec(spec)
     return {ability.name for ability in ABILITIES if ability.is_used(use)} - UNUSED
 

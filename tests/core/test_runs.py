@@ -174,7 +174,11 @@ def test_wide_groups_are_right(run):
     """
     size = np.getbufsize()
     with pytest.MonkeyPatch.context() as patch:
-        for module, name in ((loop, "WIDE"), (memory, "WIDE"), (memory, "MIN_GROUP")):
+        for module, name in (
+            (loop, "WIDE_GROUP"),
+            (memory, "WIDE_GROUP"),
+            (memory, "MIN_GROUP"),
+        ):
             patch.setattr(module, name, 1)
         patch.setattr(memory, "GROUP_BYTES", 1)
         assert_right_training(numpy_rnn, run)

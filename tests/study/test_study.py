@@ -18,7 +18,7 @@ from numpy_rnn.common.initial import initial_parameters
 from numpy_rnn.common.records import tree_map
 from numpy_rnn.conformance.case import present
 from numpy_rnn.study import subject as subjects
-from numpy_rnn.study.study import LESSON, WRITTEN, check_folder, write_folder
+from numpy_rnn.study.study import LESSON_FOLDER, WRITTEN, check_folder, write_folder
 
 pytestmark = pytest.mark.needs_matplotlib
 
@@ -51,7 +51,9 @@ def test_default_study_is_a_folder_made_in_eight_seconds():
         r"\d+\.\d s: open study/lesson/lesson\.html; its evidence is .*", done
     )
     figures = {f"figures/{name}.svg" for name in ("masks", "cosine_bias")}
-    lesson = {f"lesson/{name}": content for name, content in files_in(LESSON).items()}
+    lesson = {
+        f"lesson/{name}": content for name, content in files_in(LESSON_FOLDER).items()
+    }
     made = files_in("study")
     assert made.keys() == {"evidence.html", "evidence.css"} | figures | lesson.keys()
     hidden, shown = lesson.pop("lesson/lesson.html"), made["lesson/lesson.html"]
