@@ -281,9 +281,7 @@ SANITIZED = "-g -O0 -fsanitize=address,undefined -fno-sanitize-recover=all"
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
-    """The port in C twice: as fast as the compiler dares, and plain, with every access
-    watched.
-    """
+    """Compile the port in C: as fast as it gets, and with every access watched."""
     if shutil.which("cc") is None:
         pytest.skip("there is no C compiler `cc`: the C port is not built")
 

@@ -68,9 +68,7 @@ SUITE_OPTIONS = [*PLUGIN, "--pyargs", "numpy_rnn.conformance"]
 
 @pytest.fixture
 def suite(tmp_path, monkeypatch, capsys):
-    """Runs the suite with few cases, in a folder with ports.py: its status and its
-    output.
-    """
+    """Run the suite with few cases where ports.py is: its status and its output."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "ports", raising=False)

@@ -91,6 +91,14 @@ def parameters(function):
 
 
 @pytest.mark.needs_torch
+def test_status_of_torch_rnn_is_that_of_its_command(capsys):
+    main = importlib.import_module("torch_rnn.__main__").main
+    assert [main(["audit", "no_script.py"]), main(["audit", "--help"])] == [2, 0]
+    assert main(["tarin"]) == 2
+    assert "no_script.py" in capsys.readouterr().err
+
+
+@pytest.mark.needs_torch
 def test_packages_export_the_same_names_and_signatures():
     """And what is no function is one and the same: the records and the error."""
     packages = numpy_rnn, reference, importlib.import_module("torch_rnn")
