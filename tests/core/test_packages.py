@@ -37,7 +37,7 @@ ABOVE = {"__init__", "__main__", "public", "reference"}  # they name what is abo
 
 
 def imports(path):
-    """The modules that a file imports, also within a function."""
+    """Return the modules that a file imports, also within a function."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)

@@ -76,8 +76,8 @@ def valid(rnn, N=None):
 
 
 def refusal(rnn, name, given, *names):
-    """The message of the InputError that the call raises: one line, with one of the
-    names.
+    """Return the message of the InputError that the call raises: one line, with one of
+    the names.
     """
     with pytest.raises(InputError, match=r"\A[^\n]{,400}\Z") as refused:
         getattr(rnn, name)(**given)
@@ -150,8 +150,8 @@ FINITE = {"train", "to_state_dict"}  # which refuse NaN
 
 
 def spoiled_arrays(rnn, name, array):
-    """An array of another dtype, kind or package, with a mask or NaN, and of other
-    shapes.
+    """Return an array of another dtype, kind or package, with a mask or NaN, and of
+    other shapes.
     """
     plain = rnn.to_numpy(array)
     kinds = ["float16", "float32" if plain.dtype.kind == "i" else "int64", "complex64"]
@@ -200,7 +200,7 @@ def spoiled(rnn, name, argument, value):
 
 
 def names_of(argument, value):
-    """The names of an argument in messages: its own, an option, or a field."""
+    """Return the names of an argument in messages: its own, an option, or a field."""
     names = {argument, argument.rstrip("s"), argument.replace("_", " ")}
     names |= {"gradient"} if argument == "delta" else set()
     return (
