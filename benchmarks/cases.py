@@ -48,8 +48,8 @@ class Case(NamedTuple):
         return _sine_arrays(self) if self.H == 6 else _random_arrays(self)
 
     def beginning(self) -> Case:
-        """The part of the run whose results are checked: later, rounding errors are
-        large.
+        """Return the part of the run whose results are checked: later, rounding errors
+        are large.
         """
         k1, k2, epochs = self.options.schedule
         options = self.options._replace(schedule=Schedule(k1, k2, min(epochs, 5)))
@@ -98,14 +98,14 @@ def _text_arrays(case: Case) -> tuple[Any, ...]:
 
 
 def sine(name: str, k2: int = 1, epochs: int = 300, **options: Any) -> Case:
-    """A run on the series of the default experiment."""
+    """Return a run on the series of the default experiment."""
     run = RunOptions(Schedule(1, k2, epochs), Objective(), Step(BENCHMARK_RATE))
     return Case(name, T=20, B=1, D=1, H=6, O=1, options=run, **options)
 
 
 def window(H: int, B: int, T: int = 50, epochs: int = 30) -> Case:
-    """A run of one window per epoch, at a rate below the curvature of the loss along
-    W_hy.
+    """Return a run of one window per epoch, at a rate below the curvature of the loss
+    along W_hy.
     """
     run = RunOptions(
         Schedule(T, T, epochs), Objective(), Step(BENCHMARK_RATE / (T * B * H))
@@ -114,8 +114,8 @@ def window(H: int, B: int, T: int = 50, epochs: int = 30) -> Case:
 
 
 def character_model(dtype: Dtype, updates: int = 100) -> Case:
-    """The model of min-char-rnn: H = 100, chunks of 25 of 65 characters, a carried
-    state.
+    """Return the model of min-char-rnn: H = 100, chunks of 25 of 65 characters, a
+    carried state.
     """
     step = Step(BENCHMARK_RATE, adagrad=True, max_value=MAX_GRADIENT)
     run = RunOptions(Schedule(25, 25, 1), Objective(loss="cross_entropy"), step)

@@ -101,7 +101,7 @@ def read_only(value: Any) -> Any:
     return value
 
 
-def broadcast_per_network(value: Array, theta: Array) -> Array:
+def per_network(value: Array, theta: Array) -> Array:
     """Return a value (N,), or a scalar, with axes to broadcast with theta (N, ...)."""
     if value.ndim == 0:
         return value

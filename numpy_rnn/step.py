@@ -19,8 +19,8 @@ from numpy_rnn.parameters import (
     ARRAYS,
     Array,
     LearningRate,
-    broadcast_per_network,
     copy_of,
+    per_network,
 )
 
 NORM_EPSILON = 1e-6  # added to the norm, as in clip_grad_norm_
@@ -138,7 +138,7 @@ def clipping_factor(gradients: Gradients[Array], max_norm: float) -> Array:
 
 def scaled(g: Array, factor: Array) -> Array:
     """Return the gradient times the factor of its network."""
-    return (broadcast_per_network(factor, g) * g).astype(g.dtype)  # (U3)
+    return (per_network(factor, g) * g).astype(g.dtype)  # (U3)
 
 
 @np.errstate(over="ignore", under="ignore")
@@ -336,7 +336,7 @@ def compute_step(
         if theta is None or dtheta is None:
             stepped.append(copy_of(theta))
             continue
-        eta = broadcast_per_network(rate, theta)
+        eta = per_network(rate, theta)
         stepped.append(theta - eta * dtheta)  # (U1)
     return Parameters(*stepped)
 

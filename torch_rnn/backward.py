@@ -151,7 +151,7 @@ def checked_loss(
 
 def compute_gradients(L: Array, params: Parameters[Array]) -> Gradients[Array]:
     """Compute the derivatives of L, of all networks together, by the parameters."""
-    gradients: Gradients[Array] = Gradients(*differentiate(L, present(params)))
+    gradients: Gradients[Array] = Gradients(*differentiate(L, not_none(params)))
     return gradients
 
 
@@ -164,13 +164,13 @@ def compute_derivatives(
     L: Array, params: Parameters[Array], activations: Activations[Array]
 ) -> tuple[Gradients[Array], Adjoints[Array]]:
     """Compute gradients and adjoints in one backward pass."""
-    thetas = present(params)
+    thetas = not_none(params)
     found = differentiate(L, [*thetas, *points(activations)])
     gradients: Gradients[Array] = Gradients(*found[: len(thetas)])
     return gradients, stacked_adjoints(found[len(thetas) :])
 
 
-def present(params: Parameters[Array]) -> list[Array]:
+def not_none(params: Parameters[Array]) -> list[Array]:
     """Return the parameters that are not None."""
     return [theta for theta in params if theta is not None]
 

@@ -23,7 +23,7 @@ def unroll(W_hh, inputs, h_0):
 
 
 def window_loss(params, x, target, h_0):
-    """The loss of the last steps, as many as `target` has, and the states."""
+    """Return the loss of the last steps, as many as `target` has, and the states."""
     h = unroll(params[1], x @ params[0], h_0)
     y = (h @ params[2])[-len(target) :]
     return 0.5 * jnp.sum((y - target) ** 2), h
@@ -59,7 +59,7 @@ def train_sliding(params, x, target, h_0, rate, k2):
 
 
 def train_scan(params, x, target, h_0, rate, *, schedule):
-    """A whole run: the losses of its updates, and the parameters after it."""
+    """Return a whole run: the losses of its updates, and the parameters after it."""
     k1, k2, epochs = schedule
 
     def epoch(params, _):
@@ -72,7 +72,7 @@ def train_scan(params, x, target, h_0, rate, *, schedule):
 
 
 def character_loss(params, x, target, h_0):
-    """The cross-entropy of a chunk of characters, and the state after it."""
+    """Return the cross-entropy of a chunk of characters, and the state after it."""
     W_xh, W_hh, W_hy, b_h, b_y = params
     h = unroll(W_hh, W_xh[x] + b_h, h_0)
     log_p = jax.nn.log_softmax(h @ W_hy + b_y)

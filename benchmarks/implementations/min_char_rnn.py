@@ -11,8 +11,11 @@ from benchmarks.implementations import Call, Unsupported
 SEQUENCE, CHUNK_RATE, LIMIT = 25, 1e-1, 5
 
 
-def loss_and_gradients(inputs, targets, hprev, Wxh, Whh, Why, bh, by):
-    """The loss of a chunk, the gradients before clipping, and the states by step."""
+def loss_and_gradients(inputs, targets, hprev, weights):
+    """Return the loss of a chunk, the gradients before clipping, and the states by
+    step. weights: Wxh, Whh, Why, bh, by.
+    """
+    Wxh, Whh, Why, bh, by = weights
     xs, hs, ys, ps, loss = {}, {-1: np.copy(hprev)}, {}, {}, 0.0
     for t in range(len(inputs)):
         xs[t] = np.zeros((Wxh.shape[1], 1), Wxh.dtype)
@@ -38,8 +41,8 @@ def loss_and_gradients(inputs, targets, hprev, Wxh, Whh, Why, bh, by):
 
 
 def train_chunks(inputs, targets, weights):
-    """The loss of every chunk of one pass. weights: Wxh, Whh, Why, bh, by, changed in
-    place.
+    """Return the loss of every chunk of one pass. weights: Wxh, Whh, Why, bh, by,
+    changed in place.
     """
     losses = []
     hprev = np.zeros((len(weights[1]), 1), weights[1].dtype)
@@ -47,7 +50,7 @@ def train_chunks(inputs, targets, weights):
     for p in range(0, len(inputs), SEQUENCE):
         chunk = slice(p, p + SEQUENCE)
         loss, gradients, hs = loss_and_gradients(
-            inputs[chunk], targets[chunk], hprev, *weights
+            inputs[chunk], targets[chunk], hprev, weights
         )
         hprev = hs[SEQUENCE - 1]
         for weight, gradient, mem in zip(weights, gradients, memory):

@@ -24,8 +24,8 @@ def predict_point(point, context, w1, w2):
 
 
 def train_tutorial(W_xh, W_hh, W_hy, series, epochs=300, learning_rate=0.1):
-    """The losses of all points, and the weights (1, H), (H, H) and (H, 1) after the
-    last step.
+    """Return the losses of all points, and the weights (1, H), (H, H) and (H, 1) after
+    the last step.
     """
     series = torch.tensor(series).unsqueeze(1)
     x, y = series[:-1], series[1:]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from numpy_rnn.app.comparison_plot import draw_comparisons
-from numpy_rnn.app.fitting import fitted_runs
+from numpy_rnn.app.fitting import FittedRuns, fitted_runs
 from numpy_rnn.app.options import Configuration, option_name
 from numpy_rnn.app.outputs import check_files, plot_target
 from numpy_rnn.app.plots import write_figure
@@ -41,8 +41,24 @@ MAX_JUDGED_STEPS = (
 
 
 def run(rnn: Any, options: Configuration) -> int:
-    """Compare implementations. Returns 0 if all agree, 1 if one is wrong, not judged,
-    or fails.
+    """Compare implementations, and print the verdict.
+
+    Parameters
+    ----------
+    rnn : module
+        The package of the command line.
+    options : Configuration
+        The implementations, `others`, and the run.
+
+    Returns
+    -------
+    int
+        0 if all agree with the definition; 1 if one is wrong, not judged, or fails.
+
+    Raises
+    ------
+    InputError
+        If an implementation is not found, or none of its runs is possible.
     """
     try:
         with guarded():
@@ -55,7 +71,7 @@ def run(rnn: Any, options: Configuration) -> int:
 
 
 def compare(rnn: Any, options: Configuration) -> int:
-    """Do what `run` does, but raise PortFault."""
+    """Do what `run` does, but raise PortFault where an implementation fails."""
     plot = plot_target(options, rnn.__name__)
     check_files(options, plot)
     folder = absolute_path(".")  # a port may change the working folder
@@ -63,18 +79,18 @@ def compare(rnn: Any, options: Configuration) -> int:
     traces = [each for each in sources if isinstance(each, TraceFile)]
     if traces:
         check_traces(traces, options)
-        name, runs, chosen = "series of the trace", [traces[0].recorded.run], ""
+        fitted = FittedRuns("series of the trace", [traces[0].recorded.run], [])
     else:
-        name, runs, chosen = fitted_runs(sources, options)
-    for each in runs:
+        fitted = fitted_runs(sources, options)
+    for each in fitted.runs:
         check_length(rnn, each)
-    if chosen:
-        print(chosen)
-    print(describe_runs([each.name for each in sources], name, runs), flush=True)
+    names = [each.name for each in sources]
+    heading = describe_runs(names, fitted.series, fitted.runs)
+    print(*fitted.notes, heading, sep="\n", flush=True)
     comparisons = []
     for one in sources:
         found = list[ComparedRun]()
-        for each in runs:
+        for each in fitted.runs:
             with progress(f"{one.name}: {schedule_name(each)}"):
                 found.append(examine(one, each))
         comparisons.append(Comparison(one, found))
@@ -117,7 +133,26 @@ def check_length(rnn: Any, run: Run) -> None:
 
 
 def examine(source: Source, run: Run) -> ComparedRun:
-    """Record a run of a source, and judge every update until one is not finite."""
+    """Record a run of an implementation, and judge every update.
+
+    Parameters
+    ----------
+    source : Source
+        The implementation.
+    run : Run
+        What it trains.
+
+    Returns
+    -------
+    ComparedRun
+        The judgement, the losses and what they cover. Updates after the first that
+        is not finite are not judged.
+
+    Raises
+    ------
+    PortFault
+        If the implementation fails.
+    """
     recorded = source.trace(run)
     finite = finite_part(recorded)
     is_whole = finite is recorded

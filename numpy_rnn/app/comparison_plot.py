@@ -22,8 +22,15 @@ LINE_COLORS = (BLUE, GREEN, PURPLE, BLACK, ORANGE)
 
 
 def draw_comparisons(figure: Any, comparisons: Sequence[Comparison]) -> None:
-    """Draw a row for every implementation, with the ratios of its runs, and the losses
-    of all runs next to them, on an empty figure.
+    """Draw what `compare` found: a row for every implementation, with the largest ratio
+    of every update to its rounding bound, and the losses of the runs next to them.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+        An empty figure; its size is set.
+    comparisons : sequence of Comparison
+        Of these the first four are drawn.
     """
     shown = comparisons[:MAX_SOURCES]
     runs = len(shown[0].runs)

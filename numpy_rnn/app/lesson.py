@@ -12,7 +12,15 @@ LESSON_PAGE = Path(packages.__file__).parents[1] / "study/lesson/lesson.html"
 
 
 def run(rnn: Any, options: Configuration) -> None:
-    """Print the path of the lesson, and open it."""
+    """Print the path of the lesson that is installed, and open it in a browser.
+
+    Parameters
+    ----------
+    rnn : module
+        The package of the command line.
+    options : Configuration
+        None is used.
+    """
     print(printable(str(LESSON_PAGE)), flush=True)
     if not webbrowser.open(LESSON_PAGE.as_uri()):
         print("no browser was found: open this file in one")

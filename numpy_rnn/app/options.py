@@ -102,7 +102,13 @@ OPTION_GROUPS = {
             "rows at the end to predict, but not to train on",
             ("train",),
         ),
-        Option("steps", int, None, "first steps to study (all, up to 40)", ("study",)),
+        Option(
+            "steps",
+            int,
+            None,
+            "first steps to study (all, up to 40) or to compare (up to 1000)",
+            ("study", "compare"),
+        ),
         Option("text", str, None, "train a character model of a text", TRAINING),
         Option("sample", int, 200, "characters of a sample of the model", ("train",)),
         Option("temperature", float, 1.0, "divides the outputs of it", ("train",)),
@@ -222,7 +228,21 @@ class Configuration(SimpleNamespace):
 
 
 def defaults_of(command: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the defaults of a command, which depend on the options that are given."""
+    """Return the defaults of a command.
+
+    Parameters
+    ----------
+    command : str
+        The command.
+    given : mapping of str to object
+        The options that are given: a text and data have defaults of their own, and
+        one of k1 and k2 limits the other.
+
+    Returns
+    -------
+    dict of str to object
+        The value of every option.
+    """
     values = dict(DEFAULTS)
     if command == "study":
         values["seeds"] = 32
@@ -246,9 +266,20 @@ class Parser(argparse.ArgumentParser):
 
 
 def make_parser(program: str) -> tuple[Parser, dict[str, Parser]]:
-    """Return the parser of a script, and those of its commands.
+    """Make the parsers of a script.
 
-    Options that are not given are not in their results.
+    Parameters
+    ----------
+    program : str
+        The name of the script, numpy-rnn or torch-rnn.
+
+    Returns
+    -------
+    main : Parser
+        It prints the help, and dispatches to a command.
+    commands : dict of str to Parser
+        The parsers of the commands. Options that are not given are not in their
+        results.
     """
     main = Parser(
         program,
@@ -311,7 +342,28 @@ def nearest(name: str, known: Iterable[str], prefix: str = "") -> str:
 
 
 def parse_command(package: str, words: list[str]) -> Configuration:
-    """Parse a command line: a command, "train" unless it is named, and its options."""
+    """Parse a command line.
+
+    Parameters
+    ----------
+    package : str
+        The name of the package, whose commands are known.
+    words : list of str
+        A command, "train" unless it is named, and its options.
+
+    Returns
+    -------
+    Configuration
+        The values of all options.
+
+    Raises
+    ------
+    InputError
+        If a command or an option is unknown, with the nearest name; if a value is not
+        of its kind; or if options do not go together.
+    SystemExit
+        After --help and --version.
+    """
     program = package.replace("_", "-")
     main, own = make_parser(program)
     if not words or words[0].startswith("-"):

@@ -21,7 +21,20 @@ GREEN, RED, PURPLE = "#009E73", "#D55E00", "#CC79A7"
 
 
 def write_figure(path: str, draw_on: Callable[[Any], None]) -> None:
-    """Write the figure that a function draws."""
+    """Draw a figure, write it, and print where it is.
+
+    Parameters
+    ----------
+    path : str
+        The file; its ending is the format.
+    draw_on : callable
+        Draws on an empty Figure. Settings of the user have no effect.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be written.
+    """
     import matplotlib
     from matplotlib.figure import Figure
 
@@ -38,9 +51,21 @@ def write_figure(path: str, draw_on: Callable[[Any], None]) -> None:
 
 
 def draw_result(figure: Any, experiment: Experiment, name: str, result: Result) -> None:
-    """Draw actual and predicted points, the free-running continuation, and the losses
-    by epoch, on an empty figure. Of an ensemble, these are the median and the 10th to
-    90th percentile.
+    """Draw the result of a run: actual and predicted points, the free-running
+    continuation, and the losses by epoch.
+
+    Of an ensemble, these are the median and the 10th to 90th percentile.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+        An empty figure; its size is set.
+    experiment : Experiment
+        The series. Its first four columns are drawn.
+    name : str
+        The name of the package, for the title.
+    result : Result
+        What was found.
     """
     names = experiment.columns[:MAX_PANELS]
     figure.set_size_inches(12, 2.2 + 2.6 * len(names))

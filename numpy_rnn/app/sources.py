@@ -40,11 +40,26 @@ Source = PortSource | TraceFile
 
 
 def source(name: str, timeout: float) -> Source:
-    """Find the implementation of this name.
+    """Find the implementation that a name means.
 
-    timeout: seconds for an answer of a program. A port in Python, which may compile for
-    every shape, always has the time of the first answers. Raises InputError on a bad
-    name, and PortFault if it fails.
+    Parameters
+    ----------
+    name : str
+        A package, a port as module:object, the command of a program, or a trace file.
+    timeout : float
+        Seconds for an answer of a program.
+
+    Returns
+    -------
+    Source
+        The implementation.
+
+    Raises
+    ------
+    InputError
+        If there is none. The message says what to type.
+    PortFault
+        If a program fails at its start.
     """
     if name.endswith(".npz"):
         return TraceFile(one_line(name), load_trace(name))
@@ -60,7 +75,7 @@ def source(name: str, timeout: float) -> Source:
 
 
 def is_program(name: str) -> bool:
-    """Check whether a name is the command of a program."""
+    """Return whether a name is the command of a program."""
     if ":" in name or packages.is_package(name):
         return False
     words = name.split()

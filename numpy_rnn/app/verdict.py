@@ -71,8 +71,18 @@ class Comparison(NamedTuple):
 
 
 def comparison_report(comparisons: Sequence[Comparison]) -> str:
-    """Return the verdict and what it covers; then the losses, and the largest ratio of
-    every tensor.
+    """Write what `compare` prints.
+
+    Parameters
+    ----------
+    comparisons : sequence of Comparison
+        What was found, one for each implementation.
+
+    Returns
+    -------
+    str
+        The verdict and what it covers; then the losses, and the largest ratio of every
+        tensor to its rounding bound.
     """
     lines = verdict(comparisons) + coverage(comparisons)
     for each in comparisons:

@@ -43,7 +43,7 @@ from numpy_rnn.common.records import (
 )
 from numpy_rnn.common.texts import nearest_name
 
-PARAMETER_AXES = {"W_xh": "NDH", "W_hh": "NHH", "W_hy": "NHO", "b_h": "NH", "b_y": "NO"}
+CHECKED_AXES = {"W_xh": "NDH", "W_hh": "NHH", "W_hy": "NHO", "b_h": "NH", "b_y": "NO"}
 
 # -- windows
 
@@ -124,7 +124,7 @@ def check_record(name: str, record: Any, kind: type) -> None:
 def check_parameters(checks: ArrayChecks, params: Any) -> None:
     """Check the weights, and both biases or neither."""
     check_record("params", params, Parameters)
-    for name, axes in PARAMETER_AXES.items():
+    for name, axes in CHECKED_AXES.items():
         array = getattr(params, name)
         if array is not None or name not in Parameters._field_defaults:
             checks.check(name, array, axes)
@@ -140,7 +140,7 @@ def check_like_parameters(
     partial: whether any of them may be None.
     """
     check_record(name, record, Parameters)
-    for field, axes in PARAMETER_AXES.items():
+    for field, axes in CHECKED_AXES.items():
         array, theta = getattr(record, field), getattr(params, field)
         if array is None and (partial or theta is None):
             continue

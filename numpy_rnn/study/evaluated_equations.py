@@ -146,7 +146,7 @@ def runs_of(subject: Subject) -> dict[str, Run]:
 
 
 def with_biases(params: Parameters) -> Parameters:
-    """The parameters, with biases of zero where they have none."""
+    """Return the parameters, with biases of zero where they have none."""
     if params.b_h is not None:
         return params
     H, O = params.W_hy.shape
@@ -154,7 +154,7 @@ def with_biases(params: Parameters) -> Parameters:
 
 
 def class_parameters(subject: Subject) -> Parameters:
-    """Initial parameters of a network that reads and predicts classes."""
+    """Return initial parameters of a network that reads and predicts classes."""
     H = subject.start.W_hh.shape[0]
     return initial_parameters(
         input_size=CLASS_COUNT,
@@ -167,8 +167,8 @@ def class_parameters(subject: Subject) -> Parameters:
 
 
 def class_indices(subject: Subject, rows: np.ndarray) -> np.ndarray:
-    """The classes, integers (T, B), of rows (T, B, D): equal intervals between the
-    extremes of the first column.
+    """Return the classes, integers (T, B), of rows (T, B, D): equal intervals between
+    the extremes of the first column.
     """
     column = subject.x[..., 0]
     inner = np.linspace(column.min(), column.max(), CLASS_COUNT + 1)[1:-1]

@@ -55,7 +55,7 @@ Draw = Callable[[Any, Findings], None]  # onto an empty Matplotlib Figure
 
 
 def svg(draw: Draw, findings: Findings) -> str:
-    """A figure as an SVG element. The same findings make the same text."""
+    """Return a figure as an SVG element. The same findings make the same text."""
     import matplotlib
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
@@ -75,7 +75,7 @@ def svg(draw: Draw, findings: Findings) -> str:
 
 
 def svg_file(element: str) -> bytes:
-    """The SVG as a file of its own."""
+    """Return the SVG as a file of its own."""
     sheet = (
         "<style>@media (prefers-color-scheme: dark) "
         f"{{ svg {{ color: {DARK_INK} }} }}</style>"
@@ -127,7 +127,7 @@ def draw_masks(figure: Any, findings: Findings) -> None:
 
 
 def mask_name(k1: int, k2: int, T: int) -> str:
-    """The name of a truncation of T steps."""
+    """Return the name of a truncation of T steps."""
     if k1 == k2:
         return "one step" if k1 == 1 else "full" if k1 == T else "chunks"
     return "sliding window" if k1 == 1 else "overlapping"

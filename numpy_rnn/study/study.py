@@ -173,7 +173,7 @@ def lesson_files() -> dict[str, bytes]:
 
 
 def _temporary_folder(folder: Path) -> tempfile.TemporaryDirectory[str]:
-    """A new folder next to this one, on the same disk."""
+    """Return a new folder next to this one, on the same disk."""
     return tempfile.TemporaryDirectory(
         dir=Path(os.path.realpath(folder)).parent,
         prefix=".unfinished-",

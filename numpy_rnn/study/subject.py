@@ -64,7 +64,7 @@ class Subject:
         return self.run.options
 
     def run_of(self, params: Parameters, options: RunOptions) -> Run:
-        """A run of these parameters on the series, in float64."""
+        """Return a run of these parameters on the series, in float64."""
         series = {"x": self.x, "target": self.target, "h_0": self.h_0}
         return self.run._replace(
             params=params, options=options, velocity=None, **series
@@ -141,12 +141,12 @@ def trained_networks(
 
 
 def network(ensemble: Parameters, n: int) -> Parameters:
-    """The parameters of the n-th network of an ensemble."""
+    """Return the parameters of the n-th network of an ensemble."""
     return tree_map(lambda theta: theta[n], ensemble)
 
 
 def in_float64(params: Parameters) -> Parameters:
-    """The same numbers in float64."""
+    """Return the same numbers in float64."""
     return tree_map(lambda theta: np.array(theta, np.float64), params)
 
 

@@ -42,7 +42,9 @@ BY_STEP = ("a", "h", "y")  # tensors of every step, to which a number may be add
 
 
 def no_gradients(*_: Any) -> dict[str, Any]:
-    """The backward pass of a definition of which only the forward pass is wanted."""
+    """Return the backward pass of a definition of which only the forward pass is
+    wanted.
+    """
     return {}
 
 
@@ -93,16 +95,16 @@ class Moved(NumpyArithmetic):
 
 
 def passes(case: WindowCase) -> WindowCase:
-    """The case with an axis of networks, here of passes, on its parameters and its
-    initial state, and without a step.
+    """Return the case with an axis of networks, here of passes, on its parameters and
+    its initial state, and without a step.
     """
     params = tree_map(lambda theta: theta[None], case.params)
     return case._replace(params=params, h_0=case.h_0[None], step=None)  # type: ignore[arg-type]
 
 
 def moved_loss(case: WindowCase, name: str, values: np.ndarray) -> np.ndarray:
-    """The losses of n passes over a window, one for each of n values of a tensor; of a,
-    h or y, of what is added to it.
+    """Return the losses of n passes over a window, one for each of n values of a
+    tensor; of a, h or y, of what is added to it.
     """
     of = passes(case)
     if name in BY_STEP:

@@ -104,9 +104,7 @@ class failing(right):
 
 @pytest.fixture
 def compare(capsys, tmp_path, monkeypatch):
-    """Runs `compare` in a folder with ports and traces: its status, lines,
-    and errors.
-    """
+    """Run `compare` in a folder with ports: its status, lines, and errors."""
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "made_ports.py").write_text(PORTS)
 
@@ -120,7 +118,7 @@ def compare(capsys, tmp_path, monkeypatch):
 
 
 def recorded(words, of=None):
-    """The run of these options by the definition, or one with other equations."""
+    """Return the run of these options by the definition, or by other equations."""
     configuration = configured(words)
     run = prepare_experiment(configuration).run(configuration.run_options())
     return record(run, train(run, of=of or Definition()))
@@ -244,6 +242,21 @@ chosen for what means has: --reduction mean --bias --k1 5 --k2 5
 chosen for what no clip has: --max-value none\
 """  # noqa: E501
     )
+
+
+def test_long_text_is_cut(compare):
+    """By default, and as --steps says; a line tells both numbers."""
+    Path("a.txt").write_text("a man, a plan, a canal: panama! " * 40)
+    found = []
+    for steps in ("", "--steps 50", "--steps 1275"):
+        words = f"--text a.txt --hidden-size 3 {steps}"
+        status, lines, _ = compare(f"numpy_rnn.reference {words}")
+        assert status == 0
+        found += [line for line in lines if "T=" in line or "--steps" in line]
+    cut = "the first {} of 1275 steps are compared; --steps changes their number"
+    assert [found[0], found[2]] == [cut.format(1000), cut.format(50)]
+    lengths = [line.partition("T=")[2].split()[0] for line in found[1::2] + found[4:]]
+    assert lengths == ["1000", "50", "1275"]
 
 
 def test_options_that_a_port_cannot_have_are_refused_in_one_message(compare):

@@ -18,7 +18,7 @@ from tests.helpers.command_line import command, refused, succeed
 
 
 def made_up(T=5, D=1, N=1, G=3, held_out=0):
-    """An experiment and a result of random numbers."""
+    """Return an experiment and a result of random numbers."""
     generator = np.random.default_rng(T)
     rows = generator.normal(size=(T + 1, D))
     columns = tuple(f"feature {n + 1}" for n in range(D))

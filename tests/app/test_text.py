@@ -26,7 +26,7 @@ def _short():
 
 
 def rows(out):
-    """The printed rows: (update, epoch, smoothed loss)."""
+    """Return the printed rows: (update, epoch, smoothed loss)."""
     found = re.findall(r"^ *(\d+) +(\d+) +(\d+\.\d{6})$", out, re.MULTILINE)
     return [tuple(map(float, row)) for row in found]
 

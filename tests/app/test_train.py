@@ -56,7 +56,7 @@ def default_experiment_in_plain_numpy(last):
 
 
 def rows_in(path):
-    """The rows of a file of results by kind."""
+    """Return the rows of a file of results by kind."""
     with open(path, encoding="utf-8", newline="") as file:
         head, *rows = csv.reader(file)
     assert head == ["kind", "time", "column", "network", "value"]
@@ -65,7 +65,7 @@ def rows_in(path):
 
 
 def values_in(path):
-    """The numbers in a file of results by kind."""
+    """Return the numbers in a file of results by kind."""
     return {
         kind: [float(row[-1]) for row in rows] for kind, rows in rows_in(path).items()
     }

@@ -196,7 +196,7 @@ def char_rnn(p, inputs, targets, hprev):
         p[name].reshape(-1, 1) if name in ("b_h", "b_y") else p[name] for name in FIELDS
     )
     loss, gradients, _ = loss_and_gradients(
-        inputs, targets, hprev.reshape(-1, 1), *params
+        inputs, targets, hprev.reshape(-1, 1), params
     )
     return loss, {name: d.reshape(p[name].shape) for name, d in zip(FIELDS, gradients)}
 

@@ -97,7 +97,7 @@ def test_run_continues_from_its_velocity(rnn, options, run):
 
 
 def spread(array):
-    """A view of the same numbers, transposed and not next to each other."""
+    """Return a view of the same numbers, transposed and not next to each other."""
     return np.asfortranarray(np.repeat(array, 2, axis=-1))[..., ::2]
 
 
