@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import numpy_rnn
-from numpy_rnn.app.options import DEFAULTS_OF, Configuration, parse
+from numpy_rnn.app.options import DEFAULTS_OF, Configuration, parse_command
 from numpy_rnn.app.progress import progress
 from numpy_rnn.common.records import Objective, RunOptions, Schedule, Step
 from tests.helpers.command_line import configured, main, refused, succeed
@@ -35,7 +35,9 @@ def test_every_option_is_a_field_of_a_record():
 
 def test_defaults_of_a_text_are_those_of_min_char_rnn():
     assert vars(configured("--text a")).items() >= DEFAULTS_OF["text"].items()
-    assert parse("numpy_rnn", ["compare", "torch_rnn", "--text", "a"]).epochs == 1
+    assert (
+        parse_command("numpy_rnn", ["compare", "torch_rnn", "--text", "a"]).epochs == 1
+    )
 
 
 REFUSED = """--momentun 0.9|--epochs x|--learning-rate nan|--max-norm 0

@@ -119,7 +119,7 @@ bare, number, boastful = Bare(), 3, Bare(capabilities=("adam",))
 
 @pytest.fixture
 def in_folder(tmp_path, monkeypatch):
-    """The working directory has modules in it, and sys.path does not name it."""
+    """Put modules into the working directory, which sys.path does not name."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(
         sys, "path", [path for path in sys.path if path not in ("", str(tmp_path))]

@@ -135,7 +135,10 @@ def lives(pid):
 
 @pytest.fixture
 def fake(tmp_path, monkeypatch):
-    """A writer of fake ports; no test takes long, and no process of theirs is left."""
+    """Yield a writer of fake ports.
+
+    No test takes long, and no process of theirs is left.
+    """
     monkeypatch.setattr(program_module, "FIRST_TIMES", 1)
     fake, began = Fake(tmp_path), time.monotonic()
     yield fake
@@ -281,9 +284,7 @@ SANITIZED = "-g -O0 -fsanitize=address,undefined -fno-sanitize-recover=all"
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
-    """The port in C twice: as fast as the compiler dares, and plain, with every access
-    watched.
-    """
+    """Compile the port in C: as fast as it gets, and with every access watched."""
     if shutil.which("cc") is None:
         pytest.skip("there is no C compiler `cc`: the C port is not built")
 

@@ -80,7 +80,7 @@ pytestmark = pytest.mark.with_reference
 
 
 def trained(rnn, params=PARAMS, x=X, target=TARGET, **options):
-    """The first update, and its numbers in NumPy by "record.field"."""
+    """Return the first update, and its numbers in NumPy by "record.field"."""
     arrays = (rnn.from_numpy(array) for array in (params, x, target, H_0))
     if "velocity" in options:
         options["velocity"] = rnn.from_numpy(options["velocity"])

@@ -83,7 +83,7 @@ def test_engine_reads_what_it_wrote_alone():
 
 
 def peak(sizes, k1, k2, epochs=1, count=None):
-    """The most bytes that Python and NumPy have while so many updates are made."""
+    """Return the most bytes of Python and NumPy while so many updates are made."""
     schedule = {"k1": k1, "k2": k2, "epochs": epochs, "learning_rate": 1e-3}
     given = arguments(numpy_rnn, random_run(sizes)) | schedule
     tracemalloc.start()

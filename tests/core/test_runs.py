@@ -97,7 +97,7 @@ def test_run_continues_from_its_velocity(rnn, options, run):
 
 
 def spread(array):
-    """A view of the same numbers, transposed and not next to each other."""
+    """Return a view of the same numbers, transposed and not next to each other."""
     return np.asfortranarray(np.repeat(array, 2, axis=-1))[..., ::2]
 
 
@@ -174,7 +174,11 @@ def test_wide_groups_are_right(run):
     """
     size = np.getbufsize()
     with pytest.MonkeyPatch.context() as patch:
-        for module, name in ((loop, "WIDE"), (memory, "WIDE"), (memory, "MIN_GROUP")):
+        for module, name in (
+            (loop, "WIDE_GROUP"),
+            (memory, "WIDE_GROUP"),
+            (memory, "MIN_GROUP"),
+        ):
             patch.setattr(module, name, 1)
         patch.setattr(memory, "GROUP_BYTES", 1)
         assert_right_training(numpy_rnn, run)

@@ -20,7 +20,7 @@ BASES = Step(0.1, momentum=0.5), Step(0.1)  # adagrad is refused with momentum
 
 
 def other_value(name):
-    """A value that is not the default of this field."""
+    """Return a value that is not the default of this field."""
     default = Step._field_defaults.get(name, 0.1)
     if isinstance(default, bool):
         return not default

@@ -5,12 +5,12 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from numpy_rnn.app.options import Configuration, parse
+from numpy_rnn.app.options import Configuration, parse_command
 
 
 def configured(options: str = "") -> Configuration:
     """Return the configuration that these options of `train` give."""
-    return parse("numpy_rnn", ["train", *options.split()])
+    return parse_command("numpy_rnn", ["train", *options.split()])
 
 
 class Ended(NamedTuple):

@@ -80,9 +80,7 @@ def right_report(case=CASE):
 
 
 def verdict_on(port, case=CASE):
-    """The fault of the port's answer in one line; None if there is none, or in its
-    numbers.
-    """
+    """Return the fault of a port's answer in one line; None if none but in numbers."""
     try:
         report = call_port(port, case)
     except PortFault as fault:

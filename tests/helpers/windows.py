@@ -23,14 +23,12 @@ SEED = secrets.randbelow(2**32)  # another one in every run
 
 
 def window(seed, dtype="float64", **changes) -> WindowCase:
-    """A random case; changes: fields of its spec."""
+    """Return a random case; changes: fields of its spec."""
     return random_spec(RandomDraw(seed), dtype)._replace(**changes).case()
 
 
 def tiny_window(seed, dtype, **changes):
-    """A random window whose tensors are each scaled: to tiny numbers, or weights of up
-    to 1e4.
-    """
+    """Return a random window with each tensor scaled: tiny, or weights of up to 1e4."""
     random, case = np.random.default_rng(seed), window(seed, dtype, **changes)
     smallest = float(np.finfo(dtype).smallest_normal)
     tiny = (1e-3 * smallest, smallest, 1e3 * smallest, smallest**0.5)
@@ -48,10 +46,10 @@ def tiny_window(seed, dtype, **changes):
 
 
 def learnt_classifier(seed, dtype):
-    """A random window of a classifier that has learnt it, and its mean loss.
+    """Return a random window of a classifier that has learnt it.
 
     The targets are the network's likeliest classes, and the outputs are so large that
-    the mean loss is between 1e-13 and 1e-1.
+    the largest loss of a step is between 1e-13 and 1e-1, for two classes.
     """
     random = np.random.default_rng(seed)
     T, H = int(random.integers(1, 41)), int(random.integers(4, 65))
@@ -69,24 +67,13 @@ def learnt_classifier(seed, dtype):
         learnt=True,
         logits=1.0,
     )
-    y = window_update(spec.case()._replace(step=None))["y"][-spec.K :]
-    below = y.astype(np.float64) - y.max(axis=-1, keepdims=True)
-    is_other = below < 0
-    low, high = 1e-3, 1e9  # factors of outputs with a larger, and a smaller mean loss
-    for _ in range(100):
-        factor = (low * high) ** 0.5
-        others = (np.exp(factor * below) * is_other).sum(axis=-1)
-        if np.log1p(others).mean() > loss:
-            low = factor
-        else:
-            high = factor
     case = spec.case()
-    outputs = {"W_hy": case.params.W_hy, "b_y": case.params.b_y}
-    for name, theta in outputs.items():
-        if theta is not None:
-            scaled = (high * theta).astype(dtype)
-            case = case._replace(params=case.params._replace(**{name: scaled}))
-    return case
+    y = np.sort(window_update(case._replace(step=None))["y"][-spec.K :].astype(float))
+    lead = y[..., -1] - y[..., -2]  # of the likeliest class over the next
+    factor = -np.log(loss) / lead.min(where=lead > 0, initial=np.inf)
+    outputs = case.params.W_hy, case.params.b_y
+    W_hy, b_y = tree_map(lambda theta: (factor * theta).astype(dtype), outputs)
+    return case._replace(params=case.params._replace(W_hy=W_hy, b_y=b_y))
 
 
 class Flushes(np.ndarray):
@@ -123,7 +110,7 @@ class Way(NamedTuple):
     of: Definition = DEFINITION
 
     def report(self, case, change=lambda array: array):
-        """The report of the case, in arrays that are changed first."""
+        """Compute the report of the case, in arrays that are changed first."""
 
         def changed(v):
             return change(v) if v.dtype.kind == "f" else v
@@ -145,12 +132,12 @@ class Way(NamedTuple):
 
 
 def operations(**methods: Any) -> Way:
-    """The definition with other operations of floats."""
+    """Return the definition with other operations of floats."""
     return Way(type("OtherArithmetic", (NumpyArithmetic,), methods))
 
 
 def tanh_slope(product):
-    """dh ∘ φ'(a) by another product for tanh."""
+    """Return the way whose dh ∘ φ'(a) is another product for tanh."""
 
     def by_slope(self, dh, a, h, nonlinearity):
         is_tanh = nonlinearity == "tanh"
@@ -164,7 +151,7 @@ def tanh_slope(product):
 
 
 def other_phi(name, f):
-    """Another φ for one nonlinearity."""
+    """Return the way with another φ for one nonlinearity."""
     return operations(
         phi=lambda self, a, kind: (
             f(a) if kind == name else NumpyArithmetic.phi(self, a, kind)
@@ -173,7 +160,7 @@ def other_phi(name, f):
 
 
 def scaled_norm(self, gradients):
-    """A norm whose squares cannot overflow."""
+    """Compute a norm whose squares cannot overflow."""
     numbers = np.concatenate([g.ravel() for g in gradients])
     largest = np.abs(numbers).max() or numbers.dtype.type(1)
     scale = type(largest)(np.ldexp(1.0, np.frexp(largest)[1] - 1))
@@ -214,15 +201,15 @@ WAYS = {
 
 
 def check_local(case, report) -> dict[str, Any]:
-    """The ratios at L1 by tensor."""
+    """Return the ratios at L1 by tensor."""
     return {check.tensor: check.ratio for check in local_checks(case, report)}
 
 
 def check_global(case, report) -> dict[str, Any]:
-    """The ratios at L2 by tensor."""
+    """Return the ratios at L2 by tensor."""
     return {check.tensor: check.ratio for check in global_checks(case, report)}
 
 
 def worst(checked) -> float:
-    """The largest ratio of all tensors."""
+    """Return the largest ratio of all tensors."""
     return max(float(ratio.max()) for ratio in checked.values())

@@ -5,8 +5,8 @@ import shutil
 
 import pytest
 
-from numpy_rnn.app.experiment import prepare
-from numpy_rnn.app.options import parse
+from numpy_rnn.app.experiment import prepare_experiment
+from numpy_rnn.app.options import parse_command
 from numpy_rnn.study.subject import study_run
 
 BROWSERS = "chromium", "chromium-browser", "google-chrome"
@@ -29,8 +29,8 @@ def small():
             f"--{name.replace('_', '-')}={value}" for name, value in values.items()
         )
         words = [word.removesuffix("=True") for word in given]
-        configuration = parse("numpy_rnn", ["study", *words])
-        run = prepare(configuration).run(configuration.run_options())
+        configuration = parse_command("numpy_rnn", ["study", *words])
+        run = prepare_experiment(configuration).run(configuration.run_options())
         return study_run("sine wave", run, 0, networks, steps)
 
     return make

@@ -456,7 +456,7 @@ def test_causes_of_wrong_gradients_are_named(tiny, compute):
 
 def test_program_learns_as_printed_and_its_lines_are_right(compute):
     code = code_of("program-code")
-    assert code == (LESSON / "program.py").read_text(encoding="utf-8")
+    assert code == (LESSON / "repeat_input.py").read_text(encoding="utf-8")
     assert len(code.splitlines()) <= 60
     for text, word in ((code, "learned\n"), (code.replace("= 5, 6", "= 5, 5"), None)):
         said = set()

@@ -13,12 +13,17 @@ import numpy_rnn
 from numpy_rnn import reference
 from numpy_rnn.common.records import NONLINEARITY_NAMES
 from numpy_rnn.conformance.judge import single_update
-from numpy_rnn.study.equations import CLASSES, EQUATIONS, STEPS, runs_of
+from numpy_rnn.study.evaluated_equations import (
+    EVALUATED,
+    SLIDING_CLASSES,
+    STEP_OPTIONS,
+    runs_of,
+)
 from numpy_rnn.study.page import formulas, verdict_on
 from numpy_rnn.study.witnesses import (
     AGREES,
-    AUTOGRAD,
-    COMPLEX_STEP,
+    BY_AUTOGRAD,
+    BY_COMPLEX_STEP,
     check_equations,
     recorded_run,
 )
@@ -34,21 +39,21 @@ SUBJECTS: dict[str, dict[str, Any]] = {
     "three steps, untrained": {"steps": 3, "epochs": 0},
 }
 ROUNDING = 1e-11  # of sums of some dozens of terms, relative to the largest
-BY_COMPLEX_STEP = {f"B{n}" for n in range(1, 11)} | {"L3"}
+DERIVATIVE_IDS = {f"B{n}" for n in range(1, 11)} | {"L3"}
 
 
 def test_every_equation_is_checked():
-    assert sorted(EQUATIONS) == sorted(formulas())
+    assert sorted(EVALUATED) == sorted(formulas())
 
 
 @pytest.mark.parametrize("name", SUBJECTS)
 def test_right_code_agrees_with_all_witnesses(name, small):
     checked = check_equations(small(**SUBJECTS[name]))
-    assert [one.id for one in checked] == list(EQUATIONS)
+    assert [one.id for one in checked] == list(EVALUATED)
     for one in checked:
-        complex_steps = {COMPLEX_STEP} if one.id in BY_COMPLEX_STEP else set()
+        complex_steps = {BY_COMPLEX_STEP} if one.id in DERIVATIVE_IDS else set()
         assert (one.id, one.verdict) == (one.id, AGREES)
-        assert one.differences.keys() == {AUTOGRAD} | complex_steps, one.id
+        assert one.differences.keys() == {BY_AUTOGRAD} | complex_steps, one.id
         assert max(one.differences.values()) < ROUNDING, one.id
     assert verdict_on(checked) == "30 of 30 equations agree within rounding"
 
@@ -113,7 +118,7 @@ def test_a_planted_fault_is_the_first_wrong_equation(id, copied_package, capsys)
 def test_runs_use_what_their_equations_compute(small):
     """Clipping clips, and windows are cut."""
     runs = runs_of(small())
-    for name in STEPS:
+    for name in STEP_OPTIONS:
         step = runs[name].options.step
         updates = recorded_run(reference, runs[name]).updates
         gradients = [updates[key] for key in ("dW_xh", "dW_hh", "dW_hy")]
@@ -123,4 +128,4 @@ def test_runs_use_what_their_equations_compute(small):
         if step.max_value:
             assert max(np.abs(g).max() for g in gradients) > step.max_value
         assert updates["start"].tolist() == [0, 0, 1] * 2
-    assert {int(c) for c in runs[CLASSES].x.ravel()} == {0, 1, 2, 3}
+    assert {int(c) for c in runs[SLIDING_CLASSES].x.ravel()} == {0, 1, 2, 3}
