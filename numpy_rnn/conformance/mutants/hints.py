@@ -1,11 +1,10 @@
-"""Hints: what a wrong port looks like. A hint is a mutant, a factor or a truncation,
-not a verdict.
+"""Hints: what a wrong port looks like. A hint is a mutant or an edit of the definition
+whose number is measured, not a verdict.
 
-It gives the wrong numbers of every tensor in several cases: of the gradients, or where
-they are right, of the step. A forward mutant gives those of the forward pass, as the
-gradients may be those of autograd. Every update of a run is a case of its own; other
-mistakes are in its windows, its initial states, and in what goes from one update to the
-next.
+It gives all wrong numbers of several cases: of the gradients, or where they are right,
+of the step. A forward mutant gives those of the forward pass, as the gradients may be
+those of autograd. Where right tensors would be wrong too, the hint says which ones are:
+", in db_h alone".
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -38,7 +37,7 @@ from numpy_rnn.conformance.ports.protocol import PortFault
 from numpy_rnn.conformance.random_cases import PLAIN, CaseSpec, without_unsupported
 
 MANY = 4  # numbers of a fit, that one number does not explain by chance
-FEWEST_DIGITS = 3  # numbers whose digits are looked at
+FEWEST_DIGITS = 8  # numbers whose digits are looked at
 BEFORE = {"loss", "a", "h", "y"}  # the backward pass
 HINT_SIZES = (
     {"T": 11, "B": 3, "D": 2, "H": 4, "O": 5, "K": 7},
