@@ -71,7 +71,8 @@ class FunctionPort(Adapter):
         Statements of any port: name, dtypes, lacks, sizes, cases, tanh_ulps, and
         mean_over, the axes over which the loss is a mean ("steps", "batch", "outputs");
         over the others it is a sum. mean_over=("batch",) is a sum over steps and
-        outputs, and a mean over the batch.
+        outputs, and a mean over the batch. `compare` then trains with this reduction,
+        whatever its --reduction says.
 
     Raises
     ------
