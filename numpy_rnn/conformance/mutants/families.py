@@ -109,7 +109,9 @@ def is_sequence(b: int, v: NumpyArray, t: int, T: int) -> NumpyArray:
     return np.arange(len(v))[:, None] == b
 
 
-def are_units(start: int, stop: int, v: NumpyArray, t: int, T: int) -> NumpyArray:
+def are_units(
+    start: int, stop: int | None, v: NumpyArray, t: int, T: int
+) -> NumpyArray:
     """Return which columns are units from start to stop; negative ones from the end."""
     return np.isin(np.arange(v.shape[1]), np.arange(v.shape[1])[start:stop])
 

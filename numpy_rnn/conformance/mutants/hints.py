@@ -120,7 +120,7 @@ def hint_for_port(port: Port, spec: CaseSpec | None, case: WindowCase) -> str:
 
 def explanation(fits: Sequence[Fit]) -> str:
     """Return the hint for these reports, of one port or one run; "" if nothing fits."""
-    wrong = set[str]().union(*(fit.wrong for fit in fits))
+    wrong = wrong_names(fits)
     if not wrong:
         return ""
     sizes = dict[str, int]()
@@ -137,6 +137,12 @@ def explanation(fits: Sequence[Fit]) -> str:
         is_alike = sizes["T"] < 3  # where many mistakes are alike
     mistakes = (mistake_of(each, is_step) for each in known)
     return first_of(fits, mistakes, is_alike) or digits_of(fits)
+
+
+def wrong_names(fits: Sequence[Fit]) -> set[str]:
+    """Return the wrong tensors of a window; where there are none, those of its step."""
+    every = set[str]().union(*(fit.wrong for fit in fits))
+    return every & fits[0].flow or every
 
 
 def mistake_of(each: Mutant | Family, is_step: bool = False) -> Hypothesis:
@@ -179,8 +185,7 @@ def words_of(mistake: Hypothesis, fits: Sequence[Fit]) -> tuple[str, str]:
     """Return the words of a mistake, if it explains all of these fits, or ""; and where
     tensors are right that it would change, those that are wrong.
     """
-    wrong = set[str]().union(*(fit.wrong for fit in fits))
-    names = {*fits[0].report}
+    wrong, names = wrong_names(fits), {*fits[0].report}
     if mistake.is_forward:
         names &= BEFORE
     wrong &= names
@@ -255,7 +260,7 @@ def digits_of(fits: Sequence[Fit]) -> str:
     """Return the dtype of which the wrong numbers are, if it has fewer digits than that
     of the port.
     """
-    wrong = set[str]().union(*(fit.wrong & fit.flow for fit in fits))
+    wrong = wrong_names(fits)
     numbers = [fit.report[name].ravel() for fit in fits for name in wrong]
     every = np.concatenate([np.zeros(0), *numbers])
     every = every[every != 0]
