@@ -14,9 +14,9 @@ from types import FrameType, ModuleType
 
 from numpy_rnn.common.errors import InputError, errors_about, failed
 from numpy_rnn.common.numbers import check_integer
-from torch_rnn.loop_audit.audit_report import Report
+from torch_rnn.loop_audit.audit_report import LoopReport
 from torch_rnn.loop_audit.mistakes import NAMES
-from torch_rnn.loop_audit.recorder import Recorder
+from torch_rnn.loop_audit.recorder import LoopRecorder
 
 EXPECTED = "[--updates N] [--ignore NAME] [--strict] SCRIPT | -m MODULE [arguments]"
 HELP = f"""\
@@ -70,7 +70,7 @@ def parse(words: list[str]) -> Options:
 class Printer:
     """Prints a report once, on a copy of standard error, which the script may close."""
 
-    def __init__(self, recorder: Recorder, report: Report) -> None:
+    def __init__(self, recorder: LoopRecorder, report: LoopReport) -> None:
         self.recorder = recorder
         self.report = report
         self.process = os.getpid()
@@ -136,8 +136,8 @@ def run(words: list[str]) -> int:
         return show_help()
     try:
         options = parse(words)
-        recorder = Recorder(options.updates)
-        report = Report(recorder, options.ignored)
+        recorder = LoopRecorder(options.updates)
+        report = LoopReport(recorder, options.ignored)
         if not options.is_module:
             with errors_about(f"the script {options.words[0]}"):
                 Path(options.words[0]).read_bytes()
