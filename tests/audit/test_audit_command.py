@@ -26,7 +26,7 @@ BACKWARD = "import torch\ntorch.ones(1).backward()"
 @pytest.fixture
 def audit(tmp_path, monkeypatch, capfd):
     """The command in this process: its exit status, output and messages."""
-    from torch_rnn.loop_audit.audit_command import run as audit_script
+    from torch_rnn.loop_audit.audit_command import audit_script
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["torch_rnn"])

@@ -4,7 +4,7 @@ import pytest
 from audited import LOOPS, audited, expected_lines, source
 
 import torch_rnn
-from torch_rnn.loop_audit.mistakes import NAMES
+from torch_rnn.loop_audit.mistakes import MISTAKE_NAMES
 
 pytestmark = [
     pytest.mark.needs_torch,
@@ -15,7 +15,7 @@ pytestmark = [
 
 def test_every_mistake_has_a_loop():
     wrong = {name for name in LOOPS if not name.startswith("right_")}
-    assert wrong == {name.replace("-", "_") for name in NAMES}
+    assert wrong == {name.replace("-", "_") for name in MISTAKE_NAMES}
 
 
 @pytest.mark.parametrize("name", LOOPS)

@@ -2,7 +2,6 @@
 computes.
 """
 
-import builtins
 import os
 import runpy
 import signal
@@ -10,17 +9,17 @@ import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType, ModuleType
+from types import FrameType
 
 from numpy_rnn.common.errors import InputError, errors_about, failed
 from numpy_rnn.common.numbers import check_integer
 from torch_rnn.loop_audit.audit_report import LoopReport
-from torch_rnn.loop_audit.mistakes import NAMES
+from torch_rnn.loop_audit.mistakes import MISTAKE_NAMES
 from torch_rnn.loop_audit.recorder import LoopRecorder
 
-EXPECTED = "[--updates N] [--ignore NAME] [--strict] SCRIPT | -m MODULE [arguments]"
+USAGE = "[--updates N] [--ignore NAME] [--strict] SCRIPT | -m MODULE [arguments]"
 HELP = f"""\
-usage: python -m torch_rnn audit {EXPECTED}
+usage: python -m torch_rnn audit {USAGE}
 
 Run a training script as it is, and report on standard error which truncated BPTT and
 which updates its loop makes, and likely mistakes. The exit status is the script's.
@@ -29,7 +28,7 @@ which updates its loop makes, and likely mistakes. The exit status is the script
   --ignore NAME  switch a warning off, by the name that stands after it
   --strict       exit status 1 if a mistake is found and the script succeeds
 
-Warnings: {", ".join(NAMES)}."""
+Warnings: {", ".join(MISTAKE_NAMES)}."""
 
 
 @dataclass
@@ -43,7 +42,7 @@ class Options:
     is_module: bool = False
 
 
-def parse(words: list[str]) -> Options:
+def parse_options(words: list[str]) -> Options:
     """Return the options of the command. Raises InputError."""
     options = Options(list(words))
     rest = options.words
@@ -61,9 +60,9 @@ def parse(words: list[str]) -> Options:
             options.is_module = True
             return options
         else:
-            raise InputError(f"unknown option {option}: expected {EXPECTED}")
+            raise InputError(f"unknown option {option}: expected {USAGE}")
     if not rest:
-        raise InputError(f"no script: expected {EXPECTED}")
+        raise InputError(f"no script: expected {USAGE}")
     return options
 
 
@@ -110,13 +109,14 @@ def run_script(options: Options) -> None:
     if options.is_module:
         sys.path[0] = os.getcwd()
         runpy.run_module(name, run_name="__main__", alter_sys=True)
-        return
-    source = Path(name).read_bytes()
-    sys.path[0] = os.path.dirname(os.path.realpath(name))
-    main = sys.modules["__main__"] = ModuleType("__main__")
-    file = os.path.abspath(name)
-    main.__dict__.update(__builtins__=builtins, __file__=file)
-    exec(compile(source, file, "exec"), main.__dict__)
+    else:
+        sys.path[0] = os.path.dirname(os.path.realpath(name))
+        runpy.run_path(name, run_name="__main__")
+
+
+def _is_own(file: str) -> bool:
+    """Return whether a file is this one, or that which runs a script."""
+    return file == __file__ or "runpy" in file
 
 
 def show_help() -> int:
@@ -130,12 +130,12 @@ def show_help() -> int:
     return 0
 
 
-def run(words: list[str]) -> int:
+def audit_script(words: list[str]) -> int:
     """Run the command. Returns the exit status, or raises what the script raises."""
     if words[:1] in (["-h"], ["--help"]):
         return show_help()
     try:
-        options = parse(words)
+        options = parse_options(words)
         recorder = LoopRecorder(options.updates)
         report = LoopReport(recorder, options.ignored)
         if not options.is_module:
@@ -152,9 +152,11 @@ def run(words: list[str]) -> int:
         run_script(options)
     except (Exception, KeyboardInterrupt) as error:
         # is shown here, and decides on the exit status of the interpreter
-        if error.__traceback__ is not None and error.__traceback__.tb_next is not None:
-            error.__traceback__ = error.__traceback__.tb_next.tb_next
-        sys.excepthook(type(error), error, error.__traceback__)
+        traceback = error.__traceback__
+        while traceback is not None and _is_own(traceback.tb_frame.f_code.co_filename):
+            traceback = traceback.tb_next
+        error.__traceback__ = traceback
+        sys.excepthook(type(error), error, traceback)
         sys.excepthook = lambda *_: None
         raise
     except SystemExit as error:

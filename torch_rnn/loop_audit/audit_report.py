@@ -11,20 +11,19 @@ from numpy_rnn.common.numbers import check_integer
 from numpy_rnn.common.texts import pluralize
 from torch_rnn.loop_audit.events import (
     BackwardPass,
-    Clipping,
     Event,
     ForwardPass,
+    GradientClip,
     LoopUpdate,
     LossCall,
     ModuleRecord,
     Origin,
 )
-from torch_rnn.loop_audit.loop import Loop, initial_state, truncation, union
+from torch_rnn.loop_audit.loop import TrainingLoop, origin_in_words, truncation, union
 from torch_rnn.loop_audit.mistakes import (
+    MISTAKE_NAMES,
     MISTAKES,
-    NAMES,
     LoopWarning,
-    adds_up,
     warnings_of,
 )
 from torch_rnn.loop_audit.recorder import LoopRecorder
@@ -40,7 +39,7 @@ ABSENT: dict[type[Event], str] = {
 CLIP_IS_FOLLOWED: dict[type[object], str] = {
     LoopUpdate: "between backward() and step()",
     BackwardPass: "before backward()",
-    Clipping: "before unscale_()",
+    GradientClip: "before unscale_()",
     type(None): "before no step",
 }
 
@@ -71,16 +70,16 @@ class LoopReport:
 
     def __init__(self, recorder: LoopRecorder, ignore: Collection[str] = ()) -> None:
         for name in ignore:
-            if name not in NAMES:
-                expected = ", ".join(NAMES)
+            if name not in MISTAKE_NAMES:
+                expected = ", ".join(MISTAKE_NAMES)
                 raise InputError(f"no warning is named {name}: expected {expected}")
         self._recorder = recorder
         self._ignored = frozenset(ignore)
 
     @cached_property
-    def loop(self) -> Loop:
+    def loop(self) -> TrainingLoop:
         """The events, updates and windows of the loop."""
-        return Loop(self._recorder.record)
+        return TrainingLoop(self._recorder.record)
 
     @property
     def updates(self) -> list[LoopUpdate]:
@@ -105,7 +104,7 @@ class LoopReport:
         check_integer("k1", k1, 1)
         check_integer("k2", k2, 1)
         changed = union(update.parameters for update in self.updates)
-        trained = [net for net in self.loop.modules if net.parameters & changed]
+        trained = [net for net in self.loop.windows if net.parameters & changed]
         for net in trained:
             found = truncation(self.loop, net)
             if not found.startswith(f"TBPTT({k1}, {k2})"):
@@ -118,7 +117,7 @@ class LoopReport:
         lines = [self._summary()]
         for each in self.warnings:
             lines.append(f"warning: {each.location}: {each.message} [{each.name}]")
-        for net in self.loop.modules:
+        for net in self.loop.windows:
             lines += _module_lines(self.loop, net)
         lines += _loss_lines(self.loop)
         lines.append(_gradient_line(self.loop))
@@ -130,7 +129,7 @@ class LoopReport:
 
     def _summary(self) -> str:
         verdicts = defaultdict[str, list[str]](list)
-        for net in self.loop.modules:
+        for net in self.loop.windows:
             verdicts[truncation(self.loop, net)].append(_name_of(self.loop, net))
         texts = list(verdicts)
         if len(verdicts) > 1:
@@ -142,8 +141,8 @@ class LoopReport:
         looked_for = 0
         for mistake in MISTAKES:
             is_off = mistake.name in self._ignored
-            looked_for += mistake.needs in self.loop.seen and not is_off
-        missing = {*self.loop.record.unseen, *_unseen(self.loop)}
+            looked_for += self.loop.has(mistake.needs) and not is_off
+        missing = self.loop.record.unseen.union(_unseen(self.loop))
         missing.update(f"{name} (switched off)" for name in self._ignored)
         text = f"{pluralize(found, 'mistake')} of the {looked_for} that were looked for"
         if missing:
@@ -151,10 +150,10 @@ class LoopReport:
         return f"{verdict}; {text}"
 
 
-def _unseen(loop: Loop) -> Iterator[str]:
+def _unseen(loop: TrainingLoop) -> Iterator[str]:
     """Yield what could not be seen, and is in no number of the report."""
     for kind, text in ABSENT.items():
-        if kind not in loop.seen:
+        if not loop.has(kind):
             yield text
     if not all(backward.is_complete for backward in loop.backwards):
         yield "graphs that are compiled or too large"
@@ -169,7 +168,7 @@ def _unseen(loop: Loop) -> Iterator[str]:
     if unknown:
         yield f"the origin of {pluralize(unknown, 'state')}"
     unordered = 0
-    for net in loop.modules:
+    for net in loop.windows:
         for window in loop.all_windows(net):
             unordered += not all(part.is_order_known for part in window.first.state)
     if unordered:
@@ -177,7 +176,7 @@ def _unseen(loop: Loop) -> Iterator[str]:
         yield f"whether the data of {windows} follow those before"
 
 
-def _name_of(loop: Loop, net: ModuleRecord) -> str:
+def _name_of(loop: TrainingLoop, net: ModuleRecord) -> str:
     """Return the name of a module by that of one of its parameters, or its kind."""
     name = loop.record.names.get(next(iter(net.parameters)), "")
     path, is_parametrized, _ = name.partition(".parametrizations.")
@@ -186,7 +185,7 @@ def _name_of(loop: Loop, net: ModuleRecord) -> str:
     return path or net.kind
 
 
-def _module_lines(loop: Loop, net: ModuleRecord) -> Iterator[str]:
+def _module_lines(loop: TrainingLoop, net: ModuleRecord) -> Iterator[str]:
     sizes = []
     for forward in loop.forwards:
         if forward.module is net:
@@ -204,11 +203,11 @@ def _module_lines(loop: Loop, net: ModuleRecord) -> Iterator[str]:
         if len(steps) > 1:
             size += f" to {steps[-1]}"
         yield f"  windows: {len(windows)} of {size} steps; {counted(pairs)}"
-        states = [initial_state(window.first) for window in windows]
+        states = [origin_in_words(window.first) for window in windows]
         yield f"  initial states: {counted(states)}"
 
 
-def _loss_lines(loop: Loop) -> Iterator[str]:
+def _loss_lines(loop: TrainingLoop) -> Iterator[str]:
     updates = defaultdict[LossCall, set[LoopUpdate]](set)
     for backward in loop.backwards:
         for loss in backward.losses:
@@ -226,15 +225,15 @@ def _loss_lines(loop: Loop) -> Iterator[str]:
         yield f"loss: {name}, {len(kinds)} times; {counted(kinds)}"
 
 
-def _gradient_line(loop: Loop) -> str:
-    from_zero = sum(not adds_up(loop, update) for update in loop.updates)
+def _gradient_line(loop: TrainingLoop) -> str:
+    from_zero = len(loop.updates) - len(loop.adding)
     sums = [f"sum of {len(update.backwards)}" for update in loop.updates]
     unused = sum(not loop.used_in[backward] for backward in loop.backwards)
     text = f"gradients: from zero in {from_zero} of {len(loop.updates)} updates"
     return f"{text}; backward passes: {counted([*sums, *['in no update'] * unused])}"
 
 
-def _clip_lines(loop: Loop) -> Iterator[str]:
+def _clip_lines(loop: TrainingLoop) -> Iterator[str]:
     lines = defaultdict[str, list[str]](list)
     acts = Counter[str]()
     for clip in loop.clips:
@@ -247,7 +246,7 @@ def _clip_lines(loop: Loop) -> Iterator[str]:
         yield f"clipping: by {what}; {counted(times)}; {acting}"
 
 
-def _step_lines(loop: Loop) -> Iterator[str]:
+def _step_lines(loop: TrainingLoop) -> Iterator[str]:
     lines = defaultdict[str, list[LoopUpdate]](list)
     for update in loop.updates:
         lines[f"{update.optimizer.kind} ({update.location})"].append(update)

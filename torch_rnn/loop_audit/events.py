@@ -5,7 +5,6 @@ windows are derived from the events in `loop.py`, mistakes in `mistakes.py`. Par
 are named by their `id`, as they live as long as the record.
 """
 
-from collections import Counter
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -156,7 +155,7 @@ class BackwardPass(GradientEvent):
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Clipping(GradientEvent):
+class GradientClip(GradientEvent):
     """A call that changes gradients: clipping, or "unscale" of a GradScaler."""
 
     kind: str
@@ -187,5 +186,5 @@ class LoopRecord:
     names: dict[int, str] = field(default_factory=dict)  # of parameters
     steps: int = 0  # of optimizers, also after the limit
     stepped: set[int] = field(default_factory=set)  # also after the limit
-    unseen: Counter[str] = field(default_factory=Counter)
+    unseen: set[str] = field(default_factory=set)
     error: str = ""

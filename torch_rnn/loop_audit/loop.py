@@ -12,19 +12,20 @@ from typing import TypeVar
 from torch_rnn.loop_audit.events import (
     BY_HAND,
     BackwardPass,
-    Clipping,
     Event,
     ForwardPass,
+    GradientClip,
     GradientEvent,
     LoopRecord,
     LoopUpdate,
     LossCall,
     ModuleRecord,
+    OptimizerRecord,
     Origin,
     Reach,
 )
 
-AnyEvent = TypeVar("AnyEvent", bound=Event)
+EventKind = TypeVar("EventKind", bound=Event)
 AnyKey = TypeVar("AnyKey")
 
 
@@ -43,54 +44,65 @@ class LoopWindow:
     k2: int = 0
 
 
-class Loop:
+class TrainingLoop:
     """The events of a loop, and what is derived from them."""
+
+    # of each module, for each update in which it has any
+    windows: dict[ModuleRecord, list[tuple[LoopUpdate, list[LoopWindow]]]]
 
     def __init__(self, record: LoopRecord) -> None:
         self.record = record
         self.forwards = self._events(ForwardPass)
         self.losses = self._events(LossCall)
         self.backwards = self._events(BackwardPass)
-        self.clips = self._events(Clipping)
-        self.modules = list(dict.fromkeys(each.module for each in self.forwards))
-        every = self._events(LoopUpdate)
-        self.changed = union([frozenset(record.stepped), *(u.held for u in every)])
-        held = union(u.held for u in every if u.optimizer is not BY_HAND)
+        self.clips = self._events(GradientClip)
         self.updates: list[LoopUpdate] = []
-        # all but a move of parameters that an optimizer steps, as of SAM
-        for update in every:
-            if update.optimizer is not BY_HAND or update.parameters - held:
-                self.updates.append(update)
-        self.seen = set[type[Event]]()  # kinds by which mistakes can be looked for
-        if any(forward.has_gradient for forward in self.forwards):
-            self.seen.add(ForwardPass)
-        if any(loss.is_call for loss in self.losses):
-            self.seen.add(LossCall)
-        if self.updates:
-            self.seen.add(LoopUpdate)
-        self.used = union(update.backwards for update in every)
+        self.adding: set[LoopUpdate] = set()  # to the gradient of the update before
+        self.by_optimizer = defaultdict[OptimizerRecord, list[LoopUpdate]](list)
         self.used_in = defaultdict[BackwardPass, list[LoopUpdate]](list)
-        for update in self.updates:
-            for backward in update.backwards:
-                self.used_in[backward].append(update)
-        # of each module, for each update in which it has any
-        self.windows: dict[ModuleRecord, list[tuple[LoopUpdate, list[LoopWindow]]]] = {}
-        for module in self.modules:
-            self.windows[module] = []
+        self.moved = set[BackwardPass]()  # whose gradients have moved parameters
+        self.changed = frozenset(record.stepped)  # all parameters
+        self._find_updates()
+        self.windows = {each.module: [] for each in self.forwards}
+        for module, found in self.windows.items():
             for update in self.updates:
-                if update.parameters & module.parameters:
-                    windows = _windows_of(update, module)
-                    if windows:
-                        self.windows[module].append((update, windows))
+                windows = _windows_of(update, module)
+                if windows:
+                    found.append((update, windows))
 
-    def _events(self, kind: type[AnyEvent]) -> list[AnyEvent]:
+    def _find_updates(self) -> None:
+        every = self._events(LoopUpdate)
+        stepped = union(u.held for u in every if u.optimizer is not BY_HAND)
+        for update in every:
+            self.changed |= update.held
+            self.moved |= update.backwards
+            # an optimizer may move the parameters that it steps, as SAM
+            if update.optimizer is BY_HAND and update.parameters <= stepped:
+                continue
+            self.updates.append(update)
+            self.by_optimizer[update.optimizer].append(update)
+            for backward in update.backwards:
+                for other in self.used_in[backward]:
+                    if other.optimizer is update.optimizer:
+                        self.adding.add(update)
+                self.used_in[backward].append(update)
+
+    def has(self, kind: type[Event]) -> bool:
+        """Return whether mistakes of a kind of events can be looked for."""
+        if kind is ForwardPass:
+            return any(forward.has_gradient for forward in self.forwards)
+        if kind is LossCall:
+            return any(loss.is_call for loss in self.losses)
+        return bool(self.updates)
+
+    def _events(self, kind: type[EventKind]) -> list[EventKind]:
         return [event for event in self.record.events if isinstance(event, kind)]
 
     def all_windows(self, module: ModuleRecord) -> list[LoopWindow]:
         """Return the windows of a module."""
         return [each for _, windows in self.windows[module] for each in windows]
 
-    def event_after(self, clip: Clipping) -> GradientEvent | None:
+    def event_after(self, clip: GradientClip) -> GradientEvent | None:
         """Return the next event that changes or uses the gradients that are clipped."""
         for event in self.record.events[clip.number :]:
             if not isinstance(event, GradientEvent) or is_clip(event):
@@ -102,7 +114,7 @@ class Loop:
 
 def is_clip(event: Event) -> bool:
     """Return whether an event limits gradients, and does not unscale them."""
-    return isinstance(event, Clipping) and event.kind != "unscale"
+    return isinstance(event, GradientClip) and event.kind != "unscale"
 
 
 def union(sets: Iterable[frozenset[AnyKey]]) -> frozenset[AnyKey]:
@@ -113,6 +125,8 @@ def union(sets: Iterable[frozenset[AnyKey]]) -> frozenset[AnyKey]:
 def _windows_of(update: LoopUpdate, module: ModuleRecord) -> list[LoopWindow]:
     """Return the windows of a module in an update, in the order of their passes."""
     reached: dict[ForwardPass, Reach] = {}
+    if not update.parameters & module.parameters:
+        return []
     for backward in update.backwards:
         for forward, reach in backward.reached.items():
             if forward.module is module:
@@ -133,7 +147,7 @@ def _windows_of(update: LoopUpdate, module: ModuleRecord) -> list[LoopWindow]:
     return list(dict.fromkeys(found.values()))
 
 
-def attached_passes(loop: Loop, module: ModuleRecord) -> list[ForwardPass]:
+def attached_passes(loop: TrainingLoop, module: ModuleRecord) -> list[ForwardPass]:
     """Return the passes of backward passes whose state or input is attached to a pass
     of an earlier update.
     """
@@ -147,7 +161,7 @@ def attached_passes(loop: Loop, module: ModuleRecord) -> list[ForwardPass]:
     return found
 
 
-def initial_state(forward: ForwardPass) -> str:
+def origin_in_words(forward: ForwardPass) -> str:
     """Return in words where the initial state of a window comes from."""
     kinds = list(dict.fromkeys(part.origin.value for part in forward.state))
     if len(kinds) == 1:
@@ -155,7 +169,7 @@ def initial_state(forward: ForwardPass) -> str:
     return " (h) and ".join(kinds) + " (c)"
 
 
-def truncation(loop: Loop, module: ModuleRecord) -> str:
+def truncation(loop: TrainingLoop, module: ModuleRecord) -> str:
     """Return in words which truncation the windows of a module make."""
     windows = loop.all_windows(module)
     if not windows:
@@ -164,7 +178,7 @@ def truncation(loop: Loop, module: ModuleRecord) -> str:
         return "no truncation: the gradient goes on into earlier updates"
     pairs = Counter((window.k1, window.k2) for window in windows)
     (k1, k2), count = pairs.most_common(1)[0]
-    states = Counter(initial_state(window.first) for window in windows)
+    states = Counter(origin_in_words(window.first) for window in windows)
     is_cut = any(part.is_carried for w in windows for part in w.first.state)
     is_tbptt = (
         is_cut

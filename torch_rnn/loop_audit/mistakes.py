@@ -13,19 +13,18 @@ from itertools import combinations
 
 from torch_rnn.loop_audit.events import (
     BackwardPass,
-    Clipping,
     Event,
     ForwardPass,
+    GradientClip,
     LoopUpdate,
     LossCall,
-    OptimizerRecord,
     Origin,
     StatePart,
 )
-from torch_rnn.loop_audit.loop import Loop, attached_passes, is_clip, union
+from torch_rnn.loop_audit.loop import TrainingLoop, attached_passes, is_clip, union
 
 Locations = Iterator[str]
-Finder = Callable[[Loop], Locations]
+Finder = Callable[[TrainingLoop], Locations]
 
 
 @dataclass(frozen=True)
@@ -64,14 +63,14 @@ def mistake(
     ForwardPass,
     least=1,
 )
-def state_attached(loop: Loop) -> Locations:
-    for module in loop.modules:
+def state_attached(loop: TrainingLoop) -> Locations:
+    for module in loop.windows:
         for forward in attached_passes(loop, module):
             yield forward.location
 
 
 @mistake("h and c are exchanged: the state of an LSTM is (h, c)", ForwardPass)
-def state_exchanged(loop: Loop) -> Locations:
+def state_exchanged(loop: TrainingLoop) -> Locations:
     for forward in loop.forwards:
         if len(forward.state) == 2:
             h, c = forward.state
@@ -84,8 +83,8 @@ def state_exchanged(loop: Loop) -> Locations:
     " the update",
     ForwardPass,
 )
-def state_cut_within_update(loop: Loop) -> Locations:
-    for module in loop.modules:
+def state_cut_within_update(loop: TrainingLoop) -> Locations:
+    for module in loop.windows:
         for update, windows in loop.windows[module]:
             passes = set[ForwardPass]().union(*(window.passes for window in windows))
             cut = []
@@ -105,8 +104,8 @@ def state_cut_within_update(loop: Loop) -> Locations:
     ForwardPass,
     least=1,
 )
-def state_from_validation(loop: Loop) -> Locations:
-    for module in loop.modules:
+def state_from_validation(loop: TrainingLoop) -> Locations:
+    for module in loop.windows:
         carried = 0
         found = []
         for window in loop.all_windows(module):
@@ -126,8 +125,8 @@ def state_from_validation(loop: Loop) -> Locations:
     " carry the state only to the data that follow",
     ForwardPass,
 )
-def state_from_elsewhere(loop: Loop) -> Locations:
-    for module in loop.modules:
+def state_from_elsewhere(loop: TrainingLoop) -> Locations:
+    for module in loop.windows:
         for window in loop.all_windows(module):
             if any(p.origin is Origin.ELSEWHERE for p in window.first.state):
                 yield window.first.location
@@ -150,8 +149,8 @@ def _follows_training(forward: ForwardPass | None) -> bool:
 @mistake(
     "no call gets the state of the step before: pass it as h", ForwardPass, least=1
 )
-def state_never_given(loop: Loop) -> Locations:
-    for module in loop.modules:
+def state_never_given(loop: TrainingLoop) -> Locations:
+    for module in loop.windows:
         own = {f for f in loop.forwards if f.module is module and f.has_gradient}
         if not any(f.is_state_given or f.steps > 1 for f in own):
             for backward in loop.backwards:
@@ -164,8 +163,8 @@ def state_never_given(loop: Loop) -> Locations:
     "the loss uses the outputs of one sequence of the batch: check batch_first",
     ForwardPass,
 )
-def time_and_batch_exchanged(loop: Loop) -> Locations:
-    for module in loop.modules:
+def time_and_batch_exchanged(loop: TrainingLoop) -> Locations:
+    for module in loop.windows:
         reaches = []
         for backward in loop.backwards:
             for forward, reach in backward.reached.items():
@@ -183,7 +182,7 @@ def time_and_batch_exchanged(loop: Loop) -> Locations:
     "a loss of an earlier update is in this one again: begin each sum of losses at 0",
     LoopUpdate,
 )
-def loss_in_two_updates(loop: Loop) -> Locations:
+def loss_in_two_updates(loop: TrainingLoop) -> Locations:
     first = dict[LossCall, BackwardPass]()
     for backward in loop.backwards:
         for loss in backward.losses:
@@ -194,7 +193,9 @@ def loss_in_two_updates(loop: Loop) -> Locations:
                     yield backward.location
 
 
-def _is_used_between(loop: Loop, earlier: BackwardPass, backward: BackwardPass) -> bool:
+def _is_used_between(
+    loop: TrainingLoop, earlier: BackwardPass, backward: BackwardPass
+) -> bool:
     """Return whether an optimizer has made an update between two backward passes of a
     loss, and uses both.
     """
@@ -207,7 +208,7 @@ def _is_used_between(loop: Loop, earlier: BackwardPass, backward: BackwardPass) 
 
 
 @mistake("not every loss of an update reaches backward(): add them up", LossCall)
-def loss_in_no_update(loop: Loop) -> Locations:
+def loss_in_no_update(loop: TrainingLoop) -> Locations:
     reached = {loss for backward in loop.backwards for loss in backward.losses}
     numbers = [update.number for update in loop.updates]
     calls = defaultdict[tuple[str, int], list[bool]](list)  # of a line in an update
@@ -231,19 +232,10 @@ def loss_in_no_update(loop: Loop) -> Locations:
     " zero_grad()",
     LoopUpdate,
 )
-def gradients_not_zeroed(loop: Loop) -> Locations:
+def gradients_not_zeroed(loop: TrainingLoop) -> Locations:
     for update in loop.updates:
-        if update.is_known and adds_up(loop, update):
+        if update.is_known and update in loop.adding:
             yield update.location
-
-
-def adds_up(loop: Loop, update: LoopUpdate) -> bool:
-    """Return whether the gradient is added to that of an update before."""
-    for backward in update.backwards:
-        for other in loop.used_in[backward]:
-            if other.optimizer is update.optimizer and other.number < update.number:
-                return True
-    return False
 
 
 @mistake(
@@ -251,36 +243,29 @@ def adds_up(loop: Loop, update: LoopUpdate) -> bool:
     " or before the first backward()",
     LoopUpdate,
 )
-def gradients_thrown_away(loop: Loop) -> Locations:
-    for own in _updates_by_optimizer(loop).values():
-        found = []
-        start = 0
-        for update in own:
-            for backward in loop.backwards[start:]:
-                if backward.number > update.number:
-                    break
-                start += 1
-                is_own = bool(backward.parameters & update.held)
-                # adversarial examples use the gradient of the data
-                is_lost = backward not in loop.used and not backward.reaches_data
-                if is_own and is_lost and update.is_known and not backward.has_failed:
-                    found.append((update, backward.location))
-        if 2 * len(dict(found)) > len(own):
-            yield from [place for _, place in found]
-
-
-def _updates_by_optimizer(loop: Loop) -> dict[OptimizerRecord, list[LoopUpdate]]:
-    found = defaultdict[OptimizerRecord, list[LoopUpdate]](list)
-    for update in loop.updates:
-        found[update.optimizer].append(update)
-    return found
+def gradients_thrown_away(loop: TrainingLoop) -> Locations:
+    lost: dict[LoopUpdate, str] = {}
+    for backward in loop.backwards:
+        # adversarial examples use the gradient of the data
+        is_used = backward in loop.moved or backward.reaches_data
+        if is_used or backward.has_failed:
+            continue
+        for update in loop.updates:
+            is_next = update.number > backward.number
+            if is_next and update.held & backward.parameters:
+                lost[update] = backward.location
+                break
+    for own in loop.by_optimizer.values():
+        places = [lost[update] for update in own if update in lost and update.is_known]
+        if 2 * len(places) > len(own):
+            yield from places
 
 
 # Clipping
 
 
-def _clips_by_line(loop: Loop) -> dict[str, list[Clipping]]:
-    found = defaultdict[str, list[Clipping]](list)
+def _clips_by_line(loop: TrainingLoop) -> dict[str, list[GradientClip]]:
+    found = defaultdict[str, list[GradientClip]](list)
     for clip in loop.clips:
         # an infinite limit measures the norm
         if is_clip(clip) and clip.limit != float("inf"):
@@ -292,7 +277,7 @@ def _clips_by_line(loop: Loop) -> dict[str, list[Clipping]]:
     "gradients are clipped before backward(), or after step(): clip between the two",
     LoopUpdate,
 )
-def clip_without_effect(loop: Loop) -> Locations:
+def clip_without_effect(loop: TrainingLoop) -> Locations:
     late = []
     for place, clips in _clips_by_line(loop).items():
         for clip in clips:
@@ -309,7 +294,7 @@ def clip_without_effect(loop: Loop) -> Locations:
     " once, or the same in two lines and others never",
     LoopUpdate,
 )
-def clip_of_wrong_parameters(loop: Loop) -> Locations:
+def clip_of_wrong_parameters(loop: TrainingLoop) -> Locations:
     lines = _clips_by_line(loop)
     clipped = union(clip.parameters for clip in loop.clips)
     for place, clips in lines.items():
@@ -326,10 +311,10 @@ def clip_of_wrong_parameters(loop: Loop) -> Locations:
 @mistake(
     "scaled gradients are clipped: call scaler.unscale_(optimizer) before", LoopUpdate
 )
-def clip_of_scaled_gradients(loop: Loop) -> Locations:
+def clip_of_scaled_gradients(loop: TrainingLoop) -> Locations:
     for place, clips in _clips_by_line(loop).items():
         for clip in clips:
-            if isinstance(loop.event_after(clip), Clipping):
+            if isinstance(loop.event_after(clip), GradientClip):
                 yield place
 
 
@@ -341,7 +326,7 @@ def clip_of_scaled_gradients(loop: Loop) -> Locations:
     " step(), or freeze them",
     LoopUpdate,
 )
-def parameter_not_stepped(loop: Loop) -> Locations:
+def parameter_not_stepped(loop: TrainingLoop) -> Locations:
     for backward in loop.backwards:
         if loop.used_in[backward] and backward.parameters - loop.changed:
             yield loop.used_in[backward][0].location
@@ -353,17 +338,17 @@ def parameter_not_stepped(loop: Loop) -> Locations:
     LoopUpdate,
     least=3,
 )
-def optimizer_recreated(loop: Loop) -> Locations:
-    found = defaultdict[frozenset[int], list[str]](list)
-    for optimizer, own in _updates_by_optimizer(loop).items():
+def optimizer_recreated(loop: TrainingLoop) -> Locations:
+    places = defaultdict[frozenset[int], list[str]](list)
+    for optimizer, own in loop.by_optimizer.items():
         if optimizer.is_fresh and len(own) == 1:
-            found[own[0].held].append(own[0].location)
-    for places in found.values():
-        if 2 * len(places) > len(loop.updates):
-            yield from places
+            places[own[0].held].append(own[0].location)
+    for found in places.values():
+        if 2 * len(found) > len(loop.updates):
+            yield from found
 
 
-NAMES = tuple(each.name for each in MISTAKES)
+MISTAKE_NAMES = tuple(each.name for each in MISTAKES)
 
 
 @dataclass(frozen=True)
@@ -375,7 +360,7 @@ class LoopWarning:
     message: str
 
 
-def warnings_of(loop: Loop, ignored: frozenset[str]) -> list[LoopWarning]:
+def warnings_of(loop: TrainingLoop, ignored: frozenset[str]) -> list[LoopWarning]:
     """Return the mistakes of a loop, without those that are switched off."""
     found = []
     for each in MISTAKES:

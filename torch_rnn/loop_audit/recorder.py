@@ -96,17 +96,17 @@ class LoopRecorder:
         hooks.undo.close()
         record.error = hooks.error
         if hooks.has_other_threads:
-            record.unseen["other threads"] = 1
+            record.unseen.add("other threads")
         if _compiled_graphs() > self._graphs:
-            record.unseen["what torch.compile has compiled"] = 1
+            record.unseen.add("what torch.compile has compiled")
         if record.steps > record.limit:
             text = f"updates after the first {record.limit} of {record.steps}"
-            record.unseen[text] = 1
+            record.unseen.add(text)
         if len(record.events) == events.MAX_EVENTS:
-            record.unseen[f"events after the first {events.MAX_EVENTS}"] = 1
+            record.unseen.add(f"events after the first {events.MAX_EVENTS}")
 
     def _add(self, event_type: type[AnyEvent], **facts: Any) -> AnyEvent:
-        """Number an event, and add it to the record while there is room."""
+        """Make an event with its number. Add it to the record while there is room."""
         known = self.record.events
         facts.setdefault("location", location())
         event = event_type(number=len(known) + 1, **facts)
@@ -128,7 +128,7 @@ class LoopRecorder:
         if result is FAILED or self._is_backward:
             return
         if not type(module).forward.__module__.startswith("torch."):
-            self.record.unseen[f"calls of {type(module).__name__}"] += 1
+            self.record.unseen.add(f"calls of {type(module).__name__}")
             return
         if not self._is_read:
             self._find_updates_by_hand()
@@ -208,25 +208,25 @@ class LoopRecorder:
 
     def _loss(self, name: str, *_: Any, **__: Any) -> Watcher:
         result = yield
-        node = getattr(result, "grad_fn", None)
-        if node is not None and not self._is_backward:
+        if getattr(result, "grad_fn", None) is not None and not self._is_backward:
             name = name.removesuffix("_nd").removesuffix("_loss")
-            call = self._add(events.LossCall, name=name, is_call=True)
-            node.metadata[LOSS_CALL] = call
+            self._add_loss(result, name, is_call=True)
 
     def _backward(self, tensors: Any, *_: Any, **kwargs: Any) -> Watcher:
         if self._is_backward:  # within that of a checkpoint
             yield
             return
         if not kwargs.get("accumulate_grad"):
-            self.record.unseen["what torch.autograd.grad computes"] += 1
+            self.record.unseen.add("what torch.autograd.grad computes")
             yield
             return
         self._hooks.thread = threading.get_ident()
         self._find_updates_by_hand()
         roots = [each for each in tensors if isinstance(each, torch.Tensor)]
         walk = GraphWalk(roots)
-        losses = tuple(walk.losses) or (self._unnamed_loss(roots[0]),)
+        losses = tuple(walk.losses) or (
+            self._add_loss(roots[0], "a loss", is_call=False),
+        )
         parameters = self._reached_parameters(walk)
         for p in parameters:
             p.read()
@@ -263,11 +263,10 @@ class LoopRecorder:
             for p in changed:
                 p.backwards |= {backward}
 
-    def _unnamed_loss(self, root: torch.Tensor) -> events.LossCall:
-        loss = self._add(events.LossCall, name="a loss", is_call=False)
-        node: Any = root.grad_fn
-        if node is not None:
-            node.metadata[LOSS_CALL] = loss
+    def _add_loss(self, result: Any, name: str, is_call: bool) -> events.LossCall:
+        loss = self._add(events.LossCall, name=name, is_call=is_call)
+        if result.grad_fn is not None:
+            result.grad_fn.metadata[LOSS_CALL] = loss
         return loss
 
     def _reached_parameters(self, walk: GraphWalk) -> list[ParameterRecord]:
@@ -320,7 +319,7 @@ class LoopRecorder:
         for p in clipped:
             p.has_changed()
         self._add(
-            events.Clipping,
+            events.GradientClip,
             kind=kind,
             limit=float(limit),
             acts=acts,
