@@ -17,14 +17,14 @@ def source(name):
 
 
 def expected_lines(name):
-    """The lines of a report that the docstring of a loop lists after its summary."""
+    """Return the lines of a report that the docstring of a loop lists."""
     text = ast.get_docstring(ast.parse(source(name))) or ""
     return text.splitlines()[2:]
 
 
 @functools.cache
 def audited(name):
-    """The report of a loop, whose RuntimeError of backward() is left out."""
+    """Return the report of a loop, whose RuntimeError of backward() is left out."""
     with torch_rnn.audit() as report, contextlib.suppress(RuntimeError):
         report.namespace = runpy.run_path(str(FOLDER / f"{name}.py"))
     return report

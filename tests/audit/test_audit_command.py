@@ -25,7 +25,7 @@ BACKWARD = "import torch\ntorch.ones(1).backward()"
 
 @pytest.fixture
 def audit(tmp_path, monkeypatch, capfd):
-    """The command in this process: its exit status, output and messages."""
+    """Return the command in this process: its exit status, output and messages."""
     from torch_rnn.loop_audit.audit_command import audit_script
 
     monkeypatch.chdir(tmp_path)

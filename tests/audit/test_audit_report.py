@@ -51,7 +51,7 @@ def test_k1_and_k2_are_counted(chunk):
 
 
 def patched():
-    """What an audit replaces in torch."""
+    """Return what an audit replaces in torch."""
     classes = [nn.RNNBase, nn.RNNCellBase, torch.amp.GradScaler]
     modules = [torch._C._nn, torch, torch.autograd]
     cells = nn.utils.clip_grad_value_.__closure__

@@ -28,6 +28,11 @@ def test_warnings_are_those_of_the_name(name):
     assert [line for line in expected_lines(name) if line not in text] == []
 
 
+RESET = "zeros, though the data go on from the previous window: 9"
+ZEROS = "    h = torch.zeros(1, 1, 5)\n"
+EPOCHS = "for _ in range(3):\n"
+INDICES = "range(0, 40, 10)"
+SHUFFLED = "([0, 10, 20, 30], [20, 0, 30, 10], [10, 30, 0, 20])[_]"
 CLIP = "nn.utils.clip_grad_norm_(rnn.parameters(), 1.0)"
 BIAS = "nn.utils.clip_grad_norm_([rnn.bias_hh_l0]"
 
@@ -57,6 +62,9 @@ BIAS = "nn.utils.clip_grad_norm_([rnn.bias_hh_l0]"
             f"{BIAS}, 1.0)\n        {BIAS}, 1.0)",
             "[clip-of-wrong-parameters]",
         ),
+        ("right_chunks", "h.detach()", "None", RESET),
+        ("right_chunks", EPOCHS + ZEROS, ZEROS[4:] + EPOCHS, "epoch, cut: 2"),
+        ("right_chunks", INDICES, SHUFFLED, "[state-from-elsewhere]"),
     ],
 )
 def test_other_forms(loop, old, new, message):

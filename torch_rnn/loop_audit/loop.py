@@ -99,8 +99,12 @@ class TrainingLoop:
         return [event for event in self.record.events if isinstance(event, kind)]
 
     def all_windows(self, module: ModuleRecord) -> list[LoopWindow]:
-        """Return the windows of a module."""
-        return [each for _, windows in self.windows[module] for each in windows]
+        """Return the windows of a module, each once if it is in several updates."""
+        found: dict[ForwardPass, LoopWindow] = {}
+        for _, windows in self.windows[module]:
+            for window in windows:
+                found[window.first] = window
+        return list(found.values())
 
     def event_after(self, clip: GradientClip) -> GradientEvent | None:
         """Return the next event that changes or uses the gradients that are clipped."""
