@@ -2,6 +2,7 @@
 computes.
 """
 
+import builtins
 import os
 import runpy
 import signal
@@ -9,7 +10,7 @@ import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
+from types import FrameType, ModuleType
 
 from numpy_rnn.common.errors import InputError, errors_about, failed
 from numpy_rnn.common.numbers import check_integer
@@ -109,9 +110,13 @@ def run_script(options: Options) -> None:
     if options.is_module:
         sys.path[0] = os.getcwd()
         runpy.run_module(name, run_name="__main__", alter_sys=True)
-    else:
-        sys.path[0] = os.path.dirname(os.path.realpath(name))
-        runpy.run_path(name, run_name="__main__")
+        return
+    source = Path(name).read_bytes()
+    sys.path[0] = os.path.dirname(os.path.realpath(name))
+    main = sys.modules["__main__"] = ModuleType("__main__")
+    file = os.path.abspath(name)
+    main.__dict__.update(__builtins__=builtins, __file__=file)
+    exec(compile(source, file, "exec"), main.__dict__)
 
 
 def _is_own(file: str) -> bool:

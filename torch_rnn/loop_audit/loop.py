@@ -100,10 +100,10 @@ class TrainingLoop:
 
     def all_windows(self, module: ModuleRecord) -> list[LoopWindow]:
         """Return the windows of a module, each once if it is in several updates."""
-        found: dict[ForwardPass, LoopWindow] = {}
+        found: dict[frozenset[ForwardPass], LoopWindow] = {}
         for _, windows in self.windows[module]:
             for window in windows:
-                found[window.first] = window
+                found[frozenset(window.passes)] = window
         return list(found.values())
 
     def event_after(self, clip: GradientClip) -> GradientEvent | None:

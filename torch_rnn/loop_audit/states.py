@@ -133,7 +133,7 @@ class StateMemory:
     def input_data(self, module: ModuleRecord, x: torch.Tensor) -> InputData:
         """Return what is known of the input of a pass as data."""
         data = _data_behind(x)
-        if data is None:
+        if data is None or data.is_inference():  # which has no version
             return InputData()
         base = data if data._base is None else data._base
         number = self._series.setdefault(base, next(self._numbers))
