@@ -12,11 +12,16 @@ from numpy_rnn.common import records
 from numpy_rnn.common.checks import check_schedule, check_training
 from numpy_rnn.common.numbers import check_integer
 from numpy_rnn.common.records import Run, Schedule, Update, Window
-from torch_rnn.backward import compute_adjoints, compute_gradients
+from torch_rnn.backward import compute_derivatives, compute_gradients
 from torch_rnn.elman import compute_activations
 from torch_rnn.loss import compute_loss
 from torch_rnn.parameters import ARRAYS, Array, copy_of
-from torch_rnn.step import compute_clipped, compute_direction, compute_step
+from torch_rnn.step import (
+    compute_clipped,
+    compute_direction,
+    compute_step,
+    rounded_rate,
+)
 
 
 def windows(steps: int, k1: int, k2: int) -> Iterator[Window]:
@@ -113,7 +118,7 @@ def train(
         h_0=copy_of(h_0),
         velocity=copy_of(run.velocity),
     )
-    every_update = updates(run, record)
+    every_update = updates(run, record=record)
     if by_epoch:
         return last_of_epochs(every_update, len(x))
     return every_update
@@ -121,11 +126,12 @@ def train(
 
 @torch.inference_mode(False)
 @torch.enable_grad()
-def updates(run: Run, record: bool) -> Iterator[Update[Array]]:
+def updates(run: Run, *, record: bool) -> Iterator[Update[Array]]:
     """Yield every update of TBPTT, in order."""
     schedule, objective, step = run.options
     params: Any = run.params
     velocity: Any = run.velocity
+    rate = rounded_rate(params, step.learning_rate)
     for epoch in range(1, schedule.epochs + 1):
         states = {0: run.h_0}  # by step, as the latest window computed them
         for number, window in enumerate(compute_windows(len(run.x), schedule), start=1):
@@ -134,12 +140,16 @@ def updates(run: Run, record: bool) -> Iterator[Update[Array]]:
             h_0 = states[window.start]  # (T3)
             activations = compute_activations(params, x, h_0, objective.nonlinearity)
             L = compute_loss(activations.y[-len(target) :], target, objective)
-            gradients = compute_gradients(L, params)
+            adjoints = None
+            if record:
+                gradients, adjoints = compute_derivatives(L, params, activations)
+            else:
+                gradients = compute_gradients(L, params)
             clipped = compute_clipped(gradients, step.clipping)
             delta, velocity = compute_direction(
                 params, clipped, velocity, step.direction
             )
-            params = compute_step(params, delta, step.learning_rate)
+            params = compute_step(params, delta, rate)
             states = dict(enumerate(activations.h.detach(), start=window.start))
             yield Update(
                 epoch,
@@ -150,7 +160,7 @@ def updates(run: Run, record: bool) -> Iterator[Update[Array]]:
                 parameters=copy_of(params, as_leaves=True),
                 velocity=copy_of(velocity),
                 activations=copy_of(activations) if record else None,
-                adjoints=compute_adjoints(L, activations) if record else None,
+                adjoints=adjoints,
             )
 
 

@@ -15,7 +15,7 @@ from numpy_rnn.conformance.case import RECURRENT, TENSORS, equations
 from numpy_rnn.conformance.judge import Judgement
 
 LOOP = ("window", "initial")  # what the training loop chooses
-ADVICE = "choose --dtype float64, a smaller --k2, or weights of smaller gain"
+LESS_ROUNDING = "choose --dtype float64, a smaller --k2, or weights of smaller gain"
 
 
 class ComparedRun(NamedTuple):
@@ -70,14 +70,25 @@ class Comparison(NamedTuple):
         return sorted(names, key=TENSORS.index)
 
 
-def report(comparisons: Sequence[Comparison]) -> str:
-    """Return the verdict and what it covers; then the losses, and the largest ratio of
-    every tensor.
+def comparison_report(comparisons: Sequence[Comparison]) -> str:
+    """Write what `compare` prints.
+
+    Parameters
+    ----------
+    comparisons : sequence of Comparison
+        What was found, one for each implementation.
+
+    Returns
+    -------
+    str
+        The verdict and what it covers; then the losses, and the largest ratio of every
+        tensor to its rounding bound.
     """
     lines = verdict(comparisons) + coverage(comparisons)
     for each in comparisons:
         for run in each.runs:
-            lines.append(f"{each.name}, {schedule_name(run.run)}: {losses(run)}")
+            name = f"{each.name}, {schedule_name(run.run)}"
+            lines.append(f"{name}: {describe_losses(run)}")
     lines += ["", *ratio_table(comparisons)]
     for each in comparisons:
         lines += reservations(each)
@@ -91,7 +102,10 @@ def verdict(comparisons: Sequence[Comparison]) -> list[str]:
     lines, names, reach, note = list[str](), list[str](), 0, ""
     for each in comparisons:
         names.append(each.name)
-        lines += fault(each, each.name if len(comparisons) > 1 else "")
+        name = each.name
+        if len(comparisons) == 1:
+            name = ""
+        lines += fault(each, name)
         reach += sum(run.reach for run in each.runs)
         if each.named("estimated"):
             note = " (~: estimated)"
@@ -102,7 +116,10 @@ def verdict(comparisons: Sequence[Comparison]) -> list[str]:
     if not reach:
         note += "; but no gradient went back a step: "
         is_trace = isinstance(comparisons[0].source, TraceFile)
-        note += "record a run with k2 5" if is_trace else "use --k2 5"
+        if is_trace:
+            note += "record a run with k2 5"
+        else:
+            note += "use --k2 5"
     return [line + note]
 
 
@@ -110,14 +127,16 @@ def fault(comparison: Comparison, name: str) -> list[str]:
     """Return the lines about what is wrong or not judged in an implementation; none
     if it passes. name: of it, among several.
     """
-    of = f" of {name}" if name else ""
+    of = ""
+    if name:
+        of = f" of {name}"
     wrong, not_judged = comparison.wrong, comparison.named("not_judged")
     dtype = comparison.runs[0].run.params.W_hh.dtype
     if wrong is None or wrong.judgement.first is None:
         if not comparison.runs[0].judgement.updates:
             return [f"NOT JUDGED{of}: the first update overflows {dtype}"]
         if not_judged:
-            why = f"rounding alone changes them too much in {dtype}; {ADVICE}"
+            why = f"rounding alone changes them too much in {dtype}; {LESS_ROUNDING}"
             return [f"NOT JUDGED {', '.join(not_judged)}{of}: {why}"]
         return []
     first = wrong.judgement.first._replace(hint=wrong.hint)
@@ -154,7 +173,7 @@ def covered(comparison: Comparison) -> str:
     )
 
 
-def losses(compared: ComparedRun) -> str:
+def describe_losses(compared: ComparedRun) -> str:
     """Describe the losses of the first and last epoch of a run; of an ensemble, the
     medians.
     """
@@ -199,7 +218,7 @@ def ratio_cell(tensor: str, comparison: Comparison) -> str:
 def reservations(comparison: Comparison) -> list[str]:
     """Return lines about what was judged in another way, or not at all."""
     lines, name = list[str](), comparison.name
-    if contracted := comparison.named("calmed"):
+    if contracted := comparison.named("contracted"):
         lines.append(
             f"{name}: rounding alone changes {', '.join(contracted)} too much to be"
             f" judged; checked in windows with smaller {' and '.join(RECURRENT)}"

@@ -10,28 +10,27 @@ from typing import Any
 import numpy as np
 
 from numpy_rnn.common.errors import InputError
-from numpy_rnn.conformance.arithmetics.arithmetic import N
-from numpy_rnn.conformance.case import FIELDS
+from numpy_rnn.conformance.arithmetics.arithmetic import Operand
+from numpy_rnn.conformance.case import FIELDS, NamedArrays
 from numpy_rnn.conformance.ports.adapter import (
     ASSUMED,
     TRIAL,
     Adapter,
     factor_in_words,
 )
-from numpy_rnn.conformance.ports.port import Report
 from numpy_rnn.conformance.ports.torch_module import TorchPort
 
 __all__ = ["function_port", "jax_port", "torch_port"]
 
 # Weights for rows, as in x W_xh, or for columns; the axes of inputs and targets, whose
 # N is D or O; those of the state.
-AXES = (
+LAYOUT_PARTS = (
     ("rows", "columns"),
     ("TBN", "BTN", "TNB", "NBT", "BNT", "TN"),
     ("BH", "HB", "H"),
 )
 # The target may be that of the last step alone.
-ORDINARY = tuple(" ".join(parts) for parts in itertools.product(*AXES))
+ORDINARY = tuple(" ".join(parts) for parts in itertools.product(*LAYOUT_PARTS))
 LAYOUTS = (*ORDINARY, *(f"{layout} last" for layout in ORDINARY))
 RETURNS = "expected the loss and the gradients, as `return loss, gradients`"
 
@@ -93,15 +92,15 @@ class FunctionPort(Adapter):
 
     def __init__(
         self,
-        function: Callable[..., N],
+        function: Callable[..., Operand],
         loss: str = "half_sum_of_squares",
         nonlinearity: str = "tanh",
         *,
-        step: Callable[..., N] | None = None,
+        step: Callable[..., Operand] | None = None,
         classes: bool = False,
         layout: str | None = None,
         names: Mapping[str, str] | None = None,
-        **stated: N,
+        **stated: Operand,
     ):
         name = str(getattr(function, "__name__", "function"))
         super().__init__(stated.pop("name", name), loss, nonlinearity, stated)
@@ -114,7 +113,7 @@ class FunctionPort(Adapter):
             {"h_0": self.arguments < 4, "vector_inputs": classes, "step": step is None}
         )
         if layout not in (None, *LAYOUTS):
-            expected = ", ".join(map(" or ".join, (*AXES, ("last", "nothing"))))
+            expected = ", ".join(map(" or ".join, (*LAYOUT_PARTS, ("last", "nothing"))))
             raise InputError(
                 f"{self.name}: the layout is {layout!r}: expected {expected}"
             )
@@ -178,8 +177,13 @@ class FunctionPort(Adapter):
         )
 
     def window_update(
-        self, params: Report, x: N, target: N, h_0: N, **options: N
-    ) -> Report:
+        self,
+        params: NamedArrays,
+        x: Operand,
+        target: Operand,
+        h_0: Operand,
+        **options: Operand,
+    ) -> NamedArrays:
         """Return the loss, the gradients, and with a step the parameters after it."""
         learning_rate = options.get("learning_rate")
         _, _, state, *last = self.way.split()
@@ -192,7 +196,7 @@ class FunctionPort(Adapter):
         theirs = {self.names[n]: self._given(theta) for n, theta in params.items()}
         arguments = (theirs, x, target, states[state])[: self.arguments]
         loss, own = self._results(self.function(*arguments))
-        report: dict[str, N] = {"loss": self.factor * loss}
+        report: dict[str, Operand] = {"loss": self.factor * loss}
         for name, gradient in self._back(params, own, self.factor).items():
             report["d" + name] = gradient
         if self.step is None or learning_rate is None:
@@ -200,7 +204,7 @@ class FunctionPort(Adapter):
         after = self.step(theirs, own, self.factor * learning_rate)
         return report | self._back(params, theirs if after is None else after)
 
-    def _results(self, returned: Any) -> tuple[N, Mapping[str, N]]:
+    def _results(self, returned: Any) -> tuple[Operand, Mapping[str, Operand]]:
         """Return the loss and the gradients by the function's names."""
         if isinstance(returned, Mapping):
             keys = ", ".join(map(str, returned))
@@ -218,7 +222,7 @@ class FunctionPort(Adapter):
         # A Python float stays one, and is rounded to the dtype later.
         return float(loss) if isinstance(loss, float) else np.asarray(loss), own
 
-    def _laid_out(self, array: N, letters: str) -> N:
+    def _laid_out(self, array: Operand, letters: str) -> Operand:
         """Return an array with these axes as the function takes it."""
         axes = self.way.split()[1]
         if "B" not in axes:
@@ -235,8 +239,8 @@ class FunctionPort(Adapter):
         return theta[:, None] if state == "HB" else theta
 
     def _back(
-        self, params: Report, arrays: Mapping[str, N], factor: float = 1.0
-    ) -> Report:
+        self, params: NamedArrays, arrays: Mapping[str, Operand], factor: float = 1.0
+    ) -> NamedArrays:
         """Arrays of the function by our names, in the shapes of the parameters."""
         found = {}
         for name, theta in params.items():
@@ -256,7 +260,7 @@ class FunctionPort(Adapter):
 
 
 def jax_port(
-    loss: Callable[..., N], name: str = "half_sum_of_squares", **options: N
+    loss: Callable[..., Operand], name: str = "half_sum_of_squares", **options: Operand
 ) -> Adapter:
     """Make a port of a loss in JAX, whose gradients are those of jax.value_and_grad.
 
@@ -283,7 +287,7 @@ def jax_port(
     """
     import jax
 
-    own: dict[str, N] = {"sizes": "few", "dtypes": ("float32",)}
+    own: dict[str, Operand] = {"sizes": "few", "dtypes": ("float32",)}
     if jax.config.read("jax_enable_x64"):
         own["dtypes"] = ("float32", "float64")
     return FunctionPort(jax.jit(jax.value_and_grad(loss)), name, **own | options)

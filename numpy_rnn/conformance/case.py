@@ -28,29 +28,33 @@ from numpy_rnn.common.texts import short_repr
 # Axes and equations of every tensor, in causal order; h is h_1 to h_T, without the
 # initial state.
 STATES = {"a": ("TBH", "F1"), "h": ("TBH", "F2"), "y": ("TBO", "F3")}
-LOSS = {"loss": ("", "L1, L2")}
+LOSS_TENSOR = {"loss": ("", "L1, L2")}
 ADJOINTS = {"dy": ("TBO", "B1"), "dh": ("TBH", "B2"), "da": ("TBH", "B3")}
 INPUT_GRADIENTS = {"dh_0": ("BH", "B9"), "dx": ("TBD", "B10")}
-PARAMETERS = {  # and the equation of the gradient
+PARAMETER_AXES = {  # and the equation of the gradient
     "W_xh": ("DH", "B4"),
     "W_hh": ("HH", "B5"),
     "W_hy": ("HO", "B6"),
     "b_h": ("H", "B7"),
     "b_y": ("O", "B8"),
 }
-FIELDS = tuple(PARAMETERS)
+FIELDS = tuple(PARAMETER_AXES)
 RECURRENT = ("W_hh",)  # the weights through which rounding grows from step to step
-TABLE = STATES | LOSS | ADJOINTS | INPUT_GRADIENTS
-TABLE |= {"d" + name: entry for name, entry in PARAMETERS.items()}  # before clipping
-TABLE |= {"v" + name: (axes, "U2 to U5") for name, (axes, _) in PARAMETERS.items()}
-TABLE |= {
-    name: (axes, "U1") for name, (axes, _) in PARAMETERS.items()
-}  # after the update
-SHAPES = {name: axes for name, (axes, _) in TABLE.items()}
-EQUATIONS = {"window": "T1, T2", "initial": "T3"} | {
-    name: ids for name, (_, ids) in TABLE.items()
+TENSOR_TABLE = STATES | LOSS_TENSOR | ADJOINTS | INPUT_GRADIENTS
+TENSOR_TABLE |= {
+    "d" + name: entry for name, entry in PARAMETER_AXES.items()
+}  # before clipping
+TENSOR_TABLE |= {
+    "v" + name: (axes, "U2 to U5") for name, (axes, _) in PARAMETER_AXES.items()
 }
-TENSORS = tuple(EQUATIONS)  # of a run: with its windows, and their initial states
+TENSOR_TABLE |= {
+    name: (axes, "U1") for name, (axes, _) in PARAMETER_AXES.items()
+}  # after the update
+SHAPES = {name: axes for name, (axes, _) in TENSOR_TABLE.items()}
+EQUATION_IDS = {"window": "T1, T2", "initial": "T3"} | {
+    name: ids for name, (_, ids) in TENSOR_TABLE.items()
+}
+TENSORS = tuple(EQUATION_IDS)  # of a run: with its windows, and their initial states
 INTERMEDIATES = (*STATES, *ADJOINTS)
 BACKWARDS = ("dh", "da")  # computed from the last step to the first
 UPDATED = {*FIELDS, *("v" + name for name in FIELDS)}  # what the step computes
@@ -68,7 +72,7 @@ class LossKind(NamedTuple):
 
 
 LOSS_KINDS = {
-    "squared_error": LossKind(False, LOSS_AXES, EQUATIONS["loss"]),
+    "squared_error": LossKind(False, LOSS_AXES, EQUATION_IDS["loss"]),
     "cross_entropy": LossKind(True, LOSS_AXES[:2], "L3, L4, L2"),
 }
 
@@ -77,6 +81,9 @@ def loss_kind(objective: Objective) -> LossKind:
     """Return the row of a loss. Raises InputError if there is none."""
     check_choice("loss", objective.loss, tuple(LOSS_KINDS))
     return LOSS_KINDS[objective.loss]
+
+
+NamedArrays = dict[str, NumpyArray]  # by the names of a report
 
 
 class WindowCase(NamedTuple):
@@ -107,7 +114,7 @@ def equations(tensor: str, objective: Objective, step: Step | None) -> str:
     if tensor == "loss":
         return loss_kind(objective).equations
     if step is None or tensor not in UPDATED:
-        return EQUATIONS[tensor]
+        return EQUATION_IDS[tensor]
     gradient = ""
     if step.max_norm is not None:
         gradient = "U2, U3, "
@@ -152,7 +159,7 @@ def case_sizes(case: WindowCase | Run) -> dict[str, int]:
     return {"T": len(x), "B": B, "D": D, "H": H, "O": O, "K": len(case.target)}
 
 
-def initial_state(case: WindowCase) -> NumpyArray:
+def initial_state_of(case: WindowCase) -> NumpyArray:
     """Return the initial state of the window: the given one, or zeros."""
     sizes = case_sizes(case)
     zeros = np.zeros((sizes["B"], sizes["H"]), case.dtype)

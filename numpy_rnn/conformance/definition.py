@@ -29,14 +29,13 @@ from numpy_rnn.common.records import (
     Window,
 )
 from numpy_rnn.conformance import case as cases
-from numpy_rnn.conformance.arithmetics.arithmetic import Arithmetic, N
-from numpy_rnn.conformance.arithmetics.floats import Floats
-from numpy_rnn.conformance.case import WindowCase, parameters_from, present
+from numpy_rnn.conformance.arithmetics.arithmetic import Arithmetic, Operand
+from numpy_rnn.conformance.arithmetics.numpy_arithmetic import NumpyArithmetic
+from numpy_rnn.conformance.case import NamedArrays, WindowCase, parameters_from, present
 
-Steps = dict[int, N]  # an array for each step t, from 1
-Arrays = dict[str, NumpyArray]  # by the names of a report
-Named = dict[str, N]
-Params = Parameters[N]
+Steps = dict[int, Operand]  # an array for each step t, from 1
+NamedOperands = dict[str, Operand]
+OperandParameters = Parameters[Operand]
 GRADIENTS = {  # the methods of the definition, by the parameters
     "W_xh": "input_weights_gradient",
     "W_hh": "recurrent_weights_gradient",
@@ -72,87 +71,103 @@ class Definition:
     # -- forward
     # ----------------------------------------------------------------------------------
 
-    def pre_activation(self, n: Arithmetic, w: Tensors, p: Params, t: int) -> N:
+    def pre_activation(
+        self, n: Arithmetic, w: Tensors, p: OperandParameters, t: int
+    ) -> Operand:
         return n.affine([(w.x[t], p.W_xh), (w.h[t - 1], p.W_hh)], p.b_h)  # (F1) a_t
 
-    def state(self, n: Arithmetic, w: Tensors, t: int, nonlinearity: str) -> N:
+    def state(self, n: Arithmetic, w: Tensors, t: int, nonlinearity: str) -> Operand:
         return n.phi(w.a[t], nonlinearity)  # (F2) h_t
 
-    def output(self, n: Arithmetic, w: Tensors, p: Params, t: int) -> N:
+    def output(
+        self, n: Arithmetic, w: Tensors, p: OperandParameters, t: int
+    ) -> Operand:
         return n.affine([(w.h[t], p.W_hy)], p.b_y)  # (F3) y_t
 
     def loss_and_error(
-        self, n: Arithmetic, y: N, target: N, objective: Objective
-    ) -> tuple[N, N]:
+        self, n: Arithmetic, y: Operand, target: Operand, objective: Objective
+    ) -> tuple[Operand, Operand]:
         """Return L, and dy of the steps with a loss, (K, ..., B, O)."""
         return n.loss_and_error(y, target, objective)  # (L1) to (L4), (B1)
 
-    def adjoint_without_loss(self, n: Arithmetic, w: Tensors, t: int) -> N:
+    def adjoint_without_loss(self, n: Arithmetic, w: Tensors, t: int) -> Operand:
         return n.zeros(w.y[t])  # (B1) dy_t of an older step of the window
 
     # -- backward
     # ---------------------------------------------------------------------------------
 
-    def state_adjoint(self, n: Arithmetic, w: Tensors, p: Params, t: int) -> N:
+    def state_adjoint(
+        self, n: Arithmetic, w: Tensors, p: OperandParameters, t: int
+    ) -> Operand:
         return n.affine([(w.dy[t], p.W_hy.mT), (w.da[t + 1], p.W_hh.mT)])  # (B2) dh_t
 
     def pre_activation_adjoint(
         self, n: Arithmetic, w: Tensors, t: int, nonlinearity: str
-    ) -> N:
+    ) -> Operand:
         return n.by_slope(w.dh[t], w.a[t], w.h[t], nonlinearity)  # (B3) da_t
 
-    def input_weights_gradient(self, n: Arithmetic, w: Tensors) -> N:
+    def input_weights_gradient(self, n: Arithmetic, w: Tensors) -> Operand:
         return n.affine([(w.x[t].mT, w.da[t]) for t in w.steps])  # (B4) dW_xh
 
-    def recurrent_weights_gradient(self, n: Arithmetic, w: Tensors) -> N:
+    def recurrent_weights_gradient(self, n: Arithmetic, w: Tensors) -> Operand:
         return n.affine([(w.h[t - 1].mT, w.da[t]) for t in w.steps])  # (B5) dW_hh
 
-    def output_weights_gradient(self, n: Arithmetic, w: Tensors) -> N:
+    def output_weights_gradient(self, n: Arithmetic, w: Tensors) -> Operand:
         return n.affine([(w.h[t].mT, w.dy[t]) for t in w.steps])  # (B6) dW_hy
 
-    def hidden_bias_gradient(self, n: Arithmetic, w: Tensors) -> N:
+    def hidden_bias_gradient(self, n: Arithmetic, w: Tensors) -> Operand:
         return n.total([w.da[t] for t in w.steps])  # (B7) db_h
 
-    def output_bias_gradient(self, n: Arithmetic, w: Tensors) -> N:
+    def output_bias_gradient(self, n: Arithmetic, w: Tensors) -> Operand:
         return n.total([w.dy[t] for t in w.steps])  # (B8) db_y
 
-    def initial_state_adjoint(self, n: Arithmetic, w: Tensors, p: Params) -> N:
+    def initial_state_adjoint(
+        self, n: Arithmetic, w: Tensors, p: OperandParameters
+    ) -> Operand:
         return n.affine([(w.da[1], p.W_hh.mT)])  # (B9) dh_0
 
-    def input_adjoint(self, n: Arithmetic, w: Tensors, p: Params, t: int) -> N:
+    def input_adjoint(
+        self, n: Arithmetic, w: Tensors, p: OperandParameters, t: int
+    ) -> Operand:
         return n.affine([(w.da[t], p.W_xh.mT)])  # (B10) dx_t
 
     # -- loops over the steps
     # ---------------------------------------------------------------------
 
-    def forward(self, n: Arithmetic, w: Tensors, p: Params, nonlinearity: str) -> None:
+    def forward(
+        self, n: Arithmetic, w: Tensors, p: OperandParameters, nonlinearity: str
+    ) -> None:
         """a, h and y of all steps."""
         for t in w.steps:
-            w.a[t] = n.see("a", t, self.pre_activation(n, w, p, t))
-            w.h[t] = n.see("h", t, self.state(n, w, t, nonlinearity))
-            w.y[t] = n.see("y", t, self.output(n, w, p, t))
+            w.a[t] = n.record("a", t, self.pre_activation(n, w, p, t))
+            w.h[t] = n.record("h", t, self.state(n, w, t, nonlinearity))
+            w.y[t] = n.record("y", t, self.output(n, w, p, t))
 
     def backward(
-        self, n: Arithmetic, w: Tensors, p: Params, nonlinearity: str
-    ) -> Named:
+        self, n: Arithmetic, w: Tensors, p: OperandParameters, nonlinearity: str
+    ) -> NamedOperands:
         """Return dh and da of all steps, and the gradients of the parameters by their
         names.
         """
         after = len(w.x) + 1
         w.dh[after] = w.da[after] = n.zeros(w.a[after - 1])
         for t in reversed(w.steps):
-            w.dh[t] = n.see("dh", t, self.state_adjoint(n, w, p, t))
-            w.da[t] = n.see("da", t, self.pre_activation_adjoint(n, w, t, nonlinearity))
+            w.dh[t] = n.record("dh", t, self.state_adjoint(n, w, p, t))
+            w.da[t] = n.record(
+                "da", t, self.pre_activation_adjoint(n, w, t, nonlinearity)
+            )
         for t in w.steps:
-            n.see("dx", t, self.input_adjoint(n, w, p, t))
-        n.see("dh_0", None, self.initial_state_adjoint(n, w, p))
+            n.record("dx", t, self.input_adjoint(n, w, p, t))
+        n.record("dh_0", None, self.initial_state_adjoint(n, w, p))
         sums = ((name, getattr(self, GRADIENTS[name])) for name in present(p))
-        return {name: n.see("d" + name, None, total(n, w)) for name, total in sums}
+        return {name: n.record("d" + name, None, total(n, w)) for name, total in sums}
 
     # -- step
     # ------------------------------------------------------------
 
-    def clipped(self, n: Arithmetic, d: Named, p: Named, step: Step) -> Named:
+    def clipped(
+        self, n: Arithmetic, d: NamedOperands, p: NamedOperands, step: Step
+    ) -> NamedOperands:
         """Return the gradients after clipping."""
         if step.max_norm is not None:
             factor = n.factor(n.norm(list(d.values())), step.max_norm)  # (U2), (U3)
@@ -161,13 +176,17 @@ class Definition:
             return {name: n.clip(g, step.max_value) for name, g in d.items()}  # (U7)
         return d
 
-    def decayed(self, n: Arithmetic, name: str, g: N, theta: N, step: Step) -> N:
+    def decayed(
+        self, n: Arithmetic, name: str, g: Operand, theta: Operand, step: Step
+    ) -> Operand:
         """Return the gradient with weight decay."""
         return (
             g + n.constant(step.weight_decay) * theta if step.weight_decay else g
         )  # (U4)
 
-    def velocity(self, n: Arithmetic, g: N, before: N | None, step: Step) -> N:
+    def velocity(
+        self, n: Arithmetic, g: Operand, before: Operand | None, step: Step
+    ) -> Operand:
         """v, or Adagrad's sum of squares; `before` is None at the first step."""
         if step.adagrad:
             return g * g if before is None else before + g * g  # (U8)
@@ -177,8 +196,13 @@ class Definition:
         return n.constant(step.momentum) * before + share * g  # (U5)
 
     def direction(
-        self, n: Arithmetic, g: N, v: N | None, before: N | None, step: Step
-    ) -> N:
+        self,
+        n: Arithmetic,
+        g: Operand,
+        v: Operand | None,
+        before: Operand | None,
+        step: Step,
+    ) -> Operand:
         """Δ, which the rate multiplies; v is None without momentum and Adagrad."""
         if v is None:
             return g
@@ -186,7 +210,9 @@ class Definition:
             return n.by_root(g, v)  # (U9)
         return g + n.constant(step.momentum) * v if step.nesterov else v  # (U6)
 
-    def updated(self, n: Arithmetic, name: str, theta: N, delta: N, step: Step) -> N:
+    def updated(
+        self, n: Arithmetic, name: str, theta: Operand, delta: Operand, step: Step
+    ) -> Operand:
         return theta - n.rate(step, theta) * delta  # (U1)
 
     # -- training loop
@@ -224,52 +250,52 @@ def window_update(
     Arrays have the axis of time first, and the leading axes of networks or updates
     after it.
     """
-    n, case = n or Floats(case.dtype), cases.with_rows(case)
+    n, case = n or NumpyArithmetic(case.dtype), cases.with_rows(case)
     n.axes = cases.leading_axes(case.params)
     p = parameters_from(
-        {name: n.given(theta) for name, theta in present(case.params).items()}
+        {name: n.from_input(theta) for name, theta in present(case.params).items()}
     )
-    w = Tensors({t: n.given(n.with_axes(x_t)) for t, x_t in enumerate(case.x, 1)})
-    w.h[0] = n.given(n.with_axes(cases.initial_state(case)))
+    w = Tensors({t: n.from_input(n.with_axes(x_t)) for t, x_t in enumerate(case.x, 1)})
+    w.h[0] = n.from_input(n.with_axes(cases.initial_state_of(case)))
     of.forward(n, w, p, case.objective.nonlinearity)
     older = len(case.x) - len(case.target)
-    target = n.given(np.stack([n.with_axes(row) for row in case.target]))
+    target = n.from_input(np.stack([n.with_axes(row) for row in case.target]))
     y = n.stack([w.y[t] for t in w.steps[older:]])
     loss, errors = of.loss_and_error(n, y, target, case.objective)
-    n.see("loss", None, loss)
+    n.record("loss", None, loss)
     for t in w.steps:
         dy = of.adjoint_without_loss(n, w, t) if t <= older else errors[t - 1 - older]
-        w.dy[t] = n.see("dy", t, dy)
+        w.dy[t] = n.record("dy", t, dy)
     d = of.backward(n, w, p, case.objective.nonlinearity)
     if case.step is not None:
-        update(n, present(p), d, present(case.velocity), case.step, of)
+        apply_step(n, present(p), d, present(case.velocity), case.step, of)
     return n.report()
 
 
-def update(
+def apply_step(
     n: Arithmetic,
-    p: Named,
-    d: Named,
-    before: Arrays,
+    p: NamedOperands,
+    d: NamedOperands,
+    before: NamedArrays,
     step: Step,
     of: Definition = DEFINITION,
-) -> Named:
+) -> NamedOperands:
     """Return the parameters after the step, by name; `before`: the velocities, or sums
     of squares.
     """
-    after, gradients = Named(), of.clipped(n, d, p, step)
+    after, gradients = NamedOperands(), of.clipped(n, d, p, step)
     for name, theta in p.items():
         g = of.decayed(n, name, gradients[name], theta, step)
-        v, former = None, n.given(before[name]) if name in before else None
+        v, former = None, n.from_input(before[name]) if name in before else None
         if step.has_velocity:
-            v = n.see("v" + name, None, of.velocity(n, g, former, step))
+            v = n.record("v" + name, None, of.velocity(n, g, former, step))
         delta = of.direction(n, g, v, former, step)
-        after[name] = n.see(name, None, of.updated(n, name, theta, delta, step))
+        after[name] = n.record(name, None, of.updated(n, name, theta, delta, step))
     return after
 
 
 class Recorded(NamedTuple):
-    """One update of a run: its place, the initial state of its window, and
+    """One update of a run: its position, the initial state of its window, and
     its report.
     """
 
@@ -277,12 +303,12 @@ class Recorded(NamedTuple):
     number: int
     window: Window
     initial: NumpyArray
-    report: Arrays
+    report: NamedArrays
 
 
 def train(
     run: Run,
-    compute: Callable[[WindowCase], tuple[Arrays, NumpyArray]] | None = None,
+    compute: Callable[[WindowCase], tuple[NamedArrays, NumpyArray]] | None = None,
     of: Definition = DEFINITION,
 ) -> Iterator[Recorded]:
     """Yield the updates of a run of TBPTT(k1, k2).
@@ -291,7 +317,7 @@ def train(
     of `of`.
     """
 
-    def own(case: WindowCase) -> tuple[Arrays, NumpyArray]:
+    def own(case: WindowCase) -> tuple[NamedArrays, NumpyArray]:
         report = window_update(case, of=of)
         return report, report["h"]
 

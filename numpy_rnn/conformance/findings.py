@@ -13,8 +13,14 @@ from numpy_rnn.conformance import case as cases
 from numpy_rnn.conformance.case import SHAPES, TENSORS
 from numpy_rnn.conformance.window_checks import Check
 
-CLEAR = 1e-3  # of the largest element: smaller ones have no clear factor
-AXES = {"T": "steps", "B": "sequences", "D": "inputs", "H": "units", "O": "outputs"}
+SMALLEST_CLEAR = 1e-3  # of the largest element: smaller ones have no clear factor
+AXIS_WORDS = {
+    "T": "steps",
+    "B": "sequences",
+    "D": "inputs",
+    "H": "units",
+    "O": "outputs",
+}
 MATRIX = ("rows", "columns")
 
 
@@ -32,7 +38,9 @@ class Finding(NamedTuple):
     ratio: float = np.inf
     equation: str = ""  # ids of DERIVATION.md
     is_estimated: bool = False  # whether `allowed` is an estimate, not a proven bound
-    is_calmed: bool = False  # whether the recurrent weights are smaller than the run's
+    is_contracted: bool = (
+        False  # whether the recurrent weights are smaller than the run's
+    )
     extent: str = ""  # how much of the tensor is wrong
     where: str = ""  # the level and the case
     hint: str = ""
@@ -50,16 +58,16 @@ class Finding(NamedTuple):
         return "\n".join(lines)
 
     def message(self) -> str:
-        """Return the place, the element, both numbers, and what rounding allows."""
+        """Return the location, the element, both numbers, and what rounding allows."""
         numbers = f"{self.reported:.9g}, expected {self.expected:.9g}"
-        place = self.place()
-        if place:
-            place += ": "
+        location = self.location()
+        if location:
+            location += ": "
         if self.tensor == "window":
             what = "the number of updates"
             if self.element:
                 what = Window._fields[self.element[0]]
-            return f"{place}{what} is {numbers} by TBPTT(k1, k2)"
+            return f"{location}{what} is {numbers} by TBPTT(k1, k2)"
         limit = "nothing rounds here"
         if self.allowed:
             bound = "the rounding bound"
@@ -68,21 +76,21 @@ class Finding(NamedTuple):
             limit = f"the difference is {self.ratio:.1e} times {bound}, "
             limit += f"{self.allowed:.1e}"
         index = list(self.element) or ""
-        return f"{place}{self.tensor}{index} is {numbers}; {limit}"
+        return f"{location}{self.tensor}{index} is {numbers}; {limit}"
 
-    def place(self) -> str:
+    def location(self) -> str:
         """Return the epoch, the update and the step, as far as there are any."""
         parts = []
         if self.epoch:
             parts.append(f"epoch {self.epoch}, update {self.number}")
         if self.step:
             parts.append(f"step {self.step}")
-        if self.is_calmed:
+        if self.is_contracted:
             parts.append(f"with smaller {' and '.join(cases.RECURRENT)}")
         return ", ".join(parts)
 
-    def causal_place(self) -> tuple[int, ...]:
-        """Return its place in the order of computation: a_1 h_1 a_2 h_2 .., loss, ..
+    def causal_rank(self) -> tuple[int, ...]:
+        """Return its rank in the order of computation: a_1 h_1 a_2 h_2 .., loss, ..
         dh_1 da_1, ..
         """
         together = {"h": "a", "da": "dh"}.get(self.tensor, self.tensor)
@@ -143,7 +151,7 @@ def extent_of(check: Check) -> str:
     for axis, letter in enumerate(letters):
         others = tuple(i for i in range(is_wrong.ndim) if i != axis)
         along = np.asarray(is_wrong.any(axis=others))
-        words = AXES[letter]
+        words = AXIS_WORDS[letter]
         if letters in ("DH", "HH", "HO"):
             words = MATRIX[axis]
         share = float(along.mean())
@@ -165,7 +173,7 @@ def part_of(along: NumpyArray) -> str:
 def factors_of(reported: NumpyArray, expected: NumpyArray) -> str:
     """Return the range of the factors of the clear elements, as words."""
     size = np.abs(expected)
-    is_clear = size > CLEAR * size.max()
+    is_clear = size > SMALLEST_CLEAR * size.max()
     with np.errstate(all="ignore"):
         factors = reported[is_clear] / expected[is_clear]
     if factors.size == 0 or not np.isfinite(factors).all():

@@ -6,9 +6,9 @@ parameters and the state from which it started. No drift accumulates from update
 update, however long the run.
 
 Where training is chaotic, rounding alone changes the gradients of long windows, so that
-they are *lost* in this dtype. A port is then asked for some of these windows with
-smaller recurrent weights, where nothing is lost. What could not be judged in any window
-is named, and is no agreement.
+they are *ill-conditioned* in this dtype. A port is then asked for some of these
+windows with smaller recurrent weights, where nothing is. What could not be judged in
+any window is named, and is no agreement.
 """
 
 from collections import Counter
@@ -22,18 +22,19 @@ from numpy_rnn.common.axes import is_integer
 from numpy_rnn.common.records import NumpyArray as Array
 from numpy_rnn.common.records import Parameters, Window, tree_map
 from numpy_rnn.conformance import case as cases
-from numpy_rnn.conformance.arithmetics.arithmetic import N
+from numpy_rnn.conformance.arithmetics.arithmetic import Operand
 from numpy_rnn.conformance.arithmetics.bounds import TAU, TanhError
 from numpy_rnn.conformance.case import (
     INTERMEDIATES,
     SHAPES,
     TENSORS,
+    NamedArrays,
     WindowCase,
     present,
 )
-from numpy_rnn.conformance.definition import Arrays, window_update
+from numpy_rnn.conformance.definition import window_update
 from numpy_rnn.conformance.findings import Finding, finding_in
-from numpy_rnn.conformance.runs import ROWS, PortSource, RecordedRun, first_false
+from numpy_rnn.conformance.runs import STEPWISE, PortSource, RecordedRun, first_false
 from numpy_rnn.conformance.window_checks import (
     Check,
     check_all,
@@ -58,9 +59,9 @@ class Judgement(NamedTuple):
     # The number of windows by tensor: checked against an estimate; changed too much by
     # rounding alone.
     estimated: Mapping[str, int]
-    lost: Mapping[str, int]
+    ill_conditioned: Mapping[str, int]
     # Tensors that are checked with smaller recurrent weights instead, or in no window.
-    calmed: tuple[str, ...]
+    contracted: tuple[str, ...]
     unjudged: tuple[str, ...]
     # Windows in which rounding alone changes a tensor by more than a tenth.
     wide: Mapping[str, int] = {}
@@ -101,7 +102,8 @@ def judge(
     whole : bool, optional
         Whether every update is expected; otherwise the last ones may be missing.
     source : PortSource, optional
-        Asked for lost windows with smaller recurrent weights. By default none is.
+        Asked for ill-conditioned windows with smaller recurrent weights. By default
+        none is.
 
     Returns
     -------
@@ -130,11 +132,11 @@ def judge(
             states = states.at(steps - 1, follows)._replace(tensor="initial")
             tally.add(after, [states.check(updates["initial"][after])])
     before = tally.judged_tensors()
-    if source is not None and tally.is_lost.any():
-        index = int(tally.is_lost.sum(axis=0).argmax())
+    if source is not None and tally.is_ill_conditioned.any():
+        index = int(tally.is_ill_conditioned.sum(axis=0).argmax())
         network = () if recorded.run.params.networks is None else (index,)
-        lost = np.flatnonzero(tally.is_lost[:, index])
-        tally.add(*_contracted(recorded, lost, network, source), network)
+        ill_conditioned = np.flatnonzero(tally.is_ill_conditioned[:, index])
+        tally.add(*_contracted(recorded, ill_conditioned, network, source), network)
     return tally.judgement(before)
 
 
@@ -144,12 +146,12 @@ class _Tally:
     def __init__(self, recorded: RecordedRun):
         self.recorded = recorded
         self.findings = list[Finding]()
-        self.estimated, self.lost = Counter[str](), Counter[str]()
+        self.estimated, self.ill_conditioned = Counter[str](), Counter[str]()
         self.wide = Counter[str]()
-        self.judged = dict[str, N]()  # by tensor and network
+        self.judged = dict[str, Operand]()  # by tensor and network
         self.ratios = dict[str, Array]()  # by tensor and update
         networks = recorded.run.params.networks or 1
-        self.is_lost = np.zeros((recorded.length, networks), bool)
+        self.is_ill_conditioned = np.zeros((recorded.length, networks), bool)
 
     def add_finding(self, finding: Finding) -> None:
         """Add a finding in the windows or in the initial states."""
@@ -167,18 +169,20 @@ class _Tally:
         """
         for check in checks:
             name = check.tensor
-            axis = 1 if name in ROWS else 0
+            axis = 1 if name in STEPWISE else 0
             rows = np.moveaxis(check.ratio, axis, 0).reshape(len(chosen), -1)
             largest = self.ratios.setdefault(name, np.zeros(self.recorded.length))
             largest[chosen] = np.maximum(largest[chosen], rows.max(axis=1))
-            is_judged = ~check.lost.all(axis=0)
+            is_judged = ~check.ill_conditioned.all(axis=0)
             self.judged[name] = self.judged.get(name, False) | is_judged
             if contracted is None:
                 self.estimated[name] += int(check.estimated.sum())
-                self.lost[name] += int(check.lost.sum())
+                self.ill_conditioned[name] += int(check.ill_conditioned.sum())
                 self.wide[name] += int(check.wide.sum())
                 if name != "initial":
-                    self.is_lost[chosen] |= check.lost.reshape(len(chosen), -1)
+                    self.is_ill_conditioned[chosen] |= check.ill_conditioned.reshape(
+                        len(chosen), -1
+                    )
             if not (check.ratio <= 1).all():
                 finding = _first_finding(self.recorded, chosen, check, contracted)
                 self.findings.append(finding)
@@ -196,7 +200,7 @@ class _Tally:
                 worst[name] = float(self.ratios[name].max(initial=0))
             elif name == "window" or name in self.recorded.updates:
                 worst[name] = 0.0
-        first = min(self.findings, key=Finding.causal_place, default=None)
+        first = min(self.findings, key=Finding.causal_rank, default=None)
         if first is not None:
             ids = cases.equations(first.tensor, *self.recorded.run.options[1:])
             first = first._replace(equation=ids)
@@ -205,8 +209,8 @@ class _Tally:
             worst=worst,
             first=first,
             estimated=+self.estimated,
-            lost=+self.lost,
-            calmed=_in_order(found - before),
+            ill_conditioned=+self.ill_conditioned,
+            contracted=_in_order(found - before),
             unjudged=_in_order(self.judged.keys() - found),
             wide=+self.wide,
             ratios={name: ratio.tolist() for name, ratio in self.ratios.items()},
@@ -251,7 +255,7 @@ def _clippable_updates(recorded: RecordedRun) -> int:
     return first_false(is_small)
 
 
-def stacks(recorded: RecordedRun) -> Iterator[tuple[Array, WindowCase, Arrays]]:
+def stacks(recorded: RecordedRun) -> Iterator[tuple[Array, WindowCase, NamedArrays]]:
     """Yield the updates of a run, as many of one kind at a time as memory allows, and
     which they are.
     """
@@ -269,25 +273,25 @@ def stacks(recorded: RecordedRun) -> Iterator[tuple[Array, WindowCase, Arrays]]:
 
 def single_update(
     recorded: RecordedRun, index: int, network: tuple[int, ...] = ()
-) -> tuple[WindowCase, Arrays]:
+) -> tuple[WindowCase, NamedArrays]:
     """Return one update of one network of a run, as a case and a report."""
     return _at((0, *network), *_stack(recorded, np.array([index])))
 
 
 def _at(
-    places: tuple[N, ...], case: WindowCase, report: Arrays
-) -> tuple[WindowCase, Arrays]:
+    entries: tuple[Operand, ...], case: WindowCase, report: NamedArrays
+) -> tuple[WindowCase, NamedArrays]:
     """Return one of stacked updates, of one network, or as many as there are in an
-    array of places.
+    array of indices.
     """
 
     def one(array: Array, first: int = 0) -> Array:
         """Return the entry of an array whose ensemble axis may have size 1, shared by
         all networks.
         """
-        index: list[N] = [slice(None)] * first
-        for place, size in zip(places, array.shape[first:]):
-            index.append(np.minimum(place, size - 1))
+        index: list[Operand] = [slice(None)] * first
+        for entry, size in zip(entries, array.shape[first:]):
+            index.append(np.minimum(entry, size - 1))
         return np.asarray(array[*index])
 
     step = case.step
@@ -302,7 +306,7 @@ def _at(
         step=step,
         velocity=tree_map(one, case.velocity),
     )
-    return single, {name: one(v, int(name in ROWS)) for name, v in report.items()}
+    return single, {name: one(v, int(name in STEPWISE)) for name, v in report.items()}
 
 
 def _kinds(recorded: RecordedRun) -> Array:
@@ -314,7 +318,7 @@ def _kinds(recorded: RecordedRun) -> Array:
     return np.stack((stop - start, stop - loss_start, has_velocity), axis=1)
 
 
-def _stack(recorded: RecordedRun, chosen: Array) -> tuple[WindowCase, Arrays]:
+def _stack(recorded: RecordedRun, chosen: Array) -> tuple[WindowCase, NamedArrays]:
     """Return these updates, which are of one kind, as one case and one report.
 
     Their axis comes first, or after time.
@@ -350,21 +354,24 @@ def _stack(recorded: RecordedRun, chosen: Array) -> tuple[WindowCase, Arrays]:
     )
     steps, names = rows(recorded.first_rows, T), updates.keys() & cases.SHAPES.keys()
     return case, {
-        name: updates[name][steps if name in ROWS else chosen] for name in names
+        name: updates[name][steps if name in STEPWISE else chosen] for name in names
     }
 
 
 def _contracted(
-    recorded: RecordedRun, lost: Array, network: tuple[int, ...], source: PortSource
+    recorded: RecordedRun,
+    ill_conditioned: Array,
+    network: tuple[int, ...],
+    source: PortSource,
 ) -> tuple[Array, list[Check]]:
-    """Return some of the lost windows, and their checks with recurrent weights that are
-    not chaotic.
+    """Return some of the ill-conditioned windows, and their checks with recurrent
+    weights that are not chaotic.
 
     A network whose recurrent weights have no singular value above 1 does not amplify
     rounding.
     """
-    kinds = _kinds(recorded)[lost]
-    alike = lost[(kinds == kinds[-1]).all(axis=1)]
+    kinds = _kinds(recorded)[ill_conditioned]
+    alike = ill_conditioned[(kinds == kinds[-1]).all(axis=1)]
     count = min(MAX_ASKED, len(alike))
     chosen = alike[np.linspace(0, len(alike) - 1, count).astype(int)]
     case, _ = _at((np.arange(count), *network), *_stack(recorded, chosen))
@@ -380,11 +387,11 @@ def _contracted(
             report = source.report(single, "a window with smaller weights")
             for name, array in report.items():
                 columns.setdefault(name, []).append(array)
-        stacked = Arrays()
+        stacked = NamedArrays()
         for name, arrays in columns.items():
-            stacked[name] = np.stack(arrays, 1 if name in ROWS else 0)
+            stacked[name] = np.stack(arrays, 1 if name in STEPWISE else 0)
         checks = list(global_checks(case, stacked, source.tau))
-        if not any(check.lost.any() for check in checks):
+        if not any(check.ill_conditioned.any() for check in checks):
             break
     return chosen, checks
 
@@ -398,19 +405,19 @@ def _first_finding(
     """Return the finding in the first of these updates whose tensor exceeds its bound;
     contracted: of this network alone.
     """
-    axis = 1 if check.tensor in ROWS else 0  # of updates; those of networks follow
-    places = list[int]()
+    axis = 1 if check.tensor in STEPWISE else 0  # of updates; those of networks follow
+    entries = list[int]()
     for _ in range(np.ndim(check.ratio) - len(SHAPES.get(check.tensor, "BH"))):
         ratio = np.moveaxis(np.asarray(check.ratio), axis, 0)
         is_right = (ratio.reshape(len(ratio), -1) <= 1).all(axis=1)
-        places.append(int(np.argmin(is_right)))
-        check = _of_one(check, axis, places[-1])
-    found, update = finding_in(check), chosen[places[0]]
+        entries.append(int(np.argmin(is_right)))
+        check = _of_one(check, axis, entries[-1])
+    found, update = finding_in(check), chosen[entries[0]]
     return found._replace(
         epoch=int(recorded.updates["epoch"][update]),
         number=int(recorded.updates["number"][update]),
-        element=(*(contracted or ()), *places[1:], *found.element),
-        is_calmed=contracted is not None,
+        element=(*(contracted or ()), *entries[1:], *found.element),
+        is_contracted=contracted is not None,
     )
 
 
@@ -462,12 +469,12 @@ def state_divergences(recorded: RecordedRun) -> Iterator[Finding]:
     wrong = np.argwhere(found != right)
     if len(wrong):
         index, *element = wrong[0].tolist()
-        place = int(updates["epoch"][index]), int(updates["number"][index])
+        entry = int(updates["epoch"][index]), int(updates["number"][index])
         numbers = float(found[index, *element]), float(right[index, *element])
-        yield Finding(*place, "initial", None, tuple(element), *numbers)
+        yield Finding(*entry, "initial", None, tuple(element), *numbers)
 
 
-def carried_steps(updates: Arrays) -> Array:
+def carried_steps(updates: NamedArrays) -> Array:
     """After which step of a window the next one of its epoch starts, (N,); 0 where none
     does.
     """

@@ -38,7 +38,7 @@ def sizes(text):
     )
 
 
-OPTIONS = {
+SUITE_OPTIONS = {
     "backend": (
         "PORT",
         "implementation under test: module:object, or a package as torch_rnn",
@@ -50,7 +50,7 @@ OPTIONS = {
     "examples": ("N", "number of windows per test (100)"),
     "seed": ("N", "seed of the cases (another one in every run)"),
     "sizes": ("SIZES", "few: four shapes, for compiled code; H=6,D=3: only these"),
-    "timeout": ("SECONDS", "time limit of one answer of a program (10)"),
+    "timeout": ("SECONDS", "time limit of one answer of a program (10; in Python 60)"),
 }
 TYPES = {"examples": whole(1), "seed": whole(0), "sizes": sizes, "timeout": whole(1)}
 
@@ -59,7 +59,7 @@ def pytest_addoption(parser):
     add = parser.getgroup(
         "elman", "equivalence suite (numpy_rnn.conformance)"
     ).addoption
-    for name, (metavar, text) in OPTIONS.items():
+    for name, (metavar, text) in SUITE_OPTIONS.items():
         add(f"--elman-{name}", metavar=metavar, help=text, type=TYPES.get(name, str))
 
 

@@ -15,10 +15,10 @@ import numpy as np
 
 from numpy_rnn.common import records
 from numpy_rnn.common.records import NumpyArray, Objective, Parameters, Run, Step, T
-from numpy_rnn.conformance.arithmetics.arithmetic import N, nonlinearity_of
+from numpy_rnn.conformance.arithmetics.arithmetic import Operand, nonlinearity_of
 from numpy_rnn.conformance.case import (
     WindowCase,
-    initial_state,
+    initial_state_of,
     loss_kind,
     parameters_from,
     present,
@@ -28,7 +28,7 @@ from numpy_rnn.conformance.ports.abilities import (
     EVERYTHING,
     LARGEST_LOGIT,
     Abilities,
-    Use,
+    CaseUse,
     forced_fields,
     forced_schedule,
     missing,
@@ -45,7 +45,7 @@ MAX_LOGIT = 1e4  # the scale of large outputs, whose exponentials overflow every
 # incoming weights, a = 0; the first component of inputs and state subnormal; the
 # first input and the initial state 0.
 SPECIAL = ("saturated", "silent", "subnormal", "zeros")
-PLAIN: dict[str, N] = {"logits": 1.0, "learnt": False, "special": ""}
+PLAIN: dict[str, Operand] = {"logits": 1.0, "learnt": False, "special": ""}
 
 
 class RandomDraw:
@@ -66,7 +66,7 @@ class RandomDraw:
         return self.integer(1, n) == 1
 
 
-class Recipe(NamedTuple):
+class CaseSpec(NamedTuple):
     """The description of a case, from which it can be made again."""
 
     T: int
@@ -90,7 +90,7 @@ class Recipe(NamedTuple):
     no_h_0: bool = False  # whether the initial state is zero
 
     def __repr__(self) -> str:
-        """The call that makes the recipe again, without its defaults."""
+        """The call that makes the spec again, without its defaults."""
         return _call(self)
 
     def case(self) -> WindowCase:
@@ -126,12 +126,12 @@ class Recipe(NamedTuple):
         has_classes = loss_kind(self.objective).has_classes
         if has_classes:
             target = classes((K, B), O)
-        state: N = None if self.no_h_0 else h_0
+        state: Operand = None if self.no_h_0 else h_0
         case = WindowCase(params, x, target, state, self.objective, step, velocity)  # type: ignore[arg-type]
         return self._with_outputs(case) if has_classes else case
 
     def _with_outputs(self, case: WindowCase) -> WindowCase:
-        """Return the case with outputs and classes as the recipe says."""
+        """Return the case with outputs and classes as the spec says."""
         if not self.learnt and self.logits == 1:
             return case
         with np.errstate(all="ignore"):
@@ -178,7 +178,7 @@ class Recipe(NamedTuple):
         return parameters_from({n: v.astype(self.dtype) for n, v in arrays.items()})
 
 
-def _call(record: N) -> str:
+def _call(record: Operand) -> str:
     if not hasattr(record, "_field_defaults"):
         return repr(record)
     defaults = record._field_defaults
@@ -187,10 +187,10 @@ def _call(record: N) -> str:
     return f"{type(record).__name__}({arguments})"
 
 
-def random_recipe(
+def random_spec(
     draw: RandomDraw, dtype: str | None = None, abilities: Abilities = EVERYTHING
-) -> Recipe:
-    """Draw a recipe with the options of ports that have these abilities."""
+) -> CaseSpec:
+    """Draw a spec with the options of ports that have these abilities."""
     are_distinct = draw.one_in(2)
     sizes = draw.generator.choice(MAX_SIZE, 5, replace=not are_distinct) + 1
     T, B, D, H, O = map(int, sizes)
@@ -202,7 +202,7 @@ def random_recipe(
     if draw.one_in(7):
         O = H
     step = random_step(draw)
-    recipe = Recipe(
+    spec = CaseSpec(
         *(T, B, D, H, O),
         K=draw.integer(1, T) if draw.one_in(2) else T,
         dtype=dtype or draw.choice(records.DTYPES),
@@ -218,14 +218,14 @@ def random_recipe(
         class_inputs=draw.one_in(3),
         special=draw.choice(SPECIAL) if draw.one_in(2) else "",
     )
-    recipe = restricted(recipe, abilities)
-    if recipe.step is None or not recipe.step.has_velocity:
-        recipe = recipe._replace(velocity=False)
-    if loss_kind(recipe.objective).has_classes:
-        recipe = recipe._replace(O=max(recipe.O, 2))
+    spec = without_unsupported(spec, abilities)
+    if spec.step is None or not spec.step.has_velocity:
+        spec = spec._replace(velocity=False)
+    if loss_kind(spec.objective).has_classes:
+        spec = spec._replace(O=max(spec.O, 2))
     else:
-        recipe = recipe._replace(logits=1.0, learnt=False)
-    return restricted(sized(recipe, draw, abilities), abilities)
+        spec = spec._replace(logits=1.0, learnt=False)
+    return without_unsupported(sized(spec, draw, abilities), abilities)
 
 
 def random_logits(draw: RandomDraw) -> float:
@@ -237,18 +237,18 @@ def random_logits(draw: RandomDraw) -> float:
     return draw.choice(LOGITS)
 
 
-def sized(recipe: Recipe, draw: RandomDraw, abilities: Abilities) -> Recipe:
-    """Return the recipe with sizes that the port has. In half of the cases every step
+def sized(spec: CaseSpec, draw: RandomDraw, abilities: Abilities) -> CaseSpec:
+    """Return the spec with sizes that the port has. In half of the cases every step
     has a loss.
     """
     if not abilities.sizes:
-        return recipe
-    shape: dict[str, N] = dict(draw.choice(abilities.sizes))
-    T = shape.get("T", max(recipe.T, shape.get("K", 1)))
-    K = min(recipe.K, T)
+        return spec
+    shape: dict[str, Operand] = dict(draw.choice(abilities.sizes))
+    T = shape.get("T", max(spec.T, shape.get("K", 1)))
+    K = min(spec.K, T)
     if "T" in shape:
         K = T if draw.one_in(2) else draw.integer(1, T)
-    return recipe._replace(**{"T": T, "K": K} | shape)
+    return spec._replace(**{"T": T, "K": K} | shape)
 
 
 def random_step(draw: RandomDraw) -> Step:
@@ -270,52 +270,54 @@ def random_step(draw: RandomDraw) -> Step:
     return step
 
 
-def use_of_recipe(recipe: Recipe) -> Use:
-    """Return what a case of this recipe uses of a port."""
-    return Use(
-        objective=recipe.objective,
-        dtype=recipe.dtype,
-        step=recipe.step,
-        bias=recipe.bias,
-        class_inputs=recipe.class_inputs,
-        batch=recipe.B > 1,
-        h_0=not recipe.no_h_0,
-        older_steps=recipe.K < recipe.T,
-        many_losses=recipe.K > 1,
-        logits=recipe.logits,
+def use_of_spec(spec: CaseSpec) -> CaseUse:
+    """Return what a case of this spec uses of a port."""
+    return CaseUse(
+        objective=spec.objective,
+        dtype=spec.dtype,
+        step=spec.step,
+        bias=spec.bias,
+        class_inputs=spec.class_inputs,
+        batch=spec.B > 1,
+        h_0=not spec.no_h_0,
+        older_steps=spec.K < spec.T,
+        many_losses=spec.K > 1,
+        logits=spec.logits,
     )
 
 
-def restricted(recipe: Recipe, abilities: Abilities) -> Recipe:
-    """Return the recipe without what a port has not, and with its reduction."""
-    for ability in missing(use_of_recipe(recipe), abilities):
+def without_unsupported(spec: CaseSpec, abilities: Abilities) -> CaseSpec:
+    """Return the spec without what a port has not, and with its reduction."""
+    for ability in missing(use_of_spec(spec), abilities):
         fields = ability.remedy if ability.case_remedy is None else ability.case_remedy
         for name, value in fields:
             if value == "T":
-                value = recipe.T
+                value = spec.T
             if name in Objective._fields:
-                changed = recipe.objective._replace(**{name: value})
-                recipe = recipe._replace(objective=changed)
-            elif name in Step._fields and recipe.step is not None:
-                recipe = recipe._replace(step=recipe.step._replace(**{name: value}))
-            elif name in Recipe._fields:
-                recipe = recipe._replace(**{name: value})
+                changed = spec.objective._replace(**{name: value})
+                spec = spec._replace(objective=changed)
+            elif name in Step._fields and spec.step is not None:
+                spec = spec._replace(step=spec.step._replace(**{name: value}))
+            elif name in CaseSpec._fields:
+                spec = spec._replace(**{name: value})
     if abilities.reduction is not None:
-        objective = recipe.objective._replace(reduction=abilities.reduction)
-        recipe = recipe._replace(objective=objective)
-    return recipe
+        objective = spec.objective._replace(reduction=abilities.reduction)
+        spec = spec._replace(objective=objective)
+    return spec
 
 
-def large_recipe(
+def large_spec(
     draw: RandomDraw, dtype: str, abilities: Abilities = EVERYTHING
-) -> Recipe:
-    """Draw a recipe with a large T, H, B, D or O, and some special numbers."""
-    recipe, letter = random_recipe(draw, dtype, abilities), draw.choice("THBDO")
+) -> CaseSpec:
+    """Draw a spec with a large T, H, B, D or O, and some special numbers."""
+    spec, letter = random_spec(draw, dtype, abilities), draw.choice("THBDO")
     size = draw.integer(*LARGE_SIZES[letter])
-    changes: dict[str, N] = {letter: size, "special": draw.choice(SPECIAL)}
+    changes: dict[str, Operand] = {letter: size, "special": draw.choice(SPECIAL)}
     if letter == "T":
-        changes["K"] = size if recipe.K == recipe.T else draw.integer(1, size)
-    return restricted(sized(recipe._replace(**changes), draw, abilities), abilities)
+        changes["K"] = size if spec.K == spec.T else draw.integer(1, size)
+    return without_unsupported(
+        sized(spec._replace(**changes), draw, abilities), abilities
+    )
 
 
 def random_run(
@@ -325,10 +327,10 @@ def random_run(
     may be shorter.
     """
     fields = forced_fields(abilities)
-    recipe = random_recipe(draw, dtype, abilities)
-    special = "zeros" if recipe.special == "zeros" else ""
-    recipe = recipe._replace(**PLAIN | {"special": special}, velocity=False)
-    sizes = {letter: min(getattr(recipe, letter), 6) for letter in "BDHO"}
+    spec = random_spec(draw, dtype, abilities)
+    special = "zeros" if spec.special == "zeros" else ""
+    spec = spec._replace(**PLAIN | {"special": special}, velocity=False)
+    sizes = {letter: min(getattr(spec, letter), 6) for letter in "BDHO"}
     if draw.one_in(10):
         sizes["H"] = draw.integer(*LARGE_SIZES["H"])
     T, k1 = draw.integer(4, 12), draw.integer(1, 4)
@@ -341,12 +343,12 @@ def random_run(
                 T = k1 * draw.integer(2, 3)
         sizes |= {letter: size for letter, size in shape.items() if letter not in "TK"}
     sizes["B"] = fields.get("B", sizes["B"])
-    recipe = recipe._replace(**sizes, T=T, K=T)
-    case = recipe.case()
+    spec = spec._replace(**sizes, T=T, K=T)
+    case = spec.case()
     # Small steps: momentum multiplies a constant gradient by 1/(1 − μ).
-    step = recipe.step or Step(0.1)
-    terms = recipe.B * recipe.O * k1 * recipe.scale**2
+    step = spec.step or Step(0.1)
+    terms = spec.B * spec.O * k1 * spec.scale**2
     rate = draw.choice((1.0, 0.3, 0.1)) / (10 * terms) * (1 - step.momentum)
     step, schedule = step._replace(learning_rate=rate), records.Schedule(k1, k2, 2)
-    options = records.RunOptions(schedule, recipe.objective, step)
-    return Run(case.params, case.x, case.target, initial_state(case), options)
+    options = records.RunOptions(schedule, spec.objective, step)
+    return Run(case.params, case.x, case.target, initial_state_of(case), options)

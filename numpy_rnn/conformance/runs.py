@@ -13,21 +13,20 @@ from numpy_rnn.common.axes import is_integer
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import NumpyArray, Run, Window
 from numpy_rnn.conformance import case as cases
-from numpy_rnn.conformance.arithmetics.arithmetic import N
-from numpy_rnn.conformance.arithmetics.floats import Floats
-from numpy_rnn.conformance.case import WindowCase, present
+from numpy_rnn.conformance.arithmetics.arithmetic import Operand
+from numpy_rnn.conformance.arithmetics.numpy_arithmetic import NumpyArithmetic
+from numpy_rnn.conformance.case import NamedArrays, WindowCase, present
 from numpy_rnn.conformance.definition import (
     DEFINITION,
-    Arrays,
     Definition,
     Recorded,
+    apply_step,
     train,
-    update,
     window_update,
 )
 from numpy_rnn.conformance.ports.abilities import (
     Ability,
-    Use,
+    CaseUse,
     forced_fields,
     missing,
     stated_by,
@@ -35,7 +34,7 @@ from numpy_rnn.conformance.ports.abilities import (
 from numpy_rnn.conformance.ports.port import PackagePort, tanh_error, validated_report
 from numpy_rnn.conformance.ports.protocol import PortFault
 
-ROWS = (*cases.INTERMEDIATES, "dx")  # one row per step of all windows, concatenated
+STEPWISE = (*cases.INTERMEDIATES, "dx")  # one row per step of all windows, concatenated
 # updates at a time: the garbage collector visits every tensor that is not joined
 JOINED = 100
 # The records of an update of a package, and the prefixes of their names.
@@ -54,14 +53,14 @@ class RecordedRun(NamedTuple):
     """A run and the arrays of all its updates, by the keys of a trace file."""
 
     run: Run
-    updates: Arrays
+    updates: NamedArrays
     of: Definition = DEFINITION  # its schedule
 
     def first(self, count: int) -> "RecordedRun":
         """Return the run of the first updates."""
-        updates, rows = Arrays(), self.first_rows[count]
+        updates, rows = NamedArrays(), self.first_rows[count]
         for name, array in self.updates.items():
-            updates[name] = array[: rows if name in ROWS else count]
+            updates[name] = array[: rows if name in STEPWISE else count]
         return self._replace(updates=updates)
 
     @property
@@ -74,7 +73,7 @@ class RecordedRun(NamedTuple):
         is_finite = np.ones(self.length, bool)
         for name, array in self.updates.items():
             rows = np.isfinite(array.reshape(len(array), -1)).all(axis=1)
-            if name in ROWS:
+            if name in STEPWISE:
                 rows = np.logical_and.reduceat(rows, self.first_rows[:-1])
             is_finite &= rows
         return first_false(is_finite)
@@ -86,10 +85,10 @@ class RecordedRun(NamedTuple):
         """
         return np.cumsum(np.append(0, self.updates["stop"] - self.updates["start"]))
 
-    def update_index(self, place: Any) -> int:
+    def update_index(self, update: Any) -> int:
         """Return the index of an update, by its `epoch` and its `number`."""
         epoch, number = self.updates["epoch"], self.updates["number"]
-        return int(np.argmax((epoch == place.epoch) & (number == place.number)))
+        return int(np.argmax((epoch == update.epoch) & (number == update.number)))
 
     def window(self, index: int) -> Window:
         return Window(*(int(self.updates[name][index]) for name in Window._fields))
@@ -105,7 +104,7 @@ def first_false(are_true: NumpyArray) -> int:
     return int(np.argmin(np.append(are_true, False)))
 
 
-class Recorder:
+class RunRecorder:
     """Collects the updates of a run."""
 
     def __init__(self, run: Run):
@@ -120,18 +119,18 @@ class Recorder:
             self.columns.setdefault(name, []).append(value)
 
     def recorded(self, of: Definition = DEFINITION) -> RecordedRun:
-        return RecordedRun(self.run, joined(self.columns), of)
+        return RecordedRun(self.run, stack_columns(self.columns), of)
 
 
-def joined(columns: Mapping[str, list[Any]]) -> Arrays:
+def stack_columns(columns: Mapping[str, list[Any]]) -> NamedArrays:
     """Return the arrays of all updates by name. torch joins its own tensors: each
     conversion is slow.
     """
     arrays = {}
     for name, values in columns.items():
         is_torch = hasattr(values[0], "detach")
-        library: N = sys.modules["torch"] if is_torch else np
-        array = (library.concatenate if name in ROWS else library.stack)(values)
+        library: Operand = sys.modules["torch"] if is_torch else np
+        array = (library.concatenate if name in STEPWISE else library.stack)(values)
         arrays[name] = array.detach().numpy() if is_torch else array
     return arrays
 
@@ -139,7 +138,7 @@ def joined(columns: Mapping[str, list[Any]]) -> Arrays:
 def record(
     run: Run, updates: Iterable[Recorded], of: Definition = DEFINITION
 ) -> RecordedRun:
-    recorder = Recorder(run)
+    recorder = RunRecorder(run)
     for each in updates:
         recorder.append_report(each)
     return recorder.recorded(of)
@@ -186,14 +185,14 @@ class PortSource:
         run = with_reduction(self.port, run)
         of, updates = loop_of(self.port, run), itertools.count(1)
 
-        def compute(case: WindowCase) -> tuple[Arrays, NumpyArray]:
+        def compute(case: WindowCase) -> tuple[NamedArrays, NumpyArray]:
             report = self.report(case, f"update {next(updates)} of the run")
             return report, report["h"] if "h" in report else window_update(case)["h"]
 
         with np.errstate(all="ignore"):
             return record(run, train(run, compute, of), of)
 
-    def report(self, case: WindowCase, where: str) -> Arrays:
+    def report(self, case: WindowCase, where: str) -> NamedArrays:
         """Return the report on a window, with the same names for all windows of a run.
 
         Computed here are dh_0 or a step that the port lacks, and a window whose numbers
@@ -214,9 +213,9 @@ class PortSource:
         if "h_0" in lacks and "input_gradients" in has:
             report = {"dh_0": window_update(case)["dh_0"]} | report
         if "step" in lacks:
-            n, params = Floats(case.dtype), present(case.params)
+            n, params = NumpyArithmetic(case.dtype), present(case.params)
             gradients = {name: report["d" + name] for name in params}
-            report |= update(n, params, gradients, {}, case.step)
+            report |= apply_step(n, params, gradients, {}, case.step)
         names = cases.required_outputs(
             case, "intermediates" in has, "input_gradients" in has
         )
@@ -240,8 +239,8 @@ class PackageSource(PortSource):
         with np.errstate(all="ignore"):
             updates = rnn.train(*series, **options)
             chunks = iter(lambda: [*itertools.islice(updates, JOINED)], [])
-            parts = [joined(columns_of(chunk)) for chunk in chunks]
-        arrays = Arrays()
+            parts = [stack_columns(columns_of(chunk)) for chunk in chunks]
+        arrays = NamedArrays()
         for name in parts[0]:
             arrays[name] = np.concatenate([part[name] for part in parts])
         return RecordedRun(run, arrays)
@@ -275,7 +274,7 @@ def loop_of(port: Any, run: Run) -> Definition:
     every step.
     """
     stated = stated_by(port)
-    lacks, shapes = stated.lacks, stated.sizes
+    lacks, shapes = stated.unsupported, stated.sizes
     k1, k2, _ = run.options.schedule
     fitting = [shape.get("K", k1) for shape in shapes if shape.get("T") == k1 == k2]
     K = 1 if "many losses" in lacks and fitting else min(fitting, default=k1)
@@ -298,10 +297,10 @@ def with_reduction(port: Any, run: Run) -> Run:
     return run._replace(options=run.options._replace(objective=objective))
 
 
-def use_of_run(run: Run, windows: Sequence[Window]) -> Use:
+def use_of_run(run: Run, windows: Sequence[Window]) -> CaseUse:
     """Return what a run with these windows uses of a port."""
     starts = {window.start for window in windows}
-    return Use(
+    return CaseUse(
         objective=run.options.objective,
         dtype=str(run.params.W_hh.dtype),
         step=run.options.step,

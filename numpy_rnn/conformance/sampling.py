@@ -21,11 +21,11 @@ from numpy_rnn.conformance.ports.protocol import PortFault
 from numpy_rnn.conformance.random_cases import (
     MAX_LOGIT,
     PLAIN,
+    CaseSpec,
     RandomDraw,
-    Recipe,
-    large_recipe,
-    random_recipe,
-    restricted,
+    large_spec,
+    random_spec,
+    without_unsupported,
 )
 from numpy_rnn.conformance.window_checks import Check
 
@@ -36,24 +36,24 @@ MAX_WORK = 8e7  # of the windows of a test, in products: fewer where they are la
 MIN_WINDOWS = 5  # whatever their work is
 
 
-class Place(NamedTuple):
-    """A case, and the recipe that makes it; None for the port's own data."""
+class NamedCase(NamedTuple):
+    """A case, and the spec that makes it; None for the port's own data."""
 
     case: WindowCase
-    recipe: Recipe | None
+    spec: CaseSpec | None
     name: str  # the call that makes the case
 
 
 class Coverage:
     """The sizes of the checked windows, and how many checks were judged, estimated,
-    wide or lost.
+    wide or ill-conditioned.
     """
 
     def __init__(self) -> None:
         self.low, self.high = dict[str, int](), dict[str, int]()
         self.work = 0.0
         self.judged, self.estimated = Counter[str](), Counter[str]()
-        self.wide, self.lost = Counter[str](), Counter[str]()
+        self.wide, self.ill_conditioned = Counter[str](), Counter[str]()
 
     def note_sizes(self, sizes: Mapping[str, int]) -> None:
         """Count a window of these sizes."""
@@ -67,8 +67,8 @@ class Coverage:
             name = check.tensor
             self.estimated[name] += int(check.estimated.sum())
             self.wide[name] += int(check.wide.sum())
-            self.lost[name] += int(check.lost.sum())
-            self.judged[name] += int((~np.asarray(check.lost)).sum())
+            self.ill_conditioned[name] += int(check.ill_conditioned.sum())
+            self.judged[name] += int((~np.asarray(check.ill_conditioned)).sum())
 
     def add(self, other: "Coverage") -> None:
         """Add what another one has counted."""
@@ -77,20 +77,24 @@ class Coverage:
         self.judged += other.judged
         self.estimated += other.estimated
         self.wide += other.wide
-        self.lost += other.lost
+        self.ill_conditioned += other.ill_conditioned
 
     @property
     def unjudged(self) -> list[str]:
-        """Return the tensors that are lost to rounding in all windows."""
-        return [name for name in TENSORS if self.lost[name] and not self.judged[name]]
+        """Return the tensors that are ill-conditioned in all windows."""
+        return [
+            name
+            for name in TENSORS
+            if self.ill_conditioned[name] and not self.judged[name]
+        ]
 
 
-def place_of(recipe: Recipe) -> Place:
-    """Return the case of a recipe, with the recipe as its name."""
-    return Place(recipe.case(), recipe, repr(recipe))
+def named_case(spec: CaseSpec) -> NamedCase:
+    """Return the case of a spec, with the spec as its name."""
+    return NamedCase(spec.case(), spec, repr(spec))
 
 
-def own_places(port: Port, dtype: str, seed: int) -> Iterator[Place]:
+def port_cases(port: Port, dtype: str, seed: int) -> Iterator[NamedCase]:
     """Yield the windows of the port's own data, under random choices of its options."""
     for number, given in enumerate(getattr(port, "cases", ())):
         for name in ("x", "target"):
@@ -100,13 +104,13 @@ def own_places(port: Port, dtype: str, seed: int) -> Iterator[Place]:
         sizes = own_sizes(given)
         for choice in range(OWN_CHOICES):
             draw = RandomDraw(seed, number, choice)
-            recipe = random_recipe(draw, dtype, stated_by(port))
-            recipe = recipe._replace(**sizes, **PLAIN)
+            spec = random_spec(draw, dtype, stated_by(port))
+            spec = spec._replace(**sizes, **PLAIN)
             if given.get("params"):
-                recipe = recipe._replace(bias="b_h" in given["params"])
-            recipe = restricted(recipe, stated_by(port))
-            name = f"cases[{number}] with {recipe!r}"
-            yield Place(own_case(recipe.case(), given, dtype), None, name)
+                spec = spec._replace(bias="b_h" in given["params"])
+            spec = without_unsupported(spec, stated_by(port))
+            name = f"cases[{number}] with {spec!r}"
+            yield NamedCase(own_case(spec.case(), given, dtype), None, name)
 
 
 def own_sizes(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -155,35 +159,35 @@ def work_of(sizes: Mapping[str, Any]) -> float:
     return float(T * B * H * (D + H + O))
 
 
-def places(
+def sampled_cases(
     port: Port, dtype: str, seed: int, examples: int | None, is_large: bool = False
-) -> Iterator[Place]:
+) -> Iterator[NamedCase]:
     """Yield the port's own windows and random ones; fewer where they are large.
 
     is_large: instead those whose outputs overflow exponentials.
     """
     if not is_large:
-        yield from own_places(port, dtype, seed)
+        yield from port_cases(port, dtype, seed)
     work = 0.0
     for number in range(examples or EXAMPLES):
         draw, stated = RandomDraw(seed, number), stated_by(port)
         if number % LARGE_EVERY == LARGE_EVERY - 1:
-            recipe = large_recipe(draw, dtype, stated)
+            spec = large_spec(draw, dtype, stated)
         else:
-            recipe = random_recipe(draw, dtype, stated)
-        work += work_of(recipe._asdict())
+            spec = random_spec(draw, dtype, stated)
+        work += work_of(spec._asdict())
         if examples is None and number >= MIN_WINDOWS and work > MAX_WORK:
             return
-        if (recipe.logits == MAX_LOGIT) == is_large:
-            yield place_of(recipe)
+        if (spec.logits == MAX_LOGIT) == is_large:
+            yield named_case(spec)
 
 
-def smaller(recipe: Recipe | None, port: Port) -> Iterator[Recipe]:
+def smaller(spec: CaseSpec | None, port: Port) -> Iterator[CaseSpec]:
     """Yield the same with small sizes, if there is one and the port has all sizes."""
     stated = stated_by(port)
-    if recipe is None or stated.sizes:
+    if spec is None or stated.sizes:
         return
-    O = 2 if loss_kind(recipe.objective).has_classes else 1
-    for T in (1, 2, 3, recipe.T):
-        plain = recipe._replace(**PLAIN, scale=1.0, gain=1.0)
-        yield restricted(plain._replace(T=T, B=1, D=1, H=2, O=O, K=T), stated)
+    O = 2 if loss_kind(spec.objective).has_classes else 1
+    for T in (1, 2, 3, spec.T):
+        plain = spec._replace(**PLAIN, scale=1.0, gain=1.0)
+        yield without_unsupported(plain._replace(T=T, B=1, D=1, H=2, O=O, K=T), stated)

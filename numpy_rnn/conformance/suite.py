@@ -17,14 +17,25 @@ from numpy_rnn.conformance.judge import judge
 from numpy_rnn.conformance.mutants.hints import (
     hint_for_port,
     hint_for_run,
-    hint_recipes,
+    hint_specs,
 )
 from numpy_rnn.conformance.ports.abilities import ABILITIES, CAPABILITIES, stated_by
 from numpy_rnn.conformance.ports.port import Port, find_port, validated_report
 from numpy_rnn.conformance.ports.protocol import PortFault
-from numpy_rnn.conformance.random_cases import MAX_LOGIT, RandomDraw, Recipe, random_run
+from numpy_rnn.conformance.random_cases import (
+    MAX_LOGIT,
+    CaseSpec,
+    RandomDraw,
+    random_run,
+)
 from numpy_rnn.conformance.runs import is_bounded, source_of
-from numpy_rnn.conformance.sampling import Coverage, Place, place_of, places, smaller
+from numpy_rnn.conformance.sampling import (
+    Coverage,
+    NamedCase,
+    named_case,
+    sampled_cases,
+    smaller,
+)
 from numpy_rnn.conformance.window_checks import global_checks, local_checks
 
 __all__ = ["WrongPort", "check", "check_port"]
@@ -59,7 +70,7 @@ def tested(port: Any) -> Tested:
         levels.insert(0, "L1")
     kinds = [LOSS_KINDS[n] for n in LOSS_KINDS if n in stated.capabilities]
     has_classes = any(kind.has_classes for kind in kinds)
-    if has_classes and "large outputs" not in stated.lacks:
+    if has_classes and "large outputs" not in stated.unsupported:
         levels.append("large outputs")
     return Tested(tuple(levels), tuple(sorted(port.dtypes, reverse=True)))
 
@@ -143,20 +154,20 @@ def check_port(
     if level == "L3":
         count = max(examples or sampling.EXAMPLES, RUN_EVERY) // RUN_EVERY
         for number in range(count):
-            if found := check_run(port, dtype, seed + number, coverage):
+            if found := check_sampled_run(port, dtype, seed + number, coverage):
                 raise WrongPort(found)
             is_much = coverage.work > sampling.MAX_WORK and number >= MIN_RUNS
             if is_much and examples is None:
                 break
         return judged(port, coverage)
     is_large = level == "large outputs"
-    for place in places(port, dtype, seed, examples, is_large):
+    for named in sampled_cases(port, dtype, seed, examples, is_large):
         try:
-            found = check_window(port, level, place, coverage)
+            found = check_case(port, level, named, coverage)
         except PortFault as fault:
             raise overflow(port, fault) if is_large else fault from None
         if found:
-            raise WrongPort(explained(port, level, place, found))
+            raise WrongPort(explained(port, level, named, found))
     if is_large:
         return coverage  # what matters is that the numbers are finite
     return judged(port, coverage)
@@ -175,7 +186,7 @@ def overflow(port: Port, fault: PortFault) -> PortFault:
 def judged(port: Port, coverage: Coverage) -> Coverage:
     """Return what is covered. Raises PortFault where no window judges a result."""
     if coverage.unjudged:
-        advice = "lost to rounding in all windows; test float64, shorter windows "
+        advice = "ill-conditioned in all windows; test float64, shorter windows "
         advice += "or smaller sizes"
         raise PortFault(
             f"NOT JUDGED {', '.join(coverage.unjudged)} of {port.name}: {advice}"
@@ -183,29 +194,31 @@ def judged(port: Port, coverage: Coverage) -> Coverage:
     return coverage
 
 
-def check_window(
-    port: Port, level: str, place: Place, coverage: Coverage | None = None
+def check_case(
+    port: Port, level: str, named: NamedCase, coverage: Coverage | None = None
 ) -> Finding | None:
     """Return the finding of a window at L1 or L2: its first tensor in causal order that
     exceeds its bound.
     """
-    report = validated_report(port, place.case, place.name)
+    report = validated_report(port, named.case, named.name)
     checks = local_checks if level == "L1" else global_checks
     found = {}
-    for each in checks(place.case, report, source_of(port).tau):
+    for each in checks(named.case, report, source_of(port).tau):
         found[each.tensor] = each
     if coverage is not None:
-        coverage.note_sizes(case_sizes(place.case))
+        coverage.note_sizes(case_sizes(named.case))
         coverage.note(found.values())
     for name in TENSORS:
         if name in found and not (found[name].ratio <= 1).all():
-            ids = equations(name, place.case.objective, place.case.step)
+            ids = equations(name, named.case.objective, named.case.step)
             finding = finding_in(found[name])
-            return finding._replace(equation=ids, where=f"{level}, {place.name}")
+            return finding._replace(equation=ids, where=f"{level}, {named.name}")
     return None
 
 
-def check_run(port: Port, dtype: str, seed: int, coverage: Coverage) -> Finding | None:
+def check_sampled_run(
+    port: Port, dtype: str, seed: int, coverage: Coverage
+) -> Finding | None:
     """Return the finding of a run of several updates in lockstep, at L3; None also if
     the run overflows.
     """
@@ -220,7 +233,7 @@ def check_run(port: Port, dtype: str, seed: int, coverage: Coverage) -> Finding 
     coverage.note_sizes(sizes | {"T": steps})
     coverage.work += sampling.work_of(sizes | {"T": len(run.x) * len(recorded.windows)})
     coverage.estimated += Counter(judgement.estimated)
-    coverage.lost += Counter(judgement.lost)
+    coverage.ill_conditioned += Counter(judgement.ill_conditioned)
     coverage.wide += Counter(judgement.wide)
     coverage.judged.update(judgement.worst.keys() - {*judgement.unjudged})
     if judgement.first is None:
@@ -230,28 +243,28 @@ def check_run(port: Port, dtype: str, seed: int, coverage: Coverage) -> Finding 
     return judgement.first._replace(where=f"L3, {call}", hint=hint)
 
 
-def explained(port: Port, level: str, place: Place, found: Finding) -> Finding:
+def explained(port: Port, level: str, named: NamedCase, found: Finding) -> Finding:
     """Return the first wrong case among small ones, or one of the earliest wrong stage,
     with a hint.
     """
-    hint, recipe = hint_for_port(port, place.recipe, place.case), place.recipe
-    for each in hint_recipes(port, recipe) if recipe else ():
+    hint, spec = hint_for_port(port, named.spec, named.case), named.spec
+    for each in hint_specs(port, spec) if spec else ():
         other = wrong_case(port, level, each, found)
         if other and other.tensor != found.tensor:
-            found, recipe = other, each
+            found, spec = other, each
     if hint:
-        for each in smaller(recipe, port):
+        for each in smaller(spec, port):
             if small := wrong_case(port, level, each, found):
                 return small._replace(hint=hint)
     return found._replace(hint=hint)
 
 
 def wrong_case(
-    port: Port, level: str, recipe: Recipe, found: Finding
+    port: Port, level: str, spec: CaseSpec, found: Finding
 ) -> Finding | None:
-    """Return a finding on this recipe, of the same stage or an earlier one."""
+    """Return a finding on this spec, of the same stage or an earlier one."""
     with contextlib.suppress(PortFault, ValueError):
-        other = check_window(port, level, place_of(recipe))
+        other = check_case(port, level, named_case(spec))
         if other and TENSORS.index(other.tensor) <= TENSORS.index(found.tensor):
             return other
     return None
@@ -261,11 +274,11 @@ def pass_line(port: Any, coverage: Coverage) -> str:
     """Return the verdict on a right port: what was checked, and what was not."""
     stated = stated_by(port)
     what = "loss and gradients"
-    if "step" not in stated.lacks:
+    if "step" not in stated.unsupported:
         what = "loss, gradients and step"
     layout = getattr(port, "layout", "")
     if not layout:
-        layout = "sequences" if "batch" in stated.lacks else "(T, B, D) batches"
+        layout = "sequences" if "batch" in stated.unsupported else "(T, B, D) batches"
     ranges = []
     for letter in "TBDHO":
         if letter in coverage.low:
@@ -278,7 +291,7 @@ def pass_line(port: Any, coverage: Coverage) -> str:
     if "T" in coverage.high:
         text += f"; gradients followed through up to {coverage.high['T']} steps"
     absent = [each.name for each in ABILITIES if each.group != "dtype"]
-    absent = [name for name in absent if name in stated.lacks]
+    absent = [name for name in absent if name in stated.unsupported]
     absent += [name for name in CAPABILITIES[2:] if name not in stated.capabilities]
     if absent:
         text += f"; not tested: {', '.join(absent)}"
@@ -286,7 +299,7 @@ def pass_line(port: Any, coverage: Coverage) -> str:
 
 
 def notes(coverage: Coverage) -> list[str]:
-    """Return lines on what was estimated, wide or lost."""
+    """Return lines on what was estimated, wide or ill-conditioned."""
     lines = []
     if estimated := coverage.estimated.total():
         lines.append(
@@ -297,6 +310,6 @@ def notes(coverage: Coverage) -> list[str]:
         lines.append(
             f"wide: rounding allows more than a tenth in some windows of {names}"
         )
-    if lost := +coverage.lost:
-        lines.append(f"lost to rounding in some windows: {', '.join(lost)}")
+    if ill_conditioned := +coverage.ill_conditioned:
+        lines.append(f"ill-conditioned in some windows: {', '.join(ill_conditioned)}")
     return lines

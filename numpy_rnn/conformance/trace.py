@@ -34,7 +34,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from numpy_rnn.common.axes import NUMPY_ARRAYS
-from numpy_rnn.common.checks import check_run
+from numpy_rnn.common.checks import check_run_arguments
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.files import load_arrays, save_arrays
 from numpy_rnn.common.records import (
@@ -52,22 +52,23 @@ from numpy_rnn.conformance.case import (
     FIELDS,
     INTERMEDIATES,
     SHAPES,
+    NamedArrays,
     parameters_from,
     present,
 )
-from numpy_rnn.conformance.definition import Arrays, Recorded
-from numpy_rnn.conformance.runs import ROWS, RecordedRun, Recorder
+from numpy_rnn.conformance.definition import Recorded
+from numpy_rnn.conformance.runs import STEPWISE, RecordedRun, RunRecorder
 
 __all__ = ["Trace", "load_trace"]
 
 FORMAT = "elman-trace 3"
-Named = dict[str, ArrayLike]
-PLACE = ("epoch", "number", *Window._fields)
+NamedInputs = dict[str, ArrayLike]
+UPDATE_COLUMNS = ("epoch", "number", *Window._fields)
 INITIAL = tuple(f"initial_{name}" for name in ("h_0", *FIELDS[:3]))
 NEEDED = ("k1", "k2", "learning_rate", "epochs")
 
 
-class Trace(Recorder):
+class Trace(RunRecorder):
     """Record the updates of a training loop of one's own, for `numpy_rnn compare`.
 
     Parameters
@@ -105,7 +106,7 @@ class Trace(Recorder):
 
     def __init__(
         self,
-        params: Named,
+        params: NamedInputs,
         x: ArrayLike,
         target: ArrayLike,
         h_0: ArrayLike,
@@ -115,7 +116,7 @@ class Trace(Recorder):
             if name not in params or name not in FIELDS:
                 expected = f"expected {', '.join(FIELDS)}, or some of them"
                 raise InputError(f"the parameters are {', '.join(params)}: {expected}")
-        self.dtype, self.place = np.array(params["W_hh"]).dtype, (0, 0)
+        self.dtype, self.position = np.array(params["W_hh"]).dtype, (0, 0)
         arrays = {"initial_" + name: theta for name, theta in params.items()}
         arrays |= {"x": x, "target": target, "initial_h_0": h_0}
         super().__init__(
@@ -148,11 +149,11 @@ class Trace(Recorder):
             if name not in SHAPES:
                 expected = f"expected {', '.join(SHAPES)}"
                 raise InputError(f"{name!r} is not a name of a trace: {expected}")
-        self.place = epoch, self.place[1] + 1 if epoch == self.place[0] else 1
+        self.position = epoch, self.position[1] + 1 if epoch == self.position[0] else 1
         copies = {name: self._array(name, value) for name, value in values.items()}
         initial = self._array("the state", state)
         self.append_report(
-            Recorded(*self.place, Window(*map(int, window)), initial, copies)
+            Recorded(*self.position, Window(*map(int, window)), initial, copies)
         )
 
     def save(self, path: str) -> None:
@@ -205,14 +206,14 @@ class Trace(Recorder):
         return copy
 
 
-def trace_arrays(recorded: RecordedRun) -> Arrays:
+def trace_arrays(recorded: RecordedRun) -> NamedArrays:
     """Return the arrays of a trace file."""
     run, options = recorded.run, dict[str, Any]()
     for name, value in recorded.run.options.keywords().items():
         options[name] = value
         if not isinstance(value, str | None):
             options[name] = np.asarray(value).tolist()
-    arrays: Arrays = {
+    arrays: NamedArrays = {
         "format": np.bytes_(FORMAT),  # type: ignore[dict-item]
         "configuration": np.bytes_(json.dumps(options)),  # type: ignore[dict-item]
         "x": run.x,
@@ -236,13 +237,13 @@ def load_trace(path: str) -> RecordedRun:
         raise InputError(message) from None
 
 
-def read_arrays(arrays: Arrays) -> RecordedRun:
+def read_arrays(arrays: NamedArrays) -> RecordedRun:
     """Return the run of a trace. Raises InputError with the first error."""
     if arrays.get("format", np.bytes_(b"")).tobytes() != FORMAT.encode():
         raise InputError(
             f"it has no format {FORMAT!r}: expected a file that Trace.save wrote"
         )
-    for name in ("configuration", "x", "target", *INITIAL, *PLACE):
+    for name in ("configuration", "x", "target", *INITIAL, *UPDATE_COLUMNS):
         if name not in arrays:
             raise InputError(f"{name} is missing")
     try:
@@ -254,9 +255,11 @@ def read_arrays(arrays: Arrays) -> RecordedRun:
         raise InputError(f"configuration is not {expected}") from None
     run, N = _run(arrays, options), arrays["epoch"].size
     updates = {
-        n: array for n, array in arrays.items() if n in (*PLACE, "initial", *SHAPES)
+        n: array
+        for n, array in arrays.items()
+        if n in (*UPDATE_COLUMNS, "initial", *SHAPES)
     }
-    for name in PLACE:
+    for name in UPDATE_COLUMNS:
         if (
             updates[name].dtype.kind not in "iu"
             or updates[name].shape != (N,)
@@ -279,7 +282,7 @@ def read_arrays(arrays: Arrays) -> RecordedRun:
     return RecordedRun(run, updates)
 
 
-def _run(arrays: Arrays, options: dict[str, Any]) -> Run:
+def _run(arrays: NamedArrays, options: dict[str, Any]) -> Run:
     """Return the run with these options, by their names. Raises InputError if it cannot
     be repeated.
     """
@@ -298,12 +301,12 @@ def _run(arrays: Arrays, options: dict[str, Any]) -> Run:
         parameters_from(arrays, "initial_"), x, target, arrays["initial_h_0"], given
     )
     try:
-        return check_run(NUMPY_ARRAYS, run)
+        return check_run_arguments(NUMPY_ARRAYS, run)
     except InputError as error:
         raise InputError(f"its run cannot be repeated: {error}") from None
 
 
-def _check_updates(run: Run, updates: Arrays) -> None:
+def _check_updates(run: Run, updates: NamedArrays) -> None:
     """Raise InputError unless every required array is present, in its format, and no
     other.
     """
@@ -317,18 +320,18 @@ def _check_updates(run: Run, updates: Arrays) -> None:
     for name, axes in SHAPES.items():
         if name in names:
             own = (sizes[letter] for letter in axes if letter != "T")
-            expected[name] = (S if name in ROWS else N, *E, *own)
+            expected[name] = (S if name in STEPWISE else N, *E, *own)
     for name, shape in expected.items():
         if name not in updates:
             raise InputError(f"{name} is missing")
         array, last = updates[name], 1
-        if name in ROWS:
+        if name in STEPWISE:
             last = int(updates["stop"][-1] - updates["start"][-1])
         if array.shape == shape:  # numbers of the last update may be infinite or NaN
             array, shape = array[:-last], (shape[0] - last, *shape[1:])
         if error := cases.array_error(name, array, shape, run.params.W_hh.dtype):
             raise InputError(error)
-    if unknown := updates.keys() - {*expected, *PLACE}:
+    if unknown := updates.keys() - {*expected, *UPDATE_COLUMNS}:
         raise InputError(
             f"{min(unknown)} is present, but the configuration excludes it"
         )

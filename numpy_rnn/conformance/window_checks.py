@@ -9,8 +9,8 @@ A proven bound decides in small windows, where it has the size of the true error
 wherever it is narrow. In larger ones Monte Carlo arithmetic decides, if it estimates
 less than a hundredth of the tensor, in 2-norms: SPREADS times the spread of its
 samples. Where all that is allowed is more than half of the tensor, rounding alone
-changes it so much that it is *lost*: no code in this dtype computes it, and what the
-proven bound allows is not called checked.
+changes it so much that it is *ill-conditioned*: no code in this dtype computes it, and
+what the proven bound allows is not called checked.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,10 +20,20 @@ import numpy as np
 
 from numpy_rnn.common.records import NumpyArray as Array
 from numpy_rnn.conformance.arithmetics.bounds import TAU, Bounds, TanhError
-from numpy_rnn.conformance.arithmetics.noisy import Noisy, sampled, spread_of
+from numpy_rnn.conformance.arithmetics.monte_carlo import (
+    MonteCarloArithmetic,
+    sampled,
+    spread_of,
+)
 from numpy_rnn.conformance.arithmetics.rounding import root_of_squares
-from numpy_rnn.conformance.case import SHAPES, WindowCase, case_sizes, required_outputs
-from numpy_rnn.conformance.definition import Arrays, window_update
+from numpy_rnn.conformance.case import (
+    SHAPES,
+    NamedArrays,
+    WindowCase,
+    case_sizes,
+    required_outputs,
+)
+from numpy_rnn.conformance.definition import window_update
 
 SMALL_WINDOW = (
     48  # units × steps, up to which the proven bound of a whole window decides
@@ -31,8 +41,8 @@ SMALL_WINDOW = (
 SMALL_SUM = 256  # terms, up to which that of a single equation does
 ROUNDINGS = 512.0  # units of roundoff of the tensor: a bound up to that is narrow
 LARGEST_ESTIMATE = 0.01  # of the tensor
-LOST = 0.5  # of the tensor
-WIDE = 0.1  # of the tensor: its check is said to be wide
+ILL_CONDITIONED = 0.5  # of the tensor
+WIDE_SHARE = 0.1  # of the tensor: its check is said to be wide
 SPREADS = 6.0  # what the estimate allows, in units of its spread
 ESTIMATES = 8  # of which the largest decides, where the first one accuses
 ROUNDOFFS = (
@@ -55,8 +65,10 @@ class Check(NamedTuple):
     expected: Array
     allowed: Array
     estimated: Array  # by window: whether an estimate decides, not a proven bound
-    lost: Array  # by window: whether rounding alone may change the tensor by half
-    wide: Array  # by window: whether by more than a tenth, and not lost
+    ill_conditioned: (
+        Array  # by window: whether rounding alone may change the tensor by half
+    )
+    wide: Array  # by window: whether by more than a tenth, and not ill-conditioned
 
 
 class Tolerance(NamedTuple):
@@ -101,12 +113,20 @@ class Tolerance(NamedTuple):
             share = np.divide(largest, whole, out=np.ones_like(whole), where=whole > 0)
             allowed = np.where(estimated, limit * share, allowed)
             allowed_size = np.where(estimated, limit, allowed_size)
-        # A tensor that is exactly 0, or underflows, has no digits to be lost.
+        # A tensor that is exactly 0, or underflows, has no digits to lose.
         least = UNDERFLOW * underflow
         is_zero = size == 0
-        lost = ~is_zero & ~(allowed_size <= np.maximum(LOST * size, least))
-        wide = ~is_zero & ~(allowed_size <= np.maximum(WIDE * size, least)) & ~lost
-        flags = (np.squeeze(v, axis=self.axes) for v in (estimated, lost, wide))
+        ill_conditioned = ~is_zero & ~(
+            allowed_size <= np.maximum(ILL_CONDITIONED * size, least)
+        )
+        wide = (
+            ~is_zero
+            & ~(allowed_size <= np.maximum(WIDE_SHARE * size, least))
+            & ~ill_conditioned
+        )
+        flags = (
+            np.squeeze(v, axis=self.axes) for v in (estimated, ill_conditioned, wide)
+        )
         ratio = np.abs(difference) / np.where(np.isnan(allowed), np.inf, allowed)
         ratio = np.where(np.isnan(ratio), np.inf, ratio)
         ratio = np.where(difference == 0, 0.0, ratio)
@@ -128,7 +148,7 @@ class Tolerance(NamedTuple):
 
 
 def local_checks(
-    case: WindowCase, report: Arrays, tau: TanhError = TAU
+    case: WindowCase, report: NamedArrays, tau: TanhError = TAU
 ) -> Iterator[Check]:
     """Return the checks at level L1 of a report with all intermediates, in causal
     order.
@@ -137,7 +157,7 @@ def local_checks(
 
 
 def global_checks(
-    case: WindowCase, report: Arrays, tau: TanhError = TAU
+    case: WindowCase, report: NamedArrays, tau: TanhError = TAU
 ) -> Iterator[Check]:
     """Return the checks at level L2, of required and of other reported tensors."""
     required = required_outputs(case, intermediates=False)
@@ -147,10 +167,10 @@ def global_checks(
 
 def refined_tolerances(
     case: WindowCase,
-    report: Arrays,
+    report: NamedArrays,
     names: Sequence[str],
     tau: TanhError = TAU,
-    reported: Arrays | None = None,
+    reported: NamedArrays | None = None,
 ) -> dict[str, Tolerance]:
     """Return the tolerances for a report, as `tolerances` does.
 
@@ -168,7 +188,7 @@ def refined_tolerances(
     return allowed
 
 
-def check_all(allowed: Mapping[str, Tolerance], report: Arrays) -> Iterator[Check]:
+def check_all(allowed: Mapping[str, Tolerance], report: NamedArrays) -> Iterator[Check]:
     """Yield a check for every tolerance. What is missing, or has another shape, is off
     by infinity.
     """
@@ -182,7 +202,7 @@ def tolerances(
     case: WindowCase,
     names: Sequence[str],
     tau: TanhError = TAU,
-    reported: Arrays | None = None,
+    reported: NamedArrays | None = None,
     seed: int = 0,
 ) -> dict[str, Tolerance]:
     """Return the tolerances of these tensors in causal order.
@@ -201,7 +221,7 @@ def tolerances(
         are_loose = any(tolerance.is_loose.any() for tolerance in found.values())
         if are_loose and not is_small(case, reported is not None):
             samples = window_update(
-                sampled(case), Noisy(case.dtype, tau, reported, seed)
+                sampled(case), MonteCarloArithmetic(case.dtype, tau, reported, seed)
             )
             for name, tolerance in found.items():
                 axis = 1 if SHAPES[name].startswith("T") else 0

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from in_process import command, refused, succeed
 
 import numpy_rnn
 from numpy_rnn import Parameters
@@ -15,10 +14,11 @@ from numpy_rnn.app import plots, tables
 from numpy_rnn.app.experiment import Experiment
 from numpy_rnn.app.predictions import Result, predict
 from numpy_rnn.common.records import Objective
+from tests.helpers.command_line import command, refused, succeed
 
 
 def made_up(T=5, D=1, N=1, G=3, held_out=0):
-    """An experiment and a result of random numbers."""
+    """Return an experiment and a result of random numbers."""
     generator = np.random.default_rng(T)
     rows = generator.normal(size=(T + 1, D))
     columns = tuple(f"feature {n + 1}" for n in range(D))
@@ -136,3 +136,12 @@ def test_plot_files(capsys, monkeypatch):
     assert (ended.status, ended.err[:19]) == (0, "numpy_rnn: no plot:")
     message = refused(numpy_rnn, capsys, "--plot", "b.png")
     assert "install it, or use --no-plot" in message
+
+
+def test_numbers_of_a_table_are_below_each_other():
+    rows = [["time", "actual", "predicted"], ["3", "-0.5", "12"], ["10", "0.25", "1"]]
+    assert tables.format_table(rows) == [
+        "time  actual  predicted",
+        "3       -0.5         12",
+        "10      0.25          1",
+    ]

@@ -16,7 +16,23 @@ import mpmath
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from windows_for_tests import (
+
+from numpy_rnn.common.records import DTYPES, Objective, Parameters, Step, tree_map
+from numpy_rnn.conformance import case as cases
+from numpy_rnn.conformance.arithmetics.arithmetic import (
+    NONLINEARITIES,
+    loss_divisor,
+    nonlinearity_of,
+)
+from numpy_rnn.conformance.arithmetics.bounds import Bounds
+from numpy_rnn.conformance.arithmetics.numpy_arithmetic import (
+    NORM_OFFSET,
+    NumpyArithmetic,
+)
+from numpy_rnn.conformance.case import WindowCase, present, with_rows
+from numpy_rnn.conformance.definition import window_update
+from numpy_rnn.conformance.random_cases import CaseSpec
+from tests.helpers.windows import (
     SEEDS,
     WAYS,
     check_global,
@@ -25,19 +41,6 @@ from windows_for_tests import (
     window,
     worst,
 )
-
-from numpy_rnn.common.records import DTYPES, Objective, Parameters, Step, tree_map
-from numpy_rnn.conformance import case as cases
-from numpy_rnn.conformance.arithmetics.arithmetic import (
-    NONLINEARITIES,
-    divisor,
-    nonlinearity_of,
-)
-from numpy_rnn.conformance.arithmetics.bounds import Bounds
-from numpy_rnn.conformance.arithmetics.floats import SMALL, Floats
-from numpy_rnn.conformance.case import WindowCase, present, with_rows
-from numpy_rnn.conformance.definition import window_update
-from numpy_rnn.conformance.random_cases import Recipe
 
 LEVELS = {"L1": check_local, "L2": check_global}
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)
@@ -97,7 +100,7 @@ def test_exact_zero_has_no_error():
 
 
 STEP = Step(0.2, 0.9, 0.25, weight_decay=0.1, max_norm=1.0)
-WHOLE = Recipe(
+WHOLE = CaseSpec(
     T=3, B=2, D=4, H=3, O=5, K=2, dtype="float64", bias=True, step=STEP, velocity=True
 )
 
@@ -141,7 +144,7 @@ U = {
 
 
 def operation(f):
-    """A method of Skewed: f of two exact numbers, rounded."""
+    """Return a method of Skewed: f of two exact numbers, rounded."""
 
     def method(self, other):
         if isinstance(other, np.ndarray):
@@ -152,7 +155,7 @@ def operation(f):
 
 
 def function(f):
-    """A method of Skewed: f with an error of ULPS."""
+    """Return a method of Skewed: f with an error of ULPS."""
 
     def method(self):
         value = exact_number(f(float(self.value)), self.dtype)
@@ -171,9 +174,7 @@ class Skewed:
         self.value, self.dtype, self.direction = value, dtype, direction
 
     def rounded(self, exact):
-        """The number in the direction of rounding if it is within u |exact|, or the
-        nearest.
-        """
+        """Round in the direction if that is within u |exact|, or else to nearest."""
         nearest, toward = self.dtype(float(exact)), self.direction()
         if (exact_number(nearest, self.dtype) - exact) * toward < 0:
             other = np.nextafter(nearest, self.dtype(toward * np.inf))
@@ -216,7 +217,7 @@ class Skewed:
 
 
 def exact_number(number, dtype):
-    """The number in an arithmetic that is much more exact than the dtype."""
+    """Return the number in an arithmetic that is much more exact than the dtype."""
     return (
         float(number)
         if dtype is np.float32
@@ -225,7 +226,7 @@ def exact_number(number, dtype):
 
 
 def skewed_report(case, direction):
-    """The report of a case, computed by the definition in skewed numbers."""
+    """Compute the report of a case by the definition in skewed numbers."""
     case, dtype = with_rows(case), case.dtype.type
     skewed = np.frompyfunc(
         lambda v: Skewed(exact_number(v, dtype), dtype, direction), 1, 1
@@ -240,9 +241,9 @@ def skewed_report(case, direction):
     return {name: np.array(v).astype(float).astype(dtype) for name, v in report.items()}
 
 
-def positive(recipe):
-    """The case with numbers of one sign, so that nothing cancels and errors add up."""
-    case = recipe.case()
+def positive(spec):
+    """Give the numbers of a case one sign, so that nothing cancels, errors add up."""
+    case = spec.case()
     fields = ("x", "h_0", "params", "velocity")
     changed = {name: tree_map(np.abs, getattr(case, name)) for name in fields}
     is_squared = case.objective.loss == "squared_error"
@@ -253,7 +254,7 @@ def positive(recipe):
 
 SHORT = {"T": 3, "B": 2, "D": 3, "H": 4, "O": 3, "K": 2, "gain": 0.5, "bias": True}
 MOVING = {"velocity": True}
-VARIANTS = {  # objective, step, and fields of the recipe
+VARIANTS = {  # objective, step, and fields of the spec
     "tanh": (Objective(), Step(0.3, 0.9, 0.3), MOVING),
     "saturated": (Objective(), Step(0.3), {"gain": 3.0}),
     "relu": (
@@ -294,7 +295,7 @@ def test_skewed_rounding_nearly_fills_every_bound(variant, dtype, first_seed):
     least = {"L1": FILLED[dtype], "L2": FILLED[dtype] / (5 if step.adagrad else 1)}
     for seed in range(first_seed, first_seed + 20):
         options = {"dtype": dtype, "seed": seed, "objective": objective, "step": step}
-        case = positive(Recipe(**SHORT | others | options))
+        case = positive(CaseSpec(**SHORT | others | options))
         for direction in (
             lambda: 1,
             lambda: -1,
@@ -317,7 +318,7 @@ def test_skewed_rounding_nearly_fills_every_bound(variant, dtype, first_seed):
 def test_exact_operations_may_not_be_five_ulps_off(dtype):
     """relu and its derivative, and a gradient that is clipped by value."""
     factor = np.dtype(dtype).type(1 + 5 * np.finfo(dtype).eps)
-    plain = Recipe(**SHORT, dtype=dtype)
+    plain = CaseSpec(**SHORT, dtype=dtype)
     case = positive(plain._replace(objective=Objective("relu")))
     report = window_update(case)
     for name in ("h", "da"):
@@ -333,7 +334,7 @@ def test_exact_operations_may_not_be_five_ulps_off(dtype):
 def test_flushes_nearly_fill_their_bound(dtype):
     """Sums of products that are all a little below the smallest normal number."""
     tiny = np.finfo(dtype).smallest_normal ** 0.5 / np.finfo(dtype).dtype.type(1.1)
-    case = positive(Recipe(**SHORT | {"bias": False}, dtype=dtype))
+    case = positive(CaseSpec(**SHORT | {"bias": False}, dtype=dtype))
     given = tree_map(lambda v: np.full_like(v, tiny), (case.params, case.x, case.h_0))
     case = case._replace(**dict(zip(("params", "x", "h_0"), given)))
     report = window_update(case)
@@ -356,7 +357,7 @@ def test_clipping_at_its_limit_is_right_either_way(dtype, first_seed):
         report = window_update(case)
         flat = np.concatenate([report["d" + n].ravel() for n in present(case.params)])
         norm = float(np.linalg.norm(flat.astype(np.float64)))
-        max_norm = (norm + SMALL) * (1 + units * float(np.finfo(dtype).eps))
+        max_norm = (norm + NORM_OFFSET) * (1 + units * float(np.finfo(dtype).eps))
         edge = case._replace(step=case.step._replace(max_norm=max_norm))
         report = window_update(edge)
         other = report | {"v" + n: report["d" + n] for n in present(case.params)}
@@ -377,10 +378,10 @@ PHI = {
 }
 
 
-class Exact(Floats):
+class Exact(NumpyArithmetic):
     """Arrays of mpmath's numbers, whose options are the float64 of their names."""
 
-    def given(self, array):
+    def from_input(self, array):
         return np.vectorize(mpmath.mpf, otypes=[object])(np.asarray(array, np.float64))
 
     def phi(self, a, nonlinearity):
@@ -399,7 +400,7 @@ class Exact(Floats):
         exp, log = np.frompyfunc(mpmath.exp, 1, 1), np.frompyfunc(mpmath.log, 1, 1)
         log_p, C = (
             y - log(exp(y).sum(axis=-1, keepdims=True)),
-            divisor(y.shape, objective),
+            loss_divisor(y.shape, objective),
         )
         return -(target * log_p).sum(axis=(0, -2, -1)) / C, (exp(log_p) - target) / C
 
@@ -427,7 +428,9 @@ def test_values_of_mpmath_are_within_every_bound(dtype, seed):
         exact = window_update(rows._replace(params=params), numbers)
         for name in cases.SHAPES.keys() & exact.keys():
             for value in (bounds[name].value, floats[name]):
-                error = np.asarray(np.abs(numbers.given(value) - exact[name]), float)
+                error = np.asarray(
+                    np.abs(numbers.from_input(value) - exact[name]), float
+                )
                 assert not (error > bounds[name].E).any(), name
 
 

@@ -8,12 +8,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from hypothesis import given
-from windows_for_tests import SEED, SEEDS, Way, check_global, operations, told_seed  # noqa: F401
 
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import DTYPES, Objective, Run, RunOptions, Schedule, Step
-from numpy_rnn.conformance.arithmetics.floats import Floats
-from numpy_rnn.conformance.case import present
+from numpy_rnn.conformance.arithmetics.numpy_arithmetic import NumpyArithmetic
+from numpy_rnn.conformance.case import equations, present
 from numpy_rnn.conformance.definition import DEFINITION, Definition
 from numpy_rnn.conformance.ports.abilities import (
     ABILITIES,
@@ -26,14 +25,15 @@ from numpy_rnn.conformance.ports.abilities import (
 )
 from numpy_rnn.conformance.random_cases import (
     SPECIAL,
+    CaseSpec,
     RandomDraw,
-    Recipe,
-    large_recipe,
-    random_recipe,
+    large_spec,
     random_run,
-    use_of_recipe,
+    random_spec,
+    use_of_spec,
 )
 from numpy_rnn.conformance.runs import PortSource, run_defaults, unsupported
+from tests.helpers.windows import SEED, SEEDS, Way, check_global, operations
 
 # What no case uses: what is reported beside results, several networks, and the dtype.
 UNUSED = {"intermediates", "input_gradients", "sgd_options", "networks", *DTYPES}
@@ -47,9 +47,9 @@ ALSO = {  # what a case then does without as well
 }
 
 
-def used_by(recipe):
-    """The names of what a case uses."""
-    use = use_of_recipe(recipe)
+def used_by(spec):
+    """Return the names of what a case uses."""
+    use = use_of_spec(spec)
     return {ability.name for ability in ABILITIES if ability.is_used(use)} - UNUSED
 
 
@@ -61,13 +61,13 @@ def test_cases_use_what_a_port_has(name):
     own = Abilities(capabilities, (name,) if name in LACKS else ())
     used = set[str]()
     for i in range(250):
-        used |= used_by(random_recipe(RandomDraw(SEED, i), "float64", own))
+        used |= used_by(random_spec(RandomDraw(SEED, i), "float64", own))
     absent = {name, *ALSO.get(name, ())}
     if name == "sgd_options":
         absent |= {*SGD_OPTIONS}
     assert used == NAMES - absent
     port = SimpleNamespace(
-        name="it", dtypes=("float64",), capabilities=capabilities, lacks=own.lacks
+        name="it", dtypes=("float64",), capabilities=capabilities, lacks=own.unsupported
     )
     for i in range(20):
         run = random_run(RandomDraw(SEED, i), "float64", own)
@@ -107,8 +107,8 @@ def test_unsupported_names_all_and_their_remedies():
     port = SimpleNamespace(
         name="it", dtypes=("float32",), capabilities=(), lacks=("sum", "older steps")
     )
-    recipe = Recipe(6, 1, 2, 3, 2, 6, "float64", step=Step(0.1, momentum=0.9))
-    case = recipe.case()
+    spec = CaseSpec(6, 1, 2, 3, 2, 6, "float64", step=Step(0.1, momentum=0.9))
+    case = spec.case()
     options = RunOptions(Schedule(1, 3), case.objective, case.step)
     run = Run(case.params, case.x, case.target, 0 * case.h_0, options)
     found = {each.name: dict(each.remedy) for each in unsupported(port, run)}
@@ -123,25 +123,23 @@ def test_unsupported_names_all_and_their_remedies():
 
 
 def test_recipes_are_of_every_kind():
-    made = [random_recipe(RandomDraw(SEED, i)) for i in range(400)]
-    assert {recipe.scale for recipe in made} == {1.0, 10.0, 100.0, 1000.0}
-    assert {recipe.step.learning_rate for recipe in made} == {0.1, 0.01, 0.5, 0.0}
-    assert [{recipe[i] for recipe in made} for i in range(6)] == [set(range(1, 9))] * 6
-    large = [large_recipe(RandomDraw(SEED, i), "float64") for i in range(100)]
-    assert all(8 < max(recipe[:5]) <= 40 for recipe in large)
-    assert {recipe.special for recipe in large} == {*SPECIAL}
-    assert {recipe.special for recipe in made} == {*SPECIAL, ""}
+    made = [random_spec(RandomDraw(SEED, i)) for i in range(400)]
+    assert {spec.scale for spec in made} == {1.0, 10.0, 100.0, 1000.0}
+    assert {spec.step.learning_rate for spec in made} == {0.1, 0.01, 0.5, 0.0}
+    assert [{spec[i] for spec in made} for i in range(6)] == [set(range(1, 9))] * 6
+    large = [large_spec(RandomDraw(SEED, i), "float64") for i in range(100)]
+    assert all(8 < max(spec[:5]) <= 40 for spec in large)
+    assert {spec.special for spec in large} == {*SPECIAL}
+    assert {spec.special for spec in made} == {*SPECIAL, ""}
     tiny = next(
-        recipe
-        for recipe in made
-        if recipe.special == "subnormal" and not recipe.class_inputs
+        spec for spec in made if spec.special == "subnormal" and not spec.class_inputs
     ).case()
     assert 0 < np.abs(tiny.x[..., 0]).max() < 4 * np.finfo(tiny.x.dtype).smallest_normal
 
 
 def test_steps_with_a_loss_run_up_to_all_of_a_fixed_window():
     own = Abilities(sizes=({"T": 40, "H": 4},))
-    Ks = [random_recipe(RandomDraw(SEED, i), "float32", own).K for i in range(200)]
+    Ks = [random_spec(RandomDraw(SEED, i), "float32", own).K for i in range(200)]
     assert 70 <= Ks.count(40) <= 135
     assert len({*Ks}) > 10
     assert max(K for K in Ks if K < 40) > 30
@@ -149,12 +147,14 @@ def test_steps_with_a_loss_run_up_to_all_of_a_fixed_window():
 
 @given(SEEDS)
 def test_recipe_makes_the_same_case_again(seed):
-    recipe = random_recipe(RandomDraw(seed))
-    again = eval(repr(recipe), {"Recipe": Recipe, "Objective": Objective, "Step": Step})
-    assert again == recipe
-    for name, theta in present(recipe.case().params).items():
+    spec = random_spec(RandomDraw(seed))
+    again = eval(
+        repr(spec), {"CaseSpec": CaseSpec, "Objective": Objective, "Step": Step}
+    )
+    assert again == spec
+    for name, theta in present(spec.case().params).items():
         assert np.array_equal(theta, getattr(again.case().params, name))
-    assert repr(Recipe(1, 1, 1, 2, 1, 1, "float32")).endswith(
+    assert repr(CaseSpec(1, 1, 1, 2, 1, 1, "float32")).endswith(
         "dtype='float32')"
     )  # no defaults
 
@@ -164,7 +164,7 @@ def clipped(f, limit, *given):
 
 
 def with_clipped_targets(n, y, target, objective):
-    return Floats.loss_and_error(n, y, np.clip(target, -10, 10), objective)
+    return NumpyArithmetic.loss_and_error(n, y, np.clip(target, -10, 10), objective)
 
 
 OUTPUT = partial(clipped, DEFINITION.output, 100)  # a smaller limit shows more
@@ -179,7 +179,7 @@ def test_clipped_data_is_seen(name):
     """In one of the 100 cases of the suite, and mostly in several."""
     refused = 0
     for i in range(100):
-        case = random_recipe(RandomDraw(SEED, i), "float32").case()
+        case = random_spec(RandomDraw(SEED, i), "float32").case()
         wrong = {
             n: v
             for n, v in WRONG[name].report(case).items()
@@ -188,3 +188,22 @@ def test_clipped_data_is_seen(name):
         checked = check_global(case, wrong)
         refused += any((checked[n] > 1).any() for n in wrong)
     assert refused >= 3
+
+
+@pytest.mark.parametrize(
+    ("tensor", "options", "expected"),
+    [
+        ("W_hh", {}, "U1"),
+        ("W_hh", {"max_norm": 1.0, "weight_decay": 0.1}, "U2, U3, U4, U1"),
+        ("vW_hh", {"max_value": 1.0, "momentum": 0.9}, "U7, U5"),
+        ("W_hh", {"max_value": 1.0, "momentum": 0.9}, "U1"),
+        ("W_hh", {"momentum": 0.9, "nesterov": True}, "U6, U1"),
+        ("vW_hh", {"adagrad": True, "weight_decay": 0.1}, "U4, U8"),
+        ("W_hh", {"adagrad": True}, "U9, U1"),
+        ("dW_hh", {"adagrad": True}, "B5"),
+    ],
+)
+def test_verdict_names_the_equations_of_the_options(tensor, options, expected):
+    """Those by which the tensor is computed from the reported ones before it."""
+    step = Step(0.1, **options)
+    assert equations(tensor, Objective(), step) == expected

@@ -5,18 +5,18 @@ torch.optim.
 import numpy as np
 import pytest
 from hypothesis import given
-from windows_for_tests import SEEDS, window
 
 from numpy_rnn.common.records import Step
-from numpy_rnn.conformance.arithmetics.floats import Floats
+from numpy_rnn.conformance.arithmetics.numpy_arithmetic import NumpyArithmetic
 from numpy_rnn.conformance.case import parameters_from, present, with_rows
-from numpy_rnn.conformance.definition import update, window_update
+from numpy_rnn.conformance.definition import apply_step, window_update
+from tests.helpers.windows import SEEDS, window
 
 SMALL = 1e-30  # an imaginary part whose square is lost in 1
 ADJOINTS = {"dy": "y", "dh": "h", "da": "a"}
 
 
-class Perturbed(Floats):
+class Perturbed(NumpyArithmetic):
     """Complex numbers, of which one element of one tensor has a small
     imaginary part.
     """
@@ -30,11 +30,11 @@ class Perturbed(Floats):
         is_relu = nonlinearity == "relu"
         return np.where(a.real > 0, a, 0) if is_relu else super().phi(a, nonlinearity)
 
-    def see(self, name, t, value):
+    def record(self, name, t, value):
         if (name, t) == self.place:
             value = np.array(value, np.complex128)
             value[self.element] += 1j * SMALL
-        return super().see(name, t, value)
+        return super().record(name, t, value)
 
 
 def derivative(case, tensor, element):
@@ -90,8 +90,13 @@ def test_step_is_that_of_torch(seed):
         if step.max_value is not None:
             torch.nn.utils.clip_grad_value_(params.values(), step.max_value)
         sgd.step()
-        numbers, gradients = Floats("float64"), {name: d["d" + name] for name in params}
-        update(numbers, present(case.params), gradients, present(case.velocity), step)
+        numbers, gradients = (
+            NumpyArithmetic("float64"),
+            {name: d["d" + name] for name in params},
+        )
+        apply_step(
+            numbers, present(case.params), gradients, present(case.velocity), step
+        )
         report = numbers.report()
         case = case._replace(
             params=parameters_from(report), velocity=parameters_from(report, "v")
@@ -113,7 +118,7 @@ def test_adagrad_is_that_of_min_char_rnn(seed):
         g = scale * generator.normal(size=(2, 3))
         mem = mem + g * g
         theta = theta - 0.1 * g / np.sqrt(mem + 1e-8)
-        numbers = Floats("float64")
-        ours = update(numbers, ours, {"W_hh": g}, squares, step)
+        numbers = NumpyArithmetic("float64")
+        ours = apply_step(numbers, ours, {"W_hh": g}, squares, step)
         squares = {"W_hh": numbers.report()["vW_hh"]}
         np.testing.assert_allclose(ours["W_hh"], theta, 1e-13)

@@ -4,16 +4,7 @@ are not.
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
-from windows_for_tests import (
-    SEED,
-    SEEDS,
-    WAYS,
-    Flushes,
-    learnt_classifier,
-    tiny_window,
-    told_seed,  # noqa: F401
-)
+from hypothesis import assume, given
 
 import numpy_rnn
 from numpy_rnn.common.records import (
@@ -22,21 +13,30 @@ from numpy_rnn.common.records import (
     Objective,
     Step,
 )
-from numpy_rnn.conformance.arithmetics.noisy import (
-    Noisy,
+from numpy_rnn.conformance.arithmetics.monte_carlo import (
+    MonteCarloArithmetic,
     repeats,
     sampled,
 )
-from numpy_rnn.conformance.case import INPUT_GRADIENTS, INTERMEDIATES, SHAPES
+from numpy_rnn.conformance.case import INPUT_GRADIENTS, INTERMEDIATES
 from numpy_rnn.conformance.definition import window_update
 from numpy_rnn.conformance.ports.port import PackagePort, validated_report
-from numpy_rnn.conformance.random_cases import Recipe
+from numpy_rnn.conformance.random_cases import CaseSpec
 from numpy_rnn.conformance.window_checks import (
     global_checks,
     is_small,
     local_checks,
     refined_tolerances,
     tolerances,
+)
+from tests.helpers.comparing import fewer
+from tests.helpers.windows import (
+    SEED,
+    SEEDS,
+    WAYS,
+    Flushes,
+    learnt_classifier,
+    tiny_window,
 )
 
 FACTOR = {"float32": 1 + 3e-5, "float64": 1 + 1e-13}
@@ -50,9 +50,7 @@ VARIANTS: dict[str, dict] = {
 
 
 def large(dtype, **changes):
-    """A window of 60 steps with 64 units, none of which is at the kink of relu but for
-    rounding.
-    """
+    """Return a window of 60 steps with 64 units, none of which is near relu's kink."""
     sizes: dict = {
         "T": 60,
         "B": 2,
@@ -64,7 +62,7 @@ def large(dtype, **changes):
         "dtype": dtype,
     }
     first = changes.pop("seed", SEED)
-    cases = (Recipe(**sizes | changes, seed=first + i).case() for i in range(99))
+    cases = (CaseSpec(**sizes | changes, seed=first + i).case() for i in range(99))
     return next(case for case in cases if np.abs(window_update(case)["a"]).min() > 3e-5)
 
 
@@ -84,7 +82,7 @@ def test_right_code_is_within_estimates_and_a_factor_is_not(variant, dtype):
     for name, value in report.items():
         check = allowed[name].check(value)
         assert (check.ratio <= 1).all(), name
-        assert not check.lost.any(), name
+        assert not check.ill_conditioned.any(), name
     for name in ("dW_xh", "dW_hh", "dW_hy"):
         assert allowed[name].check(report[name]).estimated
         wrong = allowed[name].check(
@@ -94,29 +92,17 @@ def test_right_code_is_within_estimates_and_a_factor_is_not(variant, dtype):
 
 
 @pytest.mark.parametrize("dtype", FACTOR)
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_samples_are_those_of_the_definition(variant, dtype):
-    case = large(dtype, **VARIANTS[variant])
-    samples = window_update(sampled(case), Noisy(dtype))
-    for name, value in window_update(case).items():
-        mean = samples[name].mean(axis=1 if SHAPES[name].startswith("T") else 0)
-        np.testing.assert_allclose(mean, value, rtol=0, atol=1e-2 * np.abs(value).max())
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("dtype", FACTOR)
 def test_equal_terms_round_alike(dtype):
     """A readout of zeros and a constant target: all errors are equal, and are added by
     steps.
     """
     assert repeats(np.float64([[3], [1], [1], [1]]), 1e-16) == (3 * 3 + 1) / 4
-    for seed in range(SEED, SEED + 2):
-        case = large(dtype, seed=seed, T=600, K=600, B=1, H=8)
-        params = case.params._replace(W_hy=np.zeros_like(case.params.W_hy))
-        target = np.broadcast_to(case.target[:1], case.target.shape)
-        case = case._replace(params=params, target=target)
-        for check in local_checks(case, WAYS["as it is"].report(case)):
-            assert (check.ratio <= 1).all(), check.tensor
+    case = large(dtype, T=300, K=300, B=1, H=8)
+    params = case.params._replace(W_hy=np.zeros_like(case.params.W_hy))
+    target = np.broadcast_to(case.target[:1], case.target.shape)
+    case = case._replace(params=params, target=target)
+    for check in local_checks(case, WAYS["as it is"].report(case)):
+        assert (check.ratio <= 1).all(), check.tensor
 
 
 @pytest.mark.parametrize("factor", [1, -1, 2])
@@ -128,23 +114,25 @@ def test_gradient_that_is_lost_to_rounding_is_not_judged(factor):
     case = case._replace(x=case.x * np.float32(1e-3))  # inputs that do not drive it
     report = reported(case)
     wrong = report | {"dW_hh": report["dW_hh"] * np.float32(factor)}
-    lost = {
-        check.tensor: check for check in global_checks(case, wrong) if check.lost.any()
+    ill_conditioned = {
+        check.tensor: check
+        for check in global_checks(case, wrong)
+        if check.ill_conditioned.any()
     }
-    assert {"dW_hh", "dW_xh"} <= lost.keys()
-    assert all((check.ratio <= 1).all() for check in lost.values())
+    assert {"dW_hh", "dW_xh"} <= ill_conditioned.keys()
+    assert all((check.ratio <= 1).all() for check in ill_conditioned.values())
 
 
 def test_batch_of_classes_is_read_from_the_case():
     """Not from an axis of x, which for classes is that of time."""
-    recipe = Recipe(T=250, B=1, D=2, H=1, O=8, K=1, dtype="float32", class_inputs=True)
-    assert is_small(recipe.case(), is_local=True)
-    assert not is_small(recipe._replace(B=2).case(), is_local=True)
+    spec = CaseSpec(T=250, B=1, D=2, H=1, O=8, K=1, dtype="float32", class_inputs=True)
+    assert is_small(spec.case(), is_local=True)
+    assert not is_small(spec._replace(B=2).case(), is_local=True)
 
 
 @pytest.mark.parametrize("dtype", FACTOR)
 @pytest.mark.parametrize("sizes", [{}, {"T": 30, "H": 9, "K": 30}])
-@settings(max_examples=10)
+@fewer(2)
 @given(SEEDS)
 def test_flushed_subnormals_are_within_every_bound(sizes, dtype, seed):
     """Proven, or estimated."""
@@ -157,7 +145,7 @@ def test_flushed_subnormals_are_within_every_bound(sizes, dtype, seed):
 
 
 @pytest.mark.parametrize("dtype", FACTOR)
-@settings(max_examples=25)
+@fewer(2)
 @given(SEEDS)
 def test_right_classifier_that_has_learnt_is_within_every_bound(dtype, seed):
     """With a mean loss down to 1e-13, at both levels."""
@@ -172,12 +160,12 @@ def test_right_classifier_that_has_learnt_is_within_every_bound(dtype, seed):
 def test_gradient_of_a_learnt_classifier_that_is_1_percent_off_is_refused(dtype):
     """In nearly every window in which rounding leaves digits of it."""
     judged = refused = 0
-    for seed in range(SEED, SEED + 30):
+    for seed in range(SEED, SEED + 10):
         case = learnt_classifier(seed, dtype)
         wrong = reported(case)
         wrong["dW_hy"] *= case.dtype.type(1.01)
         found = {check.tensor: check for check in global_checks(case, wrong)}["dW_hy"]
-        if not found.lost:
+        if not found.ill_conditioned:
             judged += 1
             refused += bool((found.ratio > 1).any())
     assert refused >= 0.8 * judged > 0
@@ -189,10 +177,12 @@ def test_operand_without_noise_is_refused(operation, loss):
     """As from np.stack, which gives a plain array of arrays with noise."""
 
     def without_noise(self, *operands):
-        return np.asarray(getattr(Noisy, operation)(self, *operands))
+        return np.asarray(getattr(MonteCarloArithmetic, operation)(self, *operands))
 
     case = large("float32", objective=Objective("tanh", loss), T=3, K=3, H=4)
-    numbers = type("WithoutNoise", (Noisy,), {operation: without_noise})("float32")
+    numbers = type("WithoutNoise", (MonteCarloArithmetic,), {operation: without_noise})(
+        "float32"
+    )
     with pytest.raises(TypeError, match="no noise"):
         window_update(sampled(case), numbers)
 

@@ -11,23 +11,23 @@ import sys
 import unittest.mock
 
 import numpy as np
-import program_port
 import pytest
-from ports_for_tests import CASE, DefinitionPort, Port, Untransposed
-from windows_for_tests import SEED, told_seed  # noqa: F401
 
 from numpy_rnn.conformance import sampling
-from numpy_rnn.conformance.case import FIELDS
-from numpy_rnn.conformance.definition import Definition
+from numpy_rnn.conformance.case import present
+from numpy_rnn.conformance.definition import DEFINITION, Definition
 from numpy_rnn.conformance.ports.abilities import FEW_SIZES
 from numpy_rnn.conformance.ports.protocol import PortFault
-from numpy_rnn.conformance.sampling import places
+from numpy_rnn.conformance.sampling import sampled_cases
 from numpy_rnn.conformance.suite import WrongPort, check_port
+from tests.helpers import program_port
+from tests.helpers.ports import CASE, DefinitionPort, Port
+from tests.helpers.windows import SEED
 
 PORTS = """
 import numpy_rnn
 from numpy_rnn.conformance.ports.port import PackagePort
-from ports_for_tests import Layer, Untransposed
+from tests.helpers.ports import Layer, Untransposed
 
 calls = []
 
@@ -63,14 +63,12 @@ QUICKLY = [
 ALONE = {
     "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"
 }  # without other plugins, which take time
-OPTIONS = [*PLUGIN, "--pyargs", "numpy_rnn.conformance"]
+SUITE_OPTIONS = [*PLUGIN, "--pyargs", "numpy_rnn.conformance"]
 
 
 @pytest.fixture
 def suite(tmp_path, monkeypatch, capsys):
-    """Runs the suite with few cases, in a folder with ports.py: its status and its
-    output.
-    """
+    """Run the suite with few cases where ports.py is: its status and its output."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "ports", raising=False)
@@ -79,7 +77,7 @@ def suite(tmp_path, monkeypatch, capsys):
 
     def run(*options):
         with unittest.mock.patch.dict(os.environ, ALONE):
-            status = pytest.main([*QUICKLY, "--capture=no", *OPTIONS, *options])
+            status = pytest.main([*QUICKLY, "--capture=no", *SUITE_OPTIONS, *options])
         printed = "".join(capsys.readouterr())
         assert not re.search("Traceback|INTERNALERROR", printed)
         return int(status), printed
@@ -113,14 +111,16 @@ def test_verdict_on_a_wrong_port_is_the_last_line(suite, options):
     pattern = rf"  dW_xh\[\d, \d\] is {number}, expected {number}; the difference is "
     assert re.match(rf"{pattern}{number} times the rounding bound, {number}", element)
     assert re.match(
-        r"  L2, Recipe\(T=2, B=1, D=1, H=2, O=1, K=\d, dtype='float64'", place
+        r"  L2, CaseSpec\(T=2, B=1, D=1, H=2, O=1, K=\d, dtype='float64'", place
     )
 
 
 def test_error_of_a_port_is_one_line(suite):
     status, output = suite("--elman-backend", "ports:raising")
     assert status == 1
-    said = r"^a layer raises AttributeError: .* \(ports.py line \d+: .*\), in Recipe\("
+    said = (
+        r"^a layer raises AttributeError: .* \(ports.py line \d+: .*\), in CaseSpec\("
+    )
     assert re.search(said, output, re.MULTILINE), output
     assert "reproduce_failure" not in output
 
@@ -195,65 +195,65 @@ def test_a_program_is_a_port(suite):
 # ------------------------------------------------------------
 
 
-def test_own_windows_are_checked_too():
-    """Data of any scale, and classes; only where they are wrong, the port is."""
-    generator = np.random.default_rng(0)
-    x, target = (
-        generator.normal(size=(6, 2, 3)),
-        500 + 100 * generator.normal(size=(4, 2, 2)),
-    )
+def own_port(case, port=None, capabilities=(), lacks=("relu", "mean")):
+    """Return a port that states one window of its own."""
+    port = port or Port(capabilities=capabilities)
+    port.cases, port.lacks = [case], lacks
+    return port
+
+
+SERIES = np.random.default_rng(0).normal(size=(6, 2, 3))
+
+
+def test_own_windows_of_any_scale_are_checked_too():
+    """Where only they are wrong, the port is."""
 
     def clip(report):
-        return report | {
-            "loss": report["loss"] + np.float64(0 if report["loss"] < 1e5 else 0.5)
-        }
+        return report | {"loss": np.minimum(report["loss"], 1e5)}
 
-    port = Port(after=clip, capabilities=())
-    port.cases, port.lacks = [{"x": x, "target": target}], ("relu", "mean")
-    one, two = (
-        place.case for place in places(port, "float64", 0, 1) if place.recipe is None
-    )
-    assert all(
-        (case.x == x).all() and (case.target == target).all() for case in (one, two)
-    )
-    with pytest.raises(
-        WrongPort, match=r"WRONG loss .*\n.*\n  L2, cases\[0\] with Recipe\(T=6, B=2"
-    ):
+    own = {"x": SERIES, "target": 500 + 100 * SERIES[2:, :, :2]}
+    port = own_port(own, Port(after=clip, capabilities=()))
+    said = r"WRONG loss .*\n.*\n  L2, cases\[0\] with CaseSpec\(T=6, B=2"
+    with pytest.raises(WrongPort, match=said):
         check_port(port, "L2", "float64", examples=1)
-    wrong = Untransposed()
-    params = dict(zip(FIELDS, CASE.params))
-    wrong.cases = [
-        {"x": CASE.x, "target": CASE.target, "h_0": CASE.h_0, "params": params}
-    ]
-    own = next(places(wrong, "float32", 0, 1)).case
-    pairs = zip((*own.params, own.h_0), (*CASE.params, CASE.h_0))
-    assert all(np.array_equal(*pair) for pair in pairs)
-    with pytest.raises(WrongPort, match=r"cases\[0\]"):
-        check_port(wrong, "L1", "float32", examples=1)
-    port = Port(capabilities=("cross_entropy", "class_inputs"))
-    port.lacks = ("squared_error", "vector_inputs", "relu", "h_0")
-    port.cases = [{"x": np.array([[0, 1], [3, 2]]), "target": np.array([[1, 0]])}]
+
+
+def test_own_windows_may_have_parameters_and_classes():
+    given = []
+    own = {"x": CASE.x, "target": CASE.target, "h_0": CASE.h_0}
+    own["params"] = present(CASE.params)
+    check_port(own_port(own, Port(given.append)), "L1", "float32", examples=1)
+    arrays = [*own["params"].values(), CASE.h_0]
+    assert any(
+        all(map(np.array_equal, arrays, [*each["params"].values(), each["h_0"]]))
+        for each in given
+    )
+    classes = {"x": np.array([[0, 1], [3, 2]]), "target": np.array([[1, 0]])}
+    lacks = "squared_error", "vector_inputs", "relu", "h_0"
+    port = own_port(classes, None, ("cross_entropy", "class_inputs"), lacks)
     check_port(port, "L2", "float64", examples=1)
-    port.cases = [{"x": x}]
-    with pytest.raises(
-        PortFault, match=r"^cases\[0\] has no target: expected x, target"
-    ):
-        check_port(port, "L2", "float64", examples=1)
+
+
+def test_own_window_without_targets_is_refused():
+    said = r"^cases\[0\] has no target: expected x, target"
+    with pytest.raises(PortFault, match=said):
+        check_port(own_port({"x": SERIES}), "L2", "float64", examples=1)
 
 
 def test_wrong_gradient_of_a_port_of_means_is_told():
     """No smaller case has a reduction or a nonlinearity that the port lacks."""
 
-    class Doubled(Definition):
-        def recurrent_weights_gradient(self, n, w):
-            return super().recurrent_weights_gradient(n, w) * 2.0
+    def doubled(n, w):
+        return 2.0 * DEFINITION.recurrent_weights_gradient(n, w)
 
     class OfMeans(DefinitionPort):
         def window_update(self, *arrays, **options):
             own = {"reduction": "mean", "nonlinearity": "relu"}
             return super().window_update(*arrays, **options | own)
 
-    port = OfMeans(Doubled(), "sum", "tanh", has=())
+    port = OfMeans(
+        Definition(recurrent_weights_gradient=doubled), "sum", "tanh", has=()
+    )
     with pytest.raises(WrongPort, match=r"^WRONG dW_hh"):
         check_port(port, "L2", "float64", SEED)
 
@@ -264,10 +264,10 @@ def test_large_windows_are_fewer():
     ones.
     """
     port = DefinitionPort(has=(), sizes=({"H": 128, "T": 50, "B": 16},))
-    assert len(list(places(port, "float32", 0, None))) < 20
+    assert len(list(sampled_cases(port, "float32", 0, None))) < 20
     every = []
     for is_large in (False, True):
-        found = places(DefinitionPort(), "float32", 0, None, is_large)
+        found = sampled_cases(DefinitionPort(), "float32", 0, None, is_large)
         every.append(len(list(found)))
     assert sum(every) == sampling.EXAMPLES
     assert min(every) > 0

@@ -13,9 +13,9 @@ from numpy_rnn.common.numbers import check_choice
 from numpy_rnn.common.records import NumpyArray, Objective, Step, T
 from numpy_rnn.conformance.case import LOSS_AXES, SHAPES, loss_kind
 
-Dtype = npt.DTypeLike
+AnyDtype = npt.DTypeLike
 # numbers: an array, whose operators round or carry a bound as its arithmetic does
-N = Any
+Operand = Any
 
 
 class Arithmetic(Protocol):
@@ -30,48 +30,54 @@ class Arithmetic(Protocol):
 
     dtype: np.dtype[Any]
     axes: int
-    seen: dict[str, dict[int | None, N]]
+    seen: dict[str, dict[int | None, Operand]]
 
-    def given(self, array: NumpyArray) -> N: ...  # an input
-    def zeros(self, value: N) -> N: ...  # like a value
-    def stack(self, values: Sequence[N]) -> N: ...  # of several steps, time first
+    def from_input(self, array: NumpyArray) -> Operand: ...  # an input
+    def zeros(self, value: Operand) -> Operand: ...  # like a value
+    def stack(
+        self, values: Sequence[Operand]
+    ) -> Operand: ...  # of several steps, time first
 
     # The sum of products of matrices and of a bias, and over steps and sequences, in
     # any order.
-    def affine(self, products: Any, bias: N | None = None) -> N: ...
-    def total(self, steps: Sequence[N]) -> N: ...
+    def affine(self, products: Any, bias: Operand | None = None) -> Operand: ...
+    def total(self, steps: Sequence[Operand]) -> Operand: ...
 
     # φ(a); dh ∘ φ'(a) by any factorisation; L and dy of the steps with a loss, (K, ...,
     # B, O).
-    def phi(self, a: N, nonlinearity: str) -> N: ...
-    def by_slope(self, dh: N, a: N, h: N, nonlinearity: str) -> N: ...
-    def loss_and_error(self, y: N, target: N, objective: Objective) -> N: ...
+    def phi(self, a: Operand, nonlinearity: str) -> Operand: ...
+    def by_slope(
+        self, dh: Operand, a: Operand, h: Operand, nonlinearity: str
+    ) -> Operand: ...
+    def loss_and_error(
+        self, y: Operand, target: Operand, objective: Objective
+    ) -> Operand: ...
 
     # An option, rounded to the dtype or not; η, rounded, with the axes of a parameter.
-    def constant(self, number: float) -> N: ...
-    def rate(self, step: Step, theta: N) -> N: ...
+    def constant(self, number: float) -> Operand: ...
+    def rate(self, step: Step, theta: Operand) -> Operand: ...
 
     # The norm of all gradients of a network, the factor that clips; ±max_value; g over
     # the root.
-    def norm(self, gradients: Sequence[N]) -> N: ...
-    def factor(self, norm: N, max_norm: float) -> N: ...
-    def clip(self, g: N, max_value: float) -> N: ...
-    def by_root(self, g: N, squares: N) -> N: ...
+    def norm(self, gradients: Sequence[Operand]) -> Operand: ...
+    def factor(self, norm: Operand, max_norm: float) -> Operand: ...
+    def clip(self, g: Operand, max_value: float) -> Operand: ...
+    def by_root(self, g: Operand, squares: Operand) -> Operand: ...
 
-    def see(self, name: str, t: int | None, value: N) -> N:
+    def record(self, name: str, t: int | None, value: Operand) -> Operand:
         """Note a tensor at a step, and return the value with which the equations
         continue.
         """
         self.seen.setdefault(name, {})[t] = value
         return value
 
-    def report(self) -> dict[str, N]:
+    def report(self) -> dict[str, Operand]:
         """Return the tensors by name, in causal order. Those with steps have the axis
         of time first.
         """
-        found = dict[str, N]()
+        found = dict[str, Operand]()
         for name in (name for name in SHAPES if name in self.seen):
-            steps: N = self.seen[name]
+            steps: Operand = self.seen[name]
             values = [steps[t] for t in sorted(steps)]
             found[name] = values[0] if None in steps else self.stack(values)
         self.seen = {}  # arrays refer to their arithmetic: such a cycle is freed late
@@ -81,7 +87,7 @@ class Arithmetic(Protocol):
         """Return an array (B, N) that all networks share as (1, .., 1, B, N)."""
         return array.reshape(*(1,) * (self.axes + 2 - array.ndim), *array.shape)
 
-    def expand(self, per_network: N, array: N) -> N:
+    def expand(self, per_network: Operand, array: Operand) -> Operand:
         """Return a number per network, with the axes of an array of all networks."""
         if not np.ndim(per_network):
             return per_network
@@ -104,7 +110,7 @@ def mean_over(axes: Sequence[str]) -> str:
     return f"mean over {' and '.join(known)}"
 
 
-def divisor(shape: Sequence[int], objective: Objective) -> float:
+def loss_divisor(shape: Sequence[int], objective: Objective) -> float:
     """Return C of (L2), for outputs of this shape: 1 for a sum, the number of terms for
     a mean, or of those along the axes of a mean.
     """

@@ -29,15 +29,18 @@ import numpy as np
 
 from numpy_rnn.common.records import NumpyArray, Objective, Step
 from numpy_rnn.conformance.arithmetics.arithmetic import (
+    AnyDtype,
     Arithmetic,
-    Dtype,
-    divisor,
+    loss_divisor,
     nonlinearity_of,
 )
-from numpy_rnn.conformance.arithmetics.floats import SMALL, TINY
+from numpy_rnn.conformance.arithmetics.numpy_arithmetic import (
+    ADAGRAD_OFFSET,
+    NORM_OFFSET,
+)
 from numpy_rnn.conformance.arithmetics.rounding import (
     UPWARDS,
-    Near,
+    BoundedArray,
     Rounding,
     root_of_squares,
 )
@@ -67,45 +70,47 @@ class Bounds(Rounding, Arithmetic):
 
     def __init__(
         self,
-        dtype: Dtype,
+        dtype: AnyDtype,
         tau: TanhError = TAU,
         reported: dict[str, NumpyArray] | None = None,
     ):
         super().__init__(dtype)
         self.axes, self.seen, self.tau, self.reported = 0, {}, tau, reported or {}
 
-    def see(self, name: str, t: int | None, value: Near) -> Near:
-        super().see(name, t, value)
+    def record(self, name: str, t: int | None, value: BoundedArray) -> BoundedArray:
+        super().record(name, t, value)
         if name not in self.reported:
             return value
-        return self.given(
+        return self.from_input(
             self.reported[name] if t is None else self.reported[name][t - 1]
         )
 
-    def stack(self, values: Sequence[Near]) -> Near:
+    def stack(self, values: Sequence[BoundedArray]) -> BoundedArray:
         parts = ([getattr(v, part) for v in values] for part in ("value", "E"))
         value, E = (np.stack(np.broadcast_arrays(*part)) for part in parts)
-        return Near(value, E, self)
+        return BoundedArray(value, E, self)
 
-    def zeros(self, value: Near) -> Near:
+    def zeros(self, value: BoundedArray) -> BoundedArray:
         return value.map(np.zeros_like)
 
     def affine(
-        self, products: Sequence[tuple[Near, Near]], bias: Near | None = None
-    ) -> Near:
+        self,
+        products: Sequence[tuple[BoundedArray, BoundedArray]],
+        bias: BoundedArray | None = None,
+    ) -> BoundedArray:
         """Return one sum: the bias is one more row of the right matrix, for a one in
         the left one.
         """
         left, right = map(list, zip(*products))
         if bias is not None:
-            left.append(self.given(np.ones((*left[0].shape[:-1], 1))))
+            left.append(self.from_input(np.ones((*left[0].shape[:-1], 1))))
             right.append(bias.map(lambda array: array[..., None, :]))
         return self.product(self.join(left, -1), self.join(right, -2))
 
-    def total(self, steps: Sequence[Near]) -> Near:
+    def total(self, steps: Sequence[BoundedArray]) -> BoundedArray:
         return self.sum(self.join(steps, -2))
 
-    def phi(self, a: Near, nonlinearity: str) -> Near:
+    def phi(self, a: BoundedArray, nonlinearity: str) -> BoundedArray:
         """(F2): φ'(a') E_a + τu(|h| + that); for relu E_a, and 0 on its dead side.
 
         a' is the steepest number within E_a. The logistic function is 1/(1 + exp(−a)),
@@ -115,14 +120,16 @@ class Bounds(Rounding, Arithmetic):
         of, u = nonlinearity_of(nonlinearity), self.u
         h = of.phi(a.value)
         if of.has_kink:
-            return Near(h, np.where(a.value < -a.E, 0.0, a.E), self)
+            return BoundedArray(h, np.where(a.value < -a.E, 0.0, a.E), self)
         inherited = of.steepest(a.value, a.E) * a.E
         max_abs = np.abs(h) + inherited + of.unit
         own = (self.tau.relative * u + CHECKER_TAU * self.own) * max_abs
         own = own + self.tau.absolute * u + self.flushes(max_abs > 0)
         return self.near(h, inherited + own)
 
-    def by_slope(self, dh: Near, a: Near, h: Near, nonlinearity: str) -> Near:
+    def by_slope(
+        self, dh: BoundedArray, a: BoundedArray, h: BoundedArray, nonlinearity: str
+    ) -> BoundedArray:
         """(B3): a product with φ'(a), or with a function of h, which is near φ(a) or
         reported.
 
@@ -139,7 +146,7 @@ class Bounds(Rounding, Arithmetic):
         D, c = of.slope_of_a(a.value), h.max_abs
         if of.has_kink:
             is_open = (np.abs(a.value) <= a.E) & (a.E > 0)
-            return dh * Near(D, is_open * 1.0, self)
+            return dh * BoundedArray(D, is_open * 1.0, self)
         e = h.E * (of.change(h.value) + h.E) + self.gamma(2) * np.maximum(c, c**2)
         e = e + np.abs(of.slope(a.value, h.value) - D)
         by_h = e + self.gamma(3) * (D + e)
@@ -149,20 +156,22 @@ class Bounds(Rounding, Arithmetic):
         return dh * self.near(D, np.maximum(by_h, by_a) + self.flushes(1))
 
     def loss_and_error(
-        self, y: Near, target: Near, objective: Objective
-    ) -> tuple[Near, Near]:
-        C = divisor(y.shape, objective)
+        self, y: BoundedArray, target: BoundedArray, objective: Objective
+    ) -> tuple[BoundedArray, BoundedArray]:
+        C = loss_divisor(y.shape, objective)
         divisions = 0 if objective.reduction == "sum" else 2
-        return LOSSES[objective.loss](self, y, target, C, divisions)
+        return LOSS_BOUNDS[objective.loss](self, y, target, C, divisions)
 
-    def rate(self, step: Step, theta: Near) -> Near:
+    def rate(self, step: Step, theta: BoundedArray) -> BoundedArray:
         """η, rounded to the dtype or not; the value is the rounded one."""
         rate = np.asarray(step.learning_rate, np.float64)
         rounded = rate.astype(self.dtype).astype(np.float64)
-        near = Near(rounded, np.abs(rate - rounded) + self.given(rounded).E, self)
+        near = BoundedArray(
+            rounded, np.abs(rate - rounded) + self.from_input(rounded).E, self
+        )
         return self.expand(near, theta)
 
-    def norm(self, gradients: Sequence[Near]) -> Near:
+    def norm(self, gradients: Sequence[BoundedArray]) -> BoundedArray:
         """(U2): e + (ρ + γ_2(1+ρ))(n + e) + √(what N squares lose by flushes).
 
         e = √ΣE², as the norm of a difference bounds the difference of the norms. N
@@ -186,7 +195,7 @@ class Bounds(Rounding, Arithmetic):
         flushed = np.sqrt(self.flushes(terms)) + self.flushes(terms) * n
         return self.near(n, e + (rho + gamma(2) * (1 + rho)) * (n + e) + flushed)
 
-    def factor(self, norm: Near, max_norm: float) -> Near:
+    def factor(self, norm: BoundedArray, max_norm: float) -> BoundedArray:
         """(U3). f = min(1, c) with c = M/m, m = n + 10⁻⁶: E = f·r, or 0 where no c̃ is
         below 1.
 
@@ -195,10 +204,10 @@ class Bounds(Rounding, Arithmetic):
         stops at 1; and as 0 ≤ f̃ ≤ 1, E is at most 1. A max_norm that is infinite in
         the dtype clips nothing.
         """
-        M, m = self.constant(max_norm), norm + self.constant(SMALL)
+        M, m = self.constant(max_norm), norm + self.constant(NORM_OFFSET)
         f = np.minimum(1, M.value / m.value)
         if max_norm > self.largest:
-            return Near(f, np.where(m.max_abs < max_norm, 0.0, 1.0), self)
+            return BoundedArray(f, np.where(m.max_abs < max_norm, 0.0, 1.0), self)
         own, flushed = self.gamma(2), self.flushes(1)
         lowest = (M.value - M.E) * (1 - own) / m.max_abs - flushed
         own = own + (1 + own) * M.E / M.value
@@ -206,9 +215,9 @@ class Bounds(Rounding, Arithmetic):
         r = own + (1 + own) * m.E / np.where(least > 0, least, 1)
         unknown = np.where(np.isfinite(m.value), 1.0, np.nan)
         E = np.where(least > 0, np.minimum((f * r + flushed) * UPWARDS, 1), unknown)
-        return Near(f, np.where(lowest > UPWARDS, 0.0, E), self)
+        return BoundedArray(f, np.where(lowest > UPWARDS, 0.0, E), self)
 
-    def clip(self, g: Near, max_value: float) -> Near:
+    def clip(self, g: BoundedArray, max_value: float) -> BoundedArray:
         """(U7). Nothing rounds: E_g where g is surely within the limit, E_c where
         surely beyond it.
 
@@ -224,7 +233,7 @@ class Bounds(Rounding, Arithmetic):
         E = np.where(inside, g.E, np.where(outside, limit.E, np.maximum(g.E, limit.E)))
         return self.near(np.clip(g.value, -limit.value, limit.value), E)
 
-    def by_root(self, g: Near, squares: Near) -> Near:
+    def by_root(self, g: BoundedArray, squares: BoundedArray) -> BoundedArray:
         """(U9). s = g/r, r = √m, m = v + 10⁻⁸: E = (E_g + |s|(1+γ_1) e + γ_3 (|g| +
         E_g)) / r_low.
 
@@ -232,15 +241,15 @@ class Bounds(Rounding, Arithmetic):
         most, and no sum of squares is below 0, so that m̃ is 10⁻⁸(1 − γ_2) at
         least. γ_3: the root, and a division, or a reciprocal and a product.
         """
-        m = squares + self.constant(TINY)
-        low = np.maximum(m.value - m.E, TINY * (1 - self.gamma(2)))
+        m = squares + self.constant(ADAGRAD_OFFSET)
+        low = np.maximum(m.value - m.E, ADAGRAD_OFFSET * (1 - self.gamma(2)))
         r, r_low, r_high = np.sqrt(m.value), np.sqrt(low), np.sqrt(m.max_abs)
         s, e = g.value / r, np.maximum(r - r_low, r_high - r)
         own = np.abs(s) * (1 + self.gamma(1)) * e + self.gamma(3) * g.max_abs
         return self.near(s, (g.E + own) / r_low + self.flushes(1))
 
 
-def softmax(n: Bounds, outputs: Near) -> list[NumpyArray]:
+def bound_softmax(n: Bounds, outputs: BoundedArray) -> list[NumpyArray]:
     """p = softmax(y) along the last axis in float64, its error, log p, and its error D.
 
     With τ, the error of exp and log in units of u of their value, that of tanh, and for
@@ -301,9 +310,9 @@ def softmax(n: Bounds, outputs: Near) -> list[NumpyArray]:
     return [p, E_p, log_p, d + gamma(tau) * (np.abs(log_p) + d)]
 
 
-def squared_error(
-    n: Bounds, y: Near, target: Near, C: float, divisions: int
-) -> tuple[Near, Near]:
+def bound_squared_error(
+    n: Bounds, y: BoundedArray, target: BoundedArray, C: float, divisions: int
+) -> tuple[BoundedArray, BoundedArray]:
     """Return the loss, (L1) and (L2), and dy, (B1), of errors e = y − target.
 
     C: the divisor of (L2). divisions: the roundings of a division by C, two by a
@@ -323,9 +332,9 @@ def squared_error(
     return near(loss, own * (loss + E_loss) + E_loss), dy_near
 
 
-def cross_entropy(
-    n: Bounds, y: Near, target: Near, C: float, divisions: int
-) -> tuple[Near, Near]:
+def bound_cross_entropy(
+    n: Bounds, y: BoundedArray, target: BoundedArray, C: float, divisions: int
+) -> tuple[BoundedArray, BoundedArray]:
     """Return the loss, the sum (L2) of −log p of every row's class (L4), and dy, (B1),
     (p − target) / C.
 
@@ -335,7 +344,7 @@ def cross_entropy(
     """
     near, gamma, flushes, rows = n.near, n.gamma, n.flushes, target.value
     K, B, O = rows.shape[0], rows.shape[-2], rows.shape[-1]
-    p, E_p, log_p, E_log_p = softmax(n, y)
+    p, E_p, log_p, E_log_p = bound_softmax(n, y)
     row, E_row = ((rows * v).sum(axis=-1, keepdims=True) for v in (-log_p, E_log_p))
     E_row = E_row + gamma(O + 2) * (row + E_row) + flushes(O)
     loss, E_loss = ((v / C).sum(axis=(0, -2, -1)) for v in (row, E_row))
@@ -344,8 +353,10 @@ def cross_entropy(
     return near(loss, E_loss), near((p - rows) / C, E_dy / C + flushes(4))
 
 
-Bound = Callable[[Bounds, Near, Near, float, int], tuple[Near, Near]]
-LOSSES: dict[str, Bound] = {
-    "squared_error": squared_error,
-    "cross_entropy": cross_entropy,
+Bound = Callable[
+    [Bounds, BoundedArray, BoundedArray, float, int], tuple[BoundedArray, BoundedArray]
+]
+LOSS_BOUNDS: dict[str, Bound] = {
+    "squared_error": bound_squared_error,
+    "cross_entropy": bound_cross_entropy,
 }

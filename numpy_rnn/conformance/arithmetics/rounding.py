@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from numpy_rnn.common.records import NumpyArray
-from numpy_rnn.conformance.arithmetics.arithmetic import Dtype
-from numpy_rnn.conformance.arithmetics.floats import joined
+from numpy_rnn.conformance.arithmetics.arithmetic import AnyDtype
+from numpy_rnn.conformance.arithmetics.numpy_arithmetic import join
 
 Real = NumpyArray | float
 
@@ -37,7 +37,7 @@ class Rounding:
     compared to.
     """
 
-    def __init__(self, dtype: Dtype):
+    def __init__(self, dtype: AnyDtype):
         limits = np.finfo(dtype)
         self.dtype, self.u, self.own = (
             np.dtype(dtype),
@@ -63,34 +63,36 @@ class Rounding:
         """Return the loss of n terms where subnormal numbers are flushed to zero."""
         return 8 * n * self.smallest
 
-    def near(self, value: NumpyArray, E: NumpyArray) -> "Near":
+    def near(self, value: NumpyArray, E: NumpyArray) -> "BoundedArray":
         """Return the numbers of a result; its bound is rounded upwards."""
-        return Near(value, E * UPWARDS, self)
+        return BoundedArray(value, E * UPWARDS, self)
 
-    def given(self, array: npt.ArrayLike) -> "Near":
+    def from_input(self, array: npt.ArrayLike) -> "BoundedArray":
         """Numbers as they are: exact, but a subnormal one may be read as zero."""
         value = np.asarray(array, np.float64)
         size = np.abs(value)
-        return Near(value, np.where(size < self.smallest, size, 0.0), self)
+        return BoundedArray(value, np.where(size < self.smallest, size, 0.0), self)
 
-    def constant(self, number: float) -> "Near":
+    def constant(self, number: float) -> "BoundedArray":
         """Return a number of float64 that may be rounded to the dtype: E is what that
         does to it.
         """
         value = np.asarray(number, np.float64)
         with np.errstate(over="ignore"):
             rounded = np.asarray(number, self.dtype).astype(np.float64)
-        return Near(value, np.abs(rounded - value) + self.given(value).E, self)
+        return BoundedArray(
+            value, np.abs(rounded - value) + self.from_input(value).E, self
+        )
 
-    def join(self, parts: Sequence["Near"], axis: int) -> "Near":
+    def join(self, parts: Sequence["BoundedArray"], axis: int) -> "BoundedArray":
         """Return the parts along one of the last two axes; the leading axes are
         broadcast.
         """
         arrays = ([getattr(part, name) for part in parts] for name in ("value", "E"))
-        value, E = (joined(each, axis) for each in arrays)
-        return Near(value, E, self)
+        value, E = (join(each, axis) for each in arrays)
+        return BoundedArray(value, E, self)
 
-    def product(self, A: "Near", B: "Near") -> "Near":
+    def product(self, A: "BoundedArray", B: "BoundedArray") -> "BoundedArray":
         """AB: γ_n (|A|+E_A)(|B|+E_B) + E_A|B| + |A|E_B + E_A E_B. Source: Higham,
         (3.13).
         """
@@ -104,7 +106,7 @@ class Rounding:
             E = (self.gamma(n) * A_max + A.E) @ B_max
         return self.near(A.value @ B.value, E + np.abs(A.value) @ B.E + self.flushes(n))
 
-    def sum(self, v: "Near") -> "Near":
+    def sum(self, v: "BoundedArray") -> "BoundedArray":
         """Return the sum over the last axis but one: γ_{n−1} Σ(|v|+E) + ΣE. Source:
         Higham, (4.4).
         """
@@ -118,7 +120,7 @@ class Rounding:
         return self.near(v.value.sum(-2), E)
 
 
-class Near:
+class BoundedArray:
     """Computed numbers: values, and the largest distance E of what a correct
     computation gives.
     """
@@ -134,17 +136,17 @@ class Near:
     ndim = property(lambda self: self.value.ndim)
     shape = property(lambda self: self.value.shape)
 
-    def map(self, f: Callable[[NumpyArray], NumpyArray]) -> "Near":
+    def map(self, f: Callable[[NumpyArray], NumpyArray]) -> "BoundedArray":
         """f applied to both: a change of shape."""
-        return Near(f(self.value), f(self.E), self.of)
+        return BoundedArray(f(self.value), f(self.E), self.of)
 
-    def reshape(self, *shape: int) -> "Near":
+    def reshape(self, *shape: int) -> "BoundedArray":
         return self.map(lambda array: array.reshape(shape))
 
-    def __getitem__(self, index: slice) -> "Near":
+    def __getitem__(self, index: slice) -> "BoundedArray":
         return self.map(lambda array: array[index])
 
-    def __mul__(self, other: "Near") -> "Near":
+    def __mul__(self, other: "BoundedArray") -> "BoundedArray":
         """E_a(|b|+E_b) + |a|E_b + u(|a|+E_a)(|b|+E_b). A product with ±1 rounds
         nothing.
         """
@@ -156,15 +158,15 @@ class Near:
         inherited = self.E * other.max_abs + np.abs(self.value) * other.E
         return self.of.near(self.value * other.value, inherited + own)
 
-    def __add__(self, other: "Near") -> "Near":
+    def __add__(self, other: "BoundedArray") -> "BoundedArray":
         """E_a + E_b + u(|a+b| + E_a + E_b). A sum with exactly 0 rounds nothing."""
         value, inherited = self.value + other.value, self.E + other.E
         own = self.of.gamma(1) * (np.abs(value) + inherited) + self.of.flushes(1)
         rounds = (self.max_abs > 0) & (other.max_abs > 0)
         return self.of.near(value, inherited + own * rounds)
 
-    def __sub__(self, other: "Near") -> "Near":
-        return self + Near(-other.value, other.E, self.of)
+    def __sub__(self, other: "BoundedArray") -> "BoundedArray":
+        return self + BoundedArray(-other.value, other.E, self.of)
 
 
 def root_of_squares(v: NumpyArray, axis: int | tuple[int, ...]) -> NumpyArray:

@@ -20,7 +20,7 @@ from numpy_rnn.conformance.gradients.user_function import (
     nested_map,
 )
 
-SAMPLES = 8  # runs with other roundings
+ROUNDING_RUNS = 8  # runs with other roundings
 JUDGED = 1e-3  # of a tensor: where rounding may be more, it is not judged
 
 
@@ -134,18 +134,18 @@ def check_gradients(f: Callable[..., Any], params: Any, *data: Any) -> GradientR
         raise InputError(
             "not deterministic: two equal calls return other losses; fix the seed"
         )
-    samples = with_other_roundings(function.evaluate, point, SAMPLES)
+    samples = with_other_roundings(function.evaluate, point, ROUNDING_RUNS)
     checks = []
     for name, gradient in double.gradients.items():
         derivative = LossDerivative(function, point, name, double.loss)
         errors = [sample.gradients[name] - gradient for sample in samples]
-        noise = float(norm(errors)) / SAMPLES**0.5
+        noise = float(norm(errors)) / ROUNDING_RUNS**0.5
         if noise == 0:
             # Saturated units, whose slope rounds to 0 in every run: what changes the
             # loss by less than its roundoff, over the parameter's own size, is lost.
             noise = ROUNDOFF * abs(double.loss) / derivative.scale
         check = GradientCheck("d" + name, gradient, derivative, noise)
-        verdict, words = judge(check, given.gradients[name])
+        verdict, words = judge_gradient(check, given.gradients[name])
         checks.append(check._replace(verdict=verdict, words=words))
     report = GradientReport(tuple(checks), np.result_type(*arrays.values()))
     if report.tensors("wrong"):
@@ -153,7 +153,7 @@ def check_gradients(f: Callable[..., Any], params: Any, *data: Any) -> GradientR
     return report
 
 
-def judge(check: GradientCheck, as_given: Array) -> tuple[str, str]:
+def judge_gradient(check: GradientCheck, as_given: Array) -> tuple[str, str]:
     """Return the verdict, and what is wrong or why it is not judged. as_given: the
     gradient in the user's own dtype.
     """
@@ -161,8 +161,8 @@ def judge(check: GradientCheck, as_given: Array) -> tuple[str, str]:
     count = np.count_nonzero(~np.isfinite(as_given + gradient))
     if count:
         return "wrong", f"nan or inf in {count} of {gradient.size} elements"
-    is_lost = 0 < check.size < check.allowed
-    if check.ratio > 1 and not is_lost:
+    is_ill_conditioned = 0 < check.size < check.allowed
+    if check.ratio > 1 and not is_ill_conditioned:
         return "wrong", describe(check)
     if check.size == 0:
         return "not judged", "its derivative is 0 with these data"

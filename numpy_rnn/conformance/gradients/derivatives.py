@@ -27,12 +27,12 @@ import numpy as np
 from numpy.linalg import norm
 
 from numpy_rnn.common.records import NumpyArray as Array
-from numpy_rnn.conformance.gradients.user_function import Params, UserFunction
+from numpy_rnn.conformance.gradients.user_function import ArraysByName, UserFunction
 from numpy_rnn.conformance.window_checks import SPREADS
 
-COMPLEX_STEP = 2.0**-100
+IMAGINARY_STEP = 2.0**-100
 LARGEST_STEP = 0.25  # of differences, in units of the parameter's own size
-STEPS = 13  # of differences, each a quarter of the one before
+DIFFERENCE_COUNT = 13  # of differences, each a quarter of the one before
 ROUNDOFF = 2.0**-53  # of float64
 REPEATS = 4  # evaluations of a derivative with other roundings
 DIRECTIONS = 8
@@ -42,7 +42,7 @@ MODE_CONSTANTS = {"x86_64": 0x400, "aarch64": 0x400000, "arm64": 0x400000}
 
 
 def with_other_roundings(
-    compute: Callable[[Params], Any], params: Params, count: int
+    compute: Callable[[ArraysByName], Any], params: ArraysByName, count: int
 ) -> list[Any]:
     """Return the results of runs that round in other directions, at parameters that
     differ by a unit of roundoff.
@@ -81,14 +81,16 @@ class LossDerivative:
     change one of them by; method; scale, the size of an element of the parameter.
     """
 
-    def __init__(self, function: UserFunction, params: Params, name: str, loss: float):
+    def __init__(
+        self, function: UserFunction, params: ArraysByName, name: str, loss: float
+    ):
         self.function, self.params, self.name = function, params, name
         self.loss = loss
         array = params[name]
         random = np.random.default_rng(SEED)
         self.directions = random.choice([-1.0, 1.0], (DIRECTIONS, *array.shape))
         self.scale = norm(array) / array.size**0.5 or 1.0
-        steps = self.scale * LARGEST_STEP * 4.0 ** -np.arange(STEPS)
+        steps = self.scale * LARGEST_STEP * 4.0 ** -np.arange(DIFFERENCE_COUNT)
         first = self._difference(self.directions[0], steps)
         self.steps = first.steps
         self.method = "complex step"
@@ -111,15 +113,15 @@ class LossDerivative:
             return self._complex_step(direction, self.params)
         return self._difference(direction, self.steps).value
 
-    def _complex_step(self, direction: Array, params: Params) -> float:
+    def _complex_step(self, direction: Array, params: ArraysByName) -> float:
         """Compute one derivative by complex step; NaN where that fails."""
         point = {name: array + 0j for name, array in params.items()}
-        point[self.name] += 1j * COMPLEX_STEP * direction
+        point[self.name] += 1j * IMAGINARY_STEP * direction
         try:
             loss = self.function.evaluate(point).loss
         except Exception:  # the user's code may raise anything
             return np.nan
-        return float(np.imag(loss)) / COMPLEX_STEP
+        return float(np.imag(loss)) / IMAGINARY_STEP
 
     def _error_of_complex_step(self) -> float:
         """Estimate the rounding error from runs with other roundings."""

@@ -12,10 +12,12 @@ from numpy_rnn.conformance.gradients.derivatives import (
 )
 from numpy_rnn.conformance.window_checks import ROUNDOFFS, SPREADS
 
-PARTS = 64  # of an axis that are looked at one by one
+MAX_PARTS = 64  # of an axis that are looked at one by one
 LOOKED_AT = 4  # elements at a limit
 SMALLEST = 2.0**-1022  # so that 0/0 is 0
-EXACT = 1e-6  # relative: a factor so close to a whole number is said to be it
+FACTOR_TOLERANCE = (
+    1e-6  # relative: a factor so close to a whole number is said to be it
+)
 
 
 class GradientCheck(NamedTuple):
@@ -104,7 +106,7 @@ def factor_words(factor: float, data: tuple[Any, ...]) -> str:
     """Return the factor, with the size of the data that it is."""
     for number, start in ((factor, ""), (1 / factor, "1/")):
         whole = round(number)
-        if whole not in (0, 1) and abs(number / whole - 1) < EXACT:
+        if whole not in (0, 1) and abs(number / whole - 1) < FACTOR_TOLERANCE:
             return f"× {start}{whole}{size_words(abs(whole), data)}"
     return f"× {factor:.6g}"
 
@@ -124,7 +126,7 @@ def clipped_words(check: GradientCheck) -> str:
     at_limit = np.flatnonzero(sizes == sizes.max())
     for index in at_limit[:LOOKED_AT]:
         expected, reported = check.along_elements(np.array([index]))
-        if expected / reported < 1 - EXACT or len(at_limit) == 1:
+        if expected / reported < 1 - FACTOR_TOLERANCE or len(at_limit) == 1:
             return ""
     return f"is clipped at {sizes.max():.6g}, in {len(at_limit)} elements"
 
@@ -136,7 +138,7 @@ def where_words(check: GradientCheck) -> str:
     indices = flat.reshape(check.gradient.shape)
     for axis in range(indices.ndim):
         numbers = np.arange(indices.shape[axis])
-        parts = np.array_split(numbers, min(len(numbers), PARTS))
+        parts = np.array_split(numbers, min(len(numbers), MAX_PARTS))
         wrong: list[int] = []
         for part in parts:
             if check.error_in(indices.take(part, axis).ravel()) > check.allowed:

@@ -16,14 +16,14 @@ from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import NumpyArray as Array
 from numpy_rnn.common.texts import some_of
 
-Params = dict[str, Array]
+ArraysByName = dict[str, Array]
 
 
 class Evaluation(NamedTuple):
     """What one call returns."""
 
     loss: Any  # a float, or a complex number
-    gradients: Params
+    gradients: ArraysByName
 
 
 class UserFunction(NamedTuple):
@@ -33,7 +33,7 @@ class UserFunction(NamedTuple):
     params: Any  # nested, as the user gave them
     data: Any
 
-    def arrays(self) -> Params:
+    def arrays(self) -> ArraysByName:
         """Return the parameters by their names. Raises InputError."""
         found = {}
         for name, value in leaves_of(self.params).items():
@@ -42,7 +42,7 @@ class UserFunction(NamedTuple):
             raise InputError("params: expected at least one array")
         return found
 
-    def evaluate(self, arrays: Params) -> Evaluation:
+    def evaluate(self, arrays: ArraysByName) -> Evaluation:
         """Call the function. Raises InputError if it returns something else."""
         params = nested_map(lambda name, _: arrays[name].copy(), self.params)
         with np.errstate(all="ignore"), warnings.catch_warnings():
@@ -103,7 +103,7 @@ def loss_of(result: Any) -> Any:
     return loss.item()
 
 
-def gradients_of(result: Any, params: Params) -> Params:
+def gradients_of(result: Any, params: ArraysByName) -> ArraysByName:
     """Return the gradients by the names of the parameters. Raises InputError."""
     gradients = result[1]
     if not isinstance(gradients, Mapping | list | tuple):

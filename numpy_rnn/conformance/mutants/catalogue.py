@@ -10,23 +10,26 @@ import numpy as np
 
 from numpy_rnn.common.records import Step, Window
 from numpy_rnn.common.texts import pluralize
-from numpy_rnn.conformance.arithmetics.floats import SMALL, TINY
+from numpy_rnn.conformance.arithmetics.numpy_arithmetic import (
+    ADAGRAD_OFFSET,
+    NORM_OFFSET,
+)
 from numpy_rnn.conformance.definition import DEFINITION as right
 from numpy_rnn.conformance.definition import GRADIENTS
 from numpy_rnn.conformance.mutants.equations import (
-    FORWARD,
+    FORWARD_EQUATIONS,
     STEP_FIELDS,
     UNDECAYED,
     Equations,
     Mutant,
     after,
     changed,
+    changed_loss,
     clamped,
     each_loss_over,
     flow,
     flow_back,
     in_loop,
-    loss,
     loss_of_steps,
     operating,
     partial_sums,
@@ -41,7 +44,7 @@ from numpy_rnn.conformance.mutants.equations import (
 )
 from numpy_rnn.conformance.ports.abilities import SGD_OPTIONS
 
-ROWS: tuple[tuple[str, str, Equations], ...] = (  # name, stage and equations
+MUTANT_ROWS: tuple[tuple[str, str, Equations], ...] = (  # name, stage and equations
     (
         "W_hh used without its transpose",
         "dh",
@@ -83,11 +86,17 @@ ROWS: tuple[tuple[str, str, Equations], ...] = (  # name, stage and equations
     (
         "mean of the losses, gradient of their sum",
         "loss",
-        loss(lambda L, dy, *given: (reduced("mean")["loss_and_error"](*given)[0], dy)),
+        changed_loss(
+            lambda L, dy, *given: (reduced("mean")["loss_and_error"](*given)[0], dy)
+        ),
     ),
-    ("2e for e", "dy", loss(lambda L, dy, *_: (L, 2 * dy), "squared_error")),
-    ("softmax applied twice", "loss", loss(twice_softmax, "cross_entropy")),
-    ("softmax over the batch", "loss", loss(softmax_over_batch, "cross_entropy")),
+    ("2e for e", "dy", changed_loss(lambda L, dy, *_: (L, 2 * dy), "squared_error")),
+    ("softmax applied twice", "loss", changed_loss(twice_softmax, "cross_entropy")),
+    (
+        "softmax over the batch",
+        "loss",
+        changed_loss(softmax_over_batch, "cross_entropy"),
+    ),
     (
         "1 − h_{t-1}² for 1 − h_t²",
         "da",
@@ -153,7 +162,7 @@ ROWS: tuple[tuple[str, str, Equations], ...] = (  # name, stage and equations
     (
         "clipping also scales up",
         "vW_xh",
-        operating("clipped", factor=lambda norm, c: c / (norm + SMALL)),
+        operating("clipped", factor=lambda norm, c: c / (norm + NORM_OFFSET)),
     ),
     (
         "weight decay before clipping",
@@ -224,7 +233,7 @@ ROWS: tuple[tuple[str, str, Equations], ...] = (  # name, stage and equations
     (
         "10⁻⁸ outside the root",
         "W_xh",
-        operating("direction", by_root=lambda g, v: g / (np.sqrt(v) + TINY)),
+        operating("direction", by_root=lambda g, v: g / (np.sqrt(v) + ADAGRAD_OFFSET)),
     ),
     (
         "a trained second hidden bias",
@@ -262,14 +271,14 @@ ROWS: tuple[tuple[str, str, Equations], ...] = (  # name, stage and equations
     ("activations of stale weights kept", "a", in_loop("pre_activation")),
 )
 MUTANTS = tuple(
-    Mutant(name, equations, stage) for name, stage, equations in ROWS
+    Mutant(name, equations, stage) for name, stage, equations in MUTANT_ROWS
 )  # to be killed
 
 SUMS = {"the gradients": tuple(GRADIENTS.values())}
 for name, field in GRADIENTS.items():
     SUMS[f"d{name}"] = (field,)
 LIMITS = (1, 5, 10, 20)  # of numbers that are clamped
-PARTS: Equations = {
+PART_MUTANTS: Equations = {
     "without the first step": lambda t, T: t > 1,
     "without the last step": lambda t, T: t < T,
     "of the first step alone": lambda t, T: t == 1,
@@ -284,8 +293,10 @@ OTHERS: dict[str, Equations] = {
     "h_{t-1} for h_t in dW_hy": reading(
         GRADIENTS["W_hy"], "h", lambda w, s: w.h[max(s - 1, 0)]
     ),
-    "the loss of the last step alone": loss(partial(loss_of_steps, slice(-1, None))),
-    "the loss without the last step": loss(partial(loss_of_steps, slice(-1))),
+    "the loss of the last step alone": changed_loss(
+        partial(loss_of_steps, slice(-1, None))
+    ),
+    "the loss without the last step": changed_loss(partial(loss_of_steps, slice(-1))),
     "1 − tanh(h)² for 1 − h²": slope(lambda a: 1 - np.tanh(np.tanh(a)) ** 2, "tanh"),
 }
 for c in LIMITS:
@@ -295,13 +306,13 @@ for c in LIMITS:
         lambda *given, c=c: clamped(c, flow(*given))
     )
 for words, fields in SUMS.items():
-    for text, is_part in PARTS.items():
+    for text, is_part in PART_MUTANTS.items():
         OTHERS[f"{words} {text}"] = partial_sums(is_part, *fields)
 
 
 def window_mutants(steps: int, is_forward_right: bool = False) -> Iterator[Mutant]:
     """The mistakes that one window may have; steps: of the longest one."""
-    known = FORWARD if is_forward_right else set[str]()
+    known = FORWARD_EQUATIONS if is_forward_right else set[str]()
     every = (*MUTANTS, *starmap(Mutant, OTHERS.items()))
     yield from (m for m in every if not (m.in_run or m.equations.keys() <= known))
     for k in range(1, steps):
@@ -334,7 +345,7 @@ for name in (*SGD_OPTIONS, "max_value"):
     OTHER_STEPS[f"{name} left out"] = with_step(
         lambda step, default=default: step._replace(**default), *STEP_FIELDS
     )
-STEPS = (
+STEP_MUTANTS = (
     *(mutant for mutant in MUTANTS if mutant.equations.keys() & {*STEP_FIELDS}),
     *starmap(Mutant, OTHER_STEPS.items()),
 )

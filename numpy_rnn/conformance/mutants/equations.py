@@ -8,13 +8,13 @@ from typing import NamedTuple
 import numpy as np
 
 from numpy_rnn.common.records import NumpyArray
-from numpy_rnn.conformance.arithmetics.arithmetic import N, divisor
+from numpy_rnn.conformance.arithmetics.arithmetic import Operand, loss_divisor
 from numpy_rnn.conformance.definition import DEFINITION as right
 from numpy_rnn.conformance.definition import Definition, Steps, Tensors
 
-Equation = Callable[..., N]
-Equations = dict[str, Equation]
-FORWARD = {"pre_activation", "state", "output"}
+Replacement = Callable[..., Operand]
+Equations = dict[str, Replacement]
+FORWARD_EQUATIONS = {"pre_activation", "state", "output"}
 STEP_FIELDS = ("clipped", "decayed", "velocity", "direction", "updated")
 
 
@@ -35,7 +35,7 @@ class Mutant(NamedTuple):
         return bool(self.equations.keys() & {"window", "carried_state"})
 
 
-def replace(of, **attributes: Steps | Equation):
+def replace(of, **attributes: Steps | Replacement):
     """The tensors of a window, or operations, with others in place of some."""
     other = copy(of)
     vars(other).update(attributes)
@@ -43,7 +43,7 @@ def replace(of, **attributes: Steps | Equation):
 
 
 def changed(
-    *fields: str, given: Equation | None = None, result: Equation | None = None
+    *fields: str, given: Replacement | None = None, result: Replacement | None = None
 ) -> Equations:
     """Equations of other operands, given(*operands), or with result(value, *operands)
     for value.
@@ -56,17 +56,19 @@ def changed(
     return {field: partial(equation, field) for field in fields}
 
 
-def after(change: Equation, *fields: str) -> Equations:
+def after(change: Replacement, *fields: str) -> Equations:
     """Equations and then a function of their values."""
     return changed(*fields, result=lambda value, *operands: change(value))
 
 
-def with_step(change: Equation, *fields: str) -> Equations:
+def with_step(change: Replacement, *fields: str) -> Equations:
     """Equations of another step, change(step), which is their last operand."""
     return changed(*fields, given=lambda *given: (*given[:-1], change(given[-1])))
 
 
-def reading(field: str, tensor: str, of: Callable[[Tensors, int], N]) -> Equations:
+def reading(
+    field: str, tensor: str, of: Callable[[Tensors, int], Operand]
+) -> Equations:
     """The equation with other values of a tensor; of(w, s): the one for step s."""
     return changed(
         field,
@@ -83,7 +85,7 @@ def flow(n, w, p, t):
     return n.affine([(w.da[t + 1], p.W_hh.mT)])
 
 
-def flow_back(change: Equation) -> Equations:
+def flow_back(change: Replacement) -> Equations:
     """Another flow into dh_t from the step after: change(n, w, p, t)."""
     return {
         "state_adjoint": lambda n, w, p, t: (
@@ -93,7 +95,7 @@ def flow_back(change: Equation) -> Equations:
     }
 
 
-def slope(change: Equation, only: str) -> Equations:
+def slope(change: Replacement, only: str) -> Equations:
     """Another slope, a function of a, where this is the nonlinearity."""
     return changed(
         "pre_activation_adjoint",
@@ -101,7 +103,7 @@ def slope(change: Equation, only: str) -> Equations:
     )
 
 
-def loss(change: Equation, only: str = "") -> Equations:
+def changed_loss(change: Replacement, only: str = "") -> Equations:
     """A function of the right L and dy and of their operands; only: for this loss."""
     return changed(
         "loss_and_error",
@@ -124,7 +126,10 @@ def loss_of_steps(part: slice, L, dy, n, y, z, objective):
 
 def softmax_over_batch(L, dy, n, y, z, objective):
     log_p = n.log_softmax(y.mT).mT
-    dy, C = np.exp(log_p) * z.sum(-2, keepdims=True) - z, divisor(y.shape, objective)
+    dy, C = (
+        np.exp(log_p) * z.sum(-2, keepdims=True) - z,
+        loss_divisor(y.shape, objective),
+    )
     return -(z * log_p).sum(axis=(0, -2, -1)) / C, dy / C
 
 
@@ -139,7 +144,7 @@ def clamped(c: float, v: NumpyArray) -> NumpyArray:
     return np.where(np.abs(v.real) <= c, v, c * np.sign(v.real))
 
 
-def operating(field: str, **operations: Equation) -> Equations:
+def operating(field: str, **operations: Replacement) -> Equations:
     """The equation with other operations of the numbers."""
     return changed(field, given=lambda n, *rest: (replace(n, **operations), *rest))
 
@@ -183,7 +188,7 @@ def each_loss_over(k: int, n, w, p, nonlinearity):
     )
 
 
-def partial_sums(is_part: Equation, *fields: str) -> Equations:
+def partial_sums(is_part: Replacement, *fields: str) -> Equations:
     """Gradients of some steps alone: is_part(t, T)."""
 
     def given(n, w):
@@ -224,7 +229,7 @@ class Loop:
         d = right.backward(n, w, p, nonlinearity)
         is_new = self.is_first and (self.resets or self.epoch == 1)
         self.sums = d if is_new else {name: d[name] + self.sums[name] for name in d}
-        return {name: n.see("d" + name, None, g) for name, g in self.sums.items()}
+        return {name: n.record("d" + name, None, g) for name, g in self.sums.items()}
 
     def velocity(self, n, g, before, step):
         return right.velocity(n, g, None if self.is_first else before, step)

@@ -18,38 +18,39 @@ import numpy as np
 
 from numpy_rnn.common.records import NumpyArray, Step, tree_map
 from numpy_rnn.conformance import case as cases
-from numpy_rnn.conformance.arithmetics.floats import Floats
-from numpy_rnn.conformance.case import FIELDS, WindowCase, present
+from numpy_rnn.conformance.arithmetics.numpy_arithmetic import NumpyArithmetic
+from numpy_rnn.conformance.case import FIELDS, NamedArrays, WindowCase, present
 from numpy_rnn.conformance.definition import (
     DEFINITION,
-    Arrays,
     Definition,
-    update,
+    apply_step,
     window_update,
 )
 from numpy_rnn.conformance.findings import Finding
 from numpy_rnn.conformance.judge import single_update
 from numpy_rnn.conformance.mutants.catalogue import (
-    FORWARD,
+    FORWARD_EQUATIONS,
     LOOPS,
-    STEPS,
+    STEP_MUTANTS,
     Mutant,
     window_mutants,
 )
 from numpy_rnn.conformance.ports.abilities import stated_by
 from numpy_rnn.conformance.ports.port import Port, call_port
 from numpy_rnn.conformance.ports.protocol import PortFault
-from numpy_rnn.conformance.random_cases import PLAIN, Recipe, restricted
+from numpy_rnn.conformance.random_cases import PLAIN, CaseSpec, without_unsupported
 from numpy_rnn.conformance.runs import RecordedRun
 
-EXACT = 1e-10  # the part of the numbers that a hint may leave, in float64
+MAX_RESIDUAL = 1e-10  # the part of the numbers that a hint may leave, in float64
 # units in the last place of the largest number, by which right tensors may differ
 ROUNDING = 200.0
-CLEAR = 30.0  # the deviation of a wrong tensor, in units of what right ones may differ
-MAX_STEPS = 30  # of a window that is compared with other truncations
+CLEAR_DEVIATION = (
+    30.0  # the deviation of a wrong tensor, in units of what right ones may differ
+)
+MAX_HINT_STEPS = 30  # of a window that is compared with other truncations
 MANY = 12  # updates that are looked at
 BEFORE = {"loss", "a", "h", "y"}  # the backward pass
-SIZES = (
+HINT_SIZES = (
     {"T": 11, "B": 3, "D": 2, "H": 4, "O": 5, "K": 7},
     {"T": 7, "B": 2, "D": 3, "H": 5, "O": 4, "K": 4},
 )
@@ -64,49 +65,49 @@ POWERS = sorted(
     key=lambda powers: (np.abs(powers).sum(), powers),
 )
 Candidate = tuple[str, Callable[["Fit"], bool]]  # words, and whether they explain it
-GROUPS = {
+HINT_GROUPS = {
     "loss": {"loss"},
     "gradients": {"d" + name for name in FIELDS},
     "velocities": {"v" + name for name in FIELDS},
     "step": {*FIELDS},
 }
-KEPT = (
+STATEFUL = (
     "another answer to the same case: noise, or gradients or states kept from "
     "call to call"
 )
 
 
-def hint_recipes(port: Port, recipe: Recipe) -> Iterator[Recipe]:
-    """Yield recipes like this one, of several steps: after another update; the first;
+def hint_specs(port: Port, spec: CaseSpec) -> Iterator[CaseSpec]:
+    """Yield specs like this one, of several steps: after another update; the first;
     large numbers.
 
     The second has other options of the step, and clips every tensor; the third clips
     nothing.
     """
     stated = stated_by(port)
-    dtype = "float64" if "float64" in port.dtypes else recipe.dtype
-    for number, usual in enumerate((*SIZES, SIZES[0])):
+    dtype = "float64" if "float64" in port.dtypes else spec.dtype
+    for number, usual in enumerate((*HINT_SIZES, HINT_SIZES[0])):
         sizes: dict[str, Any] = dict(usual)
         if number == 0:
-            sizes["T"] = max(recipe.T, sizes["T"])
+            sizes["T"] = max(spec.T, sizes["T"])
         own = stated.sizes[number % len(stated.sizes)] if stated.sizes else {}
         sizes |= own
         if "K" not in own:
-            sizes["K"] = sizes["T"] if recipe.K == recipe.T else min(7, sizes["T"])
-        changed = recipe._replace(
+            sizes["K"] = sizes["T"] if spec.K == spec.T else min(7, sizes["T"])
+        changed = spec._replace(
             **PLAIN,
             **sizes,
             velocity=number != 1,
             gain=3.0 if number == 2 else 1.0,
-            step=_hint_step(recipe.step, number),
+            step=_hint_step(spec.step, number),
             dtype=dtype,
-            seed=recipe.seed + number,
+            seed=spec.seed + number,
         )
-        yield restricted(changed, stated)
+        yield without_unsupported(changed, stated)
 
 
 def _hint_step(step: Step | None, number: int) -> Step | None:
-    """Return the step of one of the recipes for hints."""
+    """Return the step of one of the specs for hints."""
     if step is None:
         return None
     step = step._replace(learning_rate=step.learning_rate or 0.1)
@@ -122,11 +123,11 @@ def _hint_step(step: Step | None, number: int) -> Step | None:
     return step
 
 
-def hint_for_port(port: Port, recipe: Recipe | None, case: WindowCase) -> str:
-    """Return the hint for a port that is wrong on this case, of this recipe; "" if
+def hint_for_port(port: Port, spec: CaseSpec | None, case: WindowCase) -> str:
+    """Return the hint for a port that is wrong on this case, of this spec; "" if
     nothing fits.
     """
-    others = [] if recipe is None else list(hint_recipes(port, recipe))
+    others = [] if spec is None else list(hint_specs(port, spec))
     fits = list[Fit]()
     for each in (*(other.case() for other in others), case):
         try:
@@ -138,7 +139,7 @@ def hint_for_port(port: Port, recipe: Recipe | None, case: WindowCase) -> str:
                 return ""
         for name, array in report.items():
             if not np.allclose(array, again[name], 1e-3, 1e-3):
-                return KEPT
+                return STATEFUL
         fits.append(Fit(each, report))
     *usual, own = fits
     wrong = [fit for fit in usual if fit.wrong] or [own]
@@ -154,19 +155,19 @@ class Fit:
     in float64.
     """
 
-    def __init__(self, case: WindowCase, report: Arrays, index: int = -1):
+    def __init__(self, case: WindowCase, report: NamedArrays, index: int = -1):
         self.index = index  # of the update in its run
         self.step, rows = case.step, cases.with_rows(case)
-        arrays = rows._replace(h_0=cases.initial_state(case), step=None)  # type: ignore[arg-type]
+        arrays = rows._replace(h_0=cases.initial_state_of(case), step=None)  # type: ignore[arg-type]
         changed = {}
         for name in ("params", "velocity", "x", "target", "h_0"):
             value = getattr(arrays, name)
             changed[name] = tree_map(lambda array: array.astype(np.float64), value)
         self.case = arrays._replace(**changed)
-        self.report = Arrays()
+        self.report = NamedArrays()
         for name, array in report.items():
             self.report[name] = np.asarray(array, np.float64)
-        step = Arrays()
+        step = NamedArrays()
         with np.errstate(all="ignore"):
             self.right = window_update(self.case)
             if self.step is not None:
@@ -180,16 +181,16 @@ class Fit:
         for name in known:
             own, right = self.report[name], self.right[name]
             size = max(_largest(own), _largest(right))
-            if _largest(own - right) > CLEAR * self.unit * size:
+            if _largest(own - right) > CLEAR_DEVIATION * self.unit * size:
                 self.wrong.add(name)
 
-    def step_of(self, of: Definition) -> Arrays:
+    def step_of(self, of: Definition) -> NamedArrays:
         """Return the velocities and parameters after a step with the reported
         gradients.
         """
-        n, p = Floats(np.float64), present(self.case.params)
+        n, p = NumpyArithmetic(np.float64), present(self.case.params)
         d = {name: self.report["d" + name] for name in p}
-        update(n, p, d, present(self.case.velocity), self.step, of)
+        apply_step(n, p, d, present(self.case.velocity), self.step, of)
         return n.report()
 
     def factor(self, name: str) -> tuple[float, float, NumpyArray]:
@@ -210,10 +211,14 @@ class Fit:
         """
         if is_step:
             return self.explains(self.step_of(mutant.definition), self.stepped)
-        names = self.flow & BEFORE if mutant.equations.keys() <= FORWARD else self.flow
+        names = (
+            self.flow & BEFORE
+            if mutant.equations.keys() <= FORWARD_EQUATIONS
+            else self.flow
+        )
         return self.explains(window_update(self.case, of=mutant.definition), names)
 
-    def explains(self, values: Arrays, names: Iterable[str]) -> bool:
+    def explains(self, values: NamedArrays, names: Iterable[str]) -> bool:
         """Return whether these are the reported numbers of these tensors."""
         for name in names:
             own, value = self.report[name], values[name]
@@ -230,7 +235,7 @@ class Fit:
         size, right = _largest(self.report[name]), _largest(self.right[name])
         wrong = _largest(self.report[name] - self.right[name])
         rounding = self.unit * max(size, _largest(value)) + self.unit / 50 * right
-        return max(EXACT * min(size, wrong), rounding)
+        return max(MAX_RESIDUAL * min(size, wrong), rounding)
 
 
 def explanation(fits: Sequence[Fit]) -> str:
@@ -240,13 +245,13 @@ def explanation(fits: Sequence[Fit]) -> str:
         return ""
     with np.errstate(all="ignore"):  # a wrong gradient may well overflow
         if not any(fit.wrong & fit.flow for fit in fits):
-            steps = _candidates(STEPS, is_step=True)
+            steps = _candidates(STEP_MUTANTS, is_step=True)
             has_none = not any(fit.case.velocity for fit in fits)
             is_first = has_none and fits[0].step.has_velocity
             return _first(fits, chain(steps, factors(fits, True)), is_first)
         T = max(len(fit.case.x) for fit in fits)
         K = max(len(fit.case.target) for fit in fits)
-        mutants = window_mutants(min(MAX_STEPS, T), not wrong & BEFORE)
+        mutants = window_mutants(min(MAX_HINT_STEPS, T), not wrong & BEFORE)
         known = _candidates(mutants)
         short = ""
         if T < 3 or K < 2:  # where many mistakes are alike
@@ -288,7 +293,7 @@ def factors(fits: Sequence[Fit], is_step: bool) -> Iterator[Candidate]:
     names = [name for name in fits[0].report if name in known]
     wrong = [name for name in names if any(name in fit.wrong for fit in fits)]
     found, texts = dict[str, str](), list[str]()
-    for words, members in GROUPS.items():
+    for words, members in HINT_GROUPS.items():
         own = [name for name in wrong if name in members]
         common = _factor(fits, own)
         for name in own:

@@ -25,7 +25,7 @@ Fields = tuple[tuple[str, Any], ...]  # names of fields, and their values
 Shape = Mapping[str, int]
 
 
-class Use(NamedTuple):
+class CaseUse(NamedTuple):
     """What a run or a case uses of a port."""
 
     objective: Objective
@@ -46,7 +46,7 @@ class Ability(NamedTuple):
 
     name: str  # as a port states it
     words: str  # for a user of the command line: "it has no {words}"
-    is_used: Callable[[Use], bool]
+    is_used: Callable[[CaseUse], bool]
     # Fields of the records of a run, and their values, that do without it. The value
     # of k1 or k2 may be the name of the other one, or T. Empty: nothing does.
     remedy: Fields = ()
@@ -64,7 +64,7 @@ def _choices(field: str, names: tuple[str, ...], by_default: int) -> Iterator[Ab
     """
     for number, name in enumerate(names):
 
-        def is_used(use: Use, name: str = name) -> bool:
+        def is_used(use: CaseUse, name: str = name) -> bool:
             return bool(getattr(use.objective, field) == name)
 
         row = Ability(name, f"{field} {name!r}", is_used, group=field, value=name)
@@ -77,7 +77,7 @@ def _option(name: str, words: str, remedy: Fields = ()) -> Ability:
     """Return the row of an option of the step, one of those of torch.optim.SGD."""
     default = Step._field_defaults[name]
 
-    def is_used(use: Use) -> bool:
+    def is_used(use: CaseUse) -> bool:
         return use.step is not None and getattr(use.step, name) != default
 
     return Ability(
@@ -88,7 +88,7 @@ def _option(name: str, words: str, remedy: Fields = ()) -> Ability:
 NO_MOMENTUM: Fields = (("momentum", 0.0), ("dampening", 0.0), ("nesterov", False))
 
 
-def _never(use: Use) -> bool:
+def _never(use: CaseUse) -> bool:
     """Of what no window needs."""
     return False
 
@@ -221,7 +221,7 @@ ABILITIES: tuple[Ability, ...] = (
 CAPABILITIES = tuple(each.name for each in ABILITIES if each.stated == "capabilities")
 LACKS = tuple(each.name for each in ABILITIES if each.stated == "lacks")
 SGD_OPTIONS = tuple(each.name for each in ABILITIES if each.parent == "sgd_options")
-GROUPS = tuple(dict.fromkeys(each.group for each in ABILITIES if each.group))
+ABILITY_GROUPS = tuple(dict.fromkeys(each.group for each in ABILITIES if each.group))
 # Statements of a step that a port without one cannot make.
 NEED_A_STEP = ("sgd_options", "clip_by_value", "adagrad")
 
@@ -234,7 +234,7 @@ class Abilities(NamedTuple):
     """
 
     capabilities: tuple[str, ...] = CAPABILITIES
-    lacks: tuple[str, ...] = ()
+    unsupported: tuple[str, ...] = ()
     sizes: tuple[Shape, ...] = ()
     dtypes: tuple[str, ...] = DTYPES
     reduction: Any = None  # the name of a mean over some axes; None: a sum or a mean
@@ -249,7 +249,7 @@ class Abilities(NamedTuple):
             return ability.name in self.capabilities
         if ability.stated == "dtypes":
             return ability.name in self.dtypes
-        return ability.stated == "lacks" and ability.name not in self.lacks
+        return ability.stated == "lacks" and ability.name not in self.unsupported
 
 
 EVERYTHING = Abilities()
@@ -264,14 +264,14 @@ def stated_by(port: object) -> Abilities:
     axes = getattr(port, "mean_over", None)
     return Abilities(
         capabilities=tuple(getattr(port, "capabilities", ())),
-        lacks=lacks,
+        unsupported=lacks,
         sizes=sizes,
         dtypes=tuple(getattr(port, "dtypes", DTYPES)),
         reduction=None if axes is None else mean_over(axes),
     )
 
 
-def missing(use: Use, stated: Abilities) -> list[Ability]:
+def missing(use: CaseUse, stated: Abilities) -> list[Ability]:
     """Return every ability that is used and that a port which states this has not."""
     found = []
     for ability in ABILITIES:
@@ -316,12 +316,12 @@ def forced_schedule(
 
 def contradiction(stated: Abilities) -> str:
     """Return what is impossible in these statements, and what is expected; or ""."""
-    for group in GROUPS:
+    for group in ABILITY_GROUPS:
         members = [ability for ability in ABILITIES if ability.group == group]
         if not any(map(stated.has, members)):
             names = " and ".join(each.name for each in members)
             return f"it has neither of {names}: expected one of them"
-    if "step" in stated.lacks:
+    if "step" in stated.unsupported:
         for name in NEED_A_STEP:
             if name in stated.capabilities:
                 return f"it states step and {name}: expected one of them at most"

@@ -14,8 +14,8 @@ from numpy_rnn.common.errors import InputError, errors_about
 from numpy_rnn.common.numbers import check_choice
 from numpy_rnn.common.records import NONLINEARITY_NAMES, LossName, Objective, Reduction
 from numpy_rnn.common.texts import one_line
-from numpy_rnn.conformance.arithmetics.arithmetic import N, mean_over
-from numpy_rnn.conformance.case import LOSS_AXES
+from numpy_rnn.conformance.arithmetics.arithmetic import Operand, mean_over
+from numpy_rnn.conformance.case import LOSS_AXES, NamedArrays
 from numpy_rnn.conformance.definition import window_update
 from numpy_rnn.conformance.ports import protocol
 from numpy_rnn.conformance.ports.abilities import (
@@ -24,8 +24,8 @@ from numpy_rnn.conformance.ports.abilities import (
     Abilities,
     stated_by,
 )
-from numpy_rnn.conformance.ports.port import Report, described
-from numpy_rnn.conformance.random_cases import Recipe, restricted
+from numpy_rnn.conformance.ports.port import describe_error
+from numpy_rnn.conformance.random_cases import CaseSpec, without_unsupported
 
 
 class NamedLoss(NamedTuple):
@@ -36,7 +36,7 @@ class NamedLoss(NamedTuple):
     factor: float  # of the loss under test, a power of 2, which rounds nothing
 
 
-LOSSES = {
+NAMED_LOSSES = {
     "half_sum_of_squares": NamedLoss("squared_error", "sum", 1.0),
     "half_mse": NamedLoss("squared_error", "mean", 1.0),
     "sum_of_squares": NamedLoss("squared_error", "sum", 0.5),
@@ -65,20 +65,22 @@ class Adapter:
 
     dtypes: Sequence[str] = ("float32", "float64")
     capabilities: tuple[str, ...]
-    window_update: Callable[..., Report]
+    window_update: Callable[..., NamedArrays]
     mean_over: Sequence[str] | None = None
     layout = ""  # of the inputs, for the verdict
 
-    def __init__(self, name: str, loss: str, nonlinearity: N, stated: Mapping[str, N]):
+    def __init__(
+        self, name: str, loss: str, nonlinearity: Operand, stated: Mapping[str, Operand]
+    ):
         axes = stated.get("mean_over")
         with errors_about(name):
-            check_choice("loss", loss, tuple(LOSSES))
+            check_choice("loss", loss, tuple(NAMED_LOSSES))
             check_choice("nonlinearity", nonlinearity, NONLINEARITY_NAMES)
             for each in stated:
                 check_choice("statement", each, (*protocol.STATEMENTS, "cases"))
             for each in axes or ():
                 check_choice("axis of mean_over", each, LOSS_AXES)
-        kind, reduction, self.factor = LOSSES[loss]
+        kind, reduction, self.factor = NAMED_LOSSES[loss]
         if axes is not None and reduction == "mean":
             raise InputError(
                 f"{name}: {loss} is a mean, and mean_over is given: expected the name "
@@ -109,7 +111,7 @@ class Adapter:
             if is_absent and name not in self.lacks:
                 self.lacks += (name,)
 
-    def find_way(self, ways: Iterable[tuple[str, dict[str, N]]]) -> bool:
+    def find_way(self, ways: Iterable[tuple[str, dict[str, Operand]]]) -> bool:
         """Set `way` to the first with the right loss, or that computes one; whether it
         is right. `possible` has the other ones that compute one.
         """
@@ -121,7 +123,7 @@ class Adapter:
             except InputError:
                 raise
             except Exception as error:
-                failures.append(described(error))
+                failures.append(describe_error(error))
                 continue
             if abs(factor - 1) < RTOL:
                 return True
@@ -134,21 +136,21 @@ class Adapter:
         self.way = self.possible[0].way
         return False
 
-    def trial(self, fields: Mapping[str, N]) -> float:
+    def trial(self, fields: Mapping[str, Operand]) -> float:
         """Return the loss of the code on a case, as a multiple of the right one."""
-        recipe = Recipe(
+        spec = CaseSpec(
             **TRIAL, dtype=self.dtypes[-1], objective=self.objective, seed=1
         )
-        recipe = recipe._replace(step=None, **fields)
+        spec = spec._replace(step=None, **fields)
         said = stated_by(self)
         if said.sizes:  # the code has sizes of its own
             shape: dict[str, Any] = dict(said.sizes[0])
-            shape.setdefault("K", shape.get("T", recipe.K))
-            recipe = recipe._replace(**shape)
+            shape.setdefault("K", shape.get("T", spec.K))
+            spec = spec._replace(**shape)
         stated = Abilities(
             self.capabilities, tuple(self.lacks), reduction=said.reduction
         )
-        case = restricted(recipe, stated).case()
+        case = without_unsupported(spec, stated).case()
         expected = window_update(case)["loss"]
         arguments = protocol.port_arguments(case)
         with np.errstate(all="ignore"), warnings.catch_warnings(action="ignore"):

@@ -20,9 +20,10 @@ from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.packages import backend, is_package
 from numpy_rnn.common.records import Objective, Parameters
 from numpy_rnn.common.texts import one_line
-from numpy_rnn.conformance.arithmetics.arithmetic import N
+from numpy_rnn.conformance.arithmetics.arithmetic import Operand
 from numpy_rnn.conformance.arithmetics.bounds import TAU, TanhError
 from numpy_rnn.conformance.case import (
+    NamedArrays,
     WindowCase,
     format_errors,
     parameters_from,
@@ -30,11 +31,14 @@ from numpy_rnn.conformance.case import (
 )
 from numpy_rnn.conformance.ports import protocol
 from numpy_rnn.conformance.ports.abilities import CAPABILITIES, stated_by
-from numpy_rnn.conformance.ports.process_exit import exit_raises
+from numpy_rnn.conformance.ports.guard import guarded
 from numpy_rnn.conformance.ports.protocol import PortFault, port_arguments
 
-OURS = os.path.dirname(numpy_rnn.__file__), sysconfig.get_path("stdlib"), "<frozen"
-Report = dict[str, np.ndarray]
+OUR_FOLDERS = (
+    os.path.dirname(numpy_rnn.__file__),
+    sysconfig.get_path("stdlib"),
+    "<frozen",
+)
 
 
 class Port(Protocol):
@@ -52,14 +56,14 @@ class Port(Protocol):
 
     def window_update(
         self,
-        params: Report,
-        x: N,
-        target: N,
-        h_0: N,
+        params: NamedArrays,
+        x: Operand,
+        target: Operand,
+        h_0: Operand,
         *,
         learning_rate: float,
         **options: object,
-    ) -> Report:
+    ) -> NamedArrays:
         """Return the loss of the window, its gradients and the updated parameters, by
         name.
 
@@ -140,7 +144,7 @@ def find_port(name: str) -> Any:
         sys.path.insert(0, os.getcwd())
     try:
         # An import changes neither how NumPy treats overflows nor the exit status.
-        with np.errstate(), exit_raises():
+        with np.errstate(), guarded():
             port: Any = functools.reduce(
                 getattr, path.split("."), importlib.import_module(module)
             )
@@ -167,7 +171,7 @@ def find_port(name: str) -> Any:
         raise InputError(f"port {name!r}: {error}") from None
     except (Exception, SystemExit) as error:
         raise InputError(
-            f"port {name!r} cannot be loaded: {described(error)}"
+            f"port {name!r} cannot be loaded: {describe_error(error)}"
         ) from None
     own["label"] = module if path == "port" else name
     return SimpleNamespace(**own)
@@ -183,7 +187,7 @@ def tanh_error(port: object) -> TanhError:
     return TanhError(TAU.relative if ulps is None else 2 * ulps, 2 * (absolute or 0))
 
 
-def call_port(port: Port, case: WindowCase) -> Report:
+def call_port(port: Port, case: WindowCase) -> NamedArrays:
     """Return the report of a port on a case. Raises PortFault, with the line of the
     port that raised.
 
@@ -195,12 +199,12 @@ def call_port(port: Port, case: WindowCase) -> Report:
     arguments = port_arguments(case)
     given = _copied(arguments)
     try:
-        with np.errstate(), exit_raises():
+        with np.errstate(), guarded(getattr(port, "timeout", None)):
             report = _copied(port.window_update(given.pop("params"), **given))
     except PortFault:
         raise
     except (Exception, SystemExit) as error:
-        raise PortFault(f"raises {described(error)}") from None
+        raise PortFault(f"raises {describe_error(error)}") from None
     for name in ("x", "target", "h_0"):
         if not np.array_equal(given[name], arguments[name]):
             raise PortFault(
@@ -218,7 +222,7 @@ def _copied(value: Any) -> Any:
     return value.copy() if isinstance(value, np.ndarray) else value
 
 
-def validated_report(port: Port, case: WindowCase, where: str) -> Report:
+def validated_report(port: Port, case: WindowCase, where: str) -> NamedArrays:
     """Return a port's report on a case, in a valid format. Raises PortFault otherwise,
     with `where`.
     """
@@ -238,7 +242,7 @@ def validated_report(port: Port, case: WindowCase, where: str) -> Report:
     raise PortFault(f"{port.name}: {errors[0]}{advice}, in {where}")
 
 
-def described(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """Type and message, and the last line of the traceback that is the user's, if there
     is one.
     """
@@ -247,7 +251,7 @@ def described(error: BaseException) -> str:
     except Exception:  # a __str__ that raises
         message = f"{type(error).__name__}, whose message cannot be printed"
     every = traceback.extract_tb(error.__traceback__)
-    stack = [frame for frame in every if not frame.filename.startswith(OURS)]
+    stack = [frame for frame in every if not frame.filename.startswith(OUR_FOLDERS)]
     frames = [
         each for each in stack if "-packages" + os.sep not in each.filename
     ] or stack[:1]

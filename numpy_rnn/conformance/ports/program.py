@@ -72,7 +72,7 @@ class ProgramPort:
         line = self._ask(request, protocol.longest_answer(case))
         return protocol.decode_answer(line, case, self.case_id)
 
-    def _start(self) -> protocol.Named:
+    def _start(self) -> protocol.Message:
         """Start the program. Returns the statements of its hello."""
         if os.name != "posix":
             raise PortFault(

@@ -16,7 +16,7 @@ from numpy_rnn.conformance.case import (
     LOSS_AXES,
     WindowCase,
     case_sizes,
-    initial_state,
+    initial_state_of,
     present,
     required_outputs,
 )
@@ -36,25 +36,25 @@ LONGEST_HELLO = 100_000  # bytes of the answer
 LONGEST_NUMBER = 64  # bytes of a number in an answer, with its comma
 LONGEST_TEXT = 10_000  # bytes of an answer besides its numbers
 MOST_TEXTS = 100  # values of an answer besides its numbers
-Named = dict[str, Any]
+Message = dict[str, Any]
 
 
 class PortFault(Exception):
     """A port failed; the message is one line."""
 
 
-STATEMENTS: Named = {  # of a port about itself, where it makes none
+STATEMENTS: Message = {  # of a port about itself, where it makes none
     "name": "",
     **dict.fromkeys(("dtypes", "capabilities", "lacks", "sizes"), ()),
     **dict.fromkeys(("tanh_ulps", "tanh_absolute_ulps", "mean_over")),
 }
 
 
-def identity_from(stated: Named) -> Named:
+def identity_from(stated: Message) -> Message:
     """All statements of a port, in tuples. Raises PortFault on the first
     invalid one.
     """
-    port: Named = {n: stated.get(n, default) for n, default in STATEMENTS.items()}
+    port: Message = {n: stated.get(n, default) for n, default in STATEMENTS.items()}
     name, dtypes, shapes = port["name"], port["dtypes"], shapes_of(port["sizes"])
     printable = isinstance(name, str) and name.strip() and name.isprintable()
     known = f"{', '.join(CAPABILITIES)} (sgd_options are {', '.join(SGD_OPTIONS)})"
@@ -110,7 +110,7 @@ def _is_shape(shape: object) -> bool:
     return is_whole and ("T" not in shape or shape.get("K", 1) <= shape["T"])
 
 
-def port_arguments(case: WindowCase) -> Named:
+def port_arguments(case: WindowCase) -> Message:
     """Return the arrays and options of a case, as the keyword arguments of
     `Port.window_update`.
     """
@@ -119,7 +119,7 @@ def port_arguments(case: WindowCase) -> Named:
         "params": present(case.params),
         "x": case.x,
         "target": case.target,
-        "h_0": initial_state(case),
+        "h_0": initial_state_of(case),
         "nonlinearity": nonlinearity,
         "reduction": reduction,
     }
@@ -149,7 +149,7 @@ def encode_request(case: WindowCase, case_id: int) -> str:
     return json.dumps(head | arguments, default=lambda array: np.ravel(array).tolist())
 
 
-def decode_hello(line: str) -> Named:
+def decode_hello(line: str) -> Message:
     """Return the statements of a port from its answer to HELLO. Raises PortFault."""
     hello = _object(line)
     if hello.get("protocol") != VERSION:
@@ -190,7 +190,7 @@ def decode_answer(line: str, case: WindowCase, case_id: int) -> dict[str, np.nda
     report = {}
     for name, given in answer.items():
         numbers = [
-            _number(name, each)
+            _float_from(name, each)
             for each in (given if isinstance(given, list) else [given])
         ]
         with np.errstate(over="ignore"):
@@ -200,7 +200,7 @@ def decode_answer(line: str, case: WindowCase, case_id: int) -> dict[str, np.nda
     return report
 
 
-def _object(line: str) -> Named:
+def _object(line: str) -> Message:
     try:
         value = json.loads(line)
     except (ValueError, RecursionError):
@@ -212,7 +212,7 @@ def _object(line: str) -> Named:
     return value
 
 
-def _number(name: str, given: object) -> float:
+def _float_from(name: str, given: object) -> float:
     """Return a number of JSON, or one in a string, decimal or as C prints %a."""
     try:
         if isinstance(given, str) and "x" in given.lower():

@@ -4,18 +4,17 @@ import itertools
 from collections import Counter
 
 from numpy_rnn.common.errors import InputError
-from numpy_rnn.conformance.arithmetics.arithmetic import N
-from numpy_rnn.conformance.case import loss_kind
+from numpy_rnn.conformance.arithmetics.arithmetic import Operand
+from numpy_rnn.conformance.case import NamedArrays, loss_kind
 from numpy_rnn.conformance.ports.abilities import shapes_of
 from numpy_rnn.conformance.ports.adapter import ASSUMED, TRIAL, Adapter
-from numpy_rnn.conformance.ports.port import Report
 
-PARTS = {"W_xh": "weight_ih", "W_hh": "weight_hh", "b_h": "bias_ih"}
-CLASSES = ("mean_cross_entropy", "cross_entropy")
+MODULE_PARAMETERS = {"W_xh": "weight_ih", "W_hh": "weight_hh", "b_h": "bias_ih"}
+CLASS_LOSSES = ("mean_cross_entropy", "cross_entropy")
 TORCH_LOSSES = {  # by the names of the mean and of the sum
     "MSELoss": ("mse", "sum_of_squares"),
-    "CrossEntropyLoss": CLASSES,
-    "NLLLoss": CLASSES,
+    "CrossEntropyLoss": CLASS_LOSSES,
+    "NLLLoss": CLASS_LOSSES,
 }
 HARMLESS = (
     "RNN",
@@ -26,7 +25,7 @@ HARMLESS = (
     "LogSoftmax",
     "Sequential",
 )
-EXPECTED = (
+EXPECTED_MODULE = (
     "one nn.RNN or nn.RNNCell, of one layer, and one nn.Linear, both with "
     "biases or none"
 )
@@ -70,18 +69,18 @@ class TorchPort(Adapter):
 
     def __init__(
         self,
-        module: N,
-        loss: N = None,
+        module: Operand,
+        loss: Operand = None,
         loss_name: str | None = None,
-        optimizer: N = "SGD",
-        **stated: N,
+        optimizer: Operand = "SGD",
+        **stated: Operand,
     ):
         import torch
 
         self.torch, is_module = torch, isinstance(module, torch.nn.Module)
         self.optimizer = torch.optim.SGD if optimizer == "SGD" else optimizer
         loss = (loss or torch.nn.MSELoss)() if isinstance(loss, type | None) else loss
-        self.modules, self.loss_function = dict[tuple[int, ...], N](), loss
+        self.modules, self.loss_function = dict[tuple[int, ...], Operand](), loss
         self.make = (lambda D, H, O: module) if is_module else module
         label = stated.pop(
             "name", type(module).__name__ if is_module else module.__name__
@@ -120,7 +119,7 @@ class TorchPort(Adapter):
         assumed = "" if is_right else ASSUMED
         self.name += f" (x {axes}, state {state}{assumed})"
 
-    def _parts(self, sizes: tuple[int, ...]) -> tuple[N, N, N]:
+    def _parts(self, sizes: tuple[int, ...]) -> tuple[Operand, Operand, Operand]:
         """Return the module of these sizes, its RNN and its nn.Linear."""
         nn = self.torch.nn
         if sizes not in self.modules:
@@ -128,7 +127,7 @@ class TorchPort(Adapter):
             if foreign := self._foreign_parts(self.modules[sizes]):
                 name = type(self.modules[sizes]).__name__
                 raise InputError(
-                    f"{name} has {', '.join(foreign)}: expected {EXPECTED}"
+                    f"{name} has {', '.join(foreign)}: expected {EXPECTED_MODULE}"
                 )
         rnn, out = None, None
         for part in self.modules[sizes].modules():
@@ -138,7 +137,7 @@ class TorchPort(Adapter):
                 out = part
         return self.modules[sizes], rnn, out
 
-    def _foreign_parts(self, module: N) -> list[str]:
+    def _foreign_parts(self, module: Operand) -> list[str]:
         """Return the names of the parts, but containers, losses and dropout of 0, that
         are none of ours.
         """
@@ -170,8 +169,13 @@ class TorchPort(Adapter):
         return found
 
     def window_update(
-        self, params: Report, x: N, target: N, h_0: N, **options: N
-    ) -> Report:
+        self,
+        params: NamedArrays,
+        x: Operand,
+        target: Operand,
+        h_0: Operand,
+        **options: Operand,
+    ) -> NamedArrays:
         """Return the loss, autograd's gradients, and the parameters after the
         optimizer's step.
         """
@@ -180,7 +184,7 @@ class TorchPort(Adapter):
         module.to(getattr(torch, str(params["W_hh"].dtype))).train()
         suffix = "_l0" if isinstance(rnn, torch.nn.RNN) else ""
         every = {"W_hy": out.weight, "b_y": out.bias}
-        for name, part in PARTS.items():
+        for name, part in MODULE_PARAMETERS.items():
             every[name] = getattr(rnn, part + suffix, None)
         own = {name: every[name] for name in params}
         for name, theta in own.items():
@@ -209,7 +213,7 @@ class TorchPort(Adapter):
             report.update(self._step(own, options))
         return {name: array.detach().numpy().T.copy() for name, array in report.items()}
 
-    def _step(self, own: dict[str, N], options: dict[str, N]) -> N:
+    def _step(self, own: dict[str, Operand], options: dict[str, Operand]) -> Operand:
         """Return the parameters after the optimizer's step, and the velocities if there
         are any.
         """
@@ -232,7 +236,7 @@ class TorchPort(Adapter):
         return after
 
 
-def name_of_loss(label: str, loss: N) -> str:
+def name_of_loss(label: str, loss: Operand) -> str:
     """Return the name of a loss of torch.nn. Raises InputError if it is another one, or
     has options.
     """

@@ -11,23 +11,23 @@ import numpy as np
 from numpy_rnn.common.records import NumpyArray as Array
 from numpy_rnn.common.records import Objective, Step
 from numpy_rnn.conformance.arithmetics.arithmetic import (
+    AnyDtype,
     Arithmetic,
-    Dtype,
-    divisor,
+    loss_divisor,
     nonlinearity_of,
 )
 
-SMALL = 1e-6  # added to the norm, (U3)
-TINY = 1e-8  # added to the sum of squares, (U9)
+NORM_OFFSET = 1e-6  # added to the norm, (U3)
+ADAGRAD_OFFSET = 1e-8  # added to the sum of squares, (U9)
 
 
-class Floats(Arithmetic):
+class NumpyArithmetic(Arithmetic):
     """Arrays of floats, or of complex numbers."""
 
-    def __init__(self, dtype: Dtype):
+    def __init__(self, dtype: AnyDtype):
         self.dtype, self.axes, self.seen = np.dtype(dtype), 0, {}
 
-    def given(self, array: Array, /) -> Array:
+    def from_input(self, array: Array, /) -> Array:
         return array
 
     def stack(self, values: Sequence[Array]) -> Array:
@@ -56,8 +56,8 @@ class Floats(Arithmetic):
     def loss_and_error(
         self, y: Array, target: Array, objective: Objective
     ) -> tuple[Array, Array]:
-        C = divisor(y.shape, objective)
-        losses, errors = LOSSES[objective.loss](self, y, target)
+        C = loss_divisor(y.shape, objective)
+        losses, errors = LOSS_VALUES[objective.loss](self, y, target)
         return losses.sum(axis=(0, -2, -1)) / C, errors / C  # (L2), (B1)
 
     def log_softmax(self, y: Array) -> Array:
@@ -76,16 +76,16 @@ class Floats(Arithmetic):
         return np.sqrt(reduce(add, squares))  # (U2)
 
     def factor(self, norm: Array, max_norm: float) -> Array:
-        return np.minimum(1, max_norm / (norm + SMALL))  # (U3)
+        return np.minimum(1, max_norm / (norm + NORM_OFFSET))  # (U3)
 
     def clip(self, g: Array, max_value: float) -> Array:
         return np.clip(g, -max_value, max_value)  # (U7)
 
     def by_root(self, g: Array, squares: Array) -> Array:
-        return g / np.sqrt(squares + TINY)  # (U9)
+        return g / np.sqrt(squares + ADAGRAD_OFFSET)  # (U9)
 
 
-def joined(parts: Sequence[Array], axis: int) -> Array:
+def join(parts: Sequence[Array], axis: int) -> Array:
     """Return the parts along one of the last two axes; leading ones are broadcast."""
     arrays = [np.asarray(part) for part in parts]
     if len(arrays) == 1:
@@ -95,21 +95,25 @@ def joined(parts: Sequence[Array], axis: int) -> Array:
     return np.concatenate(wide, axis=axis)
 
 
-Loss = Callable[[Floats, Array, Array], tuple[Array, Array]]
+LossFunction = Callable[[NumpyArithmetic, Array, Array], tuple[Array, Array]]
 
 
-def squared_error(n: Floats, y: Array, target: Array) -> tuple[Array, Array]:
+def squared_error_terms(
+    n: NumpyArithmetic, y: Array, target: Array
+) -> tuple[Array, Array]:
     """Return the terms of the loss, and of dy, before the division by C."""
     return 0.5 * (y - target) * (y - target), y - target  # (L1), (B1)
 
 
-def cross_entropy(n: Floats, y: Array, target: Array) -> tuple[Array, Array]:
+def cross_entropy_terms(
+    n: NumpyArithmetic, y: Array, target: Array
+) -> tuple[Array, Array]:
     """Return the same of softmax cross-entropy; target: classes as rows of 0 and 1."""
     log_p = n.log_softmax(y)  # (L3)
     return -(target * log_p), np.exp(log_p) - target  # (L4), (B1)
 
 
-LOSSES: dict[str, Loss] = {
-    "squared_error": squared_error,
-    "cross_entropy": cross_entropy,
+LOSS_VALUES: dict[str, LossFunction] = {
+    "squared_error": squared_error_terms,
+    "cross_entropy": cross_entropy_terms,
 }

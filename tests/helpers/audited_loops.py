@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch_rnn
 
-FOLDER = Path(__file__).parent / "loops"
+FOLDER = Path(__file__).parents[1] / "audit" / "loops"
 LOOPS = sorted(path.stem for path in FOLDER.glob("*.py"))
 
 
@@ -17,7 +17,7 @@ def source(name):
 
 
 def expected_lines(name):
-    """Return the lines of a report that the docstring of a loop lists."""
+    """Return the lines of a report that a loop's docstring lists after its summary."""
     text = ast.get_docstring(ast.parse(source(name))) or ""
     return text.splitlines()[2:]
 

@@ -29,20 +29,26 @@ import numpy as np
 
 from numpy_rnn.common.records import NumpyArray as Array
 from numpy_rnn.common.records import Step, tree_map
-from numpy_rnn.conformance.arithmetics.arithmetic import Dtype, nonlinearity_of
+from numpy_rnn.conformance.arithmetics.arithmetic import AnyDtype, nonlinearity_of
 from numpy_rnn.conformance.arithmetics.bounds import TAU, TanhError
-from numpy_rnn.conformance.arithmetics.floats import Floats, joined
+from numpy_rnn.conformance.arithmetics.numpy_arithmetic import NumpyArithmetic, join
 from numpy_rnn.conformance.arithmetics.rounding import root_of_squares
 from numpy_rnn.conformance.case import WindowCase
 
-SAMPLES = 8
-FLUSHES = np.arange(SAMPLES) % 2 == 0  # the samples that flush
+SAMPLE_COUNT = 8
+FLUSHES = np.arange(SAMPLE_COUNT) % 2 == 0  # the samples that flush
 BY_A = (
-    np.arange(SAMPLES) % 4 < 2
+    np.arange(SAMPLE_COUNT) % 4 < 2
 )  # the samples whose slope is computed from a, not from h
 KINK = 8.0  # spreads of a pre-activation within which relu' may be 0 or 1
-OPEN = np.linspace(0, 1, SAMPLES)  # the share of such slopes that are 1
-EXACT = {np.maximum, np.minimum, np.negative, np.absolute, np.positive}  # operations
+OPEN = np.linspace(0, 1, SAMPLE_COUNT)  # the share of such slopes that are 1
+EXACT_UFUNCS = {
+    np.maximum,
+    np.minimum,
+    np.negative,
+    np.absolute,
+    np.positive,
+}  # operations
 
 
 def sampled(case: WindowCase) -> WindowCase:
@@ -51,7 +57,7 @@ def sampled(case: WindowCase) -> WindowCase:
     """
 
     def repeated(array: Array) -> Array:
-        return np.broadcast_to(array, (SAMPLES, *array.shape))
+        return np.broadcast_to(array, (SAMPLE_COUNT, *array.shape))
 
     params, velocity, step = tree_map(repeated, (case.params, case.velocity, case.step))
     return case._replace(params=params, velocity=velocity, step=step)
@@ -88,10 +94,10 @@ def repeats(terms: Array, u: float) -> Array:
     return m_squared / np.maximum(is_term.sum(axis=-2), 1)
 
 
-class NoisyArray(np.ndarray):
+class MonteCarloArray(np.ndarray):
     """An array of float64 whose operations have random relative errors."""
 
-    noise: "Noisy"
+    noise: "MonteCarloArithmetic"
 
     def __array_finalize__(self, other: object) -> None:
         self.noise = getattr(other, "noise", None)  # type: ignore[assignment]
@@ -103,8 +109,8 @@ class NoisyArray(np.ndarray):
         result = getattr(ufunc, method)(*plain, **keywords)
         if result.dtype.kind != "f":
             return result
-        if ufunc in EXACT:
-            return self.noise.given(result)
+        if ufunc in EXACT_UFUNCS:
+            return self.noise.from_input(result)
         if method == "reduce" and ufunc is np.add:
             squares = np.add.reduce(np.square(plain[0]), **keywords)
             n = plain[0].size // max(result.size, 1)
@@ -115,14 +121,14 @@ class NoisyArray(np.ndarray):
         return self.noise.rounded(result, np.abs(result), 1)
 
 
-class Noisy(Floats):
+class MonteCarloArithmetic(NumpyArithmetic):
     """Random roundings to a dtype, of a case that is `sampled`. reported: as for
     `Bounds`.
     """
 
     def __init__(
         self,
-        dtype: Dtype,
+        dtype: AnyDtype,
         tau: TanhError = TAU,
         reported: dict[str, Array] | None = None,
         seed: int = 0,
@@ -132,15 +138,15 @@ class Noisy(Floats):
         self.u, self.smallest = float(limits.eps) / 2, float(limits.smallest_normal)
         self.tau, self.reported = tau, reported or {}
         self.generator = np.random.default_rng(seed)
-        self.tilt = self.generator.uniform(-1, 1, SAMPLES)  # of tanh, by sample
+        self.tilt = self.generator.uniform(-1, 1, SAMPLE_COUNT)  # of tanh, by sample
 
-    def given(self, array: Array, /) -> Array:
+    def from_input(self, array: Array, /) -> Array:
         """Return the numbers; half of the samples read subnormal ones as zeros."""
         value = np.asarray(array, np.float64)
         is_tiny = (np.abs(value) < self.smallest) & (value != 0)
         if is_tiny.any():
             value = np.where(is_tiny & self.per_sample(value, FLUSHES), 0.0, value)
-        noisy = value.view(NoisyArray)
+        noisy = value.view(MonteCarloArray)
         noisy.noise = self
         return noisy
 
@@ -149,7 +155,7 @@ class Noisy(Floats):
         time.
         """
         axis, shape = int(value.ndim == self.axes + 3), [1] * value.ndim
-        shape[axis] = SAMPLES
+        shape[axis] = SAMPLE_COUNT
         return numbers.reshape(shape)
 
     def plain(self, operand: Any) -> Any:
@@ -158,25 +164,25 @@ class Noisy(Floats):
 
         Functions of NumPy that are no ufuncs, such as np.stack, drop the noise.
         """
-        if isinstance(operand, NoisyArray):
+        if isinstance(operand, MonteCarloArray):
             return np.asarray(operand)
         if isinstance(operand, np.ndarray) and operand.dtype.kind == "f":
-            raise TypeError("an operand has no noise: expected one of `given`")
+            raise TypeError("an operand has no noise: expected one of `from_input`")
         return operand
 
     def stack(self, values: Sequence[Array]) -> Array:
-        return self.given(super().stack([self.plain(value) for value in values]))
+        return self.from_input(super().stack([self.plain(value) for value in values]))
 
     def report(self) -> dict[str, Array]:
         return {name: np.asarray(value) for name, value in super().report().items()}
 
-    def see(self, name: str, t: int | None, value: Array) -> Array:
+    def record(self, name: str, t: int | None, value: Array) -> Array:
         self.plain(value)
-        super().see(name, t, value)
+        super().record(name, t, value)
         if name not in self.reported:
             return value
         reported = self.reported[name] if t is None else self.reported[name][t - 1]
-        return self.given(np.broadcast_to(reported, value.shape))
+        return self.from_input(np.broadcast_to(reported, value.shape))
 
     def rounded(self, value: Array, size: Array, n: float) -> Array:
         """Return the result of an operation on n terms, with a random error of this
@@ -189,12 +195,12 @@ class Noisy(Floats):
         noise = 2 * self.generator.random(value.shape, np.float32) - 1
         if n <= 1:  # equal numbers round alike
             noise = noise + self.per_sample(
-                value, self.generator.uniform(-1, 1, SAMPLES)
+                value, self.generator.uniform(-1, 1, SAMPLE_COUNT)
             )
         error = self.u * size + tiny * (
             size > 0
         )  # a sum whose terms are all 0 is exact
-        return self.given(value + error * noise)
+        return self.from_input(value + error * noise)
 
     def rounded_sum(self, value: Array, squares: Array, n: int, m: Array) -> Array:
         """Return a sum of n terms, each of which occurs m times, and whose squares have
@@ -210,8 +216,8 @@ class Noisy(Floats):
     def affine(
         self, products: Sequence[tuple[Array, Array]], bias: Array | None = None
     ) -> Array:
-        left = joined([self.plain(A) for A, _ in products], -1)
-        right = joined([self.plain(B) for _, B in products], -2)
+        left = join([self.plain(A) for A, _ in products], -1)
+        right = join([self.plain(B) for _, B in products], -2)
         value, n = left @ right, left.shape[-1] + 1
         squares = np.square(left[-1:]) @ np.square(
             right[-1:]
@@ -229,14 +235,14 @@ class Noisy(Floats):
         return self.rounded_sum(value, squares, n, m[..., None])
 
     def total(self, steps: Sequence[Array]) -> Array:
-        rows = joined([self.plain(value) for value in steps], -2)
+        rows = join([self.plain(value) for value in steps], -2)
         value, squares = rows.sum(axis=-2), np.square(rows).sum(axis=-2)
         return self.rounded_sum(
             value, squares, rows.shape[-2], repeats(rows[-1:], self.u)
         )
 
     def rate(self, step: Step, theta: Array) -> Array:
-        return self.given(super().rate(step, theta))
+        return self.from_input(super().rate(step, theta))
 
     def phi(self, a: Array, nonlinearity: str) -> Array:
         h = super().phi(a, nonlinearity)
@@ -244,7 +250,7 @@ class Noisy(Floats):
             return h
         values, tilt = self.plain(h), self.u * self.per_sample(h, self.tilt)
         error = self.tau.relative / 2 * np.abs(values) + self.tau.absolute
-        return self.given(values + tilt * error)
+        return self.from_input(values + tilt * error)
 
     def by_slope(self, dh: Array, a: Array, h: Array, nonlinearity: str) -> Array:
         """Return dh ∘ φ'(a), from a or from h; for relu any slope near the kink."""
@@ -252,12 +258,12 @@ class Noisy(Floats):
         if not of.has_kink:
             tilt = self.u * self.tau.relative * self.per_sample(a, self.tilt)
             slope = of.slope_of_a(self.plain(a)) * (1 + tilt)  # of a cosh, squared
-            by_h, by_a = dh * of.slope(a, h), dh * self.given(slope)
-            return self.given(np.where(self.per_sample(a, BY_A), by_a, by_h))
+            by_h, by_a = dh * of.slope(a, h), dh * self.from_input(slope)
+            return self.from_input(np.where(self.per_sample(a, BY_A), by_a, by_h))
         a = self.plain(a)
         spread = spread_of(a, 0) if "a" not in self.reported else 0.0
         is_near = (np.abs(a) <= KINK * spread) & (spread > 0)
         is_open = self.generator.random(a.shape) < self.per_sample(a, OPEN)
-        return self.given(
+        return self.from_input(
             self.plain(dh) * np.where(is_near, is_open, self.plain(h) > 0)
         )
