@@ -210,13 +210,14 @@ def test_wrong_schedule_is_named():
 
 
 def chaotic_run(gain, loss="squared_error", N=None):
-    """Return a run of float32 over 40 steps whose W_hh is multiplied by a gain."""
-    options = RunOptions(Schedule(40, 40, 2), Objective(loss=loss), Step(1e-4))
+    """Return one window of float32, of 40 steps, with a gain of W_hh."""
+    options = RunOptions(Schedule(40, 40, 1), Objective(loss=loss), Step(1e-4))
     kind = random_runs.Kind("float32", bias=False)
-    sizes = random_runs.Sizes(40, 2, 3, 24, 2, N)
+    sizes = random_runs.Sizes(40, 2, 3, 48, 2, N)
     run = random_runs.random_run(sizes, kind, options, SEED)
     W_hh = run.params.W_hh * np.float32(gain)
-    return run._replace(params=run.params._replace(W_hh=W_hh))
+    x = run.x * np.float32(0.1)  # which does not drive the state
+    return run._replace(params=run.params._replace(W_hh=W_hh), x=x)
 
 
 def scaled_gradient(factor, report):
@@ -224,7 +225,7 @@ def scaled_gradient(factor, report):
 
 
 @pytest.mark.parametrize("loss", LOSS_NAMES)
-@pytest.mark.parametrize(("gain", "factors"), [(0.5, [-1]), (1.5, [2]), (5, [-1, 0])])
+@pytest.mark.parametrize(("gain", "factors"), [(0.5, [-1]), (1.5, [2]), (4, [-1, 0])])
 def test_wrong_gradient_never_agrees(gain, factors, loss):
     """Whatever rounding does in this run: a port is asked for windows with smaller
     weights.
@@ -256,7 +257,7 @@ def test_every_network_of_an_ensemble_is_judged():
     """A chaotic one is not, by the windows of another; a port is asked for
     its windows.
     """
-    gains = np.reshape([0.5, 8], (2, 1, 1))
+    gains = np.reshape([0.5, 4], (2, 1, 1))
     found = black_box(PACKAGE.trace(chaotic_run(gains, N=2)))
     assert {"dW_xh", "dW_hh"} <= {*judge(found).not_judged}
     asked = judge(found, source=PortSource(black_box_port()))
