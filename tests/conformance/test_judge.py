@@ -95,7 +95,7 @@ def test_right_runs_pass(rnn, name):
     assert judge(each.first(3), whole=False).passed
 
 
-@settings(max_examples=10)
+@settings(max_examples=5)
 @given(SEEDS)
 def test_random_runs_pass(seed):
     """The definition, as a black box too, a package, and ports that are asked window by
@@ -293,16 +293,8 @@ def configured(**changes):
 
 
 def test_errors_in_a_file_are_named():
-    for name in (
-        "x",
-        "a",
-        "dW_hh",
-        "initial",
-        "loss",
-        "epoch",
-        "initial_h_0",
-        "configuration",
-    ):
+    required = "x a dW_hh initial loss epoch initial_h_0 configuration"
+    for name in required.split():
         assert message(PLAIN, **{name: None}) == f"{name} is missing"
     assert message(MOMENTUM, vb_h=None) == "vb_h is missing"
     for arrays in (PLAIN, MOMENTUM):
@@ -347,9 +339,9 @@ def test_file_is_read_as_it_was_written(tmp_path):
         load_trace(str(tmp_path / "other.npz"))
 
 
-def loop_trace(left_out=(), rate=0.1, **equations):
+def loop_trace(left_out=(), **equations):
     """Return the Trace of the definition's loop with other equations."""
-    run = small_run(Step(rate), k1=5, k2=5)
+    run = small_run(Step(0.1), k1=5, k2=5)
     trace = Trace(
         present(run.params), run.x, run.target, run.h_0, **run.options.keywords()
     )
@@ -395,10 +387,3 @@ def test_number_that_is_not_finite_is_named(tmp_path):
     first = judge(finite).first
     assert (first.epoch, first.number, first.tensor) == (2, 2, "dW_hh")
     assert "dW_hh[0, 0] is nan, expected " in first.message()
-
-
-def test_run_that_overflows_by_itself_is_saved_and_not_wrong(tmp_path):
-    loop_trace(rate=1e200).save(tmp_path / "t.npz")
-    with np.errstate(all="ignore"):
-        finite = finite_part(load_trace(tmp_path / "t.npz"))
-    assert judge(finite, whole=False).first is None
