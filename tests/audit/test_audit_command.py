@@ -95,6 +95,15 @@ def test_traceback_is_that_of_the_script(audit, capfd, script, errors):
     assert "no update was seen" in report
 
 
+def test_warning_names_the_first_place(audit):
+    loop = source("state_exchanged").replace("range(4)", "range(2)")
+    begin = loop.index("    optimizer.zero_grad()")
+    again = loop[begin:].replace("    ", "")
+    line = loop[: loop.index("lstm(torch")].count("\n") + 1
+    text = audit("train.py", script=loop + again)[2]
+    assert f"train.py:{line}: h and c are exchanged" in text
+
+
 def test_200_updates_are_recorded_unless_told(audit):
     script = "import torch\np = torch.ones(1, requires_grad=True)\n"
     script += "steps = torch.optim.SGD([p])\nfor _ in range(201):\n    steps.step()"

@@ -128,3 +128,14 @@ def test_training_in_a_thread():
         thread.start()
         thread.join()
     report.assert_tbptt(5, 5)
+
+
+def test_torch_is_as_before_after_an_audit():
+    """Nothing that was watched is left, nor is what a class only inherits."""
+    owners = [torch, torch.Tensor, torch.autograd, torch.nn.functional, torch.nn.utils]
+    owners += [torch.nn.Module, torch.nn.RNNBase, torch.nn.RNNCellBase, torch.nn.RNN]
+    owners += [torch.optim.Optimizer, torch.optim.SGD, torch.optim.Adam]
+    before = [dict(vars(owner)) for owner in owners]
+    with torch_rnn.audit():
+        pass
+    assert [dict(vars(owner)) for owner in owners] == before
