@@ -163,8 +163,10 @@ def _unseen(loop: TrainingLoop) -> Iterator[str]:
     if changed:
         updates = pluralize(changed, "update")
         yield f"how the script has changed the gradients of {updates}"
-    parts = [part for forward in loop.forwards for part in forward.state]
-    unknown = sum(part.origin is Origin.UNKNOWN for part in parts)
+    unknown = 0
+    for forward in loop.forwards:
+        for part in forward.state:
+            unknown += part.origin is Origin.UNKNOWN
     if unknown:
         yield f"the origin of {pluralize(unknown, 'state')}"
     unordered = 0

@@ -167,8 +167,8 @@ def attached_passes(loop: TrainingLoop, module: ModuleRecord) -> list[ForwardPas
 
 def origin_in_words(forward: ForwardPass) -> str:
     """Return in words where the initial state of a window comes from."""
-    kinds = list(dict.fromkeys(part.origin.value for part in forward.state))
-    if len(kinds) == 1:
+    kinds = [part.origin.value for part in forward.state]
+    if len(set(kinds)) == 1:
         return kinds[0]
     return " (h) and ".join(kinds) + " (c)"
 

@@ -165,14 +165,15 @@ def state_never_given(loop: TrainingLoop) -> Locations:
 )
 def time_and_batch_exchanged(loop: TrainingLoop) -> Locations:
     for module in loop.windows:
-        reaches = []
+        places = []
+        is_exchanged = True
         for backward in loop.backwards:
             for forward, reach in backward.reached.items():
                 if forward.module is module:
-                    reaches.append((forward.location, reach.is_one_sequence))
-        if all(is_one for _, is_one in reaches):
-            for location, _ in reaches:
-                yield location
+                    places.append(forward.location)
+                    is_exchanged = is_exchanged and reach.is_one_sequence
+        if is_exchanged:
+            yield from places
 
 
 # Losses and gradients

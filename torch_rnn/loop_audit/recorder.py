@@ -162,8 +162,11 @@ class LoopRecorder:
     ) -> ForwardPass:
         x, *state = inputs
         walks = [GraphWalk([each], False, MAX_NODES) for each in inputs]
-        passes = [forward for walk in walks for forward in walk.passes]
-        parents = tuple(forward for forward in passes if forward.module is net)
+        parents = []
+        for walk in walks:
+            for each in walk.passes:
+                if each.module is net:
+                    parents.append(each)
         data = self._states.input_data(net, x)
         states = self._states.initial_state(
             net, list(zip(state, walks[1:])), data, has_gradient and not parents
@@ -176,7 +179,7 @@ class LoopRecorder:
             data=data,
             is_state_given=bool(state),
             state=states,
-            parents=parents,
+            parents=tuple(parents),
             updates=self._updates[net],
         )
 
@@ -414,8 +417,10 @@ def _listed(tensors: Any) -> list[Any]:
 
 
 def _held_by(optimizer: Any) -> list[torch.Tensor]:
-    held = [p for group in optimizer.param_groups for p in group["params"]]
-    return [p for p in held if p.requires_grad]
+    held: list[torch.Tensor] = []
+    for group in optimizer.param_groups:
+        held.extend(p for p in group["params"] if p.requires_grad)
+    return held
 
 
 def _named_outputs(result: Any, is_cell: bool) -> dict[str, torch.Tensor]:
