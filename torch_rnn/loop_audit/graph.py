@@ -89,8 +89,12 @@ def _used_by_time(end: PassEnd, gradient: torch.Tensor) -> Any:
 
 def edges_of(tensors: Iterable[torch.Tensor]) -> list[Edge]:
     """Return the node and output number of each tensor that needs a gradient."""
-    edges = [get_gradient_edge(t) for t in tensors if t.requires_grad]
-    return [(edge.node, edge.output_nr) for edge in edges]
+    edges = []
+    for tensor in tensors:
+        if tensor.requires_grad:
+            edge = get_gradient_edge(tensor)
+            edges.append((edge.node, edge.output_nr))
+    return edges
 
 
 class GraphWalk:

@@ -63,12 +63,13 @@ class TrainingLoop:
         self.moved = set[BackwardPass]()  # whose gradients have moved parameters
         self.changed = frozenset(record.stepped)  # all parameters
         self._find_updates()
-        self.windows = {each.module: [] for each in self.forwards}
-        for module, found in self.windows.items():
+        self.windows = {}
+        for module in dict.fromkeys(each.module for each in self.forwards):
+            self.windows[module] = []
             for update in self.updates:
                 windows = _windows_of(update, module)
                 if windows:
-                    found.append((update, windows))
+                    self.windows[module].append((update, windows))
 
     def _find_updates(self) -> None:
         every = self._events(LoopUpdate)

@@ -35,8 +35,11 @@ MAX_EMBEDDING_DEPTH = 8  # nodes between the input of a pass and an embedding
 def _row_hashes(rows: torch.Tensor) -> list[int]:
     """Return a hash of each row, 0 for one of zeros."""
     numbers: Any = rows.detach().float().cpu().numpy() + 0.0  # without -0.0
-    contents = [row.tobytes() for row in numbers]
-    return [hash(content) * any(content) for content in contents]
+    hashes = []
+    for row in numbers:
+        content = row.tobytes()
+        hashes.append(hash(content) if any(content) else 0)
+    return hashes
 
 
 def _hashes_of(state: torch.Tensor) -> list[int]:
