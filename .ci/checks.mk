@@ -3,6 +3,8 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 alone := ../alone
+# Python compiles what is imported; pip would compile all of torch.
+export PIP_COMPILE := 0
 readme_command := $(shell grep -E '^python3 -m venv .*pytest' README.md)
 
 all: documents without_simd types
@@ -11,12 +13,13 @@ all: documents without_simd types
 # The README's test command as written, with random examples.
 readme:
 	echo '$(readme_command)'
-	HYPOTHESIS_PROFILE=random $(readme_command)
+	export HYPOTHESIS_PROFILE=random; $(readme_command)
 
 # The fast tests with NumPy and JAX, without torch, Matplotlib and SIMD; and all tests with JAX.
 numpy_alone:
-	python3 -m venv --upgrade-deps $(alone)
-	$(alone)/bin/pip install --quiet . --group dev
+	python3 -m venv $(alone)
+	$(alone)/bin/pip install --quiet uv
+	$(alone)/bin/uv pip install --quiet --python $(alone) . --group dev
 	! $(alone)/bin/python -c 'import torch' 2>/dev/null
 	! $(alone)/bin/python -c 'import matplotlib' 2>/dev/null
 	.ci/without_simd $(alone)/bin/pytest -q -n auto --packages=numpy_rnn -m 'not slow'
@@ -26,9 +29,9 @@ numpy_alone:
 documents: readme
 	.venv/bin/python .ci/documents
 
-# The fast tests of both packages.
+# Those of torch_rnn without SIMD.
 without_simd: readme
-	.ci/without_simd .venv/bin/pytest -q -n auto -m 'not slow' tests/core
+	.ci/without_simd .venv/bin/pytest -q -n auto --packages=torch_rnn -m 'not slow' tests/core
 
 types: readme numpy_alone
 	$(alone)/bin/ruff check .

@@ -51,7 +51,7 @@ def main() -> int:
         program_args=("-m", "benchmarks"),
         add_cmdline_args=_pass_name,
     )
-    add_options(runner.argparser)
+    add_benchmark_options(runner.argparser)
     options = runner.parse_args()
     if options.worker:
         case_name, _, name = options.name.partition(" / ")
@@ -76,10 +76,10 @@ def main() -> int:
         options.affinity = str(max(os.sched_getaffinity(0)))
     file = options.output
     options.quiet, options.output = True, None
-    return run(runner, cases, names, file)
+    return time_cases(runner, cases, names, file)
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
+def add_benchmark_options(parser: argparse.ArgumentParser) -> None:
     """Add the options to those of pyperf."""
     parser.prog = "python -m benchmarks"
     parser.description = DESCRIPTION
@@ -106,7 +106,7 @@ def chosen_cases(parts: Sequence[str] | None, full: bool) -> list[Case]:
     return cases
 
 
-def run(
+def time_cases(
     runner: pyperf.Runner, cases: Sequence[Case], names: list[str], file: str | None
 ) -> int:
     """Check and time implementations, and print a table. Returns the status."""
@@ -130,7 +130,7 @@ def run(
             else:
                 notes.append(f"{case.name} / {name}: not timed, wrong: {reason}")
                 status = 1
-        measured += measure(runner, case, right)
+        measured += time_case(runner, case, right)
         if file:
             pyperf.BenchmarkSuite(measured).dump(file, replace=True)
     print("", report(pyperf.BenchmarkSuite(measured), names), *notes, sep="\n")
@@ -182,7 +182,7 @@ def exact_updates(case: Case) -> list[Any]:
     return list(reference.train(type(params)(*copies), *exact, **keywords))
 
 
-def measure(
+def time_case(
     runner: pyperf.Runner, case: Case, names: list[str]
 ) -> list[pyperf.Benchmark]:
     """Time a case with these implementations, all again if a time is disturbed."""

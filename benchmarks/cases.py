@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 import numpy_rnn
 from numpy_rnn.common.records import Dtype, Objective, RunOptions, Schedule, Step
 
-RATE = 0.1
+BENCHMARK_RATE = 0.1
 MAX_GRADIENT = 5.0  # of a character model, whose gradients are clipped by value
 
 
@@ -34,7 +35,7 @@ class Case(NamedTuple):
     @property
     def updates(self) -> int:
         k1, _, epochs = self.options.schedule
-        return epochs * -(-self.T // k1)
+        return epochs * math.ceil(self.T / k1)
 
     def arrays(self) -> tuple[Any, ...]:
         """Parameters, x, target and h_0: the same numbers in every call.
@@ -47,8 +48,8 @@ class Case(NamedTuple):
         return _sine_arrays(self) if self.H == 6 else _random_arrays(self)
 
     def beginning(self) -> Case:
-        """The part of the run whose results are checked: later, rounding errors are
-        large.
+        """Return the part of the run whose results are checked: later, rounding errors
+        are large.
         """
         k1, k2, epochs = self.options.schedule
         options = self.options._replace(schedule=Schedule(k1, k2, min(epochs, 5)))
@@ -97,24 +98,26 @@ def _text_arrays(case: Case) -> tuple[Any, ...]:
 
 
 def sine(name: str, k2: int = 1, epochs: int = 300, **options: Any) -> Case:
-    """A run on the series of the default experiment."""
-    run = RunOptions(Schedule(1, k2, epochs), Objective(), Step(RATE))
+    """Return a run on the series of the default experiment."""
+    run = RunOptions(Schedule(1, k2, epochs), Objective(), Step(BENCHMARK_RATE))
     return Case(name, T=20, B=1, D=1, H=6, O=1, options=run, **options)
 
 
 def window(H: int, B: int, T: int = 50, epochs: int = 30) -> Case:
-    """A run of one window per epoch, at a rate below the curvature of the loss along
-    W_hy.
+    """Return a run of one window per epoch, at a rate below the curvature of the loss
+    along W_hy.
     """
-    run = RunOptions(Schedule(T, T, epochs), Objective(), Step(RATE / (T * B * H)))
+    run = RunOptions(
+        Schedule(T, T, epochs), Objective(), Step(BENCHMARK_RATE / (T * B * H))
+    )
     return Case(f"H = {H}, B = {B}, T = {T}", T=T, B=B, D=1, H=H, O=1, options=run)
 
 
 def character_model(dtype: Dtype, updates: int = 100) -> Case:
-    """The model of min-char-rnn: H = 100, chunks of 25 of 65 characters, a carried
-    state.
+    """Return the model of min-char-rnn: H = 100, chunks of 25 of 65 characters, a
+    carried state.
     """
-    step = Step(RATE, adagrad=True, max_value=MAX_GRADIENT)
+    step = Step(BENCHMARK_RATE, adagrad=True, max_value=MAX_GRADIENT)
     run = RunOptions(Schedule(25, 25, 1), Objective(loss="cross_entropy"), step)
     return Case(f"character model, {dtype}", 25 * updates, 1, 65, 100, 65, run, dtype)
 

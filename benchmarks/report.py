@@ -17,7 +17,7 @@ from benchmarks.cases import CASES
 from benchmarks.implementations import BOUND, IMPLEMENTATIONS
 
 ROOT = Path(__file__).parents[1]
-OURS = "numpy_rnn"
+OUR_NAME = "numpy_rnn"
 RESULTS = ROOT / "benchmarks/results.json"
 MAX_LOAD = 1.5  # average of a minute
 MAX_SPREAD = 0.1  # of the processes from their median, relative
@@ -70,7 +70,7 @@ def times_table(suite: pyperf.BenchmarkSuite, names: Sequence[str]) -> str:
     measured = {benchmark.get_name(): benchmark for benchmark in suite}
     lines = [["µs per update", *names], [":--", *["--:"] * len(names)]]
     for case in CASES:
-        ours = measured.get(f"{case} / {OURS}")
+        ours = measured.get(f"{case} / {OUR_NAME}")
         if ours is None:
             continue
         line = [case]
@@ -119,7 +119,7 @@ def report(suite: pyperf.BenchmarkSuite, names: Sequence[str]) -> str:
 
 def pages(suite: pyperf.BenchmarkSuite) -> dict[Path, str]:
     """Return both pages with the tables of these times."""
-    few = [OURS, "torch.nn.RNN", "JAX", BOUND]
+    few = [OUR_NAME, "torch.nn.RNN", "JAX", BOUND]
     tables = {
         ROOT / "benchmarks/README.md": report(suite, list(IMPLEMENTATIONS)),
         ROOT / "README.md": times_table(suite, few),

@@ -19,7 +19,7 @@ COMMANDS = {
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line of numpy_rnn. Returns the exit status."""
-    return command_line.main(numpy_rnn, arguments, COMMANDS)
+    return command_line.run_main(numpy_rnn, arguments, COMMANDS)
 
 
 def torch_main() -> int:

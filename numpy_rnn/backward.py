@@ -14,7 +14,7 @@ from collections.abc import Callable
 import numpy as np
 
 from numpy_rnn.common import records
-from numpy_rnn.common.checks import check_window
+from numpy_rnn.common.checks import check_backward
 from numpy_rnn.common.records import (
     Activations,
     Adjoints,
@@ -22,7 +22,7 @@ from numpy_rnn.common.records import (
     Objective,
     Parameters,
 )
-from numpy_rnn.loss import Elementwise, divisor, softmax, target_rows
+from numpy_rnn.loss import Elementwise, reduction_divisor, softmax, target_rows
 from numpy_rnn.parameters import ARRAYS, Array
 
 
@@ -129,7 +129,7 @@ def adjoints(
     (array([3., 1.]), array([[6.]]))
     """
     objective = Objective(nonlinearity, loss, reduction)
-    check_window(ARRAYS, params, activations, target, objective)
+    check_backward(ARRAYS, params, activations, target, objective)
     return compute_adjoints(params, activations, target, objective)
 
 
@@ -196,7 +196,7 @@ def bptt(
     array([[6.]])
     """
     objective = Objective(nonlinearity, loss, reduction)
-    check_window(ARRAYS, params, activations, target, objective)
+    check_backward(ARRAYS, params, activations, target, objective)
     derivatives = compute_adjoints(params, activations, target, objective)
     return compute_gradients(params, activations, derivatives)
 
@@ -231,7 +231,7 @@ def compute_adjoints(
 def output_adjoints(y: Array, target: Array, objective: Objective) -> Array:
     """Return dy of the steps with a loss."""
     error = ERRORS[objective.loss](y, target_rows(y, target))
-    return error / divisor(y, objective)  # (B1)
+    return error / reduction_divisor(y, objective)  # (B1)
 
 
 def compute_gradients(

@@ -107,7 +107,7 @@ def compute_loss(y: Array, target: Array, objective: Objective) -> Array:
     networks.
     """
     terms = TERMS[objective.loss](y, target_rows(y, target))
-    L: Array = terms.sum(axis=(0, -2, -1)) / divisor(y, objective)  # (L2)
+    L: Array = terms.sum(axis=(0, -2, -1)) / reduction_divisor(y, objective)  # (L2)
     return L
 
 
@@ -119,7 +119,7 @@ def target_rows(y: Array, target: Array) -> Array:
     return target
 
 
-def divisor(y: Array, objective: Objective) -> int:
+def reduction_divisor(y: Array, objective: Objective) -> int:
     """Return C, by which the reduction divides the losses of these outputs."""
     return REDUCTIONS[objective.reduction](COUNTS[objective.loss](y))
 

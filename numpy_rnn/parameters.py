@@ -13,7 +13,7 @@ from numpy_rnn.common.axes import NUMPY_ARRAYS, check_convertible, is_integer
 from numpy_rnn.common.checks import check_saved
 from numpy_rnn.common.initial import initial_parameters as initial_parameters
 from numpy_rnn.common.records import Parameters, T, tree_map
-from numpy_rnn.common.state_dict import parameters_of, state_of
+from numpy_rnn.common.state_dict import parameters_from_state, state_from_parameters
 
 ARRAYS = NUMPY_ARRAYS
 Array: TypeAlias = NDArray[Any]
@@ -101,7 +101,7 @@ def read_only(value: Any) -> Any:
     return value
 
 
-def broadcast_per_network(value: Array, theta: Array) -> Array:
+def per_network(value: Array, theta: Array) -> Array:
     """Return a value (N,), or a scalar, with axes to broadcast with theta (N, ...)."""
     if value.ndim == 0:
         return value
@@ -158,7 +158,7 @@ def to_state_dict(
     ['weight_ih_l0', 'weight_hh_l0', 'head.weight']
     """
     check_saved(ARRAYS, params)
-    state = state_of(to_numpy(params), rnn, linear)
+    state = state_from_parameters(to_numpy(params), rnn, linear)
     return {key: from_numpy(array) for key, array in state.items()}
 
 
@@ -197,5 +197,5 @@ def from_state_dict(
     >>> rnn.from_state_dict(rnn.to_state_dict(params)).W_xh.shape
     (1, 3)
     """
-    params: Parameters[Array] = from_numpy(parameters_of(state, rnn, linear))
+    params: Parameters[Array] = from_numpy(parameters_from_state(state, rnn, linear))
     return params

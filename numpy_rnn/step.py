@@ -19,12 +19,12 @@ from numpy_rnn.parameters import (
     ARRAYS,
     Array,
     LearningRate,
-    broadcast_per_network,
     copy_of,
+    per_network,
 )
 
-SMALL = 1e-6  # added to the norm, as in clip_grad_norm_
-TINY = 1e-8  # added to Adagrad's sum of squares, as in min-char-rnn
+NORM_EPSILON = 1e-6  # added to the norm, as in clip_grad_norm_
+ADAGRAD_EPSILON = 1e-8  # added to Adagrad's sum of squares, as in min-char-rnn
 
 
 def clip_by_global_norm(
@@ -132,13 +132,13 @@ def clipping_factor(gradients: Gradients[Array], max_norm: float) -> Array:
     finite.
     """
     norm = global_norm(gradients)
-    factor = np.minimum(1, max_norm / (norm + SMALL))  # (U3)
+    factor = np.minimum(1, max_norm / (norm + NORM_EPSILON))  # (U3)
     return np.where(np.isfinite(norm), factor, np.nan)
 
 
 def scaled(g: Array, factor: Array) -> Array:
     """Return the gradient times the factor of its network."""
-    return (broadcast_per_network(factor, g) * g).astype(g.dtype)  # (U3)
+    return (per_network(factor, g) * g).astype(g.dtype)  # (U3)
 
 
 @np.errstate(over="ignore", under="ignore")
@@ -272,7 +272,7 @@ def descent(g: Array, v: Any, rule: Direction) -> Array:
     """Return the direction Δ."""
     delta: Array = g
     if rule.adagrad:
-        delta = g / np.sqrt(v + TINY)  # (U9)
+        delta = g / np.sqrt(v + ADAGRAD_EPSILON)  # (U9)
     elif rule.nesterov:
         delta = g + rule.momentum * v  # (U6)
     elif rule.momentum:
@@ -336,7 +336,7 @@ def compute_step(
         if theta is None or dtheta is None:
             stepped.append(copy_of(theta))
             continue
-        eta = broadcast_per_network(rate, theta)
+        eta = per_network(rate, theta)
         stepped.append(theta - eta * dtheta)  # (U1)
     return Parameters(*stepped)
 

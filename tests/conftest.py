@@ -11,19 +11,15 @@ import importlib
 import importlib.util
 import os
 import signal
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
-ROOT = Path(__file__).parents[1]
 PACKAGES = ("numpy_rnn", "torch_rnn")
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-sys.path.append(
-    str(ROOT)
-)  # the benchmarks are not installed; last, so that the packages are
+
+pytest.register_assert_rewrite("tests.helpers")
 
 # The first example of a run may pay for the import of torch, which is not slowness of
 # the data.
@@ -98,8 +94,7 @@ def pytest_generate_tests(metafunc):
 
 @pytest.fixture(scope="session")
 def rnn(request):
-    """The backend under test: the module numpy_rnn, whose train is the engine's, or
-    torch_rnn.
+    """Return the backend under test: numpy_rnn (train is the engine's) or torch_rnn.
 
     Tests that are marked `with_reference` test the reference's plain loop too.
     """

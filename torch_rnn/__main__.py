@@ -16,7 +16,7 @@ def main(arguments: list[str] | None = None) -> int:
     if words[:1] == ["audit"]:
         # Nothing of the command line may change how the script runs.
         return audit_command.run(words[1:])
-    return command_line.main(torch_rnn, arguments, COMMANDS)
+    return command_line.run_main(torch_rnn, arguments, COMMANDS)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import torch
 from torch.autograd.graph import GradientEdge
 
 from numpy_rnn.common import records
-from numpy_rnn.common.checks import check_window
+from numpy_rnn.common.checks import check_backward
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import (
     Activations,
@@ -137,7 +137,7 @@ def checked_loss(
     objective: Objective,
 ) -> Array:
     """Check the arguments of `bptt` and `adjoints`, and return L with its graph."""
-    check_window(ARRAYS, params, activations, target, objective)
+    check_backward(ARRAYS, params, activations, target, objective)
     computed = activations.a, activations.h, activations.y
     has_graph = all(v.grad_fn is not None for v in computed)
     if not (activations.x.requires_grad and has_graph):
@@ -151,18 +151,41 @@ def checked_loss(
 
 def compute_gradients(L: Array, params: Parameters[Array]) -> Gradients[Array]:
     """Compute the derivatives of L, of all networks together, by the parameters."""
-    present = [theta for theta in params if theta is not None]
-    gradients: Gradients[Array] = Gradients(*differentiate(L, present))
+    gradients: Gradients[Array] = Gradients(*differentiate(L, not_none(params)))
     return gradients
 
 
 def compute_adjoints(L: Array, activations: Activations[Array]) -> Adjoints[Array]:
     """Compute the derivatives of L by the activations."""
-    T = len(activations.x)
-    by_step = [*step_edges(activations.h), *step_edges(activations.a)]
-    found = differentiate(L, [activations.y, activations.x, *by_step])
-    dy, dx, dh_0, *rest = found
-    dh, da = torch.stack(rest[:T]), torch.stack(rest[T:])
+    return stacked_adjoints(differentiate(L, points(activations)))
+
+
+def compute_derivatives(
+    L: Array, params: Parameters[Array], activations: Activations[Array]
+) -> tuple[Gradients[Array], Adjoints[Array]]:
+    """Compute gradients and adjoints in one backward pass."""
+    thetas = not_none(params)
+    found = differentiate(L, [*thetas, *points(activations)])
+    gradients: Gradients[Array] = Gradients(*found[: len(thetas)])
+    return gradients, stacked_adjoints(found[len(thetas) :])
+
+
+def not_none(params: Parameters[Array]) -> list[Array]:
+    """Return the parameters that are not None."""
+    return [theta for theta in params if theta is not None]
+
+
+def points(activations: Activations[Array]) -> list[Any]:
+    """Return where the adjoints are: y, x, and every step of h and a."""
+    steps = [*step_edges(activations.h), *step_edges(activations.a)]
+    return [activations.y, activations.x, *steps]
+
+
+def stacked_adjoints(found: Sequence[Array]) -> Adjoints[Array]:
+    """Return the derivatives at these points as Adjoints."""
+    dy, dx, dh_0, *steps = found
+    T = len(dx)
+    dh, da = torch.stack(steps[:T]), torch.stack(steps[T:])
     return Adjoints(dy, dh, da, dx, dh_0)
 
 

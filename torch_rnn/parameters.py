@@ -11,12 +11,12 @@ import torch
 from torch.nn import functional
 
 from numpy_rnn.common import initial
-from numpy_rnn.common.axes import Arrays, check_convertible
+from numpy_rnn.common.axes import ArrayKind, check_convertible
 from numpy_rnn.common.checks import check_saved
 from numpy_rnn.common.records import Parameters, T, tree_map
-from numpy_rnn.common.state_dict import parameters_of, state_of
+from numpy_rnn.common.state_dict import parameters_from_state, state_from_parameters
 
-ARRAYS = Arrays(torch.Tensor, "a torch.Tensor; from_numpy converts a NumPy array")
+ARRAYS = ArrayKind(torch.Tensor, "a torch.Tensor; from_numpy converts a NumPy array")
 Array: TypeAlias = torch.Tensor
 
 
@@ -165,7 +165,7 @@ def to_state_dict(
     ['weight_ih_l0', 'weight_hh_l0', 'head.weight']
     """
     check_saved(ARRAYS, params)
-    arrays = state_of(to_numpy(params), rnn, linear)
+    arrays = state_from_parameters(to_numpy(params), rnn, linear)
     return {key: torch.tensor(array) for key, array in arrays.items()}
 
 
@@ -200,5 +200,5 @@ def from_state_dict(
     >>> rnn.from_state_dict(torch.nn.ModuleDict(layers).state_dict()).W_xh.shape
     torch.Size([1, 3])
     """
-    params: Parameters[Array] = from_numpy(parameters_of(state, rnn, linear))
+    params: Parameters[Array] = from_numpy(parameters_from_state(state, rnn, linear))
     return params

@@ -12,7 +12,7 @@ from numpy_rnn.common import records
 from numpy_rnn.common.checks import check_schedule, check_training
 from numpy_rnn.common.numbers import check_integer
 from numpy_rnn.common.records import Run, Schedule, Update, Window
-from torch_rnn.backward import compute_adjoints, compute_gradients
+from torch_rnn.backward import compute_derivatives, compute_gradients
 from torch_rnn.elman import compute_activations
 from torch_rnn.loss import compute_loss
 from torch_rnn.parameters import ARRAYS, Array, copy_of
@@ -134,7 +134,11 @@ def updates(run: Run, record: bool) -> Iterator[Update[Array]]:
             h_0 = states[window.start]  # (T3)
             activations = compute_activations(params, x, h_0, objective.nonlinearity)
             L = compute_loss(activations.y[-len(target) :], target, objective)
-            gradients = compute_gradients(L, params)
+            adjoints = None
+            if record:
+                gradients, adjoints = compute_derivatives(L, params, activations)
+            else:
+                gradients = compute_gradients(L, params)
             clipped = compute_clipped(gradients, step.clipping)
             delta, velocity = compute_direction(
                 params, clipped, velocity, step.direction
@@ -150,7 +154,7 @@ def updates(run: Run, record: bool) -> Iterator[Update[Array]]:
                 parameters=copy_of(params, as_leaves=True),
                 velocity=copy_of(velocity),
                 activations=copy_of(activations) if record else None,
-                adjoints=compute_adjoints(L, activations) if record else None,
+                adjoints=adjoints,
             )
 
 

@@ -23,13 +23,13 @@ def unroll(W_hh, inputs, h_0):
 
 
 def window_loss(params, x, target, h_0):
-    """The loss of the last steps, as many as `target` has, and the states."""
+    """Return the loss of the last steps, as many as `target` has, and the states."""
     h = unroll(params[1], x @ params[0], h_0)
     y = (h @ params[2])[-len(target) :]
     return 0.5 * jnp.sum((y - target) ** 2), h
 
 
-def update(params, x, target, h_0, rate):
+def update_window(params, x, target, h_0, rate):
     """One SGD update of one window: the new parameters, the loss and the states."""
     value_and_grad = jax.value_and_grad(window_loss, has_aux=True)
     (loss, h), gradients = value_and_grad(params, x, target, h_0)
@@ -42,12 +42,12 @@ def train_sliding(params, x, target, h_0, rate, k2):
     """
     losses = []
     for n in range(1, k2):
-        params, loss, _ = update(params, x[:n], target[n - 1 : n], h_0, rate)
+        params, loss, _ = update_window(params, x[:n], target[n - 1 : n], h_0, rate)
         losses.append(loss)
 
     def window(carried, window):
         (params, h), (x, target) = carried, window
-        params, loss, states = update(params, x, target, h, rate)
+        params, loss, states = update_window(params, x, target, h, rate)
         return (params, states[0]), loss
 
     windows = (
@@ -58,21 +58,21 @@ def train_sliding(params, x, target, h_0, rate, k2):
     return params, jnp.concatenate([jnp.array(losses, rest.dtype), rest])
 
 
-def train(params, x, target, h_0, rate, *, schedule):
-    """A whole run: the losses of its updates, and the parameters after it."""
+def train_scan(params, x, target, h_0, rate, *, schedule):
+    """Return a whole run: the losses of its updates, and the parameters after it."""
     k1, k2, epochs = schedule
 
     def epoch(params, _):
         if k1 < len(x):
             return train_sliding(params, x, target, h_0, rate, k2)
-        return update(params, x, target, h_0, rate)[:2]
+        return update_window(params, x, target, h_0, rate)[:2]
 
     params, losses = lax.scan(epoch, params, length=epochs)
     return losses.reshape(-1), params
 
 
 def character_loss(params, x, target, h_0):
-    """The cross-entropy of a chunk of characters, and the state after it."""
+    """Return the cross-entropy of a chunk of characters, and the state after it."""
     W_xh, W_hh, W_hy, b_h, b_y = params
     h = unroll(W_hh, W_xh[x] + b_h, h_0)
     log_p = jax.nn.log_softmax(h @ W_hy + b_y)
@@ -85,7 +85,7 @@ def train_characters(params, x, target, h_0, rate, *, schedule):
         part.reshape(-1, schedule[0], *part.shape[1:]) for part in (x, target)
     )
 
-    def update(carried, chunk):
+    def update_window(carried, chunk):
         params, squares, h = carried
         (loss, h), gradients = jax.value_and_grad(character_loss, has_aux=True)(
             params, *chunk, h
@@ -96,7 +96,7 @@ def train_characters(params, x, target, h_0, rate, *, schedule):
         return ([p - step for p, step in zip(params, steps)], squares, h), loss
 
     zeros = [jnp.zeros_like(p) for p in params]
-    (params, _, _), losses = lax.scan(update, (params, zeros, h_0), chunks)
+    (params, _, _), losses = lax.scan(update_window, (params, zeros, h_0), chunks)
     return losses, params
 
 
@@ -108,7 +108,7 @@ def prepare(case: Case) -> Call:
         *map(jnp.array, series),
         rate,
     )
-    loop = train_characters if case.is_text else train
+    loop = train_characters if case.is_text else train_scan
     run = partial(loop, schedule=tuple(case.options.schedule))
     if case.networks:
         run = jax.vmap(run, in_axes=(0, None, None, None, None), out_axes=(-1, 0))

@@ -8,11 +8,14 @@ import numpy as np
 from benchmarks.cases import Case
 from benchmarks.implementations import Call, Unsupported
 
-SEQUENCE, RATE, LIMIT = 25, 1e-1, 5
+SEQUENCE, CHUNK_RATE, LIMIT = 25, 1e-1, 5
 
 
-def loss_and_gradients(inputs, targets, hprev, Wxh, Whh, Why, bh, by):
-    """The loss of a chunk, the gradients before clipping, and the states by step."""
+def loss_and_gradients(inputs, targets, hprev, weights):
+    """Return the loss of a chunk, the gradients before clipping, and the states by
+    step. weights: Wxh, Whh, Why, bh, by.
+    """
+    Wxh, Whh, Why, bh, by = weights
     xs, hs, ys, ps, loss = {}, {-1: np.copy(hprev)}, {}, {}, 0.0
     for t in range(len(inputs)):
         xs[t] = np.zeros((Wxh.shape[1], 1), Wxh.dtype)
@@ -37,9 +40,9 @@ def loss_and_gradients(inputs, targets, hprev, Wxh, Whh, Why, bh, by):
     return loss, (dWxh, dWhh, dWhy, dbh, dby), hs
 
 
-def train(inputs, targets, weights):
-    """The loss of every chunk of one pass. weights: Wxh, Whh, Why, bh, by, changed in
-    place.
+def train_chunks(inputs, targets, weights):
+    """Return the loss of every chunk of one pass. weights: Wxh, Whh, Why, bh, by,
+    changed in place.
     """
     losses = []
     hprev = np.zeros((len(weights[1]), 1), weights[1].dtype)
@@ -47,13 +50,13 @@ def train(inputs, targets, weights):
     for p in range(0, len(inputs), SEQUENCE):
         chunk = slice(p, p + SEQUENCE)
         loss, gradients, hs = loss_and_gradients(
-            inputs[chunk], targets[chunk], hprev, *weights
+            inputs[chunk], targets[chunk], hprev, weights
         )
         hprev = hs[SEQUENCE - 1]
         for weight, gradient, mem in zip(weights, gradients, memory):
             dparam = np.clip(gradient, -LIMIT, LIMIT)
             mem += dparam * dparam
-            weight += -RATE * dparam / np.sqrt(mem + 1e-8)
+            weight += -CHUNK_RATE * dparam / np.sqrt(mem + 1e-8)
         losses.append(loss)
     return losses
 
@@ -66,7 +69,7 @@ def prepare(case: Case) -> Call:
 
     def call():
         weights = [np.array(column) for column in columns]
-        return train(x[:, 0].tolist(), target[:, 0].tolist(), weights), [
+        return train_chunks(x[:, 0].tolist(), target[:, 0].tolist(), weights), [
             weight.T for weight in weights[:3]
         ]
 

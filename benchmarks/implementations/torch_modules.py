@@ -57,7 +57,7 @@ class Network(nn.Module):
         self.optimizer = kind(self.trained, lr=rate, foreach=False, **options)
 
     def update(self, y: Tensor, target: Tensor) -> float:
-        """The loss of a window before its update."""
+        """Return the loss of a window before its update."""
         if self.is_text:
             loss = cross_entropy(y, target, reduction="sum")
         else:

@@ -14,7 +14,7 @@ from benchmarks.cases import Case
 from benchmarks.implementations import Call, Unsupported
 
 
-def forward(point, context, w1, w2):
+def predict_point(point, context, w1, w2):
     """One point (1, 1) and the context (1, H) to the prediction (1, 1) and the next
     context.
     """
@@ -23,9 +23,9 @@ def forward(point, context, w1, w2):
     return context.mm(w2), context
 
 
-def train(W_xh, W_hh, W_hy, series, epochs=300, learning_rate=0.1):
-    """The losses of all points, and the weights (1, H), (H, H) and (H, 1) after the
-    last step.
+def train_tutorial(W_xh, W_hh, W_hy, series, epochs=300, learning_rate=0.1):
+    """Return the losses of all points, and the weights (1, H), (H, H) and (H, 1) after
+    the last step.
     """
     series = torch.tensor(series).unsqueeze(1)
     x, y = series[:-1], series[1:]
@@ -37,7 +37,7 @@ def train(W_xh, W_hh, W_hy, series, epochs=300, learning_rate=0.1):
     for _ in range(epochs):
         context = torch.zeros((1, hidden_size), dtype=w1.dtype)
         for j in range(x.shape[0]):
-            prediction, context = forward(x[j : j + 1], context, w1, w2)
+            prediction, context = predict_point(x[j : j + 1], context, w1, w2)
             loss = (prediction - y[j : j + 1]).pow(2).sum() / 2
             losses.append(loss.item())
             loss.backward()
@@ -58,5 +58,11 @@ def prepare(case: Case) -> Call:
     (W_xh, W_hh, W_hy, *_), x, target, _ = case.arrays()
     series = np.append(x[:, 0, 0], target[-1, 0, 0])
     return partial(
-        train, W_xh, W_hh, W_hy, series, epochs, case.options.step.learning_rate
+        train_tutorial,
+        W_xh,
+        W_hh,
+        W_hy,
+        series,
+        epochs,
+        case.options.step.learning_rate,
     )

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from numpy_rnn.app.options import parse
+from numpy_rnn.app.options import parse_command
 from numpy_rnn.app.run import Diverged
 from numpy_rnn.common.errors import InputError, failed
 
@@ -16,14 +16,30 @@ MEMORY = (
 )
 
 
-def main(rnn: Any, arguments: list[str] | None, commands: Mapping[str, str]) -> int:
-    """Run a command of the package `rnn`. commands: modules with a function `run`,
-    imported if it is used.
+def run_main(rnn: Any, arguments: list[str] | None, commands: Mapping[str, str]) -> int:
+    """Run a command of a package, and print one line on standard error where it fails.
 
-    Returns the exit status: that of the command if nothing fails; 2 if the input cannot
-    be used or the output not be written; 1 if a run diverges or the reader of the
-    output is gone, as in `| head`; 130 after Ctrl-C. One line says why. Other errors
-    are raised.
+    Parameters
+    ----------
+    rnn : module
+        numpy_rnn or torch_rnn, with which the command trains.
+    arguments : list of str or None
+        The words after the name of the script; those of the process where None.
+    commands : mapping of str to str
+        The modules of the commands by their names. Each has a function `run`, and is
+        imported only if its command is used.
+
+    Returns
+    -------
+    int
+        The exit status: that of the command if nothing fails; 2 if the input cannot
+        be used or the output not be written; 1 if a run diverges, or if the reader of
+        the output is gone, as in `| head`; 130 after Ctrl-C.
+
+    Raises
+    ------
+    Exception
+        An error that no input should cause.
     """
     name, words = rnn.__name__, sys.argv[1:] if arguments is None else arguments
     for stream in (sys.stdout, sys.stderr):
@@ -53,8 +69,28 @@ def main(rnn: Any, arguments: list[str] | None, commands: Mapping[str, str]) -> 
 
 
 def run_command(rnn: Any, words: list[str], commands: Mapping[str, str]) -> int:
-    """Run the command that the words name. Returns its exit status."""
-    options = parse(rnn.__name__, words)
+    """Run the command that the words name.
+
+    Parameters
+    ----------
+    rnn : module
+        The package of the command line.
+    words : list of str
+        The command and its options.
+    commands : mapping of str to str
+        The modules of the commands.
+
+    Returns
+    -------
+    int
+        The exit status of the command.
+
+    Raises
+    ------
+    InputError
+        If there is no such command or option, or the command refuses its input.
+    """
+    options = parse_command(rnn.__name__, words)
     module = importlib.import_module(commands[options.command])
     shown: Any = contextlib.nullcontext()
     if options.quiet:

@@ -9,41 +9,59 @@ from typing import Any
 import numpy as np
 
 from numpy_rnn.app.comparison_plot import draw_comparisons
-from numpy_rnn.app.fitting import fitted_runs
+from numpy_rnn.app.fitting import FittedRuns, fitted_runs
 from numpy_rnn.app.options import Configuration, option_name
 from numpy_rnn.app.outputs import check_files, plot_target
 from numpy_rnn.app.plots import write_figure
 from numpy_rnn.app.progress import progress
 from numpy_rnn.app.run import (
     begin,
-    described,
+    describe_runs,
     epoch_losses,
     schedule_name,
     updates_per_epoch,
 )
 from numpy_rnn.app.sources import Source, TraceFile, source
-from numpy_rnn.app.verdict import ComparedRun, Comparison, report
+from numpy_rnn.app.verdict import ComparedRun, Comparison, comparison_report
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.files import absolute_path
 from numpy_rnn.common.records import Run
 from numpy_rnn.common.texts import pluralize
 from numpy_rnn.conformance.judge import finite_part, judge
 from numpy_rnn.conformance.mutants.hints import hint_for_run
+from numpy_rnn.conformance.ports.guard import guarded
 from numpy_rnn.conformance.ports.port import PackagePort
-from numpy_rnn.conformance.ports.process_exit import exit_raises
 from numpy_rnn.conformance.ports.protocol import PortFault
 from numpy_rnn.conformance.runs import PackageSource, PortSource
 
 OUTPUT = {"plot", "no_plot", "quiet", "timeout"}  # options that are not of a run
-MAX_STEPS = 10_000_000  # of all windows of a run, whose numbers are all kept in memory
+MAX_JUDGED_STEPS = (
+    10_000_000  # of all windows of a run, whose numbers are all kept in memory
+)
 
 
 def run(rnn: Any, options: Configuration) -> int:
-    """Compare implementations. Returns 0 if all agree, 1 if one is wrong, not judged,
-    or fails.
+    """Compare implementations, and print the verdict.
+
+    Parameters
+    ----------
+    rnn : module
+        The package of the command line.
+    options : Configuration
+        The implementations, `others`, and the run.
+
+    Returns
+    -------
+    int
+        0 if all agree with the definition; 1 if one is wrong, not judged, or fails.
+
+    Raises
+    ------
+    InputError
+        If an implementation is not found, or none of its runs is possible.
     """
     try:
-        with exit_raises():
+        with guarded():
             return compare(rnn, options)
     except PortFault as fault:
         print(f"FAILED {fault}")
@@ -53,7 +71,7 @@ def run(rnn: Any, options: Configuration) -> int:
 
 
 def compare(rnn: Any, options: Configuration) -> int:
-    """Do what `run` does, but raise PortFault."""
+    """Do what `run` does, but raise PortFault where an implementation fails."""
     plot = plot_target(options, rnn.__name__)
     check_files(options, plot)
     folder = absolute_path(".")  # a port may change the working folder
@@ -61,22 +79,22 @@ def compare(rnn: Any, options: Configuration) -> int:
     traces = [each for each in sources if isinstance(each, TraceFile)]
     if traces:
         check_traces(traces, options)
-        name, runs, chosen = "series of the trace", [traces[0].recorded.run], ""
+        fitted = FittedRuns("series of the trace", [traces[0].recorded.run], [])
     else:
-        name, runs, chosen = fitted_runs(sources, options)
-    for each in runs:
-        check_run(rnn, each)
-    if chosen:
-        print(chosen)
-    print(described([each.name for each in sources], name, runs), flush=True)
+        fitted = fitted_runs(sources, options)
+    for each in fitted.runs:
+        check_length(rnn, each)
+    names = [each.name for each in sources]
+    heading = describe_runs(names, fitted.series, fitted.runs)
+    print(*fitted.notes, heading, sep="\n", flush=True)
     comparisons = []
     for one in sources:
         found = list[ComparedRun]()
-        for each in runs:
+        for each in fitted.runs:
             with progress(f"{one.name}: {schedule_name(each)}"):
                 found.append(examine(one, each))
         comparisons.append(Comparison(one, found))
-    print(report(comparisons))
+    print(comparison_report(comparisons))
     if plot is not None:
         os.chdir(folder)
         write_figure(plot, lambda figure: draw_comparisons(figure, comparisons))
@@ -103,18 +121,38 @@ def check_traces(traces: Sequence[TraceFile], options: Configuration) -> None:
         )
 
 
-def check_run(rnn: Any, run: Run) -> None:
+def check_length(rnn: Any, run: Run) -> None:
     """Raise InputError on a run that no package makes, and on one that is too long."""
     begin(rnn, run)  # makes no update; options that no run can have are refused
     T, schedule = len(run.x), run.options.schedule
     steps = schedule.epochs * updates_per_epoch(run) * min(schedule.k2, T)
-    if not 0 < steps <= MAX_STEPS:
+    if not 0 < steps <= MAX_JUDGED_STEPS:
         found = f"the windows have {pluralize(steps, 'step')}"
-        raise InputError(f"{found}: expected 1 to {MAX_STEPS}; change --epochs or --k2")
+        expected = f"expected 1 to {MAX_JUDGED_STEPS}; change --epochs or --k2"
+        raise InputError(f"{found}: {expected}")
 
 
 def examine(source: Source, run: Run) -> ComparedRun:
-    """Record a run of a source, and judge every update until one is not finite."""
+    """Record a run of an implementation, and judge every update.
+
+    Parameters
+    ----------
+    source : Source
+        The implementation.
+    run : Run
+        What it trains.
+
+    Returns
+    -------
+    ComparedRun
+        The judgement, the losses and what they cover. Updates after the first that
+        is not finite are not judged.
+
+    Raises
+    ------
+    PortFault
+        If the implementation fails.
+    """
     recorded = source.trace(run)
     finite = finite_part(recorded)
     is_whole = finite is recorded

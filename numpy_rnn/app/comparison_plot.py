@@ -18,12 +18,19 @@ MANY_EPOCHS = 20  # the largest ratio of each is drawn
 FLOOR, CEILING = 1e-2, 1e12  # of the ratios that are drawn
 MAX_SOURCES = 4
 LINES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)))
-COLORS = (BLUE, GREEN, PURPLE, BLACK, ORANGE)
+LINE_COLORS = (BLUE, GREEN, PURPLE, BLACK, ORANGE)
 
 
 def draw_comparisons(figure: Any, comparisons: Sequence[Comparison]) -> None:
-    """Draw a row for every implementation, with the ratios of its runs, and the losses
-    of all runs next to them, on an empty figure.
+    """Draw what `compare` found: a row for every implementation, with the largest ratio
+    of every update to its rounding bound, and the losses of the runs next to them.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+        An empty figure; its size is set.
+    comparisons : sequence of Comparison
+        Of these the first four are drawn.
     """
     shown = comparisons[:MAX_SOURCES]
     runs = len(shown[0].runs)
@@ -37,6 +44,7 @@ def draw_comparisons(figure: Any, comparisons: Sequence[Comparison]) -> None:
             axes.set(
                 yscale="log", ylim=(FLOOR, min(10 * top, CEILING)), xlabel="update"
             )
+            axes.minorticks_off()  # a log scale has many, which take long to draw
             draw_ratios(axes, printable(comparison.name, MAX_WIDTH), compared)
         row[0].set_ylabel("difference / rounding bound\n(log scale)")
         draw_losses(row[-1], comparison)
@@ -48,7 +56,7 @@ def draw_ratios(axes: Any, name: str, compared: ComparedRun) -> None:
     """Draw the largest ratio of every update, by tensor, and mark the first fault."""
     judgement = compared.judgement
     axes.axhline(1, color=RED, lw=1.5, label="bound")
-    for tensor, (line, color) in zip(TENSORS, product(LINES, COLORS)):
+    for tensor, (line, color) in zip(TENSORS, product(LINES, LINE_COLORS)):
         if tensor in judgement.ratios:
             points = summarized(judgement.ratios[tensor], compared)
             axes.plot(*points, label=tensor, color=color, ls=line, lw=1)
@@ -97,7 +105,7 @@ def mark_fault(axes: Any, compared: ComparedRun) -> None:
 
 def draw_losses(axes: Any, comparison: Comparison) -> None:
     """Draw the loss by epoch of every run; of an ensemble, the median."""
-    for color, compared in zip(COLORS, comparison.runs):
+    for color, compared in zip(LINE_COLORS, comparison.runs):
         losses = compared.losses.reshape(len(compared.losses), -1)
         axes.plot(
             range(1, len(losses) + 1),
@@ -107,4 +115,5 @@ def draw_losses(axes: Any, comparison: Comparison) -> None:
             label=schedule_name(compared.run),
         )
     axes.set(xlabel="epoch", ylabel="loss of an epoch (log scale)", yscale="log")
+    axes.minorticks_off()
     axes.legend(frameon=False)

@@ -23,18 +23,17 @@ from numpy_rnn.app.series import (
 from numpy_rnn.common.checks import check_saved
 from numpy_rnn.common.errors import InputError, errors_about
 from numpy_rnn.common.files import load_arrays, save_arrays
-from numpy_rnn.common.initial import initial_parameters
+from numpy_rnn.common.initial import Distribution, NetworkSizes, draw_parameters
 from numpy_rnn.common.records import Gradients, NumpyArray, Parameters, Run, RunOptions
 from numpy_rnn.common.texts import printable, some_of
 from numpy_rnn.parameters import ARRAYS
 
 # The series of the default experiment, (21, 1): 21 equally spaced times from 2 to 10.
 SINE_WAVE = (np.sin(np.linspace(2, 10, 21))[:, None], ["value"], "sine wave")
-NAMES = Parameters._fields
-VELOCITY = tuple("v" + name for name in NAMES)
+THETAS = Parameters._fields
+VELOCITY = tuple("v" + name for name in THETAS)
 TEXTS = ("alphabet", "adagrad", "configuration")
-# Standard deviations of the initial weights: of the hidden units, and of the outputs.
-OF_SERIES, OF_TEXT = (0.4, 0.3), (0.01, 0.01)
+OF_TEXT = Distribution(hidden=0.01, output=0.01)  # as in min-char-rnn
 
 
 class Experiment(NamedTuple):
@@ -69,8 +68,25 @@ class Saved(NamedTuple):
     adagrad: bool
 
 
-def prepare(options: Configuration) -> Experiment:
-    """Read or create the series or the text, and the initial weights."""
+def prepare_experiment(options: Configuration) -> Experiment:
+    """Read or create the series or the text of a run, and its initial weights.
+
+    Parameters
+    ----------
+    options : Configuration
+        `data`, `text` and `weights` name files; without them the series is the sine
+        wave, and the weights are drawn.
+
+    Returns
+    -------
+    Experiment
+        The data and the weights.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be used, or the weights do not fit the data.
+    """
     saved, dtype, alphabet = None, options.dtype, ""
     if options.weights is not None:
         saved = load_run(options.weights)
@@ -82,15 +98,12 @@ def prepare(options: Configuration) -> Experiment:
     D = len(made.alphabet) or made.x.shape[-1]
     step, velocity = options.run_options().step, None
     if saved is None:
-        params = initial_parameters(
-            input_size=D,
-            hidden_size=options.hidden_size,
-            output_size=D,
-            seed=options.seed,
-            bias=options.bias,
-            dtype=dtype,
+        params = draw_parameters(
+            NetworkSizes(D, options.hidden_size, D, options.bias),
+            OF_TEXT if made.alphabet else Distribution(),
+            dtype,
+            options.seed,
             networks=None if options.command == "study" else options.seeds,
-            deviations=OF_TEXT if made.alphabet else OF_SERIES,
         )
     else:
         params = saved.params
@@ -164,10 +177,25 @@ def _of_series(options: Configuration, dtype: Any) -> Experiment:
 
 
 def save_run(path: str, params: Any, velocity: Any = None, **more: Any) -> None:
-    """Write the networks that are finite, and more. Raises InputError if the file
-    cannot be written.
+    """Write the networks of a run that are finite.
+
+    Parameters
+    ----------
+    path : str
+        Of the .npz file, which is replaced at once, and only if all is written.
+    params : Parameters
+        Of one network or of an ensemble, as NumPy arrays.
+    velocity : Gradients, optional
+        The velocity, or the sums of squares.
+    **more
+        Further entries of the file.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be written.
     """
-    arrays = dict(zip(NAMES, params)) | dict(zip(VELOCITY, velocity or ()))
+    arrays = dict(zip(THETAS, params)) | dict(zip(VELOCITY, velocity or ()))
     arrays = {name: array for name, array in arrays.items() if array is not None}
     if networks := params.W_hh.shape[:-2]:
         is_finite = np.ones(networks, bool)
@@ -179,18 +207,35 @@ def save_run(path: str, params: Any, velocity: Any = None, **more: Any) -> None:
 
 
 def load_run(path: str) -> Saved:
-    """Read what `save_run` writes. Raises InputError on other files."""
+    """Read the weights that `save_run` wrote.
+
+    Parameters
+    ----------
+    path : str
+        Of the .npz file. It is read without pickle.
+
+    Returns
+    -------
+    Saved
+        Parameters, velocity, alphabet, and the kind of the step.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, damaged or foreign, or a shape, a dtype or a value does
+        not fit.
+    """
     found = load_arrays(path, "weights file")
     with errors_about(f"weights file {path}"):
-        unknown = found.keys() - {*NAMES, *VELOCITY, *TEXTS}
-        if unknown or not found.keys() >= {*NAMES[:3]}:
+        unknown = found.keys() - {*THETAS, *VELOCITY, *TEXTS}
+        if unknown or not found.keys() >= {*THETAS[:3]}:
             what = some_of(sorted(unknown) or found)
             raise InputError(
                 f"it has {what}: expected W_xh, W_hh, W_hy and what --save writes"
             )
         # In C order, on which the rounding of products depends.
         found = {name: np.array(array, order="C") for name, array in found.items()}
-        params: Any = Parameters(*map(found.get, NAMES))
+        params: Any = Parameters(*map(found.get, THETAS))
         velocity: Any = None
         if found.keys() & VELOCITY:
             velocity = Gradients(*map(found.get, VELOCITY))

@@ -3,9 +3,9 @@ refuse, in the options of the command line.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from numpy_rnn.app.experiment import prepare
+from numpy_rnn.app.experiment import prepare_experiment
 from numpy_rnn.app.options import DEFAULTS, Configuration, option_words
 from numpy_rnn.app.sources import Source
 from numpy_rnn.common.errors import InputError
@@ -18,8 +18,9 @@ from numpy_rnn.conformance.runs import unsupported as unsupported_by
 # Runs from the same weights without --k1 and --k2: the tutorial's, and one whose
 # gradients go back through time.
 USUAL = (Schedule(1, 1, 300), Schedule(1, 5, 60))
-NAMES = {"H": "hidden_size", "networks": "seeds"}  # options with another name
-SIZES = ("B", "D", "O")  # of the data
+MOST_COMPARED = 1000  # steps, without --steps: judging a text takes a while
+OPTION_OF_FIELD = {"H": "hidden_size", "networks": "seeds"}  # options with another name
+DATA_SIZES = ("B", "D", "O")  # of the data
 BY_DATA = ("loss", "class_inputs")  # fields that --text chooses
 SCHEDULE = {"k1", "k2"}
 SUITE = (
@@ -28,26 +29,54 @@ SUITE = (
 )
 
 
-def fitted_runs(
-    sources: Sequence[Source], usual: Configuration
-) -> tuple[str, list[Run], str]:
-    """Return the name of the series, the runs, and what was chosen for the ports in one
-    line, which may be empty.
+class FittedRuns(NamedTuple):
+    """Runs from the same weights, which differ in their schedules."""
 
-    Raises InputError unless the ports can make the runs.
+    series: str  # its name
+    runs: list[Run]
+    notes: list[str]  # what was not asked for, a line each
+
+
+def fitted_runs(sources: Sequence[Source], usual: Configuration) -> FittedRuns:
+    """Choose runs that the compared ports can make.
+
+    Parameters
+    ----------
+    sources : sequence of Source
+        What is compared. Only ports of users limit the runs.
+    usual : Configuration
+        The options that were given, and the usual defaults of the others. Where an
+        option was not given, what a port lacks chooses its value.
+
+    Returns
+    -------
+    FittedRuns
+        The runs, from the same weights.
+
+    Raises
+    ------
+    InputError
+        If an option that was given asks for what a port lacks. The message names all
+        options to change.
     """
     ports = [each for each in sources if type(each) is PortSource]  # of the user's
     forced = dict[str, Any]()
     free = DEFAULTS.keys() - usual.given.keys() - {"loss", "seeds"}
     for port in ports:
         for field, value in run_defaults(port.port).items():
-            name = NAMES.get(field, field)
+            name = OPTION_OF_FIELD.get(field, field)
             if name in free:
                 forced[name] = value
     values = {name: forced[name] for name in forced.keys() - SCHEDULE}
     options = Configuration(usual.command, usual.others, values, **usual.given)
-    experiment = prepare(options)
+    experiment = prepare_experiment(options)
     run = experiment.run(options.run_options())
+    notes, all_steps = list[str](), len(run.x)
+    steps = options.steps or MOST_COMPARED
+    run = run._replace(x=run.x[:steps], target=run.target[:steps])
+    if steps < all_steps:
+        found = f"the first {steps} of {all_steps} steps are compared"
+        notes.append(f"{found}; --steps changes their number")
     before, T, epochs = schedules(usual), len(run.x), dict[tuple[int, int], int]()
     for schedule in before:
         k1, k2 = forced_schedule(forced, *schedule[:2], T)
@@ -57,11 +86,11 @@ def fitted_runs(
         given = run.options._replace(schedule=Schedule(k1, k2, count))
         runs.append(run._replace(options=given))
     check_ports(ports, options, runs)
-    words, chosen = changes(forced, usual, before, T), ""
+    words = changes(forced, usual, before, T)
     if words:
         names = join_names([port.name for port in ports])
-        chosen = f"chosen for what {names} has: {' '.join(words)}"
-    return experiment.name, runs, chosen
+        notes.append(f"chosen for what {names} has: {' '.join(words)}")
+    return FittedRuns(experiment.name, runs, notes)
 
 
 def schedules(options: Configuration) -> Sequence[Schedule]:
@@ -83,8 +112,8 @@ def changes(
     """Return the options that change these fields of runs, as they are typed."""
     words = list[str]()
     for field, value in fields.items():
-        name = NAMES.get(field, field)
-        if field in SIZES:
+        name = OPTION_OF_FIELD.get(field, field)
+        if field in DATA_SIZES:
             words.append(f"data with {field} = {value}")
         elif field in BY_DATA:
             is_text = value in (True, "cross_entropy")

@@ -8,11 +8,19 @@ from numpy_rnn.app.options import Configuration
 from numpy_rnn.common import packages
 from numpy_rnn.common.texts import printable
 
-LESSON = Path(packages.__file__).parents[1] / "study/lesson/lesson.html"
+LESSON_PAGE = Path(packages.__file__).parents[1] / "study/lesson/lesson.html"
 
 
 def run(rnn: Any, options: Configuration) -> None:
-    """Print the path of the lesson, and open it."""
-    print(printable(str(LESSON)), flush=True)
-    if not webbrowser.open(LESSON.as_uri()):
+    """Print the path of the lesson that is installed, and open it in a browser.
+
+    Parameters
+    ----------
+    rnn : module
+        The package of the command line.
+    options : Configuration
+        None is used.
+    """
+    print(printable(str(LESSON_PAGE)), flush=True)
+    if not webbrowser.open(LESSON_PAGE.as_uri()):
         print("no browser was found: open this file in one")

@@ -24,7 +24,7 @@ from numpy_rnn.common.records import (
 )
 from numpy_rnn.common.texts import nearest_name
 
-COMMANDS = {
+COMMAND_HELP = {
     "train": "train a network and predict its series or text; also without a command",
     "compare": "check every update of implementations against rounding bounds",
     "study": "write two pages about the gradient of a run",
@@ -56,7 +56,7 @@ class Option(NamedTuple):
 
 
 # By group of --help.
-TABLE = {
+OPTION_GROUPS = {
     "run": [
         Option("epochs", int, 300, "passes over the series"),
         Option("hidden_size", int, 6, "hidden units"),
@@ -102,7 +102,13 @@ TABLE = {
             "rows at the end to predict, but not to train on",
             ("train",),
         ),
-        Option("steps", int, None, "first steps to study (all, up to 40)", ("study",)),
+        Option(
+            "steps",
+            int,
+            None,
+            "first steps to study (all, up to 40) or to compare (up to 1000)",
+            ("study", "compare"),
+        ),
         Option("text", str, None, "train a character model of a text", TRAINING),
         Option("sample", int, 200, "characters of a sample of the model", ("train",)),
         Option("temperature", float, 1.0, "divides the outputs of it", ("train",)),
@@ -125,8 +131,8 @@ TABLE = {
         Option("quiet", None, False, "print only warnings and errors"),
     ],
 }
-OPTIONS = [option for options in TABLE.values() for option in options]
-DEFAULTS = {option.name: option.default for option in OPTIONS}
+ALL_OPTIONS = [option for options in OPTION_GROUPS.values() for option in options]
+DEFAULTS = {option.name: option.default for option in ALL_OPTIONS}
 DEFAULTS["loss"] = "squared_error"
 # Defaults of a text, those of min-char-rnn, and of data.
 DEFAULTS_OF = {
@@ -222,7 +228,21 @@ class Configuration(SimpleNamespace):
 
 
 def defaults_of(command: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the defaults of a command, which depend on the options that are given."""
+    """Return the defaults of a command.
+
+    Parameters
+    ----------
+    command : str
+        The command.
+    given : mapping of str to object
+        The options that are given: a text and data have defaults of their own, and
+        one of k1 and k2 limits the other.
+
+    Returns
+    -------
+    dict of str to object
+        The value of every option.
+    """
     values = dict(DEFAULTS)
     if command == "study":
         values["seeds"] = 32
@@ -246,9 +266,20 @@ class Parser(argparse.ArgumentParser):
 
 
 def make_parser(program: str) -> tuple[Parser, dict[str, Parser]]:
-    """Return the parser of a script, and those of its commands.
+    """Make the parsers of a script.
 
-    Options that are not given are not in their results.
+    Parameters
+    ----------
+    program : str
+        The name of the script, numpy-rnn or torch-rnn.
+
+    Returns
+    -------
+    main : Parser
+        It prints the help, and dispatches to a command.
+    commands : dict of str to Parser
+        The parsers of the commands. Options that are not given are not in their
+        results.
     """
     main = Parser(
         program,
@@ -259,7 +290,7 @@ def make_parser(program: str) -> tuple[Parser, dict[str, Parser]]:
     main.add_argument("--version", action="version", version=version)
     section = main.add_subparsers(title="commands", dest="command", metavar="COMMAND")
     made = {}
-    for name, words in COMMANDS.items():
+    for name, words in COMMAND_HELP.items():
         if ONLY_IN.get(name, program) == program:
             made[name] = section.add_parser(
                 name,
@@ -268,11 +299,11 @@ def make_parser(program: str) -> tuple[Parser, dict[str, Parser]]:
                 allow_abbrev=False,
                 argument_default=argparse.SUPPRESS,
             )
-            add_options(made[name], name)
+            add_command_options(made[name], name)
     return main, made
 
 
-def add_options(parser: Parser, command: str) -> None:
+def add_command_options(parser: Parser, command: str) -> None:
     """Add the options of a command to its parser."""
     if command == "compare":
         parser.add_argument(
@@ -282,7 +313,7 @@ def add_options(parser: Parser, command: str) -> None:
             help="a package, such as torch_rnn; a port of your own, as module:object;"
             " a program; or a trace file",
         )
-    for group, options in TABLE.items():
+    for group, options in OPTION_GROUPS.items():
         section = parser.add_argument_group(group)
         for option in options:
             if command not in option.commands:
@@ -310,8 +341,29 @@ def nearest(name: str, known: Iterable[str], prefix: str = "") -> str:
     return f" (did you mean {prefix}{meant.replace('_', '-')}?)"
 
 
-def parse(package: str, words: list[str]) -> Configuration:
-    """Parse a command line: a command, "train" unless it is named, and its options."""
+def parse_command(package: str, words: list[str]) -> Configuration:
+    """Parse a command line.
+
+    Parameters
+    ----------
+    package : str
+        The name of the package, whose commands are known.
+    words : list of str
+        A command, "train" unless it is named, and its options.
+
+    Returns
+    -------
+    Configuration
+        The values of all options.
+
+    Raises
+    ------
+    InputError
+        If a command or an option is unknown, with the nearest name; if a value is not
+        of its kind; or if options do not go together.
+    SystemExit
+        After --help and --version.
+    """
     program = package.replace("_", "-")
     main, own = make_parser(program)
     if not words or words[0].startswith("-"):
@@ -322,7 +374,7 @@ def parse(package: str, words: list[str]) -> Configuration:
         if name in ONLY_IN:
             there = ONLY_IN[name]
             raise InputError(f"{name} is a command of {there}: type {there} {name}")
-        main.error(f"there is no command {name!r}{nearest(name, COMMANDS)}")
+        main.error(f"there is no command {name!r}{nearest(name, COMMAND_HELP)}")
     values, unknown = main.parse_known_args(words)
     parser = own[values.command]
     for word in words:
@@ -330,7 +382,7 @@ def parse(package: str, words: list[str]) -> Configuration:
             parser.error("-- is no value")
     if unknown:
         word = unknown[0].partition("=")[0]
-        names = [each.name for each in OPTIONS if values.command in each.commands]
+        names = [each.name for each in ALL_OPTIONS if values.command in each.commands]
         advice = nearest(word.strip("-").replace("-", "_"), names, "--")
         parser.error(f"there is no option {word}{advice}")
     return Configuration(**vars(values))

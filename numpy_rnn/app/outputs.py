@@ -15,8 +15,20 @@ ENDINGS = {
 
 
 def check_files(options: Configuration, plot: str | None) -> None:
-    """Raise InputError if an output could not be written, or is another file of the
-    command.
+    """Check, before the work begins, the files that a command writes.
+
+    Parameters
+    ----------
+    options : Configuration
+        Its files are `data`, `text`, `weights`, `save` and `output`.
+    plot : str or None
+        The file of the plot.
+
+    Raises
+    ------
+    InputError
+        If an output cannot be written, has another ending than its kind, or is another
+        file of the command.
     """
     options_of: dict[str, str] = {}  # by their files
     for name in ("data", "text", "weights", *ENDINGS):
@@ -45,10 +57,24 @@ def check_output(given: str, path: str, endings: tuple[str, ...]) -> None:
 
 
 def plot_target(options: Configuration, name: str) -> str | None:
-    """Return the file of the plot; None without one. Without Matplotlib and --plot,
-    print a note.
+    """Choose the file of the plot. Without Matplotlib and without --plot, print a note.
 
-    Raises InputError if Matplotlib cannot be imported.
+    Parameters
+    ----------
+    options : Configuration
+        --plot and --no-plot.
+    name : str
+        The name of the package, of which the usual file of `train` has its name.
+
+    Returns
+    -------
+    str or None
+        The file; None without a plot.
+
+    Raises
+    ------
+    InputError
+        If --plot is given and Matplotlib cannot be imported.
     """
     default = f"{options.command}.png"
     if options.command == "train":

@@ -12,7 +12,7 @@ from numpy_rnn.app.tables import MAX_WIDTH
 from numpy_rnn.common.files import written_whole
 from numpy_rnn.common.texts import printable
 
-MAX_FEATURES, MAX_POINTS = 4, 100  # of a plot; a longer series is drawn as lines
+MAX_PANELS, MAX_POINTS = 4, 100  # of a plot; a longer series is drawn as lines
 MAX_TITLE = 60  # characters of the name of a series in the title
 
 # Okabe and Ito's colours, which are distinct for the colour-blind.
@@ -21,7 +21,20 @@ GREEN, RED, PURPLE = "#009E73", "#D55E00", "#CC79A7"
 
 
 def write_figure(path: str, draw_on: Callable[[Any], None]) -> None:
-    """Write the figure that a function draws."""
+    """Draw a figure, write it, and print where it is.
+
+    Parameters
+    ----------
+    path : str
+        The file; its ending is the format.
+    draw_on : callable
+        Draws on an empty Figure. Settings of the user have no effect.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be written.
+    """
     import matplotlib
     from matplotlib.figure import Figure
 
@@ -38,11 +51,23 @@ def write_figure(path: str, draw_on: Callable[[Any], None]) -> None:
 
 
 def draw_result(figure: Any, experiment: Experiment, name: str, result: Result) -> None:
-    """Draw actual and predicted points, the free-running continuation, and the losses
-    by epoch, on an empty figure. Of an ensemble, these are the median and the 10th to
-    90th percentile.
+    """Draw the result of a run: actual and predicted points, the free-running
+    continuation, and the losses by epoch.
+
+    Of an ensemble, these are the median and the 10th to 90th percentile.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+        An empty figure; its size is set.
+    experiment : Experiment
+        The series. Its first four columns are drawn.
+    name : str
+        The name of the package, for the title.
+    result : Result
+        What was found.
     """
-    names = experiment.columns[:MAX_FEATURES]
+    names = experiment.columns[:MAX_PANELS]
     figure.set_size_inches(12, 2.2 + 2.6 * len(names))
     title = f"{name}: {printable(experiment.name, MAX_TITLE)}, one step ahead"
     count = result.converged().sum()

@@ -44,10 +44,26 @@ class Result(NamedTuple):
 def predict(
     rnn: Any, params: Parameters[Any], experiment: Experiment, objective: Objective
 ) -> tuple[NumpyArray, NumpyArray]:
-    """Predict one step ahead, (T, N, D), and freely, (G, N, D), after the last step
-    that is not held out, each value fed back as the next input; in units of the series.
+    """Predict a series one step ahead, and freely, each value being the next input.
 
-    G is the number of steps held out, or else GENERATED.
+    Parameters
+    ----------
+    rnn : module
+        The package that computes the forward pass.
+    params : Parameters
+        Of N networks, or of one, as NumPy arrays.
+    experiment : Experiment
+        The series.
+    objective : Objective
+        Its nonlinearity is used.
+
+    Returns
+    -------
+    predictions : ndarray, (T, N, D)
+        One step ahead, in units of the series.
+    generated : ndarray, (G, N, D)
+        After the last step that is not held out: G is the number of steps that are
+        held out, or else 20.
     """
     theta = rnn.from_numpy(params)
 

@@ -14,7 +14,7 @@ from numpy_rnn.common.records import NumpyArray, Run, Step, Update
 from numpy_rnn.common.texts import join_names, printable
 
 LOG_EVERY, LOG_UPDATES = 10, 1000  # epochs; updates of a text
-KEPT = 0.999  # of the smoothed loss, at each update
+SMOOTHING = 0.999  # of the smoothed loss, at each update
 REMEDIES = (
     "try a lower --learning-rate, gradient clipping with --max-norm, or --standardize"
 )
@@ -28,7 +28,7 @@ class Trainer:
     """A run on a series: an iterable of its updates, and what it prints."""
 
     def __init__(self, rnn: Any, experiment: Experiment, options: Configuration):
-        """Raises InputError if options and data do not agree."""
+        """Raise InputError if options and data do not agree."""
         self.rnn, self.experiment, self.options = rnn, experiment, options
         self.run = experiment.run(options.run_options())
         self.per_epoch = updates_per_epoch(self.run)
@@ -107,13 +107,25 @@ class Trainer:
 
 
 def updates_per_epoch(run: Run) -> int:
-    """Return the number of updates of an epoch, (T1)."""
+    """Return the number of updates of an epoch of a run, (T1)."""
     return len(range(0, len(run.x), run.options.schedule.k1))
 
 
 def epoch_losses(losses: NumpyArray, run: Run) -> NumpyArray:
-    """Return the loss of every whole epoch, (epochs, *E): the sum of those of its
-    updates, or for a mean that of its points.
+    """Compute the loss of every whole epoch.
+
+    Parameters
+    ----------
+    losses : ndarray, (n,) or (n, N)
+        Of the updates, in order.
+    run : Run
+        The run that made them.
+
+    Returns
+    -------
+    ndarray, (epochs,) or (epochs, N)
+        The sum of the losses of the updates of an epoch; for the reduction "mean", the
+        mean over its points.
     """
     count, T = updates_per_epoch(run), len(run.x)
     shares = np.ones(count)
@@ -126,7 +138,25 @@ def epoch_losses(losses: NumpyArray, run: Run) -> NumpyArray:
 
 
 def begin(rnn: Any, run: Run) -> Iterator[Update[Any]]:
-    """Begin a run by a package: its updates."""
+    """Begin a run by a package.
+
+    Parameters
+    ----------
+    rnn : module
+        The package.
+    run : Run
+        Its data and parameters, as NumPy arrays, and its options.
+
+    Returns
+    -------
+    iterator of Update
+        None is made yet.
+
+    Raises
+    ------
+    InputError
+        If the package refuses the run.
+    """
     arrays = map(rnn.from_numpy, (run.params, run.x, run.target, run.h_0))
     velocity, keywords = rnn.from_numpy(run.velocity), run.options.keywords()
     updates: Iterator[Update[Any]] = rnn.train(*arrays, velocity=velocity, **keywords)
@@ -134,19 +164,47 @@ def begin(rnn: Any, run: Run) -> Iterator[Update[Any]]:
 
 
 def heading(name: str, experiment: Experiment, options: Configuration) -> str:
-    """Describe the run of a package in one line."""
+    """Describe the run of a package in one line.
+
+    Parameters
+    ----------
+    name : str
+        The name of the package.
+    experiment : Experiment
+        The data and the initial weights.
+    options : Configuration
+        The options.
+
+    Returns
+    -------
+    str
+        The line, with the seed, or the file of the weights.
+    """
     run = experiment.run(options.run_options())._replace(x=experiment.x)
     start = f"seed {options.seed}"
     if options.weights is not None:
         start = f"weights from {printable(options.weights)}"
         if experiment.velocity is not None:
             start = start.replace("weights", "weights and velocity", 1)
-    return f"{described([name], experiment.name, [run])}, {start}"
+    return f"{describe_runs([name], experiment.name, [run])}, {start}"
 
 
-def described(names: list[str], series: str, runs: list[Run]) -> str:
-    """Describe packages, the series, the sizes, and the options that are not off of
-    runs that differ in their schedules.
+def describe_runs(names: list[str], series: str, runs: list[Run]) -> str:
+    """Describe runs that differ in their schedules only, in one line.
+
+    Parameters
+    ----------
+    names : list of str
+        Of the packages that make them.
+    series : str
+        The name of the data.
+    runs : list of Run
+        The runs.
+
+    Returns
+    -------
+    str
+        The sizes, and the options that are not off.
     """
     params, options = runs[0].params, runs[0].options
     T, B = runs[0].x.shape[:2]
@@ -188,7 +246,9 @@ class TextRun(Trainer):
     def __iter__(self) -> Iterator[Update[Any]]:
         """Make all updates, and smooth their losses."""
         for update in super().__iter__():
-            self.smoothed = KEPT * self.smoothed + (1 - KEPT) * float(update.loss)
+            self.smoothed = SMOOTHING * self.smoothed + (1 - SMOOTHING) * float(
+                update.loss
+            )
             yield update
 
     def heading(self) -> str:
@@ -219,8 +279,22 @@ class TextRun(Trainer):
         return lines
 
     def sample(self, length: int) -> str:
-        """Draw a text, each character from softmax(y / temperature), and then the next
-        input.
+        """Draw a text: each character from softmax(y / temperature), the next input.
+
+        Parameters
+        ----------
+        length : int
+            Number of characters.
+
+        Returns
+        -------
+        str
+            The text.
+
+        Raises
+        ------
+        Diverged
+            If an output is not finite.
         """
         rnn, options = self.rnn, self.options
         generator = np.random.default_rng((options.seed, self.updates))

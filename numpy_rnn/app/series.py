@@ -24,7 +24,22 @@ NUMBERS = "expected finite numbers with decimal points, one row per time step"
 def read_text(path: str) -> str:
     """Read the UTF-8 text of a file or a pipe, with any line ends.
 
-    Raises OSError, and InputError on more than MAX_MEGABYTES and on what is not UTF-8.
+    Parameters
+    ----------
+    path : str
+        Of a regular file or a pipe.
+
+    Returns
+    -------
+    str
+        The text, whose lines end with a newline character.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read.
+    InputError
+        If it has more than 64 MB, or is not UTF-8.
     """
     limit = MAX_MEGABYTES * 2**20
     with open(path, "rb") as file:
@@ -47,9 +62,28 @@ def read_series(
 ) -> tuple[NumpyArray, list[str]]:
     """Read the numbers of a text file, and the names of their columns.
 
-    columns: names, or numbers from 1. Columns are separated by semicolons, tabs, commas
-    or spaces, the first of these in the second line. The first line may be a header,
-    also after a "#". Raises InputError on anything else.
+    Columns are separated by semicolons, tabs, commas or spaces, the first of these in
+    the second line. The first line may be a header, also after a "#".
+
+    Parameters
+    ----------
+    path : str
+        Of the file.
+    columns : sequence of str, optional
+        Names of columns, or their numbers from 1; all by default.
+
+    Returns
+    -------
+    values : ndarray, (rows, columns)
+        The numbers, in float64.
+    names : list of str
+        Of the columns.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, has fewer than three rows, or something else than
+        finite numbers in a column that is chosen.
     """
     with errors_about(f"data file {path}"):
         names, rows, mark = _table(read_text(path))
@@ -70,7 +104,7 @@ def read_series(
             if len(fields) != len(numbers):
                 found = f"line {line} has {len(fields)} columns"
                 raise InputError(f"{found}, the first row {len(numbers)}; {NUMBERS}")
-            values.append([_number(fields, line, place) for place in places])
+            values.append([_parse_number(fields, line, place) for place in places])
     return np.array(values), [names[place] for place in places]
 
 
@@ -100,13 +134,13 @@ def _table(text: str) -> tuple[list[str], dict[int, list[str]], str]:
 
 
 def is_number(text: str) -> bool:
-    """Check whether a text is a finite number. 1_000 is one in Python only."""
+    """Return whether a text is a finite number. 1_000 is one in Python only."""
     with suppress(ValueError):
         return isfinite(float(text.replace("_", "x")))
     return False
 
 
-def _number(fields: list[str], line: int, place: int) -> float:
+def _parse_number(fields: list[str], line: int, place: int) -> float:
     """Return the number at this place. Raises InputError, with a hint, on others."""
     text = fields[place]
     if is_number(text):
@@ -133,19 +167,34 @@ def _places(columns: Sequence[str], names: list[str], numbers: list[str]) -> lis
 
 
 def is_index(values: NumpyArray) -> bool:
-    """Check whether a column counts the rows, as years do."""
+    """Return whether a column counts the rows, as years do."""
     differences = np.diff(values)
     mean = abs(differences.mean())
     return bool(mean > 0 and np.ptp(differences) <= STEADY * mean)
 
 
 def character_classes(text: str, alphabet: str) -> tuple[NumpyArray, str]:
-    """Return the class of every character, (N,), and the alphabet, whose n-th character
-    has class n.
+    """Convert the characters of a text to classes.
 
-    alphabet: that of saved weights, or if they have none, the characters of the text,
-    by Unicode. Raises InputError on characters that are not in it, and on fewer than
-    two different ones.
+    Parameters
+    ----------
+    text : str
+        The text.
+    alphabet : str
+        That of saved weights; empty where these have none, or where there are none.
+
+    Returns
+    -------
+    classes : ndarray of int, (N,)
+        The place of every character in the alphabet.
+    alphabet : str
+        The one given, or else all characters of the text, by Unicode.
+
+    Raises
+    ------
+    InputError
+        If the text has a character that is not in the alphabet, fewer than two
+        different ones, or a null character.
     """
     alphabet = alphabet or "".join(sorted(set(text)))
     if len(alphabet) < 2 or "\0" in text:

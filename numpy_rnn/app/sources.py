@@ -13,12 +13,12 @@ from numpy_rnn.common.records import Run
 from numpy_rnn.common.texts import one_line
 from numpy_rnn.conformance.arithmetics.bounds import TAU, TanhError
 from numpy_rnn.conformance.ports.port import find_port
-from numpy_rnn.conformance.ports.program import ProgramPort
+from numpy_rnn.conformance.ports.program import FIRST_TIMES, ProgramPort
 from numpy_rnn.conformance.ports.protocol import PortFault
 from numpy_rnn.conformance.runs import PortSource, RecordedRun, source_of
 from numpy_rnn.conformance.trace import load_trace
 
-EXPECTED = (
+EXPECTED_SOURCE = (
     "expected a package (torch_rnn), a port (my_rnn:port, of my_rnn.py), a program"
     " (./my_rnn) or a trace (run.npz)"
 )
@@ -40,10 +40,26 @@ Source = PortSource | TraceFile
 
 
 def source(name: str, timeout: float) -> Source:
-    """Find the implementation of this name.
+    """Find the implementation that a name means.
 
-    timeout: seconds for an answer of a program. Raises InputError on a bad name, and
-    PortFault if it fails.
+    Parameters
+    ----------
+    name : str
+        A package, a port as module:object, the command of a program, or a trace file.
+    timeout : float
+        Seconds for an answer of a program.
+
+    Returns
+    -------
+    Source
+        The implementation.
+
+    Raises
+    ------
+    InputError
+        If there is none. The message says what to type.
+    PortFault
+        If a program fails at its start.
     """
     if name.endswith(".npz"):
         return TraceFile(one_line(name), load_trace(name))
@@ -53,11 +69,13 @@ def source(name: str, timeout: float) -> Source:
         except PortFault as fault:
             raise PortFault(f"{one_line(name, 80)}, at its start: {fault}") from None
     check_name(name)
-    return source_of(find_port(name))
+    port = find_port(name)
+    port.timeout = FIRST_TIMES * timeout
+    return source_of(port)
 
 
 def is_program(name: str) -> bool:
-    """Check whether a name is the command of a program."""
+    """Return whether a name is the command of a program."""
     if ":" in name or packages.is_package(name):
         return False
     words = name.split()
@@ -72,7 +90,7 @@ def check_name(name: str) -> None:
     words = name.split() or [""]
     stem = os.path.basename(words[0]).removesuffix(".py")
     if name.partition(".")[0] == "torch_rnn" and find_spec("torch") is None:
-        raise InputError(packages.ADVICE)
+        raise InputError(packages.NO_TORCH)
     if ":" in name:
         return
     if os.path.isfile(f"{stem}.py") and name in (stem, f"{stem}.py"):
@@ -80,6 +98,6 @@ def check_name(name: str) -> None:
     if os.path.isfile(words[0]):
         if os.access(words[0], os.X_OK):
             raise InputError(f"{shown} is a program in this folder: type ./{shown}")
-        raise InputError(f"{shown} is a file that cannot be run: {EXPECTED}")
+        raise InputError(f"{shown} is a file that cannot be run: {EXPECTED_SOURCE}")
     if not packages.is_package(name):
-        raise InputError(f"there is no {shown!r}: {EXPECTED}")
+        raise InputError(f"there is no {shown!r}: {EXPECTED_SOURCE}")

@@ -11,14 +11,28 @@ from numpy_rnn.common.files import written_whole
 from numpy_rnn.common.records import NumpyArray
 from numpy_rnn.common.texts import pluralize, printable, some_of
 
-MAX_ROWS = 40  # also of free-running values after the series
-MAX_FEATURES = 3
+MAX_TIMES = 40  # also of free-running values after the series
+MAX_COLUMNS = 3
 MAX_WIDTH = 24  # characters of a name
 
 
 def format_number(value: float, width: int = 0, scale: float | None = None) -> str:
-    """Write six decimals, or five and an exponent where the scale, or the value, is
-    small or large.
+    """Write a number with six decimals, or with five and an exponent.
+
+    Parameters
+    ----------
+    value : float
+        The number.
+    width : int
+        The least number of characters.
+    scale : float, optional
+        The size that chooses between the two; |value| by default. An exponent is
+        written below 0.001, and from 1,000,000 on.
+
+    Returns
+    -------
+    str
+        The number in characters.
     """
     if scale is None:
         scale = abs(value)
@@ -28,10 +42,19 @@ def format_number(value: float, width: int = 0, scale: float | None = None) -> s
 
 
 def format_table(rows: Sequence[Sequence[str]], left: int = 1) -> list[str]:
-    """Return the lines of a table, whose first row is its header.
+    """Align the cells of a table.
 
-    Columns are as wide as their widest cell and two spaces apart. The first `left`
-    columns are aligned on the left, the others on the right.
+    Parameters
+    ----------
+    rows : sequence of rows of str
+        The first one is the header.
+    left : int
+        The first columns, so many, are aligned on the left, the others on the right.
+
+    Returns
+    -------
+    list of str
+        The lines. Columns are as wide as their widest cell, and two spaces apart.
     """
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
@@ -44,14 +67,25 @@ def format_table(rows: Sequence[Sequence[str]], left: int = 1) -> list[str]:
 
 
 def series_table(experiment: Experiment, result: Result) -> list[str]:
-    """Return lines of the last values by time, of an ensemble the medians, and of the
-    first columns.
+    """Return the table of the last values of a series and of its predictions.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        The series.
+    result : Result
+        The predictions; of an ensemble the medians are printed.
+
+    Returns
+    -------
+    list of str
+        The lines, a time each, with the first columns of the series.
     """
     T = len(experiment.x)
-    first = max(0, T - MAX_ROWS)
+    first = max(0, T - MAX_TIMES)
     times = range(first + 2, T + len(result.generated) - experiment.held_out + 2)
     table = {"time": list(map(str, times))}
-    for feature, name in enumerate(_names(experiment)[:MAX_FEATURES]):
+    for feature, name in enumerate(_names(experiment)[:MAX_COLUMNS]):
         scale = np.abs(experiment.series[first + 1 :, feature]).max()
         for kind, (begin, values) in result.curves(experiment).items():
             if kind != "actual":
@@ -74,10 +108,21 @@ def _names(experiment: Experiment) -> list[str]:
 
 
 def error_table(experiment: Experiment, result: Result) -> list[str]:
-    """Return lines of the root mean square errors, and those of persistence.
+    """Return the table of the root mean square errors of the network, and of
+    persistence, which predicts that nothing changes.
 
-    The last line says which columns the network does not predict better than that, on
-    the steps that it was trained on.
+    Parameters
+    ----------
+    experiment : Experiment
+        The series.
+    result : Result
+        The predictions.
+
+    Returns
+    -------
+    list of str
+        The lines. The last one says which columns the network does not predict better,
+        on the steps that it was trained on.
     """
     T, rows, names = len(experiment.x), experiment.series, _names(experiment)
     errors = result.predictions[:, result.converged()] - rows[1:, None]
@@ -114,8 +159,23 @@ def write_csv(
     losses: Sequence[NumpyArray],
     result: Result | None,
 ) -> None:
-    """Write losses and predictions, one number per row, in units of the
-    series. The time of a loss is its epoch.
+    """Write losses and predictions, one number per row, in units of the series.
+
+    Parameters
+    ----------
+    path : str
+        The file, which is replaced at once, and only if all is written.
+    experiment : Experiment
+        The series.
+    losses : sequence of ndarray
+        Of every epoch, whose number is their time.
+    result : Result or None
+        The predictions; None of a text.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be written.
     """
     networks = experiment.params.networks or 1
     curves = {"loss": (1, np.reshape(losses, (-1, networks, 1)))}

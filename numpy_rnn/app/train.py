@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from numpy_rnn.app.experiment import prepare, save_run
+from numpy_rnn.app.experiment import prepare_experiment, save_run
 from numpy_rnn.app.options import Configuration
 from numpy_rnn.app.outputs import check_files, plot_target
 from numpy_rnn.app.plots import draw_result, write_figure
@@ -17,13 +17,36 @@ from numpy_rnn.common.texts import pluralize, printable
 
 @np.errstate(all="ignore")  # what is not finite is reported as a divergence
 def run(rnn: Any, options: Configuration) -> int:
-    """Run the command: print, and write all files. Returns the exit status."""
+    """Train a network, print its losses and predictions, and write the files.
+
+    Parameters
+    ----------
+    rnn : module
+        The package that trains.
+    options : Configuration
+        The run and its files.
+
+    Returns
+    -------
+    int
+        The exit status, 0.
+
+    Raises
+    ------
+    InputError
+        If the input cannot be used, or a file not be written.
+    Diverged
+        If no network has a finite loss. Nothing is written then.
+    KeyboardInterrupt, BrokenPipeError
+        After Ctrl-C, and where the reader of the output is gone. With --save the
+        latest weights are saved first.
+    """
     if options.text is not None and options.plot is not None:
         raise InputError("--text and --plot are both given: leave one of them out")
     name = rnn.__name__
     plot = plot_target(options, name)
     check_files(options, plot)
-    experiment = prepare(options)
+    experiment = prepare_experiment(options)
     kind = TextRun if experiment.alphabet else Trainer
     trainer = kind(rnn, experiment, options)
     print(heading(name, experiment, options), trainer.heading(), sep="\n", flush=True)

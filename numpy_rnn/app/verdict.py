@@ -15,7 +15,7 @@ from numpy_rnn.conformance.case import RECURRENT, TENSORS, equations
 from numpy_rnn.conformance.judge import Judgement
 
 LOOP = ("window", "initial")  # what the training loop chooses
-ADVICE = "choose --dtype float64, a smaller --k2, or weights of smaller gain"
+LESS_ROUNDING = "choose --dtype float64, a smaller --k2, or weights of smaller gain"
 
 
 class ComparedRun(NamedTuple):
@@ -70,14 +70,25 @@ class Comparison(NamedTuple):
         return sorted(names, key=TENSORS.index)
 
 
-def report(comparisons: Sequence[Comparison]) -> str:
-    """Return the verdict and what it covers; then the losses, and the largest ratio of
-    every tensor.
+def comparison_report(comparisons: Sequence[Comparison]) -> str:
+    """Write what `compare` prints.
+
+    Parameters
+    ----------
+    comparisons : sequence of Comparison
+        What was found, one for each implementation.
+
+    Returns
+    -------
+    str
+        The verdict and what it covers; then the losses, and the largest ratio of every
+        tensor to its rounding bound.
     """
     lines = verdict(comparisons) + coverage(comparisons)
     for each in comparisons:
         for run in each.runs:
-            lines.append(f"{each.name}, {schedule_name(run.run)}: {losses(run)}")
+            name = f"{each.name}, {schedule_name(run.run)}"
+            lines.append(f"{name}: {describe_losses(run)}")
     lines += ["", *ratio_table(comparisons)]
     for each in comparisons:
         lines += reservations(each)
@@ -117,7 +128,7 @@ def fault(comparison: Comparison, name: str) -> list[str]:
         if not comparison.runs[0].judgement.updates:
             return [f"NOT JUDGED{of}: the first update overflows {dtype}"]
         if not_judged:
-            why = f"rounding alone changes them too much in {dtype}; {ADVICE}"
+            why = f"rounding alone changes them too much in {dtype}; {LESS_ROUNDING}"
             return [f"NOT JUDGED {', '.join(not_judged)}{of}: {why}"]
         return []
     first = wrong.judgement.first._replace(hint=wrong.hint)
@@ -154,7 +165,7 @@ def covered(comparison: Comparison) -> str:
     )
 
 
-def losses(compared: ComparedRun) -> str:
+def describe_losses(compared: ComparedRun) -> str:
     """Describe the losses of the first and last epoch of a run; of an ensemble, the
     medians.
     """

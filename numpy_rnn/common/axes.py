@@ -19,7 +19,7 @@ from numpy_rnn.common.records import DTYPES, NumpyArray
 DTYPE_NAMES = " or ".join(DTYPES)
 
 
-class Arrays(NamedTuple):
+class ArrayKind(NamedTuple):
     """The arrays of one package."""
 
     kind: type
@@ -39,7 +39,7 @@ class Arrays(NamedTuple):
         return numpy_view(name, value)
 
 
-NUMPY_ARRAYS = Arrays(
+NUMPY_ARRAYS = ArrayKind(
     np.ndarray, "a NumPy array, no mask, no matrix; torch_rnn takes tensors"
 )
 
@@ -107,7 +107,7 @@ class ArrayChecks:
     ensemble. No axis is empty.
     """
 
-    def __init__(self, arrays: Arrays, *, finite: bool = False):
+    def __init__(self, arrays: ArrayKind, *, finite: bool = False):
         """finite: whether NaN and infinity are errors."""
         self.arrays = arrays
         self.finite = finite

@@ -16,7 +16,7 @@ from numpy_rnn.common import records
 from numpy_rnn.common.axes import (
     NUMPY_ARRAYS,
     ArrayChecks,
-    Arrays,
+    ArrayKind,
     check_dtype,
     check_values,
     is_integer,
@@ -43,13 +43,13 @@ from numpy_rnn.common.records import (
 )
 from numpy_rnn.common.texts import nearest_name
 
-PARAMETERS = {"W_xh": "NDH", "W_hh": "NHH", "W_hy": "NHO", "b_h": "NH", "b_y": "NO"}
+CHECKED_AXES = {"W_xh": "NDH", "W_hh": "NHH", "W_hy": "NHO", "b_h": "NH", "b_y": "NO"}
 
 # -- windows
 
 
 def check_forward(
-    arrays: Arrays, params: Any, x: Any, h_0: Any, objective: Objective
+    arrays: ArrayKind, params: Any, x: Any, h_0: Any, objective: Objective
 ) -> None:
     """Check the parameters, inputs and initial state of a window."""
     check_objective(objective)
@@ -59,7 +59,7 @@ def check_forward(
     checks.check("h_0", h_0, "NBH", shared=True)
 
 
-def check_loss(arrays: Arrays, y: Any, target: Any, objective: Objective) -> None:
+def check_loss(arrays: ArrayKind, y: Any, target: Any, objective: Objective) -> None:
     """Check the outputs of steps with a loss, and their targets."""
     check_objective(objective)
     checks = ArrayChecks(arrays)
@@ -67,8 +67,8 @@ def check_loss(arrays: Arrays, y: Any, target: Any, objective: Objective) -> Non
     check_target(checks, target, "KNBO", objective)
 
 
-def check_window(
-    arrays: Arrays, params: Any, activations: Any, target: Any, objective: Objective
+def check_backward(
+    arrays: ArrayKind, params: Any, activations: Any, target: Any, objective: Objective
 ) -> None:
     """Check a window of T steps, the last K ≤ T of which have a target."""
     check_objective(objective)
@@ -124,7 +124,7 @@ def check_record(name: str, record: Any, kind: type) -> None:
 def check_parameters(checks: ArrayChecks, params: Any) -> None:
     """Check the weights, and both biases or neither."""
     check_record("params", params, Parameters)
-    for name, axes in PARAMETERS.items():
+    for name, axes in CHECKED_AXES.items():
         array = getattr(params, name)
         if array is not None or name not in Parameters._field_defaults:
             checks.check(name, array, axes)
@@ -140,7 +140,7 @@ def check_like_parameters(
     partial: whether any of them may be None.
     """
     check_record(name, record, Parameters)
-    for field, axes in PARAMETERS.items():
+    for field, axes in CHECKED_AXES.items():
         array, theta = getattr(record, field), getattr(params, field)
         if array is None and (partial or theta is None):
             continue
@@ -152,7 +152,7 @@ def check_like_parameters(
 
 
 def check_update(
-    arrays: Arrays, params: Any, gradients: Any, velocity: Any = None
+    arrays: ArrayKind, params: Any, gradients: Any, velocity: Any = None
 ) -> None:
     """Check parameters, and the gradient and velocity of any of them."""
     checks = ArrayChecks(arrays)
@@ -162,7 +162,7 @@ def check_update(
         check_like_parameters(checks, "velocity", velocity, params, partial=True)
 
 
-def check_clipping(arrays: Arrays, gradients: Any, name: str, limit: Any) -> float:
+def check_clipping(arrays: ArrayKind, gradients: Any, name: str, limit: Any) -> float:
     """Return the limit of clipping. Gradients may be None, except that of W_hh."""
     checks = ArrayChecks(arrays)
     check_like_parameters(checks, "gradient", gradients, gradients, partial=True)
@@ -170,7 +170,7 @@ def check_clipping(arrays: Arrays, gradients: Any, name: str, limit: Any) -> flo
     return check_positive(name, limit)
 
 
-def check_saved(arrays: Arrays, params: Any, velocity: Any = None) -> ArrayChecks:
+def check_saved(arrays: ArrayKind, params: Any, velocity: Any = None) -> ArrayChecks:
     """Check that parameters, and a velocity if there is one, are whole and finite."""
     checks = ArrayChecks(arrays, finite=True)
     check_parameters(checks, params)
@@ -281,7 +281,7 @@ def check_keywords(function: str, given: Mapping[str, Any], keywords: type) -> N
 # -- runs
 
 
-class Training(NamedTuple):
+class TrainingArguments(NamedTuple):
     """The arguments of `train`."""
 
     run: Run
@@ -290,7 +290,7 @@ class Training(NamedTuple):
     """Whether only the last update of each epoch is yielded."""
 
 
-def check_run(arrays: Arrays, run: Run) -> Run:
+def check_run_arguments(arrays: ArrayKind, run: Run) -> Run:
     """Return the run in plain numbers."""
     schedule, objective, step = run.options
     schedule = check_schedule(schedule)
@@ -315,17 +315,22 @@ def check_run(arrays: Arrays, run: Run) -> Run:
 
 
 def check_training(
-    arrays: Arrays, params: Any, x: Any, target: Any, h_0: Any, options: dict[str, Any]
-) -> Training:
+    arrays: ArrayKind,
+    params: Any,
+    x: Any,
+    target: Any,
+    h_0: Any,
+    options: dict[str, Any],
+) -> TrainingArguments:
     """Return the arguments of `train`; `options` are its keyword arguments."""
     check_keywords("train", options, records.TrainKeywords)
     velocity = options.pop("velocity", None)
     record = options.pop("record", False)
     yield_every = options.pop("yield_every", 1)
     run = Run(params, x, target, h_0, RunOptions.from_keywords(**options), velocity)
-    run = check_run(arrays, run)
+    run = check_run_arguments(arrays, run)
     by_epoch = isinstance(yield_every, str) and yield_every == "epoch"
     if not by_epoch:
         expected = "1, for every update, or 'epoch', for the last update of each epoch"
         check_integer("yield_every", yield_every, 1, expected, most=1)
-    return Training(run, check_flag("record", record), by_epoch)
+    return TrainingArguments(run, check_flag("record", record), by_epoch)

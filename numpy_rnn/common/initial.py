@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
-from numpy_rnn.common.errors import InputError
-from numpy_rnn.common.numbers import (
-    check_choice,
-    check_flag,
-    check_integer,
-    check_number,
-)
+from numpy_rnn.common.numbers import check_choice, check_flag, check_integer
 from numpy_rnn.common.records import DTYPES, Dtype, NumpyArray, Parameters, tree_map
 from numpy_rnn.common.texts import short_repr
+
+
+class Distribution(NamedTuple):
+    """Standard deviations of initial weights, whose mean is 0."""
+
+    hidden: float = 0.4
+    """Of W_xh and W_hh."""
+    output: float = 0.3
+    """Of W_hy."""
+
+
+class NetworkSizes(NamedTuple):
+    """The sizes of a network, and whether it has biases."""
+
+    D: int
+    H: int
+    O: int
+    bias: bool
 
 
 def initial_parameters(
@@ -24,7 +38,6 @@ def initial_parameters(
     dtype: Dtype = "float32",
     seed: int = 0,
     networks: int | None = None,
-    deviations: tuple[float, float] = (0.4, 0.3),
 ) -> Parameters[NumpyArray]:
     """Draw initial weights, the same in every package.
 
@@ -43,8 +56,6 @@ def initial_parameters(
         Seed of the generator, 0 or more.
     networks : int, optional
         N, for an ensemble, whose network n, from 0, is the one drawn with `seed + n`.
-    deviations : tuple of two floats
-        Standard deviations, of W_xh and W_hh, and of W_hy.
 
     Returns
     -------
@@ -65,33 +76,39 @@ def initial_parameters(
     >>> [tuple(theta.shape) for theta in params]
     [(1, 3), (3, 3), (3, 1), (3,), (1,)]
     """
-    D = check_integer("the input size", input_size, 1)
-    H = check_integer("the hidden size", hidden_size, 1)
-    O = check_integer("the output size", output_size, 1)
-    seed = check_integer("seed", seed, 0)
-    check_flag("bias", bias)
+    sizes = NetworkSizes(input_size, hidden_size, output_size, bias)
+    return draw_parameters(sizes, Distribution(), dtype, seed, networks)
+
+
+def draw_parameters(
+    sizes: NetworkSizes,
+    distribution: Distribution,
+    dtype: Dtype,
+    seed: int,
+    networks: int | None,
+) -> Parameters[NumpyArray]:
+    """Draw initial weights from a distribution; otherwise as `initial_parameters`."""
+    D = check_integer("the input size", sizes.D, 1)
+    H = check_integer("the hidden size", sizes.H, 1)
+    O = check_integer("the output size", sizes.O, 1)
+    check_flag("bias", sizes.bias)
     check_choice("dtype", short_repr(dtype), DTYPES)
-    if not isinstance(deviations, tuple | list) or len(deviations) != 2:
-        raise InputError(
-            f"deviations is {short_repr(deviations, repr)}: expected two numbers"
-        )
-    of_hidden = check_number("a deviation", deviations[0])
-    of_output = check_number("a deviation", deviations[1])
+    seed = check_integer("seed", seed, 0)
     N = 1 if networks is None else check_integer("networks", networks, 1)
-    drawn = [((D, H), of_hidden), ((H, H), of_hidden), ((H, O), of_output)]
+    shapes = [(D, H), (H, H), (H, O)]
+    deviations = [distribution.hidden, distribution.hidden, distribution.output]
     try:
-        weights = [np.empty((N, *shape), dtype) for shape, _ in drawn]
+        weights = [np.empty((N, *shape), dtype) for shape in shapes]
     except ValueError as error:  # more than can be addressed
         raise MemoryError(*error.args) from None
     for n in range(N):
         generator = np.random.default_rng(seed + n)
-        for theta, (shape, deviation) in zip(weights, drawn):
-            theta[n] = generator.normal(0, deviation, shape)
+        for theta, deviation in zip(weights, deviations):
+            theta[n] = generator.normal(0, deviation, theta[n].shape)
     ensemble: Parameters[NumpyArray] = Parameters(*weights)
-    if bias:
-        ensemble = ensemble._replace(
-            b_h=np.zeros((N, H), dtype), b_y=np.zeros((N, O), dtype)
-        )
+    if sizes.bias:
+        b_h, b_y = np.zeros((N, H), dtype), np.zeros((N, O), dtype)
+        ensemble = ensemble._replace(b_h=b_h, b_y=b_y)
     if networks is None:
         return tree_map(lambda theta: theta[0].copy(), ensemble)
     return ensemble

@@ -9,11 +9,11 @@ from numpy_rnn.common.errors import InputError
 
 __version__ = "0.1.0"
 REQUIRED = ("from_numpy", "to_numpy", "forward", "train")  # functions of a backend
-ADVICE = (
+NO_TORCH = (
     "torch is not installed: run pip install torch, or use numpy_rnn, which "
     "needs NumPy alone"
 )
-EXPECTED = "expected a package like numpy_rnn or torch_rnn"
+EXPECTED_PACKAGE = "expected a package like numpy_rnn or torch_rnn"
 
 
 def is_package(name: str) -> bool:
@@ -46,9 +46,9 @@ def no_torch(package: str, error: ModuleNotFoundError) -> ModuleNotFoundError:
     if (
         sys.argv[:1] == ["-m"] and package in sys.orig_argv
     ):  # while Python looks for the module
-        print(f"{package}: {ADVICE}", file=sys.stderr)
+        print(f"{package}: {NO_TORCH}", file=sys.stderr)
         raise SystemExit(2)
-    return ModuleNotFoundError(ADVICE, name="torch")
+    return ModuleNotFoundError(NO_TORCH, name="torch")
 
 
 def backend(name: str) -> ModuleType:
@@ -58,8 +58,8 @@ def backend(name: str) -> ModuleType:
     except (Exception, SystemExit) as error:  # another author's package may do anything
         reason = f"{type(error).__name__}: {error}"
         raise InputError(
-            f"{name!r} cannot be imported ({reason}): {EXPECTED}"
+            f"{name!r} cannot be imported ({reason}): {EXPECTED_PACKAGE}"
         ) from None
     if missing := [function for function in REQUIRED if not hasattr(module, function)]:
-        raise InputError(f"{name!r} has no {', '.join(missing)}: {EXPECTED}")
+        raise InputError(f"{name!r} has no {', '.join(missing)}: {EXPECTED_PACKAGE}")
     return module

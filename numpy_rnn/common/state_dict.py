@@ -16,9 +16,9 @@ from numpy_rnn.common.records import NumpyArray, Parameters
 from numpy_rnn.common.texts import short_repr, some_of
 
 # The names of keys after their prefix, and the axes of their arrays.
-WEIGHTS = {"weight_ih_l0": "HD", "weight_hh_l0": "HH", "weight": "OH"}
-BIASES = {"bias_ih_l0": "H", "bias_hh_l0": "H", "bias": "O"}
-EXPECTED = (
+WEIGHT_AXES = {"weight_ih_l0": "HD", "weight_hh_l0": "HH", "weight": "OH"}
+BIAS_AXES = {"bias_ih_l0": "H", "bias_hh_l0": "H", "bias": "O"}
+EXPECTED_KEYS = (
     "expected the keys of a torch.nn.RNN of one layer and one direction and of a "
     "torch.nn.Linear, with all biases or none; pass other prefixes as rnn= and linear="
 )
@@ -38,7 +38,7 @@ def axes_by_key(names: dict[str, str], rnn: str, linear: str) -> dict[str, str]:
     return keys
 
 
-def state_of(
+def state_from_parameters(
     params: Parameters[NumpyArray], rnn: str, linear: str
 ) -> dict[str, NumpyArray]:
     """Return checked NumPy parameters as a state dict."""
@@ -49,15 +49,15 @@ def state_of(
         )
     W_xh, W_hh, W_hy, b_h, b_y = params
     arrays = [W_xh.T, W_hh.T, W_hy.T]
-    keys = list(axes_by_key(WEIGHTS, rnn, linear))
+    keys = list(axes_by_key(WEIGHT_AXES, rnn, linear))
     if b_h is not None and b_y is not None:
         arrays += [b_h, np.zeros_like(b_h), b_y]
-        keys += axes_by_key(BIASES, rnn, linear)
+        keys += axes_by_key(BIAS_AXES, rnn, linear)
     # In C order, as the arrays of a module are.
     return {key: np.ascontiguousarray(array) for key, array in zip(keys, arrays)}
 
 
-def parameters_of(
+def parameters_from_state(
     state: Mapping[str, Any], rnn: str, linear: str
 ) -> Parameters[NumpyArray]:
     """Return a state dict as NumPy parameters; that of another network is refused."""
@@ -66,8 +66,8 @@ def parameters_of(
             f"the state is a {type(state).__name__}: expected a dictionary of arrays, "
             "as state_dict() returns it"
         )
-    expected = axes_by_key(WEIGHTS, rnn, linear)
-    biases = axes_by_key(BIASES, rnn, linear)
+    expected = axes_by_key(WEIGHT_AXES, rnn, linear)
+    biases = axes_by_key(BIAS_AXES, rnn, linear)
     if any(key in state for key in biases):
         expected |= biases
     _check_keys(state, list(expected))
@@ -96,4 +96,4 @@ def _check_keys(state: Mapping[str, Any], keys: list[str]) -> None:
     if unknown:
         found.append(f"an unknown {some_of(unknown)}")
     if found:
-        raise InputError(f"the state has {' and '.join(found)}: {EXPECTED}")
+        raise InputError(f"the state has {' and '.join(found)}: {EXPECTED_KEYS}")

@@ -50,7 +50,7 @@ SUITE_OPTIONS = {
     "examples": ("N", "number of windows per test (100)"),
     "seed": ("N", "seed of the cases (another one in every run)"),
     "sizes": ("SIZES", "few: four shapes, for compiled code; H=6,D=3: only these"),
-    "timeout": ("SECONDS", "time limit of one answer of a program (10)"),
+    "timeout": ("SECONDS", "time limit of one answer of a program (10; in Python 60)"),
 }
 TYPES = {"examples": whole(1), "seed": whole(0), "sizes": sizes, "timeout": whole(1)}
 

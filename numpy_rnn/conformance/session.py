@@ -11,7 +11,7 @@ from numpy_rnn.common.texts import one_line
 from numpy_rnn.conformance.arithmetics.bounds import STRICT_TANH_ULPS
 from numpy_rnn.conformance.ports.abilities import stated_by
 from numpy_rnn.conformance.ports.port import find_port
-from numpy_rnn.conformance.ports.program import ProgramPort
+from numpy_rnn.conformance.ports.program import FIRST_TIMES, ProgramPort
 from numpy_rnn.conformance.ports.protocol import PortFault
 from numpy_rnn.conformance.sampling import Coverage
 from numpy_rnn.conformance.suite import (
@@ -54,11 +54,13 @@ class Suite:
         return self.config.getoption(f"elman_{name}")
 
     def _port(self) -> Any:
-        command = self.option("command")
+        command, timeout = self.option("command"), self.option("timeout") or 10
         if command is None:
-            return find_port(self.option("backend"))
+            port = find_port(self.option("backend"))
+            port.timeout = FIRST_TIMES * timeout
+            return port
         try:
-            port = ProgramPort(command, self.option("timeout") or 10)
+            port = ProgramPort(command, timeout)
         except PortFault as fault:
             name = f"--elman-command {one_line(command, 80)}"
             raise PortFault(f"{name}: {fault}") from None

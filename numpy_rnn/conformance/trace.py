@@ -34,7 +34,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from numpy_rnn.common.axes import NUMPY_ARRAYS
-from numpy_rnn.common.checks import check_run
+from numpy_rnn.common.checks import check_run_arguments
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.files import load_arrays, save_arrays
 from numpy_rnn.common.records import (
@@ -301,7 +301,7 @@ def _run(arrays: NamedArrays, options: dict[str, Any]) -> Run:
         parameters_from(arrays, "initial_"), x, target, arrays["initial_h_0"], given
     )
     try:
-        return check_run(NUMPY_ARRAYS, run)
+        return check_run_arguments(NUMPY_ARRAYS, run)
     except InputError as error:
         raise InputError(f"its run cannot be repeated: {error}") from None
 

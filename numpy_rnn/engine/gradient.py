@@ -25,7 +25,7 @@ from numpy_rnn.parameters import Array
 MIN_TRANSPOSED = 16  # steps from which on a copy of the transpose of W_hh pays
 
 ComputeGradient = Callable[[Any], None]  # from the views of a window
-Product = Callable[[Array, Array, Array], Any]  # dot(left, right, out)
+ProductInto = Callable[[Array, Array, Array], Any]  # dot(left, right, out)
 
 
 def gradient_function(vectors: ParameterVectors, work: Workspace) -> ComputeGradient:
@@ -40,7 +40,7 @@ def gradient_function(vectors: ParameterVectors, work: Workspace) -> ComputeGrad
 class Operations(NamedTuple):
     """What windows of all layouts compute with."""
 
-    dot: Product
+    dot: ProductInto
     phi: Callable[..., Any]
     slope_of: Callable[..., Any]
     one: Array
@@ -50,7 +50,7 @@ class Operations(NamedTuple):
 def operations(work: Workspace) -> Operations:
     """Return the operations of a run."""
     layout = work.layout
-    dot: Product = np.ndarray.dot if layout.networks is None else group_dot
+    dot: ProductInto = np.ndarray.dot if layout.networks is None else group_dot
     return Operations(dot, *work.nonlinearity, np.ones((), layout.dtype))
 
 
@@ -104,11 +104,11 @@ def stacked_gradient(vectors: ParameterVectors, work: Workspace) -> ComputeGradi
             dot(z_t, W, a_t)  # (F1)
             phi(a_t, h_t)  # (F2)
         dot(views.new, U, views.y)  # (F3)
-        output_adjoints(views, differentiate)
+        write_output_adjoints(views, differentiate)
         slope_of(views.h, one, views.slope)
         joint = views.joint
         if joint is None:
-            backward(views, dot, W_hy_T, W_hh_T, product)
+            backpropagate(views, dot, W_hy_T, W_hh_T, product)
         else:
             copyto(joint.dy, views.dy)
             copyto(V_y, W_hy_T)
@@ -144,13 +144,13 @@ def separate_gradient(vectors: ParameterVectors, work: Workspace) -> ComputeGrad
         dot(views.new, W_hy, views.y)  # (F3)
         if theta.b_y is not None:
             add(views.y, theta.b_y, views.y)  # (F3)
-        output_adjoints(views, differentiate)
+        write_output_adjoints(views, differentiate)
         slope_of(views.h, one, views.slope)
         W_T = W_hh_T
         if layout.B > 1 and len(views.forward) >= MIN_TRANSPOSED:
             copyto(packed_T, W_hh_T)
             W_T = packed_T
-        backward(views, dot, W_hy_T, W_T, product)
+        backpropagate(views, dot, W_hy_T, W_T, product)
         dot(views.x_T, views.da, gradient.W_xh)  # (B4)
         dot(views.before_T, views.da, gradient.W_hh)  # (B5)
         dot(views.new_T, views.dy, gradient.W_hy)  # (B6)
@@ -161,15 +161,17 @@ def separate_gradient(vectors: ParameterVectors, work: Workspace) -> ComputeGrad
     return compute
 
 
-def output_adjoints(views: WindowViews, differentiate: Callable[..., None]) -> None:
+def write_output_adjoints(
+    views: WindowViews, differentiate: Callable[..., None]
+) -> None:
     """Compute dy of the new steps."""
     differentiate(views.y, views.target, views.error, views.row_losses)  # (B1)
     if views.divisor is not None:
         divide(views.error, views.divisor, views.dy)  # (B1)
 
 
-def backward(
-    views: WindowViews, dot: Product, W_hy_T: Array, W_hh_T: Array, product: Array
+def backpropagate(
+    views: WindowViews, dot: ProductInto, W_hy_T: Array, W_hh_T: Array, product: Array
 ) -> None:
     """Compute dh and da of all steps, the latest first."""
     dot(views.dy, W_hy_T, views.dh_new)  # (B2), from the outputs of the new steps

@@ -11,7 +11,7 @@ import numpy as np
 
 from numpy_rnn.common.axes import NUMPY_ARRAYS as ARRAYS
 from numpy_rnn.common.axes import is_integer
-from numpy_rnn.common.checks import Training, check_training
+from numpy_rnn.common.checks import TrainingArguments, check_training
 from numpy_rnn.common.records import (
     Objective,
     Parameters,
@@ -22,7 +22,7 @@ from numpy_rnn.common.records import (
 )
 from numpy_rnn.engine.flat_update import flat_update
 from numpy_rnn.engine.gradient import gradient_function, recorded
-from numpy_rnn.engine.memory import WIDE, Layout, ParameterVectors, Part, group
+from numpy_rnn.engine.memory import WIDE_GROUP, Layout, ParameterVectors, Part, group
 from numpy_rnn.engine.objective import window_losses
 from numpy_rnn.engine.sgd_step import step_function
 from numpy_rnn.engine.workspace import (
@@ -170,7 +170,7 @@ class PlannedUpdate(NamedTuple):
 class Ensemble:
     """All networks of a run, in blocks that are computed one after the other."""
 
-    def __init__(self, training: Training):
+    def __init__(self, training: TrainingArguments):
         run = training.run
         self.networks = run.params.networks
         self.epochs = run.options.schedule.epochs
@@ -215,7 +215,9 @@ class Ensemble:
         """Make the updates up to the next one that is yielded, block by block for the
         cache.
         """
-        is_wide = self.networks is not None and (self.layout.networks or 0) >= WIDE
+        is_wide = (
+            self.networks is not None and (self.layout.networks or 0) >= WIDE_GROUP
+        )
         size = np.setbufsize(BUFFER) if is_wide else None
         try:
             for block in self.blocks:
@@ -257,7 +259,7 @@ class Block:
 
     latest: PlannedUpdate
 
-    def __init__(self, training: Training, part: Part, blocks: int):
+    def __init__(self, training: TrainingArguments, part: Part, blocks: int):
         """blocks: how many there are."""
         run = training.run
         self.schedule, objective, step = run.options

@@ -26,19 +26,19 @@ from numpy import (
 from numpy_rnn.parameters import Array
 
 
-class Nonlinearity(NamedTuple):
+class NonlinearityFunctions(NamedTuple):
     """φ(a), and φ'(a) of h = φ(a) and the number 1 in the dtype of h, into an array."""
 
     phi: Callable[..., Any]
     slope: Callable[..., Any]
 
 
-def relu(a: Array, out: Array) -> None:
+def write_relu(a: Array, out: Array) -> None:
     """Write max(a, 0)."""
     maximum(a, 0, out=out)
 
 
-def sigmoid(a: Array, out: Array) -> None:
+def write_sigmoid(a: Array, out: Array) -> None:
     """Write the logistic function, ½ (1 + tanh(a/2))."""
     multiply(a, 0.5, out)
     tanh(out, out)
@@ -46,36 +46,38 @@ def sigmoid(a: Array, out: Array) -> None:
     add(out, 0.5, out)
 
 
-def tanh_slope(h: Array, one: Array, out: Array) -> None:
+def write_tanh_slope(h: Array, one: Array, out: Array) -> None:
     """Write 1 − h²."""
     multiply(h, h, out)
     subtract(one, out, out)
 
 
-def relu_slope(h: Array, one: Array, out: Array) -> None:
+def write_relu_slope(h: Array, one: Array, out: Array) -> None:
     """Write 1 where h > 0, else 0."""
     greater(h, 0, out)
 
 
-def sigmoid_slope(h: Array, one: Array, out: Array) -> None:
+def write_sigmoid_slope(h: Array, one: Array, out: Array) -> None:
     """Write h (1 − h)."""
     subtract(one, h, out)
     multiply(h, out, out)
 
 
 NONLINEARITIES = {
-    "tanh": Nonlinearity(tanh, tanh_slope),
-    "relu": Nonlinearity(relu, relu_slope),
-    "sigmoid": Nonlinearity(sigmoid, sigmoid_slope),
+    "tanh": NonlinearityFunctions(tanh, write_tanh_slope),
+    "relu": NonlinearityFunctions(write_relu, write_relu_slope),
+    "sigmoid": NonlinearityFunctions(write_sigmoid, write_sigmoid_slope),
 }
 
 
-def difference(y: Array, target: Array, error: Array, row_losses: Array | None) -> None:
+def write_difference(
+    y: Array, target: Array, error: Array, row_losses: Array | None
+) -> None:
     """Write the derivative of half the squared error, y − target, into `error`."""
     subtract(y, target, error)  # (B1)
 
 
-def softmax_difference(
+def write_softmax_difference(
     y: Array, target: Array, error: Array, row_losses: Array
 ) -> None:
     """Write the derivative of the cross-entropy, p − target, into `error`, and ℓ of
@@ -93,7 +95,7 @@ def softmax_difference(
     subtract(error, target, error)  # (B1)
 
 
-class Loss(NamedTuple):
+class LossFunctions(NamedTuple):
     """A loss ℓ of rows of outputs."""
 
     differentiate: Callable[..., None]
@@ -105,8 +107,10 @@ class Loss(NamedTuple):
 
 
 LOSSES = {
-    "squared_error": Loss(difference, by_row=False, terms=lambda O: O),
-    "cross_entropy": Loss(softmax_difference, by_row=True, terms=lambda O: 1),
+    "squared_error": LossFunctions(write_difference, by_row=False, terms=lambda O: O),
+    "cross_entropy": LossFunctions(
+        write_softmax_difference, by_row=True, terms=lambda O: 1
+    ),
 }
 # From the terms of a row: what "mean" divides by, None for 1.
 REDUCTIONS: dict[str, Callable[[int], int | None]] = {

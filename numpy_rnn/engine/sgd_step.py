@@ -12,7 +12,7 @@ from numpy import add, divide, multiply, sqrt, subtract
 from numpy_rnn.common.records import Clipping, Direction, Step
 from numpy_rnn.engine.memory import ParameterVectors
 from numpy_rnn.parameters import Array
-from numpy_rnn.step import SMALL, TINY
+from numpy_rnn.step import ADAGRAD_EPSILON, NORM_EPSILON
 
 ApplyStep = Callable[[bool], None]
 
@@ -72,7 +72,7 @@ class StepWithOptions:
         """Return the gradient within the limits."""
         max_norm, max_value = self.clipping
         if max_norm is not None:
-            multiply(g, clipping_factor(g, max_norm), out)  # (U3)
+            multiply(g, vector_clipping_factor(g, max_norm), out)  # (U3)
             return out
         if max_value is not None:
             np.clip(g, -max_value, max_value, out=out)  # (U7)
@@ -92,7 +92,7 @@ class StepWithOptions:
         momentum = self.direction.momentum
         if self.direction.adagrad:
             add(v, multiply(g, g, scratch), v)  # (U8); v is 0 the first time
-            add(v, TINY, scratch)
+            add(v, ADAGRAD_EPSILON, scratch)
             sqrt(scratch, scratch)
             return divide(g, scratch, scratch)  # (U9)
         if self.initialized:
@@ -106,11 +106,11 @@ class StepWithOptions:
 
 
 @np.errstate(over="ignore", under="ignore")
-def clipping_factor(gradient: Array, max_norm: float) -> Any:
+def vector_clipping_factor(gradient: Array, max_norm: float) -> Any:
     """Return min(1, max_norm / (‖dθ‖ + 10⁻⁶)) of vectors (..., P), of shape (..., 1);
     NaN where ‖dθ‖ is not finite.
     """
     squares = np.square(gradient.astype(np.float64))
     total_norm = np.sqrt(squares.sum(axis=-1, keepdims=True))  # (U2)
-    factor = np.minimum(1, max_norm / (total_norm + SMALL))  # (U3)
+    factor = np.minimum(1, max_norm / (total_norm + NORM_EPSILON))  # (U3)
     return np.where(np.isfinite(total_norm), factor, np.nan)

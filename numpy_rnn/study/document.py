@@ -8,7 +8,7 @@ from html import escape
 from latex2mathml.converter import convert
 
 TEX = re.compile(r"(\$\$?)([^$]+)\1([,.;:?!)]*)")
-PLACE = re.compile(r"\{\{ (\w+) \}\}")
+SLOT = re.compile(r"\{\{ (\w+) \}\}")
 NAME = re.compile(r"\\mathrm\{(\w+)\}|\b(target)(?=_)")  # of more than one letter
 PRIME = re.compile(r"<msup>(<m(i|text)>[^<]*</m\2>)<mi>&#x02032;</mi></msup>")
 XML_NAMESPACE = ' xmlns="http://www.w3.org/1998/Math/MathML"'
@@ -64,7 +64,7 @@ def fill(text: str, values: Mapping[str, object]) -> str:
     KeyError
         On a name without a value.
     """
-    return PLACE.sub(lambda match: str(values[match[1]]), text)
+    return SLOT.sub(lambda match: str(values[match[1]]), text)
 
 
 def table(caption: str, rows: list[list[str]], kind: str = "") -> str:

@@ -13,10 +13,10 @@ import numpy as np
 from numpy_rnn.study.components import Costs, mask
 
 # Colours that the colour-blind can tell apart, on light and on dark pages.
-COLORS = ("#CC7A00", "#2E86C1")  # of the two kinds
+KIND_COLORS = ("#CC7A00", "#2E86C1")  # of the two kinds
 CUT = "#D55E00"
 HEAT = "viridis"  # of sizes: perceptually even, and readable in grey
-NAMES = ("chunks (k, k)", "sliding (1, k)")
+TRUNCATION_NAMES = ("chunks (k, k)", "sliding (1, k)")
 INK = "#000000"  # becomes currentColor
 DARK_INK = "#e9e8e4"  # where the SVG is a file of its own, and dark pages are preferred
 
@@ -55,27 +55,27 @@ Draw = Callable[[Any, Findings], None]  # onto an empty Matplotlib Figure
 
 
 def svg(draw: Draw, findings: Findings) -> str:
-    """A figure as an SVG element. The same findings make the same text."""
+    """Return a figure as an SVG element. The same findings make the same text."""
     import matplotlib
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
     # The same numbers make the same file, and two figures share no id.
     with matplotlib.rc_context(STYLE | {"svg.hashsalt": draw.__name__}):
-        figure, file = Figure(figsize=SIZES[draw]), io.BytesIO()
+        figure, file = Figure(figsize=FIGURE_SIZES[draw]), io.BytesIO()
         draw(figure, findings)
         FigureCanvasSVG(figure).print_svg(file, metadata={"Date": None})
     text = file.getvalue().decode("utf-8")
     text = MADE_ID.sub("", PAINT.sub(r"\1: currentColor", text[text.index("<svg") :]))
     width = (
-        96 * SIZES[draw][0]
+        96 * FIGURE_SIZES[draw][0]
     )  # CSS pixels; on narrow screens it shrinks while text is readable
     look = f"max-width: {width:.0f}px; min-width: {0.8 * width:.0f}px"
     return text.replace("<svg", f'<svg fill="currentColor" style="{look}"', 1)
 
 
 def svg_file(element: str) -> bytes:
-    """The SVG as a file of its own."""
+    """Return the SVG as a file of its own."""
     sheet = (
         "<style>@media (prefers-color-scheme: dark) "
         f"{{ svg {{ color: {DARK_INK} }} }}</style>"
@@ -127,7 +127,7 @@ def draw_masks(figure: Any, findings: Findings) -> None:
 
 
 def mask_name(k1: int, k2: int, T: int) -> str:
-    """The name of a truncation of T steps."""
+    """Return the name of a truncation of T steps."""
     if k1 == k2:
         return "one step" if k1 == 1 else "full" if k1 == T else "chunks"
     return "sliding window" if k1 == 1 else "overlapping"
@@ -137,7 +137,7 @@ def mask_name(k1: int, k2: int, T: int) -> str:
 # ------------------------------------------------------------
 
 
-PARTS = (  # of the costs, and what they are without a cut
+COST_PARTS = (  # of the costs, and what they are without a cut
     ("cosine", "cosine with the\nfull gradient", 1),
     ("bias", "relative bias\n‖gₖ − g‖ / ‖g‖", 0),
 )
@@ -169,11 +169,13 @@ def draw_cosine_bias(figure: Any, findings: Findings) -> None:
     """
     grid = figure.subplots(2, 2, sharex=True, sharey="row")
     k = np.arange(1, len(findings.norms) + 1)
-    for row, (part, label, goal) in enumerate(PARTS):
+    for row, (part, label, goal) in enumerate(COST_PARTS):
         own = getattr(findings.own, part)
         for column, costs in enumerate(findings.many):
             axes, many = grid[row, column], getattr(costs, part)
-            for kind, (name, color) in enumerate(zip(NAMES, COLORS, strict=True)):
+            for kind, (name, color) in enumerate(
+                zip(TRUNCATION_NAMES, KIND_COLORS, strict=True)
+            ):
                 of = band(many[:, kind])
                 axes.plot(k, of.median, ".-", color=color, label=name)
                 axes.fill_between(k, of.low, of.high, color=color, alpha=0.25, lw=0)
@@ -190,8 +192,8 @@ def draw_cosine_bias(figure: Any, findings: Findings) -> None:
     grid[1, 0].legend(loc="upper right", fontsize=9)
 
 
-SIZES: dict[Draw, tuple[float, float]] = {  # inches
+FIGURE_SIZES: dict[Draw, tuple[float, float]] = {  # inches
     draw_masks: (7.2, 2.4),
     draw_cosine_bias: (7.2, 4.6),
 }
-DRAWINGS = {draw.__name__.removeprefix("draw_"): draw for draw in SIZES}
+DRAWINGS = {draw.__name__.removeprefix("draw_"): draw for draw in FIGURE_SIZES}

@@ -8,10 +8,10 @@ from html import escape
 from pathlib import Path
 
 from numpy_rnn.study.document import fill, table, with_formulas
-from numpy_rnn.study.reach import RESULTS
+from numpy_rnn.study.reach import REACH_RESULTS
 
-LESSON = Path(__file__).parent / "lesson"
-SOURCE = Path(__file__).parent / "source" / "lesson.html"
+PAGE_FOLDER = Path(__file__).parent / "lesson"
+PAGE_SOURCE = Path(__file__).parent / "source" / "lesson.html"
 
 Shares = dict[str, list[float]]  # that learn, for each seed, by the way of training
 Rows = dict[str, Shares]  # by lag
@@ -19,17 +19,17 @@ Rows = dict[str, Shares]  # by lag
 
 def build() -> str:
     """Return the page as HTML."""
-    results = json.loads(RESULTS.read_text(encoding="utf-8"))
-    values = {"program": escape(read(LESSON / "program.py"), quote=False)}
+    results = json.loads(REACH_RESULTS.read_text(encoding="utf-8"))
+    values = {"program": escape(read(PAGE_FOLDER / "repeat_input.py"), quote=False)}
     for number, deviation in enumerate(("0.1", "0.5"), start=1):
-        rows, begins = results[deviation], f"; {W_XH} begins with {deviation}"
-        caption = f"by the reach of each matrix, {D} where none is named"
+        rows, begins = results[deviation], f"; {W_XH_HTML} begins with {deviation}"
+        caption = f"by the reach of each matrix, {D_HTML} where none is named"
         values[f"reaches_{number}"] = learned(caption + begins, REACHES, rows)
         caption = "by the matrices that are trained"
         values[f"trained_{number}"] = learned(caption + begins, TRAINED, rows)
     caption = "chunks, with as many updates and with as much data as the windows above"
     values["chunks"] = learned(caption, CHUNKS, results["chunks"])
-    return fill(with_formulas(read(SOURCE)), values)
+    return fill(with_formulas(read(PAGE_SOURCE)), values)
 
 
 def read(path: Path) -> str:
@@ -37,7 +37,7 @@ def read(path: Path) -> str:
     return path.read_text(encoding="utf-8")
 
 
-def cell(shares: list[float]) -> str:
+def share_cell(shares: list[float]) -> str:
     """Return the least and the largest share of the seeds, in percent."""
     low, high = f"{min(shares):.0%}"[:-1], f"{max(shares):.0%}"[:-1]
     mean = sum(shares) / len(shares)
@@ -47,39 +47,41 @@ def cell(shares: list[float]) -> str:
 
 
 # In headings of columns, where screen readers do not read MathML.
-D = "<i>d</i>"
-W_XH, W_HH, W_HY = (f"<i>W</i><sub>{name}</sub>" for name in ("xh", "hh", "hy"))
+D_HTML = "<i>d</i>"
+W_XH_HTML, W_HH_HTML, W_HY_HTML = (
+    f"<i>W</i><sub>{name}</sub>" for name in ("xh", "hh", "hy")
+)
 
 
 # The columns of the tables, and their ways of training; n is d + 1.
 REACHES = {
-    f"both {D}": "{d}, {d}",
-    f"{W_HH} {D} + 1": "{d}, {n}",
-    f"{W_XH} {D} + 1": "{n}, {d}",
-    f"{W_XH} {D} + 1, {W_HH} 1": "{n}, 1",
-    f"both {D} + 1": "{n}, {n}",
+    f"both {D_HTML}": "{d}, {d}",
+    f"{W_HH_HTML} {D_HTML} + 1": "{d}, {n}",
+    f"{W_XH_HTML} {D_HTML} + 1": "{n}, {d}",
+    f"{W_XH_HTML} {D_HTML} + 1, {W_HH_HTML} 1": "{n}, 1",
+    f"both {D_HTML} + 1": "{n}, {n}",
 }
 TRAINED = {
-    f"{W_HY} alone": "0, 0",
-    f"{W_HH} too": "0, {d}",
-    f"{W_XH} too": "{d}, 0",
+    f"{W_HY_HTML} alone": "0, 0",
+    f"{W_HH_HTML} too": "0, {d}",
+    f"{W_XH_HTML} too": "{d}, 0",
     "all three": "{d}, {d}",
 }
 CHUNKS = {}
 for amount in ("updates", "steps"):
-    for length, words in (("d", D), ("n", f"{D} + 1"), ("m", f"2{D}")):
+    for length, words in (("d", D_HTML), ("n", f"{D_HTML} + 1"), ("m", f"2{D_HTML}")):
         CHUNKS[f"<i>k</i> = {words}, 800 {amount}"] = f"{amount}, {{{length}}}"
 
 
 def learned(caption: str, columns: dict[str, str], rows: Rows) -> str:
     """Return a table of the networks that learn, by lag and way of training."""
-    result = [[D, *columns]]
+    result = [[D_HTML, *columns]]
     for lag, shares in rows.items():
         d = int(lag)
         ways = [way.format(d=d, n=d + 1, m=2 * d) for way in columns.values()]
-        result.append([lag, *(cell(shares[way]) for way in ways)])
+        result.append([lag, *(share_cell(shares[way]) for way in ways)])
     return table(caption, result, "learned")
 
 
 if __name__ == "__main__":
-    (LESSON / "lesson.html").write_text(build(), encoding="utf-8")
+    (PAGE_FOLDER / "lesson.html").write_text(build(), encoding="utf-8")

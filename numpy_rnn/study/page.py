@@ -18,13 +18,13 @@ from numpy_rnn.study.components import (
     mask,
 )
 from numpy_rnn.study.document import fill, mathml, table, with_formulas
-from numpy_rnn.study.equations import CLASS_COUNT, EQUATIONS
+from numpy_rnn.study.evaluated_equations import CLASS_COUNT, EVALUATED
 from numpy_rnn.study.figures import DRAWINGS, Findings, band, mask_name, svg, svg_file
 from numpy_rnn.study.subject import Subject
 from numpy_rnn.study.witnesses import (
     AGREES,
-    AUTOGRAD,
-    COMPLEX_STEP,
+    BY_AUTOGRAD,
+    BY_COMPLEX_STEP,
     MAX_ELEMENTS,
     WRONG,
     Checked,
@@ -33,7 +33,7 @@ from numpy_rnn.study.witnesses import (
 )
 
 HERE = Path(__file__).parent / "evidence"
-DERIVATION = Path(__file__).parents[1] / "DERIVATION.md"
+DERIVATION_TEXT = Path(__file__).parents[1] / "DERIVATION.md"
 DEFINED = re.compile(r"^- \*\*\(([A-Z]\d+)\)\*\*(?: \$(.*?)\$)?", re.MULTILINE)
 SPACES = re.compile(r"^(\\quad|\s)+|,?(\\quad|\s)+$")
 LENGTHS = (1, 2, 3, 5, 10)  # k of the table, and all steps of the series
@@ -58,7 +58,7 @@ def make_evidence(subject: Subject, choices: Mapping[str, str]) -> Evidence:
         The options other than the defaults, in words.
     """
     checked = check_equations(subject)
-    findings = measure(subject)
+    findings = measure_truncations(subject)
     drawings = {name: svg(draw, findings) for name, draw in DRAWINGS.items()}
     verdict = verdict_on(checked)
     is_right = all(one.verdict != WRONG for one in checked)
@@ -68,17 +68,17 @@ def make_evidence(subject: Subject, choices: Mapping[str, str]) -> Evidence:
     values |= {"masks": masks, "cosine_bias": curves}
     values |= {"verdict": verdict, "kind": AGREES.split()[0] if is_right else WRONG}
     values["equations"] = equation_tables(checked)
-    page = fill(with_formulas(read("evidence.html")), values)
+    page = fill(with_formulas(read_part("evidence.html")), values)
     files = {
         "evidence.html": page.encode(),
-        "evidence.css": read("evidence.css").encode(),
+        "evidence.css": read_part("evidence.css").encode(),
     }
     for name, drawing in drawings.items():
         files[f"figures/{name}.svg"] = svg_file(drawing)
     return Evidence(files, verdict, is_right)
 
 
-def measure(subject: Subject) -> Findings:
+def measure_truncations(subject: Subject) -> Findings:
     """Compute the numbers that the figures show."""
     T = len(subject.x)
     k = max(2, T // 4)
@@ -96,7 +96,7 @@ def measure(subject: Subject) -> Findings:
     )
 
 
-def read(name: str) -> str:
+def read_part(name: str) -> str:
     """Return a file of the folder `evidence`."""
     return (HERE / name).read_text(encoding="utf-8")
 
@@ -107,7 +107,7 @@ def read(name: str) -> str:
 
 def formulas() -> dict[str, str]:
     """Return the TeX of every equation that DERIVATION.md defines, by its id."""
-    found = DEFINED.findall(DERIVATION.read_text(encoding="utf-8"))
+    found = DEFINED.findall(DERIVATION_TEXT.read_text(encoding="utf-8"))
     return {id: SPACES.sub("", tex) for id, tex in found}
 
 
@@ -128,8 +128,8 @@ def equation_tables(checked: list[Checked]) -> str:
     sections: dict[str, list[list[str]]] = {}
     by_id = {one.id: one for one in checked}
     for id, tex in formulas().items():
-        what = EQUATIONS[id].what or mathml(tex)
-        section = sections.setdefault(EQUATIONS[id].section, [])
+        what = EVALUATED[id].what or mathml(tex)
+        section = sections.setdefault(EVALUATED[id].section, [])
         section.append(equation_row(by_id[id], what))
     head = ["id", "equation", "a number of this run", "error, in bounds"]
     head += ["complex step", "autograd", "verdict"]
@@ -144,7 +144,7 @@ def equation_row(one: Checked, what: str) -> list[str]:
     kind = "wrong" if one.verdict == WRONG else ""
     number = f"{one.value:.6g}".replace("-", "−")
     differences = []
-    for witness in (COMPLEX_STEP, AUTOGRAD):
+    for witness in (BY_COMPLEX_STEP, BY_AUTOGRAD):
         found = one.differences.get(witness)
         differences.append("" if found is None else scale(found))
     return [

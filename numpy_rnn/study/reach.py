@@ -14,16 +14,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-RESULTS = Path(__file__).with_name("reach.json")
+REACH_RESULTS = Path(__file__).with_name("reach.json")
 SEEDS = (1, 2, 3)  # of weights and series
 NETWORKS = 64  # for each seed
 
 LAGS = range(1, 7)
 DEVIATIONS = (0.1, 0.5)  # of W_xh at the start; those of W_hh and W_hy:
 DEVIATION_HH, DEVIATION_HY = 0.2, 0.3
-B, H = 4, 8  # sequences, hidden units
-RATE = 0.2
-UPDATES = 800
+SEQUENCES, HIDDEN_UNITS = 4, 8  # sequences, hidden units
+LEARNING_RATE = 0.2
+MAX_UPDATES = 800
 LAST = 25  # updates whose error counts
 LEARNED = 0.5  # mean squared error; an output of 0 has 1
 
@@ -39,7 +39,7 @@ class Weights(NamedTuple):
     W_hy: np.ndarray
 
 
-class Training(NamedTuple):
+class LagTraining(NamedTuple):
     """One way to train on the task of lag d."""
 
     d: int
@@ -47,7 +47,7 @@ class Training(NamedTuple):
     k_x: int  # newest steps of the window whose terms are in the gradient of W_xh
     k_h: int  # the same for W_hh
     deviation: float = DEVIATIONS[0]  # of W_xh at the start
-    updates: int = UPDATES
+    updates: int = MAX_UPDATES
 
     @property
     def k2(self) -> int:
@@ -56,7 +56,7 @@ class Training(NamedTuple):
 
 
 def gradients(
-    w: Weights, x: np.ndarray, target: np.ndarray, h_0: np.ndarray, of: Training
+    w: Weights, x: np.ndarray, target: np.ndarray, h_0: np.ndarray, of: LagTraining
 ) -> tuple[Weights, np.ndarray, np.ndarray]:
     """Compute the masked gradients of the mean loss of one window.
 
@@ -93,7 +93,7 @@ def gradients(
     for t in range(T, 0, -1):
         dh = da @ w.W_hh.mT  # (B2), the part of later losses
         if t > T - K:
-            dy = errors[t - 1 - (T - K)] / (K * B)  # (B1)
+            dy = errors[t - 1 - (T - K)] / (K * SEQUENCES)  # (B1)
             dh += dy @ w.W_hy.mT  # (B2), the part of this one
             result.W_hy[:] += h[t].mT @ dy  # (B6)
         da = dh * (1 - h[t] ** 2)  # (B3)
@@ -104,8 +104,8 @@ def gradients(
     return result, errors, h
 
 
-def trained(
-    of: Training, seed: int, networks: int = NETWORKS
+def train_on_lag(
+    of: LagTraining, seed: int, networks: int = NETWORKS
 ) -> tuple[np.ndarray, Weights]:
     """Train networks.
 
@@ -119,14 +119,16 @@ def trained(
     """
     draw = np.random.default_rng(seed)
     w = Weights(
-        draw.normal(0, of.deviation, (networks, 1, H)),
-        draw.normal(0, DEVIATION_HH, (networks, H, H)),
-        draw.normal(0, DEVIATION_HY, (networks, H, 1)),
+        draw.normal(0, of.deviation, (networks, 1, HIDDEN_UNITS)),
+        draw.normal(0, DEVIATION_HH, (networks, HIDDEN_UNITS, HIDDEN_UNITS)),
+        draw.normal(0, DEVIATION_HY, (networks, HIDDEN_UNITS, 1)),
     )
     T = of.updates * of.k1
-    signs = draw.choice([-1.0, 1.0], (T + of.d, networks, B, 1))
+    signs = draw.choice([-1.0, 1.0], (T + of.d, networks, SEQUENCES, 1))
     x, target = signs[of.d :], signs[:T]
-    states = {0: np.zeros((networks, B, H))}  # by step, as last computed
+    states = {
+        0: np.zeros((networks, SEQUENCES, HIDDEN_UNITS))
+    }  # by step, as last computed
     total = np.zeros((of.k1, networks))
     for n in range(of.updates):
         first, stop = n * of.k1, (n + 1) * of.k1
@@ -137,14 +139,14 @@ def trained(
             states[step] = h[step - start]
         states[start] = h[0]
         for theta, of_theta in zip(w, gradient, strict=True):
-            theta -= RATE * of_theta  # (U1)
+            theta -= LEARNING_RATE * of_theta  # (U1)
         if n >= of.updates - LAST:
             total += (errors**2).mean(axis=(2, 3))
         states.pop(start - 1, None)
     return total / LAST, w
 
 
-def sliding_ways(d: int, deviation: float) -> dict[str, Training]:
+def sliding_ways(d: int, deviation: float) -> dict[str, LagTraining]:
     """Return the sliding windows of the tables by "k_x, k_h", for one lag."""
     reaches = [(0, 0), (1, 1)]
     for k in (d, d + 1):
@@ -152,33 +154,33 @@ def sliding_ways(d: int, deviation: float) -> dict[str, Training]:
     reaches += [(d + 1, d), (d, d + 1), (d + 1, 1)]
     result = {}
     for k_x, k_h in reaches:
-        result[f"{k_x}, {k_h}"] = Training(d, 1, k_x, k_h, deviation)
+        result[f"{k_x}, {k_h}"] = LagTraining(d, 1, k_x, k_h, deviation)
     return result
 
 
-def chunk_ways(d: int) -> dict[str, Training]:
+def chunk_ways(d: int) -> dict[str, LagTraining]:
     """Return the chunks of the tables by "equal amount, k", for one lag."""
     result = {}
     for k in (d, d + 1, 2 * d):
-        result[f"updates, {k}"] = Training(d, k, k, k)
-        result[f"steps, {k}"] = Training(d, k, k, k, updates=UPDATES // k)
+        result[f"updates, {k}"] = LagTraining(d, k, k, k)
+        result[f"steps, {k}"] = LagTraining(d, k, k, k, updates=MAX_UPDATES // k)
     return result
 
 
-def shares(of: Training) -> list[float]:
+def shares(of: LagTraining) -> list[float]:
     """Return the share of networks that learn, for each seed."""
     result = []
     for seed in SEEDS:
-        errors, _ = trained(of, seed)
+        errors, _ = train_on_lag(of, seed)
         result.append(float((errors.mean(axis=0) < LEARNED).mean()))
     return result
 
 
-def median_length(of: Training) -> list[float]:
+def median_length(of: LagTraining) -> list[float]:
     """Return the median norm of W_xh after training, for each seed."""
     result = []
     for seed in SEEDS:
-        _, w = trained(of, seed)
+        _, w = train_on_lag(of, seed)
         result.append(float(np.median(np.linalg.norm(w.W_xh, axis=(1, 2)))))
     return result
 
@@ -193,13 +195,13 @@ def main() -> None:
             row = {way: shares(of) for way, of in ways.items()}
             result.setdefault(table, {})[f"{d}"] = row
             print(table, d, row, flush=True)
-    errors, _ = trained(Training(5, 6, 6, 6), SEEDS[0])
+    errors, _ = train_on_lag(LagTraining(5, 6, 6, 6), SEEDS[0])
     result["positions"] = {"5": {"updates, 6": np.median(errors, axis=1).tolist()}}
     lengths = {}
     for k_x in (0, 3, 4):
-        lengths[f"{k_x}, 3"] = median_length(Training(3, 1, k_x, 3, DEVIATIONS[1]))
+        lengths[f"{k_x}, 3"] = median_length(LagTraining(3, 1, k_x, 3, DEVIATIONS[1]))
     result["lengths"] = {"3": lengths}
-    RESULTS.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    REACH_RESULTS.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from numpy_rnn.app.experiment import prepare
+from numpy_rnn.app.experiment import prepare_experiment
 from numpy_rnn.app.options import Configuration
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.texts import printable
@@ -18,12 +18,15 @@ from numpy_rnn.study.subject import study_run
 
 PACKAGES = ["matplotlib", "latex2mathml"]
 NOT_OF_THE_RUN = ("folder", "quiet", "given")  # attributes of a configuration
-LESSON = Path(__file__).parent / "lesson"
+LESSON_FOLDER = Path(__file__).parent / "lesson"
 PAGE = "evidence.html"
 WRITTEN = (PAGE, "evidence.css", "figures", "lesson")  # in the folder of a study
 EVIDENCE = b'<p id="evidence" hidden>', b'<p id="evidence">'  # the lesson's link to it
-SOURCE = Path(__file__).parents[1] / "DERIVATION.md"
-DERIVATION = b"../../DERIVATION.md", SOURCE.as_uri().encode()  # the same, from anywhere
+DERIVATION_FILE = Path(__file__).parents[1] / "DERIVATION.md"
+DERIVATION_LINK = (
+    b"../../DERIVATION.md",
+    DERIVATION_FILE.as_uri().encode(),
+)  # the same, from anywhere
 GENERATOR = (
     b'<meta name="generator" content="numpy_rnn study">'  # in the page of a study
 )
@@ -49,7 +52,7 @@ def run(rnn: Any, configuration: Configuration) -> int:
     path = os.path.normpath(configuration.folder)  # x/../y is y, also without an x
     check_folder(path)
     began = time.monotonic()
-    experiment = prepare(configuration)
+    experiment = prepare_experiment(configuration)
     whole = experiment.run(configuration.run_options())
     if sys.stderr is not None and sys.stderr.isatty():
         print("training the networks, then judging every equation", file=sys.stderr)
@@ -160,17 +163,17 @@ def write_folder(path: str, files: dict[str, bytes]) -> None:
 def lesson_files() -> dict[str, bytes]:
     """Return the files of the lesson, with its link to the evidence shown."""
     files = {}
-    for source in LESSON.rglob("*"):
+    for source in LESSON_FOLDER.rglob("*"):
         if source.is_file():
-            name = source.relative_to(LESSON.parent).as_posix()
+            name = source.relative_to(LESSON_FOLDER.parent).as_posix()
             files[name] = source.read_bytes()
     page = "lesson/lesson.html"
-    files[page] = files[page].replace(*EVIDENCE).replace(*DERIVATION)
+    files[page] = files[page].replace(*EVIDENCE).replace(*DERIVATION_LINK)
     return files
 
 
 def _temporary_folder(folder: Path) -> tempfile.TemporaryDirectory[str]:
-    """A new folder next to this one, on the same disk."""
+    """Return a new folder next to this one, on the same disk."""
     return tempfile.TemporaryDirectory(
         dir=Path(os.path.realpath(folder)).parent,
         prefix=".unfinished-",

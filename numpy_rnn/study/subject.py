@@ -19,7 +19,7 @@ from numpy_rnn.common.records import (
     tree_map,
 )
 
-MAX_STEPS = 40  # that are studied, unless --steps asks for more
+MAX_STUDIED_STEPS = 40  # that are studied, unless --steps asks for more
 MAX_MATRIX_SIZE = 2**27  # numbers of the component matrix: a gibibyte
 REMEDY = (
     "there is nothing to study; try a smaller --learning-rate, or clipping "
@@ -64,7 +64,7 @@ class Subject:
         return self.run.options
 
     def run_of(self, params: Parameters, options: RunOptions) -> Run:
-        """A run of these parameters on the series, in float64."""
+        """Return a run of these parameters on the series, in float64."""
         series = {"x": self.x, "target": self.target, "h_0": self.h_0}
         return self.run._replace(
             params=params, options=options, velocity=None, **series
@@ -87,7 +87,7 @@ def study_run(
             "those of one;"
             " the study is about one run"
         )
-    steps = min(len(run.x), MAX_STEPS if steps is None else steps)
+    steps = min(len(run.x), MAX_STUDIED_STEPS if steps is None else steps)
     size = sum(theta.size for theta in run.params if theta is not None)
     if steps**2 * size > MAX_MATRIX_SIZE:
         raise InputError(
@@ -97,14 +97,14 @@ def study_run(
             " --steps, or a smaller --hidden-size"
         )
     run = run._replace(x=run.x[:steps], target=run.target[:steps])
-    ends = trained(run, run.params, run.velocity)
+    ends = train_parameters(run, run.params, run.velocity)
     if not is_finite(ends[1]):
         raise InputError(f"the run diverges: {REMEDY}")
     pairs = trained_networks(run, seed, networks)
     return Subject(name, run, seed, *ends, pairs, networks - len(pairs))
 
 
-def trained(
+def train_parameters(
     run: Run, params: Parameters, velocity: Gradients | None = None
 ) -> tuple[Parameters, Parameters]:
     """Parameters before and after training with the data and the options of a run, in
@@ -135,18 +135,18 @@ def trained_networks(
         seed=seed,
         networks=networks,
     )
-    before, after = trained(run, drawn)
+    before, after = train_parameters(run, drawn)
     pairs = ((network(before, n), network(after, n)) for n in range(networks))
     return [pair for pair in pairs if is_finite(pair[1])]
 
 
 def network(ensemble: Parameters, n: int) -> Parameters:
-    """The parameters of the n-th network of an ensemble."""
+    """Return the parameters of the n-th network of an ensemble."""
     return tree_map(lambda theta: theta[n], ensemble)
 
 
 def in_float64(params: Parameters) -> Parameters:
-    """The same numbers in float64."""
+    """Return the same numbers in float64."""
     return tree_map(lambda theta: np.array(theta, np.float64), params)
 
 

@@ -28,11 +28,11 @@ from numpy_rnn.conformance.definition import Definition, window_update
 from numpy_rnn.conformance.judge import judge, schedule_divergences, single_update
 from numpy_rnn.conformance.ports.port import PackagePort
 from numpy_rnn.conformance.runs import PackageSource, RecordedRun
-from numpy_rnn.study.equations import EQUATIONS, runs_of
+from numpy_rnn.study.evaluated_equations import EVALUATED, runs_of
 from numpy_rnn.study.subject import Subject
 
-Report = dict[str, np.ndarray]
-COMPLEX_STEP, AUTOGRAD = "complex step", "autograd"
+TensorReport = dict[str, np.ndarray]
+BY_COMPLEX_STEP, BY_AUTOGRAD = "complex step", "autograd"
 AGREES, WRONG, NOT_JUDGED = "agrees within rounding", "WRONG", "not judged"
 DELTA = 2.0**-100  # its square is negligible, and a product with it is exact
 MAX_ELEMENTS = (
@@ -42,11 +42,13 @@ BY_STEP = ("a", "h", "y")  # tensors of every step, to which a number may be add
 
 
 def no_gradients(*_: Any) -> dict[str, Any]:
-    """The backward pass of a definition of which only the forward pass is wanted."""
+    """Return the backward pass of a definition of which only the forward pass is
+    wanted.
+    """
     return {}
 
 
-FORWARD = Definition(backward=no_gradients)
+FORWARD_ONLY = Definition(backward=no_gradients)
 
 
 # -- the complex step
@@ -93,31 +95,31 @@ class Moved(NumpyArithmetic):
 
 
 def passes(case: WindowCase) -> WindowCase:
-    """The case with an axis of networks, here of passes, on its parameters and its
-    initial state, and without a step.
+    """Return the case with an axis of networks, here of passes, on its parameters and
+    its initial state, and without a step.
     """
     params = tree_map(lambda theta: theta[None], case.params)
     return case._replace(params=params, h_0=case.h_0[None], step=None)  # type: ignore[arg-type]
 
 
 def moved_loss(case: WindowCase, name: str, values: np.ndarray) -> np.ndarray:
-    """The losses of n passes over a window, one for each of n values of a tensor; of a,
-    h or y, of what is added to it.
+    """Return the losses of n passes over a window, one for each of n values of a
+    tensor; of a, h or y, of what is added to it.
     """
     of = passes(case)
     if name in BY_STEP:
-        return window_update(of, Moved(name, values), FORWARD)["loss"]
+        return window_update(of, Moved(name, values), FORWARD_ONLY)["loss"]
     if name == "x":
         of = of._replace(x=values.swapaxes(0, 1))
     elif name == "h_0":
         of = of._replace(h_0=values)
     else:
         of = of._replace(params=of.params._replace(**{name: values}))
-    return window_update(of, NumpyArithmetic(np.float64), FORWARD)["loss"]
+    return window_update(of, NumpyArithmetic(np.float64), FORWARD_ONLY)["loss"]
 
 
 def derivatives(
-    case: WindowCase, report: Report
+    case: WindowCase, report: TensorReport
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Elements of ∂L/∂v, and their values, for every tensor v of a window, by the name
     of the derivative.
@@ -156,19 +158,19 @@ class Judged(NamedTuple):
 
     ratios: dict[str, float]  # to the rounding bound
     unjudged: tuple[str, ...]  # tensors that rounding alone changes too much
-    last: Report  # of the last update
+    last: TensorReport  # of the last update
     differences: dict[tuple[str, str], float]  # by witness and tensor
 
 
 def check_equations(subject: Subject) -> list[Checked]:
     """Judge every equation in all of its runs, in the order of EQUATIONS."""
     judged = {where: judged_run(run) for where, run in runs_of(subject).items()}
-    return [check_equation(id, judged) for id in EQUATIONS]
+    return [check_equation(id, judged) for id in EVALUATED]
 
 
 def check_equation(id: str, judged: dict[str, Judged]) -> Checked:
     """Judge one equation."""
-    equation = EQUATIONS[id]
+    equation = EVALUATED[id]
     ratio, is_judged = 0.0, True
     differences: dict[str, float] = {}
     for where in equation.runs:
@@ -176,7 +178,7 @@ def check_equation(id: str, judged: dict[str, Judged]) -> Checked:
         for name in equation.tensors:
             ratio = max(ratio, run.ratios[name])
             is_judged = is_judged and name not in run.unjudged
-            for witness in (COMPLEX_STEP, AUTOGRAD):
+            for witness in (BY_COMPLEX_STEP, BY_AUTOGRAD):
                 found = run.differences.get((witness, name))
                 if found is not None:
                     differences[witness] = max(differences.get(witness, 0.0), found)
@@ -207,13 +209,13 @@ def judged_run(run: Run) -> Judged:
         case, report = single_update(recorded, n)
         for name, (elements, values) in derivatives(case, report).items():
             found = relative(report[name], values, elements)
-            place = COMPLEX_STEP, name
+            place = BY_COMPLEX_STEP, name
             differences[place] = max(differences.get(place, 0.0), found)
     if has_torch():
         other = recorded_run(importlib.import_module("torch_rnn"), run).updates
         for name in recorded.updates.keys() & other.keys():
             found = relative(recorded.updates[name], other[name].ravel())
-            differences[AUTOGRAD, name] = found
+            differences[BY_AUTOGRAD, name] = found
     _, last = single_update(recorded, count - 1)
     for name in ("initial", "start", "stop"):
         last[name] = recorded.updates[name][-1]

@@ -8,23 +8,23 @@ from unittest.mock import Mock
 
 import numpy as np
 import pytest
-from comparing import fewer
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from in_process import command, configured
 
 import numpy_rnn
 from numpy_rnn.app.compare import all_sources, examine
 from numpy_rnn.app.comparison_plot import draw_comparisons
-from numpy_rnn.app.experiment import prepare
+from numpy_rnn.app.experiment import prepare_experiment
 from numpy_rnn.app.options import Configuration
 from numpy_rnn.app.sources import TraceFile
-from numpy_rnn.app.verdict import ComparedRun, Comparison, covered, report
+from numpy_rnn.app.verdict import ComparedRun, Comparison, comparison_report, covered
 from numpy_rnn.conformance.definition import Definition, train
 from numpy_rnn.conformance.findings import Finding
 from numpy_rnn.conformance.judge import Judgement
 from numpy_rnn.conformance.runs import PortSource, record
 from numpy_rnn.conformance.trace import trace_arrays
+from tests.helpers.command_line import command, configured
+from tests.helpers.comparing import fewer
 
 SIZES = [0.0, 5e-324, 1e-300, 1e-45, 1e-40, 1e-22, 1e-8, 1.0]  # squares underflow
 PORTS = """
@@ -104,9 +104,7 @@ class failing(right):
 
 @pytest.fixture
 def compare(capsys, tmp_path, monkeypatch):
-    """Runs `compare` in a folder with ports and traces: its status, lines,
-    and errors.
-    """
+    """Run `compare` in a folder with ports: its status, lines, and errors."""
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "made_ports.py").write_text(PORTS)
 
@@ -120,9 +118,9 @@ def compare(capsys, tmp_path, monkeypatch):
 
 
 def recorded(words, of=None):
-    """The run of these options by the definition, or one with other equations."""
+    """Return the run of these options by the definition, or by other equations."""
     configuration = configured(words)
-    run = prepare(configuration).run(configuration.run_options())
+    run = prepare_experiment(configuration).run(configuration.run_options())
     return record(run, train(run, of=of or Definition()))
 
 
@@ -246,6 +244,21 @@ chosen for what no clip has: --max-value none\
     )
 
 
+def test_long_text_is_cut(compare):
+    """By default, and as --steps says; a line tells both numbers."""
+    Path("a.txt").write_text("a man, a plan, a canal: panama! " * 40)
+    found = []
+    for steps in ("", "--steps 50", "--steps 1275"):
+        words = f"--text a.txt --hidden-size 3 {steps}"
+        status, lines, _ = compare(f"numpy_rnn.reference {words}")
+        assert status == 0
+        found += [line for line in lines if "T=" in line or "--steps" in line]
+    cut = "the first {} of 1275 steps are compared; --steps changes their number"
+    assert [found[0], found[2]] == [cut.format(1000), cut.format(50)]
+    lengths = [line.partition("T=")[2].split()[0] for line in found[1::2] + found[4:]]
+    assert lengths == ["1000", "50", "1275"]
+
+
 def test_options_that_a_port_cannot_have_are_refused_in_one_message(compare):
     """By the names of the options, all at once."""
     Path("a.txt").write_text("a man, a plan, a canal: panama! " * 2)
@@ -282,7 +295,7 @@ def test_plot_has_the_ratios_and_marks_the_first_fault(compare, name):
     compare(f"made_ports:{name} --epochs 1")  # the folder of the ports is searched
     options = Configuration("compare", [f"made_ports:{name}"], epochs=2, k2=5)
     (source,) = all_sources(numpy_rnn, options)
-    found = examine(source, prepare(options).run(options.run_options()))
+    found = examine(source, prepare_experiment(options).run(options.run_options()))
     draw_comparisons(figure := Figure(), [Comparison(source, [found])])
     axes, losses = figure.axes
     shown = {line.get_label(): line.get_data() for line in axes.lines}
@@ -389,7 +402,7 @@ def test_report():
     )
     both = covered(Comparison(comparisons[0].source, [other, one]))
     assert both.startswith("gradients that go back 2 steps; 10 of 24 windows start")
-    lines = [line[:85] for line in report(comparisons).splitlines()]
+    lines = [line[:85] for line in comparison_report(comparisons).splitlines()]
     assert (
         "\n".join(lines)
         == """\

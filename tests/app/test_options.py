@@ -9,12 +9,12 @@ import webbrowser
 from pathlib import Path
 
 import pytest
-from in_process import configured, main, refused, succeed
 
 import numpy_rnn
-from numpy_rnn.app.options import DEFAULTS_OF, Configuration, parse
+from numpy_rnn.app.options import DEFAULTS_OF, Configuration, parse_command
 from numpy_rnn.app.progress import progress
 from numpy_rnn.common.records import Objective, RunOptions, Schedule, Step
+from tests.helpers.command_line import configured, main, refused, succeed
 
 RUN = """--epochs 7 --k1 2 --k2 4 --nonlinearity relu --reduction mean
 --learning-rate 0.5 --adagrad --momentum 0.9 --dampening 0.25 --nesterov
@@ -35,7 +35,9 @@ def test_every_option_is_a_field_of_a_record():
 
 def test_defaults_of_a_text_are_those_of_min_char_rnn():
     assert vars(configured("--text a")).items() >= DEFAULTS_OF["text"].items()
-    assert parse("numpy_rnn", ["compare", "torch_rnn", "--text", "a"]).epochs == 1
+    assert (
+        parse_command("numpy_rnn", ["compare", "torch_rnn", "--text", "a"]).epochs == 1
+    )
 
 
 REFUSED = """--momentun 0.9|--epochs x|--learning-rate nan|--max-norm 0

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from in_process import command, refused, succeed
 
 import numpy_rnn
 from numpy_rnn import Parameters
@@ -15,10 +14,11 @@ from numpy_rnn.app import plots, tables
 from numpy_rnn.app.experiment import Experiment
 from numpy_rnn.app.predictions import Result, predict
 from numpy_rnn.common.records import Objective
+from tests.helpers.command_line import command, refused, succeed
 
 
 def made_up(T=5, D=1, N=1, G=3, held_out=0):
-    """An experiment and a result of random numbers."""
+    """Return an experiment and a result of random numbers."""
     generator = np.random.default_rng(T)
     rows = generator.normal(size=(T + 1, D))
     columns = tuple(f"feature {n + 1}" for n in range(D))

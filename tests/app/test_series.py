@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from comparing import bits
 
 from numpy_rnn import InputError
 from numpy_rnn.app.series import read_series, read_text
+from tests.helpers.comparing import bits
 
 THREE = [[1, 2], [3, -4.5], [5e-3, 6]]
 SPOTS = [[96.7], [104.3], [154.5]]

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from in_process import configured, refused, succeed
 
 import numpy_rnn
 from benchmarks.implementations import min_char_rnn
-from numpy_rnn.app.experiment import load_run, prepare
+from numpy_rnn.app.experiment import load_run, prepare_experiment
 from numpy_rnn.app.run import Diverged, TextRun
 from numpy_rnn.common.records import tree_map
+from tests.helpers.command_line import configured, refused, succeed
 
 ALICE = str(Path(numpy_rnn.__file__).parent / "app/data/alice.txt")
 SHORT = Path(ALICE).read_text(encoding="utf-8")[
@@ -26,7 +26,7 @@ def _short():
 
 
 def rows(out):
-    """The printed rows: (update, epoch, smoothed loss)."""
+    """Return the printed rows: (update, epoch, smoothed loss)."""
     found = re.findall(r"^ *(\d+) +(\d+) +(\d+\.\d{6})$", out, re.MULTILINE)
     return [tuple(map(float, row)) for row in found]
 
@@ -37,7 +37,7 @@ def samples(out):
 
 def run_of(rnn, options):
     configuration = configured(f"--dtype float64 {options}")
-    return TextRun(rnn, prepare(configuration), configuration)
+    return TextRun(rnn, prepare_experiment(configuration), configuration)
 
 
 def test_rows_and_samples_of_every_so_many_updates(capsys):
@@ -63,7 +63,9 @@ def test_losses_are_those_of_min_char_rnn():
     weights = [
         np.array(w.T if w.ndim == 2 else w[:, None]) for w in given
     ]  # as it has them
-    theirs = min_char_rnn.train(experiment.x[:, 0], experiment.target[:, 0], weights)
+    theirs = min_char_rnn.train_chunks(
+        experiment.x[:, 0], experiment.target[:, 0], weights
+    )
     for _, loss in zip(text, theirs):
         losses.append(float(text.latest.loss))
         expected = expected * 0.999 + loss * 0.001
@@ -123,7 +125,7 @@ def test_unicode_and_line_ends(capsys):
     Path("a.txt").write_bytes(b"\xef\xbb\xbf" + ends.encode())
     options = "--epochs 2 --k1 1 --sample 50 --no-plot --text a.txt"
     assert "\x1b" not in succeed(numpy_rnn, capsys, *options.split())
-    experiment = prepare(configured(options))
+    experiment = prepare_experiment(configured(options))
     assert (
         "".join(experiment.alphabet[n] for n in experiment.x[:, 0]) == (text * 2)[:-1]
     )

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from comparing import bits
-from in_process import command, configured, succeed
 
 import numpy_rnn
-from numpy_rnn.app.experiment import load_run, prepare
+from numpy_rnn.app.experiment import load_run, prepare_experiment
 from numpy_rnn.app.run import Trainer, epoch_losses
+from tests.helpers.command_line import command, configured, succeed
+from tests.helpers.comparing import bits
 
 # 6000 updates in float32 round every weight, of order one, 6000 times by at most 2^-24;
 # such errors have all signs, so they walk about √6000·2^-24 = 4.6e-6 away. In float64
@@ -56,7 +56,7 @@ def default_experiment_in_plain_numpy(last):
 
 
 def rows_in(path):
-    """The rows of a file of results by kind."""
+    """Return the rows of a file of results by kind."""
     with open(path, encoding="utf-8", newline="") as file:
         head, *rows = csv.reader(file)
     assert head == ["kind", "time", "column", "network", "value"]
@@ -65,7 +65,7 @@ def rows_in(path):
 
 
 def values_in(path):
-    """The numbers in a file of results by kind."""
+    """Return the numbers in a file of results by kind."""
     return {
         kind: [float(row[-1]) for row in rows] for kind, rows in rows_in(path).items()
     }
@@ -97,7 +97,7 @@ def test_default_experiment(rnn, capsys):
 def test_loss_of_an_epoch_is_that_of_its_steps(reduction):
     """A mean too, also where the last window has fewer steps; of whole epochs."""
     options = configured(f"--epochs 2 --k1 3 --seeds 2 --reduction {reduction}")
-    trainer = Trainer(numpy_rnn, prepare(options), options)
+    trainer = Trainer(numpy_rnn, prepare_experiment(options), options)
     expected, losses = np.zeros((2, 2)), []
     for update in trainer:
         steps = update.window.loss_steps / 20 if reduction == "mean" else 1
@@ -223,7 +223,9 @@ def test_interrupted_run_saves_its_latest_update(capsys, monkeypatch):
     line = "numpy_rnn: interrupted after 47 updates; weights saved to run.npz\n"
     assert (ended.status, ended.err, os.listdir()) == (130, line, ["run.npz"])
     options = configured("--momentum 0.5")
-    *_, (expected, _) = zip(Trainer(numpy_rnn, prepare(options), options), range(47))
+    *_, (expected, _) = zip(
+        Trainer(numpy_rnn, prepare_experiment(options), options), range(47)
+    )
     params, velocity, *_ = load_run("run.npz")
     assert bits(params.W_hh) == bits(expected.parameters.W_hh)
     assert bits(velocity.W_hh) == bits(expected.velocity.W_hh)

@@ -10,14 +10,14 @@ from unittest.mock import Mock
 
 import numpy as np
 import pytest
-from comparing import bits, fewer
 from hypothesis import given
 from hypothesis import strategies as st
-from in_process import command, contents, refused
 
 import numpy_rnn
 from numpy_rnn import InputError
 from numpy_rnn.app.experiment import load_run, save_run
+from tests.helpers.command_line import command, contents, refused
+from tests.helpers.comparing import bits, fewer
 
 ONE = numpy_rnn.initial_parameters()
 WEIGHTS = {name: getattr(ONE, name) for name in ("W_xh", "W_hh", "W_hy")}

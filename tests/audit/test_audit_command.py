@@ -7,7 +7,8 @@ import subprocess
 import sys
 
 import pytest
-from audited import source
+
+from tests.helpers.audited_loops import source
 
 pytestmark = pytest.mark.needs_torch
 FAILING = """

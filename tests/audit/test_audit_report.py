@@ -7,11 +7,11 @@ import warnings
 
 import pytest
 import torch
-from audited import FOLDER, audited, source
 from torch import nn
 
 import torch_rnn
 from numpy_rnn.common.errors import InputError
+from tests.helpers.audited_loops import FOLDER, audited, source
 from torch_rnn.loop_audit.recorder import LOSSES, LOSSES_OF_TORCH, Recorder
 
 pytestmark = [

@@ -1,9 +1,9 @@
 """Training loops: a right one gets no warning, a wrong one that of its name alone."""
 
 import pytest
-from audited import LOOPS, audited, expected_lines, source
 
 import torch_rnn
+from tests.helpers.audited_loops import LOOPS, audited, expected_lines, source
 from torch_rnn.loop_audit.mistakes import NAMES
 
 pytestmark = [

@@ -121,7 +121,7 @@ PAGE = Path(__file__).parents[2] / "benchmarks" / "README.md"
 
 @pytest.fixture
 def own_file(tmp_path):
-    """The example of the page, as a file."""
+    """Write the example of the page as a file."""
     code = re.search(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.S)
     file = tmp_path / "my_rnn.py"
     file.write_text(code[1])

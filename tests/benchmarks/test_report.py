@@ -12,7 +12,7 @@ from benchmarks.report import RESULTS, ROOT, is_disturbed, pages, short, times_t
 
 
 def benchmark(name, *processes, load=1.0):
-    """A benchmark with a process for every list of seconds."""
+    """Return a benchmark with a process for every list of seconds."""
     metadata = {"name": name, "load_avg_1min": load}
     return pyperf.Benchmark([pyperf.Run(v, metadata=metadata) for v in processes])
 

@@ -12,8 +12,6 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
-from ports_for_tests import Layer, Untransposed
-from windows_for_tests import SEED, told_seed  # noqa: F401
 
 import numpy_rnn
 from benchmarks.implementations.min_char_rnn import loss_and_gradients
@@ -23,6 +21,8 @@ from numpy_rnn.conformance.case import FIELDS, LOSS_AXES
 from numpy_rnn.conformance.ports.abilities import stated_by
 from numpy_rnn.conformance.ports.protocol import PortFault
 from numpy_rnn.conformance.suite import WrongPort, check_port
+from tests.helpers.ports import Layer, Untransposed
+from tests.helpers.windows import SEED
 
 FEW = 10  # windows per check
 
@@ -84,7 +84,7 @@ def test_absolute_error_of_tanh_can_be_declared():
 
 
 def forward(p, x, h_0):
-    """The states, with h_0, and the outputs."""
+    """Compute the states, with h_0, and the outputs."""
     h = [h_0]
     for x_t in x:
         h.append(np.tanh(x_t @ p["W_xh"] + h[-1] @ p["W_hh"] + p.get("b_h", 0)))
@@ -105,7 +105,7 @@ def rows(p, x, target, h_0):
 
 
 def gradients_of(p, x, h, dy):
-    """The gradients by name, from the states, with h_0, and the errors of outputs."""
+    """Compute gradients by name from the states, with h_0, and errors of outputs."""
     da, flow = np.zeros_like(h[1:]), 0
     for t in reversed(range(len(x))):
         da[t] = (dy[t] @ p["W_hy"].T + flow) * (1 - h[t + 1] ** 2)
@@ -142,7 +142,7 @@ def as_torch(p, x, target):
 
 
 def descent(p, d, rate):
-    """A step that makes new parameters, of a dict or a tuple of gradients."""
+    """Return new parameters, by a dict or a tuple of gradients."""
     d = named(d)
     own = {name: d.get(name, d.get("d" + name)) for name in p}
     return {
@@ -196,7 +196,7 @@ def char_rnn(p, inputs, targets, hprev):
         p[name].reshape(-1, 1) if name in ("b_h", "b_y") else p[name] for name in FIELDS
     )
     loss, gradients, _ = loss_and_gradients(
-        inputs, targets, hprev.reshape(-1, 1), *params
+        inputs, targets, hprev.reshape(-1, 1), params
     )
     return loss, {name: d.reshape(p[name].shape) for name, d in zip(FIELDS, gradients)}
 
@@ -326,7 +326,7 @@ def torch_model(
 
 
 def torch_cells(D, H, O):
-    """A module of cells; the class or function lets the sizes vary."""
+    """Return a module of cells; the class or function lets the sizes vary."""
     torch = importlib.import_module("torch")
 
     class Cells(torch.nn.Module):

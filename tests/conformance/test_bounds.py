@@ -16,15 +16,6 @@ import mpmath
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from windows_for_tests import (
-    SEEDS,
-    WAYS,
-    check_global,
-    check_local,
-    operations,
-    window,
-    worst,
-)
 
 from numpy_rnn.common.records import DTYPES, Objective, Parameters, Step, tree_map
 from numpy_rnn.conformance import case as cases
@@ -40,6 +31,15 @@ from numpy_rnn.conformance.arithmetics.numpy_arithmetic import (
 from numpy_rnn.conformance.case import WindowCase, present, with_rows
 from numpy_rnn.conformance.definition import window_update
 from numpy_rnn.conformance.random_cases import CaseSpec
+from tests.helpers.windows import (
+    SEEDS,
+    WAYS,
+    check_global,
+    check_local,
+    operations,
+    window,
+    worst,
+)
 
 LEVELS = {"L1": check_local, "L2": check_global}
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)
@@ -143,7 +143,7 @@ U = {
 
 
 def operation(f):
-    """A method of Skewed: f of two exact numbers, rounded."""
+    """Return a method of Skewed: f of two exact numbers, rounded."""
 
     def method(self, other):
         if isinstance(other, np.ndarray):
@@ -154,7 +154,7 @@ def operation(f):
 
 
 def function(f):
-    """A method of Skewed: f with an error of ULPS."""
+    """Return a method of Skewed: f with an error of ULPS."""
 
     def method(self):
         value = exact_number(f(float(self.value)), self.dtype)
@@ -173,9 +173,7 @@ class Skewed:
         self.value, self.dtype, self.direction = value, dtype, direction
 
     def rounded(self, exact):
-        """The number in the direction of rounding if it is within u |exact|, or the
-        nearest.
-        """
+        """Round in the direction if that is within u |exact|, or else to nearest."""
         nearest, toward = self.dtype(float(exact)), self.direction()
         if (exact_number(nearest, self.dtype) - exact) * toward < 0:
             other = np.nextafter(nearest, self.dtype(toward * np.inf))
@@ -218,7 +216,7 @@ class Skewed:
 
 
 def exact_number(number, dtype):
-    """The number in an arithmetic that is much more exact than the dtype."""
+    """Return the number in an arithmetic that is much more exact than the dtype."""
     return (
         float(number)
         if dtype is np.float32
@@ -227,7 +225,7 @@ def exact_number(number, dtype):
 
 
 def skewed_report(case, direction):
-    """The report of a case, computed by the definition in skewed numbers."""
+    """Compute the report of a case by the definition in skewed numbers."""
     case, dtype = with_rows(case), case.dtype.type
     skewed = np.frompyfunc(
         lambda v: Skewed(exact_number(v, dtype), dtype, direction), 1, 1
@@ -243,7 +241,7 @@ def skewed_report(case, direction):
 
 
 def positive(spec):
-    """The case with numbers of one sign, so that nothing cancels and errors add up."""
+    """Give the numbers of a case one sign, so that nothing cancels, errors add up."""
     case = spec.case()
     fields = ("x", "h_0", "params", "velocity")
     changed = {name: tree_map(np.abs, getattr(case, name)) for name in fields}

@@ -8,12 +8,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from hypothesis import given
-from windows_for_tests import SEED, SEEDS, Way, check_global, operations, told_seed  # noqa: F401
 
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import DTYPES, Objective, Run, RunOptions, Schedule, Step
 from numpy_rnn.conformance.arithmetics.numpy_arithmetic import NumpyArithmetic
-from numpy_rnn.conformance.case import present
+from numpy_rnn.conformance.case import equations, present
 from numpy_rnn.conformance.definition import DEFINITION, Definition
 from numpy_rnn.conformance.ports.abilities import (
     ABILITIES,
@@ -34,6 +33,7 @@ from numpy_rnn.conformance.random_cases import (
     use_of_spec,
 )
 from numpy_rnn.conformance.runs import PortSource, run_defaults, unsupported
+from tests.helpers.windows import SEED, SEEDS, Way, check_global, operations
 
 # What no case uses: what is reported beside results, several networks, and the dtype.
 UNUSED = {"intermediates", "input_gradients", "sgd_options", "networks", *DTYPES}
@@ -48,7 +48,7 @@ ALSO = {  # what a case then does without as well
 
 
 def used_by(spec):
-    """The names of what a case uses."""
+    """Return the names of what a case uses."""
     use = use_of_spec(spec)
     return {ability.name for ability in ABILITIES if ability.is_used(use)} - UNUSED
 
@@ -188,3 +188,22 @@ def test_clipped_data_is_seen(name):
         checked = check_global(case, wrong)
         refused += any((checked[n] > 1).any() for n in wrong)
     assert refused >= 3
+
+
+@pytest.mark.parametrize(
+    ("tensor", "options", "expected"),
+    [
+        ("W_hh", {}, "U1"),
+        ("W_hh", {"max_norm": 1.0, "weight_decay": 0.1}, "U2, U3, U4, U1"),
+        ("vW_hh", {"max_value": 1.0, "momentum": 0.9}, "U7, U5"),
+        ("W_hh", {"max_value": 1.0, "momentum": 0.9}, "U1"),
+        ("W_hh", {"momentum": 0.9, "nesterov": True}, "U6, U1"),
+        ("vW_hh", {"adagrad": True, "weight_decay": 0.1}, "U4, U8"),
+        ("W_hh", {"adagrad": True}, "U9, U1"),
+        ("dW_hh", {"adagrad": True}, "B5"),
+    ],
+)
+def test_verdict_names_the_equations_of_the_options(tensor, options, expected):
+    """Those by which the tensor is computed from the reported ones before it."""
+    step = Step(0.1, **options)
+    assert equations(tensor, Objective(), step) == expected

@@ -19,7 +19,7 @@ def sigmoid(a):
 
 
 def lstm(params, x, target, scale=1.0, change=None):
-    """An LSTM with one matrix [x, h], gates i f o g, and a mean squared error.
+    """Run an LSTM with one matrix [x, h], gates i f o g, and a mean squared error.
 
     change: called with the gradients before they are returned.
     """
@@ -101,7 +101,7 @@ def elman_case(dtype="float64", H=5, T=4):
 
 
 def refused(f, *arguments):
-    """The report of a function whose gradients are wrong."""
+    """Return the report of a function whose gradients are wrong."""
     with pytest.raises(AssertionError) as raised:
         check_gradients(f, *arguments)
     (report,) = raised.value.args
@@ -224,7 +224,7 @@ def test_directions_span_small_tensors(size):
 
 
 def not_judged(f, *arguments):
-    """The words of a report that is no PASS, though nothing is wrong."""
+    """Return the words of a report that is no PASS, though nothing is wrong."""
     report = check_gradients(f, *arguments)
     assert not report.passed
     assert not report.tensors("wrong")

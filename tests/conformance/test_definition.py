@@ -5,12 +5,12 @@ torch.optim.
 import numpy as np
 import pytest
 from hypothesis import given
-from windows_for_tests import SEEDS, window
 
 from numpy_rnn.common.records import Step
 from numpy_rnn.conformance.arithmetics.numpy_arithmetic import NumpyArithmetic
 from numpy_rnn.conformance.case import parameters_from, present, with_rows
 from numpy_rnn.conformance.definition import apply_step, window_update
+from tests.helpers.windows import SEEDS, window
 
 SMALL = 1e-30  # an imaginary part whose square is lost in 1
 ADJOINTS = {"dy": "y", "dh": "h", "da": "a"}

@@ -12,8 +12,6 @@ from importlib.resources import files
 
 import numpy as np
 import pytest
-from ports_for_tests import RIGHT, DefinitionPort, Port
-from windows_for_tests import check_global, check_local
 
 from numpy_rnn.common.records import (
     Objective,
@@ -59,6 +57,8 @@ from numpy_rnn.conformance.random_cases import (
     random_spec,
 )
 from numpy_rnn.conformance.runs import RecordedRun, is_bounded, record
+from tests.helpers.ports import RIGHT, DefinitionPort, Port
+from tests.helpers.windows import check_global, check_local
 
 IN_WINDOW = [mutant for mutant in MUTANTS if not mutant.in_run]
 IN_RUN = [mutant for mutant in MUTANTS if mutant.in_run]
@@ -85,9 +85,7 @@ def trace(of, run):
 
 
 def wrong_tensor(mutant, case, is_box):
-    """The first tensor of a case that exceeds its bound, at L2 of a black box, or at
-    L1.
-    """
+    """Return the first tensor beyond its bound: of a black box at L2, or at L1."""
     with np.errstate(all="ignore"):  # a wrong gradient may well overflow
         report = window_update(case, of=mutant.definition)
         if format_errors(case, report, True, True):  # a number that is not finite
@@ -134,7 +132,7 @@ def test_mutant_is_killed_at_its_stage(mutant, seed):
 
 
 def wrong_runs(mutant, seed, count):
-    """Runs of a mutant that are judged wrong, and their first divergences."""
+    """Yield runs of a mutant that are judged wrong, and their first divergences."""
     for number in range(MOST):
         run = random_run(RandomDraw(seed, number))
         wrong = trace(mutant.definition, run) if is_bounded(run) else None
@@ -170,7 +168,7 @@ def test_mutants_are_as_many_as_the_document_says():
 
 
 def hint_of(port, seed, dtype="float64"):
-    """The hint for the first case in which a port is wrong."""
+    """Return the hint for the first case in which a port is wrong."""
     for number in range(MOST):
         spec = random_spec(RandomDraw(seed, number), dtype, stated_by(port))
         case = spec.case()
@@ -415,11 +413,10 @@ def series(epochs, k1=3, k2=3, **step):
 
 
 def loop_of(change):
-    """A function for the updates of a loop. change(case, before, i): the case, added
-    gradients.
+    """Return a function for the updates of a loop.
 
-    before: the report of the update before, or nothing; i, from 0: the number of the
-    update.
+    change(case, before, i): the case, and added gradients. before: the report of the
+    update before, or nothing; i, from 0: the number of the update.
     """
     reports = [{}]
 
@@ -440,7 +437,7 @@ def at_rate(case, rate):
 
 
 def of_last_sequence(case):
-    """What the last sequence of the batch adds to the gradients."""
+    """Return what the last sequence of the batch adds to the gradients."""
     fewer = case._replace(
         x=case.x[:, :-1], target=case.target[:, :-1], h_0=case.h_0[:-1]
     )

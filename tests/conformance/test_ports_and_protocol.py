@@ -8,9 +8,6 @@ import sys
 
 import numpy as np
 import pytest
-from comparing import arrays_in
-from ports_for_tests import CASE, FULL, PLAIN, Port, right_report, verdict_on
-from windows_for_tests import window
 
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.packages import is_package
@@ -32,6 +29,9 @@ from numpy_rnn.conformance.ports.protocol import (
     identity_from,
     port_arguments,
 )
+from tests.helpers.comparing import arrays_in
+from tests.helpers.ports import CASE, FULL, PLAIN, Port, right_report, verdict_on
+from tests.helpers.windows import window
 
 
 def raising(error):
@@ -95,7 +95,7 @@ def test_python_float_is_rounded_to_the_dtype():
 
 
 MODULE = """
-from ports_for_tests import Port
+from tests.helpers.ports import Port
 
 class Bare(Port):
     name, dtypes, tanh_ulps = "bare", ["float32"], 2
@@ -119,7 +119,7 @@ bare, number, boastful = Bare(), 3, Bare(capabilities=("adam",))
 
 @pytest.fixture
 def in_folder(tmp_path, monkeypatch):
-    """The working directory has modules in it, and sys.path does not name it."""
+    """Put modules into the working directory, which sys.path does not name."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(
         sys, "path", [path for path in sys.path if path not in ("", str(tmp_path))]

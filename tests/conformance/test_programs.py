@@ -16,11 +16,7 @@ from contextlib import closing
 from pathlib import Path
 
 import numpy as np
-import program_port
 import pytest
-from ports_for_tests import PLAIN, right_report, verdict_on
-from test_ports_and_protocol import HELLO
-from windows_for_tests import window
 
 import numpy_rnn
 from numpy_rnn.conformance.case import format_errors
@@ -31,6 +27,10 @@ from numpy_rnn.conformance.ports.abilities import CAPABILITIES
 from numpy_rnn.conformance.ports.program import ProgramPort
 from numpy_rnn.conformance.ports.protocol import PortFault, encode_request
 from numpy_rnn.conformance.suite import check_port
+from tests.conformance.test_ports_and_protocol import HELLO
+from tests.helpers import program_port
+from tests.helpers.ports import PLAIN, right_report, verdict_on
+from tests.helpers.windows import window
 
 pytestmark = pytest.mark.slow
 
@@ -281,9 +281,7 @@ SANITIZED = "-g -O0 -fsanitize=address,undefined -fno-sanitize-recover=all"
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
-    """The port in C twice: as fast as the compiler dares, and plain, with every access
-    watched.
-    """
+    """Compile the port in C: as fast as it gets, and with every access watched."""
     if shutil.which("cc") is None:
         pytest.skip("there is no C compiler `cc`: the C port is not built")
 

@@ -11,10 +11,7 @@ import sys
 import unittest.mock
 
 import numpy as np
-import program_port
 import pytest
-from ports_for_tests import CASE, DefinitionPort, Port, Untransposed
-from windows_for_tests import SEED, told_seed  # noqa: F401
 
 from numpy_rnn.conformance import sampling
 from numpy_rnn.conformance import suite as suite_module
@@ -25,11 +22,14 @@ from numpy_rnn.conformance.ports.abilities import FEW_SIZES
 from numpy_rnn.conformance.ports.protocol import PortFault
 from numpy_rnn.conformance.sampling import sampled_cases
 from numpy_rnn.conformance.suite import WrongPort, check_port
+from tests.helpers import program_port
+from tests.helpers.ports import CASE, DefinitionPort, Port, Untransposed
+from tests.helpers.windows import SEED
 
 PORTS = """
 import numpy_rnn
 from numpy_rnn.conformance.ports.port import PackagePort
-from ports_for_tests import Layer, Untransposed
+from tests.helpers.ports import Layer, Untransposed
 
 calls = []
 
@@ -70,9 +70,7 @@ SUITE_OPTIONS = [*PLUGIN, "--pyargs", "numpy_rnn.conformance"]
 
 @pytest.fixture
 def suite(tmp_path, monkeypatch, capsys):
-    """Runs the suite with few cases, in a folder with ports.py: its status and its
-    output.
-    """
+    """Run the suite with few cases where ports.py is: its status and its output."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "ports", raising=False)

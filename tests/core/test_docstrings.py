@@ -31,13 +31,13 @@ def public_functions(rnn):
 
 
 def sections(function):
-    """The texts of a docstring by the titles of their sections."""
+    """Return the texts of a docstring by the titles of their sections."""
     _, *parts = SECTION.split(inspect.getdoc(function))
     return dict(zip(parts[::2], parts[1::2]))
 
 
 def documented(section):
-    """The names and the types, by name, of a section of parameters."""
+    """Return the names and the types, by name, of a section of parameters."""
     found = {}
     for names, kind in re.findall(r"^(\*{0,2}\w[\w, ]*)(?: : (.*))?$", section, re.M):
         found |= dict.fromkeys(re.split(", *", names), kind)

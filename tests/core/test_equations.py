@@ -29,10 +29,10 @@ import math
 
 import numpy as np
 import pytest
-from test_derivation import DEFINED
 
 from numpy_rnn import Gradients, Parameters
 from numpy_rnn.common.records import tree_map
+from tests.core.test_derivation import DEFINED
 
 WEIGHTS = [[[1, 2]], [[1, 0], [1, 1]], [[1], [2]], [0, -3], [-1]]
 PARAMS = Parameters(*(np.array(theta, float) for theta in WEIGHTS))
@@ -80,7 +80,7 @@ pytestmark = pytest.mark.with_reference
 
 
 def trained(rnn, params=PARAMS, x=X, target=TARGET, **options):
-    """The first update, and its numbers in NumPy by "record.field"."""
+    """Return the first update, and its numbers in NumPy by "record.field"."""
     arrays = (rnn.from_numpy(array) for array in (params, x, target, H_0))
     if "velocity" in options:
         options["velocity"] = rnn.from_numpy(options["velocity"])

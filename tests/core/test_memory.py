@@ -5,12 +5,12 @@ from itertools import chain, islice, product, repeat
 
 import numpy as np
 import pytest
-from comparing import arrays_in, bits, in_numpy, members
-from draws import Kind, Sizes, arguments, random_run, train
 
 import numpy_rnn
 from numpy_rnn.common.records import Objective, RunOptions, Schedule, Step
 from numpy_rnn.engine import loop
+from tests.helpers.comparing import arrays_in, bits, in_numpy, members
+from tests.helpers.random_runs import Kind, Sizes, arguments, random_run, train
 
 ALL_OPTIONS = {"momentum": 0.9, "weight_decay": 0.01, "max_norm": 0.5}
 MOMENTUM = RunOptions(
@@ -83,7 +83,7 @@ def test_engine_reads_what_it_wrote_alone():
 
 
 def peak(sizes, k1, k2, epochs=1, count=None):
-    """The most bytes that Python and NumPy have while so many updates are made."""
+    """Return the most bytes of Python and NumPy while so many updates are made."""
     schedule = {"k1": k1, "k2": k2, "epochs": epochs, "learning_rate": 1e-3}
     given = arguments(numpy_rnn, random_run(sizes)) | schedule
     tracemalloc.start()

@@ -37,7 +37,7 @@ ABOVE = {"__init__", "__main__", "public", "reference"}  # they name what is abo
 
 
 def imports(path):
-    """The modules that a file imports, also within a function."""
+    """Return the modules that a file imports, also within a function."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -88,6 +88,14 @@ def parameters(function):
     """(name, kind, default) of each parameter of a function."""
     signature = inspect.signature(function)
     return [(p.name, p.kind, p.default) for p in signature.parameters.values()]
+
+
+@pytest.mark.needs_torch
+def test_status_of_torch_rnn_is_that_of_its_command(capsys):
+    main = importlib.import_module("torch_rnn.__main__").main
+    assert [main(["audit", "no_script.py"]), main(["audit", "--help"])] == [2, 0]
+    assert main(["tarin"]) == 2
+    assert "no_script.py" in capsys.readouterr().err
 
 
 @pytest.mark.needs_torch

@@ -4,13 +4,14 @@ from itertools import product
 
 import numpy as np
 import pytest
-from comparing import arrays_in, bits, in_numpy, members, share_memory
-from draws import Kind, Sizes, as_case, random_run, train
 
 import numpy_rnn
 from numpy_rnn import InputError, Parameters
+from numpy_rnn.common.initial import Distribution, NetworkSizes, draw_parameters
 from numpy_rnn.common.records import DTYPES, Objective, tree_map
 from numpy_rnn.conformance.window_checks import global_checks
+from tests.helpers.comparing import arrays_in, bits, in_numpy, members, share_memory
+from tests.helpers.random_runs import Kind, Sizes, as_case, random_run, train
 
 KINDS = pytest.mark.parametrize(("bias", "dtype"), list(product((True, False), DTYPES)))
 
@@ -50,14 +51,6 @@ def as_stated(D, H, O, seed, dtype, bias=False):
     return Parameters(*(w.astype(dtype) for w in weights), *biases)
 
 
-@pytest.mark.parametrize("deviations", [3, "ab", (0.4,), (0.4, 0.3, 0.2), (0.4, -1.0)])
-def test_deviations_that_are_not_two_are_refused(rnn, deviations):
-    with pytest.raises(
-        InputError, match=r"^(a deviation|deviations) is [^\n]+: expected"
-    ):
-        rnn.initial_parameters(deviations=deviations)
-
-
 @KINDS
 def test_initial_parameters_are_drawn_as_stated(rnn, bias, dtype):
     """The same bits in every package. Network n of an ensemble is what seed + n draws
@@ -71,12 +64,10 @@ def test_initial_parameters_are_drawn_as_stated(rnn, bias, dtype):
     networks = [as_stated(3, 5, 2, seed, dtype, bias) for seed in range(100, 104)]
     assert bits(ensemble) == bits(tree_map(lambda *thetas: np.stack(thetas), *networks))
     assert bits(rnn.initial_parameters()) == bits(as_stated(1, 6, 1, 0, "float32"))
-    half = rnn.to_numpy(
-        rnn.initial_parameters(**sizes, dtype=dtype, deviations=(0.2, 0.15))
-    )
-    assert bits(tree_map(lambda theta: 2 * theta, half)) == bits(
-        as_stated(3, 5, 2, 0, dtype)
-    )
+    sizes = NetworkSizes(3, 5, 2, bias=False)
+    half = draw_parameters(sizes, Distribution(0.2, 0.15), dtype, 0, None)
+    doubled = tree_map(lambda theta: 2 * theta, half)
+    assert bits(doubled) == bits(as_stated(3, 5, 2, 0, dtype))
 
 
 KEYS = [f"rnn.{kind}_l0" for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
@@ -125,7 +116,7 @@ def test_state_dict_there_and_back_is_exact(rnn, sizes, bias, dtype):
 
 
 def changed(key, array):
-    """A state with another array under a key; None: without the key."""
+    """Return a state with another array under a key; None: without the key."""
     state = numpy_rnn.to_state_dict(drawn()) | {key: array}
     return {key: array for key, array in state.items() if array is not None}
 

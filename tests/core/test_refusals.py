@@ -10,13 +10,22 @@ from itertools import product
 
 import numpy as np
 import pytest
-from comparing import arrays_in, bits, share_memory
-from draws import OPTIONS, STEPS, Kind, Sizes, arguments, random_run, train
 
 import numpy_rnn
 from numpy_rnn import InputError
 from numpy_rnn.common.checks import check_step
+from numpy_rnn.common.errors import MAX_MESSAGE, failed
 from numpy_rnn.common.records import DirectionKeywords, Objective, Step, tree_map
+from tests.helpers.comparing import arrays_in, bits, share_memory
+from tests.helpers.random_runs import (
+    OPTIONS,
+    STEPS,
+    Kind,
+    Sizes,
+    arguments,
+    random_run,
+    train,
+)
 
 T, B, D, H, O = 4, 2, 3, 5, 6
 NAMES = [name for name in numpy_rnn.__all__ if isfunction(getattr(numpy_rnn, name))]
@@ -67,8 +76,8 @@ def valid(rnn, N=None):
 
 
 def refusal(rnn, name, given, *names):
-    """The message of the InputError that the call raises: one line, with one of the
-    names.
+    """Return the message of the InputError that the call raises: one line, with one of
+    the names.
     """
     with pytest.raises(InputError, match=r"\A[^\n]{,400}\Z") as refused:
         getattr(rnn, name)(**given)
@@ -141,8 +150,8 @@ FINITE = {"train", "to_state_dict"}  # which refuse NaN
 
 
 def spoiled_arrays(rnn, name, array):
-    """An array of another dtype, kind or package, with a mask or NaN, and of other
-    shapes.
+    """Return an array of another dtype, kind or package, with a mask or NaN, and of
+    other shapes.
     """
     plain = rnn.to_numpy(array)
     kinds = ["float16", "float32" if plain.dtype.kind == "i" else "int64", "complex64"]
@@ -191,7 +200,7 @@ def spoiled(rnn, name, argument, value):
 
 
 def names_of(argument, value):
-    """The names of an argument in messages: its own, an option, or a field."""
+    """Return the names of an argument in messages: its own, an option, or a field."""
     names = {argument, argument.rstrip("s"), argument.replace("_", " ")}
     names |= {"gradient"} if argument == "delta" else set()
     return (
@@ -231,6 +240,21 @@ def test_options_of_sgd_are_those_of_torch(monkeypatch):
                 check_step(step)
         else:
             assert check_step(step) == step
+
+
+def test_a_number_that_is_refused_has_the_name_of_its_option():
+    """In words, as in "weight decay is -1.0"."""
+    for name in ("momentum", "weight_decay", "max_norm", "max_value"):
+        with pytest.raises(InputError, match=f"^{name.replace('_', ' ')} is -1"):
+            check_step(Step(0.1, **{name: -1.0}))
+
+
+def test_message_of_a_long_text_is_cut(capsys):
+    assert failed("numpy_rnn", 2, "a long\nname " * 1000) == 2
+    line = capsys.readouterr().err
+    assert line.startswith("numpy_rnn: a long name a long")
+    assert line.endswith("...\n")
+    assert len(line) == len("numpy_rnn: \n") + MAX_MESSAGE
 
 
 @pytest.mark.with_reference

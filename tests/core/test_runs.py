@@ -9,8 +9,16 @@ import pickle
 
 import numpy as np
 import pytest
-from comparing import UPDATE, bits, fewer
-from draws import (
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+import numpy_rnn
+from numpy_rnn import Update
+from numpy_rnn.common.records import Objective, Schedule, Step, tree_map
+from numpy_rnn.conformance.runs import is_bounded
+from numpy_rnn.engine import loop, memory
+from tests.helpers.comparing import UPDATE, bits, fewer
+from tests.helpers.random_runs import (
     OPTIONS,
     STEPS,
     Kind,
@@ -21,14 +29,6 @@ from draws import (
     runs,
     train,
 )
-from hypothesis import assume, given
-from hypothesis import strategies as st
-
-import numpy_rnn
-from numpy_rnn import Update
-from numpy_rnn.common.records import Objective, Schedule, Step, tree_map
-from numpy_rnn.conformance.runs import is_bounded
-from numpy_rnn.engine import loop, memory
 
 pytestmark = pytest.mark.with_reference
 RECORDED = "activations", "adjoints"
@@ -97,7 +97,7 @@ def test_run_continues_from_its_velocity(rnn, options, run):
 
 
 def spread(array):
-    """A view of the same numbers, transposed and not next to each other."""
+    """Return a view of the same numbers, transposed and not next to each other."""
     return np.asfortranarray(np.repeat(array, 2, axis=-1))[..., ::2]
 
 
@@ -174,7 +174,11 @@ def test_wide_groups_are_right(run):
     """
     size = np.getbufsize()
     with pytest.MonkeyPatch.context() as patch:
-        for module, name in ((loop, "WIDE"), (memory, "WIDE"), (memory, "MIN_GROUP")):
+        for module, name in (
+            (loop, "WIDE_GROUP"),
+            (memory, "WIDE_GROUP"),
+            (memory, "MIN_GROUP"),
+        ):
             patch.setattr(module, name, 1)
         patch.setattr(memory, "GROUP_BYTES", 1)
         assert_right_training(numpy_rnn, run)

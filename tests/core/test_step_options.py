@@ -6,21 +6,21 @@ there: an implementation that ignores it fails.
 
 import numpy as np
 import pytest
-from comparing import bits
-from draws import OPTIONS, random_run, train
-from in_process import succeed
 
 import numpy_rnn
 from numpy_rnn.common.checks import check_step
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Step
 from numpy_rnn.conformance import definition
+from tests.helpers.command_line import succeed
+from tests.helpers.comparing import bits
+from tests.helpers.random_runs import OPTIONS, random_run, train
 
 BASES = Step(0.1, momentum=0.5), Step(0.1)  # adagrad is refused with momentum
 
 
 def other_value(name):
-    """A value that is not the default of this field."""
+    """Return a value that is not the default of this field."""
     default = Step._field_defaults.get(name, 0.1)
     if isinstance(default, bool):
         return not default

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from draws import Sizes, random_run
 
 from numpy_rnn import Gradients
 from numpy_rnn.common.records import DTYPES, Direction
+from tests.helpers.random_runs import Sizes, random_run
 
 pytestmark = pytest.mark.needs_torch
 torch = pytest.importorskip("torch")

@@ -4,12 +4,12 @@ sparse.
 
 import numpy as np
 import pytest
-from comparing import UPDATE, arrays_in, bits
-from draws import Kind, Sizes, arguments, random_run
-from test_refusals import refusal, valid
 
 from numpy_rnn import InputError
 from numpy_rnn.common.records import tree_map
+from tests.core.test_refusals import refusal, valid
+from tests.helpers.comparing import UPDATE, arrays_in, bits
+from tests.helpers.random_runs import Kind, Sizes, arguments, random_run
 
 pytestmark = pytest.mark.needs_torch
 torch, rnn = map(pytest.importorskip, ("torch", "torch_rnn"))
@@ -19,12 +19,12 @@ OPTIONS = {"momentum": 0.9, "weight_decay": 0.01, "max_norm": 0.5}
 
 
 def trained(given):
-    """The bits of all updates."""
+    """Return the bits of all updates."""
     return [bits(update) for update in rnn.train(**given)]
 
 
 def differentiated(params, x, target, h_0, **_):
-    """The activations of one window and their derivatives."""
+    """Return the activations of one window and their derivatives."""
     activations = rnn.forward(params, x, h_0)
     window = params, activations, target
     return activations, rnn.bptt(*window), rnn.adjoints(*window)

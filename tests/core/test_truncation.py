@@ -26,7 +26,7 @@ OPTIONS = {"k1": K, "k2": K, "learning_rate": RATE, "epochs": EPOCHS}
 
 @pytest.fixture
 def problem():
-    """The weights by name, and a series of 23 steps of two sequences."""
+    """Return the weights by name, and a series of 23 steps of two sequences."""
     draw = np.random.default_rng(7).normal
     weights = {name: draw(0, 0.5, size) for name, size in SIZES.items()}
     return weights, draw(size=(T, 2, 3)), draw(size=(T, 2, 2))

@@ -4,14 +4,21 @@ import math
 
 import numpy as np
 import pytest
-from comparing import arrays_in, bits
-from draws import STEPS, Kind, Sizes, assert_right_window, cases, random_run
 from hypothesis import given
 
 from numpy_rnn import Gradients, Parameters
 from numpy_rnn.common.records import DTYPES, DirectionKeywords, tree_map
 from numpy_rnn.conformance.case import present
 from numpy_rnn.conformance.ports.port import PackagePort
+from tests.helpers.comparing import arrays_in, bits
+from tests.helpers.random_runs import (
+    STEPS,
+    Kind,
+    Sizes,
+    assert_right_window,
+    cases,
+    random_run,
+)
 
 DTYPE = pytest.mark.parametrize("dtype", DTYPES)
 

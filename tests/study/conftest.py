@@ -5,8 +5,8 @@ import shutil
 
 import pytest
 
-from numpy_rnn.app.experiment import prepare
-from numpy_rnn.app.options import parse
+from numpy_rnn.app.experiment import prepare_experiment
+from numpy_rnn.app.options import parse_command
 from numpy_rnn.study.subject import study_run
 
 BROWSERS = "chromium", "chromium-browser", "google-chrome"
@@ -21,7 +21,7 @@ OPTIONS = [
 
 @pytest.fixture(scope="session")
 def small():
-    """Makes the subject of a run of a few steps on the sine wave."""
+    """Return a function that makes the subject of a short run on the sine wave."""
 
     def make(steps=6, networks=2, **options):
         values = {"hidden_size": 3, "epochs": 3, **options}
@@ -29,8 +29,8 @@ def small():
             f"--{name.replace('_', '-')}={value}" for name, value in values.items()
         )
         words = [word.removesuffix("=True") for word in given]
-        configuration = parse("numpy_rnn", ["study", *words])
-        run = prepare(configuration).run(configuration.run_options())
+        configuration = parse_command("numpy_rnn", ["study", *words])
+        run = prepare_experiment(configuration).run(configuration.run_options())
         return study_run("sine wave", run, 0, networks, steps)
 
     return make
@@ -38,8 +38,9 @@ def small():
 
 @pytest.fixture(scope="session")
 def new_page():
-    """Opens a page of its own in headless Chromium. At the end: nothing was asked of a
-    network, and nothing was written to the console.
+    """Return a function that opens a page of its own in headless Chromium.
+
+    At the end nothing was asked of a network, nor written to the console.
     """
     if CHROMIUM is None:
         pytest.skip("Chromium is not installed")
@@ -66,7 +67,7 @@ def new_page():
 
 @pytest.fixture(scope="session")
 def violations():
-    """Returns the rules of accessibility that a page breaks, and where."""
+    """Return a function that lists the rules of accessibility that a page breaks."""
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     # With preload it would load the style again.
     options = {"resultTypes": ["violations"], "preload": False}

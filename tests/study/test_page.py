@@ -30,7 +30,7 @@ SMALL = """() => [...document.querySelectorAll("svg text")].filter((e) => {
 
 @pytest.fixture(scope="module")
 def folder(small, tmp_path_factory):
-    """The folder of a study of the default network."""
+    """Write the folder of a study of the default network."""
     path = tmp_path_factory.mktemp("made") / "study"
     subject = small(steps=20, networks=3, hidden_size=6, epochs=30)
     made = page.make_evidence(subject, {"epochs": "30", "data": "<b>"})
@@ -47,7 +47,9 @@ def test_formulas_are_mathml_and_unknown_commands_are_errors():
 
 
 def test_numbers_of_the_page_are_those_of_the_run(small):
-    findings = page.measure(small(steps=12, networks=4, epochs=60, k1=3, k2=3))
+    findings = page.measure_truncations(
+        small(steps=12, networks=4, epochs=60, k1=3, k2=3)
+    )
     before = np.median(findings.many[0].cosine[:, 0, 0])
     assert f" {before:.2f} before" in page.cosine_bias_caption(findings)[1]
     shown = page.cost_table(findings).replace("−", "-")
@@ -70,7 +72,7 @@ def test_page_without_torch_says_so(small, monkeypatch):
 def test_curves_are_those_of_the_findings(small):
     from matplotlib.figure import Figure
 
-    findings, figure = page.measure(small(networks=3)), Figure()
+    findings, figure = page.measure_truncations(small(networks=3)), Figure()
     draw_cosine_bias(figure, findings)
     for place, axes in enumerate(figure.axes):
         part, end = ("cosine", "bias")[place // 2], place % 2  # before, after training
@@ -86,7 +88,7 @@ def test_curves_are_those_of_the_findings(small):
 def test_crosses_are_on_the_components_that_are_cut(steps, small):
     from matplotlib.figure import Figure
 
-    findings, figure = page.measure(small(steps=steps)), Figure()
+    findings, figure = page.measure_truncations(small(steps=steps)), Figure()
     draw_masks(figure, findings)
     for axes, (k1, k2) in zip(figure.axes, findings.masks, strict=True):
         (crosses,) = axes.lines

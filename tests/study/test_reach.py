@@ -8,9 +8,15 @@ import pytest
 import numpy_rnn
 from numpy_rnn import Parameters
 from numpy_rnn.study import reach
-from numpy_rnn.study.reach import RESULTS, Training, Weights, gradients, trained
+from numpy_rnn.study.reach import (
+    REACH_RESULTS,
+    LagTraining,
+    Weights,
+    gradients,
+    train_on_lag,
+)
 
-FOUND = json.loads(RESULTS.read_text(encoding="utf-8"))
+FOUND = json.loads(REACH_RESULTS.read_text(encoding="utf-8"))
 
 
 def drawn(seed, T, networks=2):
@@ -28,7 +34,7 @@ def test_terms_of_a_reach_are_derivatives_by_the_copies_of_a_weight(name):
     w, x, target, h_0 = drawn(3, 4, networks=1)
     for lag in range(4):
         with_it, without = (
-            gradients(w, x, target[-1:], h_0, Training(2, 1, k, k))[0]
+            gradients(w, x, target[-1:], h_0, LagTraining(2, 1, k, k))[0]
             for k in (lag + 1, lag)
         )
         h = h_0 + 0j
@@ -45,8 +51,8 @@ def test_terms_of_a_reach_are_derivatives_by_the_copies_of_a_weight(name):
 @pytest.mark.parametrize(("k1", "k2"), [(1, 1), (1, 3), (4, 4)])
 def test_equal_reaches_are_tbptt(k1, k2, monkeypatch):
     monkeypatch.setattr(reach, "LAST", 1)
-    of = Training(2, k1, k2, k2, updates=6)
-    errors, w = trained(of, 5, networks=3)
+    of = LagTraining(2, k1, k2, k2, updates=6)
+    errors, w = train_on_lag(of, 5, networks=3)
     draw = np.random.default_rng(5)
     shapes = ((0.1, (3, 1, 8)), (0.2, (3, 8, 8)), (0.3, (3, 8, 1)))
     start = Parameters(*(draw.normal(0, size, shape) for size, shape in shapes))
@@ -100,7 +106,9 @@ def test_results_bear_out_the_lesson():
 def test_recorded_shares_are_those_of_other_seeds(way):
     """Within what 64 networks tell: four standard deviations of a share."""
     k_x, k_h = map(int, way.split(", "))
-    errors, _ = trained(Training(2, 1, k_x, k_h), np.random.SeedSequence().entropy)
+    errors, _ = train_on_lag(
+        LagTraining(2, 1, k_x, k_h), np.random.SeedSequence().entropy
+    )
     mean = np.mean(FOUND["0.1"]["2"][way])
     spread = np.sqrt(max(mean * (1 - mean), 0.02) / 64 * (1 + 1 / 3))
     assert abs((errors.mean(axis=0) < reach.LEARNED).mean() - mean) < 4 * spread

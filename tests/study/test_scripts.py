@@ -17,8 +17,12 @@ import numpy as np
 import pytest
 
 import numpy_rnn
-from numpy_rnn import windows
+from numpy_rnn import Parameters, windows
+from numpy_rnn.backward import compute_adjoints, compute_gradients
+from numpy_rnn.common.records import Objective
+from numpy_rnn.conformance.case import present
 from numpy_rnn.conformance.random_cases import CaseSpec
+from numpy_rnn.elman import compute_activations
 from numpy_rnn.study.lesson_page import build
 
 pytestmark = pytest.mark.slow
@@ -35,9 +39,7 @@ SCRIPTS = [
 
 @pytest.fixture(scope="session")
 def compute():
-    """Evaluates a check, or another function, on an argument, with the scripts of the
-    lesson.
-    """
+    """Return a function that evaluates a check with the scripts of the lesson."""
     node = shutil.which("node")
     if node is None:
         pytest.skip("node is not installed")
@@ -65,7 +67,7 @@ def near(found, expected, rtol=1e-11):
 
 
 def drawn(seed, steps, bias=True):
-    """A random network and series, and the same as the scripts have them."""
+    """Draw a network and series, also as the scripts have them."""
     spec = CaseSpec(steps, 2, 3, 4, 2, steps, "float64", bias=bias, seed=seed)
     params, x, target, h_0, *_ = spec.case()
     case = {
@@ -78,7 +80,7 @@ def drawn(seed, steps, bias=True):
 
 
 def code_of(identifier):
-    """The code on the page with this id."""
+    """Return the code on the page with this id."""
     return unescape(re.search(rf'id="{identifier}">(.*?)</code>', PAGE, re.DOTALL)[1])
 
 
@@ -118,6 +120,17 @@ def test_sums_by_lag_are_those_of_windows_of_numpy_rnn(compute):
         near(found["sums"][name], np.linalg.norm(total, axis=(1, 2)), 1e-9)
 
 
+def sums_of_parts(params, x, target, h_0, parts, last=3):
+    """Compute the gradient of half the squared errors, whose way back is in parts."""
+    h = compute_activations(params, x, h_0, "tanh").h
+    sums = []
+    for part in parts:
+        made = compute_activations(params, x[part], h[part.start], "tanh")
+        flow = compute_adjoints(params, made, target[part][-last:], Objective())
+        sums.append(present(compute_gradients(params, made, flow)))
+    return {name: sum(one[name] for one in sums) for name in present(params)}
+
+
 def test_a_cut_changes_the_gradient_alone(compute):
     """It is that of chunks, with the state as a constant."""
     found = compute("cuts")
@@ -127,16 +140,12 @@ def test_a_cut_changes_the_gradient_alone(compute):
     )
     whole, *others = found["cuts"]
     for cut, one in enumerate(others, start=1):
-        h_0, total = np.array([found["h_0"]]), dict.fromkeys(WEIGHTS[:3], 0)
-        for part in (slice(0, cut), slice(cut, 3)):
-            made = numpy_rnn.forward(params, x[part], h_0)
-            gradient = numpy_rnn.bptt(params, made, target[part])
-            total = {name: v + getattr(gradient, name) for name, v in total.items()}
-            h_0 = made.h[-1]
-        for name, value in total.items():
-            near(one["gradient"][name], value)
+        parts = slice(0, cut), slice(cut, 3)
+        total = sums_of_parts(params, x, target, np.array([found["h_0"]]), parts)
+        for name in WEIGHTS[:3]:
+            near(one["gradient"][name], total[name])
             is_same = name == "W_hy"
-            assert np.allclose(value, whole["gradient"][name], 0.1) == is_same
+            assert np.allclose(total[name], whole["gradient"][name], 0.1) == is_same
         assert one["activations"] == whole["activations"]
         assert one["losses"][0] == whole["losses"][0]
 
@@ -216,7 +225,7 @@ SAID = {  # of lines for (B2)
 
 
 def expression(draw, depth):
-    """A random expression of the language, which is one of NumPy too."""
+    """Draw an expression of the language, which is one of NumPy too."""
     if depth == 0 or draw.random() < 0.15:
         return draw.choice(LEAVES)
     u, v = (expression(draw, depth - 1) for _ in range(2))
@@ -225,9 +234,7 @@ def expression(draw, depth):
 
 @pytest.fixture(scope="session")
 def tiny(compute):
-    """The tiny network of the page by the scripts, and its parameters, series and
-    state.
-    """
+    """Return the tiny network of the page, its parameters, series and state."""
     found = compute("() => ({...tinyPass, ...right, ...tiny})")
     arrays = {name: np.array(found["p"][name]) for name in WEIGHTS}
     x, target = (np.array(found[name][1:]) for name in ("x", "target"))
@@ -290,45 +297,26 @@ def test_mistakes_are_named_by_value_and_by_gradients(compute):
         assert pasted.endswith(f"({line}). {message}")
 
 
-def gradients_of(tiny, dtype="float32", last=3, first=0, cut=None, **changed):
-    """In a precision; last: the number of steps with a loss; cut: the way back ends
-    after it.
+def gradients_of(tiny, dtype="float32", last=3, parts=(slice(0, 3),), **changed):
+    """Compute the gradients of the tiny network in a precision.
+
+    last: the number of steps with a loss; parts: the steps of each way back.
     """
     _, arrays, x, target, h_0 = tiny
-    moved = {"x": x, "target": target, **arrays, "h_0": h_0} | changed
-    x, target, W_xh, W_hh, W_hy, b_h, b_y, h_0 = (
-        v.astype(dtype) for v in moved.values()
-    )
-    h, da, total = [h_0], np.zeros_like(h_0), dict.fromkeys(WEIGHTS, 0)
-    for x_t in x:
-        h.append(np.tanh(x_t @ W_xh + h[-1] @ W_hh + b_h))
-    for t in range(2, first - 1, -1):
-        dy = (h[t + 1] @ W_hy + b_y - target[t]) * np.asarray(
-            (t >= 3 - last) / 30, dtype
-        )
-        slope = 1 - h[t + 1] ** 2
-        da = (dy @ W_hy.T + (t + 1 != cut) * da @ W_hh.T) * slope
-        terms = (
-            x[t].T @ da,
-            h[t].T @ da,
-            h[t + 1].T @ dy,
-            da.sum(axis=0),
-            dy.sum(axis=0),
-        )
-        total = {
-            name: total[name] + term for name, term in zip(WEIGHTS, terms, strict=True)
-        }
-    return total
+    values = {"x": x, "target": target, "h_0": h_0, **arrays} | changed
+    x, target, h_0, *theta = (v.astype(dtype) for v in values.values())
+    total = sums_of_parts(Parameters(*theta), x, target, h_0, parts, last)
+    return {name: v / np.asarray(30, dtype) for name, v in total.items()}
 
 
 def printed(name, array, decimals):
-    """As `print(tensor)` does: with a fixed number of decimals."""
+    """Print as `print(tensor)` does: with a fixed number of decimals."""
     with np.printoptions(precision=decimals, floatmode="fixed", suppress=True):
         return f"{name} tensor({np.array2string(array, separator=', ')})"
 
 
 def reported(gradients):
-    """What the page's own `report` prints."""
+    """Return what the page's own `report` prints."""
     names = {}
     code = code_of("paste-report").rpartition("\nreport")[0]
     exec(code, names)
@@ -458,8 +446,8 @@ def test_causes_of_wrong_gradients_are_named(tiny, compute):
         ({"W_hh": right["W_hh"].T}, "dW_hh: transposed"),
         ({"W_hh": right["W_hh"] ** 2}, "No mistake of the list"),
         (scaled(1.001), "All are 1.001 times the right ones: another factor"),
-        (gradients_of(tiny, first=1), "ends before step 1"),
-        (gradients_of(tiny, cut=2), "as in chunks of 2"),
+        (gradients_of(tiny, parts=[slice(1, 3)]), "ends before step 1"),
+        (gradients_of(tiny, parts=[slice(0, 2), slice(2, 3)]), "as in chunks of 2"),
     ]
     found = compute("pastes", [reported(gradients) for gradients, _ in cases])
     for (_, words), messages in zip(cases, found, strict=True):
@@ -468,7 +456,7 @@ def test_causes_of_wrong_gradients_are_named(tiny, compute):
 
 def test_program_learns_as_printed_and_its_lines_are_right(compute):
     code = code_of("program-code")
-    assert code == (LESSON / "program.py").read_text(encoding="utf-8")
+    assert code == (LESSON / "repeat_input.py").read_text(encoding="utf-8")
     assert len(code.splitlines()) <= 60
     for text, word in ((code, "learned\n"), (code.replace("= 5, 6", "= 5, 5"), None)):
         said = set()
@@ -544,7 +532,7 @@ def test_exercises():
 
 @pytest.fixture
 def opened(new_page):
-    """The page with all that it hides shown, after the networks have learned."""
+    """Open the page with all that it hides shown, after the networks have learned."""
     page = new_page(LESSON / "lesson.html", reduced_motion="reduce")
     page.add_script_tag(content=CHECKS.read_text(encoding="utf-8"))
     page.wait_for_function("delay.done === TASK.updates")

@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 
 from numpy_rnn.__main__ import main
+from numpy_rnn.app.experiment import prepare_experiment
+from numpy_rnn.app.options import parse
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.initial import initial_parameters
 from numpy_rnn.common.records import tree_map
 from numpy_rnn.conformance.case import present
 from numpy_rnn.study import subject as subjects
-from numpy_rnn.study.study import LESSON, WRITTEN, check_folder, write_folder
+from numpy_rnn.study.study import LESSON_FOLDER, WRITTEN, check_folder, write_folder
 
 pytestmark = pytest.mark.needs_matplotlib
 
@@ -49,7 +51,9 @@ def test_default_study_is_a_folder_made_in_eight_seconds():
         r"\d+\.\d s: open study/lesson/lesson\.html; its evidence is .*", done
     )
     figures = {f"figures/{name}.svg" for name in ("masks", "cosine_bias")}
-    lesson = {f"lesson/{name}": content for name, content in files_in(LESSON).items()}
+    lesson = {
+        f"lesson/{name}": content for name, content in files_in(LESSON_FOLDER).items()
+    }
     made = files_in("study")
     assert made.keys() == {"evidence.html", "evidence.css"} | figures | lesson.keys()
     hidden, shown = lesson.pop("lesson/lesson.html"), made["lesson/lesson.html"]
@@ -84,6 +88,16 @@ def test_networks_are_trained_as_the_run_is(small):
     for ours, theirs in zip((subject.start, subject.end), own):
         assert abs(ours.W_hh - theirs.W_hh).max() < 1e-5
     assert not (subject.start.W_hh == subject.end.W_hh).all()
+
+
+def test_networks_of_a_series_with_two_columns_have_two_outputs():
+    Path("two.csv").write_text("1,2\n2,1\n3,3\n1,4\n")
+    configuration = parse("numpy_rnn", ["study", "--data", "two.csv", "--epochs", "1"])
+    run = prepare_experiment(configuration).run(configuration.run_options())
+    subject = subjects.study_run("two", run, 0, networks=2)
+    for params in (subject.start, *subject.networks[0]):
+        assert params.W_xh.shape == (2, 6)
+        assert params.W_hy.shape == (6, 2)
 
 
 def test_diverging_networks_are_left_out(small, monkeypatch):
@@ -126,7 +140,7 @@ def test_nothing_unfinished_is_left_when_the_disk_refuses(monkeypatch):
 
 
 def refused(capsys, words):
-    """The one line that a command writes when it refuses its input."""
+    """Return the one line that a command writes when it refuses its input."""
     before = files_in()
     assert main(["study", *words.split()]) == 2
     out, error = capsys.readouterr()

@@ -1,7 +1,7 @@
 """The verdicts on the equations: right code agrees, and planted faults are named."""
 
+import importlib
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,17 @@ import numpy_rnn
 from numpy_rnn import reference
 from numpy_rnn.common.records import NONLINEARITY_NAMES
 from numpy_rnn.conformance.judge import single_update
-from numpy_rnn.study.equations import CLASSES, EQUATIONS, STEPS, runs_of
+from numpy_rnn.study.evaluated_equations import (
+    EVALUATED,
+    SLIDING_CLASSES,
+    STEP_OPTIONS,
+    runs_of,
+)
 from numpy_rnn.study.page import formulas, verdict_on
 from numpy_rnn.study.witnesses import (
     AGREES,
-    AUTOGRAD,
-    COMPLEX_STEP,
+    BY_AUTOGRAD,
+    BY_COMPLEX_STEP,
     check_equations,
     recorded_run,
 )
@@ -34,21 +39,21 @@ SUBJECTS: dict[str, dict[str, Any]] = {
     "three steps, untrained": {"steps": 3, "epochs": 0},
 }
 ROUNDING = 1e-11  # of sums of some dozens of terms, relative to the largest
-BY_COMPLEX_STEP = {f"B{n}" for n in range(1, 11)} | {"L3"}
+DERIVATIVE_IDS = {f"B{n}" for n in range(1, 11)} | {"L3"}
 
 
 def test_every_equation_is_checked():
-    assert sorted(EQUATIONS) == sorted(formulas())
+    assert sorted(EVALUATED) == sorted(formulas())
 
 
 @pytest.mark.parametrize("name", SUBJECTS)
 def test_right_code_agrees_with_all_witnesses(name, small):
     checked = check_equations(small(**SUBJECTS[name]))
-    assert [one.id for one in checked] == list(EQUATIONS)
+    assert [one.id for one in checked] == list(EVALUATED)
     for one in checked:
-        complex_steps = {COMPLEX_STEP} if one.id in BY_COMPLEX_STEP else set()
+        complex_steps = {BY_COMPLEX_STEP} if one.id in DERIVATIVE_IDS else set()
         assert (one.id, one.verdict) == (one.id, AGREES)
-        assert one.differences.keys() == {AUTOGRAD} | complex_steps, one.id
+        assert one.differences.keys() == {BY_AUTOGRAD} | complex_steps, one.id
         assert max(one.differences.values()) < ROUNDING, one.id
     assert verdict_on(checked) == "30 of 30 equations agree within rounding"
 
@@ -74,33 +79,46 @@ FAULTS = {  # a line of the reference, what it becomes, and the first wrong equa
 }
 
 
-@pytest.mark.slow
+def package_modules():
+    """Return the names of the imported modules of both packages."""
+    return [name for name in sys.modules if name.startswith(("numpy_rnn", "torch_rnn"))]
+
+
+@pytest.fixture
+def copied_package(tmp_path, monkeypatch):
+    """Copy numpy_rnn into the working folder, where it is imported until the end."""
+    shutil.copytree(Path(numpy_rnn.__file__).parent, tmp_path / "numpy_rnn")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    installed = {name: sys.modules.pop(name) for name in package_modules()}
+    yield tmp_path / "numpy_rnn"
+    for name in package_modules():
+        del sys.modules[name]
+    sys.modules.update(installed)
+
+
 @pytest.mark.needs_matplotlib
 @pytest.mark.parametrize("id", FAULTS)
-def test_a_planted_fault_is_the_first_wrong_equation(id, tmp_path):
-    """In a copy of the package: the status is 1, and the verdict names the equation."""
-    package = Path(numpy_rnn.__file__).parent
-    shutil.copytree(package, tmp_path / "numpy_rnn")
+def test_a_planted_fault_is_the_first_wrong_equation(id, copied_package, capsys):
+    """The status is 1, and the verdict names the equation."""
     file, right, wrong = FAULTS[id]
-    path = tmp_path / "numpy_rnn" / file
+    path = copied_package / file
     text = path.read_text()
     assert text.count(right) == 1
     path.write_text(text.replace(right, wrong))
+    command_line = importlib.import_module("numpy_rnn.__main__")
+    assert command_line.__file__ == str(copied_package / "__main__.py")
     options = ["--steps=7", "--hidden-size=3", "--epochs=2", "--seeds=2"]
-    command = [sys.executable, "-m", "numpy_rnn", "study", *options]
-    ended = subprocess.run(
-        command, cwd=tmp_path, capture_output=True, text=True, check=False
-    )
-    assert ended.returncode == 1, ended.stderr
-    assert f"\nWRONG: ({id}), " in ended.stdout
-    page = (tmp_path / "study" / "evidence.html").read_text()
+    assert command_line.main(["study", *options]) == 1
+    assert f"\nWRONG: ({id}), " in capsys.readouterr().out
+    page = Path("study/evidence.html").read_text()
     assert f'<p class="verdict WRONG">WRONG: ({id}), ' in page
 
 
 def test_runs_use_what_their_equations_compute(small):
     """Clipping clips, and windows are cut."""
     runs = runs_of(small())
-    for name in STEPS:
+    for name in STEP_OPTIONS:
         step = runs[name].options.step
         updates = recorded_run(reference, runs[name]).updates
         gradients = [updates[key] for key in ("dW_xh", "dW_hh", "dW_hy")]
@@ -110,4 +128,4 @@ def test_runs_use_what_their_equations_compute(small):
         if step.max_value:
             assert max(np.abs(g).max() for g in gradients) > step.max_value
         assert updates["start"].tolist() == [0, 0, 1] * 2
-    assert {int(c) for c in runs[CLASSES].x.ravel()} == {0, 1, 2, 3}
+    assert {int(c) for c in runs[SLIDING_CLASSES].x.ravel()} == {0, 1, 2, 3}

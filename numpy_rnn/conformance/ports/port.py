@@ -31,7 +31,7 @@ from numpy_rnn.conformance.case import (
 )
 from numpy_rnn.conformance.ports import protocol
 from numpy_rnn.conformance.ports.abilities import CAPABILITIES, stated_by
-from numpy_rnn.conformance.ports.process_exit import exit_raises
+from numpy_rnn.conformance.ports.guard import guarded
 from numpy_rnn.conformance.ports.protocol import PortFault, port_arguments
 
 OUR_FOLDERS = (
@@ -144,7 +144,7 @@ def find_port(name: str) -> Any:
         sys.path.insert(0, os.getcwd())
     try:
         # An import changes neither how NumPy treats overflows nor the exit status.
-        with np.errstate(), exit_raises():
+        with np.errstate(), guarded():
             port: Any = functools.reduce(
                 getattr, path.split("."), importlib.import_module(module)
             )
@@ -199,7 +199,7 @@ def call_port(port: Port, case: WindowCase) -> NamedArrays:
     arguments = port_arguments(case)
     given = _copied(arguments)
     try:
-        with np.errstate(), exit_raises():
+        with np.errstate(), guarded(getattr(port, "timeout", None)):
             report = _copied(port.window_update(given.pop("params"), **given))
     except PortFault:
         raise

@@ -14,16 +14,14 @@ UPDATE = tuple(field.name for field in dataclasses.fields(Update))
 
 
 def fewer(divisor, least=10):
-    """Hypothesis settings for a slow property: the profile's examples divided, unless
-    thousands.
-    """
+    """Return settings for a slow property: the profile's examples, divided."""
     examples = settings().max_examples
     count = max(min(least, examples), examples // divisor)
     return settings(max_examples=examples if examples > 1000 else count)
 
 
 def members(value):
-    """The attributes of an Update, in order; other values as they are."""
+    """Return the attributes of an Update, in order; other values as they are."""
     return (
         tuple(getattr(value, name) for name in UPDATE)
         if isinstance(value, Update)
@@ -32,16 +30,12 @@ def members(value):
 
 
 def in_numpy(array):
-    """An array of either package as NumPy's, in the same memory; other values as they
-    are.
-    """
+    """Return an array as NumPy's, in the same memory; other values as they are."""
     return array.detach().numpy() if hasattr(array, "detach") else array
 
 
 def bits(value):
-    """The exact contents of arrays of either package, nested as they are in tuples and
-    updates.
-    """
+    """Return the exact contents of arrays, nested as they are in tuples and updates."""
     value = members(value)
     if isinstance(value, tuple):
         return tuple(map(bits, value))

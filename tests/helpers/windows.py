@@ -4,7 +4,6 @@ import secrets
 from typing import Any, NamedTuple
 
 import numpy as np
-import pytest
 from hypothesis import strategies as st
 
 from numpy_rnn.common.records import (
@@ -23,21 +22,13 @@ SEEDS = st.integers(0, 2**32 - 1)
 SEED = secrets.randbelow(2**32)  # another one in every run
 
 
-@pytest.fixture(autouse=True)
-def told_seed():
-    """SEED, told by a failure among what the test printed."""
-    print(f"SEED = {SEED}")
-
-
 def window(seed, dtype="float64", **changes) -> WindowCase:
-    """A random case; changes: fields of its spec."""
+    """Return a random case; changes: fields of its spec."""
     return random_spec(RandomDraw(seed), dtype)._replace(**changes).case()
 
 
 def tiny_window(seed, dtype, **changes):
-    """A random window whose tensors are each scaled: to tiny numbers, or weights of up
-    to 1e4.
-    """
+    """Return a random window with each tensor scaled: tiny, or weights of up to 1e4."""
     random, case = np.random.default_rng(seed), window(seed, dtype, **changes)
     smallest = float(np.finfo(dtype).smallest_normal)
     tiny = (1e-3 * smallest, smallest, 1e3 * smallest, smallest**0.5)
@@ -55,7 +46,7 @@ def tiny_window(seed, dtype, **changes):
 
 
 def learnt_classifier(seed, dtype):
-    """A random window of a classifier that has learnt it, and its mean loss.
+    """Return a random window of a classifier that has learnt it.
 
     The targets are the network's likeliest classes, and the outputs are so large that
     the mean loss is between 1e-13 and 1e-1.
@@ -130,7 +121,7 @@ class Way(NamedTuple):
     of: Definition = DEFINITION
 
     def report(self, case, change=lambda array: array):
-        """The report of the case, in arrays that are changed first."""
+        """Compute the report of the case, in arrays that are changed first."""
 
         def changed(v):
             return change(v) if v.dtype.kind == "f" else v
@@ -152,12 +143,12 @@ class Way(NamedTuple):
 
 
 def operations(**methods: Any) -> Way:
-    """The definition with other operations of floats."""
+    """Return the definition with other operations of floats."""
     return Way(type("OtherArithmetic", (NumpyArithmetic,), methods))
 
 
 def tanh_slope(product):
-    """dh ∘ φ'(a) by another product for tanh."""
+    """Return the way whose dh ∘ φ'(a) is another product for tanh."""
 
     def by_slope(self, dh, a, h, nonlinearity):
         is_tanh = nonlinearity == "tanh"
@@ -171,7 +162,7 @@ def tanh_slope(product):
 
 
 def other_phi(name, f):
-    """Another φ for one nonlinearity."""
+    """Return the way with another φ for one nonlinearity."""
     return operations(
         phi=lambda self, a, kind: (
             f(a) if kind == name else NumpyArithmetic.phi(self, a, kind)
@@ -180,7 +171,7 @@ def other_phi(name, f):
 
 
 def scaled_norm(self, gradients):
-    """A norm whose squares cannot overflow."""
+    """Compute a norm whose squares cannot overflow."""
     numbers = np.concatenate([g.ravel() for g in gradients])
     largest = np.abs(numbers).max() or numbers.dtype.type(1)
     scale = type(largest)(np.ldexp(1.0, np.frexp(largest)[1] - 1))
@@ -221,15 +212,15 @@ WAYS = {
 
 
 def check_local(case, report) -> dict[str, Any]:
-    """The ratios at L1 by tensor."""
+    """Return the ratios at L1 by tensor."""
     return {check.tensor: check.ratio for check in local_checks(case, report)}
 
 
 def check_global(case, report) -> dict[str, Any]:
-    """The ratios at L2 by tensor."""
+    """Return the ratios at L2 by tensor."""
     return {check.tensor: check.ratio for check in global_checks(case, report)}
 
 
 def worst(checked) -> float:
-    """The largest ratio of all tensors."""
+    """Return the largest ratio of all tensors."""
     return max(float(ratio.max()) for ratio in checked.values())

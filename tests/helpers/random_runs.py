@@ -60,9 +60,7 @@ STEPS = [
 
 
 def random_run(sizes=Sizes(), kind=Kind(), options=OPTIONS, seed=0) -> Run:  # noqa: B008  (immutable)
-    """Numbers of order one, scaled so that neither tanh saturates nor the state
-    explodes.
-    """
+    """Return a run of numbers of order one: no tanh saturates, no state explodes."""
     T, B, D, H, O, N = sizes
     generator = np.random.default_rng(seed)
     networks = () if N is None else (N,)
@@ -113,7 +111,7 @@ OBJECTIVES = st.builds(Objective, *map(st.sampled_from, NAMES))
 
 @st.composite
 def all_sizes(draw, largest=6, networks=(None, None, None, 1, 2, 3, 5)):
-    """T, B, D, H and O are distinct, so that no two can be confused, or small."""
+    """Draw T, B, D, H and O: distinct, so that no two can be confused, or small."""
     distinct = st.lists(st.integers(1, largest), min_size=5, max_size=5, unique=True)
     sizes = draw(distinct | st.lists(st.integers(1, 3), min_size=5, max_size=5))
     return Sizes(*sizes, draw(st.sampled_from(networks)))
@@ -121,8 +119,9 @@ def all_sizes(draw, largest=6, networks=(None, None, None, 1, 2, 3, 5)):
 
 @st.composite
 def steps(draw, rate):
-    """A Step: often plain, and any options together. rate: the largest one of plain
-    descent.
+    """Draw a Step: often plain, and any options together.
+
+    rate: the largest one of plain descent.
     """
     options = {}
     kind = draw(st.sampled_from([None, "plain", "dampening", "nesterov", "adagrad"]))
@@ -146,10 +145,10 @@ def steps(draw, rate):
 
 @st.composite
 def runs(draw, sizes=all_sizes(), schedule=None, objective=None):  # noqa: B008  (immutable)
-    """A Run. k1 and k2 may be longer than the series; an ensemble may have a rate per
-    network.
+    """Draw a Run. k1 and k2 may be longer than the series.
 
-    The learning rate is so small that relu's states do not explode.
+    An ensemble may have a rate per network. The learning rate is so small that relu's
+    states do not explode.
     """
     T, B, _, _, O, N = sizes = draw(sizes)
     kind, objective = draw(KINDS), objective or draw(OBJECTIVES)
@@ -168,19 +167,19 @@ def runs(draw, sizes=all_sizes(), schedule=None, objective=None):  # noqa: B008 
 
 @st.composite
 def cases(draw):
-    """A WindowCase: a run as one window, of whose steps the newest have a loss."""
+    """Draw a WindowCase: a run as one window, whose newest steps have a loss."""
     case = as_case(draw(runs(all_sizes(7))))
     return case._replace(target=case.target[draw(st.integers(0, len(case.x) - 1)) :])
 
 
 def as_case(run) -> WindowCase:
-    """The whole series as one window with a loss at every step."""
+    """Return the whole series as one window with a loss at every step."""
     params, x, target, h_0, (_, objective, step), velocity = run
     return WindowCase(params, x, target, h_0, objective, step, velocity)
 
 
 def arguments(rnn, run) -> dict[str, Any]:
-    """The arguments of `train`, in arrays of the package."""
+    """Return the arguments of `train`, in arrays of the package."""
     names = "params", "x", "target", "h_0", "velocity"
     given = {
         name: rnn.from_numpy(getattr(run, name)) for name in names

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch_rnn
 
-FOLDER = Path(__file__).parent / "loops"
+FOLDER = Path(__file__).parents[1] / "audit" / "loops"
 LOOPS = sorted(path.stem for path in FOLDER.glob("*.py"))
 
 
@@ -17,14 +17,14 @@ def source(name):
 
 
 def expected_lines(name):
-    """The lines of a report that the docstring of a loop lists after its summary."""
+    """Return the lines of a report that a loop's docstring lists after its summary."""
     text = ast.get_docstring(ast.parse(source(name))) or ""
     return text.splitlines()[2:]
 
 
 @functools.cache
 def audited(name):
-    """The report of a loop, whose RuntimeError of backward() is left out."""
+    """Return the report of a loop, whose RuntimeError of backward() is left out."""
     with torch_rnn.audit() as report, contextlib.suppress(RuntimeError):
         report.namespace = runpy.run_path(str(FOLDER / f"{name}.py"))
     return report

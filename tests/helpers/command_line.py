@@ -5,12 +5,12 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from numpy_rnn.app.options import Configuration, parse
+from numpy_rnn.app.options import Configuration, parse_command
 
 
 def configured(options: str = "") -> Configuration:
-    """The configuration that these options of `train` give."""
-    return parse("numpy_rnn", ["train", *options.split()])
+    """Return the configuration that these options of `train` give."""
+    return parse_command("numpy_rnn", ["train", *options.split()])
 
 
 class Ended(NamedTuple):
@@ -20,7 +20,7 @@ class Ended(NamedTuple):
 
 
 def main(rnn, arguments) -> int:
-    """The command line of a package, as `python -m` runs it; the exit status."""
+    """Run the command line of a package as `python -m` does; the exit status."""
     module = importlib.import_module(f"{rnn.__name__}.__main__")
     return module.main([str(argument) for argument in arguments])
 

@@ -6,7 +6,6 @@ import functools
 from typing import Any
 
 import numpy as np
-from windows_for_tests import window
 
 import numpy_rnn
 from numpy_rnn.common.records import Objective, Step
@@ -16,6 +15,7 @@ from numpy_rnn.conformance.mutants.catalogue import MUTANTS
 from numpy_rnn.conformance.ports.abilities import CAPABILITIES, SGD_OPTIONS
 from numpy_rnn.conformance.ports.port import PackagePort, call_port
 from numpy_rnn.conformance.ports.protocol import PortFault, port_arguments
+from tests.helpers.windows import window
 
 RIGHT = PackagePort(numpy_rnn)
 PLAIN: dict[str, Any] = {
@@ -80,9 +80,7 @@ def right_report(case=CASE):
 
 
 def verdict_on(port, case=CASE):
-    """The fault of the port's answer in one line; None if there is none, or in its
-    numbers.
-    """
+    """Return the fault of a port's answer in one line; None if none but in numbers."""
     try:
         report = call_port(port, case)
     except PortFault as fault:

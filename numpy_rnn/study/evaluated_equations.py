@@ -21,7 +21,7 @@ from numpy_rnn.study.subject import Subject
 # seen in the others.
 WINDOW = "one window over the series"
 BLOCKS = "overlapping windows"
-CLASSES = "a sliding window over classes"
+SLIDING_CLASSES = "a sliding window over classes"
 CLIPPED = "clipping by norm"
 CLIPPED_BY_VALUE = "clipping by value"
 DECAYED = "weight decay"
@@ -29,10 +29,10 @@ HEAVY = "momentum with dampening"
 NESTEROV = "Nesterov momentum"
 ADAGRAD = "Adagrad"
 
-WEIGHTS = ("W_hh", "W_xh", "W_hy", "b_h", "b_y")
-VELOCITIES = tuple(f"v{name}" for name in WEIGHTS)
+PARAMETER_NAMES = ("W_hh", "W_xh", "W_hy", "b_h", "b_y")
+VELOCITIES = tuple(f"v{name}" for name in PARAMETER_NAMES)
 K1, K2 = 2, 5  # of the truncated runs, where the series has as many steps
-STEPS = {
+STEP_OPTIONS = {
     BLOCKS: {},
     CLIPPED: {"max_norm": 0.1},  # the gradients of these runs are larger
     CLIPPED_BY_VALUE: {"max_value": 0.01},
@@ -44,7 +44,7 @@ STEPS = {
 CLASS_COUNT = 4
 
 
-class Equation(NamedTuple):
+class EvaluatedEquation(NamedTuple):
     """The tensors of a report that an equation computes, and the runs that are judged.
 
     The page shows an element of the first tensor, of the last update of the first run.
@@ -57,39 +57,63 @@ class Equation(NamedTuple):
     what: str = ""
 
 
-FORWARD, LOSS, GRADIENT = "The forward pass", "The loss", "The gradient"
-TRUNCATION, UPDATE = "Truncation", "The update"
-EQUATIONS = {  # in the order of their computation: the first wrong one is the cause
-    "T1": Equation(TRUNCATION, ("stop",), (BLOCKS,)),
-    "T2": Equation(TRUNCATION, ("start",), (BLOCKS,)),
-    "T3": Equation(TRUNCATION, ("initial",), (BLOCKS,), "initial state of a window"),
-    "F1": Equation(FORWARD, ("a",)),
-    "F4": Equation(FORWARD, ("a",), (CLASSES,), "pre-activations of classes"),
-    "F2": Equation(FORWARD, ("h",)),
-    "F3": Equation(FORWARD, ("y",)),
-    "L1": Equation(LOSS, ("loss",), (BLOCKS,)),
-    "L2": Equation(LOSS, ("loss",), (WINDOW,)),
-    "L4": Equation(LOSS, ("loss",), (CLASSES,)),
-    "B1": Equation(GRADIENT, ("dy",)),
-    "L3": Equation(LOSS, ("dy",), (CLASSES,), "softmax less the target"),
-    "B2": Equation(GRADIENT, ("dh",)),
-    "B3": Equation(GRADIENT, ("da",)),
-    "B4": Equation(GRADIENT, ("dW_xh",), (WINDOW, BLOCKS, CLASSES)),
-    "B5": Equation(GRADIENT, ("dW_hh",)),
-    "B6": Equation(GRADIENT, ("dW_hy",)),
-    "B7": Equation(GRADIENT, ("db_h",)),
-    "B8": Equation(GRADIENT, ("db_y",)),
-    "B9": Equation(GRADIENT, ("dh_0",)),
-    "B10": Equation(GRADIENT, ("dx",)),
-    "U1": Equation(UPDATE, WEIGHTS, (BLOCKS,)),
-    "U2": Equation(UPDATE, WEIGHTS, (CLIPPED,), "weights after clipping by norm"),
-    "U3": Equation(UPDATE, WEIGHTS, (CLIPPED,), "weights after clipping by norm"),
-    "U7": Equation(UPDATE, WEIGHTS, (CLIPPED_BY_VALUE,), "after clipping by value"),
-    "U4": Equation(UPDATE, WEIGHTS, (DECAYED,), "weights after weight decay"),
-    "U5": Equation(UPDATE, VELOCITIES, (HEAVY,)),
-    "U6": Equation(UPDATE, WEIGHTS, (NESTEROV,), "weights after Nesterov momentum"),
-    "U8": Equation(UPDATE, VELOCITIES, (ADAGRAD,)),
-    "U9": Equation(UPDATE, WEIGHTS, (ADAGRAD,), "weights after Adagrad"),
+FORWARD_SECTION, LOSS_SECTION, GRADIENT_SECTION = (
+    "The forward pass",
+    "The loss",
+    "The gradient",
+)
+TRUNCATION_SECTION, UPDATE_SECTION = "Truncation", "The update"
+EVALUATED = {  # in the order of their computation: the first wrong one is the cause
+    "T1": EvaluatedEquation(TRUNCATION_SECTION, ("stop",), (BLOCKS,)),
+    "T2": EvaluatedEquation(TRUNCATION_SECTION, ("start",), (BLOCKS,)),
+    "T3": EvaluatedEquation(
+        TRUNCATION_SECTION, ("initial",), (BLOCKS,), "initial state of a window"
+    ),
+    "F1": EvaluatedEquation(FORWARD_SECTION, ("a",)),
+    "F4": EvaluatedEquation(
+        FORWARD_SECTION, ("a",), (SLIDING_CLASSES,), "pre-activations of classes"
+    ),
+    "F2": EvaluatedEquation(FORWARD_SECTION, ("h",)),
+    "F3": EvaluatedEquation(FORWARD_SECTION, ("y",)),
+    "L1": EvaluatedEquation(LOSS_SECTION, ("loss",), (BLOCKS,)),
+    "L2": EvaluatedEquation(LOSS_SECTION, ("loss",), (WINDOW,)),
+    "L4": EvaluatedEquation(LOSS_SECTION, ("loss",), (SLIDING_CLASSES,)),
+    "B1": EvaluatedEquation(GRADIENT_SECTION, ("dy",)),
+    "L3": EvaluatedEquation(
+        LOSS_SECTION, ("dy",), (SLIDING_CLASSES,), "softmax less the target"
+    ),
+    "B2": EvaluatedEquation(GRADIENT_SECTION, ("dh",)),
+    "B3": EvaluatedEquation(GRADIENT_SECTION, ("da",)),
+    "B4": EvaluatedEquation(
+        GRADIENT_SECTION, ("dW_xh",), (WINDOW, BLOCKS, SLIDING_CLASSES)
+    ),
+    "B5": EvaluatedEquation(GRADIENT_SECTION, ("dW_hh",)),
+    "B6": EvaluatedEquation(GRADIENT_SECTION, ("dW_hy",)),
+    "B7": EvaluatedEquation(GRADIENT_SECTION, ("db_h",)),
+    "B8": EvaluatedEquation(GRADIENT_SECTION, ("db_y",)),
+    "B9": EvaluatedEquation(GRADIENT_SECTION, ("dh_0",)),
+    "B10": EvaluatedEquation(GRADIENT_SECTION, ("dx",)),
+    "U1": EvaluatedEquation(UPDATE_SECTION, PARAMETER_NAMES, (BLOCKS,)),
+    "U2": EvaluatedEquation(
+        UPDATE_SECTION, PARAMETER_NAMES, (CLIPPED,), "weights after clipping by norm"
+    ),
+    "U3": EvaluatedEquation(
+        UPDATE_SECTION, PARAMETER_NAMES, (CLIPPED,), "weights after clipping by norm"
+    ),
+    "U7": EvaluatedEquation(
+        UPDATE_SECTION, PARAMETER_NAMES, (CLIPPED_BY_VALUE,), "after clipping by value"
+    ),
+    "U4": EvaluatedEquation(
+        UPDATE_SECTION, PARAMETER_NAMES, (DECAYED,), "weights after weight decay"
+    ),
+    "U5": EvaluatedEquation(UPDATE_SECTION, VELOCITIES, (HEAVY,)),
+    "U6": EvaluatedEquation(
+        UPDATE_SECTION, PARAMETER_NAMES, (NESTEROV,), "weights after Nesterov momentum"
+    ),
+    "U8": EvaluatedEquation(UPDATE_SECTION, VELOCITIES, (ADAGRAD,)),
+    "U9": EvaluatedEquation(
+        UPDATE_SECTION, PARAMETER_NAMES, (ADAGRAD,), "weights after Adagrad"
+    ),
 }
 
 
@@ -106,13 +130,15 @@ def runs_of(subject: Subject) -> dict[str, Run]:
     objective = subject.options.objective
     whole = RunOptions(Schedule(T, T, 2), objective, Step(rate))
     result = {WINDOW: subject.run_of(end, whole)}
-    for name, options in STEPS.items():
+    for name, options in STEP_OPTIONS.items():
         step = Step(rate, **options)  # type: ignore[arg-type]
         run_options = RunOptions(Schedule(k1, k2, 2), objective, step)
         result[name] = subject.run_of(start, run_options)
     entropy = Objective(objective.nonlinearity, "cross_entropy")
     of_classes = RunOptions(Schedule(1, k2), entropy, Step(rate))
-    result[CLASSES] = subject.run_of(class_parameters(subject), of_classes)._replace(
+    result[SLIDING_CLASSES] = subject.run_of(
+        class_parameters(subject), of_classes
+    )._replace(
         x=class_indices(subject, subject.x),
         target=class_indices(subject, subject.target),
     )
@@ -120,7 +146,7 @@ def runs_of(subject: Subject) -> dict[str, Run]:
 
 
 def with_biases(params: Parameters) -> Parameters:
-    """The parameters, with biases of zero where they have none."""
+    """Return the parameters, with biases of zero where they have none."""
     if params.b_h is not None:
         return params
     H, O = params.W_hy.shape
@@ -128,7 +154,7 @@ def with_biases(params: Parameters) -> Parameters:
 
 
 def class_parameters(subject: Subject) -> Parameters:
-    """Initial parameters of a network that reads and predicts classes."""
+    """Return initial parameters of a network that reads and predicts classes."""
     H = subject.start.W_hh.shape[0]
     return initial_parameters(
         input_size=CLASS_COUNT,
@@ -141,8 +167,8 @@ def class_parameters(subject: Subject) -> Parameters:
 
 
 def class_indices(subject: Subject, rows: np.ndarray) -> np.ndarray:
-    """The classes, integers (T, B), of rows (T, B, D): equal intervals between the
-    extremes of the first column.
+    """Return the classes, integers (T, B), of rows (T, B, D): equal intervals between
+    the extremes of the first column.
     """
     column = subject.x[..., 0]
     inner = np.linspace(column.min(), column.max(), CLASS_COUNT + 1)[1:-1]

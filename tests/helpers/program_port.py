@@ -20,12 +20,12 @@ SERIES = {"x": "TBD", "target": "KBO", "h_0": "BH"}
 
 
 def report_on(request):
-    """The report of the definition: its arrays as flat lists of numbers."""
+    """Compute the definition's report: its arrays as flat lists of numbers."""
     import numpy as np
-    from ports_for_tests import DefinitionPort
 
     from numpy_rnn.common.records import Objective, Step
-    from numpy_rnn.conformance.case import SHAPES
+    from numpy_rnn.conformance.case import SHAPES, WindowCase, parameters_from
+    from numpy_rnn.conformance.definition import window_update
 
     def array(name, given):
         shape = tuple(request["sizes"][letter] for letter in (SHAPES | SERIES)[name])
@@ -33,16 +33,23 @@ def report_on(request):
             return np.reshape(given, shape[:2])
         return np.reshape(given, shape).astype(request["dtype"])
 
-    options = {
-        n: request[n] for n in (*Objective._fields, *Step._fields) if n in request
-    }
-    arrays = {name: array(name, request[name]) for name in SERIES}
-    for key in ("params", "velocity"):
-        given = request.get(key) or {}
-        arrays[key] = {
-            name.removeprefix("v"): array(name, v) for name, v in given.items()
-        }
-    report = DefinitionPort().window_update(**arrays, **options)
+    def parameters(given, prefix=""):
+        arrays = {name: array(name, v) for name, v in given.items()}
+        return parameters_from(arrays, prefix)
+
+    def options(fields):
+        return {name: request[name] for name in fields if name in request}
+
+    velocity = request.get("velocity")
+    case = WindowCase(
+        params=parameters(request["params"]),
+        **{name: array(name, request[name]) for name in SERIES},
+        objective=Objective(**options(Objective._fields)),
+        step=Step(**options(Step._fields)) if "learning_rate" in request else None,
+        velocity=parameters(velocity, "v") if velocity else None,
+    )
+    with np.errstate(all="ignore"):
+        report = window_update(case)
     return {name: np.ravel(array).tolist() for name, array in report.items()}
 
 
