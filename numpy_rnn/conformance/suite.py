@@ -49,7 +49,7 @@ __all__ = ["WrongPort", "check", "check_port"]
 RUN_EVERY = 10  # windows per run of several updates
 ONE_ROWS = 3  # cases of one row, where outputs overflow
 MIN_RUNS = 2  # whatever their work is
-RESULTS = ("loss", *("d" + name for name in FIELDS))  # which a verdict lists
+LISTED_RESULTS = ("loss", *("d" + name for name in FIELDS))  # which a verdict lists
 
 
 class WrongPort(AssertionError):
@@ -242,7 +242,7 @@ def check_case(
     if not wrong:
         return None
     where = f"{level}, {named.name}"
-    if others := [name for name in wrong[1:] if name in RESULTS]:
+    if others := [name for name in wrong[1:] if name in LISTED_RESULTS]:
         where = f"wrong as well: {', '.join(others)}\n  {where}"
     ids = equations(wrong[0], named.case.objective, named.case.step)
     return finding_in(found[wrong[0]])._replace(equation=ids, where=where)

@@ -198,6 +198,7 @@ class Skewed:
         operation(lambda a, b: b / a),
     )
     tanh, exp, log = map(function, (math.tanh, math.exp, math.log))
+    log1p, expm1 = map(function, (math.log1p, math.expm1))
 
     def sqrt(self):
         return self.rounded(exact_number(math.sqrt(float(self.value)), self.dtype))
@@ -377,6 +378,11 @@ PHI = {
 }
 
 
+def mpmath_function(name):
+    assert name in PHI, f"PHI lacks {name!r}: add the function of mpmath"
+    return PHI[name]
+
+
 class Exact(NumpyArithmetic):
     """Arrays of mpmath's numbers, whose options are the float64 of their names."""
 
@@ -384,14 +390,13 @@ class Exact(NumpyArithmetic):
         return np.vectorize(mpmath.mpf, otypes=[object])(np.asarray(array, np.float64))
 
     def phi(self, a, nonlinearity):
-        return np.frompyfunc(PHI[nonlinearity], 1, 1)(a)
+        return np.frompyfunc(mpmath_function(nonlinearity), 1, 1)(a)
 
     def by_slope(self, dh, a, h, nonlinearity):
-        return (
-            dh * (h > 0)
-            if nonlinearity == "relu"
-            else super().by_slope(dh, a, h, nonlinearity)
-        )
+        if nonlinearity == "relu":
+            return dh * (h > 0)
+        slope = partial(mpmath.diff, mpmath_function(nonlinearity))
+        return dh * np.frompyfunc(slope, 1, 1)(a)
 
     def softmax(self, y):
         exp, log = np.frompyfunc(mpmath.exp, 1, 1), np.frompyfunc(mpmath.log, 1, 1)
@@ -432,18 +437,17 @@ GRID = np.linspace(-20, 20, 81)
 
 
 def derivative(f, a, order=1):
-    """A derivative by mpmath, left of a kink at 0."""
+    """Return a derivative by mpmath, left of a kink at 0."""
     return float(mpmath.diff(f, mpmath.mpf(a) - mpmath.mpf(10) ** -9, order))
 
 
 @pytest.mark.parametrize("name", NONLINEARITIES)
 def test_row_of_a_nonlinearity_has_the_values_and_slopes_of_mpmath(name):
     """φ, φ' from a and h and from a alone, and |∂φ'/∂h|."""
-    assert name in PHI, f"PHI lacks {name!r}: add the function of mpmath"
-    row = nonlinearity_of(name)
+    row, f = nonlinearity_of(name), mpmath_function(name)
     with mpmath.workdps(40):
-        h = np.array([float(PHI[name](mpmath.mpf(a))) for a in GRID])
-        slopes = [derivative(PHI[name], a) for a in GRID]
+        h = np.array([float(f(mpmath.mpf(a))) for a in GRID])
+        slopes = [derivative(f, a) for a in GRID]
     np.testing.assert_allclose(row.phi(GRID), h, rtol=1e-13, atol=1e-16)
     np.testing.assert_allclose(row.slope_of_a(GRID), slopes, rtol=1e-7, atol=1e-7)
     np.testing.assert_allclose(row.slope(GRID, h), slopes, rtol=1e-7, atol=1e-7)
@@ -460,8 +464,7 @@ SMOOTH = [name for name, row in NONLINEARITIES.items() if not row.has_kink]
 @pytest.mark.parametrize("name", SMOOTH)
 def test_steepest_slope_and_curvature_are_those_of_mpmath(name):
     """At least, and at most 3 times."""
-    assert name in PHI, f"PHI lacks {name!r}: add the function of mpmath"
-    row, f = nonlinearity_of(name), PHI[name]
+    row, f = nonlinearity_of(name), mpmath_function(name)
     with mpmath.workdps(40):
         for E in (0.0, 1e-3, 0.5):
             near = np.linspace(GRID - E, GRID + E, 5)
@@ -505,5 +508,5 @@ def test_roundings_of_a_nonlinearity_are_in_units_of_its_column(name):
         numbers = type("Numbers", (Inexact,), {"share": share})
         error = np.abs(np.asarray(row.phi(grid.view(numbers))) - h)
         used = np.maximum(used, error / abs(share) / unit)
-    assert used.max() <= 1.5, "roundings: too small"
+    assert used.max() <= 2.5, "roundings: too small"  # of two functions
     assert used[np.argmin(np.abs(h))] >= 1 / 3, "roundings: too wide"

@@ -264,7 +264,7 @@ CLASSES = ("cross_entropy",)
 
 
 def of_log_p(log_p):
-    """A port with log p of the outputs by this function."""
+    """Return a port with log p of the outputs by this function."""
 
     def loss_and_error(n, y, target, objective):
         if objective.loss != "cross_entropy":
