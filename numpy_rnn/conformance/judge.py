@@ -404,7 +404,9 @@ def _first_finding(recorded: RecordedRun, chosen: Array, check: Check) -> Findin
     parts = {"estimated": np.broadcast_to(check.estimated, is_right.shape)[entry]}
     for name in ("reported", "expected", "allowed", "ratio"):
         array = np.broadcast_to(getattr(check, name), ratio.shape)
-        parts[name] = np.moveaxis(array, 0, leading)[entry] if first else array[entry]
+        if first:  # time, which comes after the updates and the networks then
+            array = np.moveaxis(array, 0, leading)
+        parts[name] = array[entry]
     found = finding_in(check._replace(**parts))
     found = found._replace(element=(*entry[1:], *found.element))
     return _located(recorded, int(chosen[entry[0]]), found)

@@ -1,6 +1,7 @@
 """The windows on which a port is checked: random ones, and those of its own data."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -47,13 +48,13 @@ class NamedCase(NamedTuple):
         return self.spec is not None and self.spec.learnt
 
 
+@dataclass
 class Coverage(Counts):
     """The sizes of the checked windows, and how their checks were judged."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.low, self.high = dict[str, int](), dict[str, int]()
-        self.work = 0.0
+    low: dict[str, int] = field(default_factory=dict)
+    high: dict[str, int] = field(default_factory=dict)
+    work: float = 0.0
 
     def note_sizes(self, sizes: Mapping[str, int]) -> None:
         """Count a window of these sizes."""

@@ -15,6 +15,7 @@ what the proven bound allows is not called checked.
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -74,14 +75,16 @@ class Check(NamedTuple):
         return bool((self.ratio <= 1).all())
 
 
+@dataclass
 class Counts:
     """In how many windows a tensor was judged, checked by an estimate, wide or
     ill-conditioned.
     """
 
-    def __init__(self) -> None:
-        self.judged, self.estimated = Counter[str](), Counter[str]()
-        self.wide, self.ill_conditioned = Counter[str](), Counter[str]()
+    judged: Counter[str] = field(default_factory=Counter)
+    estimated: Counter[str] = field(default_factory=Counter)
+    wide: Counter[str] = field(default_factory=Counter)
+    ill_conditioned: Counter[str] = field(default_factory=Counter)
 
     def note(self, checks: Iterable[Check]) -> None:
         """Count these checks."""
@@ -98,9 +101,8 @@ class Counts:
 
     def add(self, other: "Counts") -> None:
         """Add what another one has counted."""
-        for name, counter in vars(self).items():
-            if isinstance(counter, Counter):
-                counter.update(vars(other).get(name))
+        for name in Counts.__dataclass_fields__:
+            getattr(self, name).update(getattr(other, name))
 
     @property
     def unjudged(self) -> list[str]:

@@ -106,11 +106,12 @@ def test_verdict_on_a_wrong_port_is_the_last_line(suite, options):
     verdict = "WRONG dW_xh (B4): W_hh used without its transpose"
     assert output.splitlines()[-1] == verdict
     found = output.partition(f"\n{verdict}\n")[2]
-    element, place, *_ = re.findall(
+    element, others, place, *_ = re.findall(
         r"^  .*", found, re.MULTILINE
     )  # twice where CI is set
     number = r"-?[\d.]+(?:e[+-]?\d+)?"
     pattern = rf"  dW_xh\[\d, \d\] is {number}, expected {number}; the difference is "
+    assert others.startswith("  wrong as well: dW_hh")
     assert re.match(rf"{pattern}{number} times the rounding bound, {number}", element)
     assert re.match(
         r"  L2, CaseSpec\(T=2, B=1, D=1, H=2, O=1, K=\d, dtype='float64'", place

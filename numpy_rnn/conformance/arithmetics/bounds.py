@@ -196,9 +196,9 @@ class Bounds(Rounding, Arithmetic):
 
         Correct is therefore: exp(z)/S, exp(z − log S), exp(y − (m + log S)), and where
         no exponential leaves the range, the same without the shift. p̃ is off by
-        p (exp(d) − 1), and by 1 at most; and by 2γ_{O+6} p for automatic
-        differentiation, in which a sum of O terms and the division by C, of p and of
-        the target, come before their difference. A loss from −log p̃ is correct only
+        p (exp(d) − 1), and by 1 at most; and by γ_{O+6} p (1 + p) for automatic
+        differentiation, in which a sum of O terms and the division by C, of p and of a
+        target of 1, come before their difference. A loss from −log p̃ is correct only
         where p̃ is not flushed to zero.
 
         Source: Blanchard, Higham and Higham 2021, Accurately computing the log-sum-exp
@@ -220,7 +220,7 @@ class Bounds(Rounding, Arithmetic):
         p = np.exp(log_p)
         largest = np.exp(np.minimum(log_p + d, 0))  # where p itself underflows, too
         E_p = np.where(d < 1, p * np.expm1(np.minimum(d, 1)), largest)
-        E_p = E_p + 2 * gamma(O + 6) * (p + E_p) + self.flushes(4)
+        E_p = E_p + gamma(O + 6) * (p + E_p) * (1 + p) + self.flushes(4)
         D = d + gamma(tau) * (np.abs(log_p) + d)
         return self.near(log_p, D), self.near(p, E_p)
 
