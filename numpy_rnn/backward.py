@@ -59,7 +59,7 @@ def softmax_difference(y: Array, target: Array) -> Array:
     return softmax(y) - target
 
 
-ERRORS: dict[str, Elementwise] = {
+LOSS_DERIVATIVES: dict[str, Elementwise] = {
     "squared_error": difference,
     "cross_entropy": softmax_difference,
 }
@@ -230,7 +230,7 @@ def compute_adjoints(
 
 def output_adjoints(y: Array, target: Array, objective: Objective) -> Array:
     """Return dy of the steps with a loss."""
-    error = ERRORS[objective.loss](y, target_rows(y, target))
+    error = LOSS_DERIVATIVES[objective.loss](y, target_rows(y, target))
     return error / reduction_divisor(y, objective)  # (B1)
 
 

@@ -138,9 +138,9 @@ def checked_loss(
 ) -> Array:
     """Check the arguments of `bptt` and `adjoints`, and return L with its graph."""
     check_backward(ARRAYS, params, activations, target, objective)
-    computed = activations.a, activations.h, activations.y
+    x, *computed = activations
     has_graph = all(v.grad_fn is not None for v in computed)
-    if not (activations.x.requires_grad and has_graph):
+    if not (x.requires_grad and has_graph):
         raise InputError(
             "the activations carry no autograd graph: expected those that forward "
             "computed outside torch.no_grad() from parameters that require a "

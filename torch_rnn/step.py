@@ -97,7 +97,7 @@ def compute_clipped(
     """Compute the gradients within the limits, in float64."""
     clipped = gradients
     if clipping.max_value is not None:
-        limit = clipping.max_value
+        limit = clipping.max_value  # clamp refuses one that is too large for float32
         clipped = tree_map(
             lambda g: g.double().clamp(-limit, limit).to(g),  # (U7)
             gradients,
@@ -230,16 +230,14 @@ def sgd(
     """
     checks.check_update(ARRAYS, params, delta)
     rate = checks.check_learning_rate(params, learning_rate)
-    return compute_step(params, delta, rate)
+    return compute_step(params, delta, rounded_rate(params, rate))
 
 
 @torch.no_grad()
 def compute_step(
-    params: Parameters[Array], delta: Gradients[Array], learning_rate: Any
+    params: Parameters[Array], delta: Gradients[Array], rate: Array
 ) -> Parameters[Array]:
     """Compute the parameters after a step; they require a gradient."""
-    W = params.W_hh
-    rate = torch.as_tensor(learning_rate, dtype=W.dtype, device=W.device)
     stepped: list[Any] = []
     for theta, dtheta in zip(params, delta):
         if theta is None or dtheta is None:
@@ -248,3 +246,9 @@ def compute_step(
         eta = per_network(rate, theta)
         stepped.append(theta.detach() - eta * dtheta)  # (U1)
     return tree_map(torch.Tensor.requires_grad_, Parameters(*stepped))
+
+
+def rounded_rate(params: Parameters[Array], learning_rate: float | Array) -> Array:
+    """Return η in the dtype and on the device of the parameters."""
+    W = params.W_hh
+    return torch.as_tensor(learning_rate, dtype=W.dtype, device=W.device)

@@ -16,7 +16,12 @@ from torch_rnn.backward import compute_derivatives, compute_gradients
 from torch_rnn.elman import compute_activations
 from torch_rnn.loss import compute_loss
 from torch_rnn.parameters import ARRAYS, Array, copy_of
-from torch_rnn.step import compute_clipped, compute_direction, compute_step
+from torch_rnn.step import (
+    compute_clipped,
+    compute_direction,
+    compute_step,
+    rounded_rate,
+)
 
 
 def windows(steps: int, k1: int, k2: int) -> Iterator[Window]:
@@ -113,7 +118,7 @@ def train(
         h_0=copy_of(h_0),
         velocity=copy_of(run.velocity),
     )
-    every_update = updates(run, record)
+    every_update = updates(run, record=record)
     if by_epoch:
         return last_of_epochs(every_update, len(x))
     return every_update
@@ -121,11 +126,12 @@ def train(
 
 @torch.inference_mode(False)
 @torch.enable_grad()
-def updates(run: Run, record: bool) -> Iterator[Update[Array]]:
+def updates(run: Run, *, record: bool) -> Iterator[Update[Array]]:
     """Yield every update of TBPTT, in order."""
     schedule, objective, step = run.options
     params: Any = run.params
     velocity: Any = run.velocity
+    rate = rounded_rate(params, step.learning_rate)
     for epoch in range(1, schedule.epochs + 1):
         states = {0: run.h_0}  # by step, as the latest window computed them
         for number, window in enumerate(compute_windows(len(run.x), schedule), start=1):
@@ -143,7 +149,7 @@ def updates(run: Run, record: bool) -> Iterator[Update[Array]]:
             delta, velocity = compute_direction(
                 params, clipped, velocity, step.direction
             )
-            params = compute_step(params, delta, step.learning_rate)
+            params = compute_step(params, delta, rate)
             states = dict(enumerate(activations.h.detach(), start=window.start))
             yield Update(
                 epoch,

@@ -102,7 +102,10 @@ def verdict(comparisons: Sequence[Comparison]) -> list[str]:
     lines, names, reach, note = list[str](), list[str](), 0, ""
     for each in comparisons:
         names.append(each.name)
-        lines += fault(each, each.name if len(comparisons) > 1 else "")
+        name = each.name
+        if len(comparisons) == 1:
+            name = ""
+        lines += fault(each, name)
         reach += sum(run.reach for run in each.runs)
         if each.named("estimated"):
             note = " (~: estimated)"
@@ -113,7 +116,10 @@ def verdict(comparisons: Sequence[Comparison]) -> list[str]:
     if not reach:
         note += "; but no gradient went back a step: "
         is_trace = isinstance(comparisons[0].source, TraceFile)
-        note += "record a run with k2 5" if is_trace else "use --k2 5"
+        if is_trace:
+            note += "record a run with k2 5"
+        else:
+            note += "use --k2 5"
     return [line + note]
 
 
@@ -121,7 +127,9 @@ def fault(comparison: Comparison, name: str) -> list[str]:
     """Return the lines about what is wrong or not judged in an implementation; none
     if it passes. name: of it, among several.
     """
-    of = f" of {name}" if name else ""
+    of = ""
+    if name:
+        of = f" of {name}"
     wrong, not_judged = comparison.wrong, comparison.named("not_judged")
     dtype = comparison.runs[0].run.params.W_hh.dtype
     if wrong is None or wrong.judgement.first is None:

@@ -2,7 +2,6 @@
 
 import importlib
 import os
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 
 from numpy_rnn.app.experiment import prepare_experiment
 from numpy_rnn.app.options import Configuration
+from numpy_rnn.app.progress import progress
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.texts import printable
 from numpy_rnn.study.subject import study_run
@@ -54,15 +54,14 @@ def run(rnn: Any, configuration: Configuration) -> int:
     began = time.monotonic()
     experiment = prepare_experiment(configuration)
     whole = experiment.run(configuration.run_options())
-    if sys.stderr is not None and sys.stderr.isatty():
-        print("training the networks, then judging every equation", file=sys.stderr)
-    subject = study_run(
-        experiment.name,
-        whole,
-        configuration.seed,
-        configuration.seeds,
-        configuration.steps,
-    )
+    with progress("training the networks"):
+        subject = study_run(
+            experiment.name,
+            whole,
+            configuration.seed,
+            configuration.seeds,
+            configuration.steps,
+        )
     steps, all_steps, hidden = len(subject.x), len(whole.x), len(subject.start.W_hh)
     print(
         f"{rnn.__name__} study: {subject.name}, {steps} steps, {hidden} hidden "
@@ -77,7 +76,10 @@ def run(rnn: Any, configuration: Configuration) -> int:
     # its packages are checked first
     from numpy_rnn.study.page import make_evidence
 
-    with np.errstate(over="ignore", invalid="ignore"):  # of networks that explode
+    with (
+        np.errstate(over="ignore", invalid="ignore"),  # of networks that explode
+        progress("judging every equation"),
+    ):
         evidence = make_evidence(subject, choices_of(configuration))
     write_folder(path, evidence.files)
     print(evidence.verdict)

@@ -136,3 +136,12 @@ def test_plot_files(capsys, monkeypatch):
     assert (ended.status, ended.err[:19]) == (0, "numpy_rnn: no plot:")
     message = refused(numpy_rnn, capsys, "--plot", "b.png")
     assert "install it, or use --no-plot" in message
+
+
+def test_numbers_of_a_table_are_below_each_other():
+    rows = [["time", "actual", "predicted"], ["3", "-0.5", "12"], ["10", "0.25", "1"]]
+    assert tables.format_table(rows) == [
+        "time  actual  predicted",
+        "3       -0.5         12",
+        "10      0.25          1",
+    ]

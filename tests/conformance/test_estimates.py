@@ -18,7 +18,7 @@ from numpy_rnn.conformance.arithmetics.monte_carlo import (
     repeats,
     sampled,
 )
-from numpy_rnn.conformance.case import INPUT_GRADIENTS, INTERMEDIATES, SHAPES
+from numpy_rnn.conformance.case import INPUT_GRADIENTS, INTERMEDIATES
 from numpy_rnn.conformance.definition import window_update
 from numpy_rnn.conformance.ports.port import PackagePort, validated_report
 from numpy_rnn.conformance.random_cases import CaseSpec
@@ -89,16 +89,6 @@ def test_right_code_is_within_estimates_and_a_factor_is_not(variant, dtype):
             report[name] * report[name].dtype.type(FACTOR[dtype])
         )
         assert variant == "relu" or not (wrong.ratio <= 1).all(), name
-
-
-@pytest.mark.parametrize("dtype", FACTOR)
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_samples_are_those_of_the_definition(variant, dtype):
-    case = large(dtype, **VARIANTS[variant])
-    samples = window_update(sampled(case), MonteCarloArithmetic(dtype))
-    for name, value in window_update(case).items():
-        mean = samples[name].mean(axis=1 if SHAPES[name].startswith("T") else 0)
-        np.testing.assert_allclose(mean, value, rtol=0, atol=1e-2 * np.abs(value).max())
 
 
 @pytest.mark.parametrize("dtype", FACTOR)

@@ -135,7 +135,10 @@ def lives(pid):
 
 @pytest.fixture
 def fake(tmp_path, monkeypatch):
-    """A writer of fake ports; no test takes long, and no process of theirs is left."""
+    """Yield a writer of fake ports.
+
+    No test takes long, and no process of theirs is left.
+    """
     monkeypatch.setattr(program_module, "FIRST_TIMES", 1)
     fake, began = Fake(tmp_path), time.monotonic()
     yield fake

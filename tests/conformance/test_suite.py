@@ -16,14 +16,14 @@ import pytest
 from numpy_rnn.conformance import sampling
 from numpy_rnn.conformance import suite as suite_module
 from numpy_rnn.conformance.arithmetics.arithmetic import loss_divisor
-from numpy_rnn.conformance.case import FIELDS
+from numpy_rnn.conformance.case import present
 from numpy_rnn.conformance.definition import DEFINITION, Definition
 from numpy_rnn.conformance.ports.abilities import FEW_SIZES
 from numpy_rnn.conformance.ports.protocol import PortFault
 from numpy_rnn.conformance.sampling import sampled_cases
 from numpy_rnn.conformance.suite import WrongPort, check_port
 from tests.helpers import program_port
-from tests.helpers.ports import CASE, DefinitionPort, Port, Untransposed
+from tests.helpers.ports import CASE, DefinitionPort, Port
 from tests.helpers.windows import SEED
 
 PORTS = """
@@ -198,65 +198,65 @@ def test_a_program_is_a_port(suite):
 # ------------------------------------------------------------
 
 
-def test_own_windows_are_checked_too():
-    """Data of any scale, and classes; only where they are wrong, the port is."""
-    generator = np.random.default_rng(0)
-    x, target = (
-        generator.normal(size=(6, 2, 3)),
-        500 + 100 * generator.normal(size=(4, 2, 2)),
-    )
+def own_port(case, port=None, capabilities=(), lacks=("relu", "mean")):
+    """Return a port that states one window of its own."""
+    port = port or Port(capabilities=capabilities)
+    port.cases, port.lacks = [case], lacks
+    return port
+
+
+SERIES = np.random.default_rng(0).normal(size=(6, 2, 3))
+
+
+def test_own_windows_of_any_scale_are_checked_too():
+    """Where only they are wrong, the port is."""
 
     def clip(report):
-        return report | {
-            "loss": report["loss"] + np.float64(0 if report["loss"] < 1e5 else 0.5)
-        }
+        return report | {"loss": np.minimum(report["loss"], 1e5)}
 
-    port = Port(after=clip, capabilities=())
-    port.cases, port.lacks = [{"x": x, "target": target}], ("relu", "mean")
-    one, two = (
-        each.case for each in sampled_cases(port, "float64", 0, 1) if each.spec is None
-    )
-    assert all(
-        (case.x == x).all() and (case.target == target).all() for case in (one, two)
-    )
-    with pytest.raises(
-        WrongPort, match=r"WRONG loss .*\n.*\n  L2, cases\[0\] with CaseSpec\(T=6, B=2"
-    ):
+    own = {"x": SERIES, "target": 500 + 100 * SERIES[2:, :, :2]}
+    port = own_port(own, Port(after=clip, capabilities=()))
+    said = r"WRONG loss .*\n.*\n  L2, cases\[0\] with CaseSpec\(T=6, B=2"
+    with pytest.raises(WrongPort, match=said):
         check_port(port, "L2", "float64", examples=1)
-    wrong = Untransposed()
-    params = dict(zip(FIELDS, CASE.params))
-    wrong.cases = [
-        {"x": CASE.x, "target": CASE.target, "h_0": CASE.h_0, "params": params}
-    ]
-    own = next(sampled_cases(wrong, "float32", 0, 1)).case
-    pairs = zip((*own.params, own.h_0), (*CASE.params, CASE.h_0))
-    assert all(np.array_equal(*pair) for pair in pairs)
-    with pytest.raises(WrongPort, match=r"cases\[0\]"):
-        check_port(wrong, "L1", "float32", examples=1)
-    port = Port(capabilities=("cross_entropy", "class_inputs"))
-    port.lacks = ("squared_error", "vector_inputs", "relu", "h_0")
-    port.cases = [{"x": np.array([[0, 1], [3, 2]]), "target": np.array([[1, 0]])}]
+
+
+def test_own_windows_may_have_parameters_and_classes():
+    given = []
+    own = {"x": CASE.x, "target": CASE.target, "h_0": CASE.h_0}
+    own["params"] = present(CASE.params)
+    check_port(own_port(own, Port(given.append)), "L1", "float32", examples=1)
+    arrays = [*own["params"].values(), CASE.h_0]
+    assert any(
+        all(map(np.array_equal, arrays, [*each["params"].values(), each["h_0"]]))
+        for each in given
+    )
+    classes = {"x": np.array([[0, 1], [3, 2]]), "target": np.array([[1, 0]])}
+    lacks = "squared_error", "vector_inputs", "relu", "h_0"
+    port = own_port(classes, None, ("cross_entropy", "class_inputs"), lacks)
     check_port(port, "L2", "float64", examples=1)
-    port.cases = [{"x": x}]
-    with pytest.raises(
-        PortFault, match=r"^cases\[0\] has no target: expected x, target"
-    ):
-        check_port(port, "L2", "float64", examples=1)
+
+
+def test_own_window_without_targets_is_refused():
+    said = r"^cases\[0\] has no target: expected x, target"
+    with pytest.raises(PortFault, match=said):
+        check_port(own_port({"x": SERIES}), "L2", "float64", examples=1)
 
 
 def test_wrong_gradient_of_a_port_of_means_is_told():
     """No smaller case has a reduction or a nonlinearity that the port lacks."""
 
-    class Doubled(Definition):
-        def recurrent_weights_gradient(self, n, w):
-            return super().recurrent_weights_gradient(n, w) * 2.0
+    def doubled(n, w):
+        return 2.0 * DEFINITION.recurrent_weights_gradient(n, w)
 
     class OfMeans(DefinitionPort):
         def window_update(self, *arrays, **options):
             own = {"reduction": "mean", "nonlinearity": "relu"}
             return super().window_update(*arrays, **options | own)
 
-    port = OfMeans(Doubled(), "sum", "tanh", has=())
+    port = OfMeans(
+        Definition(recurrent_weights_gradient=doubled), "sum", "tanh", has=()
+    )
     with pytest.raises(WrongPort, match=r"^WRONG dW_hh"):
         check_port(port, "L2", "float64", SEED)
 

@@ -95,13 +95,12 @@ def test_valid_arguments_are_accepted_and_left_alone(rnn, N, step):
     for name in NAMES:
         given = valid(rnn, N)[name]
         if "velocity" in given:
-            given = given | {
-                key: value for key, value in step._asdict().items() if key in given
-            }
-            velocity = tree_map(
-                lambda v: v * v if step.adagrad else v, given["velocity"]
-            )
-            given["velocity"] = velocity if step.has_velocity else None
+            options = step._asdict()
+            velocity = given["velocity"]
+            if step.adagrad:
+                velocity = tree_map(lambda v: v * v, velocity)
+            options["velocity"] = velocity if step.has_velocity else None
+            given = given | {key: options[key] for key in options.keys() & given.keys()}
         before = bits(tuple(given.values()))
         result = getattr(rnn, name)(**given)
         result = list(result) if name in ("train", "windows") else result
@@ -111,39 +110,32 @@ def test_valid_arguments_are_accepted_and_left_alone(rnn, N, step):
 
 
 MASKED = np.ma.masked_array(np.ones((T, B, D)), np.zeros((T, B, D), bool))
-FOREIGN = (
-    *(
-        np.str_("0.1"),
-        [0.5],
-        (0.5,),
-        {"x": 1},
-        object(),
-        b"x",
-        1j,
-        np.array(object()),
-        MASKED,
-    ),
-    *(np.timedelta64(1, "s"), None),
-)
-ANY_NUMBER = np.nan, np.inf, True, 10**400
-SIZES = (
-    "k1",
-    "k2",
-    "yield_every",
-    "input_size",
-    "hidden_size",
-    "output_size",
-    "networks",
-)
-NUMBERS: dict[str, tuple] = dict.fromkeys(SIZES, (0, 1.0)) | {
-    "yield_every": (0, 1.0, 2, True)
+FOREIGN = [
+    np.str_("0.1"),
+    [0.5],
+    (0.5,),
+    {"x": 1},
+    object(),
+    b"x",
+    1j,
+    np.array(object()),
+    MASKED,
+    np.timedelta64(1, "s"),
+    None,
+]
+ANY_NUMBER = (np.nan, np.inf, True, 10**400)
+SIZES = ("k1", "k2", "input_size", "hidden_size", "output_size", "networks")
+COUNTS = ("steps", "epochs", "seed")
+FLAGS = ("bias", "record", "nesterov", "adagrad")
+NOT_NEGATIVE = ("learning_rate", "momentum", "weight_decay", "max_norm", "max_value")
+NUMBERS: dict[str, tuple] = {
+    "yield_every": (0, 1.0, 2, True),
+    "dampening": ANY_NUMBER,
+    **dict.fromkeys(SIZES, (0, 1.0)),
+    **dict.fromkeys(COUNTS, (-1, 1.0)),
+    **dict.fromkeys(FLAGS, (1, 0.0)),
+    **dict.fromkeys(NOT_NEGATIVE, (-1.0, *ANY_NUMBER)),
 }
-NUMBERS |= dict.fromkeys(("steps", "epochs", "seed"), (-1, 1.0)) | {
-    "dampening": ANY_NUMBER
-}
-NOT_NEGATIVE = "learning_rate", "momentum", "weight_decay", "max_norm", "max_value"
-NUMBERS |= dict.fromkeys(NOT_NEGATIVE, (-1.0, *ANY_NUMBER))
-NUMBERS |= dict.fromkeys(("bias", "record", "nesterov", "adagrad"), (1, 0.0))
 NONE_IS_VALID = {"velocity", "max_norm", "max_value", "networks", "value"}
 CONVERSIONS = {"from_numpy", "to_numpy"}  # of any numbers and tuples
 FINITE = {"train", "to_state_dict"}  # which refuse NaN
@@ -154,42 +146,34 @@ def spoiled_arrays(rnn, name, array):
     other shapes.
     """
     plain = rnn.to_numpy(array)
-    kinds = ["float16", "float32" if plain.dtype.kind == "i" else "int64", "complex64"]
+    kinds = ["float16", "complex64", "int64"]
+    if plain.dtype.kind == "i":
+        kinds[2] = "float32"
     if rnn.__name__ == "torch_rnn":
-        others = [
-            plain,
-            *(import_module("torch").tensor(plain.astype(kind)) for kind in kinds),
-        ]
+        tensor = import_module("torch").tensor
+        others = [plain, *(tensor(plain.astype(kind)) for kind in kinds)]
     else:
-        others = [
-            plain.astype(kind) for kind in (*kinds, "longdouble", "object", ">f8")
-        ]
-    cuts = [array[:, :-1], array[:0], array[None], array[..., 0]]
+        kinds += ["longdouble", "object", ">f8"]
+        others = [plain.astype(kind) for kind in kinds]
     for value in (np.nan, np.inf, -np.inf) if name in FINITE else ():
         changed = plain.copy()
         changed.flat[0] = value
         others.append(rnn.from_numpy(changed))
-    matrix = plain.reshape(len(plain), -1).view(np.matrix)
-    return [
-        *others,
-        np.ma.masked_array(plain, plain > 0),
-        matrix,
-        plain.tolist(),
-        *cuts,
-    ]
+    others.append(np.ma.masked_array(plain, plain > 0))
+    others.append(plain.reshape(len(plain), -1).view(np.matrix))
+    others.append(plain.tolist())
+    return [*others, array[:, :-1], array[:0], array[None], array[..., 0]]
 
 
 def spoiled(rnn, name, argument, value):
-    """Values that no call takes for this argument."""
+    """Yield values that no call takes for this argument."""
     takes_none = argument in NONE_IS_VALID and not name.startswith("clip")
     for other in FOREIGN:
-        takes_it = (
-            takes_none
-            if other is None
-            else name in CONVERSIONS and type(other) is tuple
-        )
-        if not takes_it:
-            yield other
+        if other is None and takes_none:
+            continue
+        if type(other) is tuple and name in CONVERSIONS:
+            continue
+        yield other
     yield from NUMBERS.get(argument, ())
     if isinstance(value, tuple):
         missing = [None] * (argument == "activations")
@@ -201,13 +185,11 @@ def spoiled(rnn, name, argument, value):
 
 def names_of(argument, value):
     """Return the names of an argument in messages: its own, an option, or a field."""
-    names = {argument, argument.rstrip("s"), argument.replace("_", " ")}
-    names |= {"gradient"} if argument == "delta" else set()
-    return (
-        names
-        | {f"{field} " for field in getattr(value, "_fields", ())}
-        | {"the array is"}
-    )
+    names = {argument, argument.rstrip("s"), argument.replace("_", " "), "the array is"}
+    if argument == "delta":
+        names.add("gradient")
+    fields = getattr(value, "_fields", ())
+    return names.union(f"{field} " for field in fields)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -223,13 +205,10 @@ def test_one_spoiled_argument_is_refused_by_its_name(rnn, name):
 def test_options_of_sgd_are_those_of_torch(monkeypatch):
     """A step has exactly the combinations of options that torch.optim.SGD accepts."""
     optim = import_module("torch").optim
-    monkeypatch.setattr(
-        optim.Optimizer, "__init__", lambda *_: None
-    )  # it imports the compiler
-    numbers, names = (
-        (0.0, 0.1, -0.1),
-        ("momentum", "dampening", "nesterov", "weight_decay"),
-    )
+    # it imports the compiler
+    monkeypatch.setattr(optim.Optimizer, "__init__", lambda *_: None)
+    numbers = (0.0, 0.1, -0.1)
+    names = ("momentum", "dampening", "nesterov", "weight_decay")
     for values in product(numbers, numbers, (False, True), numbers):
         options = dict(zip(names, values))
         step = Step(0.1, **options)
@@ -262,18 +241,14 @@ def test_classes_are_integers_of_any_kind(rnn):
     """Also unsigned ones of torch, which has little for them."""
     options = OPTIONS._replace(objective=Objective(loss="cross_entropy"))
     run = random_run(Sizes(O=3), Kind(classes=True), options)
-    wide = [bits(update) for update in train(rnn, run)]
-    is_torch = rnn.__name__ == "torch_rnn"
-    converters = [
-        rnn.from_numpy,
-        import_module("torch").tensor if is_torch else np.array,
-    ]
+    wide = [*map(bits, train(rnn, run))]
+    convert = np.array
+    if rnn.__name__ == "torch_rnn":
+        convert = import_module("torch").tensor
     kinds = "int8", "int16", "int32", "uint8", "uint16", "uint32", "uint64"
-    for kind, convert in product(kinds, converters):
-        x, target = (convert(series.astype(kind)) for series in (run.x, run.target))
-        assert [
-            bits(update) for update in train(rnn, run, x=x, target=target)
-        ] == wide, kind
+    for kind, converter in product(kinds, (rnn.from_numpy, convert)):
+        x, target = (converter(series.astype(kind)) for series in (run.x, run.target))
+        assert [*map(bits, train(rnn, run, x=x, target=target))] == wide, kind
 
 
 ADAGRAD = {"adagrad": True, "momentum": 0.0}

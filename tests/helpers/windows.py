@@ -49,7 +49,7 @@ def learnt_classifier(seed, dtype):
     """Return a random window of a classifier that has learnt it.
 
     The targets are the network's likeliest classes, and the outputs are so large that
-    the mean loss is between 1e-13 and 1e-1.
+    the largest loss of a step is between 1e-13 and 1e-1, for two classes.
     """
     random = np.random.default_rng(seed)
     T, H = int(random.integers(1, 41)), int(random.integers(4, 65))
@@ -67,24 +67,13 @@ def learnt_classifier(seed, dtype):
         learnt=True,
         logits=1.0,
     )
-    y = window_update(spec.case()._replace(step=None))["y"][-spec.K :]
-    below = y.astype(np.float64) - y.max(axis=-1, keepdims=True)
-    is_other = below < 0
-    low, high = 1e-3, 1e9  # factors of outputs with a larger, and a smaller mean loss
-    for _ in range(100):
-        factor = (low * high) ** 0.5
-        others = (np.exp(factor * below) * is_other).sum(axis=-1)
-        if np.log1p(others).mean() > loss:
-            low = factor
-        else:
-            high = factor
     case = spec.case()
-    outputs = {"W_hy": case.params.W_hy, "b_y": case.params.b_y}
-    for name, theta in outputs.items():
-        if theta is not None:
-            scaled = (high * theta).astype(dtype)
-            case = case._replace(params=case.params._replace(**{name: scaled}))
-    return case
+    y = np.sort(window_update(case._replace(step=None))["y"][-spec.K :].astype(float))
+    lead = y[..., -1] - y[..., -2]  # of the likeliest class over the next
+    factor = -np.log(loss) / lead.min(where=lead > 0, initial=np.inf)
+    outputs = case.params.W_hy, case.params.b_y
+    W_hy, b_y = tree_map(lambda theta: (factor * theta).astype(dtype), outputs)
+    return case._replace(params=case.params._replace(W_hy=W_hy, b_y=b_y))
 
 
 class Flushes(np.ndarray):

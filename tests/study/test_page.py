@@ -74,6 +74,11 @@ def test_curves_are_those_of_the_findings(small):
 
     findings, figure = page.measure_truncations(small(networks=3)), Figure()
     draw_cosine_bias(figure, findings)
+    for axes in figure.axes:
+        widths = {True: [], False: []}  # of horizontal guides, and of curves
+        for line in axes.lines:
+            widths[len(line.get_ydata()) == 2].append(line.get_linewidth())
+        assert max(widths[True]) < min(widths[False])
     for place, axes in enumerate(figure.axes):
         part, end = ("cosine", "bias")[place // 2], place % 2  # before, after training
         curves = [line.get_ydata() for line in axes.lines]

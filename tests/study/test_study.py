@@ -12,7 +12,7 @@ import pytest
 
 from numpy_rnn.__main__ import main
 from numpy_rnn.app.experiment import prepare_experiment
-from numpy_rnn.app.options import parse
+from numpy_rnn.app.options import parse_command
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.initial import initial_parameters
 from numpy_rnn.common.records import tree_map
@@ -92,7 +92,9 @@ def test_networks_are_trained_as_the_run_is(small):
 
 def test_networks_of_a_series_with_two_columns_have_two_outputs():
     Path("two.csv").write_text("1,2\n2,1\n3,3\n1,4\n")
-    configuration = parse("numpy_rnn", ["study", "--data", "two.csv", "--epochs", "1"])
+    configuration = parse_command(
+        "numpy_rnn", ["study", "--data", "two.csv", "--epochs", "1"]
+    )
     run = prepare_experiment(configuration).run(configuration.run_options())
     subject = subjects.study_run("two", run, 0, networks=2)
     for params in (subject.start, *subject.networks[0]):
