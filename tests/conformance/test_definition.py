@@ -137,7 +137,7 @@ TABLES = {
     LOSS_NAMES: (
         "numpy_rnn.loss.TERMS",
         "numpy_rnn.loss.COUNTS",
-        "numpy_rnn.backward.ERRORS",
+        "numpy_rnn.backward.LOSS_DERIVATIVES",
         "numpy_rnn.engine.objective.LOSSES",
         "numpy_rnn.conformance.case.LOSS_KINDS",
         "numpy_rnn.conformance.arithmetics.arithmetic.LOSS_TERMS",
