@@ -57,12 +57,12 @@ class Judgement(NamedTuple):
     worst: dict[str, float]  # the largest ratio by tensor; 1 is what rounding allows
     first: Finding | None
     # Tensors that are checked with smaller recurrent weights instead, or in no window.
-    contracted: tuple[str, ...]
-    unjudged: tuple[str, ...]
+    contracted: tuple[str, ...] = ()
+    unjudged: tuple[str, ...] = ()
     # Tensors by the number of windows whose checks are estimates, or wide.
-    estimated: Mapping[str, int]
-    wide: Mapping[str, int]
-    counts: Counts  # and all others
+    estimated: Mapping[str, int] = MappingProxyType({})
+    wide: Mapping[str, int] = MappingProxyType({})
+    counts: Counts = Counts()  # of these and all others
     # The largest ratio of every tensor in every update.
     ratios: Mapping[str, Sequence[float]] = MappingProxyType({})
 
