@@ -250,7 +250,7 @@ def test_results_that_nothing_judges_do_not_pass(monkeypatch, level):
     """The suite is told that rounding may change all of every window."""
     monkeypatch.setattr(window_checks, "ILL_CONDITIONED", 0.0)
     with pytest.raises(PortFault, match=r"NOT JUDGED .*loss.*: ill-conditioned"):
-        check_port(Port(), level, "float32", SEED, examples=10)
+        check_port(black_box_port(), level, "float32", SEED, examples=10)
 
 
 def test_every_network_of_an_ensemble_is_judged():
