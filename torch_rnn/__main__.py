@@ -15,7 +15,7 @@ def main(arguments: list[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else arguments
     if words[:1] == ["audit"]:
         # Nothing of the command line may change how the script runs.
-        return audit_command.run(words[1:])
+        return audit_command.audit_script(words[1:])
     return command_line.run_main(torch_rnn, arguments, COMMANDS)
 
 

@@ -46,10 +46,10 @@ def bptt(
     target : Tensor
         Targets of the last K ≤ T steps, of shape (K, B, O) or (K, N, B, O); classes, of
         shape (K, B) or (K, N, B), for the cross-entropy.
-    nonlinearity : {"tanh", "relu", "sigmoid"}
+    nonlinearity : str
         φ, as in `forward`.
-    loss : {"squared_error", "cross_entropy"}
-        `half_squared_error` or `cross_entropy`.
+    loss : str
+        One of those of `numpy_rnn.adjoints`.
     reduction : {"sum", "mean"}
         As in these.
 
@@ -98,10 +98,10 @@ def adjoints(
     target : Tensor
         Targets of the last K ≤ T steps, of shape (K, B, O) or (K, N, B, O); classes, of
         shape (K, B) or (K, N, B), for the cross-entropy.
-    nonlinearity : {"tanh", "relu", "sigmoid"}
+    nonlinearity : str
         φ, as in `forward`.
-    loss : {"squared_error", "cross_entropy"}
-        `half_squared_error` or `cross_entropy`.
+    loss : str
+        One of those of `numpy_rnn.adjoints`.
     reduction : {"sum", "mean"}
         As in these.
 

@@ -56,8 +56,8 @@ class FunctionPort(Adapter):
     loss : str, optional
         "half_sum_of_squares" (½ Σ e²), "half_mse", "sum_of_squares", "mse",
         "cross_entropy" or "mean_cross_entropy".
-    nonlinearity : {"tanh", "relu", "sigmoid"}, optional
-        That of the hidden units.
+    nonlinearity : str, optional
+        That of the hidden units, one of those of `numpy_rnn.forward`.
     step : callable, optional
         step(params, gradients, learning_rate) returns the parameters after the step, or
         None if it changes them in place.

@@ -137,7 +137,7 @@ class Definition:
     def forward(
         self, n: Arithmetic, w: Tensors, p: OperandParameters, nonlinearity: str
     ) -> None:
-        """a, h and y of all steps."""
+        """Compute a, h and y of all steps."""
         for t in w.steps:
             w.a[t] = n.record("a", t, self.pre_activation(n, w, p, t))
             w.h[t] = n.record("h", t, self.state(n, w, t, nonlinearity))

@@ -11,7 +11,6 @@ windows with smaller recurrent weights, where nothing is. What could not be judg
 any window is named, and is no agreement.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
@@ -37,6 +36,7 @@ from numpy_rnn.conformance.findings import Finding, finding_in
 from numpy_rnn.conformance.runs import STEPWISE, PortSource, RecordedRun, first_false
 from numpy_rnn.conformance.window_checks import (
     Check,
+    Counts,
     check_all,
     global_checks,
     refined_tolerances,
@@ -56,15 +56,13 @@ class Judgement(NamedTuple):
     updates: int  # their number
     worst: dict[str, float]  # the largest ratio by tensor; 1 is what rounding allows
     first: Finding | None
-    # The number of windows by tensor: checked against an estimate; changed too much by
-    # rounding alone.
-    estimated: Mapping[str, int]
-    ill_conditioned: Mapping[str, int]
     # Tensors that are checked with smaller recurrent weights instead, or in no window.
-    contracted: tuple[str, ...]
-    unjudged: tuple[str, ...]
-    # Windows in which rounding alone changes a tensor by more than a tenth.
-    wide: Mapping[str, int] = {}
+    contracted: tuple[str, ...] = ()
+    unjudged: tuple[str, ...] = ()
+    # Tensors by the number of windows whose checks are estimates, or wide.
+    estimated: Mapping[str, int] = MappingProxyType({})
+    wide: Mapping[str, int] = MappingProxyType({})
+    counts: Counts = Counts()  # of these and all others
     # The largest ratio of every tensor in every update.
     ratios: Mapping[str, Sequence[float]] = MappingProxyType({})
 
@@ -133,21 +131,25 @@ def judge(
             tally.add(after, [states.check(updates["initial"][after])])
     before = tally.judged_tensors()
     if source is not None and tally.is_ill_conditioned.any():
-        index = int(tally.is_ill_conditioned.sum(axis=0).argmax())
-        network = () if recorded.run.params.networks is None else (index,)
-        ill_conditioned = np.flatnonzero(tally.is_ill_conditioned[:, index])
-        tally.add(*_contracted(recorded, ill_conditioned, network, source), network)
+        for window in _contracted_windows(tally, source):
+            tally.add_contracted(window)
     return tally.judgement(before)
+
+
+class ContractedWindow(NamedTuple):
+    """The checks of one update of one network, with smaller recurrent weights."""
+
+    update: int
+    network: tuple[int, ...]
+    checks: list[Check]
 
 
 class _Tally:
     """What the checks of a run have found so far."""
 
     def __init__(self, recorded: RecordedRun):
-        self.recorded = recorded
+        self.recorded, self.counts = recorded, Counts()
         self.findings = list[Finding]()
-        self.estimated, self.ill_conditioned = Counter[str](), Counter[str]()
-        self.wide = Counter[str]()
         self.judged = dict[str, Operand]()  # by tensor and network
         self.ratios = dict[str, Array]()  # by tensor and update
         networks = recorded.run.params.networks or 1
@@ -158,34 +160,39 @@ class _Tally:
         self.findings.append(finding)
         self.ratios[finding.tensor] = np.full(self.recorded.length, np.inf)
 
-    def add(
-        self,
-        chosen: Array,
-        checks: Iterable[Check],
-        contracted: tuple[int, ...] | None = None,
-    ) -> None:
-        """Add the checks of these updates; contracted: of this network, with smaller
-        recurrent weights.
+    def add_ratios(self, check: Check, chosen: Array, ratios: Array) -> None:
+        """Add the largest ratios of a tensor in these updates, and whether it is
+        judged.
         """
+        name = check.tensor
+        largest = self.ratios.setdefault(name, np.zeros(self.recorded.length))
+        largest[chosen] = np.maximum(largest[chosen], ratios)
+        is_judged = np.atleast_1d(~check.ill_conditioned).any(axis=0)
+        self.judged[name] = self.judged.get(name, False) | is_judged
+
+    def add(self, chosen: Array, checks: Iterable[Check]) -> None:
+        """Add the checks of these updates."""
         for check in checks:
-            name = check.tensor
-            axis = 1 if name in STEPWISE else 0
+            axis = int(check.tensor in STEPWISE)
             rows = np.moveaxis(check.ratio, axis, 0).reshape(len(chosen), -1)
-            largest = self.ratios.setdefault(name, np.zeros(self.recorded.length))
-            largest[chosen] = np.maximum(largest[chosen], rows.max(axis=1))
-            is_judged = ~check.ill_conditioned.all(axis=0)
-            self.judged[name] = self.judged.get(name, False) | is_judged
-            if contracted is None:
-                self.estimated[name] += int(check.estimated.sum())
-                self.ill_conditioned[name] += int(check.ill_conditioned.sum())
-                self.wide[name] += int(check.wide.sum())
-                if name != "initial":
-                    self.is_ill_conditioned[chosen] |= check.ill_conditioned.reshape(
-                        len(chosen), -1
-                    )
-            if not (check.ratio <= 1).all():
-                finding = _first_finding(self.recorded, chosen, check, contracted)
-                self.findings.append(finding)
+            self.add_ratios(check, chosen, rows.max(axis=1))
+            self.counts.note([check])
+            if check.tensor != "initial":
+                is_ill_conditioned = check.ill_conditioned.reshape(len(chosen), -1)
+                self.is_ill_conditioned[chosen] |= is_ill_conditioned
+            if not check.is_right:
+                self.findings.append(_first_finding(self.recorded, chosen, check))
+
+    def add_contracted(self, window: ContractedWindow) -> None:
+        """Add the checks of a window with smaller recurrent weights."""
+        for check in window.checks:
+            chosen = np.array([window.update])
+            self.add_ratios(check, chosen, check.ratio.max())
+            if not check.is_right:
+                found = finding_in(check)
+                element = (*window.network, *found.element)
+                found = found._replace(element=element, is_contracted=True)
+                self.findings.append(_located(self.recorded, window.update, found))
 
     def judged_tensors(self) -> set[str]:
         """Return the tensors that some window of every network judges."""
@@ -208,11 +215,11 @@ class _Tally:
             updates=self.recorded.length,
             worst=worst,
             first=first,
-            estimated=+self.estimated,
-            ill_conditioned=+self.ill_conditioned,
             contracted=_in_order(found - before),
             unjudged=_in_order(self.judged.keys() - found),
-            wide=+self.wide,
+            estimated=self.counts.estimated,
+            wide=self.counts.wide,
+            counts=self.counts,
             ratios={name: ratio.tolist() for name, ratio in self.ratios.items()},
         )
 
@@ -275,24 +282,16 @@ def single_update(
     recorded: RecordedRun, index: int, network: tuple[int, ...] = ()
 ) -> tuple[WindowCase, NamedArrays]:
     """Return one update of one network of a run, as a case and a report."""
-    return _at((0, *network), *_stack(recorded, np.array([index])))
-
-
-def _at(
-    entries: tuple[Operand, ...], case: WindowCase, report: NamedArrays
-) -> tuple[WindowCase, NamedArrays]:
-    """Return one of stacked updates, of one network, or as many as there are in an
-    array of indices.
-    """
+    case, report = _stack(recorded, np.array([index]))
 
     def one(array: Array, first: int = 0) -> Array:
         """Return the entry of an array whose ensemble axis may have size 1, shared by
         all networks.
         """
-        index: list[Operand] = [slice(None)] * first
-        for entry, size in zip(entries, array.shape[first:]):
-            index.append(np.minimum(entry, size - 1))
-        return np.asarray(array[*index])
+        entry: list[Operand] = [slice(None)] * first
+        for position, size in zip((0, *network), array.shape[first:]):
+            entry.append(min(position, size - 1))
+        return np.asarray(array[*entry])
 
     step = case.step
     if np.ndim(step.learning_rate):
@@ -358,76 +357,59 @@ def _stack(recorded: RecordedRun, chosen: Array) -> tuple[WindowCase, NamedArray
     }
 
 
-def _contracted(
-    recorded: RecordedRun,
-    ill_conditioned: Array,
-    network: tuple[int, ...],
-    source: PortSource,
-) -> tuple[Array, list[Check]]:
-    """Return some of the ill-conditioned windows, and their checks with recurrent
-    weights that are not chaotic.
+def _contracted_windows(
+    tally: _Tally, source: PortSource
+) -> Iterator[ContractedWindow]:
+    """Yield some of the ill-conditioned windows with recurrent weights that are not
+    chaotic.
 
     A network whose recurrent weights have no singular value above 1 does not amplify
-    rounding.
+    rounding. The network of an ensemble is the one with most of such windows.
     """
-    kinds = _kinds(recorded)[ill_conditioned]
-    alike = ill_conditioned[(kinds == kinds[-1]).all(axis=1)]
-    count = min(MAX_ASKED, len(alike))
-    chosen = alike[np.linspace(0, len(alike) - 1, count).astype(int)]
-    case, _ = _at((np.arange(count), *network), *_stack(recorded, chosen))
-    for factor in CONTRACTIONS:
-        for name in cases.RECURRENT:
-            theta = getattr(case.params, name)
-            largest = np.linalg.norm(theta, 2, axis=(-2, -1), keepdims=True)
-            smaller = theta * (factor / np.maximum(largest, 1)).astype(theta.dtype)
-            case = case._replace(params=case.params._replace(**{name: smaller}))
-        columns = dict[str, list[Array]]()
-        for index in range(count):
-            single, _ = _at((index,), case, {})
-            report = source.report(single, "a window with smaller weights")
-            for name, array in report.items():
-                columns.setdefault(name, []).append(array)
-        stacked = NamedArrays()
-        for name, arrays in columns.items():
-            stacked[name] = np.stack(arrays, 1 if name in STEPWISE else 0)
-        checks = list(global_checks(case, stacked, source.tau))
-        if not any(check.ill_conditioned.any() for check in checks):
-            break
-    return chosen, checks
+    network = int(tally.is_ill_conditioned.sum(axis=0).argmax())
+    (windows,) = np.nonzero(tally.is_ill_conditioned[:, network])
+    networks = () if tally.recorded.run.params.networks is None else (network,)
+    count = min(MAX_ASKED, len(windows))
+    for number in np.linspace(0, len(windows) - 1, count).astype(int):
+        index = int(windows[number])
+        case, _ = single_update(tally.recorded, index, networks)
+        for factor in CONTRACTIONS:
+            for name in cases.RECURRENT:
+                theta = getattr(case.params, name)
+                largest = max(float(np.linalg.norm(theta, 2)), 1.0)
+                smaller = theta * theta.dtype.type(factor / largest)
+                case = case._replace(params=case.params._replace(**{name: smaller}))
+            report = source.report(case, "a window with smaller weights")
+            checks = list(global_checks(case, report, source.tau))
+            if not any(check.ill_conditioned for check in checks):
+                break
+        yield ContractedWindow(index, networks, checks)
 
 
-def _first_finding(
-    recorded: RecordedRun,
-    chosen: Array,
-    check: Check,
-    contracted: tuple[int, ...] | None,
-) -> Finding:
-    """Return the finding in the first of these updates whose tensor exceeds its bound;
-    contracted: of this network alone.
+def _located(recorded: RecordedRun, index: int, found: Finding) -> Finding:
+    """Return the finding with the epoch and the number of an update."""
+    epoch, number = (recorded.updates[name][index] for name in ("epoch", "number"))
+    return found._replace(epoch=int(epoch), number=int(number))
+
+
+def _first_finding(recorded: RecordedRun, chosen: Array, check: Check) -> Finding:
+    """Return the finding in the first of these updates whose tensor exceeds its
+    bound, and in its first network.
     """
-    axis = 1 if check.tensor in STEPWISE else 0  # of updates; those of networks follow
-    entries = list[int]()
-    for _ in range(np.ndim(check.ratio) - len(SHAPES.get(check.tensor, "BH"))):
-        ratio = np.moveaxis(np.asarray(check.ratio), axis, 0)
-        is_right = (ratio.reshape(len(ratio), -1) <= 1).all(axis=1)
-        entries.append(int(np.argmin(is_right)))
-        check = _of_one(check, axis, entries[-1])
-    found, update = finding_in(check), chosen[entries[0]]
-    return found._replace(
-        epoch=int(recorded.updates["epoch"][update]),
-        number=int(recorded.updates["number"][update]),
-        element=(*(contracted or ()), *entries[1:], *found.element),
-        is_contracted=contracted is not None,
-    )
-
-
-def _of_one(check: Check, axis: int, index: int) -> Check:
-    """Return the check of one entry of an axis of updates or of networks."""
-    arrays = {"estimated": np.asarray(check.estimated)[index]}
+    ratio, first = check.ratio, int(check.tensor in STEPWISE)  # the axis of updates
+    leading = ratio.ndim - len(SHAPES.get(check.tensor, "BH"))  # and of networks
+    own = (*range(first), *range(first + leading, ratio.ndim))
+    is_right = (ratio <= 1).all(axis=own)
+    entry = tuple(map(int, np.unravel_index(int(np.argmin(is_right)), is_right.shape)))
+    parts = {"estimated": np.broadcast_to(check.estimated, is_right.shape)[entry]}
     for name in ("reported", "expected", "allowed", "ratio"):
-        array = np.broadcast_to(getattr(check, name), np.shape(check.ratio))
-        arrays[name] = array.take(index, axis)
-    return check._replace(**arrays)
+        array = np.broadcast_to(getattr(check, name), ratio.shape)
+        if first:  # time, which comes after the updates and the networks then
+            array = np.moveaxis(array, 0, leading)
+        parts[name] = array[entry]
+    found = finding_in(check._replace(**parts))
+    found = found._replace(element=(*entry[1:], *found.element))
+    return _located(recorded, int(chosen[entry[0]]), found)
 
 
 def schedule_divergences(recorded: RecordedRun, whole: bool) -> Iterator[Finding]:

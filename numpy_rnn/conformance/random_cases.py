@@ -62,7 +62,7 @@ class RandomDraw:
         return options[self.integer(0, len(options) - 1)]
 
     def one_in(self, n: int) -> bool:
-        """True in one of n draws."""
+        """Return True in one of n draws."""
         return self.integer(1, n) == 1
 
 
@@ -90,7 +90,7 @@ class CaseSpec(NamedTuple):
     no_h_0: bool = False  # whether the initial state is zero
 
     def __repr__(self) -> str:
-        """The call that makes the spec again, without its defaults."""
+        """Return the call that makes the spec again, without its defaults."""
         return _call(self)
 
     def case(self) -> WindowCase:

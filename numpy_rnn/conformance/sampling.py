@@ -1,7 +1,7 @@
 """The windows on which a port is checked: random ones, and those of its own data."""
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,7 +9,6 @@ import numpy as np
 from numpy_rnn.common.axes import is_integer
 from numpy_rnn.common.records import NumpyArray
 from numpy_rnn.conformance.case import (
-    TENSORS,
     WindowCase,
     loss_kind,
     parameters_from,
@@ -27,7 +26,7 @@ from numpy_rnn.conformance.random_cases import (
     random_spec,
     without_unsupported,
 )
-from numpy_rnn.conformance.window_checks import Check
+from numpy_rnn.conformance.window_checks import Counts
 
 EXAMPLES = 100  # windows per test
 LARGE_EVERY = 6  # one of so many windows is large
@@ -43,17 +42,19 @@ class NamedCase(NamedTuple):
     spec: CaseSpec | None
     name: str  # the call that makes the case
 
+    @property
+    def has_learnt(self) -> bool:
+        """Return whether the targets are the likeliest classes."""
+        return self.spec is not None and self.spec.learnt
 
-class Coverage:
-    """The sizes of the checked windows, and how many checks were judged, estimated,
-    wide or ill-conditioned.
-    """
 
-    def __init__(self) -> None:
-        self.low, self.high = dict[str, int](), dict[str, int]()
-        self.work = 0.0
-        self.judged, self.estimated = Counter[str](), Counter[str]()
-        self.wide, self.ill_conditioned = Counter[str](), Counter[str]()
+@dataclass
+class Coverage(Counts):
+    """The sizes of the checked windows, and how their checks were judged."""
+
+    low: dict[str, int] = field(default_factory=dict)
+    high: dict[str, int] = field(default_factory=dict)
+    work: float = 0.0
 
     def note_sizes(self, sizes: Mapping[str, int]) -> None:
         """Count a window of these sizes."""
@@ -61,32 +62,11 @@ class Coverage:
             self.low[letter] = min(size, self.low.get(letter, size))
             self.high[letter] = max(size, self.high.get(letter, size))
 
-    def note(self, checks: Iterable[Check]) -> None:
-        """Count these checks."""
-        for check in checks:
-            name = check.tensor
-            self.estimated[name] += int(check.estimated.sum())
-            self.wide[name] += int(check.wide.sum())
-            self.ill_conditioned[name] += int(check.ill_conditioned.sum())
-            self.judged[name] += int((~np.asarray(check.ill_conditioned)).sum())
-
-    def add(self, other: "Coverage") -> None:
-        """Add what another one has counted."""
-        self.note_sizes(other.low)
-        self.note_sizes(other.high)
-        self.judged += other.judged
-        self.estimated += other.estimated
-        self.wide += other.wide
-        self.ill_conditioned += other.ill_conditioned
-
-    @property
-    def unjudged(self) -> list[str]:
-        """Return the tensors that are ill-conditioned in all windows."""
-        return [
-            name
-            for name in TENSORS
-            if self.ill_conditioned[name] and not self.judged[name]
-        ]
+    def add(self, other: Counts) -> None:
+        super().add(other)
+        if isinstance(other, Coverage):
+            self.note_sizes(other.low)
+            self.note_sizes(other.high)
 
 
 def named_case(spec: CaseSpec) -> NamedCase:

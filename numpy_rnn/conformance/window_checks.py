@@ -13,7 +13,9 @@ changes it so much that it is *ill-conditioned*: no code in this dtype computes 
 what the proven bound allows is not called checked.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -35,9 +37,8 @@ from numpy_rnn.conformance.case import (
 )
 from numpy_rnn.conformance.definition import window_update
 
-SMALL_WINDOW = (
-    48  # units × steps, up to which the proven bound of a whole window decides
-)
+# units × steps, up to which the proven bound of a whole window decides
+SMALL_WINDOW = 48
 SMALL_SUM = 256  # terms, up to which that of a single equation does
 ROUNDINGS = 512.0  # units of roundoff of the tensor: a bound up to that is narrow
 LARGEST_ESTIMATE = 0.01  # of the tensor
@@ -45,12 +46,10 @@ ILL_CONDITIONED = 0.5  # of the tensor
 WIDE_SHARE = 0.1  # of the tensor: its check is said to be wide
 SPREADS = 6.0  # what the estimate allows, in units of its spread
 ESTIMATES = 8  # of which the largest decides, where the first one accuses
-ROUNDOFFS = (
-    4.0  # and in units of roundoff, as the spread of few numbers may be small by chance
-)
-UNDERFLOW = (
-    1024.0  # smallest normal numbers per element: a tensor that small is checked as a 0
-)
+# and in units of roundoff, as the spread of few numbers may be small by chance
+ROUNDOFFS = 4.0
+# smallest normal numbers per element: a tensor that small is checked as a 0
+UNDERFLOW = 1024.0
 
 
 class Check(NamedTuple):
@@ -65,10 +64,50 @@ class Check(NamedTuple):
     expected: Array
     allowed: Array
     estimated: Array  # by window: whether an estimate decides, not a proven bound
-    ill_conditioned: (
-        Array  # by window: whether rounding alone may change the tensor by half
-    )
-    wide: Array  # by window: whether by more than a tenth, and not ill-conditioned
+    # By window: whether rounding alone may change the tensor by half; whether it may
+    # by more than a tenth, and not by half.
+    ill_conditioned: Array
+    wide: Array
+
+    @property
+    def is_right(self) -> bool:
+        """Return whether no element exceeds what is allowed; NaN does."""
+        return bool((self.ratio <= 1).all())
+
+
+@dataclass
+class Counts:
+    """In how many windows a tensor was judged, checked by an estimate, wide or
+    ill-conditioned.
+    """
+
+    judged: Counter[str] = field(default_factory=Counter)
+    estimated: Counter[str] = field(default_factory=Counter)
+    wide: Counter[str] = field(default_factory=Counter)
+    ill_conditioned: Counter[str] = field(default_factory=Counter)
+
+    def note(self, checks: Iterable[Check]) -> None:
+        """Count these checks."""
+        for check in checks:
+            ill = check.ill_conditioned
+            for counter, flags in (
+                (self.judged, ~ill),
+                (self.estimated, check.estimated),
+                (self.wide, check.wide),
+                (self.ill_conditioned, ill),
+            ):
+                if count := int(np.count_nonzero(flags)):
+                    counter[check.tensor] += count
+
+    def add(self, other: "Counts") -> None:
+        """Add what another one has counted."""
+        for name in Counts.__dataclass_fields__:
+            getattr(self, name).update(getattr(other, name))
+
+    @property
+    def unjudged(self) -> list[str]:
+        """Return the tensors that are ill-conditioned in all windows."""
+        return [name for name in self.ill_conditioned if not self.judged[name]]
 
 
 class Tolerance(NamedTuple):
@@ -181,7 +220,7 @@ def refined_tolerances(
     allowed = tolerances(case, names, tau, reported)
     present = {name: each for name, each in allowed.items() if name in report}
     checks = list(check_all(present, report))
-    if any(check.estimated.any() and (check.ratio > 1).any() for check in checks):
+    if any(check.estimated.any() and not check.is_right for check in checks):
         for seed in range(1, ESTIMATES):
             for name, other in tolerances(case, names, tau, reported, seed).items():
                 allowed[name] = allowed[name].with_larger_spread(other)

@@ -83,10 +83,10 @@ def train(
         η, a number, or one per network, of shape (N,).
     epochs : int
         Passes through the series, 0 or more.
-    nonlinearity : {"tanh", "relu", "sigmoid"}
-        φ, as in `forward`; "tanh" by default.
-    loss : {"squared_error", "cross_entropy"}
-        `half_squared_error`, by default, or `cross_entropy`.
+    nonlinearity : str
+        φ, one of those of `forward`; "tanh" by default.
+    loss : str
+        One of those of `adjoints`; "squared_error" by default.
     reduction : {"sum", "mean"}
         Whether L is the sum, by default, or the mean of the terms of a window.
     max_norm : float, optional

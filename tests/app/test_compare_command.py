@@ -392,7 +392,7 @@ def test_report():
     run, losses = recorded("--epochs 1").run, np.array([4.0, 2.0])
     worst = {"window": 0.0, "h": 0.25, "dW_hh": 0.5, "W_hh": 2.5e8}
     first = Finding(2, 3, "W_hh", None, (0, 1), 0.5, 0.25, 1e-9, 2.5e8, "U1")
-    found = Judgement(12, worst, first, {}, {}, (), ())
+    found = Judgement(12, worst, first)
     lost = found._replace(first=None, worst=worst | {"W_hh": 0.9}, estimated={"h": 3})
     lost = lost._replace(contracted=("W_hh",), unjudged=("dh", "dW_hh"), wide={"h": 1})
     port = Mock(tanh_ulps=9, tanh_absolute_ulps=2)

@@ -26,8 +26,8 @@ BACKWARD = "import torch\ntorch.ones(1).backward()"
 
 @pytest.fixture
 def audit(tmp_path, monkeypatch, capfd):
-    """The command in this process: its exit status, output and messages."""
-    from torch_rnn.loop_audit.audit_command import run as audit_script
+    """Return the command in this process: its exit status, output and messages."""
+    from torch_rnn.loop_audit.audit_command import audit_script
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["torch_rnn"])
@@ -93,6 +93,15 @@ def test_traceback_is_that_of_the_script(audit, capfd, script, errors):
         "train.py"
     }
     assert "no update was seen" in report
+
+
+def test_warning_names_the_first_place(audit):
+    loop = source("state_exchanged").replace("range(4)", "range(2)")
+    begin = loop.index("    optimizer.zero_grad()")
+    again = loop[begin:].replace("    ", "")
+    line = loop[: loop.index("lstm(torch")].count("\n") + 1
+    text = audit("train.py", script=loop + again)[2]
+    assert f"train.py:{line}: h and c are exchanged" in text
 
 
 def test_200_updates_are_recorded_unless_told(audit):

@@ -12,7 +12,7 @@ from torch import nn
 import torch_rnn
 from numpy_rnn.common.errors import InputError
 from tests.helpers.audited_loops import FOLDER, audited, source
-from torch_rnn.loop_audit.recorder import LOSSES, LOSSES_OF_TORCH, Recorder
+from torch_rnn.loop_audit.recorder import LOSS_FUNCTIONS, LOSSES_OF_TORCH, LoopRecorder
 
 pytestmark = [
     pytest.mark.needs_torch,
@@ -51,7 +51,7 @@ def test_k1_and_k2_are_counted(chunk):
 
 
 def patched():
-    """What an audit replaces in torch."""
+    """Return what an audit replaces in torch."""
     classes = [nn.RNNBase, nn.RNNCellBase, torch.amp.GradScaler]
     modules = [torch._C._nn, torch, torch.autograd]
     cells = nn.utils.clip_grad_value_.__closure__
@@ -64,7 +64,7 @@ def test_hooks_are_removed_at_the_end():
         assert all(a != b for a, b in zip(patched(), before))
         exec(source("right_cells"), {})
         assert patched() == before
-    assert (len(report.updates), report.run.record.steps) == (4, 12)
+    assert (len(report.updates), report.loop.record.steps) == (4, 12)
     assert "updates after the first 4 of 12" in " ".join(str(report).split())
 
 
@@ -82,7 +82,7 @@ def test_numbers_and_warnings_of_torch_are_the_same():
     assert len(told) == 2
 
 
-@pytest.mark.parametrize("name", [*LOSSES, *LOSSES_OF_TORCH[:-1]])
+@pytest.mark.parametrize("name", [*LOSS_FUNCTIONS, *LOSSES_OF_TORCH[:-1]])
 def test_functions_that_were_imported_before_are_seen(name):
     arguments = {
         "cross_entropy": [torch.tensor([0])],
@@ -97,8 +97,8 @@ def test_functions_that_were_imported_before_are_seen(name):
         loss(zeros.sigmoid(), *arguments.get(name, [torch.ones(1, 2)])).backward()
         clip([zeros], 1.0)
         clip_value((p for p in [zeros]), 1.0)
-    assert [each.name for each in report.run.losses if each.is_call] == [shown]
-    assert [len(clip.parameters) for clip in report.run.clips] == [1, 1]
+    assert [each.name for each in report.loop.losses if each.is_call] == [shown]
+    assert [len(clip.parameters) for clip in report.loop.clips] == [1, 1]
 
 
 @pytest.mark.slow
@@ -115,7 +115,7 @@ def test_compiled_modules_run_as_without_audit(make):
 
 
 def test_error_of_the_audit_does_not_end_the_script(monkeypatch):
-    monkeypatch.setattr(Recorder, "_new_forward", lambda *_: 1 / 0)
+    monkeypatch.setattr(LoopRecorder, "_new_pass", lambda *_: 1 / 0)
     with torch_rnn.audit() as report:
         exec(source("right_cells") + "done = True", values := {})
     assert values["done"]
@@ -128,3 +128,14 @@ def test_training_in_a_thread():
         thread.start()
         thread.join()
     report.assert_tbptt(5, 5)
+
+
+def test_torch_is_as_before_after_an_audit():
+    """Nothing that was watched is left, nor is what a class only inherits."""
+    owners = [torch, torch.Tensor, torch.autograd, torch.nn.functional, torch.nn.utils]
+    owners += [torch.nn.Module, torch.nn.RNNBase, torch.nn.RNNCellBase, torch.nn.RNN]
+    owners += [torch.optim.Optimizer, torch.optim.SGD, torch.optim.Adam]
+    before = [dict(vars(owner)) for owner in owners]
+    with torch_rnn.audit():
+        pass
+    assert [dict(vars(owner)) for owner in owners] == before

@@ -4,7 +4,7 @@ import pytest
 
 import torch_rnn
 from tests.helpers.audited_loops import LOOPS, audited, expected_lines, source
-from torch_rnn.loop_audit.mistakes import NAMES
+from torch_rnn.loop_audit.mistakes import MISTAKE_NAMES
 
 pytestmark = [
     pytest.mark.needs_torch,
@@ -15,19 +15,24 @@ pytestmark = [
 
 def test_every_mistake_has_a_loop():
     wrong = {name for name in LOOPS if not name.startswith("right_")}
-    assert wrong == {name.replace("-", "_") for name in NAMES}
+    assert wrong == {name.replace("-", "_") for name in MISTAKE_NAMES}
 
 
 @pytest.mark.parametrize("name", LOOPS)
 def test_warnings_are_those_of_the_name(name):
     report = audited(name)
-    assert report.run.record.error == ""
+    assert report.loop.record.error == ""
     names = {warning.name.replace("-", "_") for warning in report.warnings}
     assert names == {name} - {each for each in LOOPS if each.startswith("right_")}
     text = " ".join(str(report).split())
     assert [line for line in expected_lines(name) if line not in text] == []
 
 
+RESET = "zeros, though the data go on from the previous window: 9"
+ZEROS = "    h = torch.zeros(1, 1, 5)\n"
+EPOCHS = "for _ in range(3):\n"
+INDICES = "range(0, 40, 10)"
+SHUFFLED = "([0, 10, 20, 30], [20, 0, 30, 10], [10, 30, 0, 20])[_]"
 CLIP = "nn.utils.clip_grad_norm_(rnn.parameters(), 1.0)"
 BIAS = "nn.utils.clip_grad_norm_([rnn.bias_hh_l0]"
 
@@ -35,18 +40,31 @@ BIAS = "nn.utils.clip_grad_norm_([rnn.bias_hh_l0]"
 @pytest.mark.parametrize(
     ("loop", "old", "new", "message"),
     [
-        ("right_cells", "(x[t], h)", "(x[t], h.detach())", "cut between steps"),
+        ("right_cells", "(x[t], h)", "(x[t], h.detach())", "[state-cut-within-update]"),
         ("state_exchanged", "(c, h) = ", "(h, c) = ", "0 mistakes"),
         (
             "state_attached",
             "2), h)",
             "2) + h.sum(), h.detach())",
-            "the input or a part",
+            "[state-attached]",
         ),
         ("state_attached", "2), h)", "2), h.detach())", "0 mistakes"),
         ("gradients_thrown_away", "3, 2)", "3, 2, requires_grad=True)", "0 mistakes"),
-        ("clip_without_effect", "(rnn.p", "(nn.RNN(2, 5).p", "that an update changes"),
-        ("right_chunks", CLIP, f"{BIAS}, 1.0)\n        {BIAS}, 1.0)", "clipped twice"),
+        (
+            "clip_without_effect",
+            "(rnn.p",
+            "(nn.RNN(2, 5).p",
+            "[clip-of-wrong-parameters]",
+        ),
+        (
+            "right_chunks",
+            CLIP,
+            f"{BIAS}, 1.0)\n        {BIAS}, 1.0)",
+            "[clip-of-wrong-parameters]",
+        ),
+        ("right_chunks", "h.detach()", "None", RESET),
+        ("right_chunks", EPOCHS + ZEROS, ZEROS[4:] + EPOCHS, "epoch, cut: 2"),
+        ("right_chunks", INDICES, SHUFFLED, "[state-from-elsewhere]"),
     ],
 )
 def test_other_forms(loop, old, new, message):

@@ -81,23 +81,22 @@ def elman(params, x, target, style=""):
     return loss, dW, dU, e.T @ h[1:]
 
 
-def lstm_case(dtype="float64", seed=0, gain=1.0):
-    T, B, D, H, O = 5, 3, 2, 5, 4
-    random = np.random.default_rng(seed)
-    shapes = {"W": (D + H, 4 * H), "b": (4 * H,), "V": (H, O)}
-    params = {}
-    for name, shape in shapes.items():
-        params[name] = (gain * random.normal(size=shape)).astype(dtype)
-    x, target = random.normal(size=(T, B, D)), random.normal(size=(T, B, O))
-    return params, x.astype(dtype), target.astype(dtype)
+def normal(dtype, *shapes, gain=1.0):
+    """Draw arrays of these shapes, others for another number of them."""
+    draw = np.random.default_rng(len(shapes))
+    return [(gain * draw.normal(size=shape)).astype(dtype) for shape in shapes]
+
+
+def lstm_case(dtype="float64", gain=1.0):
+    """Return arguments of `lstm`: T = 5, B = 3, D = 2, H = 5, O = 4."""
+    params = normal(dtype, (7, 20), (20,), (5, 4), gain=gain)
+    return dict(zip("WbV", params)), *normal(dtype, (5, 3, 2), (5, 3, 4))
 
 
 def elman_case(dtype="float64", H=5, T=4):
-    random = np.random.default_rng(0)
-    shapes = ((H, 2), (H, H), (3, H))
-    params = tuple(random.normal(size=shape).astype(dtype) for shape in shapes)
-    x, target = random.normal(size=(T, 2)), random.normal(size=(T, 3))
-    return params, x.astype(dtype), target.astype(dtype)
+    """Return arguments of `elman`: D = 2, O = 3."""
+    params = normal(dtype, (H, 2), (H, H), (3, H))
+    return tuple(params), *normal(dtype, (T, 2), (T, 3))
 
 
 def refused(f, *arguments):

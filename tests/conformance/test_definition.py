@@ -2,11 +2,13 @@
 torch.optim.
 """
 
+import importlib
+
 import numpy as np
 import pytest
 from hypothesis import given
 
-from numpy_rnn.common.records import Step
+from numpy_rnn.common.records import LOSS_NAMES, NONLINEARITY_NAMES, Step
 from numpy_rnn.conformance.arithmetics.numpy_arithmetic import NumpyArithmetic
 from numpy_rnn.conformance.case import parameters_from, present, with_rows
 from numpy_rnn.conformance.definition import apply_step, window_update
@@ -122,3 +124,35 @@ def test_adagrad_is_that_of_min_char_rnn(seed):
         ours = apply_step(numbers, ours, {"W_hh": g}, squares, step)
         squares = {"W_hh": numbers.report()["vW_hh"]}
         np.testing.assert_allclose(ours["W_hh"], theta, 1e-13)
+
+
+TABLES = {
+    NONLINEARITY_NAMES: (
+        "numpy_rnn.elman.NONLINEARITIES",
+        "numpy_rnn.backward.SLOPES",
+        "numpy_rnn.engine.objective.NONLINEARITIES",
+        "numpy_rnn.conformance.arithmetics.arithmetic.NONLINEARITIES",
+        "torch_rnn.elman.NONLINEARITIES",
+    ),
+    LOSS_NAMES: (
+        "numpy_rnn.loss.TERMS",
+        "numpy_rnn.loss.COUNTS",
+        "numpy_rnn.backward.LOSS_DERIVATIVES",
+        "numpy_rnn.engine.objective.LOSSES",
+        "numpy_rnn.conformance.case.LOSS_KINDS",
+        "numpy_rnn.conformance.arithmetics.arithmetic.LOSS_TERMS",
+        "numpy_rnn.conformance.ports.port.LOSS_FUNCTIONS",
+        "torch_rnn.loss.TERMS",
+    ),
+}
+
+
+@pytest.mark.needs_torch
+@pytest.mark.parametrize(
+    ("names", "table"), [(names, each) for names in TABLES for each in TABLES[names]]
+)
+def test_every_table_has_every_name(names, table):
+    """The names are those of common/records.py."""
+    module, _, attribute = table.rpartition(".")
+    absent = {*names} ^ getattr(importlib.import_module(module), attribute).keys()
+    assert not absent, f"{table} lacks {', '.join(absent)}, or records.py does"

@@ -95,7 +95,7 @@ def test_right_runs_pass(rnn, name):
     assert judge(each.first(3), whole=False).passed
 
 
-@settings(max_examples=10)
+@settings(max_examples=5)
 @given(SEEDS)
 def test_random_runs_pass(seed):
     """The definition, as a black box too, a package, and ports that are asked window by
@@ -210,13 +210,14 @@ def test_wrong_schedule_is_named():
 
 
 def chaotic_run(gain, loss="squared_error", N=None):
-    """Return a run of float32 over 40 steps whose W_hh is multiplied by a gain."""
-    options = RunOptions(Schedule(40, 40, 2), Objective(loss=loss), Step(1e-4))
+    """Return one window of float32, of 40 steps, with a gain of W_hh."""
+    options = RunOptions(Schedule(40, 40, 1), Objective(loss=loss), Step(1e-4))
     kind = random_runs.Kind("float32", bias=False)
-    sizes = random_runs.Sizes(40, 2, 3, 24, 2, N)
+    sizes = random_runs.Sizes(40, 2, 3, 48, 2, N)
     run = random_runs.random_run(sizes, kind, options, SEED)
     W_hh = run.params.W_hh * np.float32(gain)
-    return run._replace(params=run.params._replace(W_hh=W_hh))
+    x = run.x * np.float32(0.1)  # which does not drive the state
+    return run._replace(params=run.params._replace(W_hh=W_hh), x=x)
 
 
 def scaled_gradient(factor, report):
@@ -224,7 +225,7 @@ def scaled_gradient(factor, report):
 
 
 @pytest.mark.parametrize("loss", LOSS_NAMES)
-@pytest.mark.parametrize(("gain", "factors"), [(0.5, [-1]), (1.5, [2]), (5, [-1, 0])])
+@pytest.mark.parametrize(("gain", "factors"), [(0.5, [-1]), (1.5, [2]), (4, [-1, 0])])
 def test_wrong_gradient_never_agrees(gain, factors, loss):
     """Whatever rounding does in this run: a port is asked for windows with smaller
     weights.
@@ -249,14 +250,14 @@ def test_results_that_nothing_judges_do_not_pass(monkeypatch, level):
     """The suite is told that rounding may change all of every window."""
     monkeypatch.setattr(window_checks, "ILL_CONDITIONED", 0.0)
     with pytest.raises(PortFault, match=r"NOT JUDGED .*loss.*: ill-conditioned"):
-        check_port(Port(), level, "float32", SEED, examples=10)
+        check_port(black_box_port(), level, "float32", SEED, examples=10)
 
 
 def test_every_network_of_an_ensemble_is_judged():
     """A chaotic one is not, by the windows of another; a port is asked for
     its windows.
     """
-    gains = np.reshape([0.5, 8], (2, 1, 1))
+    gains = np.reshape([0.5, 4], (2, 1, 1))
     found = black_box(PACKAGE.trace(chaotic_run(gains, N=2)))
     assert {"dW_xh", "dW_hh"} <= {*judge(found).not_judged}
     asked = judge(found, source=PortSource(black_box_port()))
@@ -292,16 +293,8 @@ def configured(**changes):
 
 
 def test_errors_in_a_file_are_named():
-    for name in (
-        "x",
-        "a",
-        "dW_hh",
-        "initial",
-        "loss",
-        "epoch",
-        "initial_h_0",
-        "configuration",
-    ):
+    required = "x a dW_hh initial loss epoch initial_h_0 configuration"
+    for name in required.split():
         assert message(PLAIN, **{name: None}) == f"{name} is missing"
     assert message(MOMENTUM, vb_h=None) == "vb_h is missing"
     for arrays in (PLAIN, MOMENTUM):
@@ -346,9 +339,9 @@ def test_file_is_read_as_it_was_written(tmp_path):
         load_trace(str(tmp_path / "other.npz"))
 
 
-def loop_trace(left_out=(), rate=0.1, **equations):
+def loop_trace(left_out=(), **equations):
     """Return the Trace of the definition's loop with other equations."""
-    run = small_run(Step(rate), k1=5, k2=5)
+    run = small_run(Step(0.1), k1=5, k2=5)
     trace = Trace(
         present(run.params), run.x, run.target, run.h_0, **run.options.keywords()
     )
@@ -394,10 +387,3 @@ def test_number_that_is_not_finite_is_named(tmp_path):
     first = judge(finite).first
     assert (first.epoch, first.number, first.tensor) == (2, 2, "dW_hh")
     assert "dW_hh[0, 0] is nan, expected " in first.message()
-
-
-def test_run_that_overflows_by_itself_is_saved_and_not_wrong(tmp_path):
-    loop_trace(rate=1e200).save(tmp_path / "t.npz")
-    with np.errstate(all="ignore"):
-        finite = finite_part(load_trace(tmp_path / "t.npz"))
-    assert judge(finite, whole=False).first is None

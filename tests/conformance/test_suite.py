@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 
 from numpy_rnn.conformance import sampling
+from numpy_rnn.conformance import suite as suite_module
+from numpy_rnn.conformance.arithmetics.arithmetic import loss_divisor
 from numpy_rnn.conformance.case import present
 from numpy_rnn.conformance.definition import DEFINITION, Definition
 from numpy_rnn.conformance.ports.abilities import FEW_SIZES
@@ -104,11 +106,12 @@ def test_verdict_on_a_wrong_port_is_the_last_line(suite, options):
     verdict = "WRONG dW_xh (B4): W_hh used without its transpose"
     assert output.splitlines()[-1] == verdict
     found = output.partition(f"\n{verdict}\n")[2]
-    element, place, *_ = re.findall(
+    element, others, place, *_ = re.findall(
         r"^  .*", found, re.MULTILINE
     )  # twice where CI is set
     number = r"-?[\d.]+(?:e[+-]?\d+)?"
     pattern = rf"  dW_xh\[\d, \d\] is {number}, expected {number}; the difference is "
+    assert others.startswith("  wrong as well: dW_hh")
     assert re.match(rf"{pattern}{number} times the rounding bound, {number}", element)
     assert re.match(
         r"  L2, CaseSpec\(T=2, B=1, D=1, H=2, O=1, K=\d, dtype='float64'", place
@@ -255,6 +258,71 @@ def test_wrong_gradient_of_a_port_of_means_is_told():
         Definition(recurrent_weights_gradient=doubled), "sum", "tanh", has=()
     )
     with pytest.raises(WrongPort, match=r"^WRONG dW_hh"):
+        check_port(port, "L2", "float64", SEED)
+
+
+CLASSES = ("cross_entropy",)
+
+
+def of_log_p(log_p):
+    """Return a port with log p of the outputs by this function."""
+
+    def loss_and_error(n, y, target, objective):
+        if objective.loss != "cross_entropy":
+            return n.loss_and_error(y, target, objective)
+        C = loss_divisor(y.shape, objective)
+        losses = np.where(target, -log_p(y), 0)
+        return losses.sum(axis=(0, -2, -1)) / C, (np.exp(log_p(y)) - target) / C
+
+    return DefinitionPort(Definition(loss_and_error=loss_and_error), has=CLASSES)
+
+
+def less_maximum_of_all(y):
+    z = y - y.max()
+    return z - np.log(np.exp(z).sum(axis=-1, keepdims=True))
+
+
+def logarithm_of_p(y):
+    terms = np.exp(y - y.max(axis=-1, keepdims=True))
+    return np.log(terms / terms.sum(axis=-1, keepdims=True))
+
+
+OVERFLOWS = [
+    (less_maximum_of_all, "the largest output of each row"),
+    (logarithm_of_p, "log-sum-exp"),
+]
+
+
+@pytest.mark.parametrize(("log_p", "advice"), OVERFLOWS)
+def test_overflow_of_large_outputs_has_its_advice(log_p, advice):
+    """Of a maximum over all rows another one than of a logarithm of p."""
+    said = f"OVERFLOW .* for outputs of 10000: .*{advice}"
+    with pytest.raises(PortFault, match=said):
+        check_port(of_log_p(log_p), "large outputs", "float64", SEED)
+
+
+def test_large_outputs_that_are_learnt_come_last(monkeypatch):
+    """Where p is clipped, only an unlearnt window shows that dy is wrong."""
+    have_learnt = []
+    monkeypatch.setattr(
+        suite_module,
+        "check_case",
+        lambda port, level, named, coverage: have_learnt.append(named.has_learnt),
+    )
+    check_port(DefinitionPort(), "large outputs", "float64", SEED)
+    assert have_learnt == sorted(have_learnt)
+    assert {*have_learnt} == {False, True}
+
+
+def test_verdict_names_the_other_wrong_results():
+    def doubled(total):
+        return lambda n, w: 2.0 * total(n, w)
+
+    names = ("output_weights_gradient", "output_bias_gradient")
+    equations = {name: doubled(getattr(DEFINITION, name)) for name in names}
+    port = DefinitionPort(Definition(**equations), "no biases", has=())
+    said = r"^WRONG dW_hy \(B6\)(.|\n)*\n  wrong as well: db_y\n  L2, "
+    with pytest.raises(WrongPort, match=said):
         check_port(port, "L2", "float64", SEED)
 
 

@@ -1,6 +1,7 @@
 // What test_scripts.py asks of the scripts of the lesson, in node, and of its page, in a browser.
 "use strict";
 const CHECKS = {
+  tiny: () => ({...tinyPass, ...right, ...tiny}),
   trained: ({p, x, target, h_0, options}) => [...train(p, x, target, h_0, options)],
   // The sums by lag at some weights, and what they are of.
   sums: () => {
@@ -81,12 +82,12 @@ const CHECKS = {
   },
 };
 
-// In node: the scripts, a function and its argument from standard input, the value to standard output.
+// In node: the scripts, a check and its argument from standard input, the value to standard output.
 if (typeof require !== "undefined") {
   const {readFileSync} = require("node:fs"), vm = require("node:vm"), context = vm.createContext({});
-  const [names, text, argument] = JSON.parse(readFileSync(0, "utf8"));
+  const [names, check, argument] = JSON.parse(readFileSync(0, "utf8"));
   for (const name of names) vm.runInContext(readFileSync(name, "utf8"), context);
   context.argument = JSON.stringify(argument);
-  const call = `JSON.stringify((${text})(JSON.parse(argument)))`;
+  const call = `JSON.stringify(CHECKS.${check}(JSON.parse(argument)))`;
   process.stdout.write(vm.runInContext(call, context));
 }

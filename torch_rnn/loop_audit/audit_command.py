@@ -14,13 +14,13 @@ from types import FrameType, ModuleType
 
 from numpy_rnn.common.errors import InputError, errors_about, failed
 from numpy_rnn.common.numbers import check_integer
-from torch_rnn.loop_audit.audit_report import Report
-from torch_rnn.loop_audit.mistakes import NAMES
-from torch_rnn.loop_audit.recorder import Recorder
+from torch_rnn.loop_audit.audit_report import LoopReport
+from torch_rnn.loop_audit.mistakes import MISTAKE_NAMES
+from torch_rnn.loop_audit.recorder import LoopRecorder
 
-EXPECTED = "[--updates N] [--ignore NAME] [--strict] SCRIPT | -m MODULE [arguments]"
+USAGE = "[--updates N] [--ignore NAME] [--strict] SCRIPT | -m MODULE [arguments]"
 HELP = f"""\
-usage: python -m torch_rnn audit {EXPECTED}
+usage: python -m torch_rnn audit {USAGE}
 
 Run a training script as it is, and report on standard error which truncated BPTT and
 which updates its loop makes, and likely mistakes. The exit status is the script's.
@@ -29,7 +29,7 @@ which updates its loop makes, and likely mistakes. The exit status is the script
   --ignore NAME  switch a warning off, by the name that stands after it
   --strict       exit status 1 if a mistake is found and the script succeeds
 
-Warnings: {", ".join(NAMES)}."""
+Warnings: {", ".join(MISTAKE_NAMES)}."""
 
 
 @dataclass
@@ -43,7 +43,7 @@ class Options:
     is_module: bool = False
 
 
-def parse(words: list[str]) -> Options:
+def parse_options(words: list[str]) -> Options:
     """Return the options of the command. Raises InputError."""
     options = Options(list(words))
     rest = options.words
@@ -61,16 +61,16 @@ def parse(words: list[str]) -> Options:
             options.is_module = True
             return options
         else:
-            raise InputError(f"unknown option {option}: expected {EXPECTED}")
+            raise InputError(f"unknown option {option}: expected {USAGE}")
     if not rest:
-        raise InputError(f"no script: expected {EXPECTED}")
+        raise InputError(f"no script: expected {USAGE}")
     return options
 
 
 class Printer:
     """Prints a report once, on a copy of standard error, which the script may close."""
 
-    def __init__(self, recorder: Recorder, report: Report) -> None:
+    def __init__(self, recorder: LoopRecorder, report: LoopReport) -> None:
         self.recorder = recorder
         self.report = report
         self.process = os.getpid()
@@ -119,6 +119,11 @@ def run_script(options: Options) -> None:
     exec(compile(source, file, "exec"), main.__dict__)
 
 
+def _is_own(file: str) -> bool:
+    """Return whether a file is this one, or that which runs a script."""
+    return file == __file__ or "runpy" in file
+
+
 def show_help() -> int:
     try:
         print(HELP, flush=True)
@@ -130,14 +135,14 @@ def show_help() -> int:
     return 0
 
 
-def run(words: list[str]) -> int:
+def audit_script(words: list[str]) -> int:
     """Run the command. Returns the exit status, or raises what the script raises."""
     if words[:1] in (["-h"], ["--help"]):
         return show_help()
     try:
-        options = parse(words)
-        recorder = Recorder(options.updates)
-        report = Report(recorder, options.ignored)
+        options = parse_options(words)
+        recorder = LoopRecorder(options.updates)
+        report = LoopReport(recorder, options.ignored)
         if not options.is_module:
             with errors_about(f"the script {options.words[0]}"):
                 Path(options.words[0]).read_bytes()
@@ -152,9 +157,11 @@ def run(words: list[str]) -> int:
         run_script(options)
     except (Exception, KeyboardInterrupt) as error:
         # is shown here, and decides on the exit status of the interpreter
-        if error.__traceback__ is not None and error.__traceback__.tb_next is not None:
-            error.__traceback__ = error.__traceback__.tb_next.tb_next
-        sys.excepthook(type(error), error, error.__traceback__)
+        traceback = error.__traceback__
+        while traceback is not None and _is_own(traceback.tb_frame.f_code.co_filename):
+            traceback = traceback.tb_next
+        error.__traceback__ = traceback
+        sys.excepthook(type(error), error, traceback)
         sys.excepthook = lambda *_: None
         raise
     except SystemExit as error:

@@ -1,11 +1,10 @@
 """The events of a training loop, in the order in which they happen.
 
 An event says what was called, with what, and what came out. It contains no judgement:
-updates and windows are derived from the events in `updates.py`, mistakes in
-`mistakes.py`. Parameters are named by their `id`, as they live as long as the record.
+windows are derived from the events in `loop.py`, mistakes in `mistakes.py`. Parameters
+are named by their `id`, as they live as long as the record.
 """
 
-from collections import Counter
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -16,8 +15,14 @@ class Origin(Enum):
     """Where a part of an initial state comes from."""
 
     ZEROS = "zeros"
+    RESET = "zeros, though the data go on from the previous window"
     ATTACHED = "the previous window, attached"  # in the same graph
-    CUT = "cut"  # the numbers of an earlier pass, without its graph
+    PREVIOUS = "the previous window, cut"
+    INSIDE = "a step inside the previous window, cut"
+    OLDER = "an older window, cut"
+    EPOCH = "an earlier epoch, cut"
+    ELSEWHERE = "elsewhere in the data, cut"
+    WITHOUT_GRADIENT = "a pass without gradient"
     COMPUTED = "learned or computed"
     UNKNOWN = "unknown"
 
@@ -32,18 +37,46 @@ class ModuleRecord:
     time_axis: int
     is_bidirectional: bool
     parameters: frozenset[int]
-    name: str = ""
 
 
 @dataclass(eq=False, slots=True)
 class OptimizerRecord:
-    """An optimizer; the norms of its weights are those around its first step."""
+    """An optimizer. It is fresh if its first step has made its moments."""
 
     kind: str
-    has_moments_before: bool = False
-    has_moments: bool = False
-    weights_before: tuple[float, ...] = ()
-    weights_after: tuple[float, ...] = ()
+    is_fresh: bool = False
+
+
+BY_HAND = OptimizerRecord("by hand, after backward()")
+
+
+@dataclass(frozen=True, slots=True)
+class InputData:
+    """What is known of the inputs of a pass as a view of a tensor of data.
+
+    The offsets are those of elements of this tensor.
+    """
+
+    series: tuple[int, int] | None = None  # a number of the tensor, and its version
+    start: int = 0  # offset of the first step
+    stride: int = 0  # between steps
+    row_end: int = 0  # offset where the data of a sequence end
+
+    def follows(self, other: "InputData", steps: int) -> bool:
+        """Return whether they are known to follow the first steps of others."""
+        end = other.start + steps * other.stride
+        is_same = self.series is not None and self.series == other.series
+        return is_same and self.start == end < other.row_end
+
+    def is_between(self, first: "InputData", last: "InputData", steps: int) -> bool:
+        """Return whether they begin after the first step of a window, and before the
+        end of the given steps of its last pass.
+        """
+        end = last.start + steps * last.stride
+        if self.series is None or not first.series == last.series == self.series:
+            return False
+        steps_between, rest = divmod(self.start - first.start, max(last.stride, 1))
+        return steps_between > 0 and rest == 0 and self.start < end
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -57,28 +90,37 @@ class Event:
 @dataclass(frozen=True, eq=False, slots=True)
 class StatePart:
     """h or c of an initial state: its origin, and for a carried one the pass, output
-    ("h", "c", "out") and number of steps after which it is taken."""
+    ("h", "c", "out") and number of steps after which it is taken.
+    """
 
     origin: Origin
-    source: "Forward | None" = None
+    source: "ForwardPass | None" = None
     output: str = ""
     steps: int = 0
+    is_order_known: bool = True  # whether its data are known to follow the source's
+
+    @property
+    def is_carried(self) -> bool:
+        """Whether it has the numbers of an earlier pass, without its graph."""
+        return self.source is not None and self.origin is not Origin.ATTACHED
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Forward(Event):
+class ForwardPass(Event):
     """A call of a recurrent module or cell."""
 
     module: ModuleRecord
     steps: int
     has_gradient: bool
+    data: InputData
+    is_state_given: bool
     state: tuple[StatePart, ...]
-    previous: "Forward | None"  # pass with gradient of this module
-    parents: tuple["Forward", ...]  # passes of this module in the graph of the state
+    parents: tuple["ForwardPass", ...]  # of this module, in the graph of the inputs
+    updates: int  # of the parameters of this module before
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Loss(Event):
+class LossCall(Event):
     """A call of a loss function, or a loss without one, seen at backward()."""
 
     name: str
@@ -95,50 +137,48 @@ class Reach:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Backward(Event):
-    """A backward pass: what it reaches, and the gradients before and after it."""
+class GradientEvent(Event):
+    """An event that changes or uses the gradients of parameters."""
 
-    losses: tuple[Loss, ...]
-    reached: dict[Forward, Reach]
     parameters: frozenset[int]
-    was_zero: frozenset[int]  # parameters whose gradient was zero before
-    weights: dict[int, float]  # norms of the parameters
-    is_nonzero: bool
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class BackwardPass(GradientEvent):
+    """A backward pass, and what it reaches."""
+
+    losses: tuple[LossCall, ...]
+    reached: dict[ForwardPass, Reach]
     has_failed: bool
     is_complete: bool  # no part of its graph is compiled or left out
     reaches_data: bool  # a leaf that is no parameter
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Clip(Event):
+class GradientClip(GradientEvent):
     """A call that changes gradients: clipping, or "unscale" of a GradScaler."""
 
     kind: str
     limit: float
     acts: bool
-    parameters: frozenset[int]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Step(Event):
-    """A step of an optimizer."""
+class LoopUpdate(GradientEvent):
+    """A step of an optimizer, or a change of parameters by hand after backward().
+
+    `parameters` are those that have a gradient.
+    """
 
     optimizer: OptimizerRecord
-    begin: int  # number of the event before it; a closure has events within the step
     held: frozenset[int]  # all parameters of the optimizer
-    with_gradient: frozenset[int]  # whose gradient is not zero
-    set_by_hand: bool  # whether the script has set or changed a gradient
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class End(Event):
-    """The end of the audit."""
-
-    weights: dict[int, float]
+    backwards: frozenset[BackwardPass]  # whose sum the gradient is
+    is_known: bool  # the gradient is this sum, and not changed by the script
+    has_closure: bool = False
 
 
 @dataclass(eq=False, slots=True)
-class Record:
+class LoopRecord:
     """All that a recorder has seen."""
 
     limit: int
@@ -146,5 +186,5 @@ class Record:
     names: dict[int, str] = field(default_factory=dict)  # of parameters
     steps: int = 0  # of optimizers, also after the limit
     stepped: set[int] = field(default_factory=set)  # also after the limit
-    unseen: Counter[str] = field(default_factory=Counter)
+    unseen: set[str] = field(default_factory=set)
     error: str = ""

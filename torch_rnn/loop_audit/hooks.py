@@ -17,6 +17,7 @@ from contextlib import ExitStack
 from functools import cache, wraps
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch.jit import _builtins
@@ -73,20 +74,14 @@ def _run_uncompiled(function: Any) -> None:
 
 
 class Hooks:
-    """What is replaced in torch until `close`."""
+    """What is replaced in torch until `undo` is closed."""
 
     def __init__(self) -> None:
         self.error = ""
         self.thread = 0  # the one that trains; 0 as long as it is not known
         self.has_other_threads = False
-        self._undo = ExitStack()
+        self.undo = ExitStack()
         self._busy = set[int]()  # threads in which the audit itself calls torch
-
-    def close(self) -> None:
-        self._undo.close()
-
-    def on_close(self, function: Callable[[], Any]) -> None:
-        self._undo.callback(function)
 
     def call(self, hook: Callable[..., Any], *args: Any) -> None:
         """Call a hook. An error of the audit ends the audit and not the script."""
@@ -103,7 +98,7 @@ class Hooks:
             pass
         except Exception as error:
             self.error = one_line(f"{type(error).__name__}: {error}")
-            self.close()
+            self.undo.close()
         finally:
             self._busy.discard(thread)
 
@@ -135,13 +130,8 @@ class Hooks:
 
     def patch(self, owner: Any, name: str, hook: Hook) -> None:
         """Watch an attribute of a class or a module."""
-        original = getattr(owner, name)
-        is_inherited = name not in vars(owner)
-        setattr(owner, name, self.watch(original, hook))
-        if is_inherited:
-            self.on_close(lambda: delattr(owner, name))
-        else:
-            self.on_close(lambda: setattr(owner, name, original))
+        watched = self.watch(getattr(owner, name), hook)
+        self.undo.enter_context(patch.object(owner, name, watched))
 
     def patch_operator(self, owner: Any, name: str, hook: Hook) -> None:
         """Watch an operator of torch, under whose name torch.jit knows it still."""
@@ -164,4 +154,4 @@ class Hooks:
             return watched(parameters, *args, **kwargs)
 
         cell.cell_contents = listing
-        self.on_close(lambda: setattr(cell, "cell_contents", original))
+        self.undo.callback(setattr, cell, "cell_contents", original)

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Generator, Iterable
 from functools import partial
 from typing import Any, TypeVar
-from weakref import WeakKeyDictionary, ref
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
@@ -16,35 +16,29 @@ from torch.nn.utils.rnn import PackedSequence
 from torch.optim import Optimizer
 from torch.optim import optimizer as optimizer_hooks
 
-from torch_rnn.loop_audit.events import (
-    MAX_EVENTS,
-    Backward,
-    Clip,
-    End,
-    Event,
-    Forward,
-    Loss,
-    ModuleRecord,
-    OptimizerRecord,
-    Reach,
-    Record,
-    Step,
+from torch_rnn.loop_audit import events
+from torch_rnn.loop_audit.events import ForwardPass, ModuleRecord, OptimizerRecord
+from torch_rnn.loop_audit.gradients import (
+    ParameterRecord,
+    ids_of,
+    read_norms,
+    sum_of,
 )
 from torch_rnn.loop_audit.graph import (
-    LOSS,
+    LOSS_CALL,
     PASS_END,
+    GraphWalk,
     PassEnd,
-    Use,
-    Walk,
+    UsedOutputs,
     edges_of,
-    parameters_of,
 )
 from torch_rnn.loop_audit.hooks import FAILED, Hooks, location
-from torch_rnn.loop_audit.states import MAX_NODES, StateMemory
+from torch_rnn.loop_audit.states import StateMemory
 
-AnyEvent = TypeVar("AnyEvent", bound=Event)
+AnyEvent = TypeVar("AnyEvent", bound=events.Event)
+MAX_NODES = 200  # of the graph of an initial state
 Watcher = Generator[None, Any, None]
-LOSSES = (
+LOSS_FUNCTIONS = (
     "mse_loss",
     "l1_loss",
     "smooth_l1_loss",
@@ -56,24 +50,20 @@ LOSSES = (
 LOSSES_OF_TORCH = ("binary_cross_entropy_with_logits", "kl_div", "ctc_loss")
 
 
-class Recorder:
+class LoopRecorder:
     """A record of a loop from `start` to `stop`, of its first updates."""
 
     def __init__(self, limit: int) -> None:
-        self.record = Record(limit)
+        self.record = events.LoopRecord(limit)
         self._hooks = Hooks()
-        self._modules: WeakKeyDictionary[nn.Module, ModuleRecord] = WeakKeyDictionary()
-        self._optimizers: WeakKeyDictionary[Optimizer, OptimizerRecord]
-        self._optimizers = WeakKeyDictionary()
-        self._parameters: dict[int, torch.Tensor] = {}
-        self._gradients: dict[int, tuple[Any, int]] = {}  # objects and their versions
+        self._modules = WeakKeyDictionary[nn.Module, ModuleRecord]()
+        self._optimizers = WeakKeyDictionary[Optimizer, OptimizerRecord]()
+        self._parameters: dict[int, ParameterRecord] = {}
+        self._updates: dict[ModuleRecord, int] = {}
         self._states = StateMemory()
-        self._latest: dict[ModuleRecord, Forward] = {}
         self._is_backward = False
-        self._has_names = False
-        # the gradients that come from uses, as whether each row is not zero
-        self._used: dict[Forward, list[tuple[Use, torch.Tensor | None]]] = {}
-        self._step_begins: dict[OptimizerRecord, int] = {}
+        self._is_read = True  # the parameters, after the last backward pass
+        self._begun: list[int] = []  # steps of optimizers: the number of events before
         self._graphs = 0
 
     def start(self) -> None:
@@ -81,7 +71,7 @@ class Recorder:
         self._graphs = _compiled_graphs()
         for kind in (nn.RNNBase, RNNCellBase):
             hooks.patch(kind, "__call__", self._forward)
-        for name in LOSSES:
+        for name in LOSS_FUNCTIONS:
             hooks.patch_operator(torch._C._nn, name, partial(self._loss, name))
         for name in LOSSES_OF_TORCH:
             hooks.patch_operator(torch, name, partial(self._loss, name))
@@ -95,36 +85,41 @@ class Recorder:
         after = optimizer_hooks.register_optimizer_step_post_hook(
             partial(hooks.call, self._step_end)
         )
-        hooks.on_close(before.remove)
-        hooks.on_close(after.remove)
+        hooks.undo.callback(before.remove)
+        hooks.undo.callback(after.remove)
 
     def stop(self) -> None:
         """End the record. It is complete after this."""
         record, hooks = self.record, self._hooks
         hooks.thread = 0
-        hooks.call(self._end)
-        hooks.close()
+        hooks.call(self._find_updates_by_hand)
+        hooks.undo.close()
         record.error = hooks.error
         if hooks.has_other_threads:
-            record.unseen["other threads"] = 1
+            record.unseen.add("other threads")
         if _compiled_graphs() > self._graphs:
-            record.unseen["what torch.compile has compiled"] = 1
+            record.unseen.add("what torch.compile has compiled")
         if record.steps > record.limit:
             text = f"updates after the first {record.limit} of {record.steps}"
-            record.unseen[text] = 1
-        if len(record.events) == MAX_EVENTS:
-            record.unseen[f"events after the first {MAX_EVENTS}"] = 1
-
-    def _end(self) -> None:
-        self._add(End, weights=_norms(self._parameters))
+            record.unseen.add(text)
+        if len(record.events) == events.MAX_EVENTS:
+            record.unseen.add(f"events after the first {events.MAX_EVENTS}")
 
     def _add(self, event_type: type[AnyEvent], **facts: Any) -> AnyEvent:
-        """Number an event, and add it to the record while there is room."""
-        events = self.record.events
-        event = event_type(number=len(events) + 1, location=location(), **facts)
-        if len(events) < MAX_EVENTS:
-            events.append(event)
+        """Make an event with its number. Add it to the record while there is room."""
+        known = self.record.events
+        facts.setdefault("location", location())
+        event = event_type(number=len(known) + 1, **facts)
+        if len(known) < events.MAX_EVENTS:
+            known.append(event)
         return event
+
+    def _records(self, parameters: Iterable[torch.Tensor]) -> list[ParameterRecord]:
+        """Return the records of parameters, made where there is none."""
+        records = {}
+        for p in parameters:
+            records[id(p)] = self._parameters.setdefault(id(p), ParameterRecord(p))
+        return list(records.values())
 
     # Recurrent modules
 
@@ -133,8 +128,11 @@ class Recorder:
         if result is FAILED or self._is_backward:
             return
         if not type(module).forward.__module__.startswith("torch."):
-            self.record.unseen[f"calls of {type(module).__name__}"] += 1
+            self.record.unseen.add(f"calls of {type(module).__name__}")
             return
+        if not self._is_read:
+            self._find_updates_by_hand()
+            self._is_read = True
         net = self._module_record(module)
         given = kwargs | dict(zip(("input", "hx"), args))
         x = given["input"]
@@ -147,33 +145,42 @@ class Recorder:
         has_gradient = any(tensor.requires_grad for tensor in outputs.values())
         if has_gradient:
             self._hooks.thread = threading.get_ident()
-        forward = self._new_forward(net, inputs, sizes, has_gradient)
+        forward = self._new_pass(net, inputs, sizes, has_gradient)
         for name, tensor in outputs.items():
             node: Any = tensor.grad_fn
             if node is not None:
                 end = PassEnd(forward, name, edges_of(inputs), sizes)
                 node.metadata.setdefault(PASS_END, {})[tensor.output_nr] = end
         self._states.remember(forward, outputs)
-        if has_gradient:
-            self._latest[net] = forward
 
-    def _new_forward(
+    def _new_pass(
         self,
         net: ModuleRecord,
         inputs: list[torch.Tensor],
         sizes: list[int] | None,
         has_gradient: bool,
-    ) -> Forward:
+    ) -> ForwardPass:
         x, *state = inputs
-        walk = Walk(inputs, into_passes=False, most=MAX_NODES)
+        walks = [GraphWalk([each], False, MAX_NODES) for each in inputs]
+        parents = []
+        for walk in walks:
+            for each in walk.passes:
+                if each.module is net:
+                    parents.append(each)
+        data = self._states.input_data(net, x)
+        states = self._states.initial_state(
+            net, list(zip(state, walks[1:])), data, has_gradient and not parents
+        )
         return self._add(
-            Forward,
+            ForwardPass,
             module=net,
             steps=_steps(net, x, sizes),
             has_gradient=has_gradient,
-            state=tuple(self._states.origin(net, part) for part in state),
-            previous=self._latest.get(net),
-            parents=tuple(p for p in walk.passes if p.module is net),
+            data=data,
+            is_state_given=bool(state),
+            state=states,
+            parents=tuple(parents),
+            updates=self._updates[net],
         )
 
     def _module_record(self, module: Any) -> ModuleRecord:
@@ -187,141 +194,105 @@ class Recorder:
             text = f"{name}({module.extra_repr()})"
             if hasattr(module, "nonlinearity"):
                 text += f", {module.nonlinearity}"
-            parameters = _by_id(module.parameters())
-            self._parameters.update(parameters)
-            self._modules[module] = ModuleRecord(
+            self._records(module.parameters())
+            record = ModuleRecord(
                 kind=text,
                 location=location(),
                 is_cell=isinstance(module, RNNCellBase),
                 time_axis=int(getattr(module, "batch_first", False)),
                 is_bidirectional=bool(getattr(module, "bidirectional", False)),
-                parameters=frozenset(parameters),
+                parameters=frozenset(map(id, module.parameters())),
             )
+            self._modules[module] = record
+            self._updates[record] = 0
         return self._modules[module]
 
     # Losses and backward passes
 
     def _loss(self, name: str, *_: Any, **__: Any) -> Watcher:
         result = yield
-        node = getattr(result, "grad_fn", None)
-        if node is not None and not self._is_backward:
+        if getattr(result, "grad_fn", None) is not None and not self._is_backward:
             name = name.removesuffix("_nd").removesuffix("_loss")
-            node.metadata[LOSS] = self._add(Loss, name=name, is_call=True)
+            self._add_loss(result, name, is_call=True)
 
-    def _backward(self, tensors: Any, *args: Any, **kwargs: Any) -> Watcher:
+    def _backward(self, tensors: Any, *_: Any, **kwargs: Any) -> Watcher:
         if self._is_backward:  # within that of a checkpoint
             yield
             return
         if not kwargs.get("accumulate_grad"):
-            self.record.unseen["what torch.autograd.grad computes"] += 1
+            self.record.unseen.add("what torch.autograd.grad computes")
             yield
             return
         self._hooks.thread = threading.get_ident()
+        self._find_updates_by_hand()
         roots = [each for each in tensors if isinstance(each, torch.Tensor)]
-        walk = Walk(roots)
-        losses = tuple(walk.losses)
-        if not losses:
-            losses = (self._unnamed_loss(roots[0]),)
-        parameters = self._reached_parameters(walk, args)
-        weights = _norms(parameters)
-        was_zero = [key for key, p in parameters.items() if not _has_gradient(p)]
-        self._used = {forward: [] for forward in walk.passes}
+        walk = GraphWalk(roots)
+        losses = tuple(walk.losses) or (
+            self._add_loss(roots[0], "a loss", is_call=False),
+        )
+        parameters = self._reached_parameters(walk)
+        for p in parameters:
+            p.read()
+        self._name_parameters()
+        used = {forward: UsedOutputs() for forward in walk.passes}
         handles = []
         for use in walk.uses:
+            add = partial(used[use.end.forward].add, use)
             if use.node is None:
-                self._used[use.end.forward].append((use, None))
+                add(None, None)
             else:
-                hook = partial(self._gradient_of_use, use)
-                handles.append(use.node.register_hook(hook))
+                handles.append(use.node.register_hook(add))
         self._is_backward = True
         result = yield
         self._is_backward = False
         for handle in handles:
             handle.remove()
-        self._parameters.update(parameters)
-        self._note_gradients(parameters.values())
-        self._name_parameters()
         reached = {}
         for forward in walk.passes:
-            reached[forward] = self._reach(forward, forward in walk.carried)
-        self._add(
-            Backward,
+            reached[forward] = used[forward].reach(forward, forward in walk.carried)
+        changed = [p for p in parameters if p.has_changed()]
+        backward = self._add(
+            events.BackwardPass,
             losses=losses,
             reached=reached,
-            parameters=frozenset(parameters),
-            was_zero=frozenset(was_zero),
-            weights=weights,
-            is_nonzero=any(_has_gradient(p) for p in parameters.values()),
+            parameters=ids_of(changed),
             has_failed=result is FAILED,
             is_complete=walk.is_complete,
-            reaches_data=len(parameters_of(walk.leaves)) < len(walk.leaves),
+            reaches_data=not all(map(_is_parameter, walk.leaves.values())),
         )
+        read_norms(p for p in changed if p.norm is None)
+        self._is_read = False
+        if result is not FAILED:
+            for p in changed:
+                p.backwards |= {backward}
 
-    def _unnamed_loss(self, root: torch.Tensor) -> Loss:
-        loss = self._add(Loss, name="a loss", is_call=False)
-        node: Any = root.grad_fn
-        if node is not None:
-            node.metadata[LOSS] = loss
+    def _add_loss(self, result: Any, name: str, is_call: bool) -> events.LossCall:
+        loss = self._add(events.LossCall, name=name, is_call=is_call)
+        if result.grad_fn is not None:
+            result.grad_fn.metadata[LOSS_CALL] = loss
         return loss
 
-    def _reached_parameters(
-        self, walk: Walk, args: tuple[Any, ...]
-    ) -> dict[int, torch.Tensor]:
-        found = parameters_of(walk.leaves)
+    def _reached_parameters(self, walk: GraphWalk) -> list[ParameterRecord]:
+        found = dict.fromkeys(
+            self._records(filter(_is_parameter, walk.leaves.values()))
+        )
         for forward in walk.passes:
             for key in forward.module.parameters:
-                if self._parameters[key].requires_grad:
-                    found[key] = self._parameters[key]
-        inputs = args[3] if len(args) > 3 else ()
-        if inputs:  # backward(inputs=...)
-            wanted = _by_id(inputs)
-            found = {key: p for key, p in found.items() if key in wanted}
-        return found
-
-    def _gradient_of_use(self, use: Use, inputs: Any, _: Any) -> None:
-        """Keep where a result gets a gradient from a node that uses it."""
-        gradient = inputs[use.index]
-        if gradient is not None and self._is_backward:
-            nonzero = (gradient.detach() != 0).any(-1)
-            self._used[use.end.forward].append((use, nonzero))
-
-    def _reach(self, forward: Forward, is_carried: bool) -> Reach:
-        """Return how much of a pass the last backward pass has reached."""
-        used = set[int]()
-        is_one_sequence = False
-        for use, nonzero in self._used.pop(forward):
-            if use.end.output != "out":
-                if nonzero is None or bool(nonzero.any()):
-                    used.add(forward.steps - 1)
-            elif nonzero is None:
-                used.update(range(forward.steps))
-            else:
-                by_time = _by_time(forward, use, nonzero)
-                steps = by_time.any(1).nonzero().flatten().tolist()
-                used.update(steps)
-                many = by_time.shape[1] > 1 and len(steps) > 1
-                is_one_sequence = many and int(by_time.any(0).sum()) == 1
-        steps_reached = max(used, default=-1) + 1
-        if is_carried or (used and forward.module.is_bidirectional):
-            steps_reached = forward.steps
-        return Reach(steps_reached, len(used), is_one_sequence)
+                found[self._parameters[key]] = None
+        return list(found)
 
     def _name_parameters(self) -> None:
-        """Find the names of modules and parameters, once: the longest are whole."""
-        if self._has_names:
-            return
-        self._has_names = True
+        """Find the names of parameters, once: the longest are whole."""
         names = self.record.names
+        if names:
+            return
+        names[0] = ""
         for root in gc.get_objects():
             if not issubclass(type(root), nn.Module):
                 continue
             name = type(root).__name__
             for path, p in root.named_parameters(prefix=name):
                 names[id(p)] = max(names.get(id(p), ""), path, key=len)
-            for path, child in root.named_modules(prefix=name):
-                net = self._modules.get(child)
-                if net is not None:
-                    net.name = max(net.name, path, key=len)
 
     # Clipping
 
@@ -329,84 +300,104 @@ class Recorder:
         self, parameters: Any, max_norm: float, total_norm: Any, *_: Any, **__: Any
     ) -> Watcher:
         acts = float(total_norm) > float(max_norm)
-        yield
-        self._add_clip("norm", float(max_norm), acts, _listed(parameters))
+        yield from self._clip("norm", max_norm, acts, parameters)
 
     def _clip_value(
         self, parameters: Any, clip_value: float, *_: Any, **__: Any
     ) -> Watcher:
-        parameters = _listed(parameters)
         acts = False
-        for p in parameters:
+        for p in _listed(parameters):
             if p.grad is not None:
                 acts = acts or bool((p.grad.abs() > clip_value).any())
-        yield
-        self._add_clip("value", float(clip_value), acts, parameters)
+        yield from self._clip("value", clip_value, acts, parameters)
 
     def _unscale(self, _: Any, optimizer: Any, *__: Any, **___: Any) -> Watcher:
+        yield from self._clip("unscale", 1.0, True, _held_by(optimizer))
+
+    def _clip(self, kind: str, limit: float, acts: bool, parameters: Any) -> Watcher:
+        clipped = self._records(_listed(parameters))
+        for p in clipped:
+            p.read()
         yield
-        self._add_clip("unscale", 1.0, True, _held_by(optimizer))
+        for p in clipped:
+            p.has_changed()
+        self._add(
+            events.GradientClip,
+            kind=kind,
+            limit=float(limit),
+            acts=acts,
+            parameters=ids_of(clipped),
+        )
 
-    def _add_clip(
-        self, kind: str, limit: float, acts: bool, parameters: list[torch.Tensor]
-    ) -> None:
-        self._note_gradients(parameters)
-        ids = frozenset(_by_id(parameters))
-        self._add(Clip, kind=kind, limit=limit, acts=acts, parameters=ids)
+    # Updates
 
-    # Optimizers
+    def _find_updates_by_hand(self) -> None:
+        """Add an update if parameters have changed since backward(), and no optimizer
+        has made a step.
+        """
+        watched = [p for p in self._parameters.values() if p.norm is not None]
+        changed = [p for p in read_norms(watched) if p.backwards]
+        if changed:
+            latest = max(sum_of(changed), key=lambda each: each.number)
+            self._add_update(events.BY_HAND, changed, changed, latest.location)
 
     def _step_begin(self, optimizer: Any, *_: Any) -> None:
-        held = _by_id(_held_by(optimizer))
-        self._parameters.update(held)
+        for p in self._records(_held_by(optimizer)):
+            p.read()
         if optimizer not in self._optimizers:
-            self._optimizers[optimizer] = OptimizerRecord(
-                kind=type(optimizer).__name__,
-                has_moments_before=bool(optimizer.state),
-                weights_before=tuple(_norms(held).values()),
-            )
-        record = self._optimizers[optimizer]
-        self._step_begins[record] = len(self.record.events)
+            name = type(optimizer).__name__
+            record = OptimizerRecord(name, is_fresh=not optimizer.state)
+            self._optimizers[optimizer] = record
+        self._begun.append(len(self.record.events))
 
     def _step_end(self, optimizer: Any, *_: Any) -> None:
+        inside = self.record.events[self._begun.pop() :]
+        closures = frozenset[events.BackwardPass]()
+        for event in inside:
+            if isinstance(event, events.BackwardPass):
+                closures |= {event}
+            if getattr(event, "optimizer", events.BY_HAND) is not events.BY_HAND:
+                return  # an optimizer within this one has made the step
+        held = self._records(_held_by(optimizer))
+        changed = [p for p in held if p.backwards or not p.is_known]
         record = self._optimizers[optimizer]
-        begin = self._step_begins.pop(record)
-        if any(isinstance(each, Step) for each in self.record.events[begin:]):
-            return  # an optimizer within this one has made the step
-        held = _by_id(_held_by(optimizer))
-        self._add(
-            Step,
-            optimizer=record,
-            begin=begin,
-            held=frozenset(held),
-            with_gradient=frozenset(k for k, p in held.items() if _has_gradient(p)),
-            set_by_hand=any(map(self._is_changed, held.values())),
-        )
-        if not record.weights_after:
-            record.weights_after = tuple(_norms(held).values())
-            record.has_moments = bool(optimizer.state)
+        record.is_fresh = record.is_fresh and bool(optimizer.state)
+        self._add_update(record, held, changed, location(), closures)
+        for p in held:
+            p.has_changed()
+            p.norm = None
         self._count(optimizer)
         if self.record.steps == self.record.limit:
-            self._end()
-            self._hooks.close()
+            self._find_updates_by_hand()
+            self._hooks.undo.close()
             count = optimizer_hooks.register_optimizer_step_post_hook(self._count)
-            self._hooks.on_close(count.remove)
+            self._hooks.undo.callback(count.remove)
+
+    def _add_update(
+        self,
+        optimizer: OptimizerRecord,
+        held: list[ParameterRecord],
+        changed: list[ParameterRecord],
+        place: str,
+        closures: frozenset[events.BackwardPass] = frozenset(),
+    ) -> None:
+        update = self._add(
+            events.LoopUpdate,
+            location=place,
+            optimizer=optimizer,
+            held=ids_of(held),
+            parameters=ids_of(changed),
+            backwards=sum_of(changed) | closures,
+            is_known=all(p.is_known for p in changed),
+            has_closure=bool(closures),
+        )
+        for net in self._updates:
+            if net.parameters & update.parameters:
+                self._updates[net] += 1
 
     def _count(self, optimizer: Any, *_: Any) -> None:
         self.record.steps += 1
-        self.record.stepped.update(_by_id(_held_by(optimizer)))
-
-    def _note_gradients(self, parameters: Iterable[torch.Tensor]) -> None:
-        for p in parameters:
-            if p.grad is not None:
-                self._gradients[id(p)] = ref(p.grad), p.grad._version
-
-    def _is_changed(self, p: torch.Tensor) -> bool:
-        """Whether the script has set or changed a gradient since it was noted."""
-        if p.grad is None:
-            return False
-        noted = self._gradients.get(id(p))
-        return noted is None or noted[0]() is not p.grad or noted[1] != p.grad._version
+        self.record.stepped.update(map(id, _held_by(optimizer)))
 
 
 def _compiled_graphs() -> int:
@@ -415,32 +406,21 @@ def _compiled_graphs() -> int:
     return int(dynamo.counters["stats"]["unique_graphs"]) if dynamo else 0
 
 
+def _is_parameter(leaf: torch.Tensor) -> bool:
+    return isinstance(leaf, nn.Parameter)
+
+
 def _listed(tensors: Any) -> list[Any]:
     if tensors is None:
         return []
     return [tensors] if torch.is_tensor(tensors) else list(tensors)
 
 
-def _by_id(parameters: Iterable[torch.Tensor]) -> dict[int, torch.Tensor]:
-    return {id(p): p for p in parameters}
-
-
 def _held_by(optimizer: Any) -> list[torch.Tensor]:
-    held = [p for group in optimizer.param_groups for p in group["params"]]
-    return [p for p in held if p.requires_grad]
-
-
-def _has_gradient(p: torch.Tensor) -> bool:
-    return p.grad is not None and bool(p.grad.any())
-
-
-def _norms(parameters: dict[int, torch.Tensor]) -> dict[int, float]:
-    """Return a number by which a change of each parameter is seen."""
-    if not parameters:
-        return {}
-    values = [p.detach() for p in parameters.values()]
-    norms = torch._foreach_norm(values, 2, torch.float64)
-    return dict(zip(parameters, torch.stack(list(norms)).tolist()))
+    held: list[torch.Tensor] = []
+    for group in optimizer.param_groups:
+        held.extend(p for p in group["params"] if p.requires_grad)
+    return held
 
 
 def _named_outputs(result: Any, is_cell: bool) -> dict[str, torch.Tensor]:
@@ -451,16 +431,6 @@ def _named_outputs(result: Any, is_cell: bool) -> dict[str, torch.Tensor]:
     if isinstance(out, PackedSequence):
         out = out.data
     return {"out": out, **dict(zip("hc", _listed(states)))}
-
-
-def _by_time(forward: Forward, use: Use, nonzero: torch.Tensor) -> torch.Tensor:
-    """Return which steps (rows) and sequences of an output get a gradient."""
-    if use.end.batch_sizes is not None:
-        parts = torch.split(nonzero, use.end.batch_sizes)
-        return torch.stack([part.any() for part in parts]).unsqueeze(1)
-    if nonzero.dim() == 1:  # without an axis of the batch
-        return nonzero.unsqueeze(1)
-    return nonzero.transpose(0, forward.module.time_axis)
 
 
 def _steps(net: ModuleRecord, x: torch.Tensor, sizes: list[int] | None) -> int:

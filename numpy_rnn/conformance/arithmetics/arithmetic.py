@@ -2,23 +2,26 @@
 nonlinearities.
 """
 
-import itertools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from numpy_rnn.common.numbers import check_choice
-from numpy_rnn.common.records import NumpyArray, Objective, Step, T
+from numpy_rnn.common.records import NumpyArray, Objective, T
 from numpy_rnn.conformance.case import LOSS_AXES, SHAPES, loss_kind
 
 AnyDtype = npt.DTypeLike
 # numbers: an array, whose operators round or carry a bound as its arithmetic does
 Operand = Any
+LossTerms = tuple[Operand, Operand]
 
 
-class Arithmetic(Protocol):
+Operation = Callable[..., Operand]
+
+
+class Arithmetic:
     """The numbers of one window. dtype: of the parameters, to which the rate is
     rounded.
 
@@ -32,37 +35,43 @@ class Arithmetic(Protocol):
     axes: int
     seen: dict[str, dict[int | None, Operand]]
 
-    def from_input(self, array: NumpyArray) -> Operand: ...  # an input
-    def zeros(self, value: Operand) -> Operand: ...  # like a value
-    def stack(
-        self, values: Sequence[Operand]
-    ) -> Operand: ...  # of several steps, time first
+    from_input: Operation  # (array): an input
+    zeros: Operation  # (value): like a value
+    stack: Operation  # (values): of several steps, time first
 
     # The sum of products of matrices and of a bias, and over steps and sequences, in
     # any order.
-    def affine(self, products: Any, bias: Operand | None = None) -> Operand: ...
-    def total(self, steps: Sequence[Operand]) -> Operand: ...
+    affine: Operation  # (products, bias)
+    total: Operation  # (steps)
 
-    # φ(a); dh ∘ φ'(a) by any factorisation; L and dy of the steps with a loss, (K, ...,
-    # B, O).
-    def phi(self, a: Operand, nonlinearity: str) -> Operand: ...
-    def by_slope(
-        self, dh: Operand, a: Operand, h: Operand, nonlinearity: str
-    ) -> Operand: ...
-    def loss_and_error(
-        self, y: Operand, target: Operand, objective: Objective
-    ) -> Operand: ...
+    # φ(a); dh ∘ φ'(a) by any factorisation.
+    phi: Operation  # (a, nonlinearity)
+    by_slope: Operation  # (dh, a, h, nonlinearity)
+
+    # Of rows: log p and p of the outputs. The sum over all rows divided by C, and
+    # numbers divided by C.
+    softmax: Operation  # (y)
+    mean: Operation  # (terms, C)
+    divided: Operation  # (values, C)
 
     # An option, rounded to the dtype or not; η, rounded, with the axes of a parameter.
-    def constant(self, number: float) -> Operand: ...
-    def rate(self, step: Step, theta: Operand) -> Operand: ...
+    constant: Operation  # (number)
+    rate: Operation  # (step, theta)
 
     # The norm of all gradients of a network, the factor that clips; ±max_value; g over
     # the root.
-    def norm(self, gradients: Sequence[Operand]) -> Operand: ...
-    def factor(self, norm: Operand, max_norm: float) -> Operand: ...
-    def clip(self, g: Operand, max_value: float) -> Operand: ...
-    def by_root(self, g: Operand, squares: Operand) -> Operand: ...
+    norm: Operation  # (gradients)
+    factor: Operation  # (norm, max_norm)
+    clip: Operation  # (g, max_value)
+    by_root: Operation  # (g, squares)
+
+    def loss_and_error(
+        self, y: Operand, target: Operand, objective: Objective
+    ) -> tuple[Operand, Operand]:
+        """Return L and dy of the steps with a loss, (K, ..., B, O)."""
+        C = loss_divisor(y.shape, objective)
+        terms, errors = choose(LOSS_TERMS, objective.loss, "loss")(self, y, target)
+        return self.mean(terms, C), self.divided(errors, C)  # (L2), (B1)
 
     def record(self, name: str, t: int | None, value: Operand) -> Operand:
         """Note a tensor at a step, and return the value with which the equations
@@ -115,15 +124,33 @@ def loss_divisor(shape: Sequence[int], objective: Objective) -> float:
     a mean, or of those along the axes of a mean.
     """
     sizes = {"steps": shape[0], "batch": shape[-2], "outputs": shape[-1]}
-    axes = loss_kind(objective).axes
-    parts: dict[str, tuple[str, ...]] = {"sum": (), "mean": axes}
-    for count in range(1, len(axes) + 1):
-        for each in itertools.combinations(axes, count):
-            parts[mean_over(each)] = each
+    name, axes = objective.reduction, loss_kind(objective).axes
+    if name != "mean":
+        axes = tuple(axis for axis in axes if axis in name.split())
+        check_choice("reduction", name, ("mean", mean_over(axes)))
     C = 1.0
-    for axis in choose(parts, objective.reduction, "reduction"):
+    for axis in axes:
         C *= sizes[axis]
     return C
+
+
+def squared_error_terms(n: Arithmetic, y: Operand, target: Operand) -> LossTerms:
+    """Return the terms of the loss, and of dy, before the division by C."""
+    error = y - target
+    return n.constant(0.5) * error * error, error  # (L1), (B1)
+
+
+def cross_entropy_terms(n: Arithmetic, y: Operand, target: Operand) -> LossTerms:
+    """Return the same of softmax cross-entropy; target: classes as rows of 0 and 1."""
+    log_p, p = n.softmax(y)  # (L3)
+    return -(target * log_p), p - target  # (L4), (B1)
+
+
+# By the names of LOSS_KINDS.
+LOSS_TERMS: dict[str, Callable[[Arithmetic, Operand, Operand], LossTerms]] = {
+    "squared_error": squared_error_terms,
+    "cross_entropy": cross_entropy_terms,
+}
 
 
 def sech_squared(a: NumpyArray) -> NumpyArray:
@@ -134,43 +161,57 @@ def sech_squared(a: NumpyArray) -> NumpyArray:
 
 
 class Nonlinearity(NamedTuple):
-    """φ and its slope, which is even, falls with |a|, and |φ''| ≤ 2 φ'; or has a kink
-    at 0.
+    """φ, its slope, and what the rounding bounds need of them.
+
+    `test_row_of_a_nonlinearity` compares every column with mpmath. With a kink at 0,
+    only φ and its slope are used.
     """
 
-    phi: Callable[[NumpyArray], NumpyArray]  # of any numbers
-    slope: Callable[[NumpyArray, NumpyArray], NumpyArray]  # φ'(a), from a and h
-    slope_of_a: Callable[
-        [NumpyArray], NumpyArray
-    ]  # the same from a, in which nothing cancels
-    change: Callable[[NumpyArray], NumpyArray]  # |∂ slope(a, h)/∂h|, from h
-    unit: float = (
-        0.0  # roundings of φ are in units of |h| and this, a term that cancels
-    )
+    phi: Operation  # (a), of any numbers
+    slope: Operation  # (a, h): φ'(a), from h where that is usual
+    slope_of_a: Callable[[NumpyArray], NumpyArray]  # the same; nothing cancels
+    change: Operation = np.zeros_like  # (h): |∂ slope(a, h)/∂h|
+    steepest: Operation = max  # (a, E): the largest |φ'| within E of a
+    curvature: float = 0.0  # the largest |φ''|/|φ'|
+    roundings: float = 0.0  # those of φ are in units of |h| and this
     has_kink: bool = False
 
-    def steepest(self, a: NumpyArray, E: NumpyArray) -> NumpyArray:
-        """Return the largest φ' within E of a."""
-        return self.slope_of_a(np.maximum(np.abs(a) - E, 0))
+
+def steepest_of_even(
+    slope: Callable[[NumpyArray], NumpyArray],
+) -> Callable[[NumpyArray, NumpyArray], NumpyArray]:
+    """Return the column `steepest` of a slope that is even and falls with |a|."""
+    return lambda a, E: slope(np.maximum(np.abs(a) - E, 0))
+
+
+def sigmoid_slope_of(a: NumpyArray) -> NumpyArray:
+    """Return σ'(a)."""
+    return sech_squared(a / 2) / 4
 
 
 NONLINEARITIES = {
     "tanh": Nonlinearity(
-        np.tanh, lambda a, h: 1 - h * h, sech_squared, lambda h: 2 * np.abs(h)
+        phi=np.tanh,
+        slope=lambda a, h: 1 - h * h,
+        slope_of_a=sech_squared,
+        change=lambda h: 2 * np.abs(h),
+        steepest=steepest_of_even(sech_squared),
+        curvature=2.0,
     ),
     "relu": Nonlinearity(
         phi=lambda a: np.maximum(a, 0),
         slope=lambda a, h: (h.real > 0).astype(h.dtype),
         slope_of_a=lambda a: (a > 0) * 1.0,
-        change=np.zeros_like,
         has_kink=True,
     ),
     "sigmoid": Nonlinearity(
         phi=lambda a: 0.5 + 0.5 * np.tanh(0.5 * a),
         slope=lambda a, h: h * (1 - h),
-        slope_of_a=lambda a: sech_squared(a / 2) / 4,
+        slope_of_a=sigmoid_slope_of,
         change=lambda h: np.abs(1 - 2 * h),
-        unit=0.5,
+        steepest=steepest_of_even(sigmoid_slope_of),
+        curvature=1.0,
+        roundings=0.5,  # ½ and ½ tanh(a/2) cancel
     ),
 }
 

@@ -22,16 +22,15 @@ loosen with width or depth (level L1). Without them E is carried through the who
 window (level L2).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from numpy_rnn.common.records import NumpyArray, Objective, Step
+from numpy_rnn.common.records import NumpyArray, Step
 from numpy_rnn.conformance.arithmetics.arithmetic import (
     AnyDtype,
     Arithmetic,
-    loss_divisor,
     nonlinearity_of,
 )
 from numpy_rnn.conformance.arithmetics.numpy_arithmetic import (
@@ -41,6 +40,7 @@ from numpy_rnn.conformance.arithmetics.numpy_arithmetic import (
 from numpy_rnn.conformance.arithmetics.rounding import (
     UPWARDS,
     BoundedArray,
+    Real,
     Rounding,
     root_of_squares,
 )
@@ -48,6 +48,7 @@ from numpy_rnn.conformance.arithmetics.rounding import (
 STRICT_TANH_ULPS = (
     8  # the largest error of a usual tanh: NumPy 1.4, torch 0.75, glibc 2.1, JAX 7
 )
+ROWS_AND_STEPS = (0, -2, -1)  # the axes of the terms of a loss
 CHECKER_TAU = 4.0  # NumPy's own, in float64
 
 
@@ -113,16 +114,16 @@ class Bounds(Rounding, Arithmetic):
     def phi(self, a: BoundedArray, nonlinearity: str) -> BoundedArray:
         """(F2): φ'(a') E_a + τu(|h| + that); for relu E_a, and 0 on its dead side.
 
-        a' is the steepest number within E_a. The logistic function is 1/(1 + exp(−a)),
-        exp(a)/(1 + exp(a)) or ½ + ½ tanh(a/2), whose roundings are in units of its ½:
-        so much is allowed where h is smaller, τu(½ + |h|).
+        a' is the steepest number within E_a. The column `roundings` of the logistic
+        function is ½, as it is 1/(1 + exp(−a)), exp(a)/(1 + exp(a)) or ½ + ½ tanh(a/2),
+        whose terms cancel: so much is allowed where h is smaller, τu(½ + |h|).
         """
         of, u = nonlinearity_of(nonlinearity), self.u
         h = of.phi(a.value)
         if of.has_kink:
             return BoundedArray(h, np.where(a.value < -a.E, 0.0, a.E), self)
         inherited = of.steepest(a.value, a.E) * a.E
-        max_abs = np.abs(h) + inherited + of.unit
+        max_abs = np.abs(h) + inherited + of.roundings
         own = (self.tau.relative * u + CHECKER_TAU * self.own) * max_abs
         own = own + self.tau.absolute * u + self.flushes(max_abs > 0)
         return self.near(h, inherited + own)
@@ -150,17 +151,78 @@ class Bounds(Rounding, Arithmetic):
         e = h.E * (of.change(h.value) + h.E) + self.gamma(2) * np.maximum(c, c**2)
         e = e + np.abs(of.slope(a.value, h.value) - D)
         by_h = e + self.gamma(3) * (D + e)
-        by_a = of.steepest(a.value, a.E) * (
-            2 * a.E + self.gamma(2 * self.tau.relative + 3)
-        )
+        own = self.gamma(2 * self.tau.relative + 3)
+        by_a = of.steepest(a.value, a.E) * (of.curvature * a.E + own)
         return dh * self.near(D, np.maximum(by_h, by_a) + self.flushes(1))
 
-    def loss_and_error(
-        self, y: BoundedArray, target: BoundedArray, objective: Objective
-    ) -> tuple[BoundedArray, BoundedArray]:
-        C = loss_divisor(y.shape, objective)
-        divisions = 0 if objective.reduction == "sum" else 2
-        return LOSS_BOUNDS[objective.loss](self, y, target, C, divisions)
+    def mean(self, terms: BoundedArray, C: float) -> BoundedArray:
+        """Return a sum over the rows, whose terms may be divided by C one by one."""
+        count = (terms.max_abs > 0).sum(axis=ROWS_AND_STEPS)
+        return self.divided(self.sum(terms, ROWS_AND_STEPS), C, count)
+
+    def divided(self, v: BoundedArray, C: float, terms: Real = 1) -> BoundedArray:
+        """Return v/C, by a division, or by two roundings of a product with 1/C."""
+        if C == 1:
+            return v
+        scaled = v.map(lambda array: array / C)
+        flushed = self.flushes(terms) * (v.max_abs > 0)
+        own = self.gamma(2) * scaled.max_abs + flushed
+        return self.near(scaled.value, scaled.E + own)
+
+    def softmax(self, y: BoundedArray) -> tuple[BoundedArray, BoundedArray]:
+        """Return log p and p = softmax(y), along the last axis.
+
+        With τ, the error of exp and log in units of u of their value, that of tanh, and
+        for each row of outputs y, that are off by E at most,
+
+            m = max y,  z = y − m ≤ 0,  S = Σ_k exp(z_k),  log p = z − log S,
+            p = exp(z) / S
+
+        Errors are followed on the logarithm, where those of factors add up: a rounding,
+        (1 + δ) with |δ| ≤ u, moves it by γ_1 at most, τ of them by γ_τ, and ỹ_k for y_k
+        by E_k. With Ē = max_k E_k, of exp(z̃_k), a shift and an exponential; of S̃, the
+        mean error of its terms, and a sum; and of log S̃:
+
+            e_k = E_k + γ_1 (|z_k| + E_k + Ē) + γ_τ
+            s   = log Σ_k p_k exp(e_k) + γ_O + flushes
+            l   = s + γ_τ (log S + s)
+
+        Of log p̃_k and p̃_k: the maximum added to log S̃, the difference, an exponential
+        or a division; and of log p̃_k as the logarithm of p̃_k:
+
+            d_k = e_k + l + γ_1 (|m| + Ē + log S + l)
+                  + γ_1 (|log p_k| + e_k + l) + γ_τ + γ_2
+            D_k = d_k + γ_τ (|log p_k| + d_k)
+
+        Correct is therefore: exp(z)/S, exp(z − log S), exp(y − (m + log S)), and where
+        no exponential leaves the range, the same without the shift. p̃ is off by
+        p (exp(d) − 1), and by 1 at most; and by γ_{O+6} p (1 + p) for automatic
+        differentiation, in which a sum of O terms and the division by C, of p and of a
+        target of 1, come before their difference. A loss from −log p̃ is correct only
+        where p̃ is not flushed to zero.
+
+        Source: Blanchard, Higham and Higham 2021, Accurately computing the log-sum-exp
+        and softmax functions, IMA Journal of Numerical Analysis 41.
+        """
+        gamma, tau, E, O = self.gamma, self.tau.relative, y.E, y.shape[-1]
+        m = y.value.max(axis=-1, keepdims=True)
+        z, E_max = y.value - m, E.max(axis=-1, keepdims=True)
+        log_S = np.log(np.exp(z).sum(axis=-1, keepdims=True))
+        log_p = z - log_S
+        e = E + gamma(1) * (np.abs(z) + E + E_max) + gamma(tau)
+        grown = log_p + e
+        most = grown.max(axis=-1, keepdims=True)  # so that no exponential overflows
+        s = most + np.log(np.exp(grown - most).sum(axis=-1, keepdims=True))
+        s = s + gamma(O) + self.flushes(O)
+        l = s + gamma(tau) * (log_S + s)
+        d = e + l + gamma(1) * (np.abs(m) + E_max + log_S + l)
+        d = d + gamma(1) * (np.abs(log_p) + e + l) + gamma(tau) + gamma(2)
+        p = np.exp(log_p)
+        largest = np.exp(np.minimum(log_p + d, 0))  # where p itself underflows, too
+        E_p = np.where(d < 1, p * np.expm1(np.minimum(d, 1)), largest)
+        E_p = E_p + gamma(O + 6) * (p + E_p) * (1 + p) + self.flushes(4)
+        D = d + gamma(tau) * (np.abs(log_p) + d)
+        return self.near(log_p, D), self.near(p, E_p)
 
     def rate(self, step: Step, theta: BoundedArray) -> BoundedArray:
         """η, rounded to the dtype or not; the value is the rounded one."""
@@ -174,14 +236,12 @@ class Bounds(Rounding, Arithmetic):
     def norm(self, gradients: Sequence[BoundedArray]) -> BoundedArray:
         """(U2): e + (ρ + γ_2(1+ρ))(n + e) + √(what N squares lose by flushes).
 
-        e = √ΣE², as the norm of a difference bounds the difference of the norms. N
-        numbers are not
-        0. Their squares have N roundings each in one sum, N + 3 at most by the norms of
-           the
-        tensors, and two more where every number is divided by the largest; (1+γ)^½
-        leaves ρ = 1 − (1−γ)^½. The root rounds, and so does the product with the
-        largest. Here the numbers, and the errors, are scaled, so that no square leaves
-        the range of float64.
+        e = √ΣE², as the norm of a difference bounds the difference of the norms, for N
+        numbers that are not 0. Their squares have N roundings each in one sum, N + 3 at
+        most by the norms of the tensors, and two more where every number is divided by
+        the largest; (1+γ)^½ leaves ρ = 1 − (1−γ)^½. The root rounds, and so does the
+        product with the largest. Here the numbers, and the errors, are scaled, so that
+        no square leaves the range of float64.
         """
         flat = [g.reshape(*g.shape[: self.axes], -1) for g in gradients]
         value, E = (
@@ -247,116 +307,3 @@ class Bounds(Rounding, Arithmetic):
         s, e = g.value / r, np.maximum(r - r_low, r_high - r)
         own = np.abs(s) * (1 + self.gamma(1)) * e + self.gamma(3) * g.max_abs
         return self.near(s, (g.E + own) / r_low + self.flushes(1))
-
-
-def bound_softmax(n: Bounds, outputs: BoundedArray) -> list[NumpyArray]:
-    """p = softmax(y) along the last axis in float64, its error, log p, and its error D.
-
-    With τ, the error of exp and log in units of u of their value, that of tanh, and for
-    each row of outputs y, that are off by E at most,
-
-        m = max y,  z = y − m ≤ 0,  S = Σ_k exp(z_k),  log p = z − log S,
-        p = exp(z) / S
-
-    Errors are followed on the logarithm, where those of factors add up: a rounding, (1
-    + δ) with |δ| ≤ u, moves it by γ_1 at most, τ of them by γ_τ, and ỹ_k for y_k by
-    E_k. With Ē = max_k E_k,
-
-        e_k = E_k + γ_1 (|z_k| + E_k + Ē) + γ_τ      of exp(z̃_k): shift, exponential
-        s   = log Σ_k p_k exp(e_k) + γ_O + flushes   of S̃: its terms' mean error, a sum
-        l   = s + γ_τ (log S + s)                    of log S̃
-        d_k = e_k + l + γ_1 (|m| + Ē + log S + l)    of log p̃_k and p̃_k: the maximum
-              + γ_1 (|log p_k| + e_k + l)            added to log S̃, the difference,
-              + γ_τ + γ_2                            an exponential or a division
-        D_k = d_k + γ_τ (|log p_k| + d_k)            of log p̃_k as the logarithm of p̃_k
-
-    Correct is therefore: exp(z)/S, exp(z − log S), exp(y − (m + log S)), and where no
-    exponential leaves the range, the same without the shift. p̃ is off by p (exp(d) −
-    1), and by 1 at most. A loss from −log p̃ is correct only where p̃ is not flushed to
-    zero.
-
-    Source: Blanchard, Higham and Higham 2021, Accurately computing the log-sum-exp and
-    softmax functions, IMA Journal of Numerical Analysis 41.
-    """
-    gamma, flushes, tau, y, E = (
-        n.gamma,
-        n.flushes,
-        n.tau.relative,
-        outputs.value,
-        outputs.E,
-    )
-    m = y.max(axis=-1, keepdims=True)
-    z, E_max = y - m, E.max(axis=-1, keepdims=True)
-    terms = np.exp(z)
-    S = terms.sum(axis=-1, keepdims=True)
-    log_S, p, O = np.log(S), terms / S, y.shape[-1]
-    log_p = z - log_S
-    e = E + gamma(1) * (np.abs(z) + E + E_max) + gamma(tau)
-    grown = (
-        log_p + e
-    )  # log Σ_k p_k exp(e_k), without overflow, and where a p_k underflows
-    most = grown.max(axis=-1, keepdims=True)
-    s = (
-        most
-        + np.log(np.exp(grown - most).sum(axis=-1, keepdims=True))
-        + gamma(O)
-        + flushes(O)
-    )
-    l = s + gamma(tau) * (log_S + s)
-    d = e + l + gamma(1) * (np.abs(m) + E_max + log_S + l)
-    d = d + gamma(1) * (np.abs(log_p) + e + l) + gamma(tau) + gamma(2)
-    most = np.exp(np.minimum(log_p + d, 0))  # where p itself underflows, too
-    E_p = np.where(d < 1, p * np.expm1(np.minimum(d, 1)), most) + flushes(1)
-    return [p, E_p, log_p, d + gamma(tau) * (np.abs(log_p) + d)]
-
-
-def bound_squared_error(
-    n: Bounds, y: BoundedArray, target: BoundedArray, C: float, divisions: int
-) -> tuple[BoundedArray, BoundedArray]:
-    """Return the loss, (L1) and (L2), and dy, (B1), of errors e = y − target.
-
-    C: the divisor of (L2). divisions: the roundings of a division by C, two by a
-    product with 1/C. Where e is off by E, its square is by (2|e| + E) E. Terms that are
-    0 round nothing.
-    """
-    near, gamma, flushes = n.near, n.gamma, n.flushes
-    error, E = y.value - target.value, y.E + target.E
-    rounds = np.abs(error) + E > 0
-    terms = rounds.sum(axis=(0, -2, -1))
-    E = E + flushes(rounds)
-    squares, E_squares = np.square(error), (2 * np.abs(error) + E) * E
-    loss, E_loss = (0.5 * (v / C).sum(axis=(0, -2, -1)) for v in (squares, E_squares))
-    dy, E_loss, E_dy = error / C, E_loss + flushes(terms), E / C + flushes(rounds)
-    own, own_dy = gamma(terms + 2 + divisions), gamma(1 + divisions)
-    dy_near = near(dy, own_dy * (np.abs(dy) + E_dy) + E_dy)
-    return near(loss, own * (loss + E_loss) + E_loss), dy_near
-
-
-def bound_cross_entropy(
-    n: Bounds, y: BoundedArray, target: BoundedArray, C: float, divisions: int
-) -> tuple[BoundedArray, BoundedArray]:
-    """Return the loss, the sum (L2) of −log p of every row's class (L4), and dy, (B1),
-    (p − target) / C.
-
-    target: classes as rows of 0 and 1. The division by C may come before the
-    difference, as in automatic differentiation, so its roundings are in units of p +
-    target.
-    """
-    near, gamma, flushes, rows = n.near, n.gamma, n.flushes, target.value
-    K, B, O = rows.shape[0], rows.shape[-2], rows.shape[-1]
-    p, E_p, log_p, E_log_p = bound_softmax(n, y)
-    row, E_row = ((rows * v).sum(axis=-1, keepdims=True) for v in (-log_p, E_log_p))
-    E_row = E_row + gamma(O + 2) * (row + E_row) + flushes(O)
-    loss, E_loss = ((v / C).sum(axis=(0, -2, -1)) for v in (row, E_row))
-    E_loss = E_loss + gamma(K * B + 2 + divisions) * (loss + E_loss) + flushes(K * B)
-    E_dy = E_p + gamma(O + 4 + divisions) * (p + E_p + rows)
-    return near(loss, E_loss), near((p - rows) / C, E_dy / C + flushes(4))
-
-
-Bound = Callable[
-    [Bounds, BoundedArray, BoundedArray, float, int], tuple[BoundedArray, BoundedArray]
-]
-LOSS_BOUNDS: dict[str, Bound] = {
-    "squared_error": bound_squared_error,
-    "cross_entropy": bound_cross_entropy,
-}

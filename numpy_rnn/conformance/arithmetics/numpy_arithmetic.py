@@ -2,18 +2,17 @@
 themselves.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import reduce
 from operator import add
 
 import numpy as np
 
 from numpy_rnn.common.records import NumpyArray as Array
-from numpy_rnn.common.records import Objective, Step
+from numpy_rnn.common.records import Step
 from numpy_rnn.conformance.arithmetics.arithmetic import (
     AnyDtype,
     Arithmetic,
-    loss_divisor,
     nonlinearity_of,
 )
 
@@ -53,12 +52,15 @@ class NumpyArithmetic(Arithmetic):
     def by_slope(self, dh: Array, a: Array, h: Array, nonlinearity: str) -> Array:
         return dh * nonlinearity_of(nonlinearity).slope(a, h)
 
-    def loss_and_error(
-        self, y: Array, target: Array, objective: Objective
-    ) -> tuple[Array, Array]:
-        C = loss_divisor(y.shape, objective)
-        losses, errors = LOSS_VALUES[objective.loss](self, y, target)
-        return losses.sum(axis=(0, -2, -1)) / C, errors / C  # (L2), (B1)
+    def mean(self, terms: Array, C: float) -> Array:
+        return terms.sum(axis=(0, -2, -1)) / C
+
+    def divided(self, values: Array, C: float) -> Array:
+        return values / C
+
+    def softmax(self, y: Array) -> tuple[Array, Array]:
+        log_p = self.log_softmax(y)
+        return log_p, np.exp(log_p)
 
     def log_softmax(self, y: Array) -> Array:
         """log p."""
@@ -93,27 +95,3 @@ def join(parts: Sequence[Array], axis: int) -> Array:
     leading = np.broadcast_shapes(*(array.shape[:-2] for array in arrays))
     wide = [np.broadcast_to(array, leading + array.shape[-2:]) for array in arrays]
     return np.concatenate(wide, axis=axis)
-
-
-LossFunction = Callable[[NumpyArithmetic, Array, Array], tuple[Array, Array]]
-
-
-def squared_error_terms(
-    n: NumpyArithmetic, y: Array, target: Array
-) -> tuple[Array, Array]:
-    """Return the terms of the loss, and of dy, before the division by C."""
-    return 0.5 * (y - target) * (y - target), y - target  # (L1), (B1)
-
-
-def cross_entropy_terms(
-    n: NumpyArithmetic, y: Array, target: Array
-) -> tuple[Array, Array]:
-    """Return the same of softmax cross-entropy; target: classes as rows of 0 and 1."""
-    log_p = n.log_softmax(y)  # (L3)
-    return -(target * log_p), np.exp(log_p) - target  # (L4), (B1)
-
-
-LOSS_VALUES: dict[str, LossFunction] = {
-    "squared_error": squared_error_terms,
-    "cross_entropy": cross_entropy_terms,
-}

@@ -106,18 +106,16 @@ class Rounding:
             E = (self.gamma(n) * A_max + A.E) @ B_max
         return self.near(A.value @ B.value, E + np.abs(A.value) @ B.E + self.flushes(n))
 
-    def sum(self, v: "BoundedArray") -> "BoundedArray":
-        """Return the sum over the last axis but one: γ_{n−1} Σ(|v|+E) + ΣE. Source:
-        Higham, (4.4).
+    def sum(
+        self, v: "BoundedArray", axes: int | tuple[int, ...] = -2
+    ) -> "BoundedArray":
+        """Return the sum over these axes: γ_{n−1} Σ(|v|+E) + ΣE. Source: Higham,
+        (4.4).
         """
         max_abs = v.max_abs
-        n = (max_abs > 0).sum(-2)
-        E = (
-            self.gamma(np.maximum(n - 1, 0)) * max_abs.sum(-2)
-            + v.E.sum(-2)
-            + self.flushes(n)
-        )
-        return self.near(v.value.sum(-2), E)
+        n = (max_abs > 0).sum(axes)
+        own = self.gamma(np.maximum(n - 1, 0)) * max_abs.sum(axes) + self.flushes(n)
+        return self.near(v.value.sum(axes), v.E.sum(axes) + own)
 
 
 class BoundedArray:
@@ -166,7 +164,10 @@ class BoundedArray:
         return self.of.near(value, inherited + own * rounds)
 
     def __sub__(self, other: "BoundedArray") -> "BoundedArray":
-        return self + BoundedArray(-other.value, other.E, self.of)
+        return self + -other
+
+    def __neg__(self) -> "BoundedArray":
+        return BoundedArray(-self.value, self.E, self.of)
 
 
 def root_of_squares(v: NumpyArray, axis: int | tuple[int, ...]) -> NumpyArray:

@@ -34,6 +34,10 @@ from numpy_rnn.conformance.ports.abilities import CAPABILITIES, stated_by
 from numpy_rnn.conformance.ports.guard import guarded
 from numpy_rnn.conformance.ports.protocol import PortFault, port_arguments
 
+LOSS_FUNCTIONS = {  # of a package, by the names of losses
+    "squared_error": "half_squared_error",
+    "cross_entropy": "cross_entropy",
+}
 OUR_FOLDERS = (
     os.path.dirname(numpy_rnn.__file__),
     sysconfig.get_path("stdlib"),
@@ -99,12 +103,9 @@ class PackagePort:
             rnn.from_numpy, (Parameters(**params), x, target, h_0)
         )
         activations = rnn.forward(theta, x, h_0, nonlinearity=objective["nonlinearity"])
-        losses = {
-            "squared_error": rnn.half_squared_error,
-            "cross_entropy": rnn.cross_entropy,
-        }
+        function = getattr(rnn, LOSS_FUNCTIONS[objective["loss"]])
         y, reduction = activations.y[-len(target) :], objective["reduction"]
-        L = losses[objective["loss"]](y, target, reduction=reduction)
+        L = function(y, target, reduction=reduction)
         flow = rnn.adjoints(theta, activations, target, **objective)
         gradients = clipped = rnn.bptt(theta, activations, target, **objective)
         for clip, limit in zip((rnn.clip_by_global_norm, rnn.clip_by_value), clips):

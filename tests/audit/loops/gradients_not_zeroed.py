@@ -1,4 +1,7 @@
-"""The gradient is never zeroed."""
+"""The gradient is never zeroed.
+
+windows: 4 of 6 steps; k1 = 6, k2 = 6: 4
+"""
 
 import torch
 from torch import nn
