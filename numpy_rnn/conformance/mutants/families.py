@@ -48,6 +48,7 @@ from numpy_rnn.conformance.ports.abilities import SGD_OPTIONS
 LIMITS = (0.5, 1, 2, 3, 5, 10, 20)  # of numbers that are clamped
 LEAST = (0.1, 0.01, 1e-3, 1e-4)  # of slopes
 MAX_SEQUENCES = 8  # of which each may be wrong
+FEW_STEPS = 3  # fewer: many mistakes are alike
 MAX_BACK = 30  # over which each loss goes back
 # Of steps and units, as people choose them.
 PART_COUNTS = (*range(2, 11), 12, 15, 16, 20, 24, 25, 30, 32, 40, 48, 50, 64, 100, 128)
@@ -366,6 +367,8 @@ def window_mistakes(
     """
     yield from (mutant for mutant in MUTANTS if not mutant.in_run)
     yield from GRADIENT_FAMILIES[:1]
+    if sizes["T"] < FEW_STEPS:
+        return
     yield from LOSS_FAMILIES
     for k in range(1, min(sizes["T"], MAX_BACK)):
         words = f"over {pluralize(k, 'step')} (bptt_truncate = {k - 1})"

@@ -18,6 +18,7 @@ from numpy_rnn.conformance.case import NamedArrays, WindowCase
 from numpy_rnn.conformance.mutants.edits import FORWARD_EQUATIONS, Mutant, rounded
 from numpy_rnn.conformance.mutants.families import (
     DIGITS,
+    FEW_STEPS,
     Family,
     step_mistakes,
     window_mistakes,
@@ -134,7 +135,7 @@ def explanation(fits: Sequence[Fit]) -> str:
         is_alike = has_none and fits[0].step.has_velocity
     else:
         known = window_mistakes(sizes, bool(wrong & BEFORE))
-        is_alike = sizes["T"] < 3  # where many mistakes are alike
+        is_alike = sizes["T"] < FEW_STEPS  # where many mistakes are alike
     mistakes = (mistake_of(each, is_step) for each in known)
     return first_of(fits, mistakes, is_alike) or digits_of(fits)
 
