@@ -124,7 +124,10 @@ class FunctionPort(Adapter):
         is_last, is_batch = "last" in self.way, has_batch(self.way)
         self.state({"older steps": not is_last, "many losses": is_last})
         self.state({"batch": not is_batch})
-        self.state({"bias": True not in is_right, "no biases": False not in is_right})
+        # Code that keeps its biases somewhere else computes a wrong loss without them.
+        only_with = is_right.get(True, False) and not is_right.get(False)
+        no_biases = only_with or False not in is_right
+        self.state({"bias": True not in is_right, "no biases": no_biases})
         assumed = "" if any(is_right.values()) else ASSUMED
         self.name += f" ({self.way}{assumed})"
         axes = ", ".join(self.way.split()[1].replace("N", "D"))

@@ -108,9 +108,15 @@ def judge(
     Judgement
         The first finding, the largest ratios, and what rounding left undecided. A
         tensor is judged where a window of every network judges it.
+
+    Raises
+    ------
+    PortFault
+        If a fault ended the run, and all updates before it are right.
     """
     tally = _Tally(recorded)
-    for finding in schedule_divergences(recorded, whole):
+    is_whole = whole and recorded.fault is None
+    for finding in schedule_divergences(recorded, is_whole):
         tally.add_finding(finding)
     for finding in state_divergences(recorded):
         tally.add_finding(finding)
@@ -133,7 +139,10 @@ def judge(
     if source is not None and tally.is_ill_conditioned.any():
         for window in _contracted_windows(tally, source):
             tally.add_contracted(window)
-    return tally.judgement(before)
+    judgement = tally.judgement(before)
+    if recorded.fault is not None and judgement.first is None:
+        raise recorded.fault
+    return judgement
 
 
 class ContractedWindow(NamedTuple):

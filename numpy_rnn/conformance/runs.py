@@ -55,6 +55,7 @@ class RecordedRun(NamedTuple):
     run: Run
     updates: NamedArrays
     of: Definition = DEFINITION  # its schedule
+    fault: PortFault | None = None  # which ended it early
 
     def first(self, count: int) -> "RecordedRun":
         """Return the run of the first updates."""
@@ -177,10 +178,15 @@ class PortSource:
             raise InputError(message)
 
     def trace(self, run: Run) -> RecordedRun:
-        """Return the run of the port. Raises PortFault, with the update, if it fails.
+        """Return the run of the port, up to the update in which it fails, if it does.
 
         A window starts from the state that the port reported in the window before, or
         that its parameters give.
+
+        Raises
+        ------
+        PortFault
+            If the first update fails.
         """
         run = with_reduction(self.port, run)
         of, updates = loop_of(self.port, run), itertools.count(1)
@@ -189,8 +195,16 @@ class PortSource:
             report = self.report(case, f"update {next(updates)} of the run")
             return report, report["h"] if "h" in report else window_update(case)["h"]
 
+        recorder, fault = RunRecorder(run), None
         with np.errstate(all="ignore"):
-            return record(run, train(run, compute, of), of)
+            try:
+                for each in train(run, compute, of):
+                    recorder.append_report(each)
+            except PortFault as error:
+                if not recorder.columns:
+                    raise
+                fault = error
+        return recorder.recorded(of)._replace(fault=fault)
 
     def report(self, case: WindowCase, where: str) -> NamedArrays:
         """Return the report on a window, with the same names for all windows of a run.

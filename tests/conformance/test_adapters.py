@@ -115,6 +115,21 @@ def gradients_of(p, x, h, dy):
     return d | {"b_h": da.sum((0, 1)), "b_y": dy.sum((0, 1))}
 
 
+def test_code_that_keeps_its_parameters_has_biases():
+    """As min-char-rnn, whose parameters are variables of its module."""
+    kept = {}
+
+    def keeping(p, x, target, h_0):
+        kept.update(p)
+        loss, gradients = rows(kept, x, target, h_0)
+        return loss, {name: gradients[name] for name in kept}
+
+    port = function_port(keeping)
+    assert "no biases" in port.lacks
+    assert "bias" not in port.lacks
+    check(port)
+
+
 def steps_last(p, x, target, h_0):
     """Batch first, steps last, (B, D, T); a tuple of gradients."""
     loss, d = rows(p, x.transpose(2, 0, 1), target.transpose(2, 0, 1), h_0)

@@ -13,6 +13,7 @@ from numpy_rnn.common.records import (
     Objective,
     Step,
 )
+from numpy_rnn.conformance import window_checks
 from numpy_rnn.conformance.arithmetics.monte_carlo import (
     MonteCarloArithmetic,
     repeats,
@@ -201,3 +202,29 @@ def test_estimate_that_accuses_is_made_again():
     )
     assert (right == first).all()
     assert (again > first).all()
+
+
+@pytest.mark.parametrize(
+    ("allowed", "is_wide", "is_ill_conditioned"),
+    [
+        (0.09, False, False),
+        (0.11, True, False),
+        (0.49, True, False),
+        (0.51, False, True),
+        (np.inf, False, True),
+        (np.nan, False, True),
+    ],
+)
+def test_share_of_a_tensor_that_rounding_may_change(
+    allowed, is_wide, is_ill_conditioned
+):
+    """More than a tenth is wide, more than a half ill-conditioned; a 0 is neither."""
+    limits, ones = np.finfo(np.float64), np.ones(1)
+    for expected, flag in ((ones, True), (0 * ones, False)):
+        tolerance = window_checks.Tolerance(
+            "loss", expected, allowed * ones, None, limits, (0,)
+        )
+        counts = window_checks.Counts()
+        counts.note([tolerance.check(expected)])
+        assert counts.wide["loss"] == (is_wide and flag)
+        assert counts.ill_conditioned["loss"] == (is_ill_conditioned and flag)

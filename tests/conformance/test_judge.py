@@ -2,6 +2,7 @@
 ill-conditioned is not judged.
 """
 
+import itertools
 import json
 from functools import cache, partial
 
@@ -117,6 +118,28 @@ def test_run_that_diverges_is_judged_until_it_overflows(capabilities):
     source = PortSource(Port(capabilities=capabilities))
     found = finite_part(source.trace(small_run(Step(1e200))))
     assert judge(found, whole=False, source=source).passed
+
+
+def test_mistake_comes_before_the_fault_that_ends_its_run():
+    """A run with a wrong gradient may end in numbers that are not finite."""
+    for factor in (1, 2):
+        calls = itertools.count(1)
+
+        def after(report, calls=calls, factor=factor):
+            return (
+                report | {"loss": np.nan}
+                if next(calls) > 3
+                else scaled_gradient(factor, report)
+            )
+
+        source = PortSource(black_box_port(after=after))
+        found = source.trace(small_run(Step(0.1)))
+        assert found.length == 3
+        if factor == 1:
+            with pytest.raises(PortFault, match=r"loss is nan.* update 4 of the run"):
+                judge(found, source=source)
+        else:
+            assert judge(found, source=source).first.tensor == "dW_hh"
 
 
 @settings(max_examples=3)

@@ -296,6 +296,8 @@ MUTANT_ROWS: tuple[tuple[str, str, Equations], ...] = (
         reading(["pre_activation_adjoint"], "h", neighbours(-1)),
     ),
     ("1 − a² for 1 − h²", "da", slope(lambda phi, a, h: 1 - a * a, "tanh")),
+    ("1 − h for 1 − h²", "da", slope(lambda phi, a, h: 1 - h, "tanh")),
+    ("h (1 − h) for 1 − h²", "da", slope(lambda phi, a, h: h * (1 - h), "tanh")),
     ("tanh′ missing", "da", slope(lambda phi, a, h: 1.0, "tanh")),
     ("relu′ missing", "da", slope(lambda phi, a, h: 1.0, "relu")),
     (

@@ -206,11 +206,6 @@ def words_of(mistake: Hypothesis, fits: Sequence[Fit]) -> tuple[str, str]:
             values = mistake.values(fit, number)
             followers |= {n for n in names & values.keys() if fit.is_off(n, values)}
     except (LookupError, ValueError, AttributeError, TypeError):
-        import os
-        import traceback
-
-        if os.environ.get("DBG"):
-            traceback.print_exc()
         return "", ""  # it does not apply to these cases
     own, others = subject(fits, wrong), ""
     if "{names}" not in words and followers - wrong:
