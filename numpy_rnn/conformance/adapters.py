@@ -266,7 +266,10 @@ class FunctionPort(Adapter):
 
 
 def jax_port(
-    loss: Callable[..., Operand], name: str = "half_sum_of_squares", **options: Operand
+    loss: Callable[..., Operand],
+    name: str = "half_sum_of_squares",
+    nonlinearity: str = "tanh",
+    **options: Operand,
 ) -> Adapter:
     """Make a port of a loss in JAX, whose gradients are those of jax.value_and_grad.
 
@@ -276,6 +279,8 @@ def jax_port(
         loss(params, x, target, h_0), as of `function_port`, without gradients.
     name : str, optional
         The name of the loss, as for `function_port`.
+    nonlinearity : {"tanh", "relu", "sigmoid"}, optional
+        The nonlinearity.
     **options
         Those of `function_port`. As JAX compiles for every shape, `sizes` is "few",
         four shapes, unless given. `dtypes` are both, or float32 alone if the loss
@@ -299,11 +304,12 @@ def jax_port(
 
     @functools.wraps(loss)
     def with_gradients(params, *given):
-        with module.enable_x64(params["W_hh"].dtype == np.float64):
+        is_double = any(theta.dtype == np.float64 for theta in params.values())
+        with module.enable_x64(is_double):
             return compiled(params, *given)
 
     own: dict[str, Operand] = {"sizes": "few"}
-    port = FunctionPort(with_gradients, name, **own | options)
+    port = FunctionPort(with_gradients, name, nonlinearity, **own | options)
     if "dtypes" not in options and not port.error < DOUBLE_ERROR:
         port.dtypes = ("float32",)
     return port
