@@ -1,7 +1,7 @@
 """Runs by every implementation: the sequence of updates, and every number of each.
 
 The engine computes small and large networks, groups and long series in different ways:
-the sizes in `SIZES` are on both sides of its thresholds.
+its thresholds are set to values that small runs cross.
 """
 
 import dataclasses
@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 import numpy_rnn
 from numpy_rnn import Update
-from numpy_rnn.common.records import Objective, Schedule, Step, tree_map
+from numpy_rnn.common.records import Schedule, tree_map
 from numpy_rnn.conformance.runs import is_bounded
-from numpy_rnn.engine import loop, memory
+from numpy_rnn.engine import gradient, loop, memory, workspace
 from tests.helpers.comparing import UPDATE, bits, fewer
 from tests.helpers.random_runs import (
     OPTIONS,
@@ -91,7 +91,6 @@ LAYOUTS = [
     np.array,
     np.asfortranarray,
     lambda array: np.repeat(array, 2, axis=-1)[..., ::2],
-    lambda array: np.flip(np.flip(array).copy()),
 ]
 
 
@@ -105,22 +104,6 @@ def test_every_update_is_right(rnn, run, layout):
         array = tree_map(layout, getattr(run, name))
         arrays[name] = rnn.from_numpy(array, copy=False)
     assert_right_training(rnn, run, **arrays)
-
-
-@fewer(2)
-@given(run=runs())
-@pytest.mark.parametrize("options", [{"momentum": 0.9}, {"adagrad": True}], ids=str)
-def test_run_continues_from_its_velocity(rnn, options, run):
-    """Epochs 1 and 2, then 3 and 4 from parameters and velocity, are bit for bit all
-    four.
-    """
-    step = Step(run.options.step.learning_rate / 10, **options)._asdict()
-    run = run._replace(velocity=None)
-    with np.errstate(all="ignore"):
-        first = list(train(rnn, run, epochs=2, **step))
-        latest = {"params": first[-1].parameters, "velocity": first[-1].velocity}
-        rest = train(rnn, run, epochs=2, **step | latest)
-        assert same([*first, *rest], train(rnn, run, epochs=4, **step), "epoch")
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -141,42 +124,44 @@ def test_network_of_an_ensemble_does_not_depend_on_the_others(rnn, step):
     assert not all(np.isfinite(theta).all() for theta in huge)
 
 
-SIZES = {  # with k1 and k2
-    "H 128": (Sizes(6, 1, 2, 128, 2), 1, 3),
-    "H 129": (Sizes(6, 1, 2, 129, 2), 2, 5),
-    "groups of 2": (Sizes(7, 2, 2, 8, 1, 2), 2, 3),
-    "groups of 3": (Sizes(7, 1, 2, 6, 1, 3), 1, 1),
-    "groups of 7, B H 65": (Sizes(6, 5, 2, 13, 2, 7), 2, 3),
-    "one of a group": (Sizes(6, 1, 2, 6, 2, 1), 1, 2),
-    "many windows of one step": (Sizes(60, 1, 2, 3, 2), 1, 1),
-    "long windows": (Sizes(40, 3, 2, 5, 2), 20, 20),
-    "long windows that overlap": (Sizes(40, 3, 2, 5, 2), 5, 20),
-    "longer than a workspace": (Sizes(50, 3, 2, 5, 2), 4, 6),
-    "longer than the workspace of a group": (Sizes(30, 2, 2, 4, 2, 4), 4, 4),
-    "windows of more bytes than a workspace": (Sizes(20, 3, 2, 5, 2), 2, 6),
-    "wide groups": (Sizes(6, 2, 2, 5, 1, 18), 2, 3),  # of whole cache lines
-    "one wide group": (Sizes(5, 1, 2, 3, 2, 3), 1, 2),
+THRESHOLDS = {  # of the engine, and values that small runs cross
+    "MAX_STACKED": 2,
+    "MIN_TRANSPOSED": 2,
+    "MAX_GROUPED": 5,
+    "MIN_GROUP": 1,
+    "WIDE_GROUP": 1,
+    "GROUP_BYTES": 1,
+    "WORKSPACE_BYTES": 1,
+    "PART_STEPS": 1,
+    "MAX_VIEWED": 4,
+    "MAX_WORKSPACES": 1,
 }
-WIDE = [(loop, "WIDE_GROUP"), (memory, "WIDE_GROUP"), (memory, "MIN_GROUP")]
-WIDE.append((memory, "GROUP_BYTES"))
+COUNT = st.integers(1, 3)
+SIZES = st.builds(
+    Sizes,
+    st.integers(5, 9),
+    st.sampled_from([1, 1, 2]),
+    COUNT,
+    st.integers(1, 4),
+    COUNT,
+    st.sampled_from([None, 3, 7]),
+)
+SCHEDULES = [Schedule(1, 1, 2), Schedule(1, 3, 2), Schedule(3, 3, 2), Schedule(2, 5, 2)]
 
 
-@pytest.mark.parametrize("name", SIZES)
-@fewer(8, least=3)
-@given(data=st.data())
-def test_engine_computes_runs_of_all_sizes(name, data):
-    sizes, k1, k2 = SIZES[name]
-    objective = Objective() if "one step" in name else None
-    run = data.draw(runs(st.just(sizes), Schedule(k1, k2, 2), objective))
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("name", THRESHOLDS)
+@fewer(3, least=3)
+@given(data=st.data(), others=st.sets(st.sampled_from([*THRESHOLDS])))
+def test_engine_is_right_beyond_its_thresholds(name, schedule, data, others):
+    """Beyond this one, and others at once; NumPy's buffers are restored."""
+    run, size = data.draw(runs(SIZES, schedule)), np.getbufsize()
     with pytest.MonkeyPatch.context() as patch:
-        if "workspace" in name:
-            patch.setattr(loop, "WORKSPACE_BYTES", 1 if "more" in name else 4000)
-        if "wide" in name:
-            for module, limit in WIDE:
-                patch.setattr(module, limit, 1)
-        size = np.getbufsize()
+        for module in (gradient, loop, memory, workspace):
+            for crossed in vars(module).keys() & {name, *others}:
+                patch.setattr(module, crossed, THRESHOLDS[crossed])
         assert_right_training(numpy_rnn, run)
-        assert np.getbufsize() == size
+    assert np.getbufsize() == size
 
 
 @pytest.mark.parametrize(
