@@ -110,3 +110,10 @@ def test_a_planted_fault_is_the_first_wrong_equation(id, copied_package, capsys)
     assert f"\nWRONG: ({id}), " in capsys.readouterr().out
     page = Path("study/evidence.html").read_text()
     assert f'<p class="verdict WRONG">WRONG: ({id}), ' in page
+
+
+def test_runs_cut_windows_and_have_all_classes(small):
+    runs = runs_of(small())
+    updates = recorded_run(reference, runs[BLOCKS]).updates
+    assert updates["start"].tolist() == [0, 0, 1] * 2
+    assert {*runs[SLIDING_CLASSES].x.ravel()} == {0, 1, 2, 3}
