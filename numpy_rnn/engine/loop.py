@@ -22,7 +22,7 @@ from numpy_rnn.common.records import (
 )
 from numpy_rnn.engine.flat_update import flat_update
 from numpy_rnn.engine.gradient import gradient_function, recorded
-from numpy_rnn.engine.memory import WIDE_GROUP, Layout, ParameterVectors, Part, group
+from numpy_rnn.engine.memory import WIDE_ENSEMBLE, Layout, ParameterVectors, Part, group
 from numpy_rnn.engine.objective import window_losses
 from numpy_rnn.engine.sgd_step import step_function
 from numpy_rnn.engine.workspace import (
@@ -181,6 +181,8 @@ class Ensemble:
         self.layout = self.first_block.vectors.layout
         axes = () if self.networks is None else (self.networks,)
         self.locations = self.layout.locations(axes)
+        is_grouped = self.layout.networks is not None
+        self.is_wide = is_grouped and (self.networks or 0) >= WIDE_ENSEMBLE
 
     @property
     def is_simple(self) -> bool:
@@ -215,10 +217,7 @@ class Ensemble:
         """Make the updates up to the next one that is yielded, block by block for the
         cache.
         """
-        is_wide = (
-            self.networks is not None and (self.layout.networks or 0) >= WIDE_GROUP
-        )
-        size = np.setbufsize(BUFFER) if is_wide else None
+        size = np.setbufsize(BUFFER) if self.is_wide else None
         try:
             for block in self.blocks:
                 block.latest = next(block.updates)

@@ -175,8 +175,8 @@ def test_wide_groups_are_right(run):
     size = np.getbufsize()
     with pytest.MonkeyPatch.context() as patch:
         for module, name in (
-            (loop, "WIDE_GROUP"),
-            (memory, "WIDE_GROUP"),
+            (loop, "WIDE_ENSEMBLE"),
+            (memory, "WIDE_ENSEMBLE"),
             (memory, "MIN_GROUP"),
         ):
             patch.setattr(module, name, 1)
@@ -213,7 +213,6 @@ def test_updates_are_pickled(rnn):
     assert bits(pickle.loads(pickle.dumps(update))) == bits(update)
 
 
-@pytest.mark.with_reference
 @pytest.mark.parametrize("yield_every", [1, "epoch"])
 def test_fields_of_updates_are_replaced(rnn, yield_every):
     options = {"momentum": 0.9, "record": True, "yield_every": yield_every}

@@ -2,7 +2,7 @@
 
 A function gets a loop and yields where the mistake shows. A warning stays only if
 right loops never raise it, so most ask for the same evidence twice. The test loop of
-each is tests/audit/loops/NAME.py, with its name.
+each is a file of tests/audit/loops: its name, with underscores for hyphens.
 """
 
 from bisect import bisect
