@@ -20,8 +20,8 @@ from numpy_rnn.common.records import (
     Objective,
     Parameters,
 )
+from torch_rnn.arrays import ARRAYS, Array
 from torch_rnn.loss import compute_loss
-from torch_rnn.parameters import ARRAYS, Array
 
 FOREIGN = (
     "the activations are not of these parameters, perhaps of equal ones: expected the "

@@ -7,9 +7,9 @@ from dataclasses import fields
 from functools import cached_property
 from typing import Any
 
+from numpy_rnn.arrays import Array
 from numpy_rnn.common.records import Gradients, Parameters, Update, Window
 from numpy_rnn.engine.memory import Location, views
-from numpy_rnn.parameters import Array
 
 
 class FlatUpdate(Update[Array]):

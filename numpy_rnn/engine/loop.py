@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Unpack
 
 import numpy as np
 
+from numpy_rnn.arrays import Array
 from numpy_rnn.common.axes import NUMPY_ARRAYS as ARRAYS
 from numpy_rnn.common.axes import is_integer
 from numpy_rnn.common.checks import TrainingArguments, check_training
@@ -32,7 +33,6 @@ from numpy_rnn.engine.workspace import (
     Workspace,
     rows,
 )
-from numpy_rnn.parameters import Array
 from numpy_rnn.step import rounded_rate
 from numpy_rnn.tbptt import compute_windows
 

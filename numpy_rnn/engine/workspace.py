@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from numpy_rnn.arrays import Array
 from numpy_rnn.common.axes import is_integer
 from numpy_rnn.common.records import Objective, Window
 from numpy_rnn.engine.memory import Layout
 from numpy_rnn.engine.objective import LOSSES, NONLINEARITIES, REDUCTIONS
-from numpy_rnn.parameters import Array
 
 # Hidden units of the largest network whose inputs and states are in one row.
 MAX_STACKED = 128
