@@ -39,6 +39,10 @@ class FlatUpdate(Update[Array]):
         self._vectors.setflags(write=False)
         return Gradients(*views(self._vectors[row], self._locations))
 
+    def add(self, **fields: Any) -> None:
+        """Set more fields, before anybody has the update."""
+        self.__dict__.update(fields)
+
     def __reduce__(self) -> Any:
         values = [getattr(self, field.name) for field in fields(Update)]
         return Update, tuple(values)
@@ -55,7 +59,7 @@ def flat_update(
     """Return an Update of these vectors.
 
     Its fields are set one by one: the `__init__` of a frozen dataclass takes longer
-    than a small network's update.
+    than a small network's update, and it needs the views, which perhaps nobody reads.
     """
     update = object.__new__(FlatUpdate)
     attributes = update.__dict__
