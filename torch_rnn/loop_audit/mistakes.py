@@ -313,7 +313,7 @@ def clip_without_effect(loop: TrainingLoop) -> Locations:
     LoopUpdate,
 )
 def clip_of_wrong_parameters(loop: TrainingLoop) -> Locations:
-    """Yield lines that clip nothing that is updated, or what another line has clipped."""
+    """Yield lines that clip nothing that is updated, or what another line clips."""
     lines = _clips_by_line(loop)
     clipped = union(clip.parameters for clip in loop.clips)
     for place, clips in lines.items():
