@@ -133,8 +133,8 @@ def equations(tensor: str, objective: Objective, step: Step | None) -> str:
 
 
 def parameters_from(arrays: Mapping[str, Any], prefix: str = "") -> Parameters[Any]:
-    """Parameters, or what belongs to each, from arrays by name; None where there is
-    none.
+    """Return parameters, or what belongs to each, from arrays by name; None where
+    there is none.
     """
     return Parameters(**{name: arrays.get(prefix + name) for name in FIELDS})
 

@@ -151,6 +151,7 @@ def mistake_of(each: Mutant | Family, is_step: bool = False) -> Hypothesis:
     made = each.equations
 
     def values(fit: Fit, number: float) -> NamedArrays:
+        """Return the tensors of a case under the mistake."""
         equations = made(number) if callable(made) else made
         return fit.step_of(equations) if is_step else fit.window_of(equations)
 
