@@ -129,7 +129,7 @@ THRESHOLDS = {  # of the engine, and values that small runs cross
     "MIN_TRANSPOSED": 2,
     "MAX_GROUPED": 5,
     "MIN_GROUP": 1,
-    "WIDE_GROUP": 1,
+    "WIDE_ENSEMBLE": 1,
     "GROUP_BYTES": 1,
     "WORKSPACE_BYTES": 1,
     "PART_STEPS": 1,

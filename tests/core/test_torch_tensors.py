@@ -132,3 +132,18 @@ def test_activations_without_a_graph_or_of_equal_parameters():
         ({"params": plain}, "which require a gradient"),
     ):
         refusal(rnn, "bptt", given | changed, says)
+
+
+def test_errors_of_autograd_are_its_own():
+    params, x = rnn.initial_parameters(), torch.ones(2, 1, 1)
+    activations = rnn.forward(params, x, torch.zeros(1, 6))
+    with pytest.raises(InputError, match="not of these parameters"):
+        rnn.bptt(rnn.initial_parameters(), activations, x)
+    with pytest.raises(InputError, match="not of these parameters"):
+        rnn.adjoints(params, activations._replace(h=1 * activations.h), x)
+    with torch.inference_mode():
+        inside = rnn.bptt(params, activations, x)
+    assert torch.equal(inside.W_hh, rnn.bptt(params, activations, x).W_hh)
+    activations.y.sum().backward()
+    with pytest.raises(RuntimeError, match="graph a second time"):
+        rnn.bptt(params, activations, x)
