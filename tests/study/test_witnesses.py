@@ -13,7 +13,9 @@ from numpy_rnn import reference
 from numpy_rnn.common.records import NONLINEARITY_NAMES
 from numpy_rnn.conformance.judge import single_update
 from numpy_rnn.study.evaluated_equations import (
+    BLOCKS,
     EVALUATED,
+    SLIDING_CLASSES,
     runs_of,
 )
 from numpy_rnn.study.page import formulas, verdict_on
