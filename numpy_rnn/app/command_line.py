@@ -1,6 +1,5 @@
 """The command line of both packages, `numpy-rnn` and `torch-rnn`."""
 
-import contextlib
 import importlib
 import os
 import sys
@@ -92,9 +91,4 @@ def run_command(rnn: Any, words: list[str], commands: Mapping[str, str]) -> int:
     """
     options = parse_command(rnn.__name__, words)
     module = importlib.import_module(commands[options.command])
-    shown: Any = contextlib.nullcontext()
-    if options.quiet:
-        shown = contextlib.redirect_stdout(None)
-    with shown:
-        status: int | None = module.run(rnn, options)
-    return status or 0
+    return module.run(rnn, options) or 0
