@@ -73,8 +73,10 @@ def fitted_runs(sources: Sequence[Source], usual: Configuration) -> FittedRuns:
     notes, all_steps, steps = list[str](), len(run.x), options.steps
     run = run._replace(x=run.x[:steps], target=run.target[:steps])
     if steps < all_steps:
-        found = f"the first {steps} of {all_steps} steps are compared"
-        notes.append(f"{found}; --steps changes their number")
+        notes.append(
+            f"the first {steps} of {all_steps} steps are compared; --steps changes"
+            " their number"
+        )
     before, T, runs = schedules(usual), len(run.x), dict[tuple[int, int], Run]()
     for k1, k2, epochs in before:
         schedule = Schedule(*forced_schedule(forced, k1, k2, T), epochs)
@@ -83,8 +85,8 @@ def fitted_runs(sources: Sequence[Source], usual: Configuration) -> FittedRuns:
     check_ports(ports, options, list(runs.values()))
     words = changes(forced, usual, before, T)
     if words:
-        names = join_names([port.name for port in ports])
-        notes.append(f"chosen for what {names} has: {' '.join(words)}")
+        names = [port.name for port in ports]
+        notes.append(f"chosen for what {join_names(names)} has: {' '.join(words)}")
     return FittedRuns(experiment.name, list(runs.values()), notes)
 
 

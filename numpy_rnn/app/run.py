@@ -185,34 +185,32 @@ def describe_runs(names: list[str], series: str, runs: list[Run]) -> str:
     str
         The sizes, and the options that are not off.
     """
-    params, options = runs[0].params, runs[0].options
-    T, B = runs[0].x.shape[:2]
-    D, (H, O) = params.W_xh.shape[-2], params.W_hy.shape[-2:]
+    run = runs[0]
+    params, options = run.params, run.options
     biases = "no biases" if params.b_h is None else "biases"
-    schedules = join_names([schedule_name(run) for run in runs])
     return (
-        f"{join_names(names)}: {series}, T={T} B={B} D={D} H={H} O={O}, {biases},"
-        f" {params.W_hh.dtype}, {schedules}, {', '.join(options.objective)},"
-        f" {step_words(options.step)}"
+        f"{join_names(names)}: {series}, T={len(run.x)} B={run.x.shape[1]}"
+        f" D={params.W_xh.shape[-2]} H={params.W_hy.shape[-2]}"
+        f" O={params.W_hy.shape[-1]}, {biases}, {params.W_hh.dtype},"
+        f" {join_names(list(map(schedule_name, runs)))},"
+        f" {', '.join(options.objective)}, {step_words(options.step)}"
     )
 
 
 def schedule_name(run: Run) -> str:
     """Return the name of the schedule of a run, such as TBPTT(1, 5)."""
-    k1, k2, _ = run.options.schedule
-    return f"TBPTT({k1}, {k2})"
+    return f"TBPTT({run.options.schedule.k1}, {run.options.schedule.k2})"
 
 
 def step_words(step: Step) -> str:
     """Describe a step by its learning rate and its options that are not off."""
     words = list[str]()
     for name, value in step._asdict().items():
-        field = name.replace("_", " ")
         if value is True:
-            words.append(field)
+            words.append(name)
         elif np.any(value):
-            words.append(f"{field} {one_line(str(value))}")
-    return ", ".join(words)
+            words.append(f"{name} {one_line(str(value))}")
+    return ", ".join(words).replace("_", " ")
 
 
 class TextRun(Trainer):

@@ -82,13 +82,13 @@ def read_series(
         finite numbers in a column that is chosen.
     """
     with errors_about(f"data file {path}"):
-        rows = _table(read_text(path))
+        rows = _table(read_text(path).lstrip("# "))
         numbers, names = list[str](), list[str]()
         for first, fields in rows.items():
             numbers = list(map(str, range(1, len(fields) + 1)))
             names = [f"column {number}" for number in numbers]
             if not any(map(is_number, fields)):
-                names = [printable(field.strip("# ")) for field in rows.pop(first)]
+                names = list(map(printable, rows.pop(first)))
             break
         if len(rows) < MIN_ROWS:
             raise InputError(

@@ -131,8 +131,10 @@ def fault(comparison: Comparison, name: str) -> list[str]:
     if not comparison.runs[0].judgement.updates:
         return [f"NOT JUDGED{of}: the first update overflows {dtype}"]
     if not_judged:
-        why = f"rounding alone changes them too much in {dtype}; {LESS_ROUNDING}"
-        return [f"NOT JUDGED {', '.join(not_judged)}{of}: {why}"]
+        return [
+            f"NOT JUDGED {', '.join(not_judged)}{of}: rounding alone changes them too"
+            f" much in {dtype}; {LESS_ROUNDING}"
+        ]
     return []
 
 
@@ -149,8 +151,7 @@ def covered(comparison: Comparison) -> str:
         epochs = pluralize(max(1, len(each.losses)), "epoch")
         schedule = f"{epochs} of {schedule_name(each.run)}"
         if each.overflows:
-            updates = pluralize(judged, "update")
-            schedule += f", which overflows after {updates}, which alone are judged"
+            schedule += f", which overflows after {judged} updates: these are judged"
         schedules.append(schedule)
         reach = max(reach, each.reach)
         carried += each.carried
@@ -196,6 +197,8 @@ def reservations(comparison: Comparison) -> list[str]:
             lines.append(f"{comparison.name}: {words}: {', '.join(tensors)}")
     relative, absolute = comparison.source.tau
     if relative > 2 * STRICT_TANH_ULPS or absolute:
-        found = f"a tanh error of {relative / 2:g} ulps and {absolute / 2:g} ulps of 1"
-        lines.append(f"{comparison.name} declares {found}: not a strict pass")
+        lines.append(
+            f"{comparison.name} declares a tanh error of {relative / 2:g} ulps and"
+            f" {absolute / 2:g} ulps of 1: not a strict pass"
+        )
     return lines

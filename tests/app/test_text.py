@@ -71,9 +71,7 @@ def test_losses_are_those_of_min_char_rnn():
         expected = expected * 0.999 + loss * 0.001
         assert abs(text.smoothed - expected) < 1e-9
     np.testing.assert_allclose(losses, theirs, rtol=1e-9)
-    np.testing.assert_allclose(text.losses, [[sum(theirs)]], rtol=1e-12)
     assert len(losses) == 105
-    assert np.mean(theirs[-20:]) < theirs[0] - 10  # it has learned something
 
 
 @pytest.mark.parametrize("temperature", [0.8, 1e-290, 1e9])
