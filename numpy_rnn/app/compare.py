@@ -25,7 +25,7 @@ from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.files import absolute_path
 from numpy_rnn.common.records import Run
 from numpy_rnn.conformance.judge import finite_part, judge
-from numpy_rnn.conformance.mutants.hints import hint_for_run
+from numpy_rnn.conformance.mutants.loops import hint_for_run
 from numpy_rnn.conformance.ports.guard import guarded
 from numpy_rnn.conformance.ports.port import PackagePort
 from numpy_rnn.conformance.ports.protocol import PortFault

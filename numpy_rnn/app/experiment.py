@@ -19,6 +19,7 @@ from numpy_rnn.app.series import (
     read_series,
     read_text,
 )
+from numpy_rnn.arrays import ARRAYS
 from numpy_rnn.common.checks import check_saved
 from numpy_rnn.common.errors import InputError, errors_about
 from numpy_rnn.common.files import load_arrays, save_arrays
@@ -26,7 +27,6 @@ from numpy_rnn.common.initial import Distribution, NetworkSizes, draw_parameters
 from numpy_rnn.common.numbers import check_integer
 from numpy_rnn.common.records import Gradients, NumpyArray, Parameters, Run, RunOptions
 from numpy_rnn.common.texts import printable, some_of
-from numpy_rnn.parameters import ARRAYS
 
 # The series of the default experiment, (21, 1): 21 equally spaced times from 2 to 10.
 SINE_WAVE = (np.sin(np.linspace(2, 10, 21))[:, None], ["value"], "sine wave")

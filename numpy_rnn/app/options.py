@@ -12,7 +12,6 @@ import numpy as np
 from numpy_rnn.common.checks import check_schedule
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.numbers import check_positive
-from numpy_rnn.common.packages import __version__
 from numpy_rnn.common.records import (
     DTYPES,
     NONLINEARITY_NAMES,
@@ -23,6 +22,7 @@ from numpy_rnn.common.records import (
     Step,
 )
 from numpy_rnn.common.texts import nearest_name
+from numpy_rnn.common.version import __version__
 
 COMMAND_HELP = {
     "train": "train a network and predict its series or text; also without a command",

@@ -2,6 +2,7 @@
 module.
 """
 
+import functools
 import inspect
 import itertools
 from collections.abc import Callable, Mapping, Sequence
@@ -32,6 +33,7 @@ LAYOUT_PARTS = (
 # The target may be that of the last step alone.
 ORDINARY = tuple(" ".join(parts) for parts in itertools.product(*LAYOUT_PARTS))
 LAYOUTS = (*ORDINARY, *(f"{layout} last" for layout in ORDINARY))
+DOUBLE_ERROR = 1e-12  # of a loss in float64, relative
 RETURNS = "expected the loss and the gradients, as `return loss, gradients`"
 
 
@@ -69,7 +71,8 @@ class FunctionPort(Adapter):
         Statements of any port: name, dtypes, lacks, sizes, cases, tanh_ulps, and
         mean_over, the axes over which the loss is a mean ("steps", "batch", "outputs");
         over the others it is a sum. mean_over=("batch",) is a sum over steps and
-        outputs, and a mean over the batch.
+        outputs, and a mean over the batch. `compare` then trains with this reduction,
+        whatever its --reduction says.
 
     Raises
     ------
@@ -272,7 +275,8 @@ def jax_port(
         The name of the loss, as for `function_port`.
     **options
         Those of `function_port`. As JAX compiles for every shape, `sizes` is "few",
-        four shapes, unless given.
+        four shapes, unless given. `dtypes` are both, or float32 alone if the loss
+        rounds to it.
 
     Returns
     -------
@@ -287,10 +291,19 @@ def jax_port(
     """
     import jax
 
-    own: dict[str, Operand] = {"sizes": "few", "dtypes": ("float32",)}
-    if jax.config.read("jax_enable_x64"):
-        own["dtypes"] = ("float32", "float64")
-    return FunctionPort(jax.jit(jax.value_and_grad(loss)), name, **own | options)
+    module = jax if hasattr(jax, "enable_x64") else jax.experimental
+    compiled = jax.jit(jax.value_and_grad(loss))
+
+    @functools.wraps(loss)
+    def with_gradients(params, *given):
+        with module.enable_x64(params["W_hh"].dtype == np.float64):
+            return compiled(params, *given)
+
+    own: dict[str, Operand] = {"sizes": "few"}
+    port = FunctionPort(with_gradients, name, **own | options)
+    if "dtypes" not in options and not port.error < DOUBLE_ERROR:
+        port.dtypes = ("float32",)
+    return port
 
 
 function_port, torch_port = FunctionPort, TorchPort

@@ -64,9 +64,11 @@ class Finding(NamedTuple):
         if location:
             location += ": "
         if self.tensor == "window":
-            what = "the number of updates"
+            what = "the number of updates in this epoch"
             if self.element:
                 what = Window._fields[self.element[0]]
+            elif self.reported < self.expected:
+                what = f"this window is missing: {what}"
             return f"{location}{what} is {numbers} by TBPTT(k1, k2)"
         limit = "nothing rounds here"
         if self.allowed:
@@ -145,7 +147,7 @@ def extent_of(check: Check) -> str:
     if is_wrong.ndim != len(letters) or is_wrong.size < 2:
         return ""
     if (is_wrong | (expected == 0)).all():
-        return "in all of it" + factors_of(reported, expected)
+        return "in all of it" + factors_of(reported, expected, check.allowed)
     text = f"in {is_wrong.sum()} of {is_wrong.size} elements"
     least = 1.0
     for axis, letter in enumerate(letters):
@@ -170,10 +172,12 @@ def part_of(along: NumpyArray) -> str:
     return f"{count} of {n}"
 
 
-def factors_of(reported: NumpyArray, expected: NumpyArray) -> str:
-    """Return the range of the factors of the clear elements, as words."""
+def factors_of(reported: NumpyArray, expected: NumpyArray, allowed: NumpyArray) -> str:
+    """Return the range of the factors of the clear elements, as words; none where the
+    expected values are no more than rounding.
+    """
     size = np.abs(expected)
-    is_clear = size > SMALLEST_CLEAR * size.max()
+    is_clear = size > np.maximum(SMALLEST_CLEAR * size.max(), allowed)
     with np.errstate(all="ignore"):
         factors = reported[is_clear] / expected[is_clear]
     if factors.size == 0 or not np.isfinite(factors).all():

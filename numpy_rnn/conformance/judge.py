@@ -424,14 +424,18 @@ def schedule_divergences(recorded: RecordedRun, whole: bool) -> Iterator[Finding
     wrong = np.argwhere(rows[:count] != right[:count])
     if len(wrong):
         index, column = wrong[0]
-        column = max(column, 2)  # not the epoch or the number, but the window
-        numbers = int(rows[index, column]), int(right[index, column])
         epoch, number, *_ = expected[index]
-        yield Finding(epoch, number, "window", None, (int(column) - 2,), *numbers)
+        element = (int(column) - 2,)
+        numbers = int(rows[index, column]), int(right[index, column])
+        if column < 2:  # another epoch or number: a window is missing, or too many
+            element = ()
+            numbers = int((rows[:, 0] == epoch).sum()), len(recorded.windows)
+        yield Finding(epoch, number, "window", None, element, *numbers)
     elif len(rows) > count or (whole and len(expected) > count):
-        epoch, number = divmod(count, len(recorded.windows))
-        sizes = len(rows), len(expected)
-        yield Finding(epoch + 1, number + 1, "window", None, (), *sizes)
+        per_epoch = len(recorded.windows)
+        epoch, number = divmod(count, per_epoch)
+        numbers = int((rows[:, 0] == epoch + 1).sum()), per_epoch
+        yield Finding(epoch + 1, number + 1, "window", None, (), *numbers)
 
 
 def state_divergences(recorded: RecordedRun) -> Iterator[Finding]:

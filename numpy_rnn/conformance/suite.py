@@ -19,11 +19,8 @@ from numpy_rnn.conformance.case import (
 )
 from numpy_rnn.conformance.findings import Finding, finding_in
 from numpy_rnn.conformance.judge import judge
-from numpy_rnn.conformance.mutants.hints import (
-    hint_for_port,
-    hint_for_run,
-    hint_specs,
-)
+from numpy_rnn.conformance.mutants.hints import hint_for_port, hint_specs
+from numpy_rnn.conformance.mutants.loops import hint_for_run
 from numpy_rnn.conformance.ports.abilities import ABILITIES, CAPABILITIES, stated_by
 from numpy_rnn.conformance.ports.port import Port, find_port, validated_report
 from numpy_rnn.conformance.ports.protocol import PortFault

@@ -535,3 +535,4 @@ def test_layouts_are_tried_with_the_sizes_of_the_code():
     check(function_port(fixed, sizes=sizes))
     with pytest.raises(InputError, match="cannot be called in any known way"):
         function_port(fixed)
+    assert function_port(rows, sizes="few").way == "rows TBN BH"

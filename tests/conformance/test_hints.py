@@ -19,10 +19,11 @@ from numpy_rnn.common.records import (
     Step,
     Window,
 )
+from numpy_rnn.conformance.arithmetics.numpy_arithmetic import NumpyArithmetic
 from numpy_rnn.conformance.case import (
-    EQUATION_IDS,
     INTERMEDIATES,
     TENSORS,
+    UPDATED,
     format_errors,
     parameters_from,
     present,
@@ -38,13 +39,10 @@ from numpy_rnn.conformance.findings import Finding
 from numpy_rnn.conformance.judge import judge
 from numpy_rnn.conformance.mutants import hints
 from numpy_rnn.conformance.mutants.catalogue import MUTANTS
-from numpy_rnn.conformance.mutants.equations import FORWARD_EQUATIONS
-from numpy_rnn.conformance.mutants.hints import (
-    Fit,
-    explanation,
-    hint_for_port,
-    hint_for_run,
-)
+from numpy_rnn.conformance.mutants.edits import FORWARD_EQUATIONS
+from numpy_rnn.conformance.mutants.fits import Fit
+from numpy_rnn.conformance.mutants.hints import explanation, hint_for_port
+from numpy_rnn.conformance.mutants.loops import hint_for_run
 from numpy_rnn.conformance.ports.abilities import CAPABILITIES, stated_by
 from numpy_rnn.conformance.ports.port import call_port
 from numpy_rnn.conformance.random_cases import (
@@ -103,7 +101,14 @@ def is_at_stage(tensor, mutant):
         shown = "W_xh"
     elif shown == "loss":
         shown = "dy"
-    return EQUATION_IDS.get(tensor) in {EQUATION_IDS[mutant.stage], EQUATION_IDS[shown]}
+    return stage_of(tensor) in {stage_of(mutant.stage), stage_of(shown)}
+
+
+def stage_of(tensor):
+    """Return the tensor; of those that the step computes, the first of its kind."""
+    if tensor in UPDATED:
+        return "vW_xh" if tensor.startswith("v") else "W_xh"
+    return tensor
 
 
 @names_of(IN_WINDOW)
@@ -184,7 +189,7 @@ BUGS = {  # equations that are no mutants, as somebody writes them, and the hint
                 w.h[t - 1].mT @ w.dy[t] for t in w.steps
             )
         },
-        "h_{t-1} for h_t in dW_hy",
+        "h of the step before in dW_hy",
     ),
     "from step 2": (
         {
@@ -237,7 +242,7 @@ BUGS = {  # equations that are no mutants, as somebody writes them, and the hint
                 right.state_adjoint(n, w, p, t) * (t > len(w.x) - 3)
             )
         },
-        "the backward pass ends after the newest 3 steps",
+        "dh of the newest 3 steps alone",
     ),
     "bptt_truncate": (
         {
@@ -270,7 +275,7 @@ BUGS = {  # equations that are no mutants, as somebody writes them, and the hint
                 w.dh[t].sum(axis=-2) for t in w.steps
             )
         },
-        "dh_t for da_t in db_h",
+        "dh for da in db_h",
     ),
     "last error": (
         {
@@ -278,11 +283,35 @@ BUGS = {  # equations that are no mutants, as somebody writes them, and the hint
                 w.da[t + 1] @ p.W_hh.T if t < len(w.x) else w.dy[t] @ p.W_hy.T
             )
         },
-        "the error of the last step alone flows back",
+        "dy in dh of the last step alone",
     ),
     "growth": (
         {"decayed": lambda n, name, g, theta, step: g - step.weight_decay * theta},
-        "weight decay of the wrong sign",
+        "weight_decay × -1",
+    ),
+    "slope + 0.001": (
+        {
+            "pre_activation_adjoint": lambda n, w, t, phi: (
+                right.pre_activation_adjoint(n, w, t, phi) + 0.001 * w.dh[t]
+            )
+        },
+        "0.001 added to φ′",
+    ),
+    "99 %": (
+        {
+            "state_adjoint": lambda n, w, p, t: (
+                w.dy[t] @ p.W_hy.mT + 0.99 * (w.da[t + 1] @ p.W_hh.mT)
+            )
+        },
+        "the flow back × 0.99",
+    ),
+    "one sequence": (
+        {
+            "hidden_bias_gradient": lambda n, w: sum(
+                w.da[t][:1].sum(axis=-2) for t in w.steps
+            )
+        },
+        "db_h of sequence 0 alone",
     ),
     "nobody's": (
         {"pre_activation_adjoint": lambda n, w, t, phi: np.cos(3 * w.dh[t])},
@@ -332,7 +361,8 @@ def test_hint_explains_all_of_the_deviation_and_all_tensors():
     assert not Fit(case, wrong).explains({"dW_hh": np.full((4, 4), np.inf)}, ["dW_hh"])
     near = {name: good[name] + 0.99 * (wrong[name] - good[name]) for name in good}
     assert explanation([Fit(case, near)]) == ""
-    assert explanation([Fit(case, wrong | {"dW_xh": good["dW_xh"]})]) == ""
+    partly = explanation([Fit(case, wrong | {"dW_xh": good["dW_xh"]})])
+    assert partly.startswith("dh_next dropped, in ")
 
 
 def test_factors_are_equal_within_their_accuracy():
@@ -384,7 +414,7 @@ def loop_of(change):
 
     def compute(case):
         case, added = change(case, reports[-1], len(reports) - 1)
-        report, n = window_update(case), hints.NumpyArithmetic(np.float64)
+        report, n = window_update(case), NumpyArithmetic(np.float64)
         p = present(case.params)
         d = {name: report["d" + name] + added.get("d" + name, 0) for name in p}
         apply_step(n, p, d, present(case.velocity), case.step)
@@ -418,15 +448,15 @@ LOOPS = {
         case if i % PER_EPOCH else case._replace(velocity=None),
         {},
     ),
-    "the rate divided by the number of the epoch": lambda case, before, i: (
+    "step × 1 to 0.333": lambda case, before, i: (
         at_rate(case, 0.05 / (1 + i // PER_EPOCH)),
         {},
     ),
-    f"the rate falls from × 1 to × {0.97**LAST:.3g}": lambda case, before, i: (
+    f"step × 1 to {0.97**LAST:.3g}": lambda case, before, i: (
         at_rate(case, 0.05 * 0.97**i),
         {},
     ),
-    "sequence 2 of the batch left out": lambda case, before, i: (
+    "gradients without sequence 2": lambda case, before, i: (
         case,
         of_last_sequence(case),
     ),
@@ -478,6 +508,8 @@ SCHEDULES = {  # of 13 steps under TBPTT(3, 5), the right ones without a hint
         "0 0 3, 1 3 6, 4 6 9, 7 9 12, 8 12 13"
     ),
     "losses of older steps counted again": "0 0 3, 1 1 6, 4 4 9, 7 7 12, 10 10 13",
+    "1 step skipped between windows": "0 0 3, 2 4 7, 6 8 11, 10 12 13",
+    "windows 1 step early from update 3 on": ("0 0 3, 1 3 6, 3 5 8, 6 8 11, 9 11 12"),
     "windows start a step late": "0 0 3, 2 3 6, 5 6 9, 8 9 12, 11 12 13",
 }
 
@@ -490,15 +522,37 @@ def test_hint_of_windows(hint):
     assert hint_for_run(wrong, first) == hint
 
 
+def test_window_that_is_missing_is_said():
+    """Not the next one, of another epoch, is wrong."""
+    run = series(2)
+    some = [update for update in train(run) if update.number < PER_EPOCH]
+    first = judge(record(run, some)).first
+    said = "epoch 1, update 5: this window is missing: the number of updates"
+    assert first.message().startswith(said)
+
+
 STATES = {
-    each.name: each for each in hints.LOOPS if [*each.equations] == ["carried_state"]
+    "state reset to zero at every window": lambda h, w, epoch: 0 * h[w.start],
+    "state reset to h_0 at every window": lambda h, w, epoch: h[0],
+    "state not reset between epochs": lambda h, w, epoch: h[
+        max(h) if epoch > 1 and w.loss_start == 0 else w.start
+    ],
+    "state of the newest step at every window": lambda h, w, epoch: h[
+        w.loss_start if w.start else 0
+    ],
+    "state 1 step early at every window": lambda h, w, epoch: h[max(w.start - 1, 0)],
+    "state reset to zero after every 2 windows": lambda h, w, epoch: (
+        h[w.start] * (w.loss_start % 6 > 0 or w.start == 0)
+    ),
+    "": lambda h, w, epoch: 0.5 * h[w.start],
 }
 
 
-@pytest.mark.parametrize("hint", [*STATES, ""])
+@pytest.mark.parametrize("hint", STATES)
 def test_hint_of_initial_states(hint):
-    """Each state of the table in a run; and one that is in none."""
-    wrong = Definition(carried_state=lambda h, w, epoch: 0.5 * h[w.start])
-    wrong = trace(STATES[hint].definition if hint else wrong, series(2, 3, 7))
+    """The initial states that people take, and one that is none of them."""
+    wrong = trace(Definition(carried_state=STATES[hint]), series(2, 3, 3))
+    if hint.startswith("state of the newest"):
+        wrong = trace(Definition(carried_state=STATES[hint]), series(2, 3, 7))
     assert hint_for_run(wrong, judge(wrong).first) == hint
     assert hint_for_run(trace(right, wrong.run), judge(wrong).first) == ""

@@ -202,7 +202,7 @@ def test_wrong_initial_state_is_exactly_wrong(name, update):
 
 def test_wrong_schedule_is_named():
     first = judge(recorded().first(17)).first
-    assert (*first[:3], first.reported, first.expected) == (2, 8, "window", 17, 20)
+    assert (*first[:3], first.reported, first.expected) == (2, 8, "window", 7, 10)
     run = recorded().run
     other = run._replace(options=run.options._replace(schedule=Schedule(2, 4, 2)))
     first = judge(recorded()._replace(run=other)).first

@@ -1,76 +1,49 @@
-"""Hints: what a wrong port looks like. A hint is a mutant, a factor or a truncation,
-not a verdict.
+"""Hints: what a wrong port looks like. A hint is a mutant or an edit of the definition
+whose number is measured, not a verdict.
 
-It gives the wrong numbers of every tensor in several cases: of the gradients, or where
-they are right, of the step. A forward mutant gives those of the forward pass, as the
-gradients may be those of autograd. Every update of a run is a case of its own; other
-mistakes are in its windows, its initial states, and in what goes from one update to the
-next.
+It gives all wrong numbers of several cases: of the gradients, or where they are right,
+of the step. A forward mutant gives those of the forward pass, as the gradients may be
+those of autograd. Where right tensors would be wrong too, the hint says which ones are:
+", in db_h alone".
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
-from itertools import chain, pairwise, product
-from math import prod
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
-from numpy_rnn.common.records import NumpyArray, Step, tree_map
+from numpy_rnn.common.records import Step
 from numpy_rnn.conformance import case as cases
-from numpy_rnn.conformance.arithmetics.numpy_arithmetic import NumpyArithmetic
-from numpy_rnn.conformance.case import FIELDS, NamedArrays, WindowCase, present
-from numpy_rnn.conformance.definition import (
-    DEFINITION,
-    Definition,
-    apply_step,
-    window_update,
+from numpy_rnn.conformance.case import NamedArrays, WindowCase
+from numpy_rnn.conformance.mutants.edits import FORWARD_EQUATIONS, Mutant, rounded
+from numpy_rnn.conformance.mutants.families import (
+    DIGITS,
+    FEW_STEPS,
+    Family,
+    step_mistakes,
+    window_mistakes,
 )
-from numpy_rnn.conformance.findings import Finding
-from numpy_rnn.conformance.judge import single_update
-from numpy_rnn.conformance.mutants.catalogue import (
-    FORWARD_EQUATIONS,
-    LOOPS,
-    STEP_MUTANTS,
-    Mutant,
-    window_mutants,
+from numpy_rnn.conformance.mutants.fits import (
+    Fit,
+    Hypothesis,
+    Measured,
+    falling_numbers,
+    same_number,
+    same_product,
+    subject,
 )
 from numpy_rnn.conformance.ports.abilities import stated_by
 from numpy_rnn.conformance.ports.port import Port, call_port
 from numpy_rnn.conformance.ports.protocol import PortFault
 from numpy_rnn.conformance.random_cases import PLAIN, CaseSpec, without_unsupported
-from numpy_rnn.conformance.runs import RecordedRun
 
-MAX_RESIDUAL = 1e-10  # the part of the numbers that a hint may leave, in float64
-# units in the last place of the largest number, by which right tensors may differ
-ROUNDING = 200.0
-CLEAR_DEVIATION = (
-    30.0  # the deviation of a wrong tensor, in units of what right ones may differ
-)
-MAX_HINT_STEPS = 30  # of a window that is compared with other truncations
-MANY = 12  # updates that are looked at
+MANY = 4  # numbers of a fit, that one number does not explain by chance
+FEWEST_DIGITS = 8  # numbers whose digits are looked at
 BEFORE = {"loss", "a", "h", "y"}  # the backward pass
 HINT_SIZES = (
     {"T": 11, "B": 3, "D": 2, "H": 4, "O": 5, "K": 7},
     {"T": 7, "B": 2, "D": 3, "H": 5, "O": 4, "K": 4},
 )
-LETTERS = "KBOTH"  # sizes by which a wrong reduction multiplies
-# Products of up to three of them, as their powers; the simplest first.
-POWERS = sorted(
-    (
-        powers
-        for powers in product((1, -1, 0), repeat=5)
-        if 0 < np.abs(powers).sum() < 4
-    ),
-    key=lambda powers: (np.abs(powers).sum(), powers),
-)
-Candidate = tuple[str, Callable[["Fit"], bool]]  # words, and whether they explain it
-HINT_GROUPS = {
-    "loss": {"loss"},
-    "gradients": {"d" + name for name in FIELDS},
-    "velocities": {"v" + name for name in FIELDS},
-    "step": {*FIELDS},
-}
 STATEFUL = (
     "another answer to the same case: noise, or gradients or states kept from "
     "call to call"
@@ -146,384 +119,155 @@ def hint_for_port(port: Port, spec: CaseSpec | None, case: WindowCase) -> str:
     return explanation([*wrong, *(fit for fit in usual if not fit.wrong)])
 
 
-def _largest(array: NumpyArray) -> float:
-    return float(np.abs(array).max(initial=0))
-
-
-class Fit:
-    """A case and its report, and the right values of the same tensors, all
-    in float64.
-    """
-
-    def __init__(self, case: WindowCase, report: NamedArrays, index: int = -1):
-        self.index = index  # of the update in its run
-        self.step, rows = case.step, cases.with_rows(case)
-        arrays = rows._replace(h_0=cases.initial_state_of(case), step=None)  # type: ignore[arg-type]
-        changed = {}
-        for name in ("params", "velocity", "x", "target", "h_0"):
-            value = getattr(arrays, name)
-            changed[name] = tree_map(lambda array: array.astype(np.float64), value)
-        self.case = arrays._replace(**changed)
-        self.report = NamedArrays()
-        for name, array in report.items():
-            self.report[name] = np.asarray(array, np.float64)
-        step = NamedArrays()
-        with np.errstate(all="ignore"):
-            self.right = window_update(self.case)
-            if self.step is not None:
-                step = self.step_of(DEFINITION)
-        self.right.update(step)  # from the reported gradients
-        known = self.report.keys() & self.right.keys()
-        self.stepped, self.flow = step.keys() & known, known - step.keys()
-        self.eps, terms = np.finfo(case.dtype).eps, len(rows.x) * self.case.h_0.size
-        self.unit = ROUNDING * self.eps * max(1.0, (terms / 100) ** 0.5)
-        self.wrong = set[str]()
-        for name in known:
-            own, right = self.report[name], self.right[name]
-            size = max(_largest(own), _largest(right))
-            if _largest(own - right) > CLEAR_DEVIATION * self.unit * size:
-                self.wrong.add(name)
-
-    def step_of(self, of: Definition) -> NamedArrays:
-        """Return the velocities and parameters after a step with the reported
-        gradients.
-        """
-        n, p = NumpyArithmetic(np.float64), present(self.case.params)
-        d = {name: self.report["d" + name] for name in p}
-        apply_step(n, p, d, present(self.case.velocity), self.step, of)
-        return n.report()
-
-    def factor(self, name: str) -> tuple[float, float, NumpyArray]:
-        """Return the factor of a tensor or of a parameter's change: its error, itself,
-        its tensor.
-        """
-        before = getattr(self.case.params, name, 0.0)
-        reported, right = self.report[name] - before, self.right[name] - before
-        rounding, size = self.unit * _largest(self.right[name]), _largest(right)
-        if size <= rounding:
-            return np.inf, 1.0, self.right[name]
-        ratio = float(np.vdot(right, reported / np.vdot(right, right)))
-        return rounding / size / 50, ratio, before + ratio * right
-
-    def has(self, mutant: Mutant, is_step: bool = False) -> bool:
-        """Return whether the mutant gives what is reported, up to the gradients, or of
-        the step.
-        """
-        if is_step:
-            return self.explains(self.step_of(mutant.definition), self.stepped)
-        names = (
-            self.flow & BEFORE
-            if mutant.equations.keys() <= FORWARD_EQUATIONS
-            else self.flow
-        )
-        return self.explains(window_update(self.case, of=mutant.definition), names)
-
-    def explains(self, values: NamedArrays, names: Iterable[str]) -> bool:
-        """Return whether these are the reported numbers of these tensors."""
-        for name in names:
-            own, value = self.report[name], values[name]
-            if np.shape(value) != np.shape(own) or not np.isfinite(value).all():
-                return False  # what is not finite would allow anything
-            if _largest(value - own) > self.allowed(name, value):
-                return False
-        return True
-
-    def allowed(self, name: str, value: NumpyArray) -> float:
-        """Return the difference between reported numbers and those of a mistake that
-        explains them.
-        """
-        size, right = _largest(self.report[name]), _largest(self.right[name])
-        wrong = _largest(self.report[name] - self.right[name])
-        rounding = self.unit * max(size, _largest(value)) + self.unit / 50 * right
-        return max(MAX_RESIDUAL * min(size, wrong), rounding)
-
-
 def explanation(fits: Sequence[Fit]) -> str:
     """Return the hint for these reports, of one port or one run; "" if nothing fits."""
-    wrong = set[str]().union(*(fit.wrong for fit in fits))
+    wrong = wrong_names(fits)
     if not wrong:
         return ""
-    with np.errstate(all="ignore"):  # a wrong gradient may well overflow
-        if not any(fit.wrong & fit.flow for fit in fits):
-            steps = _candidates(STEP_MUTANTS, is_step=True)
-            has_none = not any(fit.case.velocity for fit in fits)
-            is_first = has_none and fits[0].step.has_velocity
-            return _first(fits, chain(steps, factors(fits, True)), is_first)
-        T = max(len(fit.case.x) for fit in fits)
-        K = max(len(fit.case.target) for fit in fits)
-        mutants = window_mutants(min(MAX_HINT_STEPS, T), not wrong & BEFORE)
-        known = _candidates(mutants)
-        short = ""
-        if T < 3 or K < 2:  # where many mistakes are alike
-            short = _first(fits, factors(fits, False))
-        return short or _first(fits, chain(known, factors(fits, False)), T < 3)
+    sizes = dict[str, int]()
+    for fit in fits:
+        for letter, size in cases.case_sizes(fit.case).items():
+            sizes[letter] = max(size, sizes.get(letter, 1))
+    is_step = not any(fit.wrong & fit.flow for fit in fits)
+    if is_step:
+        known = step_mistakes()
+        has_none = not any(fit.case.velocity for fit in fits)
+        is_alike = has_none and fits[0].step.has_velocity
+    else:
+        known = window_mistakes(sizes, bool(wrong & BEFORE))
+        is_alike = sizes["T"] < FEW_STEPS  # where many mistakes are alike
+    mistakes = (mistake_of(each, is_step) for each in known)
+    return first_of(fits, mistakes, is_alike) or digits_of(fits)
 
 
-def _candidates(
-    mutants: Iterable[Mutant], is_step: bool = False
-) -> Iterator[Candidate]:
-    """Yield mutants of a window, or of the step."""
-    for mutant in mutants:
-        yield mutant.name, partial(Fit.has, mutant=mutant, is_step=is_step)
+def wrong_names(fits: Sequence[Fit]) -> set[str]:
+    """Return the wrong tensors of a window; where there are none, those of its step."""
+    every = set[str]().union(*(fit.wrong for fit in fits))
+    return every & fits[0].flow or every
 
 
-def _first(
-    fits: Sequence[Fit], candidates: Iterable[Candidate], only: bool = False
+def mistake_of(each: Mutant | Family, is_step: bool = False) -> Hypothesis:
+    """Return a mistake of a window, or of a step from the reported gradients."""
+    made = each.equations
+
+    def values(fit: Fit, number: float) -> NamedArrays:
+        """Return the tensors of a case under the mistake."""
+        equations = made(number) if callable(made) else made
+        return fit.step_of(equations) if is_step else fit.window_of(equations)
+
+    keys = (made(1.0) if callable(made) else made).keys()
+    is_forward = keys <= FORWARD_EQUATIONS
+    if isinstance(each, Mutant):
+        return Hypothesis(each.name, values, is_forward=is_forward)
+    return Hypothesis(each.plain, values, each.at, each.words, each.start, is_forward)
+
+
+def first_of(
+    fits: Sequence[Fit], mistakes: Iterable[Hypothesis], only: bool = False
 ) -> str:
-    """Return the first mistake that explains all of these; only: if none of other words
-    does.
+    """Return the words of the first mistake that explains all of these; only: if none
+    of other words does.
     """
-    texts = set[str]()
-    for text, explains in candidates:
-        try:
-            if text not in texts and all(map(explains, fits)):
+    texts, partly = set[str](), ""
+    with np.errstate(all="ignore"):  # a wrong gradient may well overflow
+        for mistake in mistakes:
+            text, others = words_of(mistake, fits)
+            if text and others:
+                partly = partly or text + others
+            elif text:
                 texts.add(text)
-        except (LookupError, ValueError, AttributeError, TypeError):
-            continue  # it does not apply to this case
-        if texts and not only:
-            break
+            if len(texts) > only:
+                break
+    if not texts and not only:
+        return partly
     return texts.pop() if len(texts) == 1 else ""
 
 
-def factors(fits: Sequence[Fit], is_step: bool) -> Iterator[Candidate]:
-    """Yield tensors times a number that is the same, or the same product of sizes, in
-    all cases.
+def words_of(mistake: Hypothesis, fits: Sequence[Fit]) -> tuple[str, str]:
+    """Return the words of a mistake, if it explains all of these fits, or ""; and where
+    tensors are right that it would change, those that are wrong.
     """
-    known = fits[0].stepped if is_step else fits[0].flow - {"a", "h", "y"}
-    names = [name for name in fits[0].report if name in known]
-    wrong = [name for name in names if any(name in fit.wrong for fit in fits)]
-    found, texts = dict[str, str](), list[str]()
-    for words, members in HINT_GROUPS.items():
-        own = [name for name in wrong if name in members]
-        common = _factor(fits, own)
-        for name in own:
-            found[name] = common or _factor(fits, [name])
-        for text in dict.fromkeys(found[name] for name in own):
-            same = [name for name in own if found[name] == text]
-            of = ", ".join(same)
-            if words == "step":
-                of = f"step of {of}"
-            if {*same} == {*names} & members:
-                of = words
-            texts.append(f"{of} × {text}")
+    wrong, names = wrong_names(fits), {*fits[0].report}
+    if mistake.is_forward:
+        names &= BEFORE
+    wrong &= names
+    if not wrong:
+        return "", ""
+    numbers, text, words = [mistake.at] * len(fits), "", mistake.plain
+    try:
+        is_found = words and mistake.explains(fits, numbers, wrong)
+        if mistake.words and not is_found:
+            text, numbers = solved(mistake, fits, wrong)
+            words = mistake.words
+            is_found = text and mistake.explains(fits, numbers, wrong)
+        if not is_found:
+            return "", ""
+        followers = set[str]()
+        for fit, number in zip(fits, numbers):
+            values = mistake.values(fit, number)
+            followers |= {n for n in names & values.keys() if fit.is_off(n, values)}
+    except (LookupError, ValueError, AttributeError, TypeError):
+        import os
+        import traceback
 
-    def explains(fit: Fit) -> bool:
-        values = dict(fit.right)
-        for name in found:
-            values[name] = fit.factor(name)[2]
-        return fit.explains(values, names)
-
-    if not (found and all(found.values())):
-        return
-    factor = found.get("loss", "")
-    if texts == [f"loss × {factor}", f"gradients × {factor}"]:
-        yield f"consistent: × {factor} of this loss", explains
-    else:
-        yield ", ".join(texts), explains
+        if os.environ.get("DBG"):
+            traceback.print_exc()
+        return "", ""  # it does not apply to these cases
+    own, others = subject(fits, wrong), ""
+    if "{names}" not in words and followers - wrong:
+        others = f", in {own} alone"
+    return words.replace("{number}", text).replace("{names}", own), others
 
 
-def _factor(fits: Sequence[Fit], names: Sequence[str]) -> str:
-    """Return the factor of these tensors in words; "" if it differs, or may be chance.
-
-    A tensor counts where its rounding leaves the factor enough digits.
-    """
+def solved(
+    mistake: Hypothesis, fits: Sequence[Fit], wrong: set[str]
+) -> tuple[str, list[float]]:
+    """Return the number of a mistake in words, and for each fit; "" if none fits."""
     rtol = max(1e-6 if fit.eps < 1e-12 else 1e-3 for fit in fits)
-    measured = []
-    for name in names:
-        for fit in fits:
-            error, ratio, _ = fit.factor(name)
-            if error < rtol:
-                measured.append((error, ratio, _products(fit)))
-    if not measured:
-        return ""
-    error, number, table = min(measured, key=lambda each: each[0])
-    for text in table:
-        if all(np.isclose(other[text], 1.0) for _, _, other in measured):
-            continue  # it is 1 in every case
-        if all(np.isclose(other[text], ratio, rtol, e) for e, ratio, other in measured):
-            return text
-    if np.isclose(number, 1.0, rtol, 0):
-        return ""
-    is_same = all(np.isclose(ratio, number, rtol, 0) for _, ratio, _ in measured)
-    is_chance = sum(fits[0].report[name].size for name in names) < 4
-    digits = min(6, -int(np.log10(4 * error)))
-    return format(number, f".{digits}g") if is_same and not is_chance else ""
+    measured, count = list[Measured](), 0
+    found = "", list[float]()
+    for fit in fits:
+        names = sorted(fit.wrong & wrong)
+        if not names:
+            continue
+        start = mistake.start(fit) if callable(mistake.start) else mistake.start
+        number = fit.solve(mistake.values, start, names)
+        if number is None:
+            return "", []
+        count += sum(fit.report[name].size for name in names)
+        if number[1] < rtol * max(abs(number[0]), rtol):
+            measured.append(Measured(fit, *number))
+            found = agreed(mistake, fits, measured, rtol)
+        if len(measured) > 1 and not found[0] and count < MANY * len(measured):
+            return found  # few numbers, which have nothing in common
+    if not measured or (count < MANY and len(measured) < 2):
+        return "", []  # a number of its own explains any number
+    if not found[0] and "× {number}" in mistake.words and count >= MANY * len(measured):
+        return falling_numbers(fits, measured, rtol)
+    return found
 
 
-def _products(fit: Fit) -> dict[str, float]:
-    """Return usual factors, and products of up to three sizes, by their text; the
-    simplest first.
+def agreed(
+    mistake: Hypothesis, fits: Sequence[Fit], measured: Sequence[Measured], rtol: float
+) -> tuple[str, list[float]]:
+    """Return the number, or the product of sizes, that all numbers are, in words."""
+    if "× {number}" in mistake.words:
+        product = same_product(fits, measured, rtol)
+        if product[0]:
+            return product
+    return same_number(fits, measured, rtol)
+
+
+def digits_of(fits: Sequence[Fit]) -> str:
+    """Return the dtype of which the wrong numbers are, if it has fewer digits than that
+    of the port.
     """
-    sizes = cases.case_sizes(fit.case)
-    known = {"0": 0.0, "-1": -1.0, "2": 2.0, "1/2": 0.5, "1/ln 2": 1 / np.log(2)}
-    known["η"] = np.nan if fit.step is None else float(fit.step.learning_rate)
-    for number, times in (("", 1.0), ("2", 2.0), ("½", 0.5)):
-        for powers in POWERS:
-            above = [n for n, power in zip(LETTERS, powers) if power == 1]
-            below = [n for n, power in zip(LETTERS, powers) if power == -1]
-            text = "·".join([number] * bool(number) + above) or "1"
-            if below:
-                text += f"/({'·'.join(below)})" if len(below) > 1 else f"/{below[0]}"
-            product_above = prod(sizes[n] for n in above)
-            known[text] = times * product_above / prod(sizes[n] for n in below)
-    return known
-
-
-def hint_for_run(recorded: RecordedRun, first: Finding) -> str:
-    """Return the hint for a run whose first divergence is this one; "" if nothing
-    fits.
-    """
-    if first.tensor == "window":
-        return _windows(recorded)
-    of = OneNetwork(recorded, first.element[: cases.leading_axes(recorded.run.params)])
-    index, count = recorded.update_index(first), recorded.length
-    low = 0 if index < MANY else index - 2
-    with np.errstate(all="ignore"):
-        if first.tensor == "initial":
-            return _states(of)
-        near = range(low, min(count, index + MANY - 4))
-        fits = [of.fit(i) for i in sorted({0, *near, count - 1})]
-        wrong = [fit for fit in fits if fit.wrong]
-        if not wrong:
-            return ""
-        right = [fit for fit in fits if not fit.wrong]
-        if hint := explanation([*wrong[:4], *right[:2]]):
-            return hint
-        loops = ((m.name, _in_loop(of, fits, m)) for m in LOOPS)
-        return _first(fits, chain(loops, _other_data(of, fits))) or _falling_rate(fits)
-
-
-class OneNetwork(NamedTuple):
-    """A run of one network, or one of an ensemble."""
-
-    recorded: RecordedRun
-    network: tuple[int, ...]
-
-    def fit(self, index: int) -> Fit:
-        """Return one update as a fit."""
-        return Fit(*single_update(self.recorded, index, self.network), index)
-
-    def having(self, **changes: Any) -> "OneNetwork":
-        """Return the run with other updates, or with another series."""
-        return self._replace(recorded=self.recorded._replace(**changes))
-
-
-def _windows(recorded: RecordedRun) -> str:
-    """Return the schedule of which all windows of the run are."""
-    run, expected = recorded.run, recorded.windows
-    rows = [recorded.window(i) for i in range(len(recorded.updates["stop"]))]
-    k1, _, epochs = run.options.schedule
-    others = {"the last, shorter window left out": expected[: len(run.x) // k1]}
-    for mutant in LOOPS:
-        others[mutant.name] = RecordedRun(run, {}, mutant.definition).windows
-    for text, windows in others.items():
-        if windows != expected and rows == (windows * epochs)[: len(rows)]:
-            return text
+    wrong = wrong_names(fits)
+    numbers = [fit.report[name].ravel() for fit in fits for name in wrong]
+    every = np.concatenate([np.zeros(0), *numbers])
+    every = every[every != 0]
+    for bits, dtype in DIGITS.items():
+        is_less = bits < -np.log2(fits[0].eps) and len(every) >= FEWEST_DIGITS
+        if is_less and np.array_equal(rounded(bits, every), every):
+            return f"{subject(fits, wrong)} with the digits of {dtype}"
     return ""
-
-
-def _states(of: OneNetwork) -> str:
-    """Return the way to choose initial states of which those of all updates are."""
-    recorded = of.recorded
-    states = {0: recorded.run.h_0.astype(np.float64)}
-    fitting = [Mutant("", {})]
-    fitting += [m for m in LOOPS if [*m.equations] == ["carried_state"]]
-    for index, epoch in enumerate(recorded.updates["epoch"].tolist()):
-        fit, window, left = of.fit(index), recorded.window(index), []
-        for mutant in fitting:
-            state = mutant.definition.carried_state(states, window, epoch)
-            if np.allclose(fit.case.h_0, state, 0, fit.unit):
-                left.append(mutant)
-        fitting = left
-        h = fit.report.get("h", fit.right["h"])
-        states.update(enumerate(h, window.start + 1))
-    names = [mutant.name for mutant in fitting] or [""]
-    return names[0] if all(name.startswith(names[0]) for name in names) else ""
-
-
-def _in_loop(
-    of: OneNetwork, fits: Sequence[Fit], mutant: Mutant
-) -> Callable[[Fit], bool]:
-    """Return whether a mutant gives the reported numbers of an update, from those of
-    the ones before.
-    """
-    definition, recorded = mutant.definition, of.recorded
-    T, (k1, k2, _) = len(recorded.run.x), recorded.run.options.schedule
-    loss_start = recorded.updates["loss_start"].copy()
-    known = {fit.index for fit in fits}
-    for i in known:
-        loss_start[i] = definition.window(T, loss_start[i], k1, k2).loss_start
-    other = of.having(updates=recorded.updates | {"loss_start": loss_start})
-    sees_past = mutant.equations.keys() & {"backward", "pre_activation"}
-
-    def explains(fit: Fit) -> bool:
-        if sees_past and fit.index and fit.index - 1 not in known:
-            return True  # it depends on the updates before
-        window = recorded.window(fit.index)
-        epoch = int(recorded.updates["epoch"][fit.index])
-        definition.carried_state({window.start: None, 0: None}, window, epoch)
-        case = other.fit(fit.index).case._replace(step=fit.step)
-        return fit.explains(window_update(case, of=definition), fit.report)
-
-    return explains
-
-
-def _other_data(of: OneNetwork, fits: Sequence[Fit]) -> Iterator[Candidate]:
-    """Yield mistakes in what an update is computed from: targets, weights, sequences.
-
-    The last window of a series, and the first, may treat a missing target otherwise.
-    """
-    run = of.recorded.run
-    gradients = {"d" + name for name in present(run.params)}
-    if not any(fit.wrong & gradients for fit in fits):
-        return
-    inner = set[int]()
-    for fit in fits:
-        window = of.recorded.window(fit.index)
-        if window.loss_start > 0 and window.stop < len(run.x):
-            inner.add(fit.index)
-
-    def explains_targets(fit: Fit, other: OneNetwork) -> bool:
-        if inner and fit.index not in inner:
-            return True
-        return fit.explains(window_update(other.fit(fit.index).case), fit.flow)
-
-    for words, shift in (("ahead", -1), ("behind", 1)):
-        moved = run._replace(target=np.roll(run.target, shift, axis=0))
-        explains = partial(explains_targets, other=of.having(run=moved))
-        yield f"targets one step {words}", explains
-
-    def explains_weights(fit: Fit) -> bool:
-        if fit.index == 0:
-            return True
-        case = fit.case._replace(params=of.fit(fit.index - 1).case.params)
-        return fit.explains(window_update(case), gradients | fit.wrong)
-
-    yield "gradients of the weights before the last update", explains_weights
-
-    def explains_sequences(fit: Fit, b: int) -> bool:
-        case = fit.case
-        fewer = case._replace(
-            x=np.delete(case.x, b, axis=-2),
-            target=np.delete(case.target, b, axis=-2),
-            h_0=np.delete(case.h_0, b, axis=-2),
-        )
-        return fit.explains(window_update(fewer), gradients | fit.wrong)
-
-    for b in range(run.h_0.shape[-2]):
-        yield f"sequence {b} of the batch left out", partial(explains_sequences, b=b)
-
-
-def _falling_rate(fits: Sequence[Fit]) -> str:
-    """Return the rate of plain gradient descent, if it falls from update to update."""
-    rates = []
-    for fit in fits:
-        if fit.step is None or fit.step.has_velocity or fit.wrong & fit.flow:
-            return ""
-        ratios = [fit.factor(name)[1] for name in FIELDS if name in fit.stepped]
-        if not np.allclose(ratios, ratios[0], rtol=1e-3, atol=0):
-            return ""
-        rates.append(ratios[0])
-    if not all(later < rate for rate, later in pairwise(rates)):
-        return ""
-    return f"the rate falls from × {rates[0]:.3g} to × {rates[-1]:.3g}"

@@ -68,6 +68,7 @@ class Adapter:
     window_update: Callable[..., NamedArrays]
     mean_over: Sequence[str] | None = None
     layout = ""  # of the inputs, for the verdict
+    error = 0.0  # of the loss of the layout, relative
 
     def __init__(
         self, name: str, loss: str, nonlinearity: Operand, stated: Mapping[str, Operand]
@@ -125,7 +126,8 @@ class Adapter:
             except Exception as error:
                 failures.append(describe_error(error))
                 continue
-            if abs(factor - 1) < RTOL:
+            self.error = abs(factor - 1)
+            if self.error < RTOL:
                 return True
             self.possible.append(Trial(way, factor))
         if not self.possible:
@@ -144,9 +146,9 @@ class Adapter:
         spec = spec._replace(step=None, **fields)
         said = stated_by(self)
         if said.sizes:  # the code has sizes of its own
-            shape: dict[str, Any] = dict(said.sizes[0])
-            shape.setdefault("K", shape.get("T", spec.K))
-            spec = spec._replace(**shape)
+            sizes: dict[str, Any] = dict(said.sizes[0])
+            spec = spec._replace(**sizes)
+            spec = spec._replace(K=1 if fields["K"] == 1 else spec.T)
         stated = Abilities(
             self.capabilities, tuple(self.lacks), reduction=said.reduction
         )
