@@ -40,8 +40,10 @@ class Case(NamedTuple):
     def arrays(self) -> tuple[Any, ...]:
         """Parameters, x, target and h_0: the same numbers in every call.
 
-        Weights N(0, 1/√fan-in) and data N(0, 1) make states that neither vanish nor
-        saturate.
+        Runs of 6 units are on the series of the default experiment, from its weights.
+        Other runs have states that neither vanish nor saturate. Runs on text have the
+        small weights of min-char-rnn, and a text of which each character has at most
+        four successors.
         """
         if self.is_text:
             return _text_arrays(self)
@@ -57,6 +59,7 @@ class Case(NamedTuple):
 
 
 def _sine_arrays(case: Case) -> tuple[Any, ...]:
+    """Return the default initial weights, and a sine."""
     params = numpy_rnn.initial_parameters(dtype=case.dtype, networks=case.networks)
     series = np.sin(np.linspace(2, 10, case.T + 1)).astype(case.dtype).reshape(-1, 1, 1)
     return (
@@ -68,6 +71,7 @@ def _sine_arrays(case: Case) -> tuple[Any, ...]:
 
 
 def _random_arrays(case: Case) -> tuple[Any, ...]:
+    """Return weights of variance 1 / fan-in, and data of variance 1."""
     T, B, D, H, O = case[1:6]
     generator = np.random.default_rng(0)
     shapes = (D, H), (H, H), (H, O), (T, B, D), (T, B, O), (B, H)
@@ -79,6 +83,7 @@ def _random_arrays(case: Case) -> tuple[Any, ...]:
 
 
 def _text_arrays(case: Case) -> tuple[Any, ...]:
+    """Return weights of standard deviation 0.01, zero biases, and a random text."""
     D, H, O = case.D, case.H, case.O
     generator = np.random.default_rng(0)
     shapes = (D, H), (H, H), (H, O)

@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from numpy_rnn.arrays import ARRAYS, Array
 from numpy_rnn.common import records
 from numpy_rnn.common.checks import check_backward
 from numpy_rnn.common.records import (
@@ -23,7 +24,6 @@ from numpy_rnn.common.records import (
     Parameters,
 )
 from numpy_rnn.loss import Elementwise, reduction_divisor, softmax, target_rows
-from numpy_rnn.parameters import ARRAYS, Array
 
 
 def tanh_slope(h: Array) -> Array:
@@ -237,10 +237,10 @@ def output_adjoints(y: Array, target: Array, objective: Objective) -> Array:
 def compute_gradients(
     params: Parameters[Array],
     activations: Activations[Array],
-    adjoints: Adjoints[Array],
+    derivatives: Adjoints[Array],
 ) -> Gradients[Array]:
     """Compute the gradients of the parameters from activations and adjoints."""
-    x, h, dy, da = activations.x, activations.h, adjoints.dy, adjoints.da
+    x, h, dy, da = activations.x, activations.h, derivatives.dy, derivatives.da
     dW_xh = sum_over_steps(x, da)  # (B4)
     dW_hh = sum_over_steps(h[:-1], da)  # (B5)
     dW_hy = sum_over_steps(h[1:], dy)  # (B6)

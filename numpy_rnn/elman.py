@@ -13,10 +13,10 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import DTypeLike
 
+from numpy_rnn.arrays import ARRAYS, Array, with_network_axis
 from numpy_rnn.common.axes import is_integer
 from numpy_rnn.common.checks import check_forward
 from numpy_rnn.common.records import Activations, Nonlinearity, Objective, Parameters
-from numpy_rnn.parameters import ARRAYS, Array, with_network_axis
 
 Phi: TypeAlias = Callable[[Array], Array]
 

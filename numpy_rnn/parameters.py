@@ -1,23 +1,18 @@
-"""The arrays of this package, converted from and to NumPy and state dicts."""
+"""Parameters: converted from and to NumPy and state dicts, and initial ones."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from numpy_rnn.common.axes import NUMPY_ARRAYS, check_convertible, is_integer
+from numpy_rnn.arrays import ARRAYS, Array
+from numpy_rnn.common.axes import check_convertible
 from numpy_rnn.common.checks import check_saved
 from numpy_rnn.common.initial import initial_parameters as initial_parameters
-from numpy_rnn.common.records import Parameters, T, tree_map
+from numpy_rnn.common.records import Parameters, tree_map
 from numpy_rnn.common.state_dict import parameters_from_state, state_from_parameters
-
-ARRAYS = NUMPY_ARRAYS
-Array: TypeAlias = NDArray[Any]
-LearningRate: TypeAlias = float | Array  # one per network, of shape (N,)
 
 
 def from_numpy(value: Any, *, copy: bool = True) -> Any:
@@ -86,34 +81,6 @@ def to_numpy(value: Any) -> Any:
     array([1., 1.])
     """
     return from_numpy(value)
-
-
-def copy_of(value: T) -> T:
-    """Return a copy of an array, or of every array of nested tuples, in C order."""
-    return tree_map(partial(np.array, order="C"), value)
-
-
-def read_only(value: Any) -> Any:
-    """Make parameters or a velocity read-only, and return them."""
-    for array in value or ():
-        if array is not None:
-            array.flags.writeable = False
-    return value
-
-
-def per_network(value: Array, theta: Array) -> Array:
-    """Return a value (N,), or a scalar, with axes to broadcast with theta (N, ...)."""
-    if value.ndim == 0:
-        return value
-    return value.reshape(*value.shape, *(1,) * (theta.ndim - value.ndim))
-
-
-def with_network_axis(series: Array, like: Array) -> Array:
-    """Return a series with an axis N, of size 1 if it is shared, where `like`, a step
-    or a matrix, has one.
-    """
-    is_shared = series.ndim + is_integer(series) < like.ndim + 1
-    return series[:, None] if is_shared else series
 
 
 def to_state_dict(

@@ -4,7 +4,6 @@ one of them.
 
 from numpy_rnn.backward import adjoints, bptt
 from numpy_rnn.common.errors import InputError
-from numpy_rnn.common.packages import __version__ as __version__
 from numpy_rnn.common.records import (
     Activations,
     Adjoints,
@@ -13,6 +12,7 @@ from numpy_rnn.common.records import (
     Update,
     Window,
 )
+from numpy_rnn.common.version import __version__ as __version__
 from numpy_rnn.elman import forward
 from numpy_rnn.engine.loop import train
 from numpy_rnn.loss import cross_entropy, half_squared_error

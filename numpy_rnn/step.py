@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Unpack
+from typing import Any, TypeAlias, Unpack
 
 import numpy as np
 
+from numpy_rnn.arrays import (
+    ARRAYS,
+    Array,
+    copy_of,
+    per_network,
+)
 from numpy_rnn.common import checks
 from numpy_rnn.common.records import (
     Clipping,
@@ -15,14 +21,8 @@ from numpy_rnn.common.records import (
     Parameters,
     tree_map,
 )
-from numpy_rnn.parameters import (
-    ARRAYS,
-    Array,
-    LearningRate,
-    copy_of,
-    per_network,
-)
 
+LearningRate: TypeAlias = float | Array  # one per network, of shape (N,)
 NORM_EPSILON = 1e-6  # added to the norm, as in clip_grad_norm_
 ADAGRAD_EPSILON = 1e-8  # added to Adagrad's sum of squares, as in min-char-rnn
 
@@ -116,15 +116,14 @@ def clip_by_value(gradients: Gradients[Array], max_value: float) -> Gradients[Ar
 def compute_clipped(
     gradients: Gradients[Array], clipping: Clipping
 ) -> Gradients[Array]:
-    """Compute the gradients within the limits."""
-    clipped = gradients
-    if clipping.max_value is not None:
-        limit = clipping.max_value
-        clipped = tree_map(lambda g: np.clip(g, -limit, limit), gradients)  # (U7)
+    """Compute the gradients within the limit: at most one of the two is given."""
     if clipping.max_norm is not None:
         factor = clipping_factor(gradients, clipping.max_norm)
-        clipped = tree_map(lambda g: scaled(g, factor), gradients)
-    return clipped
+        return tree_map(lambda g: scaled(g, factor), gradients)
+    if clipping.max_value is not None:
+        limit = clipping.max_value
+        return tree_map(lambda g: np.clip(g, -limit, limit), gradients)  # (U7)
+    return gradients
 
 
 def clipping_factor(gradients: Gradients[Array], max_norm: float) -> Array:

@@ -10,6 +10,7 @@ from typing import Any, Unpack
 
 import numpy as np
 
+from numpy_rnn.arrays import ARRAYS, Array, copy_of, read_only
 from numpy_rnn.backward import compute_adjoints, compute_gradients
 from numpy_rnn.common.checks import check_schedule, check_training
 from numpy_rnn.common.numbers import check_integer
@@ -23,7 +24,6 @@ from numpy_rnn.common.records import (
 )
 from numpy_rnn.elman import compute_activations
 from numpy_rnn.loss import compute_loss
-from numpy_rnn.parameters import ARRAYS, Array, copy_of, read_only
 from numpy_rnn.step import (
     compute_clipped,
     compute_direction,
@@ -120,8 +120,8 @@ def updates(run: Run, *, record: bool) -> Iterator[Update[Array]]:
             h_0 = states[window.start]  # (T3)
             activations = compute_activations(params, x, h_0, objective.nonlinearity)
             L = compute_loss(activations.y[-len(target) :], target, objective)
-            adjoints = compute_adjoints(params, activations, target, objective)
-            gradients = compute_gradients(params, activations, adjoints)
+            derivatives = compute_adjoints(params, activations, target, objective)
+            gradients = compute_gradients(params, activations, derivatives)
             clipped = compute_clipped(gradients, step.clipping)
             delta, velocity = compute_direction(
                 params, clipped, velocity, step.direction
@@ -137,7 +137,7 @@ def updates(run: Run, *, record: bool) -> Iterator[Update[Array]]:
                 parameters=read_only(copy_of(params)),
                 velocity=read_only(copy_of(velocity)),
                 activations=activations if record else None,
-                adjoints=adjoints if record else None,
+                adjoints=derivatives if record else None,
             )
 
 

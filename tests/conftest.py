@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
+from threadpoolctl import threadpool_limits
 
 PACKAGES = ("numpy_rnn", "torch_rnn")
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -50,16 +51,13 @@ def pytest_configure(config):
     # background.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if folders := os.environ.get("PYTHONPATH"):
-        os.environ["PYTHONPATH"] = os.pathsep.join(
-            map(os.path.abspath, folders.split(os.pathsep))
-        )
+        paths = map(os.path.abspath, folders.split(os.pathsep))
+        os.environ["PYTHONPATH"] = os.pathsep.join(paths)
     for variable in ONE_THREAD:
         os.environ.setdefault(variable, "1")
-    if importlib.util.find_spec(
-        "threadpoolctl"
-    ):  # a plugin may have loaded NumPy before
-        threads = int(os.environ["OPENBLAS_NUM_THREADS"])
-        importlib.import_module("threadpoolctl").threadpool_limits(threads, "blas")
+    # A plugin may have loaded NumPy before.
+    threads = int(os.environ["OPENBLAS_NUM_THREADS"])
+    threadpool_limits(threads, "blas")
     if "torch_rnn" in packages(config) and importlib.util.find_spec("torch") is None:
         raise pytest.UsageError(
             "torch is not installed: install it, or test NumPy alone by "
@@ -69,11 +67,9 @@ def pytest_configure(config):
 
 def pytest_ignore_collect(collection_path, config):
     """Leave out the tests of the audit, which import torch, without torch_rnn."""
-    return (
-        True
-        if collection_path.name == "audit" and "torch_rnn" not in packages(config)
-        else None
-    )
+    if collection_path.name == "audit" and "torch_rnn" not in packages(config):
+        return True
+    return None
 
 
 def pytest_collection_modifyitems(config, items):
@@ -104,9 +100,8 @@ def rnn(request):
 @pytest.fixture(scope="session", autouse=True)
 def _threads_of_torch(pytestconfig):
     if "torch_rnn" in packages(pytestconfig):
-        importlib.import_module("torch").set_num_threads(
-            int(os.environ["OMP_NUM_THREADS"])
-        )
+        threads = int(os.environ["OMP_NUM_THREADS"])
+        importlib.import_module("torch").set_num_threads(threads)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -2,9 +2,7 @@
 hand.
 """
 
-from numpy_rnn.common import packages
 from numpy_rnn.common.errors import InputError
-from numpy_rnn.common.packages import __version__ as __version__
 from numpy_rnn.common.records import (
     Activations,
     Adjoints,
@@ -13,11 +11,13 @@ from numpy_rnn.common.records import (
     Update,
     Window,
 )
+from numpy_rnn.common.version import __version__ as __version__
+from torch_rnn.missing_torch import missing_torch
 
 try:
     from torch_rnn.backward import adjoints, bptt
 except ModuleNotFoundError as error:
-    raise packages.no_torch(__name__, error) from None
+    raise missing_torch(error) from None
 from torch_rnn.elman import forward
 from torch_rnn.loop_audit import audit as audit  # has no counterpart in numpy_rnn
 from torch_rnn.loss import cross_entropy, half_squared_error

@@ -20,8 +20,18 @@ from numpy_rnn.common.records import (
     Objective,
     Parameters,
 )
+from torch_rnn.arrays import ARRAYS, Array
 from torch_rnn.loss import compute_loss
-from torch_rnn.parameters import ARRAYS, Array
+
+FOREIGN = (
+    "the activations are not of these parameters, perhaps of equal ones: expected the "
+    "tensors that forward was called with, which require a gradient; run it with these"
+)
+NO_GRAPH = (
+    "the activations carry no autograd graph: expected those that forward computed "
+    "outside torch.no_grad() from parameters that require a gradient, as from_numpy "
+    "makes them"
+)
 
 
 def bptt(
@@ -63,6 +73,8 @@ def bptt(
     InputError
         If shapes or dtypes do not fit, a name is unknown, or the activations do not
         come from these parameters.
+    RuntimeError
+        By autograd, if the graph was freed, or a parameter was changed in place since.
 
     Examples
     --------
@@ -73,8 +85,9 @@ def bptt(
     torch.Size([6, 6])
     """
     objective = Objective(nonlinearity, loss, reduction)
-    L = checked_loss(params, activations, target, objective)
-    return compute_gradients(L, params)
+    check_backward(ARRAYS, params, activations, target, objective)
+    check_graph(activations)
+    return compute_gradients(loss_of(activations, target, objective), params)
 
 
 def adjoints(
@@ -115,6 +128,8 @@ def adjoints(
     InputError
         If shapes or dtypes do not fit, a name is unknown, or the activations carry no
         graph.
+    RuntimeError
+        By autograd, as in `bptt`.
 
     Examples
     --------
@@ -125,27 +140,27 @@ def adjoints(
     torch.Size([2, 1, 6])
     """
     objective = Objective(nonlinearity, loss, reduction)
-    L = checked_loss(params, activations, target, objective)
-    return compute_adjoints(L, activations)
-
-
-@torch.enable_grad()
-def checked_loss(
-    params: Parameters[Array],
-    activations: Activations[Array],
-    target: Array,
-    objective: Objective,
-) -> Array:
-    """Check the arguments of `bptt` and `adjoints`, and return L with its graph."""
     check_backward(ARRAYS, params, activations, target, objective)
+    check_graph(activations)
+    return compute_adjoints(loss_of(activations, target, objective), activations)
+
+
+def check_graph(activations: Activations[Array]) -> None:
+    """Check that the activations carry the graph by which they were computed."""
     x, *computed = activations
     has_graph = all(v.grad_fn is not None for v in computed)
     if not (x.requires_grad and has_graph):
-        raise InputError(
-            "the activations carry no autograd graph: expected those that forward "
-            "computed outside torch.no_grad() from parameters that require a "
-            "gradient, as from_numpy makes them"
-        )
+        raise InputError(NO_GRAPH)
+
+
+# enable_grad records the loss where the caller is under no_grad. It does not under
+# inference_mode, which has to be switched off.
+@torch.inference_mode(False)
+@torch.enable_grad()
+def loss_of(
+    activations: Activations[Array], target: Array, objective: Objective
+) -> Array:
+    """Compute L of the last steps, with its graph."""
     return compute_loss(activations.y[-len(target) :], target, objective)
 
 
@@ -197,13 +212,18 @@ def step_edges(stacked: Array) -> list[Any]:
 
 def differentiate(L: Array, of: Sequence[Any]) -> list[Array]:
     """Return the derivatives of L, and keep its graph."""
-    try:
-        with torch.autocast(L.device.type, enabled=False):
-            ones = torch.ones_like(L)
-            return list(torch.autograd.grad(L, of, ones, retain_graph=True))
-    except RuntimeError:
-        raise InputError(
-            "the activations are not of these parameters, perhaps of equal ones: "
-            "expected the tensors that forward was called with, which require a "
-            "gradient; run it with these"
-        ) from None
+    if not all(is_differentiable(each) for each in of):
+        raise InputError(FOREIGN)
+    with torch.autocast(L.device.type, enabled=False):
+        ones = torch.ones_like(L)
+        found = torch.autograd.grad(L, of, ones, retain_graph=True, allow_unused=True)
+    if any(derivative is None for derivative in found):
+        raise InputError(FOREIGN)
+    return list(found)
+
+
+def is_differentiable(each: Array | GradientEdge) -> bool:
+    """Return whether a tensor, or what an edge leads to, is in any graph."""
+    if isinstance(each, GradientEdge):
+        return each.node is not None
+    return each.requires_grad

@@ -7,7 +7,7 @@ import torch
 from numpy_rnn.common.checks import check_forward
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Activations, Nonlinearity, Objective, Parameters
-from torch_rnn.parameters import ARRAYS, Array, as_rows
+from torch_rnn.arrays import ARRAYS, Array, as_rows
 
 NONLINEARITIES = {"tanh": torch.tanh, "relu": torch.relu, "sigmoid": torch.sigmoid}
 

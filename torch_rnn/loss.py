@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from numpy_rnn.common.checks import check_loss
 from numpy_rnn.common.records import Objective, Reduction
-from torch_rnn.parameters import ARRAYS, Array, as_rows
+from torch_rnn.arrays import ARRAYS, Array, as_rows
 
 
 def half_squared_error(

@@ -8,7 +8,8 @@ from torch import nn
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.numbers import check_choice
 from numpy_rnn.common.records import Nonlinearity, Parameters
-from torch_rnn.parameters import Array, from_state_dict, to_state_dict
+from torch_rnn.arrays import Array
+from torch_rnn.parameters import from_state_dict, to_state_dict
 
 __all__ = ["from_modules", "to_modules"]
 

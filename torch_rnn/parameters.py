@@ -1,23 +1,20 @@
-"""The tensors of this package, converted from and to NumPy and state dicts."""
+"""Parameters: converted from and to NumPy and state dicts, and initial ones."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import wraps
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import torch
-from torch.nn import functional
 
 from numpy_rnn.common import initial
-from numpy_rnn.common.axes import ArrayKind, check_convertible
+from numpy_rnn.common.axes import check_convertible
 from numpy_rnn.common.checks import check_saved
-from numpy_rnn.common.records import Parameters, T, tree_map
+from numpy_rnn.common.records import Parameters, tree_map
 from numpy_rnn.common.state_dict import parameters_from_state, state_from_parameters
-
-ARRAYS = ArrayKind(torch.Tensor, "a torch.Tensor; from_numpy converts a NumPy array")
-Array: TypeAlias = torch.Tensor
+from torch_rnn.arrays import ARRAYS, Array
 
 
 def from_numpy(value: Any, *, copy: bool = True) -> Any:
@@ -99,37 +96,9 @@ def to_numpy(value: Any) -> Any:
     return tree_map(converted, value)
 
 
-def copy_of(value: T, *, as_leaves: bool = False) -> T:
-    """Return a copy of a tensor, or of every tensor of nested tuples, without graphs.
-
-    as_leaves: whether they require a gradient.
-    """
-
-    def copied(tensor: Array) -> Array:
-        copy = tensor.detach().clone(memory_format=torch.contiguous_format)
-        return copy.requires_grad_(as_leaves)
-
-    return tree_map(copied, value)
-
-
-def as_rows(series: Array, size: int, like: Array) -> Array:
-    """Return a series as rows, with an axis N, of size 1 if it is shared, where `like`,
-    a step or a matrix, has one.
-    """
-    if not series.is_floating_point():
-        series = functional.one_hot(series.long(), size).to(like.dtype)  # (F4)
-    return series[:, None] if series.ndim < like.ndim + 1 else series
-
-
-def per_network(value: Array, theta: Array) -> Array:
-    """Return a value (N,), or a scalar, with axes to broadcast with theta (N, ...)."""
-    if value.ndim == 0:
-        return value
-    return value.reshape(*value.shape, *(1,) * (theta.ndim - value.ndim))
-
-
 @wraps(initial.initial_parameters)
 def initial_parameters(**options: Any) -> Parameters[Array]:
+    """Return the weights of `numpy_rnn.initial_parameters`, as tensors."""
     params: Parameters[Array] = from_numpy(initial.initial_parameters(**options))
     return params
 

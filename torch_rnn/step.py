@@ -19,7 +19,10 @@ from numpy_rnn.common.records import (
     Parameters,
     tree_map,
 )
-from torch_rnn.parameters import ARRAYS, Array, copy_of, per_network
+from torch_rnn.arrays import ARRAYS, Array, copy_of, per_network
+
+NORM_EPSILON = 1e-6  # added to the norm, as in clip_grad_norm_
+ADAGRAD_EPSILON = 1e-8  # added to Adagrad's sum of squares, as in min-char-rnn
 
 
 def clip_by_global_norm(
@@ -94,26 +97,44 @@ def clip_by_value(gradients: Gradients[Array], max_value: float) -> Gradients[Ar
 def compute_clipped(
     gradients: Gradients[Array], clipping: Clipping
 ) -> Gradients[Array]:
-    """Compute the gradients within the limits, in float64."""
-    clipped = gradients
+    """Compute the gradients within the limit: at most one of the two is given.
+
+    They are computed in float64, since `clamp` refuses a limit that is too large for
+    float32.
+    """
+    if clipping.max_norm is not None:
+        factor = clipping_factor(gradients, clipping.max_norm)
+        return tree_map(lambda g: scaled(g, factor), gradients)
     if clipping.max_value is not None:
-        limit = clipping.max_value  # clamp refuses one that is too large for float32
-        clipped = tree_map(
+        limit = clipping.max_value
+        return tree_map(
             lambda g: g.double().clamp(-limit, limit).to(g),  # (U7)
             gradients,
         )
-    if clipping.max_norm is not None:
-        networks = gradients.W_hh.shape[:-2]
-        present = [g for g in gradients if g is not None]
-        rows = [g.double().reshape(*networks, -1) for g in present]
-        norm = torch.linalg.vector_norm(torch.cat(rows, dim=-1), dim=-1)  # (U2)
-        factor = (clipping.max_norm / (norm + 1e-6)).clamp(max=1)  # (U3)
-        factor = factor.where(norm.isfinite(), torch.nan)
-        clipped = tree_map(
-            lambda g: (per_network(factor, g) * g.double()).to(g),  # (U3)
-            gradients,
-        )
-    return clipped
+    return gradients
+
+
+def clipping_factor(gradients: Gradients[Array], max_norm: float) -> Array:
+    """Return the factor of the gradients of each network; NaN if their norm is not
+    finite.
+    """
+    norm = global_norm(gradients)
+    factor = (max_norm / (norm + NORM_EPSILON)).clamp(max=1)  # (U3)
+    return factor.where(norm.isfinite(), torch.nan)
+
+
+def scaled(g: Array, factor: Array) -> Array:
+    """Return the gradient times the factor of its network."""
+    return (per_network(factor, g) * g.double()).to(g)  # (U3)
+
+
+def global_norm(gradients: Gradients[Array]) -> Array:
+    """Return the norm ‖dθ‖ of all gradients of a network as one vector."""
+    networks = gradients.W_hh.shape[:-2]
+    present = [g for g in gradients if g is not None]
+    rows = [g.double().reshape(*networks, -1) for g in present]
+    norm: Array = torch.linalg.vector_norm(torch.cat(rows, dim=-1), dim=-1)  # (U2)
+    return norm
 
 
 def direction(
@@ -186,7 +207,7 @@ def compute_direction(
         delta[n] = g
         if rule.adagrad:
             after[n] = g * g if v is None else v + g * g  # (U8)
-            delta[n] = g / torch.sqrt(after[n] + 1e-8)  # (U9)
+            delta[n] = g / torch.sqrt(after[n] + ADAGRAD_EPSILON)  # (U9)
         elif rule.momentum:
             after[n] = g.clone() if v is None else mu * v + (1 - tau) * g  # (U5)
             delta[n] = g + mu * after[n] if rule.nesterov else after[n]  # (U6)

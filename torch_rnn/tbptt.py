@@ -12,10 +12,10 @@ from numpy_rnn.common import records
 from numpy_rnn.common.checks import check_schedule, check_training
 from numpy_rnn.common.numbers import check_integer
 from numpy_rnn.common.records import Run, Schedule, Update, Window
+from torch_rnn.arrays import ARRAYS, Array, copy_of
 from torch_rnn.backward import compute_derivatives, compute_gradients
 from torch_rnn.elman import compute_activations
 from torch_rnn.loss import compute_loss
-from torch_rnn.parameters import ARRAYS, Array, copy_of
 from torch_rnn.step import (
     compute_clipped,
     compute_direction,
@@ -64,6 +64,8 @@ def compute_windows(steps: int, schedule: Schedule) -> Iterator[Window]:
         yield Window(new - older, new, stop)  # (T2)
 
 
+# Tensors that are made under inference_mode never enter a graph: the copies of the
+# arguments are made outside it.
 @torch.inference_mode(False)
 def train(
     params: records.Parameters[Array],
@@ -124,6 +126,8 @@ def train(
     return every_update
 
 
+# enable_grad undoes a no_grad of the caller, and not an inference_mode, which has to be
+# switched off besides. Both enclose every step of the generator, and nothing between.
 @torch.inference_mode(False)
 @torch.enable_grad()
 def updates(run: Run, *, record: bool) -> Iterator[Update[Array]]:
@@ -140,9 +144,9 @@ def updates(run: Run, *, record: bool) -> Iterator[Update[Array]]:
             h_0 = states[window.start]  # (T3)
             activations = compute_activations(params, x, h_0, objective.nonlinearity)
             L = compute_loss(activations.y[-len(target) :], target, objective)
-            adjoints = None
+            derivatives = None
             if record:
-                gradients, adjoints = compute_derivatives(L, params, activations)
+                gradients, derivatives = compute_derivatives(L, params, activations)
             else:
                 gradients = compute_gradients(L, params)
             clipped = compute_clipped(gradients, step.clipping)
@@ -160,7 +164,7 @@ def updates(run: Run, *, record: bool) -> Iterator[Update[Array]]:
                 parameters=copy_of(params, as_leaves=True),
                 velocity=copy_of(velocity),
                 activations=copy_of(activations) if record else None,
-                adjoints=adjoints,
+                adjoints=derivatives,
             )
 
 

@@ -1,6 +1,5 @@
 """The command line of both packages, `numpy-rnn` and `torch-rnn`."""
 
-import contextlib
 import importlib
 import os
 import sys
@@ -47,7 +46,9 @@ def run_main(rnn: Any, arguments: list[str] | None, commands: Mapping[str, str])
             # for characters that the terminal does not have
             stream.reconfigure(errors="backslashreplace")
     try:
-        status = run_command(rnn, words, commands)
+        options = parse_command(name, words)
+        module = importlib.import_module(commands[options.command])
+        status: int = module.run(rnn, options) or 0
         if sys.stdout is not None:
             sys.stdout.flush()
         return status
@@ -66,35 +67,3 @@ def run_main(rnn: Any, arguments: list[str] | None, commands: Mapping[str, str])
             return 1
         reason = error.strerror or error
         return failed(name, 2, f"the output cannot be written: {reason}")
-
-
-def run_command(rnn: Any, words: list[str], commands: Mapping[str, str]) -> int:
-    """Run the command that the words name.
-
-    Parameters
-    ----------
-    rnn : module
-        The package of the command line.
-    words : list of str
-        The command and its options.
-    commands : mapping of str to str
-        The modules of the commands.
-
-    Returns
-    -------
-    int
-        The exit status of the command.
-
-    Raises
-    ------
-    InputError
-        If there is no such command or option, or the command refuses its input.
-    """
-    options = parse_command(rnn.__name__, words)
-    module = importlib.import_module(commands[options.command])
-    shown: Any = contextlib.nullcontext()
-    if options.quiet:
-        shown = contextlib.redirect_stdout(None)
-    with shown:
-        status: int | None = module.run(rnn, options)
-    return status or 0

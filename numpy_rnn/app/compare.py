@@ -2,7 +2,6 @@
 update.
 """
 
-import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,20 +12,18 @@ from numpy_rnn.app.fitting import FittedRuns, fitted_runs
 from numpy_rnn.app.options import Configuration, option_name
 from numpy_rnn.app.outputs import check_files, plot_target
 from numpy_rnn.app.plots import write_figure
-from numpy_rnn.app.progress import progress
 from numpy_rnn.app.run import (
     begin,
     describe_runs,
     epoch_losses,
+    progress,
     schedule_name,
-    updates_per_epoch,
 )
 from numpy_rnn.app.sources import Source, TraceFile, source
 from numpy_rnn.app.verdict import ComparedRun, Comparison, comparison_report
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.files import absolute_path
 from numpy_rnn.common.records import Run
-from numpy_rnn.common.texts import pluralize
 from numpy_rnn.conformance.judge import finite_part, judge
 from numpy_rnn.conformance.mutants.loops import hint_for_run
 from numpy_rnn.conformance.ports.guard import guarded
@@ -34,10 +31,7 @@ from numpy_rnn.conformance.ports.port import PackagePort
 from numpy_rnn.conformance.ports.protocol import PortFault
 from numpy_rnn.conformance.runs import PackageSource, PortSource
 
-OUTPUT = {"plot", "no_plot", "quiet", "timeout"}  # options that are not of a run
-MAX_JUDGED_STEPS = (
-    10_000_000  # of all windows of a run, whose numbers are all kept in memory
-)
+OUTPUT = {"plot", "no_plot", "timeout"}  # options that are not of a run
 
 
 def run(rnn: Any, options: Configuration) -> int:
@@ -74,7 +68,8 @@ def compare(rnn: Any, options: Configuration) -> int:
     """Do what `run` does, but raise PortFault where an implementation fails."""
     plot = plot_target(options, rnn.__name__)
     check_files(options, plot)
-    folder = absolute_path(".")  # a port may change the working folder
+    if plot is not None:
+        plot = absolute_path(plot)  # a port may change the working folder
     sources = all_sources(rnn, options)
     traces = [each for each in sources if isinstance(each, TraceFile)]
     if traces:
@@ -83,7 +78,7 @@ def compare(rnn: Any, options: Configuration) -> int:
     else:
         fitted = fitted_runs(sources, options)
     for each in fitted.runs:
-        check_length(rnn, each)
+        begin(rnn, each)  # makes no update; options that no run can have are refused
     names = [each.name for each in sources]
     heading = describe_runs(names, fitted.series, fitted.runs)
     print(*fitted.notes, heading, sep="\n", flush=True)
@@ -91,12 +86,11 @@ def compare(rnn: Any, options: Configuration) -> int:
     for one in sources:
         found = list[ComparedRun]()
         for each in fitted.runs:
-            with progress(f"{one.name}: {schedule_name(each)}"):
-                found.append(examine(one, each))
+            progress(f"{one.name}: {schedule_name(each)}")
+            found.append(examine(one, each))
         comparisons.append(Comparison(one, found))
     print(comparison_report(comparisons))
     if plot is not None:
-        os.chdir(folder)
         write_figure(plot, lambda figure: draw_comparisons(figure, comparisons))
     return 0 if all(each.passed for each in comparisons) else 1
 
@@ -119,17 +113,6 @@ def check_traces(traces: Sequence[TraceFile], options: Configuration) -> None:
             f"{found} are given: expected one trace, whose run is repeated, and no"
             " option of a run"
         )
-
-
-def check_length(rnn: Any, run: Run) -> None:
-    """Raise InputError on a run that no package makes, and on one that is too long."""
-    begin(rnn, run)  # makes no update; options that no run can have are refused
-    T, schedule = len(run.x), run.options.schedule
-    steps = schedule.epochs * updates_per_epoch(run) * min(schedule.k2, T)
-    if not 0 < steps <= MAX_JUDGED_STEPS:
-        found = f"the windows have {pluralize(steps, 'step')}"
-        expected = f"expected 1 to {MAX_JUDGED_STEPS}; change --epochs or --k2"
-        raise InputError(f"{found}: {expected}")
 
 
 def examine(source: Source, run: Run) -> ComparedRun:
@@ -158,18 +141,18 @@ def examine(source: Source, run: Run) -> ComparedRun:
     is_whole = finite is recorded
     asked = source if isinstance(source, PortSource) else None
     judgement = judge(finite, source.tau, whole=is_whole, source=asked)
-    hint = ""
+    first = judgement.first
     with np.errstate(all="ignore"):  # of wrong numbers of any size
         losses = epoch_losses(recorded.updates["loss"], recorded.run)
-        if judgement.first is not None:
-            hint = hint_for_run(finite, judgement.first)
+        if first is not None:
+            where = f"in the run {schedule_name(run)}"
+            first = first._replace(where=where, hint=hint_for_run(finite, first))
     updates = finite.updates
     return ComparedRun(
         run,
-        judgement,
+        judgement._replace(first=first),
         reach=int((updates["stop"] - updates["start"]).max(initial=1)) - 1,
         carried=int(np.count_nonzero(updates["start"])),
         losses=losses,
         overflows=not is_whole,
-        hint=hint,
     )

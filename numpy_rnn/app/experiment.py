@@ -3,8 +3,7 @@ file.
 
 Keys of the .npz: W_xh and so on, the names of the Parameters; vW_xh and so on, the
 velocity, or with `adagrad` the sums of squares; alphabet, a string: the characters of a
-text in the order of their classes; configuration, a string: JSON of the options that
-were given, which is not read.
+text in the order of their classes.
 """
 
 import os
@@ -20,19 +19,20 @@ from numpy_rnn.app.series import (
     read_series,
     read_text,
 )
+from numpy_rnn.arrays import ARRAYS
 from numpy_rnn.common.checks import check_saved
 from numpy_rnn.common.errors import InputError, errors_about
 from numpy_rnn.common.files import load_arrays, save_arrays
 from numpy_rnn.common.initial import Distribution, NetworkSizes, draw_parameters
+from numpy_rnn.common.numbers import check_integer
 from numpy_rnn.common.records import Gradients, NumpyArray, Parameters, Run, RunOptions
 from numpy_rnn.common.texts import printable, some_of
-from numpy_rnn.parameters import ARRAYS
 
 # The series of the default experiment, (21, 1): 21 equally spaced times from 2 to 10.
 SINE_WAVE = (np.sin(np.linspace(2, 10, 21))[:, None], ["value"], "sine wave")
 THETAS = Parameters._fields
 VELOCITY = tuple("v" + name for name in THETAS)
-TEXTS = ("alphabet", "adagrad", "configuration")
+TEXTS = ("alphabet", "adagrad")
 OF_TEXT = Distribution(hidden=0.01, output=0.01)  # as in min-char-rnn
 
 
@@ -55,8 +55,8 @@ class Experiment(NamedTuple):
     def run(self, options: RunOptions) -> Run:
         """Return the run with these options, on the steps that are not held out."""
         steps = len(self.x) - self.held_out
-        data = {"x": self.x[:steps], "target": self.target[:steps], "h_0": self.h_0}
-        return Run(params=self.params, options=options, velocity=self.velocity, **data)
+        x, target = self.x[:steps], self.target[:steps]
+        return Run(self.params, x, target, self.h_0, options, self.velocity)
 
 
 class Saved(NamedTuple):
@@ -141,35 +141,35 @@ def _of_series(options: Configuration, dtype: Any) -> Experiment:
     if options.data is not None:
         chosen = None
         if options.columns is not None:
-            chosen = [column.strip() for column in options.columns.split(",")]
+            chosen = options.columns.split(",")
         rows, columns = read_series(options.data, chosen)
         name = printable(os.path.basename(options.data))
         if chosen is None and len(columns) > 1 and is_index(rows[:, 0]):
-            name += f" without {printable(columns[0])}, which counts the rows"
+            name += f" without {columns[0]}, which counts the rows"
             rows, columns = rows[:, 1:], columns[1:]
     held_out, most = options.held_out, len(rows) - MIN_ROWS
-    if not 0 <= held_out <= most:
-        raise InputError(f"--held-out is {held_out}: expected 0 to {most}")
+    check_integer("--held-out", held_out, 0, f"0 to {most}", most)
     trained = rows[: len(rows) - held_out]
     mean: Any = 0.0
     deviation: Any = 1.0
     with np.errstate(all="ignore"):  # what is not finite is refused below
         if options.standardize:
-            mean, deviation = trained.mean(axis=0), trained.std(axis=0)
-            is_constant = np.ptp(trained, axis=0) == 0
-            deviation[is_constant] = 0  # which rounding may have changed
+            is_constant = np.ptp(trained, axis=0) == 0  # its deviation may be rounded
+            mean = trained.mean(axis=0)
+            deviation = np.where(is_constant, 0, trained.std(axis=0))
         sequence = ((rows - mean) / deviation).astype(dtype)
-    is_fine = np.isfinite(sequence).all(axis=0) & np.isfinite(deviation)
+        is_fine = np.isfinite(sequence * deviation).all(axis=0)
     if not is_fine.all():
-        column = printable(columns[is_fine.argmin()])
-        what = f"is constant or too large for {dtype}: leave it out"
-        raise InputError(f"data file {options.data}: {column} {what}")
+        raise InputError(
+            f"data file {options.data}: {columns[is_fine.argmin()]} is constant or too"
+            f" large for {dtype}: leave it out"
+        )
     return Experiment(
         name,
         x=sequence[:-1, None],
         target=sequence[1:, None],
         series=rows,
-        columns=tuple(map(printable, columns)),
+        columns=tuple(columns),
         mean=mean,
         deviation=deviation,
         held_out=held_out,
@@ -177,14 +177,14 @@ def _of_series(options: Configuration, dtype: Any) -> Experiment:
 
 
 def save_run(path: str, params: Any, velocity: Any = None, **more: Any) -> None:
-    """Write the networks of a run that are finite.
+    """Write the weights of a run.
 
     Parameters
     ----------
     path : str
         Of the .npz file, which is replaced at once, and only if all is written.
     params : Parameters
-        Of one network or of an ensemble, as NumPy arrays.
+        As NumPy arrays.
     velocity : Gradients, optional
         The velocity, or the sums of squares.
     **more
@@ -197,12 +197,6 @@ def save_run(path: str, params: Any, velocity: Any = None, **more: Any) -> None:
     """
     arrays = dict(zip(THETAS, params)) | dict(zip(VELOCITY, velocity or ()))
     arrays = {name: array for name, array in arrays.items() if array is not None}
-    if networks := params.W_hh.shape[:-2]:
-        is_finite = np.ones(networks, bool)
-        for array in arrays.values():
-            is_finite &= np.isfinite(array).reshape(*networks, -1).all(axis=1)
-        for name, array in arrays.items():
-            arrays[name] = array[is_finite]
     save_arrays(path, arrays | more)
 
 
@@ -229,9 +223,9 @@ def load_run(path: str) -> Saved:
     with errors_about(f"weights file {path}"):
         unknown = found.keys() - {*THETAS, *VELOCITY, *TEXTS}
         if unknown or not found.keys() >= {*THETAS[:3]}:
-            what = some_of(sorted(unknown) or found)
             raise InputError(
-                f"it has {what}: expected W_xh, W_hh, W_hy and what --save writes"
+                f"it has {some_of(sorted(unknown) or found)}: expected W_xh, W_hh, W_hy"
+                " and what --save writes"
             )
         # In C order, on which the rounding of products depends.
         found = {name: np.array(array, order="C") for name, array in found.items()}
@@ -240,9 +234,5 @@ def load_run(path: str) -> Saved:
         if found.keys() & VELOCITY:
             velocity = Gradients(*map(found.get, VELOCITY))
         check_saved(ARRAYS, params, velocity)
-        alphabet, characters = str(found.get("alphabet", "")), params.W_hy.shape[-1]
-        if alphabet and len(alphabet) != characters:
-            raise InputError(
-                f"its alphabet is damaged: expected {characters} different characters"
-            )
-    return Saved(params, velocity, alphabet, bool(np.any(found.get("adagrad"))))
+    alphabet, adagrad = str(found.get("alphabet", "")), found.get("adagrad")
+    return Saved(params, velocity, alphabet, bool(np.any(adagrad)))

@@ -18,7 +18,6 @@ from numpy_rnn.conformance.runs import unsupported as unsupported_by
 # Runs from the same weights without --k1 and --k2: the tutorial's, and one whose
 # gradients go back through time.
 USUAL = (Schedule(1, 1, 300), Schedule(1, 5, 60))
-MOST_COMPARED = 1000  # steps, without --steps: judging a text takes a while
 OPTION_OF_FIELD = {"H": "hidden_size", "networks": "seeds"}  # options with another name
 DATA_SIZES = ("B", "D", "O")  # of the data
 BY_DATA = ("loss", "class_inputs")  # fields that --text chooses
@@ -71,36 +70,32 @@ def fitted_runs(sources: Sequence[Source], usual: Configuration) -> FittedRuns:
     options = Configuration(usual.command, usual.others, values, **usual.given)
     experiment = prepare_experiment(options)
     run = experiment.run(options.run_options())
-    notes, all_steps = list[str](), len(run.x)
-    steps = options.steps or MOST_COMPARED
+    notes, all_steps, steps = list[str](), len(run.x), options.steps
     run = run._replace(x=run.x[:steps], target=run.target[:steps])
     if steps < all_steps:
-        found = f"the first {steps} of {all_steps} steps are compared"
-        notes.append(f"{found}; --steps changes their number")
-    before, T, epochs = schedules(usual), len(run.x), dict[tuple[int, int], int]()
-    for schedule in before:
-        k1, k2 = forced_schedule(forced, *schedule[:2], T)
-        epochs[k1, k2] = schedule.epochs
-    runs = []
-    for (k1, k2), count in epochs.items():
-        given = run.options._replace(schedule=Schedule(k1, k2, count))
-        runs.append(run._replace(options=given))
-    check_ports(ports, options, runs)
+        notes.append(
+            f"the first {steps} of {all_steps} steps are compared; --steps changes"
+            " their number"
+        )
+    before, T, runs = schedules(usual), len(run.x), dict[tuple[int, int], Run]()
+    for k1, k2, epochs in before:
+        schedule = Schedule(*forced_schedule(forced, k1, k2, T), epochs)
+        given = run.options._replace(schedule=schedule)
+        runs[schedule[:2]] = run._replace(options=given)
+    check_ports(ports, options, list(runs.values()))
     words = changes(forced, usual, before, T)
     if words:
-        names = join_names([port.name for port in ports])
-        notes.append(f"chosen for what {names} has: {' '.join(words)}")
-    return FittedRuns(experiment.name, runs, notes)
+        names = [port.name for port in ports]
+        notes.append(f"chosen for what {join_names(names)} has: {' '.join(words)}")
+    return FittedRuns(experiment.name, list(runs.values()), notes)
 
 
 def schedules(options: Configuration) -> Sequence[Schedule]:
     """Return the schedules of the runs."""
     given = options.given
-    if given.keys() & (SCHEDULE | {"data", "text"}):
+    if given.keys() & {*SCHEDULE, "data", "text"}:
         return [options.run_options().schedule]
-    if "epochs" in given:
-        return [schedule._replace(epochs=options.epochs) for schedule in USUAL]
-    return USUAL
+    return [each._replace(epochs=given.get("epochs", each.epochs)) for each in USUAL]
 
 
 def changes(
@@ -138,14 +133,11 @@ def check_ports(
     messages = list[str]()
     before = [run.options.schedule for run in runs]
     for port in ports:
-        forced = run_defaults(port.port)
-        if (
-            forced.get("class_inputs") is False
-            and forced.get("loss") == "cross_entropy"
-        ):
+        forced, absent = run_defaults(port.port), list[str]()
+        if (forced.get("class_inputs"), forced.get("loss")) == (False, "cross_entropy"):
             messages.append(f"{port.name} has classes as targets of vectors: {SUITE}")
             continue
-        absent, fields = list[str](), dict[str, Any]()
+        fields = dict[str, Any]()
         for run in runs:
             for ability in unsupported_by(port.port, run):
                 absent.append(f"no {ability.words}")

@@ -12,7 +12,6 @@ import numpy as np
 from numpy_rnn.common.checks import check_schedule
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.numbers import check_positive
-from numpy_rnn.common.packages import __version__
 from numpy_rnn.common.records import (
     DTYPES,
     NONLINEARITY_NAMES,
@@ -23,6 +22,7 @@ from numpy_rnn.common.records import (
     Step,
 )
 from numpy_rnn.common.texts import nearest_name
+from numpy_rnn.common.version import __version__
 
 COMMAND_HELP = {
     "train": "train a network and predict its series or text; also without a command",
@@ -122,13 +122,12 @@ OPTION_GROUPS = {
         Option(
             "log_every",
             int,
-            None,
+            10,
             "epochs, or updates of a text, between printed lines",
             ("train",),
         ),
         Option("timeout", float, 10.0, "seconds for an answer of a port", ("compare",)),
         Option("folder", str, "study", "folder of the pages", ("study",)),
-        Option("quiet", None, False, "print only warnings and errors"),
     ],
 }
 ALL_OPTIONS = [option for options in OPTION_GROUPS.values() for option in options]
@@ -145,6 +144,7 @@ DEFAULTS_OF = {
         "max_value": 5.0,
         "adagrad": True,
         "epochs": 100,
+        "log_every": 1000,
     },
     "data": {
         "standardize": True,
@@ -159,20 +159,17 @@ DEFAULTS_OF = {
         "epochs": 200,
     },
 }
+DEFAULTS_OF_COMMAND = {
+    "study": {"seeds": 32},
+    "compare": {"steps": 1000},  # judging a text takes a while
+}
 RECORDED_EPOCHS = {"text": 1, "data": 10}  # of `compare`, which keeps all numbers
-EXCLUDED = (
-    ("weights", "seeds"),
-    ("weights", "hidden_size"),
-    ("weights", "bias"),
-    ("weights", "dtype"),
-    ("plot", "no_plot"),
-    ("text", "data"),
-    ("text", "standardize"),
-    ("text", "held_out"),
-    ("text", "seeds"),
-)
-NOT_EXCLUDED = ("study", "weights", "seeds")
-NEEDS = {"columns": "data", "sample": "text", "temperature": "text"}
+EXCLUDED = {
+    "weights": ("hidden_size", "bias", "dtype", "seeds"),  # the file has them
+    "text": ("data", "standardize", "held_out", "seeds"),
+    "plot": ("no_plot",),
+    "save": ("seeds",),
+}
 
 
 def option_name(name: str) -> str:
@@ -206,13 +203,12 @@ class Configuration(SimpleNamespace):
     ):
         values = defaults_of(command, given) | dict(forced or {}) | given
         super().__init__(command=command, others=others, given=given, **values)
-        for pair in EXCLUDED:
-            if given.keys() >= {*pair} and (command, *pair) != NOT_EXCLUDED:
-                both = " and ".join(map(option_name, pair))
-                raise InputError(f"{both} are both given: leave one of them out")
-        for name in given.keys() & NEEDS.keys():
-            if NEEDS[name] not in given:
-                raise InputError(f"--{name} needs --{NEEDS[name]}: give both")
+        for name, others in EXCLUDED.items():
+            for other in others:
+                is_study = command == "study" and other == "seeds"
+                if given.keys() >= {name, other} and not is_study:
+                    both = f"{option_name(name)} and {option_name(other)}"
+                    raise InputError(f"{both} are both given: leave one of them out")
         for name in ("temperature", "timeout", "steps", "seeds", "log_every"):
             if name in given:
                 check_positive(option_name(name), given[name])
@@ -244,8 +240,7 @@ def defaults_of(command: str, given: Mapping[str, Any]) -> dict[str, Any]:
         The value of every option.
     """
     values = dict(DEFAULTS)
-    if command == "study":
-        values["seeds"] = 32
+    values |= DEFAULTS_OF_COMMAND.get(command, {})
     for source, own in DEFAULTS_OF.items():
         if source in given and command != "study":
             values |= own

@@ -30,30 +30,24 @@ def check_files(options: Configuration, plot: str | None) -> None:
         If an output cannot be written, has another ending than its kind, or is another
         file of the command.
     """
-    options_of: dict[str, str] = {}  # by their files
+    options_of = dict[str, str]()  # by their files
     for name in ("data", "text", "weights", *ENDINGS):
         path = plot if name == "plot" else getattr(options, name)
         if path is None:
             continue
-        real = os.path.realpath(path)
+        real, given = os.path.realpath(path), f"--{name} {path}"
         first = options_of.setdefault(real, name)
         if first != name:
             raise InputError(
                 f"--{first} and --{name} both name {path}: expected different files"
             )
-        if name in ENDINGS:
-            check_output(f"--{name} {path}", real, ENDINGS[name])
-
-
-def check_output(given: str, path: str, endings: tuple[str, ...]) -> None:
-    """Raise InputError if a file could not be written. given: its option in words."""
-    if os.path.exists(path) and not os.path.isfile(path):
-        raise InputError(f"{given} is no regular file: choose another name")
-    if not os.access(os.path.dirname(path), os.W_OK):
-        raise InputError(f"{given}: its folder cannot be written to: choose another")
-    if not path.lower().endswith(endings):
-        expected = " or ".join(endings)
-        raise InputError(f"{given}: expected a name that ends with {expected}")
+        expected = ENDINGS.get(name, ())
+        if not os.access(os.path.dirname(real), os.W_OK) and expected:
+            what = "its folder cannot be written to"
+            raise InputError(f"{given}: {what}: choose another")
+        if not path.lower().endswith(expected or ""):
+            names = " or ".join(expected)
+            raise InputError(f"{given}: expected a name that ends with {names}")
 
 
 def plot_target(options: Configuration, name: str) -> str | None:
@@ -80,6 +74,8 @@ def plot_target(options: Configuration, name: str) -> str | None:
     if options.command == "train":
         default = f"{name}.png"
         if options.text is not None:
+            if options.plot is not None:
+                raise InputError("--text and --plot are both given: leave one out")
             return None
     if options.no_plot:
         return None

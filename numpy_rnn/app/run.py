@@ -8,12 +8,10 @@ import numpy as np
 
 from numpy_rnn.app.experiment import Experiment
 from numpy_rnn.app.options import Configuration
-from numpy_rnn.app.predictions import BAND, Result, predict
-from numpy_rnn.app.tables import error_table, format_number, series_table
+from numpy_rnn.app.predictions import BAND, Curve, error_table, predict
 from numpy_rnn.common.records import NumpyArray, Run, Step, Update
-from numpy_rnn.common.texts import join_names, printable
+from numpy_rnn.common.texts import join_names, one_line, printable
 
-LOG_EVERY, LOG_UPDATES = 10, 1000  # epochs; updates of a text
 SMOOTHING = 0.999  # of the smoothed loss, at each update
 REMEDIES = (
     "try a lower --learning-rate, gradient clipping with --max-norm, or --standardize"
@@ -32,10 +30,10 @@ class Trainer:
         self.rnn, self.experiment, self.options = rnn, experiment, options
         self.run = experiment.run(options.run_options())
         self.per_epoch = updates_per_epoch(self.run)
-        self.updates = 0
-        self.latest: Update[Any] | None = None
+        self.updates = self.epoch = 0
+        self.params = rnn.from_numpy(self.run.params)  # the current ones
+        self.velocity = rnn.from_numpy(self.run.velocity)
         self.losses: list[NumpyArray] = []  # of the finished epochs
-        self.result: Result | None = None  # of a series, after `final`
         self._iterator = begin(rnn, self.run)
 
     def __iter__(self) -> Iterator[Update[Any]]:
@@ -46,28 +44,24 @@ class Trainer:
         for update in self._iterator:
             loss = np.asarray(self.rnn.to_numpy(update.loss), np.float64)
             if not np.isfinite(loss).any():
-                place = f"epoch {update.epoch}, update {update.number}"
-                raise Diverged(f"the run diverged: {place}: no finite loss; {REMEDIES}")
-            self.latest, self.updates = update, self.updates + 1
+                raise Diverged(
+                    f"the run diverged: epoch {update.epoch}, update {update.number}:"
+                    f" no finite loss; {REMEDIES}"
+                )
+            self.updates, self.epoch = self.updates + 1, update.epoch
+            self.params, self.velocity = update.parameters, update.velocity
             losses.append(loss.ravel())
             if len(losses) == self.per_epoch:
                 self.losses += [*epoch_losses(np.array(losses), self.run)]
                 losses = []
             yield update
 
-    def weights(self) -> tuple[Any, Any]:
-        """Return the current parameters and velocity, as NumPy arrays."""
-        if self.latest is None:
-            return self.run.params, self.run.velocity
-        to_numpy = self.rnn.to_numpy
-        return to_numpy(self.latest.parameters), to_numpy(self.latest.velocity)
-
     def heading(self) -> str:
         """Return the heading of the losses."""
         networks = self.run.params.networks
         if networks is None:
-            return "epoch          loss"
-        head = "epoch   median loss           10 %           90 %"
+            return "epoch           loss"
+        head = "epoch    median loss           10 %           90 %"
         return f"{head}   of {networks} networks"
 
     def lines(self) -> list[str]:
@@ -75,35 +69,47 @@ class Trainer:
         the finite ones.
         """
         epoch, rest = divmod(self.updates, self.per_epoch)
-        every = self.options.log_every or LOG_EVERY
-        if rest or (epoch % every and epoch not in (1, self.options.epochs)):
+        is_shown = epoch % self.options.log_every == 0
+        if rest or not (is_shown or epoch in (1, self.options.epochs)):
             return []
-        loss = self.losses[-1]
-        low, median, high = np.percentile(loss[np.isfinite(loss)], BAND)
-        row = f"{epoch:5d}  {format_number(median, 12)}"
-        for value in [low, high] if len(loss) > 1 else []:
-            row += f"   {format_number(value, 12, abs(median))}"
+        loss, row = self.losses[-1], f"{epoch:5d}"
+        percentiles = BAND if len(loss) > 1 else BAND[:1]
+        for value in np.percentile(loss[np.isfinite(loss)], percentiles):
+            row += f"{value:15.6g}"
         return [row]
 
-    def final(self) -> list[str]:
-        """Return the tables of predictions and errors. Raises Diverged if no prediction
-        is finite.
+    def loss_curve(self) -> Curve:
+        """Return the loss by epoch."""
+        networks = self.run.params.networks or 1
+        return Curve(1, np.reshape(self.losses, (-1, networks, 1)))
+
+    def curves(self) -> dict[str, Curve]:
+        """Return losses and predictions of the networks that converged, and the series.
+
+        Raises Diverged if there is no such network.
         """
         experiment, objective = self.experiment, self.run.options.objective
-        made = predict(self.rnn, self.weights()[0], experiment, objective)
-        losses = np.reshape(self.losses, (-1, made[0].shape[1]))
-        result = self.result = Result(losses, *made)
-        converged = result.converged()
+        made = predict(self.rnn, self.params, experiment, objective)
+        made["loss"] = self.loss_curve()
+        converged = np.array(True)
+        for kind in ("loss", "predicted"):
+            is_finite = np.isfinite(made[kind].values).all(axis=(0, 2))
+            converged = converged & is_finite
         if not converged.any():
             raise Diverged(f"the predictions are not finite; {REMEDIES}")
         if not converged.all():
-            count = f"{np.sum(~converged)} of {converged.size} networks diverged"
-            message = f"{self.rnn.__name__}: {count}; medians leave them out"
-            print(message, file=sys.stderr)
-        lines = series_table(experiment, result)
-        if self.options.data is not None:
-            lines += error_table(experiment, result)
-        return lines
+            print(
+                f"{self.rnn.__name__}: {np.sum(~converged)} of {converged.size}"
+                " networks diverged; they are left out",
+                file=sys.stderr,
+            )
+        curves = {kind: curve.of(converged) for kind, curve in made.items()}
+        curves["actual"] = Curve(1, experiment.series[:, None])
+        return curves
+
+    def final(self, curves: dict[str, Curve]) -> list[str]:
+        """Return the table of the errors of predictions."""
+        return error_table(self.experiment, curves["predicted"].values)
 
 
 def updates_per_epoch(run: Run) -> int:
@@ -127,11 +133,10 @@ def epoch_losses(losses: NumpyArray, run: Run) -> NumpyArray:
         The sum of the losses of the updates of an epoch; for the reduction "mean", the
         mean over its points.
     """
-    count, T = updates_per_epoch(run), len(run.x)
+    T, count = len(run.x), updates_per_epoch(run)
     shares = np.ones(count)
     if run.options.objective.reduction == "mean":
-        ends = np.arange(count + 1) * run.options.schedule.k1
-        shares = np.diff(np.minimum(ends, T)) / T
+        shares = np.diff([*range(0, T, run.options.schedule.k1), T]) / T
     whole = losses[: len(losses) // count * count]
     epochs = whole.reshape(-1, count, *losses.shape[1:])
     return np.asarray(np.einsum("en...,n->e...", epochs, shares))
@@ -163,32 +168,6 @@ def begin(rnn: Any, run: Run) -> Iterator[Update[Any]]:
     return updates
 
 
-def heading(name: str, experiment: Experiment, options: Configuration) -> str:
-    """Describe the run of a package in one line.
-
-    Parameters
-    ----------
-    name : str
-        The name of the package.
-    experiment : Experiment
-        The data and the initial weights.
-    options : Configuration
-        The options.
-
-    Returns
-    -------
-    str
-        The line, with the seed, or the file of the weights.
-    """
-    run = experiment.run(options.run_options())._replace(x=experiment.x)
-    start = f"seed {options.seed}"
-    if options.weights is not None:
-        start = f"weights from {printable(options.weights)}"
-        if experiment.velocity is not None:
-            start = start.replace("weights", "weights and velocity", 1)
-    return f"{describe_runs([name], experiment.name, [run])}, {start}"
-
-
 def describe_runs(names: list[str], series: str, runs: list[Run]) -> str:
     """Describe runs that differ in their schedules only, in one line.
 
@@ -206,33 +185,32 @@ def describe_runs(names: list[str], series: str, runs: list[Run]) -> str:
     str
         The sizes, and the options that are not off.
     """
-    params, options = runs[0].params, runs[0].options
-    T, B = runs[0].x.shape[:2]
-    D, (H, O) = params.W_xh.shape[-2], params.W_hy.shape[-2:]
+    run = runs[0]
+    params, options = run.params, run.options
     biases = "no biases" if params.b_h is None else "biases"
-    schedules = join_names([schedule_name(run) for run in runs])
     return (
-        f"{join_names(names)}: {series}, T={T} B={B} D={D} H={H} O={O}, {biases},"
-        f" {params.W_hh.dtype}, {schedules}, {', '.join(options.objective)},"
-        f" {step_words(options.step)}"
+        f"{join_names(names)}: {series}, T={len(run.x)} B={run.x.shape[1]}"
+        f" D={params.W_xh.shape[-2]} H={params.W_hy.shape[-2]}"
+        f" O={params.W_hy.shape[-1]}, {biases}, {params.W_hh.dtype},"
+        f" {join_names(list(map(schedule_name, runs)))},"
+        f" {', '.join(options.objective)}, {step_words(options.step)}"
     )
 
 
 def schedule_name(run: Run) -> str:
     """Return the name of the schedule of a run, such as TBPTT(1, 5)."""
-    k1, k2, _ = run.options.schedule
-    return f"TBPTT({k1}, {k2})"
+    return f"TBPTT({run.options.schedule.k1}, {run.options.schedule.k2})"
 
 
 def step_words(step: Step) -> str:
-    """Describe a step by its learning rates and its options that are not off."""
-    rates = [f"{rate:g}" for rate in np.ravel(step.learning_rate)[:3]]
-    text = f"learning rate {' '.join(rates)}"
-    for name, value in step._replace(learning_rate=0)._asdict().items():
-        if value:
-            text += f", {name.replace('_', ' ')}"
-            text += "" if value is True else f" {value:g}"
-    return text
+    """Describe a step by its learning rate and its options that are not off."""
+    words = list[str]()
+    for name, value in step._asdict().items():
+        if value is True:
+            words.append(name)
+        elif np.any(value):
+            words.append(f"{name} {one_line(str(value))}")
+    return ", ".join(words).replace("_", " ")
 
 
 class TextRun(Trainer):
@@ -264,15 +242,17 @@ class TextRun(Trainer):
         has the last.
         """
         is_last = self.updates == self.per_epoch * self.options.epochs
-        every = self.options.log_every or LOG_UPDATES
-        if is_last or self.updates % every:
+        if is_last or self.updates % self.options.log_every:
             return []
-        return self.final()
+        return self.final({})
 
-    def final(self) -> list[str]:
+    def curves(self) -> dict[str, Curve]:
+        """Return the losses."""
+        return {"loss": self.loss_curve()}
+
+    def final(self, curves: dict[str, Curve]) -> list[str]:
         """Return the row of the latest update, and a sample between two rules."""
-        epoch = self.latest.epoch if self.latest else 0
-        lines = [f"{self.updates:8d}{epoch:8d}{self.smoothed:16.6f}"]
+        lines = [f"{self.updates:8d}{self.epoch:8d}{self.smoothed:16.6f}"]
         drawn = self.sample(self.options.sample)
         if drawn:
             lines += ["----", *map(printable, drawn.split("\n")), "----"]
@@ -298,13 +278,11 @@ class TextRun(Trainer):
         """
         rnn, options = self.rnn, self.options
         generator = np.random.default_rng((options.seed, self.updates))
-        theta = rnn.from_numpy(self.weights()[0])
         h = rnn.from_numpy(self.experiment.h_0)
         x, drawn = self.experiment.x[:1], ""
         for _ in range(length):
-            made = rnn.forward(
-                theta, rnn.from_numpy(x), h, nonlinearity=options.nonlinearity
-            )
+            x = rnn.from_numpy(x)
+            made = rnn.forward(self.params, x, h, nonlinearity=options.nonlinearity)
             h, y = made.h[-1], rnn.to_numpy(made.y)[0, 0].astype(np.float64)
             if not np.isfinite(y).all():
                 raise Diverged(f"a sample cannot be drawn: y is not finite; {REMEDIES}")
@@ -312,3 +290,9 @@ class TextRun(Trainer):
             x = generator.choice(len(p), (1, 1), p=p / p.sum())
             drawn += self.experiment.alphabet[x.item()]
         return drawn
+
+
+def progress(text: str) -> None:
+    """Print what takes a while on standard error, if that is a terminal."""
+    if sys.stderr is not None and sys.stderr.isatty():
+        print(f"{text} ...", file=sys.stderr, flush=True)

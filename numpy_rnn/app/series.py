@@ -1,7 +1,6 @@
 """Series and texts: what is read from a file or a pipe."""
 
 import csv
-import re
 from collections.abc import Sequence
 from contextlib import suppress
 from math import isfinite
@@ -10,15 +9,15 @@ import numpy as np
 
 from numpy_rnn.common.errors import InputError, errors_about
 from numpy_rnn.common.records import NumpyArray
-from numpy_rnn.common.texts import some_of
+from numpy_rnn.common.texts import printable, some_of
 
 MAX_MEGABYTES = 64  # of a series or text
 MIN_ROWS = 3  # each row is predicted from the one before
 STEADY = 0.1  # of the mean difference of an index: how much its differences vary
-BEGINS_A_NUMBER = re.compile(r"[+-]?\.?\d")
-DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
-COMMAS = "write decimal points in place of decimal commas"
-NUMBERS = "expected finite numbers with decimal points, one row per time step"
+NUMBERS = (
+    "expected finite numbers with decimal points, not decimal commas, one row per time"
+    " step"
+)
 
 
 def read_text(path: str) -> str:
@@ -42,19 +41,16 @@ def read_text(path: str) -> str:
         If it has more than 64 MB, or is not UTF-8.
     """
     limit = MAX_MEGABYTES * 2**20
-    with open(path, "rb") as file:
-        content = file.read(limit + 1)
-    if len(content) > limit:
+    with open(path, encoding="utf-8-sig") as file:
+        try:
+            text = file.read(limit + 1)
+        except UnicodeDecodeError:
+            raise InputError("it is not UTF-8: expected a text file") from None
+    if len(text) > limit:
         raise InputError(
             f"it has more than {MAX_MEGABYTES} MB, the limit: expected a smaller file"
         )
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"byte {error.start} is not UTF-8: expected a text file"
-        ) from None
-    return text.replace("\r\n", "\n").replace("\r", "\n")
+    return text
 
 
 def read_series(
@@ -62,8 +58,8 @@ def read_series(
 ) -> tuple[NumpyArray, list[str]]:
     """Read the numbers of a text file, and the names of their columns.
 
-    Columns are separated by semicolons, tabs, commas or spaces, the first of these in
-    the second line. The first line may be a header, also after a "#".
+    Columns are separated by semicolons, tabs, commas or spaces, the first of these that
+    is in the file. The first line may be a header, also after a "#".
 
     Parameters
     ----------
@@ -86,38 +82,41 @@ def read_series(
         finite numbers in a column that is chosen.
     """
     with errors_about(f"data file {path}"):
-        names, rows, mark = _table(read_text(path))
+        rows = _table(read_text(path).lstrip("# "))
+        numbers, names = list[str](), list[str]()
+        for first, fields in rows.items():
+            numbers = list(map(str, range(1, len(fields) + 1)))
+            names = [f"column {number}" for number in numbers]
+            if not any(map(is_number, fields)):
+                names = list(map(printable, rows.pop(first)))
+            break
         if len(rows) < MIN_ROWS:
             raise InputError(
                 f"it has {len(rows)} rows of numbers: expected {MIN_ROWS} or more"
             )
-        numbers = list(map(str, range(1, len(next(iter(rows.values()))) + 1)))
-        if mark == "," and len(numbers) == 2 * len(names):
-            raise InputError(
-                f"it has {len(numbers)} columns, the header {len(names)}: {COMMAS}"
-            )
-        if len(names) != len(numbers):
-            names = list(map("column {}".format, numbers))
-        places = _places(columns or numbers, names, numbers)
+        places = list[int]()
+        for column in columns or numbers:
+            known = numbers if column in numbers else names
+            if column not in known:
+                expected = f"expected names or numbers of {some_of(names)}"
+                raise InputError(f"the columns have {column!r}; {expected}")
+            places.append(known.index(column))
         values = []
         for line, fields in rows.items():
-            if len(fields) != len(numbers):
+            if len(fields) != len(names):
                 found = f"line {line} has {len(fields)} columns"
-                raise InputError(f"{found}, the first row {len(numbers)}; {NUMBERS}")
+                raise InputError(f"{found}, the first one {len(names)}; {NUMBERS}")
             values.append([_parse_number(fields, line, place) for place in places])
     return np.array(values), [names[place] for place in places]
 
 
-def _table(text: str) -> tuple[list[str], dict[int, list[str]], str]:
-    """Split a text into the header, rows by the numbers of their lines, and the
-    separator.
-    """
-    is_comment = text.lstrip().startswith("#")
-    if is_comment:
-        text = text.replace("#", "", 1)
+def _table(text: str) -> dict[int, list[str]]:
+    """Split a text into rows, by the numbers of their lines."""
+    mark = " "
+    for each in ",\t;":
+        if each in text:
+            mark = each
     lines = [line.strip(" ") for line in text.split("\n")]
-    second = ["", *filter(None, lines)][:3][-1]
-    mark = next(filter(second.__contains__, ";\t,"), " ")
     reader = csv.reader(lines, delimiter=mark, skipinitialspace=True)
     rows = dict[int, list[str]]()
     try:
@@ -126,11 +125,7 @@ def _table(text: str) -> tuple[list[str], dict[int, list[str]], str]:
                 rows[reader.line_num] = list(map(str.strip, row))
     except csv.Error as error:
         raise InputError(f"line {reader.line_num}: {error}; {NUMBERS}") from None
-    for line, row in rows.items():
-        if is_comment or not any(map(BEGINS_A_NUMBER.match, row)):
-            return rows.pop(line), rows, mark
-        break
-    return [], rows, mark
+    return rows
 
 
 def is_number(text: str) -> bool:
@@ -147,23 +142,9 @@ def _parse_number(fields: list[str], line: int, place: int) -> float:
         return float(text)
     hint = ""
     others = [str(n) for n, each in enumerate(fields, 1) if is_number(each)]
-    if DECIMAL_COMMA.fullmatch(text):
-        hint = f"; {COMMAS}"
-    elif others:
+    if others:
         hint = f"; --columns {','.join(others)} leaves it out"
     raise InputError(f"line {line}, column {place + 1} is {text!r}; {NUMBERS}{hint}")
-
-
-def _places(columns: Sequence[str], names: list[str], numbers: list[str]) -> list[int]:
-    """Return the indices of the chosen columns."""
-    places: list[int] = []
-    for column in columns:
-        known = numbers if column in numbers else names
-        if known.count(column) != 1 or known.index(column) in places:
-            expected = f"expected names or numbers, each once: {some_of(names)}"
-            raise InputError(f"the columns have {column!r}; {expected}")
-        places.append(known.index(column))
-    return places
 
 
 def is_index(values: NumpyArray) -> bool:

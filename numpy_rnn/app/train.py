@@ -1,6 +1,5 @@
 """The command `train`: train a network, and write what is asked."""
 
-import json
 from typing import Any
 
 import numpy as np
@@ -9,10 +8,9 @@ from numpy_rnn.app.experiment import prepare_experiment, save_run
 from numpy_rnn.app.options import Configuration
 from numpy_rnn.app.outputs import check_files, plot_target
 from numpy_rnn.app.plots import draw_result, write_figure
-from numpy_rnn.app.run import TextRun, Trainer, heading
-from numpy_rnn.app.tables import write_csv
-from numpy_rnn.common.errors import InputError
-from numpy_rnn.common.texts import pluralize, printable
+from numpy_rnn.app.predictions import write_csv
+from numpy_rnn.app.run import TextRun, Trainer, describe_runs
+from numpy_rnn.common.texts import printable
 
 
 @np.errstate(all="ignore")  # what is not finite is reported as a divergence
@@ -41,31 +39,36 @@ def run(rnn: Any, options: Configuration) -> int:
         After Ctrl-C, and where the reader of the output is gone. With --save the
         latest weights are saved first.
     """
-    if options.text is not None and options.plot is not None:
-        raise InputError("--text and --plot are both given: leave one of them out")
-    name = rnn.__name__
-    plot = plot_target(options, name)
+    plot = plot_target(options, rnn.__name__)
     check_files(options, plot)
     experiment = prepare_experiment(options)
     kind = TextRun if experiment.alphabet else Trainer
     trainer = kind(rnn, experiment, options)
-    print(heading(name, experiment, options), trainer.heading(), sep="\n", flush=True)
+    name, start = rnn.__name__, f"seed {options.seed}"
+    if options.weights is not None:
+        start = f"weights from {printable(options.weights)}"
+    described = describe_runs([name], experiment.name, [trainer.run])
+    print(f"{described}, {start}", trainer.heading(), sep="\n", flush=True)
     try:
         for _ in trainer:
             for line in trainer.lines():
                 print(line, flush=True)
-        print(*trainer.final(), sep="\n")
-    except (KeyboardInterrupt, BrokenPipeError) as error:
-        updates = pluralize(trainer.updates, "update")
-        raise type(error)(f"interrupted after {updates}; {saved(trainer)}") from None
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            f"interrupted after {trainer.updates} updates; {saved(trainer)}"
+        ) from None
+    curves = trainer.curves()
+    print(*trainer.final(curves), sep="\n")
     if options.save is not None:
         print(saved(trainer))
     if options.output is not None:
-        write_csv(options.output, experiment, trainer.losses, trainer.result)
+        write_csv(options.output, experiment.columns, curves)
         print(f"results saved to {printable(options.output)}")
-    result = trainer.result
-    if plot is not None and result is not None:
-        write_figure(plot, lambda figure: draw_result(figure, experiment, name, result))
+    if plot is not None:
+        title = f"{name}: {experiment.name}, one step ahead"
+        write_figure(
+            plot, lambda figure: draw_result(figure, experiment, title, curves)
+        )
     return 0
 
 
@@ -76,9 +79,8 @@ def saved(trainer: Trainer) -> str:
         return "nothing was saved: --save FILE keeps the run"
     save_run(
         options.save,
-        *trainer.weights(),
+        *map(trainer.rnn.to_numpy, (trainer.params, trainer.velocity)),
         alphabet=trainer.experiment.alphabet,
         adagrad=options.adagrad,
-        configuration=json.dumps(options.given),
     )
     return f"weights saved to {printable(options.save)}"

@@ -159,7 +159,8 @@ class ArrayChecks:
             if tuple(map(sizes.get, form)) == shape and 0 not in shape:
                 self.sizes = sizes
                 return
-        if form[0] in "TK" and form[0] not in self.sizes:
+        first = forms[0][0]
+        if first in "TK" and first not in self.sizes:
             note += ", time first"
         expected = " or ".join(map(self._written, forms))
         raise InputError(f"{name} has shape {shape}: expected {expected}{note}")

@@ -1,7 +1,8 @@
 """Checks of the arguments of public functions, made before anything is computed.
 
-Each public function calls one with the `Arrays` of its package. All raise InputError,
-but for a keyword argument that a function does not have: a TypeError, as Python's own.
+Each public function calls one with the `ArrayKind` of its package. All raise
+InputError, but for a keyword argument that a function does not have: a TypeError, as
+Python's own.
 """
 
 from __future__ import annotations

@@ -1,13 +1,11 @@
-"""Packages by name, and what to say where one cannot be imported."""
+"""Packages by name: which exist, and which are backends of the command line."""
 
 import importlib
-import sys
 from contextlib import suppress
 from types import ModuleType
 
 from numpy_rnn.common.errors import InputError
 
-__version__ = "0.1.0"
 REQUIRED = ("from_numpy", "to_numpy", "forward", "train")  # functions of a backend
 NO_TORCH = (
     "torch is not installed: run pip install torch, or use numpy_rnn, which "
@@ -20,9 +18,8 @@ def is_package(name: str) -> bool:
     """Return whether there is a module of this name. Nothing is imported, no parent
     packages.
     """
-    from importlib.machinery import (
-        PathFinder,
-    )  # takes longer to import than this package
+    # These take longer to import than this package.
+    from importlib.machinery import PathFinder
     from importlib.util import find_spec
 
     top, *parts = name.split(".")
@@ -33,22 +30,6 @@ def is_package(name: str) -> bool:
             spec = PathFinder.find_spec(part, folders) if folders else None
         return spec is not None
     return False
-
-
-def no_torch(package: str, error: ModuleNotFoundError) -> ModuleNotFoundError:
-    """Return the error to raise where `package` cannot import torch.
-
-    Under `python -m package` one line is printed instead, and the process ends with
-    status 2: Python imports the package before any code of its __main__.py could do so.
-    """
-    if error.name != "torch":
-        return error
-    if (
-        sys.argv[:1] == ["-m"] and package in sys.orig_argv
-    ):  # while Python looks for the module
-        print(f"{package}: {NO_TORCH}", file=sys.stderr)
-        raise SystemExit(2)
-    return ModuleNotFoundError(NO_TORCH, name="torch")
 
 
 def backend(name: str) -> ModuleType:

@@ -25,7 +25,10 @@ EXPECTED_KEYS = (
 
 
 def axes_by_key(names: dict[str, str], rnn: str, linear: str) -> dict[str, str]:
-    """Return the axes of WEIGHTS or BIASES by their keys; rnn, linear: prefixes."""
+    """Return WEIGHT_AXES or BIAS_AXES with whole keys.
+
+    rnn, linear: the prefixes of the two layers.
+    """
     keys: dict[str, str] = {}
     for name, axes in names.items():
         prefix = rnn if "l0" in name else linear

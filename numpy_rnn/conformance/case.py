@@ -25,41 +25,40 @@ from numpy_rnn.common.records import (
 )
 from numpy_rnn.common.texts import short_repr
 
-# Axes and equations of every tensor, in causal order; h is h_1 to h_T, without the
-# initial state.
-STATES = {"a": ("TBH", "F1"), "h": ("TBH", "F2"), "y": ("TBO", "F3")}
-LOSS_TENSOR = {"loss": ("", "L1, L2")}
-ADJOINTS = {"dy": ("TBO", "B1"), "dh": ("TBH", "B2"), "da": ("TBH", "B3")}
-INPUT_GRADIENTS = {"dh_0": ("BH", "B9"), "dx": ("TBD", "B10")}
-PARAMETER_AXES = {  # and the equation of the gradient
-    "W_xh": ("DH", "B4"),
-    "W_hh": ("HH", "B5"),
-    "W_hy": ("HO", "B6"),
-    "b_h": ("H", "B7"),
-    "b_y": ("O", "B8"),
-}
+# Axes of every tensor, in causal order; h is h_1 to h_T, without the initial state.
+STATES = {"a": "TBH", "h": "TBH", "y": "TBO"}
+ADJOINTS = {"dy": "TBO", "dh": "TBH", "da": "TBH"}
+INPUT_GRADIENTS = {"dh_0": "BH", "dx": "TBD"}
+PARAMETER_AXES = {"W_xh": "DH", "W_hh": "HH", "W_hy": "HO", "b_h": "H", "b_y": "O"}
 FIELDS = tuple(PARAMETER_AXES)
 RECURRENT = ("W_hh",)  # the weights through which rounding grows from step to step
-TENSOR_TABLE = STATES | LOSS_TENSOR | ADJOINTS | INPUT_GRADIENTS
-TENSOR_TABLE |= {
-    "d" + name: entry for name, entry in PARAMETER_AXES.items()
-}  # before clipping
-TENSOR_TABLE |= {
-    "v" + name: (axes, "U2 to U5") for name, (axes, _) in PARAMETER_AXES.items()
+SHAPES = STATES | {"loss": ""} | ADJOINTS | INPUT_GRADIENTS
+SHAPES |= {"d" + name: axes for name, axes in PARAMETER_AXES.items()}  # not clipped
+SHAPES |= {"v" + name: axes for name, axes in PARAMETER_AXES.items()}
+SHAPES |= PARAMETER_AXES  # after the update
+# Of a run: with its windows, and their initial states.
+TENSORS = ("window", "initial", *SHAPES)
+# The equations that no option changes; `equations` has all.
+FIXED_EQUATIONS = {
+    "window": "T1, T2",
+    "initial": "T3",
+    "a": "F1",
+    "h": "F2",
+    "y": "F3",
+    "dy": "B1",
+    "dh": "B2",
+    "da": "B3",
+    "dh_0": "B9",
+    "dx": "B10",
+    "dW_xh": "B4",
+    "dW_hh": "B5",
+    "dW_hy": "B6",
+    "db_h": "B7",
+    "db_y": "B8",
 }
-TENSOR_TABLE |= {
-    name: (axes, "U1") for name, (axes, _) in PARAMETER_AXES.items()
-}  # after the update
-SHAPES = {name: axes for name, (axes, _) in TENSOR_TABLE.items()}
-EQUATION_IDS = {"window": "T1, T2", "initial": "T3"} | {
-    name: ids for name, (_, ids) in TENSOR_TABLE.items()
-}
-TENSORS = tuple(EQUATION_IDS)  # of a run: with its windows, and their initial states
 INTERMEDIATES = (*STATES, *ADJOINTS)
 BACKWARDS = ("dh", "da")  # computed from the last step to the first
 UPDATED = {*FIELDS, *("v" + name for name in FIELDS)}  # what the step computes
-
-
 LOSS_AXES = ("steps", "batch", "outputs")  # of the terms of a loss
 
 
@@ -72,7 +71,7 @@ class LossKind(NamedTuple):
 
 
 LOSS_KINDS = {
-    "squared_error": LossKind(False, LOSS_AXES, EQUATION_IDS["loss"]),
+    "squared_error": LossKind(False, LOSS_AXES, "L1, L2"),
     "cross_entropy": LossKind(True, LOSS_AXES[:2], "L3, L4, L2"),
 }
 
@@ -113,8 +112,10 @@ def equations(tensor: str, objective: Objective, step: Step | None) -> str:
     """
     if tensor == "loss":
         return loss_kind(objective).equations
-    if step is None or tensor not in UPDATED:
-        return EQUATION_IDS[tensor]
+    if tensor not in UPDATED:
+        return FIXED_EQUATIONS[tensor]
+    if step is None:
+        raise ValueError(f"{tensor} is computed by a step, and there is none")
     gradient = ""
     if step.max_norm is not None:
         gradient = "U2, U3, "
@@ -132,8 +133,8 @@ def equations(tensor: str, objective: Objective, step: Step | None) -> str:
 
 
 def parameters_from(arrays: Mapping[str, Any], prefix: str = "") -> Parameters[Any]:
-    """Parameters, or what belongs to each, from arrays by name; None where there is
-    none.
+    """Return parameters, or what belongs to each, from arrays by name; None where
+    there is none.
     """
     return Parameters(**{name: arrays.get(prefix + name) for name in FIELDS})
 

@@ -51,6 +51,7 @@ class Tensors:
     """
 
     def __init__(self, x: Steps):
+        """Begin with the inputs alone."""
         self.x, self.steps = x, range(1, len(x) + 1)
         self.a, self.h, self.y, self.dy, self.dh, self.da = (
             Steps() for _ in cases.INTERMEDIATES
@@ -63,6 +64,7 @@ class Definition:
     """
 
     def __init__(self, **equations: Callable[..., Any]):
+        """Replace equations by their names. Raises LookupError if there is none."""
         for name, equation in equations.items():
             if not hasattr(Definition, name):
                 raise LookupError(f"{name!r} is no equation of the definition")
@@ -74,14 +76,17 @@ class Definition:
     def pre_activation(
         self, n: Arithmetic, w: Tensors, p: OperandParameters, t: int
     ) -> Operand:
+        """Return a_t."""
         return n.affine([(w.x[t], p.W_xh), (w.h[t - 1], p.W_hh)], p.b_h)  # (F1) a_t
 
     def state(self, n: Arithmetic, w: Tensors, t: int, nonlinearity: str) -> Operand:
+        """Return h_t."""
         return n.phi(w.a[t], nonlinearity)  # (F2) h_t
 
     def output(
         self, n: Arithmetic, w: Tensors, p: OperandParameters, t: int
     ) -> Operand:
+        """Return y_t."""
         return n.affine([(w.h[t], p.W_hy)], p.b_y)  # (F3) y_t
 
     def loss_and_error(
@@ -91,6 +96,7 @@ class Definition:
         return n.loss_and_error(y, target, objective)  # (L1) to (L4), (B1)
 
     def adjoint_without_loss(self, n: Arithmetic, w: Tensors, t: int) -> Operand:
+        """Return dy_t of an older step of the window."""
         return n.zeros(w.y[t])  # (B1) dy_t of an older step of the window
 
     # -- backward
@@ -99,36 +105,45 @@ class Definition:
     def state_adjoint(
         self, n: Arithmetic, w: Tensors, p: OperandParameters, t: int
     ) -> Operand:
+        """Return dh_t."""
         return n.affine([(w.dy[t], p.W_hy.mT), (w.da[t + 1], p.W_hh.mT)])  # (B2) dh_t
 
     def pre_activation_adjoint(
         self, n: Arithmetic, w: Tensors, t: int, nonlinearity: str
     ) -> Operand:
+        """Return da_t."""
         return n.by_slope(w.dh[t], w.a[t], w.h[t], nonlinearity)  # (B3) da_t
 
     def input_weights_gradient(self, n: Arithmetic, w: Tensors) -> Operand:
+        """Return dW_xh."""
         return n.affine([(w.x[t].mT, w.da[t]) for t in w.steps])  # (B4) dW_xh
 
     def recurrent_weights_gradient(self, n: Arithmetic, w: Tensors) -> Operand:
+        """Return dW_hh."""
         return n.affine([(w.h[t - 1].mT, w.da[t]) for t in w.steps])  # (B5) dW_hh
 
     def output_weights_gradient(self, n: Arithmetic, w: Tensors) -> Operand:
+        """Return dW_hy."""
         return n.affine([(w.h[t].mT, w.dy[t]) for t in w.steps])  # (B6) dW_hy
 
     def hidden_bias_gradient(self, n: Arithmetic, w: Tensors) -> Operand:
+        """Return db_h."""
         return n.total([w.da[t] for t in w.steps])  # (B7) db_h
 
     def output_bias_gradient(self, n: Arithmetic, w: Tensors) -> Operand:
+        """Return db_y."""
         return n.total([w.dy[t] for t in w.steps])  # (B8) db_y
 
     def initial_state_adjoint(
         self, n: Arithmetic, w: Tensors, p: OperandParameters
     ) -> Operand:
+        """Return dh_0."""
         return n.affine([(w.da[1], p.W_hh.mT)])  # (B9) dh_0
 
     def input_adjoint(
         self, n: Arithmetic, w: Tensors, p: OperandParameters, t: int
     ) -> Operand:
+        """Return dx_t."""
         return n.affine([(w.da[t], p.W_xh.mT)])  # (B10) dx_t
 
     # -- loops over the steps
@@ -213,6 +228,7 @@ class Definition:
     def updated(
         self, n: Arithmetic, name: str, theta: Operand, delta: Operand, step: Step
     ) -> Operand:
+        """Return the parameter after the step."""
         return theta - n.rate(step, theta) * delta  # (U1)
 
     # -- training loop
@@ -318,6 +334,7 @@ def train(
     """
 
     def own(case: WindowCase) -> tuple[NamedArrays, NumpyArray]:
+        """Return the report and the states of the definition."""
         report = window_update(case, of=of)
         return report, report["h"]
 

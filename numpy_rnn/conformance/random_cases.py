@@ -52,13 +52,15 @@ class RandomDraw:
     """Choices made by a generator of random numbers."""
 
     def __init__(self, *seed: int):
+        """Begin the numbers of a seed."""
         self.generator = np.random.default_rng(seed)
 
     def integer(self, low: int, high: int) -> int:
-        """From low to high, both included."""
+        """Return an integer from low to high, both included."""
         return int(self.generator.integers(low, high, endpoint=True))
 
     def choice(self, options: Sequence[T]) -> T:
+        """Return one of the options."""
         return options[self.integer(0, len(options) - 1)]
 
     def one_in(self, n: int) -> bool:
@@ -148,11 +150,12 @@ class CaseSpec(NamedTuple):
         return case
 
     def _parameters(self, generator: np.random.Generator) -> Parameters[NumpyArray]:
-        """Weights of order one, scaled so that tanh does not saturate, with the special
-        units.
+        """Return weights of order one, so that tanh does not saturate, with the
+        special units.
         """
 
         def numbers(*shape: int) -> NumpyArray:
+            """Return normal numbers of variance gain² / fan-in."""
             return self.gain * generator.normal(size=shape) / np.sqrt(shape[0])
 
         D, H, O = self.D, self.H, self.O
@@ -179,6 +182,7 @@ class CaseSpec(NamedTuple):
 
 
 def _call(record: Operand) -> str:
+    """Return the call that makes a record, without the defaults."""
     if not hasattr(record, "_field_defaults"):
         return repr(record)
     defaults = record._field_defaults

@@ -7,9 +7,9 @@ from dataclasses import fields
 from functools import cached_property
 from typing import Any
 
+from numpy_rnn.arrays import Array
 from numpy_rnn.common.records import Gradients, Parameters, Update, Window
 from numpy_rnn.engine.memory import Location, views
-from numpy_rnn.parameters import Array
 
 
 class FlatUpdate(Update[Array]):
@@ -39,6 +39,10 @@ class FlatUpdate(Update[Array]):
         self._vectors.setflags(write=False)
         return Gradients(*views(self._vectors[row], self._locations))
 
+    def add(self, **fields: Any) -> None:
+        """Set more fields, before anybody has the update."""
+        self.__dict__.update(fields)
+
     def __reduce__(self) -> Any:
         values = [getattr(self, field.name) for field in fields(Update)]
         return Update, tuple(values)
@@ -55,7 +59,7 @@ def flat_update(
     """Return an Update of these vectors.
 
     Its fields are set one by one: the `__init__` of a frozen dataclass takes longer
-    than a small network's update.
+    than a small network's update, and it needs the views, which perhaps nobody reads.
     """
     update = object.__new__(FlatUpdate)
     attributes = update.__dict__

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy import add, copyto, divide, multiply, subtract
 
+from numpy_rnn.arrays import Array
 from numpy_rnn.common.records import Activations, Adjoints, Window
 from numpy_rnn.engine.memory import ParameterVectors
 from numpy_rnn.engine.workspace import (
@@ -20,7 +21,6 @@ from numpy_rnn.engine.workspace import (
     rows,
     time_first,
 )
-from numpy_rnn.parameters import Array
 
 MIN_TRANSPOSED = 16  # steps from which on a copy of the transpose of W_hh pays
 

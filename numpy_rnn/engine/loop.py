@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Unpack
 
 import numpy as np
 
+from numpy_rnn.arrays import Array
 from numpy_rnn.common.axes import NUMPY_ARRAYS as ARRAYS
 from numpy_rnn.common.axes import is_integer
 from numpy_rnn.common.checks import TrainingArguments, check_training
@@ -22,7 +23,7 @@ from numpy_rnn.common.records import (
 )
 from numpy_rnn.engine.flat_update import flat_update
 from numpy_rnn.engine.gradient import gradient_function, recorded
-from numpy_rnn.engine.memory import WIDE_GROUP, Layout, ParameterVectors, Part, group
+from numpy_rnn.engine.memory import WIDE_ENSEMBLE, Layout, ParameterVectors, Part, group
 from numpy_rnn.engine.objective import window_losses
 from numpy_rnn.engine.sgd_step import step_function
 from numpy_rnn.engine.workspace import (
@@ -32,7 +33,6 @@ from numpy_rnn.engine.workspace import (
     Workspace,
     rows,
 )
-from numpy_rnn.parameters import Array
 from numpy_rnn.step import rounded_rate
 from numpy_rnn.tbptt import compute_windows
 
@@ -151,8 +151,8 @@ def train(
     """
     training = check_training(ARRAYS, params, x, target, h_0, dict(options))
     ensemble = Ensemble(training)
-    if ensemble.is_simple:
-        return ensemble.simple_updates()
+    if ensemble.is_single:
+        return ensemble.single_updates()
     k1 = training.run.options.schedule.k1
     return ensemble.updates(1 if training.by_epoch else ceil(len(x) / k1))
 
@@ -181,9 +181,11 @@ class Ensemble:
         self.layout = self.first_block.vectors.layout
         axes = () if self.networks is None else (self.networks,)
         self.locations = self.layout.locations(axes)
+        is_grouped = self.layout.networks is not None
+        self.is_wide = is_grouped and (self.networks or 0) >= WIDE_ENSEMBLE
 
     @property
-    def is_simple(self) -> bool:
+    def is_single(self) -> bool:
         """Whether every update of one network, without records, is yielded, and its
         loss is half the squared error.
         """
@@ -198,16 +200,18 @@ class Ensemble:
                 self.advance()
                 yield self.update(epoch)
 
-    def simple_updates(self) -> Iterator[Update[Array]]:
-        """Yield every update of a run that is simple, in few calls."""
+    def single_updates(self) -> Iterator[Update[Array]]:
+        """Yield every update of such a run of one network, in few calls."""
+        has_divisor = self.first_block.work.terms is not None
         vectors, locations = self.first_block.vectors.array, self.locations
         half = self.layout.dtype.type(0.5)
         epoch = 0
+        views: Any
         for views, number, window, _ in self.first_block.updates:
             epoch += number == 1
-            errors: Any = views.errors
+            errors = views.errors
             loss = half * errors.dot(errors)  # (L1)
-            if views.divisor is not None:
+            if has_divisor:
                 loss = loss / views.divisor  # (L2)
             yield flat_update(epoch, number, window, loss, vectors.copy(), locations)
 
@@ -215,10 +219,7 @@ class Ensemble:
         """Make the updates up to the next one that is yielded, block by block for the
         cache.
         """
-        is_wide = (
-            self.networks is not None and (self.layout.networks or 0) >= WIDE_GROUP
-        )
-        size = np.setbufsize(BUFFER) if is_wide else None
+        size = np.setbufsize(BUFFER) if self.is_wide else None
         try:
             for block in self.blocks:
                 block.latest = next(block.updates)
@@ -234,13 +235,13 @@ class Ensemble:
         update = flat_update(
             epoch, latest.number, latest.window, losses[-1], vectors, self.locations
         )
-        rest = update.__dict__
         if self.by_epoch:
-            rest["losses"] = losses
+            update.add(losses=losses)
         if self.first_block.record:
             records = [block.recorded for block in blocks]
             joined = tree_map(lambda *v: self.joined(v, axis=-3), *records)
-            rest["activations"], rest["adjoints"] = joined
+            activations, derivatives = joined
+            update.add(activations=activations, adjoints=derivatives)
         return update
 
     def joined(self, arrays: Sequence[Array], axis: int) -> Array:
@@ -312,13 +313,13 @@ class Block:
         """Return the parameters or the velocity of this block, or None."""
         return tree_map(lambda array: array[self.index], params)
 
-    def series(self, rows: Array) -> Array:
+    def series(self, values: Array) -> Array:
         """Return the series of this block: (n, B, ·) or (n, N, B, ·), also of
         classes.
         """
-        if is_integer(rows):
-            rows = rows[..., None]
-        return rows if rows.ndim == 3 else rows[:, self.index]
+        if is_integer(values):
+            values = values[..., None]
+        return values if values.ndim == 3 else values[:, self.index]
 
     def make_updates(self) -> Iterator[PlannedUpdate]:
         """Make all updates, and yield those that the run yields, after their step."""

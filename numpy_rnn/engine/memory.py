@@ -15,13 +15,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike
 
+from numpy_rnn.arrays import Array
 from numpy_rnn.common.records import Parameters
-from numpy_rnn.parameters import Array
 
 CACHE_LINE = 64  # bytes: rows of matrices that begin at cache lines are read faster
 MAX_GROUPED = 64  # B·H of the largest networks that are computed as a group
 MIN_GROUP = 3  # fewer small networks are faster one by one
-WIDE_GROUP = 512  # networks from which on the rows of a group are whole cache lines
+WIDE_ENSEMBLE = 512  # networks from which on the rows of groups are whole cache lines
 # Bytes of a vector of a group: three of them are to fit into a cache of 2 MB.
 GROUP_BYTES = 2**19
 
@@ -160,8 +160,8 @@ def group(params: Parameters[Array], B: int) -> list[Part]:
     """Return the parts of an ensemble that are computed one after the other.
 
     Small networks form groups that fit into the cache; large ones, and a few, are
-    computed one by one. The rows of wide groups are whole cache lines: the last network
-    is repeated to fill them.
+    computed one by one. The rows of the groups of a wide ensemble are whole cache
+    lines: the last network is repeated to fill them.
     """
     D, H = params.W_xh.shape[-2:]
     O, bias, dtype = params.W_hy.shape[-1], params.b_h is not None, params.W_hh.dtype
@@ -171,7 +171,7 @@ def group(params: Parameters[Array], B: int) -> list[Part]:
         return [Part(..., single)]
     if B * H > MAX_GROUPED or networks < MIN_GROUP:
         return [Part(n, single) for n in range(networks)]
-    line = CACHE_LINE // dtype.itemsize if networks >= WIDE_GROUP else 1
+    line = CACHE_LINE // dtype.itemsize if networks >= WIDE_ENSEMBLE else 1
     lines = ceil(networks / line)
     most = max(MIN_GROUP, GROUP_BYTES // (single.size * dtype.itemsize * line))
     count = ceil(lines / most)

@@ -23,7 +23,7 @@ from numpy import (
     tanh,
 )
 
-from numpy_rnn.parameters import Array
+from numpy_rnn.arrays import Array
 
 
 class NonlinearityFunctions(NamedTuple):

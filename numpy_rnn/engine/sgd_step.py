@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy import add, divide, multiply, sqrt, subtract
 
+from numpy_rnn.arrays import Array
 from numpy_rnn.common.records import Clipping, Direction, Step
 from numpy_rnn.engine.memory import ParameterVectors
-from numpy_rnn.parameters import Array
 from numpy_rnn.step import ADAGRAD_EPSILON, NORM_EPSILON
 
 ApplyStep = Callable[[bool], None]

@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from numpy_rnn.arrays import Array
 from numpy_rnn.common.axes import is_integer
 from numpy_rnn.common.records import Objective, Window
 from numpy_rnn.engine.memory import Layout
 from numpy_rnn.engine.objective import LOSSES, NONLINEARITIES, REDUCTIONS
-from numpy_rnn.parameters import Array
 
 # Hidden units of the largest network whose inputs and states are in one row.
 MAX_STACKED = 128
@@ -47,8 +47,8 @@ class Workspace:
         self.is_stacked = layout.networks is not None or is_small
         self._make_series(steps)
         self._make_buffers(k1, k2)
-        is_simple = self.terms is None and not self.loss.by_row
-        self.is_one_step = self.is_stacked and k2 * layout.B == 1 and is_simple
+        has_errors_alone = self.terms is None and not self.loss.by_row
+        self.is_one_step = self.is_stacked and k2 * layout.B == 1 and has_errors_alone
         self.views: dict[tuple[int, ...], WindowViews | OneStepViews] = {}
         self.viewed = 0  # steps of these windows
 
@@ -236,9 +236,9 @@ def joint_views(work: Workspace, T: int) -> JointViews:
 
 
 class OneStepViews:
-    """Views for a window of one step and one sequence."""
+    """Views for a window of one step and one sequence, whose loss has no divisor."""
 
-    __slots__ = ("divisor", "dy", "errors", "h", "new", "new_T", "target", "z", "z_T")
+    __slots__ = ("dy", "errors", "h", "new", "new_T", "target", "z", "z_T")
 
     def __init__(self, work: Workspace, t: int):
         step, after = rows(t, t + 1), rows(t + 1, t + 2)
@@ -250,7 +250,6 @@ class OneStepViews:
         self.target = work.target[step]
         self.dy = work.error[step]
         self.errors = self.dy[..., 0, :]
-        self.divisor: Any = None
 
 
 def rows(first: int, last: int) -> tuple[Any, slice, slice]:

@@ -23,7 +23,9 @@ KINDS = ("chunks", "sliding")  # of truncations: (k, k) and (1, k)
 
 
 def component_matrix(subject: Subject, params: Parameters) -> np.ndarray:
-    """All components ∂ℓ_t/∂θ_s of a series, (T, T, P), that of (t, s) at [t-1, s-1].
+    """Compute all components ∂ℓ_t/∂θ_s of a series, (T, T, P).
+
+    The component (t, s) is at [t-1, s-1].
 
     P: the parameters that are not None, flattened and concatenated in the order of
     their names. The components are computed from the adjoints of the windows (0, t] in
@@ -62,9 +64,10 @@ def component_matrix(subject: Subject, params: Parameters) -> np.ndarray:
 
 
 def mask(T: int, k1: int, k2: int) -> np.ndarray:
-    """(T, T): 1 at [t-1, s-1] where TBPTT(k1, k2) keeps the component (t, s), else 0.
+    """Return the mask (T, T) of the components that TBPTT(k1, k2) keeps.
 
-    It is kept where e_{n-1} < t ≤ e_n and s_n < s ≤ t for an update n (T1, T2).
+    It is 1 at [t-1, s-1] where the component (t, s) is kept, and 0 elsewhere. A
+    component is kept where e_{n-1} < t ≤ e_n and s_n < s ≤ t for an update n (T1, T2).
     Raises InputError unless 1 ≤ k1 ≤ k2.
     """
     result = np.zeros((T, T))

@@ -91,8 +91,9 @@ MAX_CROSSED_STEPS = 25  # of more, every other cut component is crossed out
 
 
 def draw_masks(figure: Any, findings: Findings) -> None:
-    """Side by side some truncations: kept components in their colours, cut ones pale
-    and crossed out.
+    """Draw some truncations side by side.
+
+    Kept components have their colours; cut ones are pale and crossed out.
     """
     from matplotlib import colormaps
     from matplotlib.colors import LogNorm

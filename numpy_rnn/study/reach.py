@@ -70,7 +70,7 @@ def gradients(
         Targets of its newest K steps, which have a loss.
     h_0 : ndarray, (N, B, H)
         Initial state, a constant.
-    of : Training
+    of : LagTraining
         Its k_x and k_h are the masks.
 
     Returns

@@ -11,13 +11,13 @@ import numpy as np
 
 from numpy_rnn.app.experiment import prepare_experiment
 from numpy_rnn.app.options import Configuration
-from numpy_rnn.app.progress import progress
+from numpy_rnn.app.run import progress
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.texts import printable
 from numpy_rnn.study.subject import study_run
 
 PACKAGES = ["matplotlib", "latex2mathml"]
-NOT_OF_THE_RUN = ("folder", "quiet", "given")  # attributes of a configuration
+NOT_OF_THE_RUN = ("folder", "given")  # attributes of a configuration
 LESSON_FOLDER = Path(__file__).parent / "lesson"
 PAGE = "evidence.html"
 WRITTEN = (PAGE, "evidence.css", "figures", "lesson")  # in the folder of a study
@@ -54,14 +54,14 @@ def run(rnn: Any, configuration: Configuration) -> int:
     began = time.monotonic()
     experiment = prepare_experiment(configuration)
     whole = experiment.run(configuration.run_options())
-    with progress("training the networks"):
-        subject = study_run(
-            experiment.name,
-            whole,
-            configuration.seed,
-            configuration.seeds,
-            configuration.steps,
-        )
+    progress("training the networks")
+    subject = study_run(
+        experiment.name,
+        whole,
+        configuration.seed,
+        configuration.seeds,
+        configuration.steps,
+    )
     steps, all_steps, hidden = len(subject.x), len(whole.x), len(subject.start.W_hh)
     print(
         f"{rnn.__name__} study: {subject.name}, {steps} steps, {hidden} hidden "
@@ -76,10 +76,9 @@ def run(rnn: Any, configuration: Configuration) -> int:
     # its packages are checked first
     from numpy_rnn.study.page import make_evidence
 
-    with (
-        np.errstate(over="ignore", invalid="ignore"),  # of networks that explode
-        progress("judging every equation"),
-    ):
+    progress("judging every equation")
+    # Of networks that explode.
+    with np.errstate(over="ignore", invalid="ignore"):
         evidence = make_evidence(subject, choices_of(configuration))
     write_folder(path, evidence.files)
     print(evidence.verdict)

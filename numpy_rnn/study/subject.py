@@ -107,8 +107,9 @@ def study_run(
 def train_parameters(
     run: Run, params: Parameters, velocity: Gradients | None = None
 ) -> tuple[Parameters, Parameters]:
-    """Parameters before and after training with the data and the options of a run, in
-    float64.
+    """Train parameters with the data and the options of a run.
+
+    Returns them before and after training, in float64.
     """
     latest, options = params, run.options.keywords() | {"velocity": velocity}
     with np.errstate(over="ignore", invalid="ignore"):  # of networks that diverge
@@ -123,7 +124,10 @@ def train_parameters(
 def trained_networks(
     run: Run, seed: int, networks: int
 ) -> list[tuple[Parameters, Parameters]]:
-    """Networks before and after training, without those that diverge."""
+    """Train networks drawn with the seeds from `seed` on.
+
+    Returns each before and after training, without those that diverge.
+    """
     (D, H), O = run.params.W_xh.shape, run.params.W_hy.shape[-1]
     bias, dtype = run.params.b_h is not None, cast(Dtype, str(run.params.W_hh.dtype))
     drawn = initial_parameters(
@@ -151,5 +155,5 @@ def in_float64(params: Parameters) -> Parameters:
 
 
 def is_finite(params: Parameters) -> bool:
-    """Whether all numbers are finite."""
+    """Return whether all numbers are finite."""
     return all(np.isfinite(theta).all() for theta in params if theta is not None)

@@ -8,8 +8,8 @@ rounding error of that one equation. Two more ways to compute the numbers are sh
   imaginary number is added to one number of the forward pass; the imaginary part of the
   loss is its effect. It shares the forward pass with the definition, and no backward
   line with any program.
-- autograd: torch_rnn, whose gradients are those of torch.autograd and whose step is
-  torch.optim's, but for Adagrad.
+- autograd: torch_rnn, whose gradients are those of torch.autograd. Its step is written
+  out; tests compare it with torch.optim, but for Adagrad.
 """
 
 import importlib
@@ -60,7 +60,7 @@ def complex_step(
     value: np.ndarray,
     elements: np.ndarray,
 ) -> np.ndarray:
-    """Im f(v + iδ) / δ = ∂f/∂v for some elements v of an array, shape (..., n).
+    """Compute ∂f/∂v = Im f(v + iδ) / δ for some elements v of an array, (..., n).
 
     function: takes n arrays at once, (n, *shape of value), and returns (..., n).
     elements: (n,) indices into the flattened array. Nothing is subtracted, so nothing
@@ -121,8 +121,10 @@ def moved_loss(case: WindowCase, name: str, values: np.ndarray) -> np.ndarray:
 def derivatives(
     case: WindowCase, report: TensorReport
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Elements of ∂L/∂v, and their values, for every tensor v of a window, by the name
-    of the derivative.
+    """Compute ∂L/∂v for every tensor v of a window.
+
+    Returns, by the name of the derivative, the indices of the elements that were
+    computed, and their values.
     """
     values = {name: np.zeros_like(report[name]) for name in BY_STEP}
     values |= present(case.params)
@@ -163,7 +165,7 @@ class Judged(NamedTuple):
 
 
 def check_equations(subject: Subject) -> list[Checked]:
-    """Judge every equation in all of its runs, in the order of EQUATIONS."""
+    """Judge every equation in all of its runs, in the order of EVALUATED."""
     judged = {where: judged_run(run) for where, run in runs_of(subject).items()}
     return [check_equation(id, judged) for id in EVALUATED]
 
@@ -253,5 +255,5 @@ def element(name: str, tensor: np.ndarray, at: int) -> str:
 
 
 def has_torch() -> bool:
-    """Whether PyTorch is installed."""
+    """Return whether PyTorch is installed."""
     return find_spec("torch") is not None

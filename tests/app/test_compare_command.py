@@ -244,19 +244,16 @@ chosen for what no clip has: --max-value none\
     )
 
 
-def test_long_text_is_cut(compare):
+@pytest.mark.parametrize("steps", [1000, 50, 1275])
+def test_long_text_is_cut(compare, steps):
     """By default, and as --steps says; a line tells both numbers."""
     Path("a.txt").write_text("a man, a plan, a canal: panama! " * 40)
-    found = []
-    for steps in ("", "--steps 50", "--steps 1275"):
-        words = f"--text a.txt --hidden-size 3 {steps}"
-        status, lines, _ = compare(f"numpy_rnn.reference {words}")
-        assert status == 0
-        found += [line for line in lines if "T=" in line or "--steps" in line]
-    cut = "the first {} of 1275 steps are compared; --steps changes their number"
-    assert [found[0], found[2]] == [cut.format(1000), cut.format(50)]
-    lengths = [line.partition("T=")[2].split()[0] for line in found[1::2] + found[4:]]
-    assert lengths == ["1000", "50", "1275"]
+    words = "" if steps == 1000 else f"--steps {steps}"
+    reference = "numpy_rnn.reference --text a.txt --hidden-size 3"
+    status, lines, _ = compare(f"{reference} {words}")
+    told = f"the first {steps} of 1275 steps are compared; --steps changes their number"
+    assert (status, told in lines) == (0, steps < 1275)
+    assert f" T={steps} " in "".join(lines)
 
 
 def test_options_that_a_port_cannot_have_are_refused_in_one_message(compare):
@@ -301,21 +298,17 @@ def test_plot_has_the_ratios_and_marks_the_first_fault(compare, name):
     shown = {line.get_label(): line.get_data() for line in axes.lines}
     first = shown.pop("first fault", None)
     assert set(shown.pop("bound")[1]) == {1}
-    assert shown.keys() >= {"loss", "dW_xh", "dW_hh", "dW_hy", "W_xh", "W_hh", "W_hy"}
+    assert shown.keys() == found.judgement.ratios.keys()
     for tensor, (updates, ratios) in shown.items():
         assert list(updates) == list(range(1, 41))
-        largest = max(found.judgement.worst[tensor], 0.01)
-        assert np.nanmax([*ratios, 0.01]) == largest < axes.get_ylim()[1]
+        assert max(ratios) == max(found.judgement.worst[tensor], 0.01)
     np.testing.assert_array_equal(losses.lines[0].get_ydata(), found.losses)
     if name == "right":
         assert (first, "within the bounds" in axes.get_title()) == (None, True)
     else:
-        assert (first, "WRONG" in axes.get_title()) == (
-            ([2], [found.judgement.first.ratio]),
-            True,
-        )
-        expected = "dW_xh (B4), update 2\nW_hh used without its transpose"
-        assert axes.texts[0].get_text() == expected
+        assert first == ([2], [found.judgement.first.ratio])
+        expected = "WRONG dW_xh (B4), update 2\nW_hh used without its transpose"
+        assert axes.get_title().endswith(expected)
 
 
 def test_names_of_sources_that_are_nearly_right(compare):
@@ -384,7 +377,7 @@ def test_updates_before_an_overflow_are_judged(compare):
         "numpy_rnn.reference --nonlinearity relu --learning-rate 1e15"
     )
     assert status == 0
-    assert sum("; it overflows after" in line for line in lines) == 4
+    assert lines[2].count("which overflows after") == 2
 
 
 def test_report():
@@ -392,13 +385,13 @@ def test_report():
     run, losses = recorded("--epochs 1").run, np.array([4.0, 2.0])
     worst = {"window": 0.0, "h": 0.25, "dW_hh": 0.5, "W_hh": 2.5e8}
     first = Finding(2, 3, "W_hh", None, (0, 1), 0.5, 0.25, 1e-9, 2.5e8, "U1")
-    found = Judgement(12, worst, first)
+    found = Judgement(12, worst, first._replace(hint="2e for e"))
     lost = found._replace(first=None, worst=worst | {"W_hh": 0.9}, estimated={"h": 3})
     lost = lost._replace(contracted=("W_hh",), unjudged=("dh", "dW_hh"), wide={"h": 1})
     port = Mock(tanh_ulps=9, tanh_absolute_ulps=2)
     port.name = "other"
-    one = ComparedRun(run, found, 0, 5, losses, hint="2e for e")
-    other = ComparedRun(run, lost, 2, 5, 30 ** losses[::-1])
+    one = ComparedRun(run, found, 0, 5, losses)
+    other = ComparedRun(run, lost, 2, 5, losses)
     comparisons = (
         Comparison(TraceFile("one", recorded("--epochs 1")), [one]),
         Comparison(PortSource(port), [other]),
@@ -411,21 +404,18 @@ def test_report():
         == """\
 WRONG W_hh (U1) of one: 2e for e
   epoch 2, update 3: W_hh[0, 1] is 0.5, expected 0.25; the difference is 2.5e+08 time
-  no intermediate values are reported: an earlier one may be off
 NOT JUDGED dW_hh of other: rounding alone changes them too much in float32; choose --
-checked of one: gradients that go back 0 steps; 5 of 12 windows start from a state th
-checked of other: gradients that go back 2 steps; 5 of 12 windows start from a state \n\
-one, TBPTT(1, 1): loss 4.000000 in epoch 1, 2.000000 in epoch 2
-other, TBPTT(1, 1): loss 900.000000 in epoch 1, 810000.000000 in epoch 2
+checked: gradients that go back 0 steps; 5 of 12 windows start from a state that was 
+checked: gradients that go back 2 steps; 5 of 12 windows start from a state that was 
 
 largest difference / rounding bound
-tensor  equation        one       other
-h       F2            0.250     0.250 ~
-dW_hh   B5            0.500  not judged
-W_hh    U1        2.5e+08 !       0.900
-other: rounding alone changes W_hh too much to be judged; checked in windows with sma
-other: rounding allows over a tenth of some h
+tensor                  equation                one                     other
+h                       F2                      0.250                   0.250 ~
+dW_hh                   B5                      0.500                   not judged
+W_hh                    U1                      2.5e+08 !               0.900
+other: checked with smaller recurrent weights, as rounding decides: W_hh
+other: rounding allows over a tenth of some: h
 other: not judged, as rounding decides: dh, dW_hh
 other declares a tanh error of 9 ulps and 2 ulps of 1: not a strict pass\
-"""
+"""  # noqa: W291
     )

@@ -18,7 +18,7 @@ NUMBERED = ["column 1", "column 2"]
 TEXTS = [  # content, columns, rows, names
     (b'"one","two"\n"1","2"\n"3","-4.5"\n"5e-3","6"\n', None, THREE, ["one", "two"]),
     (b"\xef\xbb\xbfa , b\r\n 1, 2 \r\n3 ,-4.5\r\n5e-3, 6\r\n", None, THREE, ["a", "b"]),
-    (b"one\n1\t2\n3\t-4.5\n5e-3\t6\n", None, THREE, NUMBERED),
+    (b"1\t2\n3\t-4.5\n5e-3\t6\n", None, THREE, NUMBERED),
     (b"  1     2\n  3    -4.5\n\n  5e-3  6   \n", None, THREE, NUMBERED),
     (b"17;01; 96.7;1\n17;02; 104.3;1\n20;12; 154.5;0", ["3"], SPOTS, ["column 3"]),
     (DATED, ["sunspots, monthly"], SPOTS, ["sunspots, monthly"]),
@@ -39,18 +39,22 @@ REFUSED: list[tuple] = [  # content, columns, part of the message
     (b"x,y\n1,2\n3,\n5,6\n", None, "line 3, column 2 is ''"),
     (b"x\n1\nnan\n3\n", None, "line 3, column 1 is 'nan'"),
     (b"x\n1_000\n2\n3\n", None, "line 2, column 1 is '1_000'"),
-    (b"1,2\n3,4\n\n5\n7,8\n", None, "line 4 has 1 columns, the first row 2"),
+    (b"1,2\n3,4\n\n5\n7,8\n", None, "line 4 has 1 columns, the first one 2"),
     (b"7" * 140_000, None, "line 1: field larger than field limit"),
     (DATED, None, "line 2, column 1 is '49-01'; expected finite numbers"),
     (DATED, None, "; --columns 2 leaves it out"),
-    (b"d;v\na;1,5\nb;2,5\nc;3,5\n", ["v"], "; write decimal points in place of"),
+    (
+        b"d;v\na;1,5\nb;2,5\nc;3,5\n",
+        ["v"],
+        "is '1,5'; expected finite numbers with decimal points",
+    ),
     (
         b"v\n1,5\n2,5\n3,5\n",
         None,
-        "it has 2 columns, the header 1: write",
+        "line 2 has 2 columns, the first one 1; expected",
     ),
-    (b"\xff\xfe1\x00", None, "byte 0 is not UTF-8"),
-    (b"x,y\n1,2\n3,4\n5,6\n", ["z"], "'z'; expected names or numbers, each once: x, y"),
+    (b"\xff\xfe1\x00", None, "it is not UTF-8"),
+    (b"x,y\n1,2\n3,4\n5,6\n", ["z"], "'z'; expected names or numbers of x, y"),
 ]
 
 

@@ -66,24 +66,22 @@ def test_losses_are_those_of_min_char_rnn():
     theirs = min_char_rnn.train_chunks(
         experiment.x[:, 0], experiment.target[:, 0], weights
     )
-    for _, loss in zip(text, theirs):
-        losses.append(float(text.latest.loss))
+    for update, loss in zip(text, theirs):
+        losses.append(float(update.loss))
         expected = expected * 0.999 + loss * 0.001
         assert abs(text.smoothed - expected) < 1e-9
     np.testing.assert_allclose(losses, theirs, rtol=1e-9)
-    np.testing.assert_allclose(text.losses, [[sum(theirs)]], rtol=1e-12)
     assert len(losses) == 105
-    assert np.mean(theirs[-20:]) < theirs[0] - 10  # it has learned something
 
 
 @pytest.mark.parametrize("temperature", [0.8, 1e-290, 1e9])
-def test_sample_draws_from_the_distributions(rnn, monkeypatch, temperature):
+def test_sample_draws_from_the_distributions(rnn, temperature):
     """Step by step as NumPy computes them; each character is the next input."""
     words = f"--text short.txt --hidden-size 12 --seed 3 --temperature {temperature}"
     text = run_of(rnn, words)
     experiment, generator = text.experiment, np.random.default_rng(1)
     params = tree_map(lambda W: generator.normal(size=W.shape), experiment.params)
-    monkeypatch.setattr(text, "weights", lambda: (params, None))
+    text.params = rnn.from_numpy(params)
     generator, expected = np.random.default_rng((3, 0)), ""
     h, character = experiment.h_0, experiment.x[0, 0]
     with np.errstate(all="ignore"):
@@ -97,6 +95,7 @@ def test_sample_draws_from_the_distributions(rnn, monkeypatch, temperature):
     assert found == expected
     assert len(set(found)) > 2
     params.b_y[3] = np.inf
+    text.params = rnn.from_numpy(params)
     with pytest.raises(Diverged, match="y is not finite"):
         text.sample(1)
 

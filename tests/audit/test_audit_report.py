@@ -50,6 +50,12 @@ def test_k1_and_k2_are_counted(chunk):
     report.assert_tbptt(chunk, chunk)
 
 
+def test_passes_without_gradient_are_told_from_those_with_one():
+    report = " ".join(str(audited("state_from_validation")).split())
+    assert "steps: 6: 16, 6 without gradient: 4" in report
+    assert "without gradient" not in str(audited("right_chunks"))
+
+
 def patched():
     """Return what an audit replaces in torch."""
     classes = [nn.RNNBase, nn.RNNCellBase, torch.amp.GradScaler]

@@ -40,42 +40,36 @@ def test_implementation_agrees(name, monkeypatch):
     monkeypatch.setenv(
         "XLA_FLAGS", "--xla_backend_optimization_level=0"
     )  # compiles faster
-    cases = [case for case in CASES.values() if case.networks != 10_000]  # as 1,000
-    supported = [
-        c.name for c in cases if any(part in c.name for part in SUPPORTED[name])
-    ]
-    agreeing = []
-    for case in cases:
-        try:
-            reason = disagreement(name, case)
-        except Unsupported:
-            continue
-        assert reason is None, (case.name, reason)
-        agreeing.append(case.name)
-    assert agreeing == supported
+    for case in CASES.values():
+        if case.networks == 10_000 or case.H == 256:
+            continue  # as 1,000 and 64
+        if any(part in case.name for part in SUPPORTED[name]):
+            assert disagreement(name, case) is None, case.name
+        else:
+            with pytest.raises(Unsupported):
+                disagreement(name, case)
 
 
 def test_another_training_is_refused(monkeypatch):
     """Another loss, another weight, another dtype, fewer updates, NaN: each is seen
     alone.
     """
-    right = implementations.prepare
-    losses, weights = right("numpy_rnn", SMALL)()
+    losses, weights = implementations.prepare("numpy_rnn", SMALL)()
     losses = np.array(losses)
-    wrong = {
-        "a loss": (losses * (1 + 1e-7), weights),
-        "a weight": (losses, [*weights[:2], weights[2] + 1e-7]),
-        "a dtype": (losses, [W.astype(np.float32) for W in weights]),
-        "a shape": (losses, [W[..., :1] for W in weights]),
-        "NaN": (np.where(losses == losses.flat[0], np.nan, losses), weights),
-    }
-    for what, found in wrong.items():
+    first_is_nan = np.where(losses == losses.flat[0], np.nan, losses)
+    for says, found in (
+        (None, (losses, weights)),
+        ("losses: an error", (losses * (1 + 1e-7), weights)),
+        ("losses: an error of nan", (first_is_nan, weights)),
+        ("W_hy: an error", (losses, [*weights[:2], weights[2] + 1e-7])),
+        ("W_xh: float32", (losses, [W.astype(np.float32) for W in weights])),
+        (r"W_xh: float64 \(1, 1\)", (losses, [W[..., :1] for W in weights])),
+    ):
         monkeypatch.setattr(
             implementations, "prepare", lambda *_, found=found: lambda: found
         )
-        assert disagreement("numpy_rnn", SMALL), what
-    monkeypatch.setattr(implementations, "prepare", right)
-    assert disagreement("numpy_rnn", SMALL) is None
+        reason = disagreement("numpy_rnn", SMALL)
+        assert reason is says or re.match(says, reason)
 
 
 @pytest.mark.parametrize("name", [name for name in CASES if "networks" not in name])

@@ -3,7 +3,7 @@ are not.
 
 No bound is ten times as wide as what a correct computation needs: one may round every
 operation in the same direction, and errors of such numbers fill every bound to a tenth
-at least. mpmath's fit.
+at least. The references are numbers of many digits, by mpmath.
 """
 
 import itertools

@@ -122,7 +122,7 @@ def test_unsupported_names_all_and_their_remedies():
         PortSource(port).check(run)
 
 
-def test_recipes_are_of_every_kind():
+def test_specs_are_of_every_kind():
     made = [random_spec(RandomDraw(SEED, i)) for i in range(400)]
     assert {spec.scale for spec in made} == {1.0, 10.0, 100.0, 1000.0}
     assert {spec.step.learning_rate for spec in made} == {0.1, 0.01, 0.5, 0.0}
@@ -146,7 +146,7 @@ def test_steps_with_a_loss_run_up_to_all_of_a_fixed_window():
 
 
 @given(SEEDS)
-def test_recipe_makes_the_same_case_again(seed):
+def test_spec_makes_the_same_case_again(seed):
     spec = random_spec(RandomDraw(seed))
     again = eval(
         repr(spec), {"CaseSpec": CaseSpec, "Objective": Objective, "Step": Step}

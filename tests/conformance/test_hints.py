@@ -21,9 +21,9 @@ from numpy_rnn.common.records import (
 )
 from numpy_rnn.conformance.arithmetics.numpy_arithmetic import NumpyArithmetic
 from numpy_rnn.conformance.case import (
-    EQUATION_IDS,
     INTERMEDIATES,
     TENSORS,
+    UPDATED,
     format_errors,
     parameters_from,
     present,
@@ -101,7 +101,14 @@ def is_at_stage(tensor, mutant):
         shown = "W_xh"
     elif shown == "loss":
         shown = "dy"
-    return EQUATION_IDS.get(tensor) in {EQUATION_IDS[mutant.stage], EQUATION_IDS[shown]}
+    return stage_of(tensor) in {stage_of(mutant.stage), stage_of(shown)}
+
+
+def stage_of(tensor):
+    """Return the tensor; of those that the step computes, the first of its kind."""
+    if tensor in UPDATED:
+        return "vW_xh" if tensor.startswith("v") else "W_xh"
+    return tensor
 
 
 @names_of(IN_WINDOW)

@@ -9,10 +9,7 @@ import re
 from contextlib import redirect_stdout
 from pathlib import Path
 
-import numpy as np
 import pytest
-
-from numpy_rnn import Activations, Parameters, adjoints, bptt
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = (ROOT / "numpy_rnn/DERIVATION.md").read_text(encoding="utf-8")
@@ -47,21 +44,3 @@ def test_snippet_finds_rounding_alone():
     with redirect_stdout(io.StringIO()) as output:
         exec(compile(code, "DERIVATION.md", "exec"), {})
     assert float(output.getvalue()) < 1e-14
-
-
-def test_numbers_of_the_worked_example():
-    """Section 4.1: two steps by hand, with relu."""
-    one, numbers = np.ones((1, 1)), np.array([[1, 1], [3, 7], [2, 6]], float)
-    x, h, target = numbers[..., None, None]
-    activations = Activations(x, h, np.concatenate((x[:1], h)), h)
-    window = Parameters(one, 2 * one, one), activations, target
-    flow = adjoints(*window, nonlinearity="relu")._asdict()
-    found = {name: v.ravel().tolist() for name, v in flow.items()}
-    assert found == {
-        "dy": [1, 1],
-        "dh": [3, 1],
-        "da": [3, 1],
-        "dx": [3, 1],
-        "dh_0": [6],
-    }
-    assert bptt(*window, nonlinearity="relu").W_hh == 6

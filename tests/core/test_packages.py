@@ -8,22 +8,13 @@ import inspect
 import subprocess
 import sys
 import zipfile
-from configparser import ConfigParser
+from importlib.metadata import PathDistribution
 from pathlib import Path
 
 import pytest
 
 import numpy_rnn
 from numpy_rnn import reference
-from numpy_rnn.common.records import (
-    Clipping,
-    Direction,
-    DirectionKeywords,
-    Objective,
-    Schedule,
-    Step,
-    TrainKeywords,
-)
 
 ROOT = Path(__file__).parents[2]
 LAYERS = {  # what a folder's files may import of the two packages; "" is numpy_rnn/*.py
@@ -91,14 +82,6 @@ def parameters(function):
 
 
 @pytest.mark.needs_torch
-def test_status_of_torch_rnn_is_that_of_its_command(capsys):
-    main = importlib.import_module("torch_rnn.__main__").main
-    assert [main(["audit", "no_script.py"]), main(["audit", "--help"])] == [2, 0]
-    assert main(["tarin"]) == 2
-    assert "no_script.py" in capsys.readouterr().err
-
-
-@pytest.mark.needs_torch
 def test_packages_export_the_same_names_and_signatures():
     """And what is no function is one and the same: the records and the error."""
     packages = numpy_rnn, reference, importlib.import_module("torch_rnn")
@@ -112,55 +95,21 @@ def test_packages_export_the_same_names_and_signatures():
             assert all(parameters(other) == parameters(first) for other in others), name
 
 
-def test_keywords_are_the_fields_of_records():
-    """A step is its rate, its direction and its clipping; `train` takes all of them."""
-    assert set(Step._fields) == {
-        "learning_rate",
-        *Direction._fields,
-        *Clipping._fields,
-    }
-    defaults = Direction._field_defaults | Clipping._field_defaults
-    assert Step._field_defaults == defaults
-    assert {*DirectionKeywords.__annotations__} == {*Direction._fields}
-    of_run = {*Schedule._fields, *Objective._fields, *Step._fields}
-    others = {"velocity", "record", "yield_every"}
-    assert {*TrainKeywords.__annotations__} == of_run | others
-    required = {"k1", "k2", "epochs", "learning_rate"}
-    assert TrainKeywords.__required_keys__ == required
-
-
 @pytest.mark.slow
 def test_wheel_has_the_packages_and_entry_points(tmp_path):
     """The files of the packages and nothing else, and entry points that can
     be loaded.
     """
-    command = [
-        sys.executable,
-        "-m",
-        "hatchling",
-        "build",
-        "-t",
-        "wheel",
-        "-d",
-        str(tmp_path),
-    ]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    command = f"{sys.executable} -m hatchling build -t wheel -d {tmp_path}"
+    subprocess.run(command.split(), cwd=ROOT, check=True, capture_output=True)
     [wheel] = map(zipfile.ZipFile, tmp_path.iterdir())
-    paths = [
-        path for name in ("numpy_rnn", "torch_rnn") for path in (ROOT / name).rglob("*")
-    ]
-    files = [
-        path for path in paths if path.is_file() and "__pycache__" not in path.parts
-    ]
-    expected = {path.relative_to(ROOT).as_posix(): path.read_bytes() for path in files}
-    others = {name for name in wheel.namelist() if ".dist-info/" in name}
-    assert {name: wheel.read(name) for name in {*wheel.namelist()} - others} == expected
-    [name] = [name for name in others if name.endswith("entry_points.txt")]
-    points = ConfigParser()
-    points.read_string(wheel.read(name).decode())
-    assert {*points.sections()} == {"console_scripts", "pytest11"}
-    for point in [point for group in points.values() for point in group.values()]:
-        module, _, function = point.partition(":")
-        assert not function or callable(
-            getattr(importlib.import_module(module), function)
-        )
+    packed = {name: wheel.read(name) for name in wheel.namelist()}
+    for path in ROOT.glob("*_rnn/**/*"):
+        if path.is_file() and "__pycache__" not in path.parts:
+            name = path.relative_to(ROOT).as_posix()
+            assert packed.pop(name) == path.read_bytes()
+    assert all(".dist-info/" in name for name in packed)
+    [info] = (path for path in zipfile.Path(wheel).iterdir() if "info" in path.name)
+    points = PathDistribution(info).entry_points
+    assert {point.group for point in points} == {"console_scripts", "pytest11"}
+    assert all(point.load() for point in points)

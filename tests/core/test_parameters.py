@@ -1,5 +1,6 @@
 """Parameters: initial weights, conversions, and the layers of torch, to the bit."""
 
+from functools import partial
 from itertools import product
 
 import numpy as np
@@ -7,32 +8,31 @@ import pytest
 
 import numpy_rnn
 from numpy_rnn import InputError, Parameters
-from numpy_rnn.common.initial import Distribution, NetworkSizes, draw_parameters
-from numpy_rnn.common.records import DTYPES, Objective, tree_map
-from numpy_rnn.conformance.window_checks import global_checks
-from tests.helpers.comparing import arrays_in, bits, in_numpy, members, share_memory
-from tests.helpers.random_runs import Kind, Sizes, as_case, random_run, train
+from numpy_rnn.common.records import DTYPES, tree_map
+from tests.helpers.comparing import arrays_in, bits, in_numpy, share_memory
+from tests.helpers.random_runs import Kind, Sizes, random_run
 
 KINDS = pytest.mark.parametrize(("bias", "dtype"), list(product((True, False), DTYPES)))
 
 
-def drawn(D=2, H=3, O=4, **kind):
+def drawn(D=2, H=3, O=4, N=None, **kind):
     """Parameters, in NumPy."""
-    return random_run(Sizes(1, 1, D, H, O), Kind(**kind)).params
+    return random_run(Sizes(1, 1, D, H, O, N), Kind(**kind)).params
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_conversions_change_no_bit(rnn, dtype):
-    """Every kind of value is converted: an array, also a transposed one, a number,
-    None, tuples.
-    """
-    run = train(numpy_rnn, random_run(kind=Kind(dtype)), momentum=0.9, record=True)
-    update = members(next(run))
-    kinds = [*update[4:], update, None, 3, (np.array(2.0, dtype), (None, 2))]
-    for value in (*kinds, np.arange(12, dtype=dtype).reshape(3, 4).T[::2]):
+    """Of an array, also a transposed one, a number, None and tuples."""
+    transposed = np.arange(12, dtype=dtype).reshape(3, 4).T[::2]
+    nested = np.array(2.0, dtype), (None, 2)
+    for value in (drawn(dtype=dtype), transposed, nested, None, 3):
         there_and_back = rnn.to_numpy(rnn.from_numpy(value))
         assert type(there_and_back) is type(value)
         assert bits(there_and_back) == bits(value)
+    shared = rnn.from_numpy(transposed, copy=False)
+    assert share_memory([shared], [transposed])
+    backwards = transposed[:, ::-1]  # which torch does not have
+    assert bits(rnn.from_numpy(backwards, copy=False)) == bits(backwards)
 
 
 def test_sizes_without_memory_are_refused_before_a_draw(rnn, monkeypatch):
@@ -56,18 +56,14 @@ def test_initial_parameters_are_drawn_as_stated(rnn, bias, dtype):
     """The same bits in every package. Network n of an ensemble is what seed + n draws
     alone.
     """
-    sizes = {"input_size": 3, "hidden_size": 5, "output_size": 2}
-    kind = sizes | {"bias": bias, "dtype": dtype}
+    kind = {"input_size": 3, "hidden_size": 5, "output_size": 2}
+    kind |= {"bias": bias, "dtype": dtype}
     found = rnn.initial_parameters(**kind, seed=100)
     assert bits(found) == bits(as_stated(3, 5, 2, 100, dtype, bias))
     ensemble = rnn.initial_parameters(**kind, seed=100, networks=4)
     networks = [as_stated(3, 5, 2, seed, dtype, bias) for seed in range(100, 104)]
     assert bits(ensemble) == bits(tree_map(lambda *thetas: np.stack(thetas), *networks))
     assert bits(rnn.initial_parameters()) == bits(as_stated(1, 6, 1, 0, "float32"))
-    sizes = NetworkSizes(3, 5, 2, bias=False)
-    half = draw_parameters(sizes, Distribution(0.2, 0.15), dtype, 0, None)
-    doubled = tree_map(lambda theta: 2 * theta, half)
-    assert bits(doubled) == bits(as_stated(3, 5, 2, 0, dtype))
 
 
 KEYS = [f"rnn.{kind}_l0" for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
@@ -76,43 +72,32 @@ KEYS += ["linear.weight", "linear.bias"]
 
 @KINDS
 @pytest.mark.parametrize("sizes", [(2, 3, 4), (1, 1, 1)], ids=str)
-def test_state_dict_there_and_back_is_exact(rnn, sizes, bias, dtype):
+@pytest.mark.parametrize("prefixes", ["rnn. linear.", " head.", "a.b. a."])
+def test_state_dict_there_and_back_is_exact(rnn, prefixes, sizes, bias, dtype):
     """Also the sign of zeros. No memory is shared, even where weights are their own
     transposes.
     """
     params = drawn(*sizes, bias=bias, dtype=dtype)
-    for theta in params[: 5 if bias else 3]:
-        theta.flat[0] = -0.0
+    params.W_xh.flat[0] = params.W_hh.flat[0] = params.W_hy.flat[0] = -0.0
+    W_xh, W_hh, W_hy, b_h, b_y = params
+    second = tree_map(np.zeros_like, b_h)
+    layer, linear = prefixes.split(" ")
+    expected = {}
+    for key, value in zip(KEYS, (W_xh.T, W_hh.T, b_h, second, W_hy.T, b_y)):
+        if value is not None:
+            key = key.replace("rnn.", layer).replace("linear.", linear)
+            expected[key] = bits(value)
     ours = rnn.from_numpy(params)
-    second = np.zeros(sizes[1], dtype) if bias else None
-    values = params.W_xh.T, params.W_hh.T, params.b_h, second, params.W_hy.T, params.b_y
-    expected = [
-        (*key.split("."), bits(value))
-        for key, value in zip(KEYS, values)
-        if value is not None
-    ]
-    for prefixes in (
-        {},
-        {"rnn": "", "linear": "head."},
-        {"rnn": "a.b.", "linear": "a."},
-    ):
-        written = rnn.to_state_dict(ours, **prefixes)
-        keys = {
-            prefixes.get(layer, f"{layer}.") + name: value
-            for layer, name, value in expected
-        }
-        assert {key: bits(array) for key, array in written.items()} == keys
-        back = rnn.from_state_dict(written, **prefixes)
-        assert bits(back) == bits(params)
-        read, given = arrays_in(back), arrays_in(ours)
-        assert not any(
-            getattr(array, "requires_grad", False) for array in written.values()
-        )
-        assert all(getattr(theta, "requires_grad", True) for theta in read)
-        assert all(
-            in_numpy(array).flags.c_contiguous for array in (*read, *written.values())
-        )
-        assert not share_memory(written.values(), (*given, *read))
+    state = rnn.to_state_dict(ours, rnn=layer, linear=linear)
+    assert {key: bits(array) for key, array in state.items()} == expected
+    back = rnn.from_state_dict(state, rnn=layer, linear=linear)
+    assert bits(back) == bits(params)
+    read, written = arrays_in(back), arrays_in(state)
+    for array in read + written:
+        assert in_numpy(array).flags.c_contiguous
+        if rnn.__name__ == "torch_rnn":
+            assert array.requires_grad == any(array is theta for theta in read)
+    assert not share_memory(written, arrays_in(ours) + read)
 
 
 def changed(key, array):
@@ -173,23 +158,25 @@ def test_modules_that_are_not_this_network_are_refused():
     from torch_rnn import from_numpy
     from torch_rnn.modules import from_modules, to_modules
 
-    for says, rnn, linear in (
-        ("are LSTM and Linear: expected a torch.nn.RNN", LSTM(2, 3), Linear(3, 4)),
-        ("are RNN and ReLU: expected a torch.nn.RNN", RNN(2, 3), ReLU()),
+    ensemble, ours = map(from_numpy, (drawn(N=2), drawn()))
+    for convert, modules, says in (
+        (from_modules, (LSTM(2, 3), Linear(3, 4)), "are LSTM and Linear: expected a"),
+        (
+            from_modules,
+            (RNN(2, 3), ReLU()),
+            "are RNN and ReLU: expected a torch.nn.RNN",
+        ),
+        (to_modules, (ensemble,), "an ensemble, and torch.nn.RNN is one network"),
+        (partial(to_modules, nonlinearity="sigmoid"), (ours,), "expected tanh or relu"),
     ):
         with pytest.raises(InputError, match=says):
-            from_modules(rnn, linear)
-    with pytest.raises(
-        InputError, match=r"an ensemble, and torch\.nn\.RNN is one network"
-    ):
-        to_modules(from_numpy(random_run(Sizes(N=2)).params))
-    with pytest.raises(InputError, match="'sigmoid': expected tanh or relu"):
-        to_modules(from_numpy(drawn()), nonlinearity="sigmoid")
+            convert(*modules)
 
 
 @pytest.mark.needs_torch
 @KINDS
-def test_modules_compute_what_the_network_does(bias, dtype):
+@pytest.mark.parametrize("kind", [("tanh", False), ("relu", True)], ids=str)
+def test_modules_have_the_parameters_and_options(kind, bias, dtype):
     """No bit changes there and back, nor the random state of torch. No memory is
     shared.
 
@@ -200,33 +187,15 @@ def test_modules_compute_what_the_network_does(bias, dtype):
     import torch_rnn
     from torch_rnn.modules import from_modules, to_modules
 
-    for nonlinearity, batch_first in product(("tanh", "relu"), (False, True)):
-        case = as_case(random_run(Sizes(5, 2, 3, 4, 6), Kind(dtype, bias)))
-        case = case._replace(objective=Objective(nonlinearity))
-        ours, random_state = torch_rnn.from_numpy(case.params), torch.get_rng_state()
-        layer, readout = to_modules(
-            ours, nonlinearity=nonlinearity, batch_first=batch_first
-        )
-        assert torch.equal(torch.get_rng_state(), random_state)
-        x, h_0 = torch.tensor(case.x), torch.tensor(case.h_0)
-        h, _ = layer(x.transpose(0, 1) if batch_first else x, h_0[None])
-        report = {"h": h, "y": readout(h)}
-        for name, array in report.items():
-            report[name] = in_numpy(array.transpose(0, 1) if batch_first else array)
-            assert report[name].dtype == dtype
-        checked = {
-            check.tensor: check.ratio.max() for check in global_checks(case, report)
-        }
-        assert max(checked[name] for name in report) <= 1
-        constant = [name for name, w in layer.named_parameters() if not w.requires_grad]
-        assert constant == ["bias_hh_l0"] * bias
-        module = torch.nn.ModuleDict({"rnn": layer, "linear": readout})
-        states = module.state_dict(), dict(module.named_parameters())
-        read = [
-            rnn.from_state_dict(state)
-            for rnn in (numpy_rnn, torch_rnn)
-            for state in states
-        ]
-        read.append(from_modules(layer, readout))
-        assert [bits(params) for params in read] == [bits(case.params)] * 5
-        assert not share_memory(module.parameters(), arrays_in([*read, ours]))
+    params = drawn(bias=bias, dtype=dtype)
+    ours, random_state = torch_rnn.from_numpy(params), torch.get_rng_state()
+    nonlinearity, batch_first = kind
+    rnn, linear = to_modules(ours, nonlinearity=nonlinearity, batch_first=batch_first)
+    assert torch.equal(torch.get_rng_state(), random_state)
+    assert (rnn.nonlinearity, rnn.batch_first) == kind
+    named = dict(torch.nn.ModuleDict({"rnn": rnn, "linear": linear}).named_parameters())
+    constant = [name for name, theta in named.items() if not theta.requires_grad]
+    assert constant == ["rnn.bias_hh_l0"] * bias
+    read = from_modules(rnn, linear), numpy_rnn.from_state_dict(named)
+    assert bits(read) == (bits(params), bits(params))
+    assert not share_memory(named.values(), arrays_in((*read, ours)))

@@ -15,7 +15,7 @@ import numpy_rnn
 from numpy_rnn import InputError
 from numpy_rnn.common.checks import check_step
 from numpy_rnn.common.errors import MAX_MESSAGE, failed
-from numpy_rnn.common.records import DirectionKeywords, Objective, Step, tree_map
+from numpy_rnn.common.records import Direction, Objective, Step, tree_map
 from tests.helpers.comparing import arrays_in, bits, share_memory
 from tests.helpers.random_runs import (
     OPTIONS,
@@ -27,6 +27,7 @@ from tests.helpers.random_runs import (
     train,
 )
 
+SERIES = "x", "target"
 T, B, D, H, O = 4, 2, 3, 5, 6
 NAMES = [name for name in numpy_rnn.__all__ if isfunction(getattr(numpy_rnn, name))]
 NAMES.remove("from_state_dict")  # test_parameters.py has its refusals
@@ -41,7 +42,7 @@ def valid(rnn, N=None):
     )
     series = arguments(rnn, run)
     params, x, target, h_0, velocity = list(series.values())[:5]
-    momentum = {name: series[name] for name in DirectionKeywords.__annotations__}
+    momentum = step.direction._asdict()
     activations = rnn.forward(params, x, h_0)
     window = {"params": params, "activations": activations, "target": target}
     window |= run.options.objective._asdict()
@@ -93,14 +94,12 @@ def refusal(rnn, name, given, *names):
 def test_valid_arguments_are_accepted_and_left_alone(rnn, N, step):
     """Nor does a result share their memory."""
     for name in NAMES:
-        given = valid(rnn, N)[name]
+        given = dict(valid(rnn, N)[name])
         if "velocity" in given:
-            options = step._asdict()
-            velocity = given["velocity"]
-            if step.adagrad:
-                velocity = tree_map(lambda v: v * v, velocity)
-            options["velocity"] = velocity if step.has_velocity else None
-            given = given | {key: options[key] for key in options.keys() & given.keys()}
+            options = step._asdict() | {"velocity": None}
+            if step.has_velocity:  # a square is a valid sum of squares too
+                options["velocity"] = tree_map(lambda v: v * v, given["velocity"])
+            given.update({key: options[key] for key in options.keys() & given.keys()})
         before = bits(tuple(given.values()))
         result = getattr(rnn, name)(**given)
         result = list(result) if name in ("train", "windows") else result
@@ -185,11 +184,10 @@ def spoiled(rnn, name, argument, value):
 
 def names_of(argument, value):
     """Return the names of an argument in messages: its own, an option, or a field."""
-    names = {argument, argument.rstrip("s"), argument.replace("_", " "), "the array is"}
-    if argument == "delta":
-        names.add("gradient")
-    fields = getattr(value, "_fields", ())
-    return names.union(f"{field} " for field in fields)
+    names = {argument, argument.rstrip("s"), "the array is", "gradient", " has shape "}
+    if argument in NUMBERS and argument != "yield_every":
+        names = {argument.replace("_", " ")}
+    return names.union(f"{field} " for field in getattr(value, "_fields", ()))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -197,7 +195,7 @@ def test_one_spoiled_argument_is_refused_by_its_name(rnn, name):
     given = valid(rnn)[name]
     for argument, value in given.items():
         for other in spoiled(rnn, name, argument, value):
-            names = names_of(argument, value) | {" has shape "}
+            names = names_of(argument, value)
             refusal(rnn, name, given | {argument: other}, *names)
 
 
@@ -205,12 +203,11 @@ def test_one_spoiled_argument_is_refused_by_its_name(rnn, name):
 def test_options_of_sgd_are_those_of_torch(monkeypatch):
     """A step has exactly the combinations of options that torch.optim.SGD accepts."""
     optim = import_module("torch").optim
-    # it imports the compiler
+    # which imports the compiler
     monkeypatch.setattr(optim.Optimizer, "__init__", lambda *_: None)
     numbers = (0.0, 0.1, -0.1)
-    names = ("momentum", "dampening", "nesterov", "weight_decay")
     for values in product(numbers, numbers, (False, True), numbers):
-        options = dict(zip(names, values))
+        options = dict(zip(Direction._fields, values))
         step = Step(0.1, **options)
         try:
             optim.SGD([], 0.1, **options)
@@ -219,13 +216,6 @@ def test_options_of_sgd_are_those_of_torch(monkeypatch):
                 check_step(step)
         else:
             assert check_step(step) == step
-
-
-def test_a_number_that_is_refused_has_the_name_of_its_option():
-    """In words, as in "weight decay is -1.0"."""
-    for name in ("momentum", "weight_decay", "max_norm", "max_value"):
-        with pytest.raises(InputError, match=f"^{name.replace('_', ' ')} is -1"):
-            check_step(Step(0.1, **{name: -1.0}))
 
 
 def test_message_of_a_long_text_is_cut(capsys):
@@ -242,13 +232,13 @@ def test_classes_are_integers_of_any_kind(rnn):
     options = OPTIONS._replace(objective=Objective(loss="cross_entropy"))
     run = random_run(Sizes(O=3), Kind(classes=True), options)
     wide = [*map(bits, train(rnn, run))]
-    convert = np.array
+    tensor = np.array
     if rnn.__name__ == "torch_rnn":
-        convert = import_module("torch").tensor
+        tensor = import_module("torch").tensor
     kinds = "int8", "int16", "int32", "uint8", "uint16", "uint32", "uint64"
-    for kind, converter in product(kinds, (rnn.from_numpy, convert)):
-        x, target = (converter(series.astype(kind)) for series in (run.x, run.target))
-        assert [*map(bits, train(rnn, run, x=x, target=target))] == wide, kind
+    for kind, convert in product(kinds, (rnn.from_numpy, tensor)):
+        series = {name: convert(getattr(run, name).astype(kind)) for name in SERIES}
+        assert [*map(bits, train(rnn, run, **series))] == wide, kind
 
 
 ADAGRAD = {"adagrad": True, "momentum": 0.0}
@@ -261,11 +251,6 @@ CALLS = [
     ),
     ("train", {"learning_rate": np.full(4, 0.1)}, r"expected .* of shape \(7,\)"),
     (
-        "train",
-        {"learning_rate": np.ma.ones(7)},
-        "the learning rate is of type MaskedArray",
-    ),
-    (
         "bptt",
         {"activations.h": np.ones((T, 7, B, H))},
         r"h of .* expected \(5, 7, 2, 5\)",
@@ -277,18 +262,10 @@ CALLS = [
         r"expected \(4, 7, 2, 6\) or \(4, 2, 6\)",
     ),
     ("train", {"params.b_h": None}, "both biases or neither"),
-    ("train", {"params.W_hy": np.ones((H, O))}, r"W_hy .* expected \(7, 5, O\)"),
     ("train", {"velocity.W_hy": None}, "W_hy of the velocity is of type NoneType"),
-    (
-        "train",
-        {"velocity.W_hy": np.ones((7, H, H))},
-        r"W_hy of the velocity .* \(7, 5, 6\)",
-    ),
     ("train", {"velocity.W_hy": -np.ones((7, H, O))} | ADAGRAD, "contains -"),
     ("train", {"momentum": 0.0}, "velocity is given without momentum"),
-    ("train", {"yield_every": "all"}, "expected 1, .* or 'epoch'"),
     ("train", {"max_value": 2.0}, "expected one of the two"),
-    ("train", {"nonlinearity": "sin"}, "'sin': expected tanh or relu or sigmoid"),
     ("train", {"x": np.full((T, B), D)}, "x contains 3: expected classes from 0 to 2"),
     ("train", {"x": np.zeros((T, B, D), int)}, "as integers are classes, time first"),
     (

@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from numpy_rnn import Gradients
 from numpy_rnn.common.records import DTYPES, Direction
-from tests.helpers.random_runs import Sizes, random_run
+from tests.helpers.random_runs import Kind, Sizes, random_run
 
 pytestmark = pytest.mark.needs_torch
 torch = pytest.importorskip("torch")
@@ -20,6 +19,12 @@ CLIPPINGS = [(None, None), (0.5, None), (None, 0.2), (100.0, None)]
 UPDATES = 4
 
 
+def drawn(dtype):
+    """Yield parameters, and the gradients of each update."""
+    for seed in range(1 + UPDATES):
+        yield random_run(Sizes(1, 1, 2, 4, 3), Kind(dtype), seed=seed).params
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("rule", DIRECTIONS)
 @pytest.mark.parametrize("limits", CLIPPINGS)
@@ -29,17 +34,15 @@ def test_steps_are_those_of_torch(rnn, rule, limits, dtype):
     An element of an update is computed by fewer than ten roundings of numbers that are
     no larger than the largest sum of terms; 100 units in the last place are allowed.
     """
-    start = random_run(Sizes(1, 1, 2, 4, 3)).params
-    theirs = [torch.tensor(W.astype(dtype), requires_grad=True) for W in start]
+    start, *all_gradients = drawn(dtype)
+    theirs = [torch.tensor(W, requires_grad=True) for W in start]
     options = rule._asdict()
     del options["adagrad"]
     optimizer = torch.optim.SGD(theirs, lr=0.1, **options)
-    params = rnn.from_numpy(type(start)(*(W.astype(dtype) for W in start)))
+    params = rnn.from_numpy(start)
     max_norm, max_value = limits
     velocity = None
-    for seed in range(UPDATES):
-        drawn = random_run(Sizes(1, 1, 2, 4, 3), seed=seed + 1).params
-        gradients = Gradients(*(g.astype(dtype) for g in drawn))
+    for gradients in all_gradients:
         for W, g in zip(theirs, gradients):
             W.grad = torch.tensor(g)
         gradients = rnn.from_numpy(gradients)

@@ -67,13 +67,20 @@ def new_page():
 
 @pytest.fixture(scope="session")
 def violations():
-    """Return a function that lists the rules of accessibility that a page breaks."""
+    """Return a function that lists the rules of accessibility that a page breaks,
+    in light, and those of contrast in the dark.
+    """
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     # With preload it would load the style again.
     options = {"resultTypes": ["violations"], "preload": False}
 
     def run(page):
-        found = axe.run(page, options=options).response["violations"]
-        return [(one["id"], one["nodes"][0]["html"]) for one in found]
+        found = []
+        for scheme, rules in (("light", {}), ("dark", {"runOnly": "color-contrast"})):
+            page.emulate_media(color_scheme=scheme)
+            response = axe.run(page, options=options | rules).response
+            for one in response["violations"]:
+                found.append((scheme, one["id"], one["nodes"][0]["html"]))
+        return found
 
     return run

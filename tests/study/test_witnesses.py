@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 import numpy_rnn
@@ -14,9 +13,9 @@ from numpy_rnn import reference
 from numpy_rnn.common.records import NONLINEARITY_NAMES
 from numpy_rnn.conformance.judge import single_update
 from numpy_rnn.study.evaluated_equations import (
+    BLOCKS,
     EVALUATED,
     SLIDING_CLASSES,
-    STEP_OPTIONS,
     runs_of,
 )
 from numpy_rnn.study.page import formulas, verdict_on
@@ -71,9 +70,9 @@ def test_numbers_shown_are_those_of_the_reference(small):
 
 FAULTS = {  # a line of the reference, what it becomes, and the first wrong equation
     "B2": ("backward.py", "da[t + 1] @ W_hh.mT  #", "da[t + 1] @ W_hh  #"),
-    "B5": ("backward.py", "sum_over_steps(h[:-1], da)", "sum_over_steps(h[1:], da)"),
-    "F1": ("elman.py", "a[t] += h[t] @ W_hh", "a[t] += h[t] @ W_hh * (1 + 1e-10)"),
+    "F4": ("elman.py", "np.arange(size)).astype", "np.arange(size)[::-1]).astype"),
     "T2": ("tbptt.py", "loss_start - older)", "stop - schedule.k2)"),
+    "U2": ("step.py", "np.sqrt(total)", "np.sqrt(2 * total)"),
     "U7": ("step.py", "np.clip(g, -limit, limit)", "np.clip(g, -limit, 2 * limit)"),
     "U5": ("step.py", "(1 - rule.dampening) * g", "(1 + rule.dampening) * g"),
 }
@@ -115,17 +114,8 @@ def test_a_planted_fault_is_the_first_wrong_equation(id, copied_package, capsys)
     assert f'<p class="verdict WRONG">WRONG: ({id}), ' in page
 
 
-def test_runs_use_what_their_equations_compute(small):
-    """Clipping clips, and windows are cut."""
+def test_runs_cut_windows_and_have_all_classes(small):
     runs = runs_of(small())
-    for name in STEP_OPTIONS:
-        step = runs[name].options.step
-        updates = recorded_run(reference, runs[name]).updates
-        gradients = [updates[key] for key in ("dW_xh", "dW_hh", "dW_hy")]
-        if step.max_norm:
-            squares = sum((g**2).sum(axis=(1, 2)) for g in gradients)
-            assert (np.sqrt(squares) > step.max_norm).all()
-        if step.max_value:
-            assert max(np.abs(g).max() for g in gradients) > step.max_value
-        assert updates["start"].tolist() == [0, 0, 1] * 2
-    assert {int(c) for c in runs[SLIDING_CLASSES].x.ravel()} == {0, 1, 2, 3}
+    updates = recorded_run(reference, runs[BLOCKS]).updates
+    assert updates["start"].tolist() == [0, 0, 1] * 2
+    assert {*runs[SLIDING_CLASSES].x.ravel()} == {0, 1, 2, 3}

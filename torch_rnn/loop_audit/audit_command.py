@@ -71,6 +71,7 @@ class Printer:
     """Prints a report once, on a copy of standard error, which the script may close."""
 
     def __init__(self, recorder: LoopRecorder, report: LoopReport) -> None:
+        """Copy standard error, for a report of this process alone."""
         self.recorder = recorder
         self.report = report
         self.process = os.getpid()
@@ -80,6 +81,7 @@ class Printer:
             self.copy = os.dup(2)
 
     def print(self) -> None:
+        """End the audit and write its report, unless that is done."""
         if self.is_printed or os.getpid() != self.process:
             return
         self.is_printed = True
@@ -125,6 +127,7 @@ def _is_own(file: str) -> bool:
 
 
 def show_help() -> int:
+    """Print the help. Returns the exit status."""
     try:
         print(HELP, flush=True)
     except OSError as error:

@@ -69,6 +69,7 @@ class LoopReport:
     """
 
     def __init__(self, recorder: LoopRecorder, ignore: Collection[str] = ()) -> None:
+        """Refuse names to ignore that no warning has."""
         for name in ignore:
             if name not in MISTAKE_NAMES:
                 expected = ", ".join(MISTAKE_NAMES)
@@ -107,13 +108,14 @@ class LoopReport:
         trained = [net for net in self.loop.windows if net.parameters & changed]
         for net in trained:
             found = truncation(self.loop, net)
-            if not found.startswith(f"TBPTT({k1}, {k2})"):
+            if not found.is_tbptt(k1, k2):
                 text = f"{net.location}: {found}"
                 raise AssertionError(f"{text}; expected TBPTT({k1}, {k2})")
         if not trained:
             raise AssertionError(self.loop.record.error or NO_UPDATE)
 
     def __str__(self) -> str:
+        """Return the report as text."""
         lines = [self._summary()]
         for each in self.warnings:
             lines.append(f"warning: {each.location}: {each.message} [{each.name}]")
@@ -128,9 +130,10 @@ class LoopReport:
         return "\n".join(map(WRAPPER.fill, lines))
 
     def _summary(self) -> str:
+        """Return the first line: truncations, and what was looked for and not seen."""
         verdicts = defaultdict[str, list[str]](list)
         for net in self.loop.windows:
-            verdicts[truncation(self.loop, net)].append(_name_of(self.loop, net))
+            verdicts[str(truncation(self.loop, net))].append(_name_of(self.loop, net))
         texts = list(verdicts)
         if len(verdicts) > 1:
             texts = [f"{listed(names)}: {text}" for text, names in verdicts.items()]
@@ -188,6 +191,7 @@ def _name_of(loop: TrainingLoop, net: ModuleRecord) -> str:
 
 
 def _module_lines(loop: TrainingLoop, net: ModuleRecord) -> Iterator[str]:
+    """Yield the lines of a module: its passes, windows and initial states."""
     sizes = []
     for forward in loop.forwards:
         if forward.module is net:
@@ -210,6 +214,7 @@ def _module_lines(loop: TrainingLoop, net: ModuleRecord) -> Iterator[str]:
 
 
 def _loss_lines(loop: TrainingLoop) -> Iterator[str]:
+    """Yield a line for each loss of a line of the script."""
     updates = defaultdict[LossCall, set[LoopUpdate]](set)
     for backward in loop.backwards:
         for loss in backward.losses:
@@ -228,6 +233,7 @@ def _loss_lines(loop: TrainingLoop) -> Iterator[str]:
 
 
 def _gradient_line(loop: TrainingLoop) -> str:
+    """Return the line of gradients that are zeroed, and of backward passes."""
     from_zero = len(loop.updates) - len(loop.adding)
     sums = [f"sum of {len(update.backwards)}" for update in loop.updates]
     unused = sum(not loop.used_in[backward] for backward in loop.backwards)
@@ -236,6 +242,7 @@ def _gradient_line(loop: TrainingLoop) -> str:
 
 
 def _clip_lines(loop: TrainingLoop) -> Iterator[str]:
+    """Yield a line for each call that clips or unscales."""
     lines = defaultdict[str, list[str]](list)
     acts = Counter[str]()
     for clip in loop.clips:
@@ -249,6 +256,7 @@ def _clip_lines(loop: TrainingLoop) -> Iterator[str]:
 
 
 def _step_lines(loop: TrainingLoop) -> Iterator[str]:
+    """Yield a line for each optimizer, and one of parameters without a step."""
     lines = defaultdict[str, list[LoopUpdate]](list)
     for update in loop.updates:
         lines[f"{update.optimizer.kind} ({update.location})"].append(update)

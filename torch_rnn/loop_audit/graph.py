@@ -119,6 +119,7 @@ class GraphWalk:
         into_passes: bool = True,
         most: int = 200_000,
     ) -> None:
+        """Walk from the roots to the end."""
         self.passes: dict[ForwardPass, str] = {}  # and the output that is met
         self.carried = set[ForwardPass]()  # whose state or output its own module uses
         self.uses: list[EndUse] = []
@@ -138,6 +139,7 @@ class GraphWalk:
                 self._enter_node(node, after)
 
     def _add_edges(self, edges: list[Edge], after: ModuleRecord | None) -> None:
+        """Add edges that no node uses, as those of roots, to what is to be visited."""
         for edge in edges:
             self._pending.append((edge, after, (None, 0)))
 
@@ -148,6 +150,7 @@ class GraphWalk:
         consumer: Edge,
         into_passes: bool,
     ) -> None:
+        """Note a pass and the use of its result, and go on before it."""
         forward = end.forward
         if forward not in self.passes and into_passes:
             self._add_edges(end.before, forward.module)
@@ -159,6 +162,7 @@ class GraphWalk:
             self.carried.add(forward)
 
     def _enter_node(self, node: Any, after: ModuleRecord | None) -> None:
+        """Note the loss or the leaf of a node, and go on to its inputs."""
         is_full = len(self._seen) >= self._most
         if is_full or type(node).__name__.startswith("CompiledFunction"):
             self.is_complete = False

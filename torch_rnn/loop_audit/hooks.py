@@ -56,7 +56,7 @@ def location() -> str:
 
 
 def _is_hidden() -> bool:
-    """Whether torch transforms or traces the functions that it calls."""
+    """Return whether torch transforms or traces the functions that it calls."""
     level = torch._C._functorch.maybe_current_level()
     return level is not None or bool(torch._C._is_tracing())
 
@@ -77,6 +77,7 @@ class Hooks:
     """What is replaced in torch until `undo` is closed."""
 
     def __init__(self) -> None:
+        """Make hooks that replace nothing yet."""
         self.error = ""
         self.thread = 0  # the one that trains; 0 as long as it is not known
         self.has_other_threads = False
@@ -110,6 +111,7 @@ class Hooks:
 
         @wraps(original)
         def watched(*args: Any, **kwargs: Any) -> Any:
+            """Call the original, and the hook before and after it."""
             if torch.compiler.is_compiling() or _is_hidden():
                 return original(*args, **kwargs)
             watcher = hook(*args, **kwargs)
@@ -149,6 +151,7 @@ class Hooks:
         watched = self.watch(original, hook)
 
         def listing(parameters: Any, *args: Any, **kwargs: Any) -> Any:
+            """Call the watched function with parameters that can be read twice."""
             if hasattr(parameters, "__next__"):  # can be read once
                 parameters = list(parameters)
             return watched(parameters, *args, **kwargs)

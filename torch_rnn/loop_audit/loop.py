@@ -7,6 +7,7 @@ where the graph of the state joins them.
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import TypeVar
 
 from torch_rnn.loop_audit.events import (
@@ -44,6 +45,46 @@ class LoopWindow:
     k2: int = 0
 
 
+class TruncationKind(Enum):
+    """The kinds of backpropagation through time, by the words of the report."""
+
+    TBPTT = "TBPTT"
+    FULL = "full BPTT"
+    WITHIN_WINDOWS = "BPTT within windows"
+    OTHER = "truncated BPTT"
+    UNKNOWN = "BPTT"  # as states of unknown origin are used
+    NONE = "no truncation: the gradient goes on into earlier updates"
+    UNSEEN = "no update by its gradients is seen"
+
+
+@dataclass(frozen=True, slots=True)
+class Truncation:
+    """The truncation that the windows of a module make.
+
+    k1 and k2 are those of TBPTT(k1, k2), and 0 for other kinds. `states` are the
+    origins of the initial states where the kind does not say them.
+    """
+
+    kind: TruncationKind
+    k1: int = 0
+    k2: int = 0
+    states: tuple[str, ...] = ()
+
+    def is_tbptt(self, k1: int, k2: int) -> bool:
+        """Return whether it is TBPTT(k1, k2)."""
+        is_same = (self.k1, self.k2) == (k1, k2)
+        return self.kind is TruncationKind.TBPTT and is_same
+
+    def __str__(self) -> str:
+        """Return the truncation in words."""
+        if self.kind is TruncationKind.TBPTT:
+            return f"TBPTT({self.k1}, {self.k2}), state carried and cut"
+        name = str(self.kind.value)
+        if not self.states:
+            return name
+        return f"{name}, each window from {' or '.join(self.states)}"
+
+
 class TrainingLoop:
     """The events of a loop, and what is derived from them."""
 
@@ -51,6 +92,7 @@ class TrainingLoop:
     windows: dict[ModuleRecord, list[tuple[LoopUpdate, list[LoopWindow]]]]
 
     def __init__(self, record: LoopRecord) -> None:
+        """Derive the updates and windows of a record."""
         self.record = record
         self.forwards = self._events(ForwardPass)
         self.losses = self._events(LossCall)
@@ -72,6 +114,7 @@ class TrainingLoop:
                     self.windows[module].append((update, windows))
 
     def _find_updates(self) -> None:
+        """Find the updates, and the backward passes that each uses."""
         every = self._events(LoopUpdate)
         stepped = union(u.held for u in every if u.optimizer is not BY_HAND)
         for update in every:
@@ -97,6 +140,7 @@ class TrainingLoop:
         return bool(self.updates)
 
     def _events(self, kind: type[EventKind]) -> list[EventKind]:
+        """Return the events of a kind, in their order."""
         return [event for event in self.record.events if isinstance(event, kind)]
 
     def all_windows(self, module: ModuleRecord) -> list[LoopWindow]:
@@ -174,13 +218,13 @@ def origin_in_words(forward: ForwardPass) -> str:
     return " (h) and ".join(kinds) + " (c)"
 
 
-def truncation(loop: TrainingLoop, module: ModuleRecord) -> str:
-    """Return in words which truncation the windows of a module make."""
+def truncation(loop: TrainingLoop, module: ModuleRecord) -> Truncation:
+    """Return which truncation the windows of a module make."""
     windows = loop.all_windows(module)
     if not windows:
-        return "no update by its gradients is seen"
+        return Truncation(TruncationKind.UNSEEN)
     if attached_passes(loop, module):
-        return "no truncation: the gradient goes on into earlier updates"
+        return Truncation(TruncationKind.NONE)
     pairs = Counter((window.k1, window.k2) for window in windows)
     (k1, k2), count = pairs.most_common(1)[0]
     states = Counter(origin_in_words(window.first) for window in windows)
@@ -196,13 +240,13 @@ def truncation(loop: TrainingLoop, module: ModuleRecord) -> str:
         and (k1 == k2 or 2 * states[Origin.PREVIOUS.value] <= len(windows))
     )
     if is_tbptt:
-        return f"TBPTT({k1}, {k2}), state carried and cut"
-    name = "truncated BPTT"
+        return Truncation(TruncationKind.TBPTT, k1, k2)
+    kind = TruncationKind.OTHER
     if states[Origin.UNKNOWN.value]:
-        name = "BPTT"
+        kind = TruncationKind.UNKNOWN
     elif states[Origin.RESET.value]:
-        name = "BPTT within windows"
+        kind = TruncationKind.WITHIN_WINDOWS
         del states[Origin.ZEROS.value]
     elif not is_cut and all(w.k2 == w.steps for w in windows):
-        name = "full BPTT"
-    return f"{name}, each window from {' or '.join(states)}"
+        kind = TruncationKind.FULL
+    return Truncation(kind, states=tuple(states))

@@ -2,7 +2,7 @@
 
 A function gets a loop and yields where the mistake shows. A warning stays only if
 right loops never raise it, so most ask for the same evidence twice. The test loop of
-each is tests/audit/loops/NAME.py, with its name.
+each is a file of tests/audit/loops: its name, with underscores for hyphens.
 """
 
 from bisect import bisect
@@ -44,9 +44,10 @@ MISTAKES: list[Mistake] = []
 def mistake(
     message: str, needs: type[Event], least: int = 2
 ) -> Callable[[Finder], Finder]:
-    """Add a function to the mistakes."""
+    """Return a decorator that adds a function to the mistakes."""
 
     def add(find: Finder) -> Finder:
+        """Add this one, by the name of its function."""
         name = find.__name__.replace("_", "-")
         MISTAKES.append(Mistake(name, message, needs, least, find))
         return find
@@ -64,6 +65,7 @@ def mistake(
     least=1,
 )
 def state_attached(loop: TrainingLoop) -> Locations:
+    """Yield each pass whose state or input is attached to an earlier update."""
     for module in loop.windows:
         for forward in attached_passes(loop, module):
             yield forward.location
@@ -71,6 +73,7 @@ def state_attached(loop: TrainingLoop) -> Locations:
 
 @mistake("h and c are exchanged: the state of an LSTM is (h, c)", ForwardPass)
 def state_exchanged(loop: TrainingLoop) -> Locations:
+    """Yield each pass that gets c as h."""
     for forward in loop.forwards:
         if len(forward.state) == 2:
             h, c = forward.state
@@ -84,6 +87,7 @@ def state_exchanged(loop: TrainingLoop) -> Locations:
     ForwardPass,
 )
 def state_cut_within_update(loop: TrainingLoop) -> Locations:
+    """Yield windows whose state is cut from another window of their update."""
     for module in loop.windows:
         for update, windows in loop.windows[module]:
             passes = set[ForwardPass]().union(*(window.passes for window in windows))
@@ -105,6 +109,7 @@ def state_cut_within_update(loop: TrainingLoop) -> Locations:
     least=1,
 )
 def state_from_validation(loop: TrainingLoop) -> Locations:
+    """Yield windows that begin with a state of a pass without gradient."""
     for module in loop.windows:
         carried = 0
         found = []
@@ -126,6 +131,7 @@ def state_from_validation(loop: TrainingLoop) -> Locations:
     ForwardPass,
 )
 def state_from_elsewhere(loop: TrainingLoop) -> Locations:
+    """Yield windows whose data do not follow those of their state."""
     for module in loop.windows:
         for window in loop.all_windows(module):
             if any(p.origin is Origin.ELSEWHERE for p in window.first.state):
@@ -133,6 +139,7 @@ def state_from_elsewhere(loop: TrainingLoop) -> Locations:
 
 
 def _carried_part(forward: ForwardPass) -> StatePart | None:
+    """Return the first carried part of an initial state, or None."""
     for part in forward.state:
         if part.is_carried:
             return part
@@ -150,6 +157,7 @@ def _follows_training(forward: ForwardPass | None) -> bool:
     "no call gets the state of the step before: pass it as h", ForwardPass, least=1
 )
 def state_never_given(loop: TrainingLoop) -> Locations:
+    """Yield cells that one backward pass reaches several times, without a state."""
     for module in loop.windows:
         own = {f for f in loop.forwards if f.module is module and f.has_gradient}
         if not any(f.is_state_given or f.steps > 1 for f in own):
@@ -164,6 +172,7 @@ def state_never_given(loop: TrainingLoop) -> Locations:
     ForwardPass,
 )
 def time_and_batch_exchanged(loop: TrainingLoop) -> Locations:
+    """Yield passes of modules of which losses use one sequence alone."""
     for module in loop.windows:
         places = []
         is_exchanged = True
@@ -184,6 +193,7 @@ def time_and_batch_exchanged(loop: TrainingLoop) -> Locations:
     LoopUpdate,
 )
 def loss_in_two_updates(loop: TrainingLoop) -> Locations:
+    """Yield backward passes through a loss that an earlier update has used."""
     first = dict[LossCall, BackwardPass]()
     for backward in loop.backwards:
         for loss in backward.losses:
@@ -210,6 +220,9 @@ def _is_used_between(
 
 @mistake("not every loss of an update reaches backward(): add them up", LossCall)
 def loss_in_no_update(loop: TrainingLoop) -> Locations:
+    """Yield lines of losses of which all but one, or all but the last, reach
+    backward().
+    """
     reached = {loss for backward in loop.backwards for loss in backward.losses}
     numbers = [update.number for update in loop.updates]
     calls = defaultdict[tuple[str, int], list[bool]](list)  # of a line in an update
@@ -234,6 +247,7 @@ def loss_in_no_update(loop: TrainingLoop) -> Locations:
     LoopUpdate,
 )
 def gradients_not_zeroed(loop: TrainingLoop) -> Locations:
+    """Yield updates whose gradient has a part that an earlier one has used."""
     for update in loop.updates:
         if update.is_known and update in loop.adding:
             yield update.location
@@ -245,6 +259,7 @@ def gradients_not_zeroed(loop: TrainingLoop) -> Locations:
     LoopUpdate,
 )
 def gradients_thrown_away(loop: TrainingLoop) -> Locations:
+    """Yield backward passes whose gradients no update uses."""
     lost: dict[LoopUpdate, str] = {}
     for backward in loop.backwards:
         # adversarial examples use the gradient of the data
@@ -266,6 +281,7 @@ def gradients_thrown_away(loop: TrainingLoop) -> Locations:
 
 
 def _clips_by_line(loop: TrainingLoop) -> dict[str, list[GradientClip]]:
+    """Return the calls that clip, by their lines."""
     found = defaultdict[str, list[GradientClip]](list)
     for clip in loop.clips:
         # an infinite limit measures the norm
@@ -279,6 +295,7 @@ def _clips_by_line(loop: TrainingLoop) -> dict[str, list[GradientClip]]:
     LoopUpdate,
 )
 def clip_without_effect(loop: TrainingLoop) -> Locations:
+    """Yield lines after whose clipping a backward pass follows, and never a step."""
     late = []
     for place, clips in _clips_by_line(loop).items():
         for clip in clips:
@@ -296,6 +313,7 @@ def clip_without_effect(loop: TrainingLoop) -> Locations:
     LoopUpdate,
 )
 def clip_of_wrong_parameters(loop: TrainingLoop) -> Locations:
+    """Yield lines that clip nothing that is updated, or what another line clips."""
     lines = _clips_by_line(loop)
     clipped = union(clip.parameters for clip in loop.clips)
     for place, clips in lines.items():
@@ -313,6 +331,7 @@ def clip_of_wrong_parameters(loop: TrainingLoop) -> Locations:
     "scaled gradients are clipped: call scaler.unscale_(optimizer) before", LoopUpdate
 )
 def clip_of_scaled_gradients(loop: TrainingLoop) -> Locations:
+    """Yield lines that clip before gradients are unscaled."""
     for place, clips in _clips_by_line(loop).items():
         for clip in clips:
             if isinstance(loop.event_after(clip), GradientClip):
@@ -328,6 +347,7 @@ def clip_of_scaled_gradients(loop: TrainingLoop) -> Locations:
     LoopUpdate,
 )
 def parameter_not_stepped(loop: TrainingLoop) -> Locations:
+    """Yield updates after a gradient of parameters that nothing changes."""
     for backward in loop.backwards:
         if loop.used_in[backward] and backward.parameters - loop.changed:
             yield loop.used_in[backward][0].location
@@ -340,6 +360,7 @@ def parameter_not_stepped(loop: TrainingLoop) -> Locations:
     least=3,
 )
 def optimizer_recreated(loop: TrainingLoop) -> Locations:
+    """Yield the steps of optimizers that make one step each, for most updates."""
     places = defaultdict[frozenset[int], list[str]](list)
     for optimizer, own in loop.by_optimizer.items():
         if optimizer.is_fresh and len(own) == 1:

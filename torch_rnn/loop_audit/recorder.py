@@ -54,6 +54,7 @@ class LoopRecorder:
     """A record of a loop from `start` to `stop`, of its first updates."""
 
     def __init__(self, limit: int) -> None:
+        """Make an empty record of at most `limit` updates."""
         self.record = events.LoopRecord(limit)
         self._hooks = Hooks()
         self._modules = WeakKeyDictionary[nn.Module, ModuleRecord]()
@@ -67,6 +68,7 @@ class LoopRecorder:
         self._graphs = 0
 
     def start(self) -> None:
+        """Replace what is watched in torch."""
         hooks = self._hooks
         self._graphs = _compiled_graphs()
         for kind in (nn.RNNBase, RNNCellBase):
@@ -124,6 +126,7 @@ class LoopRecorder:
     # Recurrent modules
 
     def _forward(self, module: Any, *args: Any, **kwargs: Any) -> Watcher:
+        """Record a call of a recurrent module, and mark its results in the graph."""
         result = yield
         if result is FAILED or self._is_backward:
             return
@@ -160,6 +163,7 @@ class LoopRecorder:
         sizes: list[int] | None,
         has_gradient: bool,
     ) -> ForwardPass:
+        """Add a pass, with the passes and states that its inputs come from."""
         x, *state = inputs
         walks = [GraphWalk([each], False, MAX_NODES) for each in inputs]
         parents = []
@@ -184,6 +188,7 @@ class LoopRecorder:
         )
 
     def _module_record(self, module: Any) -> ModuleRecord:
+        """Return the record of a module, made at its first call."""
         if module not in self._modules:
             kind = type(module)
             if parametrize.is_parametrized(module):
@@ -210,12 +215,14 @@ class LoopRecorder:
     # Losses and backward passes
 
     def _loss(self, name: str, *_: Any, **__: Any) -> Watcher:
+        """Record a call of a loss function whose result has a graph."""
         result = yield
         if getattr(result, "grad_fn", None) is not None and not self._is_backward:
             name = name.removesuffix("_nd").removesuffix("_loss")
             self._add_loss(result, name, is_call=True)
 
     def _backward(self, tensors: Any, *_: Any, **kwargs: Any) -> Watcher:
+        """Record a backward pass: what it reaches, and which gradients it changes."""
         if self._is_backward:  # within that of a checkpoint
             yield
             return
@@ -267,12 +274,14 @@ class LoopRecorder:
                 p.backwards |= {backward}
 
     def _add_loss(self, result: Any, name: str, is_call: bool) -> events.LossCall:
+        """Add a loss, and mark it in the graph."""
         loss = self._add(events.LossCall, name=name, is_call=is_call)
         if result.grad_fn is not None:
             result.grad_fn.metadata[LOSS_CALL] = loss
         return loss
 
     def _reached_parameters(self, walk: GraphWalk) -> list[ParameterRecord]:
+        """Return the parameters that a backward pass reaches, also within passes."""
         found = dict.fromkeys(
             self._records(filter(_is_parameter, walk.leaves.values()))
         )
@@ -299,12 +308,14 @@ class LoopRecorder:
     def _clip_norm(
         self, parameters: Any, max_norm: float, total_norm: Any, *_: Any, **__: Any
     ) -> Watcher:
+        """Record a clip by norm."""
         acts = float(total_norm) > float(max_norm)
         yield from self._clip("norm", max_norm, acts, parameters)
 
     def _clip_value(
         self, parameters: Any, clip_value: float, *_: Any, **__: Any
     ) -> Watcher:
+        """Record a clip by value."""
         acts = False
         for p in _listed(parameters):
             if p.grad is not None:
@@ -312,9 +323,11 @@ class LoopRecorder:
         yield from self._clip("value", clip_value, acts, parameters)
 
     def _unscale(self, _: Any, optimizer: Any, *__: Any, **___: Any) -> Watcher:
+        """Record that a GradScaler unscales the gradients of an optimizer."""
         yield from self._clip("unscale", 1.0, True, _held_by(optimizer))
 
     def _clip(self, kind: str, limit: float, acts: bool, parameters: Any) -> Watcher:
+        """Record a call that changes gradients."""
         clipped = self._records(_listed(parameters))
         for p in clipped:
             p.read()
@@ -342,6 +355,7 @@ class LoopRecorder:
             self._add_update(events.BY_HAND, changed, changed, latest.location)
 
     def _step_begin(self, optimizer: Any, *_: Any) -> None:
+        """Note the gradients and the number of events before a step."""
         for p in self._records(_held_by(optimizer)):
             p.read()
         if optimizer not in self._optimizers:
@@ -351,6 +365,7 @@ class LoopRecorder:
         self._begun.append(len(self.record.events))
 
     def _step_end(self, optimizer: Any, *_: Any) -> None:
+        """Record a step, unless an optimizer within this one has made it."""
         inside = self.record.events[self._begun.pop() :]
         closures = frozenset[events.BackwardPass]()
         for event in inside:
@@ -381,6 +396,7 @@ class LoopRecorder:
         place: str,
         closures: frozenset[events.BackwardPass] = frozenset(),
     ) -> None:
+        """Add an update, and count it for the modules that it changes."""
         update = self._add(
             events.LoopUpdate,
             location=place,
@@ -396,6 +412,7 @@ class LoopRecorder:
                 self._updates[net] += 1
 
     def _count(self, optimizer: Any, *_: Any) -> None:
+        """Count a step, also after the last update that is recorded."""
         self.record.steps += 1
         self.record.stepped.update(map(id, _held_by(optimizer)))
 
@@ -407,16 +424,19 @@ def _compiled_graphs() -> int:
 
 
 def _is_parameter(leaf: torch.Tensor) -> bool:
+    """Return whether a leaf is a parameter."""
     return isinstance(leaf, nn.Parameter)
 
 
 def _listed(tensors: Any) -> list[Any]:
+    """Return one tensor, several or none as a list."""
     if tensors is None:
         return []
     return [tensors] if torch.is_tensor(tensors) else list(tensors)
 
 
 def _held_by(optimizer: Any) -> list[torch.Tensor]:
+    """Return the parameters of an optimizer that require a gradient."""
     held: list[torch.Tensor] = []
     for group in optimizer.param_groups:
         held.extend(p for p in group["params"] if p.requires_grad)
@@ -434,6 +454,7 @@ def _named_outputs(result: Any, is_cell: bool) -> dict[str, torch.Tensor]:
 
 
 def _steps(net: ModuleRecord, x: torch.Tensor, sizes: list[int] | None) -> int:
+    """Return the number of steps of an input."""
     if sizes is not None:
         return len(sizes)
     if net.is_cell:

@@ -127,6 +127,7 @@ class StateMemory:
     """The states that the passes of a loop returned, and the order of their data."""
 
     def __init__(self) -> None:
+        """Make an empty memory."""
         self._orders = defaultdict[ModuleRecord, ReadingOrder](ReadingOrder)
         self._known: dict[tuple[ModuleRecord, int], StatePart] = {}
         self._series: MutableMapping[torch.Tensor, int]  # numbers of tensors of data
@@ -175,6 +176,7 @@ class StateMemory:
                 order.window = forward
 
     def _add(self, forward: ForwardPass, row: int, output: str, steps: int) -> None:
+        """Remember a row; one of training takes precedence."""
         key = forward.module, row
         if row and (forward.has_gradient or key not in self._known):
             self._known[key] = StatePart(Origin.OLDER, forward, output, steps)
@@ -204,6 +206,7 @@ class StateMemory:
     def _origin(
         self, module: ModuleRecord, state: torch.Tensor, walk: GraphWalk
     ) -> StatePart:
+        """Return where a state comes from, by its graph or by its rows."""
         if not walk.is_complete:
             return StatePart(Origin.UNKNOWN)
         for source, output in walk.passes.items():

@@ -154,8 +154,9 @@ LOSS_TERMS: dict[str, Callable[[Arithmetic, Operand, Operand], LossTerms]] = {
 
 
 def sech_squared(a: NumpyArray) -> NumpyArray:
-    """tanh'(a) = 1/cosh²(a) without overflow; where that is below 1e-300, something
-    larger.
+    """Return tanh'(a) = 1/cosh²(a) without overflow.
+
+    Where that is below 1e-300, it is something larger.
     """
     return np.cosh(np.minimum(np.abs(a), 350.0)) ** -2.0
 

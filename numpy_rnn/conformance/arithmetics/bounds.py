@@ -75,10 +75,12 @@ class Bounds(Rounding, Arithmetic):
         tau: TanhError = TAU,
         reported: dict[str, NumpyArray] | None = None,
     ):
+        """Make the bounds of a dtype."""
         super().__init__(dtype)
         self.axes, self.seen, self.tau, self.reported = 0, {}, tau, reported or {}
 
     def record(self, name: str, t: int | None, value: BoundedArray) -> BoundedArray:
+        """Note a tensor, and return it, or what is reported instead."""
         super().record(name, t, value)
         if name not in self.reported:
             return value
@@ -87,11 +89,13 @@ class Bounds(Rounding, Arithmetic):
         )
 
     def stack(self, values: Sequence[BoundedArray]) -> BoundedArray:
+        """Return values of steps as one array, time first."""
         parts = ([getattr(v, part) for v in values] for part in ("value", "E"))
         value, E = (np.stack(np.broadcast_arrays(*part)) for part in parts)
         return BoundedArray(value, E, self)
 
     def zeros(self, value: BoundedArray) -> BoundedArray:
+        """Return zeros like the value."""
         return value.map(np.zeros_like)
 
     def affine(
@@ -109,11 +113,13 @@ class Bounds(Rounding, Arithmetic):
         return self.product(self.join(left, -1), self.join(right, -2))
 
     def total(self, steps: Sequence[BoundedArray]) -> BoundedArray:
+        """Return the sum over steps and sequences."""
         return self.sum(self.join(steps, -2))
 
     def phi(self, a: BoundedArray, nonlinearity: str) -> BoundedArray:
-        """(F2): φ'(a') E_a + τu(|h| + that); for relu E_a, and 0 on its dead side.
+        """Return φ(a), (F2).
 
+        E is φ'(a') E_a + τu(|h| + that); for relu E_a, and 0 on its dead side.
         a' is the steepest number within E_a. The column `roundings` of the logistic
         function is ½, as it is 1/(1 + exp(−a)), exp(a)/(1 + exp(a)) or ½ + ½ tanh(a/2),
         whose terms cancel: so much is allowed where h is smaller, τu(½ + |h|).
@@ -131,11 +137,11 @@ class Bounds(Rounding, Arithmetic):
     def by_slope(
         self, dh: BoundedArray, a: BoundedArray, h: BoundedArray, nonlinearity: str
     ) -> BoundedArray:
-        """(B3): a product with φ'(a), or with a function of h, which is near φ(a) or
-        reported.
+        """Return dh ∘ φ'(a), (B3).
 
-        Of tanh, 1 − h²: e + γ_3(|D| + e) with e = 2|h|E_h + E_h² + γ_2 max(c, c²) + |1
-        − h² − D|, c = |h| + E_h, which covers (1−h)(1+h), dh − dh·h² and (dh +
+        It is a product with φ'(a), or with a function of h, which is near φ(a) or
+        reported. Of tanh, 1 − h²: e + γ_3(|D| + e) with e = 2|h|E_h + E_h² + γ_2 max(c,
+        c²) + |1 − h² − D|, c = |h| + E_h, which covers (1−h)(1+h), dh − dh·h² and (dh +
         dh·h)(1−h) too; D is 1/cosh²(a). 1/cosh²(a): s(2E_a + γ_{2τ+3}) with s the
         steepest slope within E_a, as its derivative is at most twice itself and cosh
         may be as inaccurate as tanh; and what a flush of the slope loses. E is the
@@ -225,7 +231,7 @@ class Bounds(Rounding, Arithmetic):
         return self.near(log_p, D), self.near(p, E_p)
 
     def rate(self, step: Step, theta: BoundedArray) -> BoundedArray:
-        """η, rounded to the dtype or not; the value is the rounded one."""
+        """Return η, rounded to the dtype or not; the value is the rounded one."""
         rate = np.asarray(step.learning_rate, np.float64)
         rounded = rate.astype(self.dtype).astype(np.float64)
         near = BoundedArray(
@@ -234,8 +240,9 @@ class Bounds(Rounding, Arithmetic):
         return self.expand(near, theta)
 
     def norm(self, gradients: Sequence[BoundedArray]) -> BoundedArray:
-        """(U2): e + (ρ + γ_2(1+ρ))(n + e) + √(what N squares lose by flushes).
+        """Return the norm n, (U2).
 
+        E is e + (ρ + γ_2(1+ρ))(n + e) + √(what N squares lose by flushes), with
         e = √ΣE², as the norm of a difference bounds the difference of the norms, for N
         numbers that are not 0. Their squares have N roundings each in one sum, N + 3 at
         most by the norms of the tensors, and two more where every number is divided by
@@ -256,9 +263,9 @@ class Bounds(Rounding, Arithmetic):
         return self.near(n, e + (rho + gamma(2) * (1 + rho)) * (n + e) + flushed)
 
     def factor(self, norm: BoundedArray, max_norm: float) -> BoundedArray:
-        """(U3). f = min(1, c) with c = M/m, m = n + 10⁻⁶: E = f·r, or 0 where no c̃ is
-        below 1.
+        """Return the factor f = min(1, c) with c = M/m, m = n + 10⁻⁶, (U3).
 
+        E is f·r, or 0 where no c̃ is below 1.
         r bounds |c̃ − c|/c: 1 + r = (1 + |M̃ − M|/M)(1 + γ_2)(1 + E_m/(m − E_m)). Where
         c̃ may lie on both sides of 1, f̃ still moves by f·r at most, since upwards it
         stops at 1; and as 0 ≤ f̃ ≤ 1, E is at most 1. A max_norm that is infinite in
@@ -278,12 +285,12 @@ class Bounds(Rounding, Arithmetic):
         return BoundedArray(f, np.where(lowest > UPWARDS, 0.0, E), self)
 
     def clip(self, g: BoundedArray, max_value: float) -> BoundedArray:
-        """(U7). Nothing rounds: E_g where g is surely within the limit, E_c where
-        surely beyond it.
+        """Return g within ±c, (U7).
 
-        Between, the larger of the two, as the median of −c, g and c moves by no more
-        than the largest of their moves. A limit that is infinite in the dtype clips
-        nothing.
+        Nothing rounds: E is E_g where g is surely within the limit, E_c where surely
+        beyond it, and between the larger of the two, as the median of −c, g and c moves
+        by no more than the largest of their moves. A limit that is infinite in the
+        dtype clips nothing.
         """
         if max_value > self.largest:
             return g
@@ -294,9 +301,9 @@ class Bounds(Rounding, Arithmetic):
         return self.near(np.clip(g.value, -limit.value, limit.value), E)
 
     def by_root(self, g: BoundedArray, squares: BoundedArray) -> BoundedArray:
-        """(U9). s = g/r, r = √m, m = v + 10⁻⁸: E = (E_g + |s|(1+γ_1) e + γ_3 (|g| +
-        E_g)) / r_low.
+        """Return s = g/r, r = √m, m = v + 10⁻⁸, (U9).
 
+        E is (E_g + |s|(1+γ_1) e + γ_3 (|g| + E_g)) / r_low.
         |g̃/r̃ − g/r| ≤ (E_g + |s||r̃ − r|)/r̃. √m̃ is off by e = |√(m ± E_m) − √m| at
         most, and no sum of squares is below 0, so that m̃ is 10⁻⁸(1 − γ_2) at
         least. γ_3: the root, and a division, or a reciprocal and a product.

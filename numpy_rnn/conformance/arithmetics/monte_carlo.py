@@ -57,6 +57,7 @@ def sampled(case: WindowCase) -> WindowCase:
     """
 
     def repeated(array: Array) -> Array:
+        """Return the array once for each sample."""
         return np.broadcast_to(array, (SAMPLE_COUNT, *array.shape))
 
     params, velocity, step = tree_map(repeated, (case.params, case.velocity, case.step))
@@ -100,11 +101,13 @@ class MonteCarloArray(np.ndarray):
     noise: "MonteCarloArithmetic"
 
     def __array_finalize__(self, other: object) -> None:
+        """Keep the noise of the array of which this one is a view."""
         self.noise = getattr(other, "noise", None)  # type: ignore[assignment]
 
     def __array_ufunc__(
         self, ufunc: np.ufunc, method: str, *inputs: Any, **keywords: Any
     ) -> Any:
+        """Compute an operation of NumPy, with random errors where it rounds."""
         plain = [self.noise.plain(each) for each in inputs]
         result = getattr(ufunc, method)(*plain, **keywords)
         if result.dtype.kind != "f":
@@ -133,6 +136,7 @@ class MonteCarloArithmetic(NumpyArithmetic):
         reported: dict[str, Array] | None = None,
         seed: int = 0,
     ):
+        """Draw the error of tanh in each sample."""
         super().__init__(dtype)
         limits = np.finfo(dtype)
         self.u, self.smallest = float(limits.eps) / 2, float(limits.smallest_normal)
@@ -171,12 +175,15 @@ class MonteCarloArithmetic(NumpyArithmetic):
         return operand
 
     def stack(self, values: Sequence[Array]) -> Array:
+        """Return values of steps as one array, time first."""
         return self.from_input(super().stack([self.plain(value) for value in values]))
 
     def report(self) -> dict[str, Array]:
+        """Return the tensors by name, as arrays without noise."""
         return {name: np.asarray(value) for name, value in super().report().items()}
 
     def record(self, name: str, t: int | None, value: Array) -> Array:
+        """Note a tensor, and return it, or what is reported instead."""
         self.plain(value)
         super().record(name, t, value)
         if name not in self.reported:
@@ -216,6 +223,7 @@ class MonteCarloArithmetic(NumpyArithmetic):
     def affine(
         self, products: Sequence[tuple[Array, Array]], bias: Array | None = None
     ) -> Array:
+        """Return Σ A B, and the bias, for every row."""
         left = join([self.plain(A) for A, _ in products], -1)
         right = join([self.plain(B) for _, B in products], -2)
         value, n = left @ right, left.shape[-1] + 1
@@ -235,6 +243,7 @@ class MonteCarloArithmetic(NumpyArithmetic):
         return self.rounded_sum(value, squares, n, m[..., None])
 
     def total(self, steps: Sequence[Array]) -> Array:
+        """Return the sum over steps and sequences."""
         rows = join([self.plain(value) for value in steps], -2)
         value, squares = rows.sum(axis=-2), np.square(rows).sum(axis=-2)
         return self.rounded_sum(
@@ -242,9 +251,11 @@ class MonteCarloArithmetic(NumpyArithmetic):
         )
 
     def rate(self, step: Step, theta: Array) -> Array:
+        """Return η as numbers of the case."""
         return self.from_input(super().rate(step, theta))
 
     def phi(self, a: Array, nonlinearity: str) -> Array:
+        """Return φ(a)."""
         h = super().phi(a, nonlinearity)
         if nonlinearity_of(nonlinearity).has_kink:
             return h

@@ -24,66 +24,83 @@ class NumpyArithmetic(Arithmetic):
     """Arrays of floats, or of complex numbers."""
 
     def __init__(self, dtype: AnyDtype):
+        """Make the arithmetic of a dtype, for one network."""
         self.dtype, self.axes, self.seen = np.dtype(dtype), 0, {}
 
     def from_input(self, array: Array, /) -> Array:
+        """Return numbers of the case, as they are."""
         return array
 
     def stack(self, values: Sequence[Array]) -> Array:
+        """Return values of steps as one array, time first."""
         if len({value.shape for value in values}) > 1:
             values = np.broadcast_arrays(*values, subok=True)
         return np.stack(values)
 
     def zeros(self, value: Array) -> Array:
+        """Return zeros like the value."""
         return np.zeros_like(value)
 
     def affine(
         self, products: Sequence[tuple[Array, Array]], bias: Array | None = None
     ) -> Array:
+        """Return Σ A B, and the bias, for every row."""
         total = reduce(add, [A @ B for A, B in products])
         return total if bias is None else total + bias[..., None, :]
 
     def total(self, steps: Sequence[Array]) -> Array:
+        """Return the sum over steps and sequences."""
         return reduce(add, [value.sum(axis=-2) for value in steps])
 
     def phi(self, a: Array, nonlinearity: str) -> Array:
+        """Return φ(a)."""
         return nonlinearity_of(nonlinearity).phi(a)
 
     def by_slope(self, dh: Array, a: Array, h: Array, nonlinearity: str) -> Array:
+        """Return dh ∘ φ'(a)."""
         return dh * nonlinearity_of(nonlinearity).slope(a, h)
 
     def mean(self, terms: Array, C: float) -> Array:
+        """Return the sum of the terms, divided by C."""
         return terms.sum(axis=(0, -2, -1)) / C
 
     def divided(self, values: Array, C: float) -> Array:
+        """Return the values divided by C."""
         return values / C
 
     def softmax(self, y: Array) -> tuple[Array, Array]:
+        """Return log p and p = softmax(y)."""
         log_p = self.log_softmax(y)
         return log_p, np.exp(log_p)
 
     def log_softmax(self, y: Array) -> Array:
-        """log p."""
+        """Return log p, without overflow."""
         z = y - y.real.max(axis=-1, keepdims=True)
         return z - np.log(np.exp(z).sum(axis=-1, keepdims=True))
 
     def constant(self, number: float) -> float:
+        """Return a number of the definition."""
         return number
 
     def rate(self, step: Step, theta: Array) -> Array:
+        """Return η, rounded to the dtype, for an array of the parameters."""
         return self.expand(np.asarray(step.learning_rate, self.dtype), theta)
 
     def norm(self, gradients: Sequence[Array]) -> Array:
+        """Return the norm of all gradients of a network."""
         squares = [(g * g).sum(axis=tuple(range(self.axes, g.ndim))) for g in gradients]
         return np.sqrt(reduce(add, squares))  # (U2)
 
     def factor(self, norm: Array, max_norm: float) -> Array:
+        """Return the factor by which gradients are clipped."""
         return np.minimum(1, max_norm / (norm + NORM_OFFSET))  # (U3)
 
     def clip(self, g: Array, max_value: float) -> Array:
+        """Return g within ± max_value."""
         return np.clip(g, -max_value, max_value)  # (U7)
 
     def by_root(self, g: Array, squares: Array) -> Array:
+        """Return g over the root of the sum of squares."""
         return g / np.sqrt(squares + ADAGRAD_OFFSET)  # (U9)
 
 

@@ -38,6 +38,7 @@ class Rounding:
     """
 
     def __init__(self, dtype: AnyDtype):
+        """Make the rounding of a dtype."""
         limits = np.finfo(dtype)
         self.dtype, self.u, self.own = (
             np.dtype(dtype),
@@ -47,7 +48,7 @@ class Rounding:
         self.smallest, self.largest = float(limits.smallest_normal), float(limits.max)
 
     def gamma(self, n: Real) -> Real:
-        """γ_n, of a number or an array; infinity where n·u is too large to say
+        """Return γ_n, of a number or an array; infinity where n·u is too large to say
         anything.
         """
         largest = n.max(initial=0) if isinstance(n, np.ndarray) else n
@@ -68,7 +69,7 @@ class Rounding:
         return BoundedArray(value, E * UPWARDS, self)
 
     def from_input(self, array: npt.ArrayLike) -> "BoundedArray":
-        """Numbers as they are: exact, but a subnormal one may be read as zero."""
+        """Return numbers as they are: exact; a subnormal one may be read as zero."""
         value = np.asarray(array, np.float64)
         size = np.abs(value)
         return BoundedArray(value, np.where(size < self.smallest, size, 0.0), self)
@@ -93,8 +94,9 @@ class Rounding:
         return BoundedArray(value, E, self)
 
     def product(self, A: "BoundedArray", B: "BoundedArray") -> "BoundedArray":
-        """AB: γ_n (|A|+E_A)(|B|+E_B) + E_A|B| + |A|E_B + E_A E_B. Source: Higham,
-        (3.13).
+        """Return AB, with E = γ_n (|A|+E_A)(|B|+E_B) + E_A|B| + |A|E_B + E_A E_B.
+
+        Source: Higham, (3.13).
         """
         A_max, B_max = A.max_abs, B.max_abs
         n: Real = float(A_max.shape[-1])
@@ -127,6 +129,7 @@ class BoundedArray:
     __array_ufunc__ = None  # an array of NumPy leaves the operators to this class
 
     def __init__(self, value: NumpyArray, E: NumpyArray, of: Rounding):
+        """Make numbers of a rounding, with their bounds E."""
         self.value, self.E, self.of = value, E, of
 
     max_abs = property(lambda self: np.abs(self.value) + self.E)  # the largest |ṽ|
@@ -135,18 +138,21 @@ class BoundedArray:
     shape = property(lambda self: self.value.shape)
 
     def map(self, f: Callable[[NumpyArray], NumpyArray]) -> "BoundedArray":
-        """f applied to both: a change of shape."""
+        """Apply f, a change of shape, to both."""
         return BoundedArray(f(self.value), f(self.E), self.of)
 
     def reshape(self, *shape: int) -> "BoundedArray":
+        """Return the numbers in another shape."""
         return self.map(lambda array: array.reshape(shape))
 
     def __getitem__(self, index: slice) -> "BoundedArray":
+        """Return some of the numbers."""
         return self.map(lambda array: array[index])
 
     def __mul__(self, other: "BoundedArray") -> "BoundedArray":
-        """E_a(|b|+E_b) + |a|E_b + u(|a|+E_a)(|b|+E_b). A product with ±1 rounds
-        nothing.
+        """Return ab, with E = E_a(|b|+E_b) + |a|E_b + u(|a|+E_a)(|b|+E_b).
+
+        A product with ±1 rounds nothing.
         """
         max_abs = self.max_abs * other.max_abs
         rounds = max_abs > 0
@@ -157,21 +163,26 @@ class BoundedArray:
         return self.of.near(self.value * other.value, inherited + own)
 
     def __add__(self, other: "BoundedArray") -> "BoundedArray":
-        """E_a + E_b + u(|a+b| + E_a + E_b). A sum with exactly 0 rounds nothing."""
+        """Return a + b, with E = E_a + E_b + u(|a+b| + E_a + E_b).
+
+        A sum with exactly 0 rounds nothing.
+        """
         value, inherited = self.value + other.value, self.E + other.E
         own = self.of.gamma(1) * (np.abs(value) + inherited) + self.of.flushes(1)
         rounds = (self.max_abs > 0) & (other.max_abs > 0)
         return self.of.near(value, inherited + own * rounds)
 
     def __sub__(self, other: "BoundedArray") -> "BoundedArray":
+        """Return the difference, with the bound of a sum."""
         return self + -other
 
     def __neg__(self) -> "BoundedArray":
+        """Return the negated numbers, which rounds nothing."""
         return BoundedArray(-self.value, self.E, self.of)
 
 
 def root_of_squares(v: NumpyArray, axis: int | tuple[int, ...]) -> NumpyArray:
-    """√Σv² along axes that are kept, of numbers scaled so that no square leaves
+    """Return √Σv² along axes that are kept, of numbers scaled so that no square leaves
     float64's range.
     """
     _, exponent = np.frexp(np.abs(v).max(axis=axis, keepdims=True))

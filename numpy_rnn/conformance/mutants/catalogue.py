@@ -139,6 +139,7 @@ def outside_of_slope(n, w, p, nonlinearity):
     """Multiply only the error of the step itself by φ′."""
 
     def adjoint(n, w, t, phi):
+        """Return da: φ′ times dh without the flow of the step after, and the flow."""
         flow = n.affine([(w.da[t + 1], p.W_hh.mT)])
         return n.by_slope(w.dh[t] - flow, w.a[t], w.h[t], phi) + flow
 
@@ -159,6 +160,7 @@ def in_single(dtype: type) -> Equations:
     """Return the sum of dW_hh in another dtype."""
 
     def total(n, w):
+        """Return the sum of dW_hh in the dtype."""
         pairs = [(w.h[t - 1].astype(dtype).mT, w.da[t].astype(dtype)) for t in w.steps]
         return n.affine(pairs).astype(w.da[1].dtype)
 
@@ -214,6 +216,7 @@ class Loop:
     """
 
     def __init__(self) -> None:
+        """Begin a run, before which nothing was."""
         self.past, self.flow, self.is_first = Steps(), Operand, True
 
     def carried_state(self, states: Steps, window: Window, epoch: int) -> Operand:

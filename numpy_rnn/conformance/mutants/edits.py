@@ -45,9 +45,11 @@ class View:
     """A tensor by step, of which another value is read; of(s): the one for step s."""
 
     def __init__(self, of: Callable[[int], Operand]):
+        """Read the values of `of`."""
         self.of = of
 
     def __getitem__(self, s: int) -> Operand:
+        """Return the value for step s."""
         return self.of(s)
 
 
@@ -66,6 +68,7 @@ def changed(
     """
 
     def equation(field: str, *operands):
+        """Compute an equation with these operands, and its other result."""
         value = getattr(right, field)(*(given(*operands) if given else operands))
         return result(value, *operands) if result else value
 
@@ -81,6 +84,7 @@ def with_weights(field: str, name: str, change: Replacement) -> Equations:
     """Return an equation of another weight matrix or bias."""
 
     def given(n, w, p, *t):
+        """Return the operands with the other weights."""
         theta = getattr(p, name)
         return n, w, p._replace(**{name: None if theta is None else change(theta)}), *t
 
@@ -100,6 +104,7 @@ def reading(
     """
 
     def given(n, w, *rest):
+        """Return the operands with views of the tensors."""
         views = {name: View(partial(of, w, name)) for name in tensors.split()}
         return n, replace(w, **views), *rest
 
@@ -110,6 +115,7 @@ def neighbours(by: int) -> Callable[[Tensors, str, int], Operand]:
     """Return what reads the tensor of another step, so many steps later."""
 
     def of(w: Tensors, name: str, s: int) -> Operand:
+        """Return the tensor at the other step, or at the nearest that there is."""
         steps: Steps = getattr(w, name)
         return steps[min(max(s + by, min(steps)), max(steps))]
 
@@ -120,6 +126,7 @@ def slope(change: Replacement, only: str = "") -> Equations:
     """Return another slope, change(φ′, a, h); only: of this nonlinearity."""
 
     def result(da, n, w, t, phi):
+        """Return dh times the other slope, or da as it is."""
         if only not in ("", phi):
             return da
         one = np.ones_like(w.a[t])
@@ -134,6 +141,7 @@ def recording(names: Container[str], change: Replacement) -> Equations:
     """
 
     def result(n, name, t, value):
+        """Return the changed tensor, or another one as it is."""
         return change(n, name, t, value) if name in names else value
 
     return {RECORD: result}
@@ -145,6 +153,7 @@ def changed_loss(change: Replacement, only: str = "") -> Equations:
     """
 
     def result(value, *operands):
+        """Return the changed loss and error, or those of another loss as they are."""
         is_meant = only in ("", operands[-1].loss)
         return change(*value, *operands) if is_meant else value
 
@@ -164,6 +173,7 @@ def of_losses(change: Change) -> Equations:
         target,
         objective,
     ):
+        """Return the sum of loss and error over the levels of the weights."""
         ones = np.ones_like(y[0])
         steps = [change(ones, t, len(y)) for t in range(1, len(y) + 1)]
         weights = np.stack(steps)
@@ -186,7 +196,10 @@ def operands(
     """
 
     def of(change: Change) -> Equations:
+        """Return the equations that read changed tensors."""
+
         def read(w: Tensors, name: str, s: int) -> Operand:
+            """Return the changed tensor of a step."""
             return change(getattr(w, name)[s], s - offset, len(w.x))
 
         return reading(fields, tensors, read)

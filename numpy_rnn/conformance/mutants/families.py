@@ -77,6 +77,7 @@ def when_recorded(tensor: str) -> Place:
     """Return how a tensor is changed when it is recorded."""
 
     def of(change: Change) -> Equations:
+        """Return the change of the tensor."""
         return recording((tensor,), lambda n, name, t, v: change(v, t, n.steps))
 
     return of
@@ -86,6 +87,7 @@ def flow_back(change: Change) -> Equations:
     """Return a changed flow into dh_t from the step after."""
 
     def adjoint(n, w, p, t):
+        """Return dh_t with the changed flow."""
         flow = n.affine([(w.da[t + 1], p.W_hh.mT)])
         return n.affine([(w.dy[t], p.W_hy.mT)]) + change(flow, t, len(w.x))
 
@@ -156,6 +158,7 @@ def with_factors(make: Place, part: Change, outside: float, number: float) -> Eq
     """Return a place with a part times one number, and the rest times another."""
 
     def change(v: NumpyArray, t: int, T: int) -> NumpyArray:
+        """Return the tensor with both factors."""
         is_part = part(v, t, T)
         return v * (number * is_part + outside * (1 - is_part))
 
@@ -216,6 +219,7 @@ def smoothed(number: float) -> Equations:
     """Return the loss of smoothed targets."""
 
     def change(L, dy, n, y, z, objective):
+        """Return the loss and error of targets that are smoothed."""
         soft = (1 - number) * z + number / z.shape[-1]
         return right.loss_and_error(n, y, soft, objective)
 
@@ -228,6 +232,7 @@ def at_temperature(number: float, power: int) -> Equations:
     """
 
     def change(L, dy, n, y, *given):
+        """Return the loss and error of the divided outputs."""
         L, dy = right.loss_and_error(n, y / number, *given)
         return L, dy / number**power
 
@@ -238,6 +243,7 @@ def in_logarithm(number: float) -> Equations:
     """Return the loss −log(p + number)."""
 
     def change(L, dy, n, y, z, objective):
+        """Return this loss and its derivative."""
         p, C = np.exp(n.log_softmax(y)), loss_divisor(y.shape, objective)
         share = z * p / (p + number)
         dy = p * share.sum(axis=-1, keepdims=True) - share
@@ -250,6 +256,7 @@ def of_target(number: float) -> Equations:
     """Return the error with a part of the target."""
 
     def change(L, dy, n, y, z, objective):
+        """Return the loss, and the error with a part of the target."""
         return L, dy + (1 - number) * z / loss_divisor(y.shape, objective)
 
     return changed_loss(change)
@@ -282,6 +289,7 @@ def clipped(number: float) -> Equations:
     """Return gradients of a norm of at most a number."""
 
     def result(d, n, *given):
+        """Return the gradients times the factor of their norm."""
         factor = n.factor(n.norm(list(d.values())), number)
         return {name: n.record("d" + name, None, factor * g) for name, g in d.items()}
 
@@ -292,6 +300,7 @@ def off_diagonal(number: float) -> Equations:
     """Return dW_hh with another diagonal."""
 
     def change(n, name, t, g):
+        """Return the gradient with its diagonal times the number."""
         return g * (1 + (number - 1) * np.eye(len(g)))
 
     return recording(("dW_hh",), change)
@@ -397,10 +406,14 @@ def option_mistakes(name: str) -> Iterator[Family]:
     """Yield another value of an option of the step, and a multiple of it."""
 
     def value(number: float) -> Equations:
+        """Return a step whose option is a number."""
         return with_step(lambda s: s._replace(**{name: number}), *STEP_FIELDS)
 
     def multiple(number: float) -> Equations:
+        """Return a step whose option is multiplied by a number."""
+
         def change(step: Step) -> Step:
+            """Return the step with the multiple."""
             return step._replace(**{name: number * getattr(step, name)})
 
         return with_step(change, *STEP_FIELDS)
@@ -414,6 +427,7 @@ def heavy_ball(number: float) -> Equations:
     """Return plain descent with momentum; `before` is the change before."""
 
     def result(value, n, g, v, before, step):
+        """Return the direction, with the change before where there is no velocity."""
         is_plain = before is not None and v is None
         return g + number * before if is_plain else value
 
@@ -424,6 +438,7 @@ def rated(number: float) -> Equations:
     """Return parameters whose change is multiplied by a number."""
 
     def change(n, name, t, value):
+        """Return the parameter with a multiple of its change."""
         theta = getattr(n.params, name)
         return theta + number * (value - theta)
 

@@ -57,6 +57,7 @@ class Edited(NumpyArithmetic):
     """
 
     def __init__(self, case: WindowCase, equations: dict[str, Any]):
+        """Take the change of recorded arrays from the equations."""
         super().__init__(np.float64)
         self.steps, self.params = len(case.x), case.params
         self.change = equations.get(RECORD)
@@ -80,6 +81,7 @@ class Fit:
     """
 
     def __init__(self, case: WindowCase, report: NamedArrays, index: int = -1):
+        """Compute the right values of a case and of its step."""
         self.index, self.step, rows = index, case.step, cases.with_rows(case)
         arrays = rows._replace(h_0=cases.initial_state_of(case), step=None)  # type: ignore[arg-type]
         changed = {}

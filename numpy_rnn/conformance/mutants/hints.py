@@ -51,7 +51,7 @@ STATEFUL = (
 
 
 def hint_specs(port: Port, spec: CaseSpec) -> Iterator[CaseSpec]:
-    """Yield recipes like this one, of several steps: after another update; the first;
+    """Yield specs like this one, of several steps: after another update; the first;
     large numbers.
 
     The second has other options of the step, and clips every tensor; the third clips
@@ -80,7 +80,7 @@ def hint_specs(port: Port, spec: CaseSpec) -> Iterator[CaseSpec]:
 
 
 def _hint_step(step: Step | None, number: int) -> Step | None:
-    """Return the step of one of the recipes for hints."""
+    """Return the step of one of the specs for hints."""
     if step is None:
         return None
     step = step._replace(learning_rate=step.learning_rate or 0.1)
@@ -151,6 +151,7 @@ def mistake_of(each: Mutant | Family, is_step: bool = False) -> Hypothesis:
     made = each.equations
 
     def values(fit: Fit, number: float) -> NamedArrays:
+        """Return the tensors of a case under the mistake."""
         equations = made(number) if callable(made) else made
         return fit.step_of(equations) if is_step else fit.window_of(equations)
 

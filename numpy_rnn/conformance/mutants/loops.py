@@ -137,6 +137,7 @@ def states_in_words(of: OneNetwork) -> str:
         number = int(recorded.updates["number"][index]) - 1
 
         def is_own(state: NumpyArray | None, fit: Fit = fit) -> bool:
+            """Return whether a window begins with this state."""
             return state is not None and np.allclose(fit.case.h_0, state, 0, fit.unit)
 
         if window.start:

@@ -146,7 +146,8 @@ class Adapter:
         spec = spec._replace(step=None, **fields)
         said = stated_by(self)
         if said.sizes:  # the code has sizes of its own
-            spec = spec._replace(**said.sizes[0])
+            sizes: dict[str, Any] = dict(said.sizes[0])
+            spec = spec._replace(**sizes)
             spec = spec._replace(K=1 if fields["K"] == 1 else spec.T)
         stated = Abilities(
             self.capabilities, tuple(self.lacks), reduction=said.reduction

@@ -1,5 +1,5 @@
 // Shared by all figures: how numbers and symbols are written, sliders, and curves with their axes.
-// Without a document, as in tests, no element exists and no figure is drawn. Uses rnn.js.
+// Without a document, as in tests, no element exists and no figure is drawn. Uses rnn.js and delay.js.
 "use strict";
 const element = (id) => globalThis.document?.getElementById(id) ?? null;
 const clamp = (value, low, high) => Math.min(Math.max(value, low), high);

@@ -1,0 +1,43 @@
+"""What the equations need of NumPy's arrays: copies, and axes of networks."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from numpy_rnn.common.axes import NUMPY_ARRAYS, is_integer
+from numpy_rnn.common.records import T, tree_map
+
+ARRAYS = NUMPY_ARRAYS
+Array: TypeAlias = NDArray[Any]
+
+
+def copy_of(value: T) -> T:
+    """Return a copy of an array, or of every array of nested tuples, in C order."""
+    return tree_map(partial(np.array, order="C"), value)
+
+
+def read_only(value: Any) -> Any:
+    """Make parameters or a velocity read-only, and return them."""
+    for array in value or ():
+        if array is not None:
+            array.flags.writeable = False
+    return value
+
+
+def per_network(value: Array, theta: Array) -> Array:
+    """Return a value (N,), or a scalar, with axes to broadcast with theta (N, ...)."""
+    if value.ndim == 0:
+        return value
+    return value.reshape(*value.shape, *(1,) * (theta.ndim - value.ndim))
+
+
+def with_network_axis(series: Array, like: Array) -> Array:
+    """Return a series with an axis N, of size 1 if it is shared, where `like`, a step
+    or a matrix, has one.
+    """
+    is_shared = series.ndim + is_integer(series) < like.ndim + 1
+    return series[:, None] if is_shared else series

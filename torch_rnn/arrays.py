@@ -1,0 +1,43 @@
+"""What the equations need of tensors: copies, rows, and axes of networks."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import torch
+from torch.nn import functional
+
+from numpy_rnn.common.axes import ArrayKind
+from numpy_rnn.common.records import T, tree_map
+
+ARRAYS = ArrayKind(torch.Tensor, "a torch.Tensor; from_numpy converts a NumPy array")
+Array: TypeAlias = torch.Tensor
+
+
+def copy_of(value: T, *, as_leaves: bool = False) -> T:
+    """Return a copy of a tensor, or of every tensor of nested tuples, without graphs.
+
+    as_leaves: whether they require a gradient.
+    """
+
+    def copied(tensor: Array) -> Array:
+        copy = tensor.detach().clone(memory_format=torch.contiguous_format)
+        return copy.requires_grad_(as_leaves)
+
+    return tree_map(copied, value)
+
+
+def as_rows(series: Array, size: int, like: Array) -> Array:
+    """Return a series as rows, with an axis N, of size 1 if it is shared, where `like`,
+    a step or a matrix, has one.
+    """
+    if not series.is_floating_point():
+        series = functional.one_hot(series.long(), size).to(like.dtype)  # (F4)
+    return series[:, None] if series.ndim < like.ndim + 1 else series
+
+
+def per_network(value: Array, theta: Array) -> Array:
+    """Return a value (N,), or a scalar, with axes to broadcast with theta (N, ...)."""
+    if value.ndim == 0:
+        return value
+    return value.reshape(*value.shape, *(1,) * (theta.ndim - value.ndim))
