@@ -219,7 +219,9 @@ class Configuration(SimpleNamespace):
         names = (*Schedule._fields, *Objective._fields, *Step._fields)
         for name in names:
             if name not in DEFAULTS:
-                raise InputError(f"{name} has no option: add it to TABLE of options.py")
+                raise InputError(
+                    f"{name} has no option: add it to OPTION_GROUPS of app/options.py"
+                )
         return RunOptions.from_keywords(**{name: getattr(self, name) for name in names})
 
 

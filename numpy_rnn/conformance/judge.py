@@ -434,7 +434,7 @@ def schedule_divergences(recorded: RecordedRun, whole: bool) -> Iterator[Finding
     if len(wrong):
         index, column = wrong[0]
         epoch, number, *_ = expected[index]
-        element = (int(column) - 2,)
+        element: tuple[int, ...] = (int(column) - 2,)
         numbers = int(rows[index, column]), int(right[index, column])
         if column < 2:  # another epoch or number: a window is missing, or too many
             element = ()

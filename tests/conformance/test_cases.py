@@ -65,13 +65,20 @@ def test_cases_use_what_a_port_has(name):
     absent = {name, *ALSO.get(name, ())}
     if name == "sgd_options":
         absent |= {*SGD_OPTIONS}
-    assert used == NAMES - absent
+    differing = used ^ (NAMES - absent)
+    assert not differing, f"{differing}: not drawn by random_cases.py, or not in ALSO"
     port = SimpleNamespace(
         name="it", dtypes=("float64",), capabilities=capabilities, lacks=own.unsupported
     )
     for i in range(20):
         run = random_run(RandomDraw(SEED, i), "float64", own)
         assert unsupported(port, run) == []
+
+
+@pytest.mark.parametrize("name", Step._field_defaults)
+def test_every_option_of_the_step_is_an_ability(name):
+    remedies = {field for ability in ABILITIES for field, _ in ability.remedy}
+    assert name in remedies, f"{name}: expected a row in ports/abilities.py"
 
 
 def test_a_run_that_a_port_forces_is_supported():

@@ -2,6 +2,8 @@
 are not.
 """
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import assume, given
@@ -161,7 +163,9 @@ def test_right_classifier_that_has_learnt_is_within_every_bound(dtype, seed):
 def test_gradient_of_a_learnt_classifier_that_is_1_percent_off_is_refused(dtype):
     """In nearly every window in which rounding leaves digits of it."""
     judged = refused = 0
-    for seed in range(SEED, SEED + 6):
+    for seed in itertools.count(SEED):
+        if judged == 5:
+            break
         case = learnt_classifier(seed, dtype)
         wrong = reported(case)
         wrong["dW_hy"] *= case.dtype.type(1.01)
@@ -169,7 +173,7 @@ def test_gradient_of_a_learnt_classifier_that_is_1_percent_off_is_refused(dtype)
         if not found.ill_conditioned:
             judged += 1
             refused += bool((found.ratio > 1).any())
-    assert refused >= 0.8 * judged > 0
+    assert refused >= 4, f"{refused} refused of {judged} judged"
 
 
 @pytest.mark.parametrize("loss", LOSS_NAMES)

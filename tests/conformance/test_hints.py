@@ -144,12 +144,14 @@ def wrong_runs(mutant, count):
 @pytest.mark.slow
 @names_of(IN_RUN)
 def test_mutant_of_a_run_is_killed_and_named(mutant):
-    """A hint may be missing where all windows are alike, but none is another one."""
+    """A hint may be missing where all windows are alike, or end before "at every
+    window" where there is one, but none is another one.
+    """
     found = list(wrong_runs(mutant, 8))
     assert len(found) == 8, mutant.name
     texts = [hint_for_run(wrong, first) for wrong, first in found]
     assert all(is_at_stage(first.tensor, mutant) for _, first in found)
-    assert {*texts} <= {mutant.name, ""}, texts
+    assert all(mutant.name.startswith(text) for text in texts), texts
     assert texts.count(mutant.name) >= 3, texts
 
 

@@ -4,6 +4,7 @@ PORT.
 Most runs are in this process, with few cases.
 """
 
+import itertools
 import os
 import re
 import shlex
@@ -303,15 +304,17 @@ def test_overflow_of_large_outputs_has_its_advice(log_p, advice):
 
 def test_large_outputs_that_are_learnt_come_last(monkeypatch):
     """Where p is clipped, only an unlearnt window shows that dy is wrong."""
-    have_learnt = []
+    have_learnt, seeds = [], itertools.count(SEED)
     monkeypatch.setattr(
         suite_module,
         "check_case",
         lambda port, level, named, coverage: have_learnt.append(named.has_learnt),
     )
-    check_port(DefinitionPort(), "large outputs", "float64", SEED)
+    while {*have_learnt} != {False, True}:  # the windows of some seeds are alike
+        have_learnt.clear()
+        seed = next(seeds)
+        check_port(DefinitionPort(), "large outputs", "float64", seed)
     assert have_learnt == sorted(have_learnt)
-    assert {*have_learnt} == {False, True}
 
 
 def test_verdict_names_the_other_wrong_results():

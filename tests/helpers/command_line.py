@@ -37,7 +37,7 @@ def succeed(rnn, capsys, *arguments) -> str:
     printed.
     """
     ended = command(rnn, capsys, *arguments)
-    assert (ended.status, ended.err) == (0, "")
+    assert (ended.status, ended.err) == (0, ""), f"exit {ended.status}: {ended.err}"
     return ended.out
 
 
