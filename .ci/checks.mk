@@ -8,18 +8,22 @@ export PIP_COMPILE := 0
 readme_command := $(shell grep -E '^python3 -m venv .*pytest' README.md)
 
 all: documents without_simd types
-.PHONY: all readme numpy_alone documents without_simd types
+.PHONY: all readme alone numpy_alone documents without_simd types
 
 # The README's test command as written, with random examples.
 readme:
 	echo '$(readme_command)'
 	export HYPOTHESIS_PROFILE=random; $(readme_command)
 
-# The fast tests with NumPy and JAX, without torch, Matplotlib and SIMD; and all tests with JAX.
-numpy_alone:
+# An environment without torch and Matplotlib.
+alone:
 	python3 -m venv $(alone)
 	$(alone)/bin/pip install --quiet uv
 	$(alone)/bin/uv pip install --quiet --python $(alone) . --group dev
+
+# The fast tests with NumPy and JAX, without torch, Matplotlib and SIMD; and all tests with JAX. They come after
+# the README's, which use both cores and measure processor time.
+numpy_alone: alone readme
 	! $(alone)/bin/python -c 'import torch' 2>/dev/null
 	! $(alone)/bin/python -c 'import matplotlib' 2>/dev/null
 	.ci/without_simd $(alone)/bin/pytest -q -n auto --packages=numpy_rnn -m 'not slow'
