@@ -3,8 +3,6 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 alone := ../alone
-# Python compiles what is imported; pip would compile all of torch.
-export PIP_COMPILE := 0
 readme_command := $(shell grep -E '^python3 -m venv .*pytest' README.md)
 
 all: documents without_simd types
@@ -19,7 +17,7 @@ readme:
 alone:
 	python3 -m venv $(alone)
 	$(alone)/bin/pip install --quiet uv
-	$(alone)/bin/uv pip install --quiet --python $(alone) . --group dev
+	$(alone)/bin/uv pip install --quiet --compile-bytecode --python $(alone) . --group dev
 
 # The fast tests with NumPy and JAX, without torch, Matplotlib and SIMD; and all tests with JAX. They come after
 # the README's, which use both cores and measure processor time.

@@ -143,10 +143,11 @@ def states_in_words(of: OneNetwork) -> str:
         if window.start:
             usual.add(number)
         if not is_own(latest.get(window.start)):
-            known = {"reset to zero": 0 * h_0, "reset to h_0": h_0}
-            known["of the newest step"] = latest.get(window.loss_start)
-            if window.start == 0:
+            known = dict[str, NumpyArray | None]()
+            if window.start == 0:  # first: units of relu that are off end at zero
                 known["not reset between epochs"] = latest[max(latest)]
+            known |= {"reset to zero": 0 * h_0, "reset to h_0": h_0}
+            known["of the newest step"] = latest.get(window.loss_start)
             if before is not None:
                 again = before.case._replace(params=fit.case.params)
                 states = window_update(again)["h"]
