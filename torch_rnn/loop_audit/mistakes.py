@@ -6,22 +6,29 @@ each is a file of tests/audit/loops: its name, with underscores for hyphens.
 """
 
 from bisect import bisect
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import chain
+from math import isinf
 
 from torch_rnn.loop_audit.events import (
     BackwardPass,
     Event,
     ForwardPass,
     GradientClip,
+    GradientUnscale,
     LoopUpdate,
     LossCall,
     Origin,
     StatePart,
 )
-from torch_rnn.loop_audit.loop import TrainingLoop, attached_passes, is_clip, union
+from torch_rnn.loop_audit.loop import (
+    LoopWindow,
+    TrainingLoop,
+    grouped,
+    reached_passes,
+    union,
+)
 
 Locations = Iterator[str]
 Finder = Callable[[TrainingLoop], Locations]
@@ -38,18 +45,18 @@ class Mistake:
     find: Finder
 
 
-MISTAKES: list[Mistake] = []
+MISTAKES: dict[str, Mistake] = {}  # by name
 
 
 def mistake(
-    message: str, needs: type[Event], least: int = 2
+    message: str, needs: type[Event] = LoopUpdate, least: int = 2
 ) -> Callable[[Finder], Finder]:
     """Return a decorator that adds a function to the mistakes."""
 
     def add(find: Finder) -> Finder:
         """Add this one, by the name of its function."""
         name = find.__name__.replace("_", "-")
-        MISTAKES.append(Mistake(name, message, needs, least, find))
+        MISTAKES[name] = Mistake(name, message, needs, least, find)
         return find
 
     return add
@@ -66,19 +73,17 @@ def mistake(
 )
 def state_attached(loop: TrainingLoop) -> Locations:
     """Yield each pass whose state or input is attached to an earlier update."""
-    for module in loop.windows:
-        for forward in attached_passes(loop, module):
-            yield forward.location
+    for forward in loop.attached:
+        yield forward.location
 
 
 @mistake("h and c are exchanged: the state of an LSTM is (h, c)", ForwardPass)
 def state_exchanged(loop: TrainingLoop) -> Locations:
     """Yield each pass that gets c as h."""
     for forward in loop.forwards:
-        if len(forward.state) == 2:
-            h, c = forward.state
-            if h.output == "c" and c.output in ("h", "out"):
-                yield forward.location
+        outputs = [part.output for part in forward.state]
+        if outputs in (["c", "h"], ["c", "out"]):
+            yield forward.location
 
 
 @mistake(
@@ -88,14 +93,10 @@ def state_exchanged(loop: TrainingLoop) -> Locations:
 )
 def state_cut_within_update(loop: TrainingLoop) -> Locations:
     """Yield windows whose state is cut from another window of their update."""
-    for module in loop.windows:
-        for update, windows in loop.windows[module]:
-            passes = set[ForwardPass]().union(*(window.passes for window in windows))
-            cut = []
-            for window in windows:
-                part = _carried_part(window.first)
-                if part is not None and part.source in passes:
-                    cut.append(window)
+    for own in loop.windows.values():
+        for update, windows in grouped((w.update, w) for w in own).items():
+            passes = union(window.passes for window in windows)
+            cut = [w for w in windows if _carried_part(w).source in passes]
             # one step may follow a window, for the value of the next state
             is_cut = len(cut) > 1 or any(window.steps > 1 for window in cut)
             if is_cut and len(update.backwards) == 1:
@@ -110,18 +111,16 @@ def state_cut_within_update(loop: TrainingLoop) -> Locations:
 )
 def state_from_validation(loop: TrainingLoop) -> Locations:
     """Yield windows that begin with a state of a pass without gradient."""
-    for module in loop.windows:
-        carried = 0
+    for windows in loop.windows.values():
+        carried = [w for w in windows if _carried_part(w).is_carried]
         found = []
-        for window in loop.all_windows(module):
-            part = _carried_part(window.first)
-            if part is not None:
-                carried += 1
-                is_without = part.origin is Origin.WITHOUT_GRADIENT
-                if is_without and _follows_training(part.source):
-                    found.append(window.first.location)
+        for window in carried:
+            part = _carried_part(window)
+            is_without = part.origin is Origin.WITHOUT_GRADIENT
+            if is_without and _follows_training(part.source):
+                found.append(window.first.location)
         # burn-in and stored states are regular
-        if 3 * len(found) <= carried:
+        if 3 * len(found) <= len(carried):
             yield from found
 
 
@@ -132,18 +131,15 @@ def state_from_validation(loop: TrainingLoop) -> Locations:
 )
 def state_from_elsewhere(loop: TrainingLoop) -> Locations:
     """Yield windows whose data do not follow those of their state."""
-    for module in loop.windows:
-        for window in loop.all_windows(module):
-            if any(p.origin is Origin.ELSEWHERE for p in window.first.state):
-                yield window.first.location
+    for window in chain(*loop.windows.values()):
+        if _carried_part(window).origin is Origin.ELSEWHERE:
+            yield window.first.location
 
 
-def _carried_part(forward: ForwardPass) -> StatePart | None:
-    """Return the first carried part of an initial state, or None."""
-    for part in forward.state:
-        if part.is_carried:
-            return part
-    return None
+def _carried_part(window: LoopWindow) -> StatePart:
+    """Return the first carried part of an initial state, or the first."""
+    state = window.first.state
+    return next((part for part in state if part.is_carried), state[0])
 
 
 def _follows_training(forward: ForwardPass | None) -> bool:
@@ -157,14 +153,18 @@ def _follows_training(forward: ForwardPass | None) -> bool:
     "no call gets the state of the step before: pass it as h", ForwardPass, least=1
 )
 def state_never_given(loop: TrainingLoop) -> Locations:
-    """Yield cells that one backward pass reaches several times, without a state."""
+    """Yield cells that are called several times for a backward pass, without a state:
+    it reaches several calls, or is preceded by more than two.
+    """
     for module in loop.windows:
-        own = {f for f in loop.forwards if f.module is module and f.has_gradient}
-        if not any(f.is_state_given or f.steps > 1 for f in own):
-            for backward in loop.backwards:
-                places = [f.location for f in backward.reached if f in own]
-                if len(places) > 1 and len(set(places)) == 1:
-                    yield places[0]
+        own = [f for f in loop.forwards if f.module is module and f.has_gradient]
+        is_given = any(forward.is_state_given or forward.steps > 1 for forward in own)
+        if is_given or len({forward.location for forward in own}) > 1:
+            continue
+        reached = [len([*reached_passes(module, [b])]) for b in loop.backwards]
+        is_one = max(reached, default=0) < 2
+        if any(reached) and not (is_one and len(own) <= 2 * len(reached)):
+            yield own[0].location
 
 
 @mistake(
@@ -174,48 +174,30 @@ def state_never_given(loop: TrainingLoop) -> Locations:
 def time_and_batch_exchanged(loop: TrainingLoop) -> Locations:
     """Yield passes of modules of which losses use one sequence alone."""
     for module in loop.windows:
-        places = []
-        is_exchanged = True
-        for backward in loop.backwards:
-            for forward, reach in backward.reached.items():
-                if forward.module is module:
-                    places.append(forward.location)
-                    is_exchanged = is_exchanged and reach.is_one_sequence
-        if is_exchanged:
-            yield from places
+        reached = list(reached_passes(module, loop.backwards))
+        if all(reach.is_one_sequence for _, reach in reached):
+            for forward, _ in reached:
+                yield forward.location
 
 
 # Losses and gradients
 
 
 @mistake(
-    "a loss of an earlier update is in this one again: begin each sum of losses at 0",
-    LoopUpdate,
+    "a loss of an earlier update is in this one again: begin each sum of losses at 0"
 )
 def loss_in_two_updates(loop: TrainingLoop) -> Locations:
     """Yield backward passes through a loss that an earlier update has used."""
     first = dict[LossCall, BackwardPass]()
     for backward in loop.backwards:
+        later = {update.optimizer for update in loop.used_in[backward]}
         for loss in backward.losses:
-            earlier = first.setdefault(loss, backward)
-            if _is_used_between(loop, earlier, backward):
-                yield backward.location
-                if backward.has_failed:  # once
+            for update in loop.used_in[first.setdefault(loss, backward)]:
+                is_earlier = update.number < backward.number
+                if is_earlier and backward.has_failed:  # once
+                    yield from [backward.location] * 2
+                elif is_earlier and update.optimizer in later:
                     yield backward.location
-
-
-def _is_used_between(
-    loop: TrainingLoop, earlier: BackwardPass, backward: BackwardPass
-) -> bool:
-    """Return whether an optimizer has made an update between two backward passes of a
-    loss, and uses both.
-    """
-    later = {update.optimizer for update in loop.used_in[backward]}
-    for update in loop.used_in[earlier]:
-        is_between = update.number < backward.number
-        if is_between and (backward.has_failed or update.optimizer in later):
-            return True
-    return False
 
 
 @mistake("not every loss of an update reaches backward(): add them up", LossCall)
@@ -223,28 +205,28 @@ def loss_in_no_update(loop: TrainingLoop) -> Locations:
     """Yield lines of losses of which all but one, or all but the last, reach
     backward().
     """
-    reached = {loss for backward in loop.backwards for loss in backward.losses}
+    reached = union(backward.losses for backward in loop.backwards)
     numbers = [update.number for update in loop.updates]
-    calls = defaultdict[tuple[str, int], list[bool]](list)  # of a line in an update
+    calls = []  # of a line before an update
     for loss in loop.losses:
         update = bisect(numbers, loss.number)
-        if loss.is_call and update < len(numbers):
-            calls[loss.location, update].append(loss in reached)
-    found = defaultdict[str, int](int)
-    for (place, _), are_reached in calls.items():
+        if update < len(numbers):
+            calls.append(((loss.location, update), loss in reached))
+    found = []
+    for (place, _), are_reached in grouped(calls).items():
         count = sum(are_reached)
         is_last_alone = are_reached[-1] and count == 1 < len(are_reached)
-        found[place] += is_last_alone or count == len(are_reached) - 1 > 1
-    for place, times in found.items():
+        if is_last_alone or count == len(are_reached) - 1 > 1:
+            found.append(place)
+    for place in found:
         # an evaluation may use the same line
-        if 2 * times >= len(numbers):
-            yield from [place] * times
+        if 2 * found.count(place) >= len(numbers):
+            yield place
 
 
 @mistake(
     "the gradient of each update is added to that of the update before: call"
-    " zero_grad()",
-    LoopUpdate,
+    " zero_grad()"
 )
 def gradients_not_zeroed(loop: TrainingLoop) -> Locations:
     """Yield updates whose gradient has a part that an earlier one has used."""
@@ -255,8 +237,7 @@ def gradients_not_zeroed(loop: TrainingLoop) -> Locations:
 
 @mistake(
     "this gradient is zeroed before a step uses it: call zero_grad() once, after step()"
-    " or before the first backward()",
-    LoopUpdate,
+    " or before the first backward()"
 )
 def gradients_thrown_away(loop: TrainingLoop) -> Locations:
     """Yield backward passes whose gradients no update uses."""
@@ -282,17 +263,12 @@ def gradients_thrown_away(loop: TrainingLoop) -> Locations:
 
 def _clips_by_line(loop: TrainingLoop) -> dict[str, list[GradientClip]]:
     """Return the calls that clip, by their lines."""
-    found = defaultdict[str, list[GradientClip]](list)
-    for clip in loop.clips:
-        # an infinite limit measures the norm
-        if is_clip(clip) and clip.limit != float("inf"):
-            found[clip.location].append(clip)
-    return found
+    # an infinite limit measures the norm
+    return grouped((c.location, c) for c in loop.clips if not isinf(c.limit))
 
 
 @mistake(
-    "gradients are clipped before backward(), or after step(): clip between the two",
-    LoopUpdate,
+    "gradients are clipped before backward(), or after step(): clip between the two"
 )
 def clip_without_effect(loop: TrainingLoop) -> Locations:
     """Yield lines after whose clipping a backward pass follows, and never a step."""
@@ -308,33 +284,21 @@ def clip_without_effect(loop: TrainingLoop) -> Locations:
 
 
 @mistake(
-    "clipping gets no parameters that are updated, as of an iterator that is read"
-    " once, or the same in two lines and others never",
-    LoopUpdate,
+    "clipping gets no parameters that are updated, as of an iterator that is read once"
 )
 def clip_of_wrong_parameters(loop: TrainingLoop) -> Locations:
-    """Yield lines that clip nothing that is updated, or what another line clips."""
-    lines = _clips_by_line(loop)
-    clipped = union(clip.parameters for clip in loop.clips)
-    for place, clips in lines.items():
+    """Yield lines that clip nothing that is updated."""
+    for place, clips in _clips_by_line(loop).items():
         if loop.updates and not any(clip.parameters & loop.changed for clip in clips):
             yield from [place] * len(clips)
-    for (_, first), (place, second) in combinations(lines.items(), 2):
-        what = {(clip.kind, clip.limit, clip.parameters) for clip in first + second}
-        updates = {loop.event_after(clip) for clip in first}
-        is_twice = updates == {loop.event_after(clip) for clip in second}
-        if is_twice and len(what) == 1 and loop.changed - clipped:
-            yield from [place] * len(first)
 
 
-@mistake(
-    "scaled gradients are clipped: call scaler.unscale_(optimizer) before", LoopUpdate
-)
+@mistake("scaled gradients are clipped: call scaler.unscale_(optimizer) before")
 def clip_of_scaled_gradients(loop: TrainingLoop) -> Locations:
     """Yield lines that clip before gradients are unscaled."""
     for place, clips in _clips_by_line(loop).items():
         for clip in clips:
-            if isinstance(loop.event_after(clip), GradientClip):
+            if isinstance(loop.event_after(clip), GradientUnscale):
                 yield place
 
 
@@ -343,34 +307,30 @@ def clip_of_scaled_gradients(loop: TrainingLoop) -> Locations:
 
 @mistake(
     "parameters get a gradient, and no step: give them to an optimizer and call its"
-    " step(), or freeze them",
-    LoopUpdate,
+    " step(), or freeze them"
 )
 def parameter_not_stepped(loop: TrainingLoop) -> Locations:
     """Yield updates after a gradient of parameters that nothing changes."""
     for backward in loop.backwards:
-        if loop.used_in[backward] and backward.parameters - loop.changed:
-            yield loop.used_in[backward][0].location
+        updates = loop.used_in[backward]
+        if updates and backward.parameters - loop.changed:
+            yield updates[0].location
 
 
 @mistake(
     "the optimizer is re-created before every update, which discards its state: create"
     " it once",
-    LoopUpdate,
     least=3,
 )
 def optimizer_recreated(loop: TrainingLoop) -> Locations:
     """Yield the steps of optimizers that make one step each, for most updates."""
-    places = defaultdict[frozenset[int], list[str]](list)
-    for optimizer, own in loop.by_optimizer.items():
-        if optimizer.is_fresh and len(own) == 1:
-            places[own[0].held].append(own[0].location)
-    for found in places.values():
-        if 2 * len(found) > len(loop.updates):
-            yield from found
-
-
-MISTAKE_NAMES = tuple(each.name for each in MISTAKES)
+    single = []
+    for optimizer, (update, *others) in loop.by_optimizer.items():
+        if optimizer.is_fresh and not others:
+            single.append((update.held, update.location))
+    for places in grouped(single).values():
+        if 2 * len(places) > len(loop.updates):
+            yield from places
 
 
 @dataclass(frozen=True)
@@ -385,7 +345,7 @@ class LoopWarning:
 def warnings_of(loop: TrainingLoop, ignored: frozenset[str]) -> list[LoopWarning]:
     """Return the mistakes of a loop, without those that are switched off."""
     found = []
-    for each in MISTAKES:
+    for each in MISTAKES.values():
         places = list(each.find(loop))
         if each.name not in ignored and len(places) >= each.least:
             for place in dict.fromkeys(places):
