@@ -251,7 +251,7 @@ def _step_lines(loop: TrainingLoop) -> Iterator[str]:
     left = union(backward.parameters for backward in loop.backwards)
     left -= union(update.parameters for update in loop.updates)
     if left and loop.updates:
-        names = sorted(loop.record.names.get(p, "a parameter") for p in left)
+        names = sorted({loop.record.names.get(p, "without a name") for p in left})
         count = pluralize(len(left), "parameter")
         yield f"no gradient or no step: {count}: {listed(names)}"
 

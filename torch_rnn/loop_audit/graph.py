@@ -80,8 +80,8 @@ def edges_of(tensors: Iterable[torch.Tensor]) -> list[Edge]:
     edges = []
     for tensor in tensors:
         if tensor.requires_grad:
-            edge = get_gradient_edge(tensor)
-            edges.append((edge.node, edge.output_nr))
+            node = tensor.grad_fn or get_gradient_edge(tensor).node
+            edges.append((node, tensor.output_nr))
     return edges
 
 

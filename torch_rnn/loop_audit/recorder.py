@@ -1,13 +1,12 @@
 """The recorder of a training loop: it makes events, and knows no mistakes."""
 
-import gc
 import math
 import sys
 import threading
 from collections import defaultdict
 from collections.abc import Generator, Iterable
 from functools import partial
-from itertools import chain, compress, repeat
+from itertools import chain
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -149,7 +148,7 @@ class LoopRecorder:
         if has_gradient:
             self._hooks.thread = threading.get_ident()
         forward = self._new_pass(net, inputs, sizes, has_gradient)
-        before = edges_of([*inputs, *module.parameters()])
+        before = edges_of(inputs)
         for name, tensor in outputs.items():
             node: Any = tensor.grad_fn
             if node is not None:
@@ -190,6 +189,7 @@ class LoopRecorder:
     def _module_record(self, module: Any) -> ModuleRecord:
         """Return the record of a module, made at its first call."""
         if module not in self._modules:
+            self._name_parameters()
             kind = type(module)
             if parametrize.is_parametrized(module):
                 kind = kind.__mro__[1]
@@ -237,9 +237,10 @@ class LoopRecorder:
             self.record.unseen.add("graphs that are compiled or too large")
         leaves = walk.leaves.values()
         parameters = self._records(filter(_is_parameter, leaves))
+        for net in dict.fromkeys(forward.module for forward in walk.passes):
+            parameters += [self._parameters[key] for key in net.parameters]
         for p in parameters:
             p.read()
-        self._name_parameters()
         used = {forward: UsedOutputs(forward) for forward in walk.passes}
         handles = []
         for end, (node, index) in walk.uses:
@@ -270,16 +271,19 @@ class LoopRecorder:
                 p.backwards |= {backward}
 
     def _name_parameters(self) -> None:
-        """Find the names of parameters, once: the longest are whole."""
+        """Name the parameters of modules that callers have as variables or as
+        attributes of their class: the longest names are whole.
+        """
         names = self.record.names
-        if names:
-            return
-        names[0] = ""
-        known = gc.get_objects()
-        are_modules = map(issubclass, map(type, known), repeat(nn.Module))
-        for root in compress(known, are_modules):
-            for path, p in root.named_parameters(prefix=type(root).__name__):
-                names[id(p)] = max(names.get(id(p), ""), path, key=len)
+        frame: Any = sys._getframe()
+        while frame is not None:
+            found = frame.f_locals.values()
+            own = getattr(frame.f_locals.get("self"), "__dict__", {}).values()
+            for root in [*found, *own]:
+                if issubclass(type(root), nn.Module):
+                    for path, p in root.named_parameters(prefix=type(root).__name__):
+                        names[id(p)] = max(names.get(id(p), ""), path, key=len)
+            frame = frame.f_back
 
     # Clipping
 
