@@ -8,8 +8,10 @@ from contextlib import contextmanager
 from functools import cached_property
 from itertools import chain
 
-from numpy_rnn.common.errors import InputError
-from numpy_rnn.common.numbers import check_integer
+from torch import nn
+from torch.nn.utils import parametrize
+
+from numpy_rnn.common.numbers import check_choice, check_integer
 from numpy_rnn.common.texts import pluralize
 from torch_rnn.loop_audit.events import (
     BackwardPass,
@@ -18,15 +20,15 @@ from torch_rnn.loop_audit.events import (
     GradientUnscale,
     LoopUpdate,
     LossCall,
-    ModuleRecord,
     Origin,
+    union,
 )
 from torch_rnn.loop_audit.loop import (
     TrainingLoop,
     grouped,
     origin_in_words,
+    parameters_of,
     truncation,
-    union,
 )
 from torch_rnn.loop_audit.mistakes import MISTAKES, LoopWarning, warnings_of
 from torch_rnn.loop_audit.recorder import LoopRecorder
@@ -74,9 +76,7 @@ class LoopReport:
     def __init__(self, recorder: LoopRecorder, ignore: Collection[str] = ()) -> None:
         """Refuse names to ignore that no warning has."""
         for name in ignore:
-            if name not in MISTAKES:
-                expected = ", ".join(MISTAKES)
-                raise InputError(f"no warning is named {name}: expected {expected}")
+            check_choice("warning", name, tuple(MISTAKES))
         self._recorder = recorder
         self._ignored = frozenset(ignore)
 
@@ -108,11 +108,11 @@ class LoopReport:
         check_integer("k1", k1, 1)
         check_integer("k2", k2, 1)
         changed = union(update.parameters for update in self.updates)
-        trained = [net for net in self.loop.windows if net.parameters & changed]
+        trained = [net for net in self.loop.windows if parameters_of(net) & changed]
         for net in trained:
             found = truncation(self.loop, net)
             if (found.k1, found.k2) != (k1, k2):
-                text = f"{net.location}: {found.text}"
+                text = f"{self.loop.passes[net][0].location}: {found.text}"
                 raise AssertionError(f"{text}; expected TBPTT({k1}, {k2})")
         if not trained:
             raise AssertionError(self.loop.record.error or NO_UPDATE)
@@ -177,24 +177,31 @@ def _unseen(loop: TrainingLoop) -> Iterator[str]:
             yield text.format(pluralize(count, noun))
 
 
-def _name_of(loop: TrainingLoop, net: ModuleRecord) -> str:
+def _name_of(loop: TrainingLoop, net: nn.Module) -> str:
     """Return the name of a module by that of one of its parameters, or its kind."""
-    name = loop.record.names.get(next(iter(net.parameters)), "")
+    name = loop.record.names.get(id(next(net.parameters())), "")
     last = r"(\.parametrizations)?\.[^.]+(\.original\d*)?$"
-    return re.sub(last, "", name) or net.kind
+    return re.sub(last, "", name) or _kind_of(net)
 
 
-def _module_lines(loop: TrainingLoop, net: ModuleRecord) -> Iterator[str]:
+def _kind_of(net: nn.Module) -> str:
+    """Return the class of a module, and its sizes."""
+    kind = type(net)
+    if parametrize.is_parametrized(net):
+        kind = kind.__mro__[1]
+    library = "nn." if kind.__module__.startswith("torch.nn") else ""
+    return f"{library}{kind.__name__}({net.extra_repr()})"
+
+
+def _module_lines(loop: TrainingLoop, net: nn.Module) -> Iterator[str]:
     """Yield the lines of a module: its passes, windows and initial states."""
     sizes = []
-    for forward in loop.forwards:
-        if forward.module is net:
-            kind = "" if forward.has_gradient else " without gradient"
-            sizes.append(f"{forward.steps}{kind}")
-    name = _name_of(loop, net)
-    if name != net.kind:
-        name += f": {net.kind}"
-    yield f"module {name}, called at {net.location}; steps: {counted(sizes)}"
+    for forward in loop.passes[net]:
+        kind = "" if forward.has_gradient else " without gradient"
+        sizes.append(f"{forward.steps}{kind}")
+    names = dict.fromkeys([_name_of(loop, net), _kind_of(net)])
+    place = loop.passes[net][0].location
+    yield f"module {': '.join(names)}, called at {place}; steps: {counted(sizes)}"
     windows = loop.windows[net]
     if windows:
         pairs = counted(f"k1 = {w.k1}, k2 = {w.k2}" for w in windows)

@@ -5,12 +5,23 @@ windows are derived from the events in `loop.py`, mistakes in `mistakes.py`. Par
 are named by their `id`, as they live as long as the record.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
+
+from torch import nn
 
 MAX_EVENTS = 100_000  # of a record
 UNNAMED_LOSS = "a loss"  # of which no function of torch was called
+
+
+AnyKey = TypeVar("AnyKey")
+
+
+def union(sets: Iterable[Iterable[AnyKey]]) -> frozenset[AnyKey]:
+    """Return all elements of sets."""
+    return frozenset[AnyKey]().union(*sets)
 
 
 class Origin(Enum):
@@ -27,18 +38,6 @@ class Origin(Enum):
     WITHOUT_GRADIENT = "a pass without gradient"
     COMPUTED = "learned or computed"
     UNKNOWN = "unknown"
-
-
-@dataclass(frozen=True, eq=False)
-class ModuleRecord:
-    """A recurrent module of torch.nn."""
-
-    kind: str
-    location: str
-    is_cell: bool
-    time_axis: int
-    is_bidirectional: bool
-    parameters: frozenset[int]
 
 
 @dataclass(eq=False)
@@ -101,13 +100,19 @@ class StatePart(NamedTuple):
 class ForwardPass(Event):
     """A call of a recurrent module or cell."""
 
-    module: ModuleRecord
+    module: nn.Module
     steps: int
+    axis: int  # of the steps in inputs and outputs
     has_gradient: bool
     data: InputData
     is_state_given: bool
     state: tuple[StatePart, ...]
     parents: tuple["ForwardPass", ...]  # of this module, in the graph of the inputs
+
+    @property
+    def is_bidirectional(self) -> bool:
+        """Whether steps also go back."""
+        return getattr(self.module, "bidirectional", False)
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy
 import torch
+from torch import nn
 from torch.autograd.graph import get_gradient_edge
 
-from torch_rnn.loop_audit.events import ForwardPass, LossCall, ModuleRecord, Reach
+from torch_rnn.loop_audit.events import ForwardPass, LossCall, Reach
 
 # Keys of the metadata of a node: {output number: PassEnd}, and a LossCall
 PASS_END = "torch_rnn.pass_end"
@@ -59,7 +60,7 @@ class UsedOutputs:
         steps[-1] |= self.is_last_used
         used = int(steps.sum())
         reached = self.forward.steps
-        if not (is_carried or (used and self.forward.module.is_bidirectional)):
+        if not (is_carried or (used and self.forward.is_bidirectional)):
             reached = int(steps.nonzero()[0].max(initial=-1)) + 1
         return Reach(reached, used, bool(is_one))
 
@@ -72,7 +73,7 @@ def _used_by_time(end: PassEnd, gradient: torch.Tensor) -> Any:
         used = torch.stack([part.any() for part in parts])
     if used.dim() == 1:  # without an axis of the batch
         return used.unsqueeze(1).numpy()
-    return used.transpose(0, end.forward.module.time_axis).numpy()
+    return used.transpose(0, end.forward.axis).numpy()
 
 
 def edges_of(tensors: Iterable[torch.Tensor]) -> list[Edge]:
@@ -108,8 +109,8 @@ class GraphWalk:
         self.losses: dict[LossCall, None] = {}
         self.is_complete = True
         self._into_passes = into_passes
-        self._seen = set[tuple[Any, ModuleRecord | None]]()
-        self._pending: list[tuple[Edge, ModuleRecord | None, Edge]] = []
+        self._seen = set[tuple[Any, nn.Module | None]]()
+        self._pending: list[tuple[Edge, nn.Module | None, Edge]] = []
         self._add_edges(edges_of(roots), None)
         while self._pending:
             (node, output), after, consumer = self._pending.pop()
@@ -119,13 +120,13 @@ class GraphWalk:
             elif (node, after) not in self._seen:
                 self._enter_node(node, after)
 
-    def _add_edges(self, edges: list[Edge], after: ModuleRecord | None) -> None:
+    def _add_edges(self, edges: list[Edge], after: nn.Module | None) -> None:
         """Add edges that no node uses, as those of roots, to what is to be visited."""
         for edge in edges:
             self._pending.append((edge, after, (None, 0)))
 
     def _enter_pass(
-        self, end: PassEnd, after: ModuleRecord | None, consumer: Edge
+        self, end: PassEnd, after: nn.Module | None, consumer: Edge
     ) -> None:
         """Note a pass and the use of its result, and go on before it."""
         forward = end.forward
@@ -138,7 +139,7 @@ class GraphWalk:
         if after is forward.module or end.output != "out":
             self.carried.add(forward)
 
-    def _enter_node(self, node: Any, after: ModuleRecord | None) -> None:
+    def _enter_node(self, node: Any, after: nn.Module | None) -> None:
         """Note the loss or the leaf of a node, and go on to its inputs."""
         most = MAX_NODES if self._into_passes else MAX_STATE_NODES
         is_full = len(self._seen) >= most

@@ -10,9 +10,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from torch import nn
+
 from torch_rnn.loop_audit.events import (
     BY_HAND,
     UNNAMED_LOSS,
+    AnyKey,
     BackwardPass,
     Event,
     ForwardPass,
@@ -21,19 +24,13 @@ from torch_rnn.loop_audit.events import (
     LoopRecord,
     LoopUpdate,
     LossCall,
-    ModuleRecord,
     Origin,
     Reach,
+    union,
 )
 
 EventKind = TypeVar("EventKind", bound=Event)
-AnyKey = TypeVar("AnyKey")
 AnyValue = TypeVar("AnyValue")
-
-
-def union(sets: Iterable[Iterable[AnyKey]]) -> frozenset[AnyKey]:
-    """Return all elements of sets."""
-    return frozenset[AnyKey]().union(*sets)
 
 
 def grouped(pairs: Iterable[tuple[AnyKey, AnyValue]]) -> dict[AnyKey, list[AnyValue]]:
@@ -104,13 +101,16 @@ class TrainingLoop:
             LossCall: any(loss.name != UNNAMED_LOSS for loss in self.losses),
             LoopUpdate: bool(self.updates),
         }
-        self.windows: dict[ModuleRecord, list[LoopWindow]] = {}
+        self.windows: dict[nn.Module, list[LoopWindow]] = {}
         # passes whose state or input is attached to a pass of an earlier update
         self.attached: list[ForwardPass] = []
         complete = [backward for backward in self.backwards if backward.is_complete]
-        for module in dict.fromkeys(each.module for each in self.forwards):
-            self.windows[module] = _windows_of(module, self.updates)
-            numbers = [u.number for u in every if u.parameters & module.parameters]
+        self.passes = grouped((forward.module, forward) for forward in self.forwards)
+        for module in self.passes:
+            parameters = parameters_of(module)
+            own = [u for u in self.updates if u.parameters & parameters]
+            self.windows[module] = _windows_of(module, own)
+            numbers = [u.number for u in every if u.parameters & parameters]
             for forward, _ in reached_passes(module, complete):
                 before = [bisect(numbers, parent.number) for parent in forward.parents]
                 if before and min(before) < bisect(numbers, forward.number):
@@ -130,8 +130,13 @@ class TrainingLoop:
         return None
 
 
+def parameters_of(module: nn.Module) -> frozenset[int]:
+    """Return the names of the parameters of a module in events."""
+    return frozenset(map(id, module.parameters()))
+
+
 def reached_passes(
-    module: ModuleRecord, backwards: Iterable[BackwardPass]
+    module: nn.Module, backwards: Iterable[BackwardPass]
 ) -> Iterator[tuple[ForwardPass, Reach]]:
     """Yield the passes of a module that backward passes reach, and how much of each."""
     for backward in backwards:
@@ -140,17 +145,16 @@ def reached_passes(
                 yield forward, reach
 
 
-def _windows_of(module: ModuleRecord, updates: list[LoopUpdate]) -> list[LoopWindow]:
+def _windows_of(module: nn.Module, updates: list[LoopUpdate]) -> list[LoopWindow]:
     """Return the windows of a module, each once if it is in several updates."""
     windows: dict[frozenset[ForwardPass], LoopWindow] = {}
     for update in updates:
-        if update.parameters & module.parameters:
-            for window in _joined_passes(module, update):
-                windows.setdefault(frozenset(window.passes), window)
+        for window in _joined_passes(module, update):
+            windows.setdefault(frozenset(window.passes), window)
     return list(windows.values())
 
 
-def _joined_passes(module: ModuleRecord, update: LoopUpdate) -> Iterable[LoopWindow]:
+def _joined_passes(module: nn.Module, update: LoopUpdate) -> Iterable[LoopWindow]:
     """Return the windows of a module in an update, in the order of their passes."""
     reached: dict[ForwardPass, Reach] = {}
     for forward, reach in reached_passes(module, update.backwards):
@@ -179,7 +183,7 @@ def origin_in_words(window: LoopWindow) -> str:
     return " (h) and ".join(kinds) + " (c)"
 
 
-def truncation(loop: TrainingLoop, module: ModuleRecord) -> Truncation:
+def truncation(loop: TrainingLoop, module: nn.Module) -> Truncation:
     """Return which truncation the windows of a module make."""
     windows = loop.windows[module]
     if not windows:

@@ -21,13 +21,13 @@ from torch_rnn.loop_audit.events import (
     LossCall,
     Origin,
     StatePart,
+    union,
 )
 from torch_rnn.loop_audit.loop import (
     LoopWindow,
     TrainingLoop,
     grouped,
     reached_passes,
-    union,
 )
 
 Locations = Iterator[str]
@@ -156,8 +156,8 @@ def state_never_given(loop: TrainingLoop) -> Locations:
     """Yield cells that are called several times for a backward pass, without a state:
     it reaches several calls, or is preceded by more than two.
     """
-    for module in loop.windows:
-        own = [f for f in loop.forwards if f.module is module and f.has_gradient]
+    for module, passes in loop.passes.items():
+        own = [forward for forward in passes if forward.has_gradient]
         is_given = any(forward.is_state_given or forward.steps > 1 for forward in own)
         if is_given or len({forward.location for forward in own}) > 1:
             continue

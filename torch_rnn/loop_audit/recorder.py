@@ -13,18 +13,17 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import nn
 from torch.nn.modules.rnn import RNNCellBase
-from torch.nn.utils import clip_grad, parametrize
+from torch.nn.utils import clip_grad
 from torch.nn.utils.rnn import PackedSequence
 from torch.optim import Optimizer
 from torch.optim import optimizer as optimizer_hooks
 
 from torch_rnn.loop_audit import events
-from torch_rnn.loop_audit.events import ForwardPass, ModuleRecord, OptimizerRecord
+from torch_rnn.loop_audit.events import ForwardPass, OptimizerRecord, union
 from torch_rnn.loop_audit.gradients import (
     ParameterRecord,
     ids_of,
     read_norms,
-    sum_of,
 )
 from torch_rnn.loop_audit.graph import (
     LOSS_CALL,
@@ -58,12 +57,10 @@ class LoopRecorder:
         """Make an empty record of at most `limit` updates."""
         self.record = events.LoopRecord(limit)
         self._hooks = Hooks()
-        self._modules = WeakKeyDictionary[nn.Module, ModuleRecord]()
         self._optimizers = WeakKeyDictionary[Optimizer, OptimizerRecord]()
         self._parameters: dict[int, ParameterRecord] = {}
-        self._states = defaultdict[ModuleRecord, StateMemory](StateMemory)
+        self._states = defaultdict[nn.Module, StateMemory](StateMemory)
         self._is_backward = False
-        self._is_read = True  # the parameters, after the last backward pass
         self._begun: list[int] = []  # steps of optimizers: the number of events before
         self._graphs = 0
 
@@ -128,18 +125,20 @@ class LoopRecorder:
         if not type(module).forward.__module__.startswith("torch."):
             self.record.unseen.add(f"calls of {type(module).__name__}")
             return
-        if not self._is_read:
-            self._find_updates_by_hand()
-            self._is_read = True
-        net = self._module_record(module)
+        self._find_updates_by_hand()
+        if module not in self._states:
+            self._name_parameters()
         given = kwargs | dict(zip(("input", "hx"), args))
         inputs = [given["input"], *listed(given.get("hx"))]
         sizes: list[int] | None = None
         if isinstance(inputs[0], PackedSequence):
             sizes = inputs[0].batch_sizes.tolist()
             inputs[0] = inputs[0].data
-        outputs = {}
-        if not net.is_cell:
+        x, *state = inputs
+        steps, axis, outputs = 1, None, {}
+        if not isinstance(module, RNNCellBase):
+            axis = min(int(module.batch_first), x.dim() - 2)
+            steps = len(sizes or x.movedim(axis, 0))
             outputs["out"], result = result
             if sizes:
                 outputs["out"] = outputs["out"].data
@@ -147,62 +146,32 @@ class LoopRecorder:
         has_gradient = any(tensor.requires_grad for tensor in outputs.values())
         if has_gradient:
             self._hooks.thread = threading.get_ident()
-        forward = self._new_pass(net, inputs, sizes, has_gradient)
+        walks = [GraphWalk([each], into_passes=False) for each in inputs]
+        met = [forward for walk in walks for forward in walk.passes]
+        parents = tuple(forward for forward in met if forward.module is module)
+        memory = self._states[module]
+        data = memory.input_data(x, axis)
+        origins = memory.initial_state(
+            module, list(zip(state, walks[1:])), data, has_gradient and not parents
+        )
+        forward = self._add(
+            ForwardPass,
+            module=module,
+            steps=steps,
+            axis=axis or 0,
+            has_gradient=has_gradient,
+            data=data,
+            is_state_given=bool(state),
+            state=origins,
+            parents=parents,
+        )
         before = edges_of(inputs)
         for name, tensor in outputs.items():
             node: Any = tensor.grad_fn
             if node is not None:
                 end = PassEnd(forward, name, before, sizes)
                 node.metadata.setdefault(PASS_END, {})[tensor.output_nr] = end
-        self._states[net].remember(forward, outputs)
-
-    def _new_pass(
-        self,
-        net: ModuleRecord,
-        inputs: list[torch.Tensor],
-        sizes: list[int] | None,
-        has_gradient: bool,
-    ) -> ForwardPass:
-        """Add a pass, with the passes and states that its inputs come from."""
-        x, *state = inputs
-        walks = [GraphWalk([each], into_passes=False) for each in inputs]
-        met = [forward for walk in walks for forward in walk.passes]
-        parents = tuple(forward for forward in met if forward.module is net)
-        axis = min(net.time_axis, x.dim() - 2)  # an input may be one sequence
-        steps = 1 if net.is_cell else x.shape[axis]
-        memory = self._states[net]
-        data = memory.input_data(net, x, axis)
-        states = memory.initial_state(
-            net, list(zip(state, walks[1:])), data, has_gradient and not parents
-        )
-        return self._add(
-            ForwardPass,
-            module=net,
-            steps=len(sizes) if sizes else steps,
-            has_gradient=has_gradient,
-            data=data,
-            is_state_given=bool(state),
-            state=states,
-            parents=parents,
-        )
-
-    def _module_record(self, module: Any) -> ModuleRecord:
-        """Return the record of a module, made at its first call."""
-        if module not in self._modules:
-            self._name_parameters()
-            kind = type(module)
-            if parametrize.is_parametrized(module):
-                kind = kind.__mro__[1]
-            library = "nn." if kind.__module__.startswith("torch.nn") else ""
-            self._modules[module] = ModuleRecord(
-                kind=f"{library}{kind.__name__}({module.extra_repr()})",
-                location=location(),
-                is_cell=isinstance(module, RNNCellBase),
-                time_axis=int(getattr(module, "batch_first", False)),
-                is_bidirectional=getattr(module, "bidirectional", False),
-                parameters=ids_of(self._records(module.parameters())),
-            )
-        return self._modules[module]
+        memory.remember(forward, outputs)
 
     # Losses and backward passes
 
@@ -237,8 +206,8 @@ class LoopRecorder:
             self.record.unseen.add("graphs that are compiled or too large")
         leaves = walk.leaves.values()
         parameters = self._records(filter(_is_parameter, leaves))
-        for net in dict.fromkeys(forward.module for forward in walk.passes):
-            parameters += [self._parameters[key] for key in net.parameters]
+        for module in dict.fromkeys(forward.module for forward in walk.passes):
+            parameters += self._records(module.parameters())
         for p in parameters:
             p.read()
         used = {forward: UsedOutputs(forward) for forward in walk.passes}
@@ -265,7 +234,6 @@ class LoopRecorder:
             reaches_data=not all(map(_is_parameter, leaves)),
         )
         read_norms(p for p in changed if p.norm is None)
-        self._is_read = False
         if not backward.has_failed:
             for p in changed:
                 p.backwards |= {backward}
@@ -331,7 +299,9 @@ class LoopRecorder:
         watched = [p for p in self._parameters.values() if p.norm is not None]
         changed = [p for p in read_norms(watched) if p.backwards]
         if changed:
-            latest = max(sum_of(changed), key=lambda each: each.number)
+            latest = max(
+                union(p.backwards for p in changed), key=lambda each: each.number
+            )
             self._add_update(events.BY_HAND, changed, location=latest.location)
 
     def _step_begin(self, optimizer: Any, *_: Any) -> None:
@@ -379,7 +349,7 @@ class LoopRecorder:
             optimizer=optimizer,
             held=ids_of(held),
             parameters=ids_of(changed),
-            backwards=sum_of(changed).union(closures),
+            backwards=union(p.backwards for p in changed).union(closures),
             is_known=all(p.is_known for p in changed),
             **place,
         )

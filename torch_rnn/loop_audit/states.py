@@ -19,7 +19,6 @@ from torch.utils.weak import WeakIdKeyDictionary
 from torch_rnn.loop_audit.events import (
     ForwardPass,
     InputData,
-    ModuleRecord,
     Origin,
     StatePart,
 )
@@ -78,14 +77,16 @@ class StateMemory:
         self._begun = set[InputData]()  # windows of this epoch, by their first data
         self._predecessors: dict[InputData, InputData | None] = {}
 
-    def input_data(self, net: ModuleRecord, x: torch.Tensor, axis: int) -> InputData:
-        """Return what is known of an input, whose steps are on an axis, as data."""
+    def input_data(self, x: torch.Tensor, axis: int | None) -> InputData:
+        """Return what is known of an input as data, whose steps are on an axis; None
+        for one step.
+        """
         data = _data_behind(x)
         if data is None or data.is_inference():  # which has no version
             return InputData()
         base = data if data._base is None else data._base
         sizes = _sizes_by_stride(base)
-        if net.is_cell:  # whose input has all dimensions but that of time
+        if axis is None:  # the input has all dimensions but that of time
             strides = sizes.keys() - _sizes_by_stride(data).keys()
         else:
             strides = sizes.keys() & {data.stride(axis)}
@@ -99,10 +100,9 @@ class StateMemory:
 
     def remember(self, forward: ForwardPass, outputs: dict[str, torch.Tensor]) -> None:
         """Remember the last states of a pass, and of its first sequence all."""
-        net = forward.module
         out = outputs.pop("out", None)
-        if out is not None and out.dim() == 3 and not net.is_bidirectional:
-            first = out.select(1 - net.time_axis, 0)
+        if out is not None and out.dim() == 3 and not forward.is_bidirectional:
+            first = out.select(1 - forward.axis, 0)
             for step, row in enumerate(_row_hashes(first[:-1]), 1):
                 self._add(forward, row, "h", step)
         for name, state in outputs.items():
@@ -122,7 +122,7 @@ class StateMemory:
 
     def initial_state(
         self,
-        net: ModuleRecord,
+        net: nn.Module,
         state: list[tuple[torch.Tensor, GraphWalk]],
         data: InputData,
         begins: bool,
@@ -136,7 +136,7 @@ class StateMemory:
         return tuple(self._locate(part, data, said) for part in parts)
 
     def _origin(
-        self, net: ModuleRecord, state: torch.Tensor, walk: GraphWalk
+        self, net: nn.Module, state: torch.Tensor, walk: GraphWalk
     ) -> StatePart:
         """Return where a state comes from, by its graph or by its rows."""
         if not walk.is_complete:
