@@ -38,7 +38,10 @@ def test_assertions_on_the_truncation():
         report.assert_tbptt(1, 1)
     with pytest.raises(InputError, match="updates is 0"), torch_rnn.audit(updates=0):
         pass
-    with pytest.raises(InputError, match="unknown warning 'x'"), torch_rnn.audit(ignore=["x"]):
+    with (
+        pytest.raises(InputError, match="unknown warning 'x'"),
+        torch_rnn.audit(ignore=["x"]),
+    ):
         pass
 
 

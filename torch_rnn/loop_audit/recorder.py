@@ -138,7 +138,7 @@ class LoopRecorder:
         steps, axis, outputs = 1, None, {}
         if not isinstance(module, RNNCellBase):
             axis = min(int(module.batch_first), x.dim() - 2)
-            steps = len(sizes or x.movedim(axis, 0))
+            steps = len(sizes) if sizes else x.shape[axis]
             outputs["out"], result = result
             if sizes:
                 outputs["out"] = outputs["out"].data
@@ -240,7 +240,7 @@ class LoopRecorder:
 
     def _name_parameters(self) -> None:
         """Name the parameters of modules that callers have as variables or as
-        attributes of their class: the longest names are whole.
+        attributes of their class: those with the most parts are whole.
         """
         names = self.record.names
         frame: Any = sys._getframe()
@@ -250,7 +250,9 @@ class LoopRecorder:
             for root in [*found, *own]:
                 if issubclass(type(root), nn.Module):
                     for path, p in root.named_parameters(prefix=type(root).__name__):
-                        names[id(p)] = max(names.get(id(p), ""), path, key=len)
+                        known = names.get(id(p), "")
+                        if path.count(".") > known.count("."):
+                            names[id(p)] = path
             frame = frame.f_back
 
     # Clipping
