@@ -3,7 +3,8 @@ file.
 
 Keys of the .npz: W_xh and so on, the names of the Parameters; vW_xh and so on, the
 velocity, or with `adagrad` the sums of squares; alphabet, a string: the characters of a
-text in the order of their classes.
+text in the order of their classes. Older files have the options of their run besides,
+as `configuration`, which is not read.
 """
 
 import os
@@ -32,7 +33,7 @@ from numpy_rnn.common.texts import printable, some_of
 SINE_WAVE = (np.sin(np.linspace(2, 10, 21))[:, None], ["value"], "sine wave")
 THETAS = Parameters._fields
 VELOCITY = tuple("v" + name for name in THETAS)
-TEXTS = ("alphabet", "adagrad")
+TEXTS = ("alphabet", "adagrad", "configuration")
 OF_TEXT = Distribution(hidden=0.01, output=0.01)  # as in min-char-rnn
 
 
