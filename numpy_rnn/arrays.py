@@ -30,8 +30,6 @@ def read_only(value: Any) -> Any:
 
 def per_network(value: Array, theta: Array) -> Array:
     """Return a value (N,), or a scalar, with axes to broadcast with theta (N, ...)."""
-    if value.ndim == 0:
-        return value
     return value.reshape(*value.shape, *(1,) * (theta.ndim - value.ndim))
 
 

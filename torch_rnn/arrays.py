@@ -38,6 +38,4 @@ def as_rows(series: Array, size: int, like: Array) -> Array:
 
 def per_network(value: Array, theta: Array) -> Array:
     """Return a value (N,), or a scalar, with axes to broadcast with theta (N, ...)."""
-    if value.ndim == 0:
-        return value
     return value.reshape(*value.shape, *(1,) * (theta.ndim - value.ndim))

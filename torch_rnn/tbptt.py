@@ -13,7 +13,7 @@ from numpy_rnn.common.checks import check_schedule, check_training
 from numpy_rnn.common.numbers import check_integer
 from numpy_rnn.common.records import Run, Schedule, Update, Window
 from torch_rnn.arrays import ARRAYS, Array, copy_of
-from torch_rnn.backward import compute_derivatives, compute_gradients
+from torch_rnn.backward import compute_derivatives
 from torch_rnn.elman import compute_activations
 from torch_rnn.loss import compute_loss
 from torch_rnn.step import (
@@ -113,13 +113,9 @@ def train(
     run, record, by_epoch = check_training(
         ARRAYS, params, x, target, h_0, dict(options)
     )
-    run = run._replace(
-        params=copy_of(run.params, as_leaves=True),
-        x=copy_of(x),
-        target=copy_of(target),
-        h_0=copy_of(h_0),
-        velocity=copy_of(run.velocity),
-    )
+    leaves = copy_of(run.params, as_leaves=True)
+    series = copy_of((x, target, h_0))
+    run = Run(leaves, *series, run.options, copy_of(run.velocity))
     every_update = updates(run, record=record)
     if by_epoch:
         return last_of_epochs(every_update, len(x))
@@ -144,11 +140,8 @@ def updates(run: Run, *, record: bool) -> Iterator[Update[Array]]:
             h_0 = states[window.start]  # (T3)
             activations = compute_activations(params, x, h_0, objective.nonlinearity)
             L = compute_loss(activations.y[-len(target) :], target, objective)
-            derivatives = None
-            if record:
-                gradients, derivatives = compute_derivatives(L, params, activations)
-            else:
-                gradients = compute_gradients(L, params)
+            recorded = activations if record else None
+            gradients, derivatives = compute_derivatives(L, params, recorded)
             clipped = compute_clipped(gradients, step.clipping)
             delta, velocity = compute_direction(
                 params, clipped, velocity, step.direction
@@ -163,7 +156,7 @@ def updates(run: Run, *, record: bool) -> Iterator[Update[Array]]:
                 gradients,
                 parameters=copy_of(params, as_leaves=True),
                 velocity=copy_of(velocity),
-                activations=copy_of(activations) if record else None,
+                activations=copy_of(recorded),
                 adjoints=derivatives,
             )
 
