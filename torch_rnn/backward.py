@@ -177,35 +177,34 @@ def compute_derivatives(
 
 
 def points(activations: Activations[Array]) -> list[Any]:
-    """Return where the adjoints are: y, x, and every step of h and a."""
-    steps = [*step_edges(activations.h), *step_edges(activations.a)]
-    return [activations.y, activations.x, *steps]
+    """Return where the adjoints are: y, x, and every step of h and a, where the
+    gradient flows into what torch.stack joined.
+    """
+    found: list[Any] = [activations.y, activations.x]
+    for stacked in (activations.h, activations.a):
+        node: Any = stacked.grad_fn
+        found += [GradientEdge(*edge) for edge in node.next_functions]
+    return found
 
 
 def stacked_adjoints(found: Sequence[Array]) -> Adjoints[Array]:
     """Return the derivatives at these points as Adjoints."""
     dy, dx, dh_0, *steps = found
     T = len(dx)
-    dh, da = torch.stack(steps[:T]), torch.stack(steps[T:])
-    return Adjoints(dy, dh, da, dx, dh_0)
-
-
-def step_edges(stacked: Array) -> list[Any]:
-    """Return where the gradient flows into each step of what torch.stack joined."""
-    node: Any = stacked.grad_fn
-    return [GradientEdge(*edge) for edge in node.next_functions]
+    return Adjoints(dy, torch.stack(steps[:T]), torch.stack(steps[T:]), dx, dh_0)
 
 
 def differentiate(L: Array, of: Sequence[Any]) -> list[Array]:
     """Return the derivatives of L, and keep its graph."""
-    if not all(is_differentiable(each) for each in of):
-        raise InputError(FOREIGN)
-    with torch.autocast(L.device.type, enabled=False):
+    if all(map(is_differentiable, of)):
         ones = torch.ones_like(L)
-        found = torch.autograd.grad(L, of, ones, retain_graph=True, allow_unused=True)
-    if any(derivative is None for derivative in found):
-        raise InputError(FOREIGN)
-    return list(found)
+        with torch.autocast(L.device.type, enabled=False):
+            found = torch.autograd.grad(
+                L, of, ones, retain_graph=True, allow_unused=True
+            )
+        if all(derivative is not None for derivative in found):
+            return list(found)
+    raise InputError(FOREIGN)
 
 
 def is_differentiable(each: Array | GradientEdge) -> bool:

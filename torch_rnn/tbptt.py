@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any, Unpack
 
 import torch
@@ -11,7 +10,7 @@ import torch
 from numpy_rnn.common import records
 from numpy_rnn.common.checks import check_schedule, check_training
 from numpy_rnn.common.numbers import check_integer
-from numpy_rnn.common.records import Run, Schedule, Update, Window
+from numpy_rnn.common.records import Run, Schedule, Update, Window, last_of_epochs
 from torch_rnn.arrays import ARRAYS, Array, copy_of
 from torch_rnn.backward import compute_derivatives
 from torch_rnn.elman import compute_activations
@@ -118,7 +117,7 @@ def train(
     run = Run(leaves, *series, run.options, copy_of(run.velocity))
     every_update = updates(run, record=record)
     if by_epoch:
-        return last_of_epochs(every_update, len(x))
+        return last_of_epochs(every_update, len(x), torch.stack)
     return every_update
 
 
@@ -159,13 +158,3 @@ def updates(run: Run, *, record: bool) -> Iterator[Update[Array]]:
                 activations=copy_of(recorded),
                 adjoints=derivatives,
             )
-
-
-def last_of_epochs(every: Iterator[Update[Array]], T: int) -> Iterator[Update[Array]]:
-    """Yield the last update of each epoch, with the losses of all."""
-    losses: list[Array] = []
-    for update in every:
-        losses.append(update.loss)
-        if update.window.stop == T:
-            yield replace(update, losses=torch.stack(losses))
-            losses = []
