@@ -28,13 +28,6 @@ def read_only(value: Any) -> Any:
     return value
 
 
-def per_network(value: Array, theta: Array) -> Array:
-    """Return a value (N,), or a scalar, with axes to broadcast with theta (N, ...)."""
-    if value.ndim == 0:
-        return value
-    return value.reshape(*value.shape, *(1,) * (theta.ndim - value.ndim))
-
-
 def with_network_axis(series: Array, like: Array) -> Array:
     """Return a series with an axis N, of size 1 if it is shared, where `like`, a step
     or a matrix, has one.

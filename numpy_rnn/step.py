@@ -6,13 +6,9 @@ from typing import Any, TypeAlias, Unpack
 
 import numpy as np
 
-from numpy_rnn.arrays import (
-    ARRAYS,
-    Array,
-    copy_of,
-    per_network,
-)
+from numpy_rnn.arrays import ARRAYS, Array, copy_of
 from numpy_rnn.common import checks
+from numpy_rnn.common.axes import per_network
 from numpy_rnn.common.records import (
     Clipping,
     Direction,
@@ -118,7 +114,7 @@ def compute_clipped(
 ) -> Gradients[Array]:
     """Compute the gradients within the limit: at most one of the two is given."""
     if clipping.max_norm is not None:
-        factor = clipping_factor(gradients, clipping.max_norm)
+        factor = clipping_factor(global_norm(gradients), clipping.max_norm)
         return tree_map(lambda g: scaled(g, factor), gradients)
     if clipping.max_value is not None:
         limit = clipping.max_value
@@ -126,11 +122,8 @@ def compute_clipped(
     return gradients
 
 
-def clipping_factor(gradients: Gradients[Array], max_norm: float) -> Array:
-    """Return the factor of the gradients of each network; NaN if their norm is not
-    finite.
-    """
-    norm = global_norm(gradients)
+def clipping_factor(norm: Array, max_norm: float) -> Array:
+    """Return the factor of gradients of this norm; NaN if it is not finite."""
     factor = np.minimum(1, max_norm / (norm + NORM_EPSILON))  # (U3)
     return np.where(np.isfinite(norm), factor, np.nan)
 

@@ -5,7 +5,6 @@ section 5).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any, Unpack
 
 import numpy as np
@@ -21,6 +20,7 @@ from numpy_rnn.common.records import (
     TrainKeywords,
     Update,
     Window,
+    last_of_epochs,
 )
 from numpy_rnn.elman import compute_activations
 from numpy_rnn.loss import compute_loss
@@ -102,7 +102,7 @@ def plain_train(
     run = run._replace(params=params, h_0=h_0, velocity=velocity)
     every_update = updates(run, record=record)
     if by_epoch:
-        return last_of_epochs(every_update, len(x))
+        return last_of_epochs(every_update, len(x), np.stack)
     return every_update
 
 
@@ -139,13 +139,3 @@ def updates(run: Run, *, record: bool) -> Iterator[Update[Array]]:
                 activations=activations if record else None,
                 adjoints=derivatives if record else None,
             )
-
-
-def last_of_epochs(every: Iterator[Update[Array]], T: int) -> Iterator[Update[Array]]:
-    """Yield the last update of each epoch, with the losses of all."""
-    losses: list[Array] = []
-    for update in every:
-        losses.append(update.loss)
-        if update.window.stop == T:
-            yield replace(update, losses=np.stack(losses))
-            losses = []

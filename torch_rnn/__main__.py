@@ -3,11 +3,9 @@
 import sys
 
 import torch_rnn
+from numpy_rnn.__main__ import COMMANDS
 from numpy_rnn.app import command_line
 from torch_rnn.loop_audit import audit_command
-
-# The modules of the commands, imported only if they are used.
-COMMANDS = {"train": "numpy_rnn.app.train", "compare": "numpy_rnn.app.compare"}
 
 
 def main(arguments: list[str] | None = None) -> int:

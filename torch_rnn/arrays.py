@@ -34,10 +34,3 @@ def as_rows(series: Array, size: int, like: Array) -> Array:
     if not series.is_floating_point():
         series = functional.one_hot(series.long(), size).to(like.dtype)  # (F4)
     return series[:, None] if series.ndim < like.ndim + 1 else series
-
-
-def per_network(value: Array, theta: Array) -> Array:
-    """Return a value (N,), or a scalar, with axes to broadcast with theta (N, ...)."""
-    if value.ndim == 0:
-        return value
-    return value.reshape(*value.shape, *(1,) * (theta.ndim - value.ndim))

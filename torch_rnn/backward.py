@@ -85,9 +85,9 @@ def bptt(
     torch.Size([6, 6])
     """
     objective = Objective(nonlinearity, loss, reduction)
-    check_backward(ARRAYS, params, activations, target, objective)
-    check_graph(activations)
-    return compute_gradients(loss_of(activations, target, objective), params)
+    L = checked_loss(params, activations, target, objective)
+    gradients, _ = compute_derivatives(L, params, None)
+    return gradients
 
 
 def adjoints(
@@ -140,86 +140,71 @@ def adjoints(
     torch.Size([2, 1, 6])
     """
     objective = Objective(nonlinearity, loss, reduction)
-    check_backward(ARRAYS, params, activations, target, objective)
-    check_graph(activations)
-    return compute_adjoints(loss_of(activations, target, objective), activations)
-
-
-def check_graph(activations: Activations[Array]) -> None:
-    """Check that the activations carry the graph by which they were computed."""
-    x, *computed = activations
-    has_graph = all(v.grad_fn is not None for v in computed)
-    if not (x.requires_grad and has_graph):
-        raise InputError(NO_GRAPH)
+    L = checked_loss(params, activations, target, objective)
+    return stacked_adjoints(differentiate(L, points(activations)))
 
 
 # enable_grad records the loss where the caller is under no_grad. It does not under
 # inference_mode, which has to be switched off.
 @torch.inference_mode(False)
 @torch.enable_grad()
-def loss_of(
-    activations: Activations[Array], target: Array, objective: Objective
+def checked_loss(
+    params: Parameters[Array],
+    activations: Activations[Array],
+    target: Array,
+    objective: Objective,
 ) -> Array:
-    """Compute L of the last steps, with its graph."""
+    """Compute L of the last steps with its graph, if the arguments are right."""
+    check_backward(ARRAYS, params, activations, target, objective)
+    x, *computed = activations
+    if not (x.requires_grad and all(v.grad_fn is not None for v in computed)):
+        raise InputError(NO_GRAPH)
     return compute_loss(activations.y[-len(target) :], target, objective)
 
 
-def compute_gradients(L: Array, params: Parameters[Array]) -> Gradients[Array]:
-    """Compute the derivatives of L, of all networks together, by the parameters."""
-    gradients: Gradients[Array] = Gradients(*differentiate(L, not_none(params)))
-    return gradients
-
-
-def compute_adjoints(L: Array, activations: Activations[Array]) -> Adjoints[Array]:
-    """Compute the derivatives of L by the activations."""
-    return stacked_adjoints(differentiate(L, points(activations)))
-
-
 def compute_derivatives(
-    L: Array, params: Parameters[Array], activations: Activations[Array]
-) -> tuple[Gradients[Array], Adjoints[Array]]:
-    """Compute gradients and adjoints in one backward pass."""
-    thetas = not_none(params)
+    L: Array, params: Parameters[Array], activations: Activations[Array] | None
+) -> tuple[Gradients[Array], Adjoints[Array] | None]:
+    """Compute the gradients of L, of all networks together, and in the same pass its
+    adjoints, unless the activations are None.
+    """
+    thetas = [theta for theta in params if theta is not None]
+    if activations is None:
+        return Gradients(*differentiate(L, thetas)), None
     found = differentiate(L, [*thetas, *points(activations)])
-    gradients: Gradients[Array] = Gradients(*found[: len(thetas)])
-    return gradients, stacked_adjoints(found[len(thetas) :])
-
-
-def not_none(params: Parameters[Array]) -> list[Array]:
-    """Return the parameters that are not None."""
-    return [theta for theta in params if theta is not None]
+    derivatives = stacked_adjoints(found[len(thetas) :])
+    return Gradients(*found[: len(thetas)]), derivatives
 
 
 def points(activations: Activations[Array]) -> list[Any]:
-    """Return where the adjoints are: y, x, and every step of h and a."""
-    steps = [*step_edges(activations.h), *step_edges(activations.a)]
-    return [activations.y, activations.x, *steps]
+    """Return where the adjoints are: y, x, and every step of h and a, where the
+    gradient flows into what torch.stack joined.
+    """
+    found: list[Any] = [activations.y, activations.x]
+    for stacked in (activations.h, activations.a):
+        node: Any = stacked.grad_fn
+        found += [GradientEdge(*edge) for edge in node.next_functions]
+    return found
 
 
 def stacked_adjoints(found: Sequence[Array]) -> Adjoints[Array]:
     """Return the derivatives at these points as Adjoints."""
     dy, dx, dh_0, *steps = found
     T = len(dx)
-    dh, da = torch.stack(steps[:T]), torch.stack(steps[T:])
-    return Adjoints(dy, dh, da, dx, dh_0)
-
-
-def step_edges(stacked: Array) -> list[Any]:
-    """Return where the gradient flows into each step of what torch.stack joined."""
-    node: Any = stacked.grad_fn
-    return [GradientEdge(*edge) for edge in node.next_functions]
+    return Adjoints(dy, torch.stack(steps[:T]), torch.stack(steps[T:]), dx, dh_0)
 
 
 def differentiate(L: Array, of: Sequence[Any]) -> list[Array]:
     """Return the derivatives of L, and keep its graph."""
-    if not all(is_differentiable(each) for each in of):
-        raise InputError(FOREIGN)
-    with torch.autocast(L.device.type, enabled=False):
+    if all(map(is_differentiable, of)):
         ones = torch.ones_like(L)
-        found = torch.autograd.grad(L, of, ones, retain_graph=True, allow_unused=True)
-    if any(derivative is None for derivative in found):
-        raise InputError(FOREIGN)
-    return list(found)
+        with torch.autocast(L.device.type, enabled=False):
+            found = torch.autograd.grad(
+                L, of, ones, retain_graph=True, allow_unused=True
+            )
+        if all(derivative is not None for derivative in found):
+            return list(found)
+    raise InputError(FOREIGN)
 
 
 def is_differentiable(each: Array | GradientEdge) -> bool:

@@ -2,6 +2,7 @@
 
 import sys
 
+from numpy_rnn.common.errors import failed
 from numpy_rnn.common.packages import NO_TORCH
 
 
@@ -13,15 +14,7 @@ def missing_torch(error: ModuleNotFoundError) -> ModuleNotFoundError:
     """
     if error.name != "torch":
         return error
-    if is_run_as_module("torch_rnn"):
-        print(f"torch_rnn: {NO_TORCH}", file=sys.stderr)
-        raise SystemExit(2)
+    # Until Python has found the __main__ of a package, the first argument is "-m".
+    if sys.argv[:1] == ["-m"] and "torch_rnn" in sys.orig_argv:
+        raise SystemExit(failed("torch_rnn", 2, NO_TORCH))
     return ModuleNotFoundError(NO_TORCH, name="torch")
-
-
-def is_run_as_module(package: str) -> bool:
-    """Return whether Python is looking for the `__main__` of the package.
-
-    Until it has found that file, the first argument is "-m".
-    """
-    return sys.argv[:1] == ["-m"] and package in sys.orig_argv

@@ -11,6 +11,7 @@ from typing import Any, Unpack
 import torch
 
 from numpy_rnn.common import checks
+from numpy_rnn.common.axes import per_network
 from numpy_rnn.common.records import (
     Clipping,
     Direction,
@@ -19,7 +20,7 @@ from numpy_rnn.common.records import (
     Parameters,
     tree_map,
 )
-from torch_rnn.arrays import ARRAYS, Array, copy_of, per_network
+from torch_rnn.arrays import ARRAYS, Array, copy_of
 
 NORM_EPSILON = 1e-6  # added to the norm, as in clip_grad_norm_
 ADAGRAD_EPSILON = 1e-8  # added to Adagrad's sum of squares, as in min-char-rnn
@@ -103,7 +104,7 @@ def compute_clipped(
     float32.
     """
     if clipping.max_norm is not None:
-        factor = clipping_factor(gradients, clipping.max_norm)
+        factor = clipping_factor(global_norm(gradients), clipping.max_norm)
         return tree_map(lambda g: scaled(g, factor), gradients)
     if clipping.max_value is not None:
         limit = clipping.max_value
@@ -114,11 +115,8 @@ def compute_clipped(
     return gradients
 
 
-def clipping_factor(gradients: Gradients[Array], max_norm: float) -> Array:
-    """Return the factor of the gradients of each network; NaN if their norm is not
-    finite.
-    """
-    norm = global_norm(gradients)
+def clipping_factor(norm: Array, max_norm: float) -> Array:
+    """Return the factor of gradients of this norm; NaN if it is not finite."""
     factor = (max_norm / (norm + NORM_EPSILON)).clamp(max=1)  # (U3)
     return factor.where(norm.isfinite(), torch.nan)
 
@@ -131,8 +129,7 @@ def scaled(g: Array, factor: Array) -> Array:
 def global_norm(gradients: Gradients[Array]) -> Array:
     """Return the norm ‖dθ‖ of all gradients of a network as one vector."""
     networks = gradients.W_hh.shape[:-2]
-    present = [g for g in gradients if g is not None]
-    rows = [g.double().reshape(*networks, -1) for g in present]
+    rows = [g.double().reshape(*networks, -1) for g in gradients if g is not None]
     norm: Array = torch.linalg.vector_norm(torch.cat(rows, dim=-1), dim=-1)  # (U2)
     return norm
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any, Unpack
 
 import torch
@@ -11,9 +10,9 @@ import torch
 from numpy_rnn.common import records
 from numpy_rnn.common.checks import check_schedule, check_training
 from numpy_rnn.common.numbers import check_integer
-from numpy_rnn.common.records import Run, Schedule, Update, Window
+from numpy_rnn.common.records import Run, Schedule, Update, Window, last_of_epochs
 from torch_rnn.arrays import ARRAYS, Array, copy_of
-from torch_rnn.backward import compute_derivatives, compute_gradients
+from torch_rnn.backward import compute_derivatives
 from torch_rnn.elman import compute_activations
 from torch_rnn.loss import compute_loss
 from torch_rnn.step import (
@@ -113,16 +112,12 @@ def train(
     run, record, by_epoch = check_training(
         ARRAYS, params, x, target, h_0, dict(options)
     )
-    run = run._replace(
-        params=copy_of(run.params, as_leaves=True),
-        x=copy_of(x),
-        target=copy_of(target),
-        h_0=copy_of(h_0),
-        velocity=copy_of(run.velocity),
-    )
+    leaves = copy_of(run.params, as_leaves=True)
+    series = copy_of((x, target, h_0))
+    run = Run(leaves, *series, run.options, copy_of(run.velocity))
     every_update = updates(run, record=record)
     if by_epoch:
-        return last_of_epochs(every_update, len(x))
+        return last_of_epochs(every_update, len(x), torch.stack)
     return every_update
 
 
@@ -144,11 +139,8 @@ def updates(run: Run, *, record: bool) -> Iterator[Update[Array]]:
             h_0 = states[window.start]  # (T3)
             activations = compute_activations(params, x, h_0, objective.nonlinearity)
             L = compute_loss(activations.y[-len(target) :], target, objective)
-            derivatives = None
-            if record:
-                gradients, derivatives = compute_derivatives(L, params, activations)
-            else:
-                gradients = compute_gradients(L, params)
+            recorded = activations if record else None
+            gradients, derivatives = compute_derivatives(L, params, recorded)
             clipped = compute_clipped(gradients, step.clipping)
             delta, velocity = compute_direction(
                 params, clipped, velocity, step.direction
@@ -163,16 +155,6 @@ def updates(run: Run, *, record: bool) -> Iterator[Update[Array]]:
                 gradients,
                 parameters=copy_of(params, as_leaves=True),
                 velocity=copy_of(velocity),
-                activations=copy_of(activations) if record else None,
+                activations=copy_of(recorded),
                 adjoints=derivatives,
             )
-
-
-def last_of_epochs(every: Iterator[Update[Array]], T: int) -> Iterator[Update[Array]]:
-    """Yield the last update of each epoch, with the losses of all."""
-    losses: list[Array] = []
-    for update in every:
-        losses.append(update.loss)
-        if update.window.stop == T:
-            yield replace(update, losses=torch.stack(losses))
-            losses = []

@@ -18,6 +18,7 @@ from numpy_rnn.app.run import (
     epoch_losses,
     progress,
     schedule_name,
+    updates_per_epoch,
 )
 from numpy_rnn.app.sources import Source, TraceFile, source
 from numpy_rnn.app.verdict import ComparedRun, Comparison, comparison_report
@@ -32,6 +33,7 @@ from numpy_rnn.conformance.ports.protocol import PortFault
 from numpy_rnn.conformance.runs import PackageSource, PortSource
 
 OUTPUT = {"plot", "no_plot", "timeout"}  # options that are not of a run
+MAX_NUMBERS = 2**29  # of a run, which are all kept in memory
 
 
 def run(rnn: Any, options: Configuration) -> int:
@@ -77,6 +79,7 @@ def compare(rnn: Any, options: Configuration) -> int:
         fitted = FittedRuns("series of the trace", [traces[0].recorded.run], [])
     else:
         fitted = fitted_runs(sources, options)
+        check_lengths(fitted.runs)
     for each in fitted.runs:
         begin(rnn, each)  # makes no update; options that no run can have are refused
     names = [each.name for each in sources]
@@ -113,6 +116,21 @@ def check_traces(traces: Sequence[TraceFile], options: Configuration) -> None:
             f"{found} are given: expected one trace, whose run is repeated, and no"
             " option of a run"
         )
+
+
+def check_lengths(runs: Sequence[Run]) -> None:
+    """Raise InputError on a run without an update, and on one that is too long."""
+    for each in runs:
+        W_hh, schedule = each.params.W_hh, each.options.schedule
+        updates = schedule.epochs * updates_per_epoch(each)
+        steps = min(schedule.k2, len(each.x))
+        # a, h, dh and da of every step; gradients, parameters and velocity.
+        numbers = updates * (4 * steps * W_hh[..., 0].size + 3 * W_hh.size)
+        if not 0 < numbers <= MAX_NUMBERS:
+            raise InputError(
+                f"the run has {updates} updates with {numbers} numbers: expected 1 to"
+                f" {MAX_NUMBERS}, which are kept in memory; change --epochs or --steps"
+            )
 
 
 def examine(source: Source, run: Run) -> ComparedRun:

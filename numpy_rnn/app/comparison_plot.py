@@ -22,7 +22,7 @@ from numpy_rnn.conformance.case import TENSORS
 
 MOST_POINTS = 50  # of a line; each is the largest ratio of some updates
 FLOOR, CEILING = 1e-2, 1e12  # of the ratios that are drawn
-LINES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)))
+LINES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 3)))
 LINE_COLORS = (BLUE, GREEN, PURPLE, BLACK, ORANGE)
 
 
@@ -49,7 +49,7 @@ def draw_comparisons(figure: Any, comparisons: Sequence[Comparison]) -> None:
         row[0].set_ylabel("difference / rounding bound\n(log scale)")
         draw_losses(row[-1], losses)
         row[-1].legend(frameon=False)
-    add_legend(figure, panels[0, 0])
+    add_legend(figure, panels[:, :-1].flat)
 
 
 def draw_ratios(axes: Any, name: str, compared: ComparedRun) -> None:
@@ -63,6 +63,7 @@ def draw_ratios(axes: Any, name: str, compared: ComparedRun) -> None:
             )
             ratios = np.maximum.reduceat(judgement.ratios[tensor], starts)
             shown = np.clip(ratios, FLOOR, CEILING)
+            shown[ratios == 0] = np.nan  # not drawn
             axes.plot(starts + 1, shown, label=tensor, color=color, ls=line, lw=1)
     first, verdict = judgement.first, "not judged"
     if judgement.passed:

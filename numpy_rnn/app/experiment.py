@@ -3,7 +3,8 @@ file.
 
 Keys of the .npz: W_xh and so on, the names of the Parameters; vW_xh and so on, the
 velocity, or with `adagrad` the sums of squares; alphabet, a string: the characters of a
-text in the order of their classes.
+text in the order of their classes. Older files have the options of their run besides,
+as `configuration`, which is not read.
 """
 
 import os
@@ -23,7 +24,7 @@ from numpy_rnn.arrays import ARRAYS
 from numpy_rnn.common.checks import check_saved
 from numpy_rnn.common.errors import InputError, errors_about
 from numpy_rnn.common.files import load_arrays, save_arrays
-from numpy_rnn.common.initial import Distribution, NetworkSizes, draw_parameters
+from numpy_rnn.common.initial import Distribution, draw_parameters
 from numpy_rnn.common.numbers import check_integer
 from numpy_rnn.common.records import Gradients, NumpyArray, Parameters, Run, RunOptions
 from numpy_rnn.common.texts import printable, some_of
@@ -32,8 +33,8 @@ from numpy_rnn.common.texts import printable, some_of
 SINE_WAVE = (np.sin(np.linspace(2, 10, 21))[:, None], ["value"], "sine wave")
 THETAS = Parameters._fields
 VELOCITY = tuple("v" + name for name in THETAS)
-TEXTS = ("alphabet", "adagrad")
-OF_TEXT = Distribution(hidden=0.01, output=0.01)  # as in min-char-rnn
+TEXTS = ("alphabet", "adagrad", "configuration")
+OF_TEXT = Distribution(0.01, 0.01, 0.01)  # as in min-char-rnn
 
 
 class Experiment(NamedTuple):
@@ -99,11 +100,12 @@ def prepare_experiment(options: Configuration) -> Experiment:
     step, velocity = options.run_options().step, None
     if saved is None:
         params = draw_parameters(
-            NetworkSizes(D, options.hidden_size, D, options.bias),
+            (D, options.hidden_size, D),
             OF_TEXT if made.alphabet else Distribution(),
             dtype,
             options.seed,
             networks=None if options.command == "study" else options.seeds,
+            bias=options.bias,
         )
     else:
         params = saved.params

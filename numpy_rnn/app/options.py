@@ -170,6 +170,7 @@ EXCLUDED = {
     "plot": ("no_plot",),
     "save": ("seeds",),
 }
+NEEDED = {"columns": "data", "sample": "text", "temperature": "text"}
 
 
 def option_name(name: str) -> str:
@@ -209,6 +210,9 @@ class Configuration(SimpleNamespace):
                 if given.keys() >= {name, other} and not is_study:
                     both = f"{option_name(name)} and {option_name(other)}"
                     raise InputError(f"{both} are both given: leave one of them out")
+        for name, other in NEEDED.items():
+            if name in given and other not in given:
+                raise InputError(f"--{name} is given without --{other}: give both")
         for name in ("temperature", "timeout", "steps", "seeds", "log_every"):
             if name in given:
                 check_positive(option_name(name), given[name])

@@ -41,11 +41,13 @@ def check_files(options: Configuration, plot: str | None) -> None:
             raise InputError(
                 f"--{first} and --{name} both name {path}: expected different files"
             )
-        expected = ENDINGS.get(name, ())
-        if not os.access(os.path.dirname(real), os.W_OK) and expected:
+        expected = ENDINGS.get(name)
+        if expected is None:
+            continue
+        if not os.access(os.path.dirname(real), os.W_OK):
             what = "its folder cannot be written to"
             raise InputError(f"{given}: {what}: choose another")
-        if not path.lower().endswith(expected or ""):
+        if not path.lower().endswith(expected):
             names = " or ".join(expected)
             raise InputError(f"{given}: expected a name that ends with {names}")
 

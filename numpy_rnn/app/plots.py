@@ -1,7 +1,7 @@
 """The plot of a training run. Matplotlib is imported only by functions that draw."""
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -87,14 +87,14 @@ def draw_result(
             axes.axvline(border, color=BLUE, lw=1, label="held out from here on")
         axes.set_ylabel(names[feature], parse_math=False)
     axes.set_xlabel("time (steps)")
-    add_legend(figure, axes)
+    add_legend(figure, [axes])
 
 
 def draw_losses(axes: Any, losses: Mapping[str, NumpyArray]) -> None:
     """Draw losses by epoch, each (epochs, networks), by their names in the legend."""
+    axes.set(xlabel="epoch", ylabel="loss of an epoch (log scale)", yscale="log")
     for color, (name, values) in zip((ORANGE, BLUE), losses.items()):
         draw_band(axes, 1, values, color=color, marker=".", label=name)
-    axes.set(xlabel="epoch", ylabel="loss of an epoch (log scale)", yscale="log")
 
 
 def draw_band(axes: Any, first: int, values: NumpyArray, **style: Any) -> None:
@@ -105,7 +105,11 @@ def draw_band(axes: Any, first: int, values: NumpyArray, **style: Any) -> None:
     axes.fill_between(times, low, high, color=style["color"], alpha=0.2, lw=0)
 
 
-def add_legend(figure: Any, axes: Any) -> None:
-    """Add the legend of a panel to a figure, below all panels."""
-    labels = axes.get_legend_handles_labels()
-    figure.legend(*labels, loc="outside lower center", ncols=8, frameon=False)
+def add_legend(figure: Any, panels: Iterable[Any]) -> None:
+    """Add the legend of some panels to a figure, below all panels."""
+    lines = dict[str, Any]()
+    for axes in panels:
+        for line, label in zip(*axes.get_legend_handles_labels()):
+            lines.setdefault(label, line)
+    place = "outside lower center"
+    figure.legend(lines.values(), lines, loc=place, ncols=8, frameon=False)

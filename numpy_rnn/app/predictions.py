@@ -72,8 +72,13 @@ def predict(
 
 
 def format_table(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return the lines of a table, whose cells begin at every 24th character."""
-    return ["\t".join(row).expandtabs(24) for row in rows]
+    """Return the lines of a table, whose columns are as wide as their longest cell."""
+    widths = [max(map(len, column)) + 3 for column in zip(*rows)]
+    lines = []
+    for row in rows:
+        cells = map(str.ljust, row, widths)
+        lines.append("".join(cells).rstrip())
+    return lines
 
 
 def error_table(experiment: Experiment, predicted: NumpyArray) -> list[str]:

@@ -16,7 +16,7 @@ MIN_ROWS = 3  # each row is predicted from the one before
 STEADY = 0.1  # of the mean difference of an index: how much its differences vary
 NUMBERS = (
     "expected finite numbers with decimal points, not decimal commas, one row per time"
-    " step"
+    " step, after a name of each column or none"
 )
 
 

@@ -35,9 +35,10 @@ def run(rnn: Any, options: Configuration) -> int:
         If the input cannot be used, or a file not be written.
     Diverged
         If no network has a finite loss. Nothing is written then.
-    KeyboardInterrupt, BrokenPipeError
-        After Ctrl-C, and where the reader of the output is gone. With --save the
-        latest weights are saved first.
+    KeyboardInterrupt
+        After Ctrl-C. With --save the latest weights are saved first.
+    BrokenPipeError
+        If the reader of the output is gone. Nothing is written then.
     """
     plot = plot_target(options, rnn.__name__)
     check_files(options, plot)

@@ -14,7 +14,7 @@ import numpy as np
 
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.numbers import check_integer
-from numpy_rnn.common.records import DTYPES, NumpyArray
+from numpy_rnn.common.records import DTYPES, A, NumpyArray
 
 DTYPE_NAMES = " or ".join(DTYPES)
 
@@ -63,6 +63,13 @@ def numpy_view(name: str, value: Any) -> Any:
 def is_integer(array: NumpyArray) -> bool:
     """Return whether the array has classes, and so one axis fewer than one of rows."""
     return array.dtype.kind in "iu"
+
+
+def per_network(value: A, theta: Any) -> A:
+    """Return a value (N,), or a scalar, with axes to broadcast with theta (N, ...)."""
+    array: Any = value
+    result: A = array.reshape(*array.shape, *(1,) * (theta.ndim - array.ndim))
+    return result
 
 
 def check_dtype(name: str, values: NumpyArray) -> None:

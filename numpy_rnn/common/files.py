@@ -77,17 +77,13 @@ def load_arrays(path: str, what: str) -> dict[str, np.ndarray]:
         try:
             with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
                 size = sum(member.file_size for member in archive.zip.infolist())
-                most = 2**27 + 100 * os.path.getsize(path)  # more would be a zip bomb
-                arrays = {name: archive[name] for name in archive.files if size <= most}
-            if size <= most and all(
-                isinstance(array, np.ndarray) for array in arrays.values()
-            ):
-                return arrays
+                if size <= 2**27 + 100 * os.path.getsize(path):  # else a zip bomb
+                    arrays = {name: archive[name] for name in archive.files}
+                    if all(isinstance(array, np.ndarray) for array in arrays.values()):
+                        return arrays
         except OSError:
             raise
-        except (
-            Exception
-        ):  # the readers of zip, deflate and .npy raise anything on damaged bytes
+        except Exception:  # zip, deflate and .npy raise anything on damaged bytes
             pass
         raise InputError(
             "it is damaged, or no .npz file of plain arrays: pickle is never read"

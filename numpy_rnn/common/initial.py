@@ -14,19 +14,9 @@ from numpy_rnn.common.texts import short_repr
 class Distribution(NamedTuple):
     """Standard deviations of initial weights, whose mean is 0."""
 
-    hidden: float = 0.4
-    """Of W_xh and W_hh."""
-    output: float = 0.3
-    """Of W_hy."""
-
-
-class NetworkSizes(NamedTuple):
-    """The sizes of a network, and whether it has biases."""
-
-    D: int
-    H: int
-    O: int
-    bias: bool
+    W_xh: float = 0.4
+    W_hh: float = 0.4
+    W_hy: float = 0.3
 
 
 def initial_parameters(
@@ -76,37 +66,40 @@ def initial_parameters(
     >>> [tuple(theta.shape) for theta in params]
     [(1, 3), (3, 3), (3, 1), (3,), (1,)]
     """
-    sizes = NetworkSizes(input_size, hidden_size, output_size, bias)
-    return draw_parameters(sizes, Distribution(), dtype, seed, networks)
+    sizes = input_size, hidden_size, output_size
+    return draw_parameters(sizes, Distribution(), dtype, seed, networks, bias=bias)
 
 
 def draw_parameters(
-    sizes: NetworkSizes,
+    sizes: tuple[int, int, int],
     distribution: Distribution,
     dtype: Dtype,
     seed: int,
     networks: int | None,
+    *,
+    bias: bool,
 ) -> Parameters[NumpyArray]:
-    """Draw initial weights from a distribution; otherwise as `initial_parameters`."""
-    D = check_integer("the input size", sizes.D, 1)
-    H = check_integer("the hidden size", sizes.H, 1)
-    O = check_integer("the output size", sizes.O, 1)
-    check_flag("bias", sizes.bias)
+    """Draw initial weights from a distribution; otherwise as `initial_parameters`.
+
+    sizes: D, H and O.
+    """
+    names = ("input", "hidden", "output")
+    D, H, O = (check_integer(f"the {n} size", size, 1) for n, size in zip(names, sizes))
+    check_flag("bias", bias)
     check_choice("dtype", short_repr(dtype), DTYPES)
     seed = check_integer("seed", seed, 0)
     N = 1 if networks is None else check_integer("networks", networks, 1)
     shapes = [(D, H), (H, H), (H, O)]
-    deviations = [distribution.hidden, distribution.hidden, distribution.output]
     try:
         weights = [np.empty((N, *shape), dtype) for shape in shapes]
     except ValueError as error:  # more than can be addressed
         raise MemoryError(*error.args) from None
     for n in range(N):
         generator = np.random.default_rng(seed + n)
-        for theta, deviation in zip(weights, deviations):
+        for theta, deviation in zip(weights, distribution):
             theta[n] = generator.normal(0, deviation, theta[n].shape)
     ensemble: Parameters[NumpyArray] = Parameters(*weights)
-    if sizes.bias:
+    if bias:
         b_h, b_y = np.zeros((N, H), dtype), np.zeros((N, O), dtype)
         ensemble = ensemble._replace(b_h=b_h, b_y=b_y)
     if networks is None:

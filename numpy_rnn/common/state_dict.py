@@ -15,9 +15,13 @@ from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import NumpyArray, Parameters
 from numpy_rnn.common.texts import short_repr, some_of
 
-# The names of keys after their prefix, and the axes of their arrays.
-WEIGHT_AXES = {"weight_ih_l0": "HD", "weight_hh_l0": "HH", "weight": "OH"}
-BIAS_AXES = {"bias_ih_l0": "H", "bias_hh_l0": "H", "bias": "O"}
+# Keys, with the prefixes of the two layers, and the axes of their arrays.
+WEIGHT_AXES = {
+    "{rnn}weight_ih_l0": "HD",
+    "{rnn}weight_hh_l0": "HH",
+    "{linear}weight": "OH",
+}
+BIAS_AXES = {"{rnn}bias_ih_l0": "H", "{rnn}bias_hh_l0": "H", "{linear}bias": "O"}
 EXPECTED_KEYS = (
     "expected the keys of a torch.nn.RNN of one layer and one direction and of a "
     "torch.nn.Linear, with all biases or none; pass other prefixes as rnn= and linear="
@@ -25,20 +29,13 @@ EXPECTED_KEYS = (
 
 
 def axes_by_key(names: dict[str, str], rnn: str, linear: str) -> dict[str, str]:
-    """Return WEIGHT_AXES or BIAS_AXES with whole keys.
-
-    rnn, linear: the prefixes of the two layers.
-    """
-    keys: dict[str, str] = {}
-    for name, axes in names.items():
-        prefix = rnn if "l0" in name else linear
+    """Return WEIGHT_AXES or BIAS_AXES with these prefixes."""
+    for layer, prefix in {"rnn": rnn, "linear": linear}.items():
         if not isinstance(prefix, str):
-            layer = "rnn" if "l0" in name else "linear"
             raise InputError(
                 f"{layer} is {short_repr(prefix, repr)}: expected the prefix of keys"
             )
-        keys[prefix + name] = axes
-    return keys
+    return {key.format(rnn=rnn, linear=linear): axes for key, axes in names.items()}
 
 
 def state_from_parameters(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields
 from functools import cached_property
 from typing import Any
 
@@ -42,10 +41,6 @@ class FlatUpdate(Update[Array]):
     def add(self, **fields: Any) -> None:
         """Set more fields, before anybody has the update."""
         self.__dict__.update(fields)
-
-    def __reduce__(self) -> Any:
-        values = [getattr(self, field.name) for field in fields(Update)]
-        return Update, tuple(values)
 
 
 def flat_update(

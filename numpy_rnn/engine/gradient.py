@@ -6,7 +6,7 @@ The equations are those of `elman.py`, `loss.py` and `backward.py`, with the sam
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy import add, copyto, divide, multiply, subtract
@@ -37,21 +37,12 @@ def gradient_function(vectors: ParameterVectors, work: Workspace) -> ComputeGrad
     return separate_gradient(vectors, work)
 
 
-class Operations(NamedTuple):
-    """What windows of all layouts compute with."""
-
-    dot: ProductInto
-    phi: Callable[..., Any]
-    slope_of: Callable[..., Any]
-    one: Array
-    """1 in the dtype of the run."""
-
-
-def operations(work: Workspace) -> Operations:
-    """Return the operations of a run."""
-    layout = work.layout
-    dot: ProductInto = np.ndarray.dot if layout.networks is None else group_dot
-    return Operations(dot, *work.nonlinearity, np.ones((), layout.dtype))
+def operations(work: Workspace) -> tuple[ProductInto, Any, Any, Array]:
+    """Return what windows of all layouts compute with: a product, φ, φ', and the number
+    1 in the dtype of the run.
+    """
+    dot: ProductInto = np.ndarray.dot if work.layout.networks is None else group_dot
+    return dot, *work.nonlinearity, np.ones((), work.layout.dtype)
 
 
 def group_dot(left: Array, right: Array, out: Array) -> Array:

@@ -9,8 +9,7 @@ from typing import Any, NamedTuple, Unpack
 
 import numpy as np
 
-from numpy_rnn.arrays import Array
-from numpy_rnn.common.axes import NUMPY_ARRAYS as ARRAYS
+from numpy_rnn.arrays import ARRAYS, Array
 from numpy_rnn.common.axes import is_integer
 from numpy_rnn.common.checks import TrainingArguments, check_training
 from numpy_rnn.common.records import (
@@ -153,8 +152,7 @@ def train(
     ensemble = Ensemble(training)
     if ensemble.is_single:
         return ensemble.single_updates()
-    k1 = training.run.options.schedule.k1
-    return ensemble.updates(1 if training.by_epoch else ceil(len(x) / k1))
+    return ensemble.updates()
 
 
 class PlannedUpdate(NamedTuple):
@@ -173,14 +171,11 @@ class Ensemble:
     def __init__(self, training: TrainingArguments):
         run = training.run
         self.networks = run.params.networks
-        self.epochs = run.options.schedule.epochs
-        self.by_epoch = training.by_epoch
         parts = group(run.params, run.h_0.shape[-2])
         self.blocks = [Block(training, part, len(parts)) for part in parts]
         self.first_block = self.blocks[0]
         self.layout = self.first_block.vectors.layout
-        axes = () if self.networks is None else (self.networks,)
-        self.locations = self.layout.locations(axes)
+        self.locations = self.layout.locations(run.params.W_hh.shape[:-2])
         is_grouped = self.layout.networks is not None
         self.is_wide = is_grouped and (self.networks or 0) >= WIDE_ENSEMBLE
 
@@ -189,16 +184,17 @@ class Ensemble:
         """Whether every update of one network, without records, is yielded, and its
         loss is half the squared error.
         """
-        work = self.first_block.work
-        is_plain = not (self.by_epoch or self.first_block.record)
-        return is_plain and self.networks is None and not work.loss.by_row
+        block = self.first_block
+        is_plain = not (block.by_epoch or block.record)
+        return is_plain and self.networks is None and not block.work.loss.by_row
 
-    def updates(self, per_epoch: int) -> Iterator[Update[Array]]:
-        """Yield the updates, so many per epoch."""
-        for epoch in range(1, self.epochs + 1):
-            for _ in range(per_epoch):
-                self.advance()
-                yield self.update(epoch)
+    def updates(self) -> Iterator[Update[Array]]:
+        """Yield the updates that the run yields."""
+        epoch, block = 1, self.first_block
+        while epoch <= block.schedule.epochs:
+            self.advance()
+            yield self.update(epoch)
+            epoch += block.latest.window.stop == len(block.x)
 
     def single_updates(self) -> Iterator[Update[Array]]:
         """Yield every update of such a run of one network, in few calls."""
@@ -235,12 +231,13 @@ class Ensemble:
         update = flat_update(
             epoch, latest.number, latest.window, losses[-1], vectors, self.locations
         )
-        if self.by_epoch:
+        if self.first_block.by_epoch:
             update.add(losses=losses)
         if self.first_block.record:
             records = [block.recorded for block in blocks]
-            joined = tree_map(lambda *v: self.joined(v, axis=-3), *records)
-            activations, derivatives = joined
+            activations, derivatives = tree_map(
+                lambda *arrays: self.joined(arrays, axis=-3), *records
+            )
             update.add(activations=activations, adjoints=derivatives)
         return update
 
@@ -269,7 +266,9 @@ class Block:
         self.by_epoch = training.by_epoch
         self.x, self.target = run.x, run.target
         self.h_0 = self.series(run.h_0[None])[0].copy()
-        params, velocity = self.networks(run.params), self.networks(run.velocity)
+        params, velocity = tree_map(
+            lambda array: array[self.index], (run.params, run.velocity)
+        )
         self.vectors = ParameterVectors(
             part.layout, params, velocity, step.has_velocity
         )
@@ -279,39 +278,35 @@ class Block:
         self.step = step_function(
             self.vectors, step, rate, initialized=velocity is not None
         )
-        share = min(1, MAX_WORKSPACES / blocks)
-        self.work = self.workspace(part.layout, objective, share)
+        sharing = ceil(blocks / MAX_WORKSPACES)
+        self.work = self.workspace(part.layout, objective, sharing)
         self.recorded: Any = None  # activations and adjoints of the latest update
         self.losses: list[Array] = []  # of the epoch up to step `losses_stop`
         self.losses_stop = 0
         self.updates = self.make_updates()
 
     def workspace(
-        self, layout: Layout, objective: Objective, share: float
+        self, layout: Layout, objective: Objective, sharing: int
     ) -> Workspace:
         """Return a workspace of the whole series, if that is short and its views pay,
         or else of a part.
 
-        share: the part of the memory of a workspace that this one may take.
+        sharing: how many blocks share the memory of a workspace.
         """
         T = len(self.x)
         k1, k2 = min(self.schedule.k1, T), min(self.schedule.k2, T)
         numbers = layout.B * (layout.D + layout.H + 2 * layout.O)
         step_bytes = numbers * layout.dtype.itemsize * (layout.networks or 1)
-        most_steps = int(WORKSPACE_BYTES * share) // step_bytes
-        most_viewed = int(MAX_VIEWED * share)
+        most_steps = WORKSPACE_BYTES // sharing // step_bytes
+        most_viewed = MAX_VIEWED // sharing
         viewed = ceil(T / k1) * k2
         pays = viewed <= min(self.schedule.epochs * PART_STEPS, most_viewed)
         self.is_whole = pays and most_steps >= T
-        if self.is_whole:
-            return Workspace(layout, T, k1, k2, objective)
-        most_windows = max(1, min(PART_STEPS, most_viewed // 3) // k2)
-        part_steps = max(k2, min(most_steps, k2 + k1 * (most_windows - 1)))
-        return Workspace(layout, min(T, part_steps), k1, k2, objective)
-
-    def networks(self, params: Any) -> Any:
-        """Return the parameters or the velocity of this block, or None."""
-        return tree_map(lambda array: array[self.index], params)
+        if not self.is_whole:
+            most_windows = max(1, min(PART_STEPS, most_viewed // 3) // k2)
+            part_steps = max(k2, min(most_steps, k2 + k1 * (most_windows - 1)))
+            T = min(T, part_steps)
+        return Workspace(layout, T, k1, k2, objective)
 
     def series(self, values: Array) -> Array:
         """Return the series of this block: (n, B, ·) or (n, N, B, ·), also of

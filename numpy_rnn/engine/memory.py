@@ -122,14 +122,12 @@ class ParameterVectors:
         one.
         """
         self.layout = layout
-        bytes_of_vector = layout.size * layout.dtype.itemsize
-        lines = ceil(bytes_of_vector / CACHE_LINE)
-        padded = lines * CACHE_LINE // layout.dtype.itemsize
-        axes = () if layout.networks is None else (layout.networks,)
-        memory = empty((2 + has_velocity, padded, *axes), layout.dtype)
+        line = CACHE_LINE // layout.dtype.itemsize
+        padded = ceil(layout.size / line) * line
+        memory = layout.empty(2 + has_velocity, padded)
         memory[...] = 0
         # (2 or 3, N, P), or (2 or 3, P)
-        self.array = np.moveaxis(memory, -1, 1) if axes else memory
+        self.array = memory if layout.networks is None else memory.swapaxes(0, 1)
         self.theta = self.array[0, ..., : layout.size]
         self.gradient = self.array[1, ..., : layout.size]
         self.velocity: Array | None = None

@@ -140,5 +140,5 @@ def window_losses(
         losses = 0.5 * squares  # (L1)
     if divisor is not None:
         losses /= divisor  # (L2)
-    by_window: Array = losses if losses.ndim == 1 else losses.T
+    by_window: Array = losses.T
     return by_window

@@ -45,20 +45,21 @@ class Workspace:
         self.base = self.stop = 0  # the steps that are loaded
         is_small = layout.B == 1 and layout.H <= MAX_STACKED
         self.is_stacked = layout.networks is not None or is_small
-        self._make_series(steps)
+        self._make_series()
         self._make_buffers(k1, k2)
         has_errors_alone = self.terms is None and not self.loss.by_row
         self.is_one_step = self.is_stacked and k2 * layout.B == 1 and has_errors_alone
         self.views: dict[tuple[int, ...], WindowViews | OneStepViews] = {}
         self.viewed = 0  # steps of these windows
 
-    def _make_series(self, steps: int) -> None:
+    def _make_series(self) -> None:
         """Make the arrays of all steps.
 
         before: the rows that W, or W_hh, multiplies: [x_t h_{t-1} 1] if stacked, or
         h_{t-1}. after: the rows that U, or W_hy, multiplies: [h_t 1], or h_t.
         """
-        layout, B, D, H = self.layout, self.layout.B, self.layout.D, self.layout.H
+        layout, steps = self.layout, self.steps
+        B, D, H = layout.B, layout.D, layout.H
         if self.is_stacked:
             z = layout.empty((steps + 1) * B, D + H + layout.bias)
             z[..., D + H :] = 1
@@ -69,9 +70,7 @@ class Workspace:
             self.h = self.before = self.after = layout.empty((steps + 1) * B, H)
         self.target = layout.empty(steps * B, layout.O)
         self.error = layout.empty(steps * B, layout.O)
-        self.row_losses: Array | None = None
-        if self.loss.by_row:
-            self.row_losses = layout.empty(steps * B, 1)
+        self.row_losses = layout.empty(steps * B, 1) if self.loss.by_row else None
 
     def _make_buffers(self, k1: int, k2: int) -> None:
         """Make the arrays of the longest window; shorter ones use the first rows."""
@@ -118,9 +117,7 @@ class Workspace:
 
     def window(self, window: Window) -> WindowViews | OneStepViews:
         """Return the views of this window of the series."""
-        begin = window.start - self.base
-        first_new, end = window.loss_start - self.base, window.stop - self.base
-        key = begin, first_new, end
+        begin, first_new, end = key = tuple([step - self.base for step in window])
         if key not in self.views:
             if self.viewed + window.steps > MAX_VIEWED:
                 self.views.clear()
@@ -196,9 +193,7 @@ class WindowViews:
         self.new_T = self.new.mT
         self.target = work.target[new]
         self.error = work.error[new]
-        self.row_losses: Array | None = None
-        if work.row_losses is not None:
-            self.row_losses = work.row_losses[new]
+        self.row_losses = None if work.row_losses is None else work.row_losses[new]
         self.y = work.y[rows(0, K * B)]
         self.divisor = work.divisor(K)
         self.dy = self.error if work.dy is None else work.dy[rows(0, K * B)]
@@ -218,18 +213,16 @@ class WindowViews:
         self.newer, self.older = earlier[: K - 1], earlier[K - 1 :]
         self.joint: JointViews | None = None
         if work.adjoints is not None and K == T > 1:
-            self.joint = joint_views(work, T)
+            self.joint = joint_views(work, work.adjoints, T)
 
 
-def joint_views(work: Workspace, T: int) -> JointViews:
+def joint_views(work: Workspace, adjoints: Array, T: int) -> JointViews:
     """Return the views of a window of T new steps.
 
     They end where the array of adjoints ends, so that no step follows the last one.
     """
-    assert work.adjoints is not None
     O, B, by_step = work.layout.O, work.layout.B, work.by_step
-    first_row = work.adjoints.shape[-2] - (T + 1) * B
-    adjoints = work.adjoints[..., first_row:, :]
+    adjoints = adjoints[..., -(T + 1) * B :, :]
     left, da = by_step.adjoints[-T:], by_step.da_next[-T - 1 :]
     steps = list(zip(left, by_step.dh, by_step.slope, da))[::-1]
     return JointViews(steps, adjoints[..., B:, :O], adjoints[..., : T * B, O:])

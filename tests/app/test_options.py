@@ -44,7 +44,7 @@ REFUSED = """--momentun 0.9|--epochs x|--learning-rate nan|--max-norm 0
 --held-out 19|compare json|--log-every 0|--text s.txt|--text folder
 --save folder|--data large.csv|--data large.csv --dtype float64 --standardize
 --data flat.csv --standardize|--data flat.csv --columns |--text binary.txt
---weights w --seeds 2|--text s.txt --temperature 0
+--weights w --seeds 2|--columns 2|--sample 9|--text s.txt --temperature 0
 --weights none.npz|--save none/a.npz|--output a.txt|--data /dev/zero"""
 
 
@@ -77,6 +77,8 @@ data file flat.csv: column 1 is constant or too large for float32: leave it out
 data file flat.csv: the columns have ''; expected names or numbers of column 1
 text binary.txt: it is binary, or has fewer than 2 different characters
 --weights and --seeds are both given: leave one of them out
+--columns is given without --data: give both
+--sample is given without --text: give both
 --temperature is 0.0: expected a finite number above 0
 weights file none.npz cannot be read: No such file or directory; check the path
 --save none/a.npz: its folder cannot be written to: choose another

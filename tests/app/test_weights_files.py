@@ -49,6 +49,11 @@ def test_refused_weights(capsys, changed, message):
     assert not Path("exploded").exists()
 
 
+def test_older_file_with_the_options_of_its_run_is_read():
+    save_run("w.npz", ONE, configuration="{}")
+    assert bits(load_run("w.npz").params) == bits(ONE)
+
+
 def test_what_is_large_and_compressed_is_not_unpacked(capsys):
     np.savez_compressed("w.npz", W_hh=np.zeros((2**13, 2**13), "f4"))
     assert "is damaged, or" in refused(

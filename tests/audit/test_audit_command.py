@@ -158,7 +158,7 @@ def test_help_on_a_full_disk(tmp_path):
     ("words", "message"),
     [
         ([], "no script: expected [--updates N]"),
-        (["--output", "a"], "unknown option --output"),
+        (["--output", "a"], "option --output not recognized: expected [--updates N]"),
         (["missing.py"], "the script missing.py cannot be read: No such file"),
         (
             ["--updates", "0", "train.py"],

@@ -3,7 +3,7 @@ are not.
 
 No bound is ten times as wide as what a correct computation needs: one may round every
 operation in the same direction, and errors of such numbers fill every bound to a tenth
-at least. The references are numbers of many digits, by mpmath.
+at least.
 """
 
 import itertools
@@ -12,21 +12,15 @@ import random
 from fractions import Fraction
 from functools import partial, total_ordering
 
-import mpmath
 import numpy as np
 import pytest
 from hypothesis import given, settings
 
 from numpy_rnn.common.records import DTYPES, Objective, Parameters, Step, tree_map
 from numpy_rnn.conformance import case as cases
-from numpy_rnn.conformance.arithmetics.arithmetic import (
-    NONLINEARITIES,
-    nonlinearity_of,
-)
 from numpy_rnn.conformance.arithmetics.bounds import Bounds
 from numpy_rnn.conformance.arithmetics.numpy_arithmetic import (
     NORM_OFFSET,
-    NumpyArithmetic,
 )
 from numpy_rnn.conformance.case import WindowCase, present, with_rows
 from numpy_rnn.conformance.definition import window_update
@@ -369,144 +363,3 @@ def test_clipping_at_its_limit_is_right_either_way(dtype, first_seed):
         )
         clips += not np.array_equal(report["vW_hh"], report["dW_hh"])
     assert 0 < clips < 15  # there are some on both sides
-
-
-PHI = {
-    "tanh": mpmath.tanh,
-    "relu": lambda a: max(a, mpmath.mpf(0)),
-    "sigmoid": lambda a: 1 / (1 + mpmath.exp(-a)),
-}
-
-
-def mpmath_function(name):
-    assert name in PHI, f"PHI lacks {name!r}: add the function of mpmath"
-    return PHI[name]
-
-
-class Exact(NumpyArithmetic):
-    """Arrays of mpmath's numbers, whose options are the float64 of their names."""
-
-    def from_input(self, array):
-        return np.vectorize(mpmath.mpf, otypes=[object])(np.asarray(array, np.float64))
-
-    def phi(self, a, nonlinearity):
-        return np.frompyfunc(mpmath_function(nonlinearity), 1, 1)(a)
-
-    def by_slope(self, dh, a, h, nonlinearity):
-        if nonlinearity == "relu":
-            return dh * (h > 0)
-        slope = partial(mpmath.diff, mpmath_function(nonlinearity))
-        return dh * np.frompyfunc(slope, 1, 1)(a)
-
-    def softmax(self, y):
-        exp, log = np.frompyfunc(mpmath.exp, 1, 1), np.frompyfunc(mpmath.log, 1, 1)
-        log_p = y - log(exp(y).sum(axis=-1, keepdims=True))
-        return log_p, exp(log_p)
-
-    def rate(self, step, theta):
-        return mpmath.mpf(float(self.dtype.type(step.learning_rate)))
-
-    def norm(self, gradients):
-        return mpmath.sqrt(sum((g * g).sum() for g in gradients))
-
-    def by_root(self, g, squares):
-        return g / np.frompyfunc(mpmath.sqrt, 1, 1)(squares + mpmath.mpf(1e-8))
-
-
-@each_dtype
-@given(SEEDS)
-def test_values_of_mpmath_are_within_every_bound(dtype, seed):
-    """And so are the floats of the dtype, in every tensor of a random case."""
-    case = window(seed, dtype)
-    rows = with_rows(case)
-    params = tree_map(lambda v: v.astype(float), rows.params)
-    with np.errstate(all="ignore"):
-        bounds, floats = window_update(case, Bounds(dtype)), window_update(case)
-    numbers = Exact(dtype)
-    with mpmath.workdps(60):
-        exact = window_update(rows._replace(params=params), numbers)
-        for name in cases.SHAPES.keys() & exact.keys():
-            for value in (bounds[name].value, floats[name]):
-                error = np.asarray(
-                    np.abs(numbers.from_input(value) - exact[name]), float
-                )
-                assert not (error > bounds[name].E).any(), name
-
-
-GRID = np.linspace(-20, 20, 81)
-
-
-def derivative(f, a, order=1):
-    """Return a derivative by mpmath, left of a kink at 0."""
-    return float(mpmath.diff(f, mpmath.mpf(a) - mpmath.mpf(10) ** -9, order))
-
-
-@pytest.mark.parametrize("name", NONLINEARITIES)
-def test_row_of_a_nonlinearity_has_the_values_and_slopes_of_mpmath(name):
-    """φ, φ' from a and h and from a alone, and |∂φ'/∂h|."""
-    row, f = nonlinearity_of(name), mpmath_function(name)
-    with mpmath.workdps(40):
-        h = np.array([float(f(mpmath.mpf(a))) for a in GRID])
-        slopes = [derivative(f, a) for a in GRID]
-    np.testing.assert_allclose(row.phi(GRID), h, rtol=1e-13, atol=1e-16)
-    np.testing.assert_allclose(row.slope_of_a(GRID), slopes, rtol=1e-7, atol=1e-7)
-    np.testing.assert_allclose(row.slope(GRID, h), slopes, rtol=1e-7, atol=1e-7)
-    if not row.has_kink:
-        step = 1e-6
-        up, down = row.slope(GRID, h + step), row.slope(GRID, h - step)
-        change = np.abs(up - down) / (2 * step)
-        np.testing.assert_allclose(row.change(h), change, rtol=0.5, atol=1e-6)
-
-
-SMOOTH = [name for name, row in NONLINEARITIES.items() if not row.has_kink]
-
-
-@pytest.mark.parametrize("name", SMOOTH)
-def test_steepest_slope_and_curvature_are_those_of_mpmath(name):
-    """At least, and at most 3 times."""
-    row, f = nonlinearity_of(name), mpmath_function(name)
-    with mpmath.workdps(40):
-        for E in (0.0, 1e-3, 0.5):
-            near = np.linspace(GRID - E, GRID + E, 5)
-            slopes = np.abs(np.vectorize(partial(derivative, f))(near))
-            at_zero = np.where(np.abs(GRID) <= E, abs(derivative(f, 0)), 0)
-            largest = np.maximum(slopes.max(axis=0), at_zero)
-            column = row.steepest(GRID, np.full_like(GRID, E))
-            assert (largest <= column * (1 + 1e-6) + 1e-300).all(), (
-                "steepest: too small"
-            )
-            assert (column <= 3 * largest + 1e-300).all(), "steepest: too wide"
-        curvatures = np.abs([derivative(f, a, 2) for a in GRID])
-        ratio = (curvatures / np.abs([derivative(f, a) for a in GRID])).max()
-    assert ratio <= row.curvature * (1 + 1e-6), "curvature: too small"
-    assert row.curvature <= 3 * ratio, "curvature: too wide"
-
-
-class Inexact(np.ndarray):
-    """Numbers whose functions, such as tanh, are off by a share of their value."""
-
-    share = 0.0
-
-    def __array_ufunc__(self, ufunc, method, *inputs, **options):
-        plain = [np.asarray(each) for each in inputs]
-        result = getattr(ufunc, method)(*plain, **options)
-        if ufunc in (np.tanh, np.exp, np.log, np.log1p, np.expm1):
-            result = result * (1 + type(self).share)
-        return result.view(type(self))
-
-
-@pytest.mark.parametrize("name", SMOOTH)
-def test_roundings_of_a_nonlinearity_are_in_units_of_its_column(name):
-    """tanh, exp and log may be off by τ u of their value: φ by as much of |h| and the
-    column, and where |h| is smallest by a third of that.
-    """
-    row, grid = nonlinearity_of(name), GRID[GRID != 0]
-    h = row.phi(grid)
-    unit = np.abs(h) + row.roundings
-    used = np.zeros_like(h)
-    for share in (1e-6, -1e-6):
-        numbers = type("Numbers", (Inexact,), {"share": share})
-        error = np.abs(np.asarray(row.phi(grid.view(numbers))) - h)
-        used = np.maximum(used, error / abs(share) / unit)
-    assert used.max() <= 2.5, "roundings: too small"  # of two functions
-    assert used[np.argmin(np.abs(h))] >= 1 / 3, "roundings: too wide"

@@ -94,13 +94,12 @@ def test_right_code_is_within_estimates_and_a_factor_is_not(variant, dtype):
         assert variant == "relu" or not (wrong.ratio <= 1).all(), name
 
 
-@pytest.mark.parametrize("dtype", FACTOR)
-def test_equal_terms_round_alike(dtype):
+def test_equal_terms_round_alike():
     """A readout of zeros and a constant target: all errors are equal, and are added by
-    steps.
+    steps. Independent roundings of so many would be smaller.
     """
     assert repeats(np.float64([[3], [1], [1], [1]]), 1e-16) == (3 * 3 + 1) / 4
-    case = large(dtype, T=300, K=300, B=1, H=8)
+    case = large("float32", T=2000, K=2000, B=1, D=1, H=1)
     params = case.params._replace(W_hy=np.zeros_like(case.params.W_hy))
     target = np.broadcast_to(case.target[:1], case.target.shape)
     case = case._replace(params=params, target=target)

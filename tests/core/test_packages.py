@@ -8,6 +8,7 @@ import inspect
 import subprocess
 import sys
 import zipfile
+from graphlib import TopologicalSorter
 from importlib.metadata import PathDistribution
 from pathlib import Path
 
@@ -17,14 +18,34 @@ import numpy_rnn
 from numpy_rnn import reference
 
 ROOT = Path(__file__).parents[2]
-LAYERS = {  # what a folder's files may import of the two packages; "" is numpy_rnn/*.py
-    "numpy_rnn/common": {"common"},
-    "numpy_rnn": {"", "common"},
-    "numpy_rnn/engine": {"engine", "", "common"},
-    "torch_rnn": {"torch_rnn", "common"},
-}
-FOLDERS = {"common", "engine", "app", "conformance", "study"}
 ABOVE = {"__init__", "__main__", "public", "reference"}  # they name what is above them
+LAYERS = {  # what the files of a folder import, besides each other and NumPy
+    "numpy_rnn/common": "",
+    "numpy_rnn": "numpy_rnn/common",
+    "numpy_rnn/engine": "numpy_rnn numpy_rnn/common",
+    "torch_rnn": "torch numpy_rnn/common",
+    "torch_rnn/loop_audit": "torch numpy_rnn/common",
+    # The suite is above the numbers, the ports and the mutants, which know its cases.
+    "numpy_rnn/conformance/arithmetics": "numpy_rnn/common numpy_rnn/conformance",
+    "numpy_rnn/conformance/ports": """torch numpy_rnn numpy_rnn/common
+        numpy_rnn/conformance numpy_rnn/conformance/arithmetics""",
+    "numpy_rnn/conformance/mutants": """numpy_rnn/common numpy_rnn/conformance
+        numpy_rnn/conformance/arithmetics numpy_rnn/conformance/ports""",
+    "numpy_rnn/conformance": """pytest jax numpy_rnn/common
+        numpy_rnn/conformance/arithmetics numpy_rnn/conformance/ports
+        numpy_rnn/conformance/mutants""",
+    "numpy_rnn/conformance/gradients": "numpy_rnn/common numpy_rnn/conformance",
+    "numpy_rnn/app": """matplotlib numpy_rnn numpy_rnn/common numpy_rnn/conformance
+        numpy_rnn/conformance/arithmetics numpy_rnn/conformance/ports
+        numpy_rnn/conformance/mutants""",
+    "numpy_rnn/study/lesson": "",
+    "numpy_rnn/study": """matplotlib latex2mathml numpy_rnn numpy_rnn/common
+        numpy_rnn/app numpy_rnn/conformance numpy_rnn/conformance/arithmetics
+        numpy_rnn/conformance/ports""",
+}
+FILES = [
+    path for name in ("numpy_rnn", "torch_rnn") for path in ROOT.glob(f"{name}/**/*.py")
+]
 
 
 def imports(path):
@@ -36,16 +57,39 @@ def imports(path):
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
+def file_of(module):
+    """Return the file of a module, or of what has a name in one; None elsewhere."""
+    path = ROOT / module.replace(".", "/")
+    while path != ROOT:
+        for file in (path.with_suffix(".py"), path / "__init__.py"):
+            if file in FILES:
+                return file
+        path = path.parent
+    return None
+
+
+def layer_of(module):
+    """Return the folder of a module; of another package, its name."""
+    file = file_of(module)
+    if file is None:
+        return module.partition(".")[0]
+    return file.parent.relative_to(ROOT).as_posix()
+
+
 @pytest.mark.parametrize("folder", LAYERS)
-def test_imports_point_down_and_need_nothing_but_numpy(folder):
-    paths = [path for path in (ROOT / folder).glob("*.py") if path.stem not in ABOVE]
-    for module in [module for path in paths for module in imports(path)]:
-        package, layer = f"{module}.".split(".")[:2]
-        if package == "numpy_rnn":
-            assert (layer if layer in FOLDERS else "") in LAYERS[folder], module
-        elif package not in {"numpy", *sys.stdlib_module_names}:
-            assert folder == "torch_rnn", module
-            assert package in ("torch", "torch_rnn"), module
+def test_imports_point_down(folder):
+    allowed = {folder, *LAYERS[folder].split(), "numpy", *sys.stdlib_module_names}
+    for path in (ROOT / folder).glob("*.py"):
+        if path.stem not in ABOVE:
+            others = {*map(layer_of, imports(path))} - allowed
+            assert not others, f"{path.name} imports {others}: see LAYERS"
+
+
+def test_every_folder_is_a_layer_and_no_files_import_each_other():
+    folders = {path.parent.relative_to(ROOT).as_posix() for path in FILES}
+    assert folders == {*LAYERS}
+    graph = {path: {*map(file_of, imports(path))} - {path, None} for path in FILES}
+    TopologicalSorter(graph).prepare()  # raises an error that names a circle
 
 
 LOADED = """

@@ -135,6 +135,11 @@ NUMBERS: dict[str, tuple] = {
     **dict.fromkeys(FLAGS, (1, 0.0)),
     **dict.fromkeys(NOT_NEGATIVE, (-1.0, *ANY_NUMBER)),
 }
+OTHER_NAMES = {  # which messages have too
+    "delta": "gradient",
+    "value": "the array is",
+    "y": "target has shape",  # as one of two does not fit
+}
 NONE_IS_VALID = {"velocity", "max_norm", "max_value", "networks", "value"}
 CONVERSIONS = {"from_numpy", "to_numpy"}  # of any numbers and tuples
 FINITE = {"train", "to_state_dict"}  # which refuse NaN
@@ -184,10 +189,10 @@ def spoiled(rnn, name, argument, value):
 
 def names_of(argument, value):
     """Return the names of an argument in messages: its own, an option, or a field."""
-    names = {argument, argument.rstrip("s"), "the array is", "gradient", " has shape "}
     if argument in NUMBERS and argument != "yield_every":
-        names = {argument.replace("_", " ")}
-    return names.union(f"{field} " for field in getattr(value, "_fields", ()))
+        return {argument.replace("_", " ")}
+    fields = (f"{field} " for field in getattr(value, "_fields", ()))
+    return {argument, argument.rstrip("s"), OTHER_NAMES.get(argument), *fields} - {None}
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -119,8 +119,8 @@ def test_network_of_an_ensemble_does_not_depend_on_the_others(rnn, step):
     with np.errstate(all="ignore"):
         for pair in zip(*both, strict=True):
             tame, huge = (rnn.to_numpy(update.parameters) for update in pair)
-            for theta, beside in zip(tame, huge):
-                assert bits(theta[::2]) == bits(beside[::2])
+            for theta, other in zip(tame, huge):
+                assert bits(theta[::2]) == bits(other[::2])
     assert not all(np.isfinite(theta).all() for theta in huge)
 
 
@@ -156,8 +156,10 @@ SCHEDULES = [Schedule(1, 1, 2), Schedule(1, 3, 2), Schedule(3, 3, 2), Schedule(2
 def test_engine_is_right_beyond_its_thresholds(name, schedule, data, others):
     """Beyond this one, and others at once; NumPy's buffers are restored."""
     run, size = data.draw(runs(SIZES, schedule)), np.getbufsize()
+    modules = gradient, loop, memory, workspace
+    assert any(name in vars(module) for module in modules)
     with pytest.MonkeyPatch.context() as patch:
-        for module in (gradient, loop, memory, workspace):
+        for module in modules:
             for crossed in vars(module).keys() & {name, *others}:
                 patch.setattr(module, crossed, THRESHOLDS[crossed])
         assert_right_training(numpy_rnn, run)

@@ -71,6 +71,8 @@ def test_numbers_shown_are_those_of_the_reference(small):
 
 
 FAULTS = {  # a line of the reference, what it becomes, and the first wrong equation
+    # Some hundred roundings.
+    "F1": ("elman.py", "a[t] += h[t] @ W_hh", "a[t] += h[t] @ W_hh * (1 + 1e-13)"),
     "B2": ("backward.py", "da[t + 1] @ W_hh.mT  #", "da[t + 1] @ W_hh  #"),
     "F4": ("elman.py", "np.arange(size)).astype", "np.arange(size)[::-1]).astype"),
     "T2": ("tbptt.py", "loss_start - older)", "stop - schedule.k2)"),

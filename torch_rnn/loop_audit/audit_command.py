@@ -9,13 +9,14 @@ import signal
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
+from getopt import GetoptError, getopt
 from pathlib import Path
 from types import FrameType, ModuleType
 
 from numpy_rnn.common.errors import InputError, errors_about, failed
 from numpy_rnn.common.numbers import check_integer
 from torch_rnn.loop_audit.audit_report import LoopReport
-from torch_rnn.loop_audit.mistakes import MISTAKE_NAMES
+from torch_rnn.loop_audit.mistakes import MISTAKES
 from torch_rnn.loop_audit.recorder import LoopRecorder
 
 USAGE = "[--updates N] [--ignore NAME] [--strict] SCRIPT | -m MODULE [arguments]"
@@ -29,42 +30,38 @@ which updates its loop makes, and likely mistakes. The exit status is the script
   --ignore NAME  switch a warning off, by the name that stands after it
   --strict       exit status 1 if a mistake is found and the script succeeds
 
-Warnings: {", ".join(MISTAKE_NAMES)}."""
+Warnings: {", ".join(MISTAKES)}."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Options:
     """The options of the command, and the words of the script."""
 
     words: list[str]
-    updates: int = 200
-    ignored: tuple[str, ...] = ()
-    is_strict: bool = False
-    is_module: bool = False
+    updates: int
+    ignored: list[str]
+    is_strict: bool
+    is_module: bool
 
 
 def parse_options(words: list[str]) -> Options:
     """Return the options of the command. Raises InputError."""
-    options = Options(list(words))
-    rest = options.words
-    while rest and rest[0].startswith("-"):
-        option = rest.pop(0)
-        if option == "--strict":
-            options.is_strict = True
-        elif option == "--updates" and rest:
-            value = rest.pop(0)
-            number = int(value) if value.isdecimal() else value
-            options.updates = check_integer("--updates", number, 1)
-        elif option == "--ignore" and rest:
-            options.ignored += (rest.pop(0),)
-        elif option == "-m" and rest:
-            options.is_module = True
-            return options
-        else:
-            raise InputError(f"unknown option {option}: expected {USAGE}")
+    try:
+        pairs, rest = getopt(words, "m", ["updates=", "ignore=", "strict"])
+    except GetoptError as error:
+        raise InputError(f"{error}: expected {USAGE}") from None
     if not rest:
         raise InputError(f"no script: expected {USAGE}")
-    return options
+    given = dict(pairs)
+    updates = given.get("--updates", "200")
+    number = int(updates) if updates.isdecimal() else updates
+    return Options(
+        rest,
+        check_integer("--updates", number, 1),
+        [name for option, name in pairs if option == "--ignore"],
+        "--strict" in given,
+        "-m" in given,
+    )
 
 
 class Printer:

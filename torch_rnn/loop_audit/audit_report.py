@@ -1,31 +1,36 @@
 """The report of an audited loop: facts line by line, warnings, assertions for tests."""
 
+import re
 import textwrap
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
+from itertools import chain
 
-from numpy_rnn.common.errors import InputError
-from numpy_rnn.common.numbers import check_integer
+from torch import nn
+from torch.nn.utils import parametrize
+
+from numpy_rnn.common.numbers import check_choice, check_integer
 from numpy_rnn.common.texts import pluralize
 from torch_rnn.loop_audit.events import (
     BackwardPass,
     Event,
     ForwardPass,
-    GradientClip,
+    GradientUnscale,
     LoopUpdate,
     LossCall,
-    ModuleRecord,
     Origin,
+    union,
 )
-from torch_rnn.loop_audit.loop import TrainingLoop, origin_in_words, truncation, union
-from torch_rnn.loop_audit.mistakes import (
-    MISTAKE_NAMES,
-    MISTAKES,
-    LoopWarning,
-    warnings_of,
+from torch_rnn.loop_audit.loop import (
+    TrainingLoop,
+    grouped,
+    origin_in_words,
+    parameters_of,
+    truncation,
 )
+from torch_rnn.loop_audit.mistakes import MISTAKES, LoopWarning, warnings_of
 from torch_rnn.loop_audit.recorder import LoopRecorder
 
 MAX_LISTED = 5
@@ -39,7 +44,7 @@ ABSENT: dict[type[Event], str] = {
 CLIP_IS_FOLLOWED: dict[type[object], str] = {
     LoopUpdate: "between backward() and step()",
     BackwardPass: "before backward()",
-    GradientClip: "before unscale_()",
+    GradientUnscale: "before unscale_()",
     type(None): "before no step",
 }
 
@@ -71,9 +76,7 @@ class LoopReport:
     def __init__(self, recorder: LoopRecorder, ignore: Collection[str] = ()) -> None:
         """Refuse names to ignore that no warning has."""
         for name in ignore:
-            if name not in MISTAKE_NAMES:
-                expected = ", ".join(MISTAKE_NAMES)
-                raise InputError(f"no warning is named {name}: expected {expected}")
+            check_choice("warning", name, tuple(MISTAKES))
         self._recorder = recorder
         self._ignored = frozenset(ignore)
 
@@ -105,11 +108,11 @@ class LoopReport:
         check_integer("k1", k1, 1)
         check_integer("k2", k2, 1)
         changed = union(update.parameters for update in self.updates)
-        trained = [net for net in self.loop.windows if net.parameters & changed]
+        trained = [net for net in self.loop.windows if parameters_of(net) & changed]
         for net in trained:
             found = truncation(self.loop, net)
-            if not found.is_tbptt(k1, k2):
-                text = f"{net.location}: {found}"
+            if (found.k1, found.k2) != (k1, k2):
+                text = f"{self.loop.passes[net][0].location}: {found.text}"
                 raise AssertionError(f"{text}; expected TBPTT({k1}, {k2})")
         if not trained:
             raise AssertionError(self.loop.record.error or NO_UPDATE)
@@ -121,153 +124,141 @@ class LoopReport:
             lines.append(f"warning: {each.location}: {each.message} [{each.name}]")
         for net in self.loop.windows:
             lines += _module_lines(self.loop, net)
-        lines += _loss_lines(self.loop)
-        lines.append(_gradient_line(self.loop))
-        lines += _clip_lines(self.loop)
-        lines += _step_lines(self.loop)
+        for write in (_loss_lines, _gradient_lines, _clip_lines, _step_lines):
+            lines += write(self.loop)
         if self.loop.record.error:
             lines.append(f"the audit ended early: {self.loop.record.error}")
         return "\n".join(map(WRAPPER.fill, lines))
 
     def _summary(self) -> str:
         """Return the first line: truncations, and what was looked for and not seen."""
-        verdicts = defaultdict[str, list[str]](list)
-        for net in self.loop.windows:
-            verdicts[str(truncation(self.loop, net))].append(_name_of(self.loop, net))
+        loop = self.loop
+        nets = [
+            (truncation(loop, net).text, _name_of(loop, net)) for net in loop.windows
+        ]
+        verdicts = grouped(nets)
         texts = list(verdicts)
         if len(verdicts) > 1:
             texts = [f"{listed(names)}: {text}" for text, names in verdicts.items()]
         if not self.updates:
             texts = [NO_UPDATE]
         verdict = "; ".join(texts) or "no recurrent module"
-        found = len({each.name for each in self.warnings})
-        looked_for = 0
-        for mistake in MISTAKES:
-            is_off = mistake.name in self._ignored
-            looked_for += self.loop.has(mistake.needs) and not is_off
-        missing = self.loop.record.unseen.union(_unseen(self.loop))
+        sought = [m for m in MISTAKES.values() if loop.seen[m.needs]]
+        count = len({each.name for each in sought} - self._ignored)
+        missing = loop.record.unseen.union(_unseen(loop))
         missing.update(f"{name} (switched off)" for name in self._ignored)
-        text = f"{pluralize(found, 'mistake')} of the {looked_for} that were looked for"
+        found = pluralize(len({each.name for each in self.warnings}), "mistake")
+        text = f"{verdict}; {found} of the {count} that were looked for"
         if missing:
             text += f"; not seen: {', '.join(sorted(missing))}"
-        return f"{verdict}; {text}"
+        return text
 
 
 def _unseen(loop: TrainingLoop) -> Iterator[str]:
     """Yield what could not be seen, and is in no number of the report."""
     for kind, text in ABSENT.items():
-        if not loop.has(kind):
+        if not loop.seen[kind]:
             yield text
-    if not all(backward.is_complete for backward in loop.backwards):
-        yield "graphs that are compiled or too large"
-    if any(update.has_closure for update in loop.updates):
-        yield "what closures of optimizers compute"
     changed = sum(not update.is_known for update in loop.updates)
-    if changed:
-        updates = pluralize(changed, "update")
-        yield f"how the script has changed the gradients of {updates}"
-    unknown = 0
-    for forward in loop.forwards:
-        for part in forward.state:
-            unknown += part.origin is Origin.UNKNOWN
-    if unknown:
-        yield f"the origin of {pluralize(unknown, 'state')}"
-    unordered = 0
-    for net in loop.windows:
-        for window in loop.all_windows(net):
-            unordered += not all(part.is_order_known for part in window.first.state)
-    if unordered:
-        windows = pluralize(unordered, "carried state")
-        yield f"whether the data of {windows} follow those before"
+    states = [part for forward in loop.forwards for part in forward.state]
+    unknown = sum(part.origin is Origin.UNKNOWN for part in states)
+    windows = chain(*loop.windows.values())
+    starts = [all(p.is_order_known for p in w.first.state) for w in windows]
+    for count, noun, text in (
+        (changed, "update", "how the script has changed the gradients of {}"),
+        (unknown, "state", "the origin of {}"),
+        (
+            starts.count(False),
+            "carried state",
+            "whether the data of {} follow those before",
+        ),
+    ):
+        if count:
+            yield text.format(pluralize(count, noun))
 
 
-def _name_of(loop: TrainingLoop, net: ModuleRecord) -> str:
+def _name_of(loop: TrainingLoop, net: nn.Module) -> str:
     """Return the name of a module by that of one of its parameters, or its kind."""
-    name = loop.record.names.get(next(iter(net.parameters)), "")
-    path, is_parametrized, _ = name.partition(".parametrizations.")
-    if not is_parametrized:
-        path = name.rpartition(".")[0]
-    return path or net.kind
+    name = loop.record.names.get(id(next(net.parameters())), "")
+    last = r"(\.parametrizations)?\.[^.]+(\.original\d*)?$"
+    return re.sub(last, "", name) or _kind_of(net)
 
 
-def _module_lines(loop: TrainingLoop, net: ModuleRecord) -> Iterator[str]:
+def _kind_of(net: nn.Module) -> str:
+    """Return the class of a module, and its sizes."""
+    kind = type(net)
+    if parametrize.is_parametrized(net):
+        kind = kind.__mro__[1]
+    library = "nn." if kind.__module__.startswith("torch.nn") else ""
+    return f"{library}{kind.__name__}({net.extra_repr()})"
+
+
+def _module_lines(loop: TrainingLoop, net: nn.Module) -> Iterator[str]:
     """Yield the lines of a module: its passes, windows and initial states."""
     sizes = []
-    for forward in loop.forwards:
-        if forward.module is net:
-            kind = "" if forward.has_gradient else " without gradient"
-            sizes.append(f"{forward.steps}{kind}")
-    name = _name_of(loop, net)
-    if name != net.kind:
-        name += f": {net.kind}"
-    yield f"module {name}, called at {net.location}; steps: {counted(sizes)}"
-    windows = loop.all_windows(net)
+    for forward in loop.passes[net]:
+        kind = "" if forward.has_gradient else " without gradient"
+        sizes.append(f"{forward.steps}{kind}")
+    names = dict.fromkeys([_name_of(loop, net), _kind_of(net)])
+    place = loop.passes[net][0].location
+    yield f"module {': '.join(names)}, called at {place}; steps: {counted(sizes)}"
+    windows = loop.windows[net]
     if windows:
-        pairs = [f"k1 = {w.k1}, k2 = {w.k2}" for w in windows]
+        pairs = counted(f"k1 = {w.k1}, k2 = {w.k2}" for w in windows)
         steps = sorted({window.steps for window in windows})
-        size = str(steps[0])
-        if len(steps) > 1:
-            size += f" to {steps[-1]}"
-        yield f"  windows: {len(windows)} of {size} steps; {counted(pairs)}"
-        states = [origin_in_words(window.first) for window in windows]
-        yield f"  initial states: {counted(states)}"
+        size = " to ".join(str(n) for n in dict.fromkeys([steps[0], steps[-1]]))
+        yield f"  windows: {len(windows)} of {size} steps; {pairs}"
+        yield f"  initial states: {counted(map(origin_in_words, windows))}"
 
 
 def _loss_lines(loop: TrainingLoop) -> Iterator[str]:
     """Yield a line for each loss of a line of the script."""
-    updates = defaultdict[LossCall, set[LoopUpdate]](set)
-    for backward in loop.backwards:
-        for loss in backward.losses:
-            updates[loss].update(loop.used_in[backward])
-    lines = defaultdict[str, list[str]](list)
+    backwards = grouped((loss, b) for b in loop.backwards for loss in b.losses)
+    kinds = []
     for loss in loop.losses:
         kind = "without backward()"
-        if loss in updates:
+        if loss in backwards:
+            updates = union(loop.used_in[backward] for backward in backwards[loss])
             # a loss of two optimizers is in one update of each
-            by_optimizer = Counter(update.optimizer for update in updates[loss])
+            by_optimizer = Counter(update.optimizer for update in updates)
             count = max(by_optimizer.values(), default=0)
             kind = f"in {pluralize(count, 'update')}"
-        lines[f"{loss.name} ({loss.location})"].append(kind)
-    for name, kinds in lines.items():
-        yield f"loss: {name}, {len(kinds)} times; {counted(kinds)}"
+        kinds.append((f"{loss.name} ({loss.location})", kind))
+    for name, own in grouped(kinds).items():
+        yield f"loss: {name}, {len(own)} times; {counted(own)}"
 
 
-def _gradient_line(loop: TrainingLoop) -> str:
-    """Return the line of gradients that are zeroed, and of backward passes."""
+def _gradient_lines(loop: TrainingLoop) -> Iterator[str]:
+    """Yield the line of gradients that are zeroed, and of backward passes."""
     from_zero = len(loop.updates) - len(loop.adding)
     sums = [f"sum of {len(update.backwards)}" for update in loop.updates]
-    unused = sum(not loop.used_in[backward] for backward in loop.backwards)
+    sums += ["in no update" for b in loop.backwards if not loop.used_in[b]]
     text = f"gradients: from zero in {from_zero} of {len(loop.updates)} updates"
-    return f"{text}; backward passes: {counted([*sums, *['in no update'] * unused])}"
+    yield f"{text}; backward passes: {counted(sums)}"
 
 
 def _clip_lines(loop: TrainingLoop) -> Iterator[str]:
-    """Yield a line for each call that clips or unscales."""
-    lines = defaultdict[str, list[str]](list)
-    acts = Counter[str]()
+    """Yield a line for each call that clips."""
+    kinds = []
     for clip in loop.clips:
         of = pluralize(len(clip.parameters), "parameter")
-        what = f"{clip.kind} {clip.limit:g} ({clip.location}) of {of}"
-        lines[what].append(CLIP_IS_FOLLOWED[type(loop.event_after(clip))])
-        acts[what] += clip.acts
-    for what, times in lines.items():
-        acting = f"it acts in {acts[what]} of {len(times)}"
-        yield f"clipping: by {what}; {counted(times)}; {acting}"
+        kinds.append((f"{clip.kind} {clip.limit:g} ({clip.location}) of {of}", clip))
+    for kind, clips in grouped(kinds).items():
+        times = counted(CLIP_IS_FOLLOWED[type(loop.event_after(c))] for c in clips)
+        acting = f"it acts in {sum(c.acts for c in clips)} of {len(clips)}"
+        yield f"clipping: by {kind}; {times}; {acting}"
 
 
 def _step_lines(loop: TrainingLoop) -> Iterator[str]:
     """Yield a line for each optimizer, and one of parameters without a step."""
-    lines = defaultdict[str, list[LoopUpdate]](list)
-    for update in loop.updates:
-        lines[f"{update.optimizer.kind} ({update.location})"].append(update)
-    for name, own in lines.items():
-        changed = len(union(update.parameters for update in own))
-        text = f"step: {name}, {pluralize(len(own), 'update')}"
-        yield f"{text} of {pluralize(changed, 'parameter')}"
-    changes = union(update.parameters for update in loop.updates)
-    left = union(backward.parameters for backward in loop.backwards) - changes
+    kinds = ((f"{u.optimizer.kind} ({u.location})", u) for u in loop.updates)
+    for kind, own in grouped(kinds).items():
+        changed = pluralize(len(union(u.parameters for u in own)), "parameter")
+        yield f"step: {kind}, {pluralize(len(own), 'update')} of {changed}"
+    left = union(backward.parameters for backward in loop.backwards)
+    left -= union(update.parameters for update in loop.updates)
     if left and loop.updates:
-        names = sorted(loop.record.names.get(p, "a parameter") for p in left)
+        names = sorted({loop.record.names.get(p, "without a name") for p in left})
         count = pluralize(len(left), "parameter")
         yield f"no gradient or no step: {count}: {listed(names)}"
 

@@ -5,10 +5,23 @@ windows are derived from the events in `loop.py`, mistakes in `mistakes.py`. Par
 are named by their `id`, as they live as long as the record.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import NamedTuple, TypeVar
+
+from torch import nn
 
 MAX_EVENTS = 100_000  # of a record
+UNNAMED_LOSS = "a loss"  # of which no function of torch was called
+
+
+AnyKey = TypeVar("AnyKey")
+
+
+def union(sets: Iterable[Iterable[AnyKey]]) -> frozenset[AnyKey]:
+    """Return all elements of sets."""
+    return frozenset[AnyKey]().union(*sets)
 
 
 class Origin(Enum):
@@ -27,19 +40,7 @@ class Origin(Enum):
     UNKNOWN = "unknown"
 
 
-@dataclass(eq=False, slots=True)
-class ModuleRecord:
-    """A recurrent module of torch.nn."""
-
-    kind: str
-    location: str
-    is_cell: bool
-    time_axis: int
-    is_bidirectional: bool
-    parameters: frozenset[int]
-
-
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False)
 class OptimizerRecord:
     """An optimizer. It is fresh if its first step has made its moments."""
 
@@ -50,36 +51,27 @@ class OptimizerRecord:
 BY_HAND = OptimizerRecord("by hand, after backward()")
 
 
-@dataclass(frozen=True, slots=True)
-class InputData:
-    """What is known of the inputs of a pass as a view of a tensor of data.
+class InputData(NamedTuple):
+    """What is known of the inputs of a pass as a view of a tensor of data."""
 
-    The offsets are those of elements of this tensor.
-    """
-
-    series: tuple[int, int] | None = None  # a number of the tensor, and its version
-    start: int = 0  # offset of the first step
-    stride: int = 0  # between steps
-    row_end: int = 0  # offset where the data of a sequence end
+    # a number of the tensor, its version, and the offset of the first step
+    series: tuple[int, int, int] | None = None
+    step: int = 0  # at which the view begins
 
     def follows(self, other: "InputData", steps: int) -> bool:
         """Return whether they are known to follow the first steps of others."""
-        end = other.start + steps * other.stride
-        is_same = self.series is not None and self.series == other.series
-        return is_same and self.start == end < other.row_end
+        is_known = self.series is not None
+        return is_known and self == (other.series, other.step + steps)
 
     def is_between(self, first: "InputData", last: "InputData", steps: int) -> bool:
         """Return whether they begin after the first step of a window, and before the
         end of the given steps of its last pass.
         """
-        end = last.start + steps * last.stride
-        if self.series is None or not first.series == last.series == self.series:
-            return False
-        steps_between, rest = divmod(self.start - first.start, max(last.stride, 1))
-        return steps_between > 0 and rest == 0 and self.start < end
+        is_known = first.series == last.series == self.series is not None
+        return is_known and first.step < self.step < last.step + steps
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False)
 class Event:
     """What all events have. `location` is FILE:LINE of the call in the script."""
 
@@ -87,8 +79,7 @@ class Event:
     location: str
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class StatePart:
+class StatePart(NamedTuple):
     """h or c of an initial state: its origin, and for a carried one the pass, output
     ("h", "c", "out") and number of steps after which it is taken.
     """
@@ -105,30 +96,33 @@ class StatePart:
         return self.source is not None and self.origin is not Origin.ATTACHED
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False)
 class ForwardPass(Event):
     """A call of a recurrent module or cell."""
 
-    module: ModuleRecord
+    module: nn.Module
     steps: int
+    axis: int  # of the steps in inputs and outputs
     has_gradient: bool
     data: InputData
     is_state_given: bool
     state: tuple[StatePart, ...]
     parents: tuple["ForwardPass", ...]  # of this module, in the graph of the inputs
-    updates: int  # of the parameters of this module before
+
+    @property
+    def is_bidirectional(self) -> bool:
+        """Whether steps also go back."""
+        return getattr(self.module, "bidirectional", False)
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False)
 class LossCall(Event):
     """A call of a loss function, or a loss without one, seen at backward()."""
 
     name: str
-    is_call: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Reach:
+class Reach(NamedTuple):
     """What a backward pass reaches of a forward pass."""
 
     steps: int  # which the gradient goes through
@@ -136,14 +130,14 @@ class Reach:
     is_one_sequence: bool  # of a batch, and several steps
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False)
 class GradientEvent(Event):
     """An event that changes or uses the gradients of parameters."""
 
     parameters: frozenset[int]
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False)
 class BackwardPass(GradientEvent):
     """A backward pass, and what it reaches."""
 
@@ -154,16 +148,21 @@ class BackwardPass(GradientEvent):
     reaches_data: bool  # a leaf that is no parameter
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False)
 class GradientClip(GradientEvent):
-    """A call that changes gradients: clipping, or "unscale" of a GradScaler."""
+    """A call that clips gradients."""
 
-    kind: str
+    kind: str  # "norm" or "value"
     limit: float
     acts: bool
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False)
+class GradientUnscale(GradientEvent):
+    """A call by which a GradScaler unscales the gradients of an optimizer."""
+
+
+@dataclass(frozen=True, eq=False)
 class LoopUpdate(GradientEvent):
     """A step of an optimizer, or a change of parameters by hand after backward().
 
@@ -174,10 +173,9 @@ class LoopUpdate(GradientEvent):
     held: frozenset[int]  # all parameters of the optimizer
     backwards: frozenset[BackwardPass]  # whose sum the gradient is
     is_known: bool  # the gradient is this sum, and not changed by the script
-    has_closure: bool = False
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False)
 class LoopRecord:
     """All that a recorder has seen."""
 

@@ -58,15 +58,12 @@ def read_norms(parameters: Iterable[ParameterRecord]) -> list[ParameterRecord]:
     for p, norm in zip(read, torch.stack(list(norms)).tolist()):
         if p.norm is not None and p.norm != norm and not math.isnan(p.norm):
             changed.append(p)
-        p.norm = norm
+            p.norm = None
+        else:
+            p.norm = norm
     return changed
 
 
 def ids_of(parameters: Iterable[ParameterRecord]) -> frozenset[int]:
     """Return the names of parameters in events."""
     return frozenset(id(p.tensor) for p in parameters)
-
-
-def sum_of(parameters: Iterable[ParameterRecord]) -> frozenset[BackwardPass]:
-    """Return the backward passes whose sum the gradients are."""
-    return frozenset[BackwardPass]().union(*(p.backwards for p in parameters))

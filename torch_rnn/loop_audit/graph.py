@@ -6,17 +6,20 @@ from typing import Any
 
 import numpy
 import torch
+from torch import nn
 from torch.autograd.graph import get_gradient_edge
 
-from torch_rnn.loop_audit.events import ForwardPass, LossCall, ModuleRecord, Reach
+from torch_rnn.loop_audit.events import ForwardPass, LossCall, Reach
 
 # Keys of the metadata of a node: {output number: PassEnd}, and a LossCall
 PASS_END = "torch_rnn.pass_end"
 LOSS_CALL = "torch_rnn.loss"
+MAX_NODES = 200_000  # of a walk
+MAX_STATE_NODES = 200  # of one that ends at passes
 Edge = tuple[Any, int]
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False)
 class PassEnd:
     """A result of a forward pass, and the edges that lead on before the pass."""
 
@@ -26,54 +29,40 @@ class PassEnd:
     batch_sizes: list[int] | None  # of a packed sequence
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class EndUse:
-    """A use of a result outside its own module: the node that gets it as its input
-    `index`; no node if it is a root.
-    """
-
-    end: PassEnd
-    node: Any
-    index: int
-
-
-@dataclass(eq=False, slots=True)
 class UsedOutputs:
     """The steps of a pass that get a gradient from outside their own module."""
 
-    is_last_used: bool = False  # as h or c
-    outputs: Any = None  # an array of steps and sequences
+    def __init__(self, forward: ForwardPass) -> None:
+        """Begin without any."""
+        self.forward = forward
+        self.is_last_used = False  # as h or c
+        self.outputs: Any = numpy.zeros((forward.steps, 1), bool)  # and sequences
 
-    def add(self, use: EndUse, inputs: Any, _: Any) -> None:
-        """Add those of a use, by the gradients of its inputs; of a root, all."""
-        forward = use.end.forward
-        is_root = inputs is None
-        if not is_root and inputs[use.index] is None:
+    def add(self, end: PassEnd, index: int, inputs: Any, _: Any = None) -> None:
+        """Add those of a node that has the result as an input of this index, by the
+        gradients of its inputs; without any, as of a root, all.
+        """
+        if inputs is None:
+            self.is_last_used = True
+            self.outputs = self.outputs | (end.output == "out")
+        elif inputs[index] is None:
             return
-        if use.end.output != "out":
-            self.is_last_used |= is_root or bool(inputs[use.index].any())
-            return
-        if is_root:
-            found: Any = numpy.ones((forward.steps, 1), dtype=bool)
+        elif end.output == "out":
+            self.outputs = self.outputs | _used_by_time(end, inputs[index].detach())
         else:
-            found = _used_by_time(use.end, inputs[use.index].detach())
-        self.outputs = found if self.outputs is None else self.outputs | found
+            self.is_last_used |= bool(inputs[index].any())
 
-    def reach(self, forward: ForwardPass, is_carried: bool) -> Reach:
+    def reach(self, is_carried: bool) -> Reach:
         """Return how much of the pass the backward pass has reached."""
-        steps = [False] * forward.steps
-        is_one_sequence = False
-        if self.outputs is not None:
-            steps = self.outputs.any(1).tolist()
-            many = self.outputs.shape[1] > 1 and sum(steps) > 1
-            is_one_sequence = many and int(self.outputs.any(0).sum()) == 1
-        steps[-1] = steps[-1] or self.is_last_used
-        used = sum(steps)
-        reached = forward.steps
-        if not (is_carried or (used and forward.module.is_bidirectional)):
-            while reached and not steps[reached - 1]:
-                reached -= 1
-        return Reach(reached, used, is_one_sequence)
+        steps = self.outputs.any(1)
+        sequences = self.outputs.any(0)
+        is_one = len(sequences) > 1 == sequences.sum() < steps.sum()
+        steps[-1] |= self.is_last_used
+        used = int(steps.sum())
+        reached = self.forward.steps
+        if not (is_carried or (used and self.forward.is_bidirectional)):
+            reached = int(steps.nonzero()[0].max(initial=-1)) + 1
+        return Reach(reached, used, bool(is_one))
 
 
 def _used_by_time(end: PassEnd, gradient: torch.Tensor) -> Any:
@@ -84,7 +73,7 @@ def _used_by_time(end: PassEnd, gradient: torch.Tensor) -> Any:
         used = torch.stack([part.any() for part in parts])
     if used.dim() == 1:  # without an axis of the batch
         return used.unsqueeze(1).numpy()
-    return used.transpose(0, end.forward.module.time_axis).numpy()
+    return used.transpose(0, end.forward.axis).numpy()
 
 
 def edges_of(tensors: Iterable[torch.Tensor]) -> list[Edge]:
@@ -92,8 +81,8 @@ def edges_of(tensors: Iterable[torch.Tensor]) -> list[Edge]:
     edges = []
     for tensor in tensors:
         if tensor.requires_grad:
-            edge = get_gradient_edge(tensor)
-            edges.append((edge.node, edge.output_nr))
+            node = tensor.grad_fn or get_gradient_edge(tensor).node
+            edges.append((node, tensor.output_nr))
     return edges
 
 
@@ -109,61 +98,51 @@ class GraphWalk:
         The tensors.
     into_passes
         Whether the walk goes on before a pass.
-    most
-        Number of nodes after which the walk is given up.
     """
 
-    def __init__(
-        self,
-        roots: Iterable[torch.Tensor],
-        into_passes: bool = True,
-        most: int = 200_000,
-    ) -> None:
+    def __init__(self, roots: Iterable[torch.Tensor], into_passes: bool) -> None:
         """Walk from the roots to the end."""
         self.passes: dict[ForwardPass, str] = {}  # and the output that is met
         self.carried = set[ForwardPass]()  # whose state or output its own module uses
-        self.uses: list[EndUse] = []
+        self.uses: list[tuple[PassEnd, Edge]] = []  # outside, and by which inputs
         self.leaves: dict[int, torch.Tensor] = {}
         self.losses: dict[LossCall, None] = {}
         self.is_complete = True
-        self._most = most
-        self._seen = set[tuple[Any, ModuleRecord | None]]()
-        self._pending: list[tuple[Edge, ModuleRecord | None, Edge]] = []
+        self._into_passes = into_passes
+        self._seen = set[tuple[Any, nn.Module | None]]()
+        self._pending: list[tuple[Edge, nn.Module | None, Edge]] = []
         self._add_edges(edges_of(roots), None)
         while self._pending:
             (node, output), after, consumer = self._pending.pop()
-            ends = node.metadata.get(PASS_END)
-            if ends and output in ends:
-                self._enter_pass(ends[output], after, consumer, into_passes)
+            ends = node.metadata.get(PASS_END, {})
+            if output in ends:
+                self._enter_pass(ends[output], after, consumer)
             elif (node, after) not in self._seen:
                 self._enter_node(node, after)
 
-    def _add_edges(self, edges: list[Edge], after: ModuleRecord | None) -> None:
+    def _add_edges(self, edges: list[Edge], after: nn.Module | None) -> None:
         """Add edges that no node uses, as those of roots, to what is to be visited."""
         for edge in edges:
             self._pending.append((edge, after, (None, 0)))
 
     def _enter_pass(
-        self,
-        end: PassEnd,
-        after: ModuleRecord | None,
-        consumer: Edge,
-        into_passes: bool,
+        self, end: PassEnd, after: nn.Module | None, consumer: Edge
     ) -> None:
         """Note a pass and the use of its result, and go on before it."""
         forward = end.forward
-        if forward not in self.passes and into_passes:
+        if forward not in self.passes and self._into_passes:
             self._add_edges(end.before, forward.module)
         if self.passes.setdefault(forward, end.output) != end.output:
             self.passes[forward] = ""  # more than one
         if after is not forward.module:
-            self.uses.append(EndUse(end, *consumer))
+            self.uses.append((end, consumer))
         if after is forward.module or end.output != "out":
             self.carried.add(forward)
 
-    def _enter_node(self, node: Any, after: ModuleRecord | None) -> None:
+    def _enter_node(self, node: Any, after: nn.Module | None) -> None:
         """Note the loss or the leaf of a node, and go on to its inputs."""
-        is_full = len(self._seen) >= self._most
+        most = MAX_NODES if self._into_passes else MAX_STATE_NODES
+        is_full = len(self._seen) >= most
         if is_full or type(node).__name__.startswith("CompiledFunction"):
             self.is_complete = False
         if is_full:

@@ -73,6 +73,13 @@ def _run_uncompiled(function: Any) -> None:
         dynamo.set_code_exec_strategy(function.__code__, strategy)
 
 
+def listed(tensors: Any) -> list[Any]:
+    """Return one tensor, several or none as a list."""
+    if tensors is None:
+        return []
+    return [tensors] if torch.is_tensor(tensors) else list(tensors)
+
+
 class Hooks:
     """What is replaced in torch until `undo` is closed."""
 
@@ -152,9 +159,7 @@ class Hooks:
 
         def listing(parameters: Any, *args: Any, **kwargs: Any) -> Any:
             """Call the watched function with parameters that can be read twice."""
-            if hasattr(parameters, "__next__"):  # can be read once
-                parameters = list(parameters)
-            return watched(parameters, *args, **kwargs)
+            return watched(listed(parameters), *args, **kwargs)
 
         cell.cell_contents = listing
         self.undo.callback(setattr, cell, "cell_contents", original)

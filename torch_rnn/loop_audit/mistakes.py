@@ -1,30 +1,38 @@
 """The mistakes that an audit looks for, one function each.
 
-A function gets a loop and yields where the mistake shows. A warning stays only if
-right loops never raise it, so most ask for the same evidence twice. The test loop of
-each is a file of tests/audit/loops: its name, with underscores for hyphens.
+A function gets a loop and yields the events where the mistake shows. A warning stays
+only if right loops never raise it, so most ask for the same evidence twice. The test
+loop of each is a file of tests/audit/loops: its name, with underscores for hyphens.
 """
 
 from bisect import bisect
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import chain
+from math import isinf
 
 from torch_rnn.loop_audit.events import (
     BackwardPass,
     Event,
     ForwardPass,
     GradientClip,
+    GradientUnscale,
     LoopUpdate,
     LossCall,
     Origin,
     StatePart,
+    union,
 )
-from torch_rnn.loop_audit.loop import TrainingLoop, attached_passes, is_clip, union
+from torch_rnn.loop_audit.loop import (
+    LoopWindow,
+    TrainingLoop,
+    grouped,
+    reached_passes,
+)
 
-Locations = Iterator[str]
-Finder = Callable[[TrainingLoop], Locations]
+Places = Iterator[Event]
+Finder = Callable[[TrainingLoop], Places]
 
 
 @dataclass(frozen=True)
@@ -38,18 +46,18 @@ class Mistake:
     find: Finder
 
 
-MISTAKES: list[Mistake] = []
+MISTAKES: dict[str, Mistake] = {}  # by name
 
 
 def mistake(
-    message: str, needs: type[Event], least: int = 2
+    message: str, needs: type[Event] = LoopUpdate, least: int = 2
 ) -> Callable[[Finder], Finder]:
     """Return a decorator that adds a function to the mistakes."""
 
     def add(find: Finder) -> Finder:
         """Add this one, by the name of its function."""
         name = find.__name__.replace("_", "-")
-        MISTAKES.append(Mistake(name, message, needs, least, find))
+        MISTAKES[name] = Mistake(name, message, needs, least, find)
         return find
 
     return add
@@ -64,21 +72,18 @@ def mistake(
     ForwardPass,
     least=1,
 )
-def state_attached(loop: TrainingLoop) -> Locations:
+def state_attached(loop: TrainingLoop) -> Places:
     """Yield each pass whose state or input is attached to an earlier update."""
-    for module in loop.windows:
-        for forward in attached_passes(loop, module):
-            yield forward.location
+    yield from loop.attached
 
 
 @mistake("h and c are exchanged: the state of an LSTM is (h, c)", ForwardPass)
-def state_exchanged(loop: TrainingLoop) -> Locations:
+def state_exchanged(loop: TrainingLoop) -> Places:
     """Yield each pass that gets c as h."""
     for forward in loop.forwards:
-        if len(forward.state) == 2:
-            h, c = forward.state
-            if h.output == "c" and c.output in ("h", "out"):
-                yield forward.location
+        outputs = [part.output for part in forward.state]
+        if outputs in (["c", "h"], ["c", "out"]):
+            yield forward
 
 
 @mistake(
@@ -86,20 +91,16 @@ def state_exchanged(loop: TrainingLoop) -> Locations:
     " the update",
     ForwardPass,
 )
-def state_cut_within_update(loop: TrainingLoop) -> Locations:
+def state_cut_within_update(loop: TrainingLoop) -> Places:
     """Yield windows whose state is cut from another window of their update."""
-    for module in loop.windows:
-        for update, windows in loop.windows[module]:
-            passes = set[ForwardPass]().union(*(window.passes for window in windows))
-            cut = []
-            for window in windows:
-                part = _carried_part(window.first)
-                if part is not None and part.source in passes:
-                    cut.append(window)
+    for own in loop.windows.values():
+        for update, windows in grouped((w.update, w) for w in own).items():
+            passes = union(window.passes for window in windows)
+            cut = [w for w in windows if _carried_part(w).source in passes]
             # one step may follow a window, for the value of the next state
             is_cut = len(cut) > 1 or any(window.steps > 1 for window in cut)
             if is_cut and len(update.backwards) == 1:
-                yield cut[0].first.location
+                yield cut[0].first
 
 
 @mistake(
@@ -108,20 +109,13 @@ def state_cut_within_update(loop: TrainingLoop) -> Locations:
     ForwardPass,
     least=1,
 )
-def state_from_validation(loop: TrainingLoop) -> Locations:
+def state_from_validation(loop: TrainingLoop) -> Places:
     """Yield windows that begin with a state of a pass without gradient."""
-    for module in loop.windows:
-        carried = 0
-        found = []
-        for window in loop.all_windows(module):
-            part = _carried_part(window.first)
-            if part is not None:
-                carried += 1
-                is_without = part.origin is Origin.WITHOUT_GRADIENT
-                if is_without and _follows_training(part.source):
-                    found.append(window.first.location)
+    for windows in loop.windows.values():
+        parts = {window.first: _carried_part(window) for window in windows}
+        found = [first for first, part in parts.items() if _is_from_validation(part)]
         # burn-in and stored states are regular
-        if 3 * len(found) <= carried:
+        if 3 * len(found) <= sum(part.is_carried for part in parts.values()):
             yield from found
 
 
@@ -130,24 +124,24 @@ def state_from_validation(loop: TrainingLoop) -> Locations:
     " carry the state only to the data that follow",
     ForwardPass,
 )
-def state_from_elsewhere(loop: TrainingLoop) -> Locations:
+def state_from_elsewhere(loop: TrainingLoop) -> Places:
     """Yield windows whose data do not follow those of their state."""
-    for module in loop.windows:
-        for window in loop.all_windows(module):
-            if any(p.origin is Origin.ELSEWHERE for p in window.first.state):
-                yield window.first.location
+    for window in chain(*loop.windows.values()):
+        if _carried_part(window).origin is Origin.ELSEWHERE:
+            yield window.first
 
 
-def _carried_part(forward: ForwardPass) -> StatePart | None:
-    """Return the first carried part of an initial state, or None."""
-    for part in forward.state:
-        if part.is_carried:
-            return part
-    return None
+def _carried_part(window: LoopWindow) -> StatePart:
+    """Return the first carried part of an initial state, or the first."""
+    state = window.first.state
+    return next((part for part in state if part.is_carried), state[0])
 
 
-def _follows_training(forward: ForwardPass | None) -> bool:
+def _is_from_validation(part: StatePart) -> bool:
     """Return whether passes without gradient lead from training to a state."""
+    if part.origin is not Origin.WITHOUT_GRADIENT:
+        return False
+    forward = part.source
     while forward is not None and not forward.has_gradient:
         forward = forward.state[0].source
     return forward is not None
@@ -156,111 +150,95 @@ def _follows_training(forward: ForwardPass | None) -> bool:
 @mistake(
     "no call gets the state of the step before: pass it as h", ForwardPass, least=1
 )
-def state_never_given(loop: TrainingLoop) -> Locations:
-    """Yield cells that one backward pass reaches several times, without a state."""
-    for module in loop.windows:
-        own = {f for f in loop.forwards if f.module is module and f.has_gradient}
-        if not any(f.is_state_given or f.steps > 1 for f in own):
-            for backward in loop.backwards:
-                places = [f.location for f in backward.reached if f in own]
-                if len(places) > 1 and len(set(places)) == 1:
-                    yield places[0]
+def state_never_given(loop: TrainingLoop) -> Places:
+    """Yield cells that are called several times before most of the backward passes
+    that reach them, by one line and without a state.
+    """
+    for module, passes in loop.passes.items():
+        own = [forward for forward in passes if forward.has_gradient]
+        is_given = any(forward.is_state_given or forward.steps > 1 for forward in own)
+        is_one_line = len({forward.location for forward in own}) == 1
+        reaching = [b for b in loop.backwards if [*reached_passes(module, [b])]]
+        numbers = [backward.number for backward in reaching]
+        calls = Counter(bisect(numbers, forward.number) for forward in own)
+        several = [number for number, _ in enumerate(numbers) if calls[number] > 1]
+        if is_one_line and not is_given and 2 * len(several) > len(numbers):
+            yield own[0]
 
 
 @mistake(
     "the loss uses the outputs of one sequence of the batch: check batch_first",
     ForwardPass,
 )
-def time_and_batch_exchanged(loop: TrainingLoop) -> Locations:
+def time_and_batch_exchanged(loop: TrainingLoop) -> Places:
     """Yield passes of modules of which losses use one sequence alone."""
     for module in loop.windows:
-        places = []
-        is_exchanged = True
-        for backward in loop.backwards:
-            for forward, reach in backward.reached.items():
-                if forward.module is module:
-                    places.append(forward.location)
-                    is_exchanged = is_exchanged and reach.is_one_sequence
-        if is_exchanged:
-            yield from places
+        reached = list(reached_passes(module, loop.backwards))
+        if all(reach.is_one_sequence for _, reach in reached):
+            for forward, _ in reached:
+                yield forward
 
 
 # Losses and gradients
 
 
 @mistake(
-    "a loss of an earlier update is in this one again: begin each sum of losses at 0",
-    LoopUpdate,
+    "a loss of an earlier update is in this one again: begin each sum of losses at 0"
 )
-def loss_in_two_updates(loop: TrainingLoop) -> Locations:
+def loss_in_two_updates(loop: TrainingLoop) -> Places:
     """Yield backward passes through a loss that an earlier update has used."""
     first = dict[LossCall, BackwardPass]()
     for backward in loop.backwards:
+        later = {update.optimizer for update in loop.used_in[backward]}
         for loss in backward.losses:
-            earlier = first.setdefault(loss, backward)
-            if _is_used_between(loop, earlier, backward):
-                yield backward.location
-                if backward.has_failed:  # once
-                    yield backward.location
-
-
-def _is_used_between(
-    loop: TrainingLoop, earlier: BackwardPass, backward: BackwardPass
-) -> bool:
-    """Return whether an optimizer has made an update between two backward passes of a
-    loss, and uses both.
-    """
-    later = {update.optimizer for update in loop.used_in[backward]}
-    for update in loop.used_in[earlier]:
-        is_between = update.number < backward.number
-        if is_between and (backward.has_failed or update.optimizer in later):
-            return True
-    return False
+            for update in loop.used_in[first.setdefault(loss, backward)]:
+                is_earlier = update.number < backward.number
+                if is_earlier and backward.has_failed:  # once
+                    yield from [backward] * 2
+                elif is_earlier and update.optimizer in later:
+                    yield backward
 
 
 @mistake("not every loss of an update reaches backward(): add them up", LossCall)
-def loss_in_no_update(loop: TrainingLoop) -> Locations:
+def loss_in_no_update(loop: TrainingLoop) -> Places:
     """Yield lines of losses of which all but one, or all but the last, reach
     backward().
     """
-    reached = {loss for backward in loop.backwards for loss in backward.losses}
+    reached = union(backward.losses for backward in loop.backwards)
     numbers = [update.number for update in loop.updates]
-    calls = defaultdict[tuple[str, int], list[bool]](list)  # of a line in an update
-    for loss in loop.losses:
-        update = bisect(numbers, loss.number)
-        if loss.is_call and update < len(numbers):
-            calls[loss.location, update].append(loss in reached)
-    found = defaultdict[str, int](int)
-    for (place, _), are_reached in calls.items():
-        count = sum(are_reached)
-        is_last_alone = are_reached[-1] and count == 1 < len(are_reached)
-        found[place] += is_last_alone or count == len(are_reached) - 1 > 1
-    for place, times in found.items():
+    places = [(loss.location, bisect(numbers, loss.number)) for loss in loop.losses]
+    found = []
+    for (_, update), losses in grouped(zip(places, loop.losses)).items():
+        lost = [loss for loss in losses if loss not in reached]
+        is_last_alone = lost and lost == losses[:-1]
+        is_without_one = len(lost) == 1 < len(losses) - 1
+        if update < len(numbers) and (is_last_alone or is_without_one):
+            found.append(losses[0])
+    times = Counter(loss.location for loss in found)
+    for loss in found:
         # an evaluation may use the same line
-        if 2 * times >= len(numbers):
-            yield from [place] * times
+        if 2 * times[loss.location] >= len(numbers):
+            yield loss
 
 
 @mistake(
     "the gradient of each update is added to that of the update before: call"
-    " zero_grad()",
-    LoopUpdate,
+    " zero_grad()"
 )
-def gradients_not_zeroed(loop: TrainingLoop) -> Locations:
+def gradients_not_zeroed(loop: TrainingLoop) -> Places:
     """Yield updates whose gradient has a part that an earlier one has used."""
     for update in loop.updates:
         if update.is_known and update in loop.adding:
-            yield update.location
+            yield update
 
 
 @mistake(
     "this gradient is zeroed before a step uses it: call zero_grad() once, after step()"
-    " or before the first backward()",
-    LoopUpdate,
+    " or before the first backward()"
 )
-def gradients_thrown_away(loop: TrainingLoop) -> Locations:
+def gradients_thrown_away(loop: TrainingLoop) -> Places:
     """Yield backward passes whose gradients no update uses."""
-    lost: dict[LoopUpdate, str] = {}
+    lost: dict[LoopUpdate, BackwardPass] = {}
     for backward in loop.backwards:
         # adversarial examples use the gradient of the data
         is_used = backward in loop.moved or backward.reaches_data
@@ -269,73 +247,56 @@ def gradients_thrown_away(loop: TrainingLoop) -> Locations:
         for update in loop.updates:
             is_next = update.number > backward.number
             if is_next and update.held & backward.parameters:
-                lost[update] = backward.location
+                lost[update] = backward
                 break
     for own in loop.by_optimizer.values():
-        places = [lost[update] for update in own if update in lost and update.is_known]
-        if 2 * len(places) > len(own):
-            yield from places
+        found = [lost[update] for update in own if update in lost and update.is_known]
+        if 2 * len(found) > len(own):
+            yield from found
 
 
 # Clipping
 
 
-def _clips_by_line(loop: TrainingLoop) -> dict[str, list[GradientClip]]:
+def _clips_by_line(loop: TrainingLoop) -> list[list[GradientClip]]:
     """Return the calls that clip, by their lines."""
-    found = defaultdict[str, list[GradientClip]](list)
-    for clip in loop.clips:
-        # an infinite limit measures the norm
-        if is_clip(clip) and clip.limit != float("inf"):
-            found[clip.location].append(clip)
-    return found
+    # an infinite limit measures the norm
+    clips = (clip for clip in loop.clips if not isinf(clip.limit))
+    return list(grouped((clip.location, clip) for clip in clips).values())
 
 
 @mistake(
-    "gradients are clipped before backward(), or after step(): clip between the two",
-    LoopUpdate,
+    "gradients are clipped before backward(), or after step(): clip between the two"
 )
-def clip_without_effect(loop: TrainingLoop) -> Locations:
+def clip_without_effect(loop: TrainingLoop) -> Places:
     """Yield lines after whose clipping a backward pass follows, and never a step."""
     late = []
-    for place, clips in _clips_by_line(loop).items():
+    for clips in _clips_by_line(loop):
         for clip in clips:
             after = loop.event_after(clip)
             if isinstance(after, BackwardPass):
-                late.append(place)
+                late.append(clip)
             elif after is not None:
                 return
     yield from late
 
 
 @mistake(
-    "clipping gets no parameters that are updated, as of an iterator that is read"
-    " once, or the same in two lines and others never",
-    LoopUpdate,
+    "clipping gets no parameters that are updated, as of an iterator that is read once"
 )
-def clip_of_wrong_parameters(loop: TrainingLoop) -> Locations:
-    """Yield lines that clip nothing that is updated, or what another line clips."""
-    lines = _clips_by_line(loop)
-    clipped = union(clip.parameters for clip in loop.clips)
-    for place, clips in lines.items():
-        if loop.updates and not any(clip.parameters & loop.changed for clip in clips):
-            yield from [place] * len(clips)
-    for (_, first), (place, second) in combinations(lines.items(), 2):
-        what = {(clip.kind, clip.limit, clip.parameters) for clip in first + second}
-        updates = {loop.event_after(clip) for clip in first}
-        is_twice = updates == {loop.event_after(clip) for clip in second}
-        if is_twice and len(what) == 1 and loop.changed - clipped:
-            yield from [place] * len(first)
+def clip_of_wrong_parameters(loop: TrainingLoop) -> Places:
+    """Yield lines that clip nothing that is updated."""
+    for clips in _clips_by_line(loop):
+        if loop.updates and not union(c.parameters for c in clips) & loop.changed:
+            yield from clips
 
 
-@mistake(
-    "scaled gradients are clipped: call scaler.unscale_(optimizer) before", LoopUpdate
-)
-def clip_of_scaled_gradients(loop: TrainingLoop) -> Locations:
+@mistake("scaled gradients are clipped: call scaler.unscale_(optimizer) before")
+def clip_of_scaled_gradients(loop: TrainingLoop) -> Places:
     """Yield lines that clip before gradients are unscaled."""
-    for place, clips in _clips_by_line(loop).items():
-        for clip in clips:
-            if isinstance(loop.event_after(clip), GradientClip):
-                yield place
+    for clip in chain(*_clips_by_line(loop)):
+        if isinstance(loop.event_after(clip), GradientUnscale):
+            yield clip
 
 
 # Parameters and optimizers
@@ -343,34 +304,30 @@ def clip_of_scaled_gradients(loop: TrainingLoop) -> Locations:
 
 @mistake(
     "parameters get a gradient, and no step: give them to an optimizer and call its"
-    " step(), or freeze them",
-    LoopUpdate,
+    " step(), or freeze them"
 )
-def parameter_not_stepped(loop: TrainingLoop) -> Locations:
+def parameter_not_stepped(loop: TrainingLoop) -> Places:
     """Yield updates after a gradient of parameters that nothing changes."""
     for backward in loop.backwards:
-        if loop.used_in[backward] and backward.parameters - loop.changed:
-            yield loop.used_in[backward][0].location
+        updates = loop.used_in[backward]
+        if updates and backward.parameters - loop.changed:
+            yield updates[0]
 
 
 @mistake(
     "the optimizer is re-created before every update, which discards its state: create"
     " it once",
-    LoopUpdate,
     least=3,
 )
-def optimizer_recreated(loop: TrainingLoop) -> Locations:
+def optimizer_recreated(loop: TrainingLoop) -> Places:
     """Yield the steps of optimizers that make one step each, for most updates."""
-    places = defaultdict[frozenset[int], list[str]](list)
-    for optimizer, own in loop.by_optimizer.items():
-        if optimizer.is_fresh and len(own) == 1:
-            places[own[0].held].append(own[0].location)
-    for found in places.values():
-        if 2 * len(found) > len(loop.updates):
-            yield from found
-
-
-MISTAKE_NAMES = tuple(each.name for each in MISTAKES)
+    single = []
+    for optimizer, (update, *others) in loop.by_optimizer.items():
+        if optimizer.is_fresh and not others:
+            single.append((update.held, update))
+    for updates in grouped(single).values():
+        if 2 * len(updates) > len(loop.updates):
+            yield from updates
 
 
 @dataclass(frozen=True)
@@ -385,8 +342,8 @@ class LoopWarning:
 def warnings_of(loop: TrainingLoop, ignored: frozenset[str]) -> list[LoopWarning]:
     """Return the mistakes of a loop, without those that are switched off."""
     found = []
-    for each in MISTAKES:
-        places = list(each.find(loop))
+    for each in MISTAKES.values():
+        places = [event.location for event in each.find(loop)]
         if each.name not in ignored and len(places) >= each.least:
             for place in dict.fromkeys(places):
                 found.append(LoopWarning(each.name, place, each.message))

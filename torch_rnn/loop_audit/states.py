@@ -8,9 +8,7 @@ Whether the data of a window follow those of the pass that its state comes from 
 known where both are views of one tensor, or embeddings of views of one.
 """
 
-from collections import defaultdict
 from collections.abc import MutableMapping
-from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any
 
@@ -21,7 +19,6 @@ from torch.utils.weak import WeakIdKeyDictionary
 from torch_rnn.loop_audit.events import (
     ForwardPass,
     InputData,
-    ModuleRecord,
     Origin,
     StatePart,
 )
@@ -32,17 +29,16 @@ MAX_REMEMBERED = 40_000  # rows
 MAX_EMBEDDING_DEPTH = 8  # nodes between the input of a pass and an embedding
 
 
-def _row_hashes(rows: torch.Tensor) -> list[int]:
+def _row_hashes(tensor: torch.Tensor) -> list[int]:
     """Return a hash of each row, 0 for one of zeros."""
-    numbers: Any = rows.detach().float().cpu().numpy() + 0.0  # without -0.0
+    rows: Any = tensor.detach().float().cpu().numpy() + 0.0  # without -0.0
     hashes = []
-    for row in numbers:
-        content = row.tobytes()
-        hashes.append(hash(content) if any(content) else 0)
+    for row, is_used in zip(rows, rows.any(-1)):
+        hashes.append(hash(row.tobytes()) if is_used else 0)
     return hashes
 
 
-def _hashes_of(state: torch.Tensor) -> list[int]:
+def _state_hashes(state: torch.Tensor) -> list[int]:
     """Return hashes of the first rows of the last layer, 0 for those of zeros."""
     last = state[-1] if state.dim() == 3 else state
     return _row_hashes(last.reshape(-1, last.shape[-1])[:MAX_STATE_ROWS])
@@ -61,163 +57,144 @@ def _data_behind(x: torch.Tensor) -> torch.Tensor | None:
     return None if x.requires_grad else x
 
 
-@dataclass(eq=False, slots=True)
-class ReadingOrder:
-    """The order in which the windows of a module read their data."""
-
-    window: ForwardPass | None = None  # the first pass of the latest one
-    latest: ForwardPass | None = None  # the latest pass
-    begun: set[object] = field(default_factory=set)  # in this epoch, at which data
-    predecessors: dict[object, object] = field(default_factory=dict)
-
-    def begin(self, data: InputData) -> Origin | None:
-        """Begin a window. Return what the epochs before say of the order of its data
-        and those of the window before.
-        """
-        before = None
-        if self.window is not None:
-            before = self.window.data.series, self.window.data.start
-        start = data.series, data.start
-        is_other = self.predecessors.get(start, before) != before
-        self.predecessors[start] = before
-        if start in self.begun:
-            self.begun = {start}
-            return Origin.EPOCH
-        self.begun.add(start)
-        return Origin.ELSEWHERE if is_other else None
-
-    def zeros(self, data: InputData) -> StatePart:
-        """Return a state of zeros, with its origin."""
-        latest = self.latest
-        if latest is not None and data.follows(latest.data, latest.steps):
-            return StatePart(Origin.RESET)
-        return StatePart(Origin.ZEROS)
-
-    def carried(
-        self, found: StatePart, data: InputData, said: Origin | None
-    ) -> StatePart:
-        """Return a state that an earlier pass returned, with its origin.
-
-        Parameters
-        ----------
-        found
-            The state, of which all but the origin is known.
-        data
-            The data of the window that begins with it.
-        said
-            What `begin` has said of them.
-        """
-        source, window = found.source, self.window
-        if source is None or not source.has_gradient:
-            return replace(found, origin=Origin.WITHOUT_GRADIENT)
-        if window is None or source.number < window.number:
-            return found  # of an older window
-        is_end = source is self.latest and found.steps == source.steps
-        origin = Origin.PREVIOUS if is_end else Origin.INSIDE
-        is_known = data.follows(source.data, found.steps)
-        if not is_known:
-            if data.is_between(window.data, source.data, found.steps):
-                said = Origin.ELSEWHERE
-            is_known = said is not None
-            origin = said or origin
-        return replace(found, origin=origin, is_order_known=is_known)
+def _sizes_by_stride(tensor: torch.Tensor) -> dict[int, int]:
+    """Return the sizes of the dimensions of a tensor, by their strides."""
+    sizes = zip(tensor.stride(), tensor.shape)
+    return {stride: size for stride, size in sizes if size > 1}
 
 
 class StateMemory:
-    """The states that the passes of a loop returned, and the order of their data."""
+    """The states that the passes of a module returned, and the order of their data."""
 
     def __init__(self) -> None:
         """Make an empty memory."""
-        self._orders = defaultdict[ModuleRecord, ReadingOrder](ReadingOrder)
-        self._known: dict[tuple[ModuleRecord, int], StatePart] = {}
+        self._known: dict[int, StatePart] = {}  # by the hash of a row
         self._series: MutableMapping[torch.Tensor, int]  # numbers of tensors of data
         self._series = WeakIdKeyDictionary()
         self._numbers = count()
+        self._window: ForwardPass | None = None  # the first pass of the latest one
+        self._latest: ForwardPass | None = None  # the latest pass
+        self._begun = set[InputData]()  # windows of this epoch, by their first data
+        self._predecessors: dict[InputData, InputData | None] = {}
 
-    def input_data(self, module: ModuleRecord, x: torch.Tensor) -> InputData:
-        """Return what is known of the input of a pass as data."""
+    def input_data(self, x: torch.Tensor, axis: int | None) -> InputData:
+        """Return what is known of an input as data, whose steps are on an axis; None
+        for one step.
+        """
         data = _data_behind(x)
         if data is None or data.is_inference():  # which has no version
             return InputData()
         base = data if data._base is None else data._base
-        number = self._series.setdefault(base, next(self._numbers))
-        series = number, base._version
+        sizes = _sizes_by_stride(base)
+        if axis is None:  # the input has all dimensions but that of time
+            strides = sizes.keys() - _sizes_by_stride(data).keys()
+        else:
+            strides = sizes.keys() & {data.stride(axis)}
+        if len(strides) != 1:
+            return InputData()
+        (stride,) = strides
         start = int(data.storage_offset())
-        before = self._orders[module].latest
-        stride = 0
-        if not module.is_cell:
-            stride = int(data.stride(module.time_axis if data.dim() > 1 else 0))
-        elif before is not None and before.data.series == series:
-            stride = start - before.data.start
-        row_end = 0
-        for size, distance in zip(base.shape, base.stride()):
-            if distance == stride:
-                row = int(size) * stride
-                row_end = start - start % row + row
-        return InputData(series, start, stride, row_end)
+        step = start // stride % sizes[stride]
+        number = self._series.setdefault(base, next(self._numbers))
+        return InputData((number, base._version, start - step * stride), step)
 
     def remember(self, forward: ForwardPass, outputs: dict[str, torch.Tensor]) -> None:
         """Remember the last states of a pass, and of its first sequence all."""
-        module = forward.module
-        out = outputs.get("out")
-        if out is not None and out.dim() == 3 and not module.is_bidirectional:
-            first = out.select(1 - module.time_axis, 0)
+        out = outputs.pop("out", None)
+        if out is not None and out.dim() == 3 and not forward.is_bidirectional:
+            first = out.select(1 - forward.axis, 0)
             for step, row in enumerate(_row_hashes(first[:-1]), 1):
                 self._add(forward, row, "h", step)
-        for name in outputs.keys() - {"out"}:
-            for row in _hashes_of(outputs[name]):
+        for name, state in outputs.items():
+            for row in _state_hashes(state):
                 self._add(forward, row, name, forward.steps)
         while len(self._known) > MAX_REMEMBERED:
             del self._known[next(iter(self._known))]
         if forward.has_gradient:
-            order = self._orders[module]
-            order.latest = forward
+            self._latest = forward
             if not forward.parents:
-                order.window = forward
+                self._window = forward
 
     def _add(self, forward: ForwardPass, row: int, output: str, steps: int) -> None:
         """Remember a row; one of training takes precedence."""
-        key = forward.module, row
-        if row and (forward.has_gradient or key not in self._known):
-            self._known[key] = StatePart(Origin.OLDER, forward, output, steps)
+        if row and (forward.has_gradient or row not in self._known):
+            self._known[row] = StatePart(Origin.OLDER, forward, output, steps)
 
     def initial_state(
         self,
-        module: ModuleRecord,
+        net: nn.Module,
         state: list[tuple[torch.Tensor, GraphWalk]],
         data: InputData,
         begins: bool,
     ) -> tuple[StatePart, ...]:
         """Return where the parts of an initial state come from."""
-        order = self._orders[module]
         said = None
         if begins and data.series is not None:
-            said = order.begin(data)
-        parts = []
-        for tensor, walk in state:
-            part = self._origin(module, tensor, walk)
-            if part.origin is Origin.ZEROS:
-                part = order.zeros(data)
-            elif part.is_carried:
-                part = order.carried(part, data, said)
-            parts.append(part)
-        return tuple(parts) or (order.zeros(data),)
+            said = self._begin(data)
+        found = [self._origin(net, *each) for each in state]
+        parts = found or [StatePart(Origin.ZEROS)]
+        return tuple(self._locate(part, data, said) for part in parts)
 
     def _origin(
-        self, module: ModuleRecord, state: torch.Tensor, walk: GraphWalk
+        self, net: nn.Module, state: torch.Tensor, walk: GraphWalk
     ) -> StatePart:
         """Return where a state comes from, by its graph or by its rows."""
         if not walk.is_complete:
             return StatePart(Origin.UNKNOWN)
         for source, output in walk.passes.items():
-            if source.module is module:
+            if source.module is net:
                 return StatePart(Origin.ATTACHED, source, output, source.steps)
         leaves = walk.leaves.values()
         if walk.passes or any(isinstance(leaf, nn.Parameter) for leaf in leaves):
             return StatePart(Origin.COMPUTED)
-        rows = _hashes_of(state)
+        rows = _state_hashes(state)
         for row in rows:
-            if (module, row) in self._known:
-                return self._known[module, row]
+            if row in self._known:
+                return self._known[row]
         is_zero = not any(rows) and not state.any()
         return StatePart(Origin.ZEROS if is_zero else Origin.UNKNOWN)
+
+    def _begin(self, data: InputData) -> Origin | None:
+        """Begin a window. Return what the epochs before say of the order of its data
+        and those of the window before.
+        """
+        before = self._window.data if self._window else None
+        is_other = self._predecessors.get(data, before) != before
+        self._predecessors[data] = before
+        if data in self._begun:
+            self._begun = {data}
+            return Origin.EPOCH
+        self._begun.add(data)
+        return Origin.ELSEWHERE if is_other else None
+
+    def _locate(
+        self, part: StatePart, data: InputData, said: Origin | None
+    ) -> StatePart:
+        """Return a state with its origin among the windows and their data.
+
+        Parameters
+        ----------
+        part
+            The state: zeros, or that of an older pass, or another.
+        data
+            The data of the window that begins with it.
+        said
+            What `_begin` has said of them.
+        """
+        source, window, latest = part.source, self._window, self._latest
+        if part.origin is Origin.ZEROS and latest is not None:
+            is_reset = data.follows(latest.data, latest.steps)
+            return StatePart(Origin.RESET) if is_reset else part
+        if source is None or part.origin is Origin.ATTACHED:
+            return part
+        if not source.has_gradient:
+            return part._replace(origin=Origin.WITHOUT_GRADIENT)
+        if window is None or source.number < window.number:
+            return part
+        is_end = source is latest and part.steps == source.steps
+        origin = Origin.PREVIOUS if is_end else Origin.INSIDE
+        if not data.follows(source.data, part.steps):
+            if data.is_between(window.data, source.data, part.steps):
+                said = Origin.ELSEWHERE
+            return part._replace(origin=said or origin, is_order_known=bool(said))
+        return part._replace(origin=origin)
