@@ -368,8 +368,7 @@ def test_hint_explains_all_of_the_deviation_and_all_tensors():
     assert not Fit(case, wrong).explains({"dW_hh": np.full((4, 4), np.inf)}, ["dW_hh"])
     near = {name: good[name] + 0.99 * (wrong[name] - good[name]) for name in good}
     assert explanation([Fit(case, near)]) == ""
-    partly = explanation([Fit(case, wrong | {"dW_xh": good["dW_xh"]})])
-    assert partly.startswith(f"{MUTANTS[1].name}, in ")
+    assert explanation([Fit(case, wrong | {"dW_xh": good["dW_xh"]})]) == ""
 
 
 def test_factors_are_equal_within_their_accuracy():
@@ -385,7 +384,7 @@ def test_factors_are_equal_within_their_accuracy():
             n: p - 0.999 * (p - report[n]) for n, p in case.params._asdict().items()
         }
         fits.append(Fit(case, report | moved))
-    assert explanation(fits) == "step of parameters × 0.999"
+    assert explanation(fits) == "step × 0.999"
 
 
 def test_second_answer_that_differs_is_a_kept_state():
@@ -455,7 +454,7 @@ LOOPS = {
         case if i % PER_EPOCH else case._replace(velocity=None),
         {},
     ),
-    "step of parameters × 0.37": lambda case, before, i: (
+    "step × 0.37": lambda case, before, i: (
         at_rate(case, 0.37 * 0.05),
         {},
     ),
@@ -507,12 +506,8 @@ SCHEDULES = {  # of 13 steps under TBPTT(3, 5), the right ones without a hint
     "bptt over k+1 steps": "0 0 3, 0 3 6, 3 6 9, 6 9 12, 9 12 13",
     "chunks instead of a sliding window": "0 0 5, 5 5 10, 10 10 13",
     "the last, shorter window left out": "0 0 3, 1 3 6, 4 6 9, 7 9 12",
-    "the last, shorter window reaches back over k2 steps": (
-        "0 0 3, 1 3 6, 4 6 9, 7 9 12, 8 12 13"
-    ),
     "losses of older steps counted again": "0 0 3, 1 1 6, 4 4 9, 7 7 12, 10 10 13",
     "1 step skipped between windows": "0 0 3, 2 4 7, 6 8 11, 10 12 13",
-    "windows 1 step early from update 3 on": ("0 0 3, 1 3 6, 3 5 8, 6 8 11, 9 11 12"),
 }
 
 
@@ -543,7 +538,7 @@ STATES = {
         w.loss_start if w.start else 0
     ],
     "state 1 step early at every window": lambda h, w, epoch: h[max(w.start - 1, 0)],
-    "state reset to zero after every 2 windows": lambda h, w, epoch: (
+    "state reset to zero in some windows": lambda h, w, epoch: (
         h[w.start] * (w.loss_start % 6 > 0 or w.start == 0)
     ),
     "": lambda h, w, epoch: 0.5 * h[w.start],

@@ -47,7 +47,7 @@ class Mutant(NamedTuple):
     @property
     def in_run(self) -> bool:
         """Return whether it is visible only in a run of several updates."""
-        return bool(self.with_number(self.start).keys() & {"window", "carried_state"})
+        return self.stage in ("window", "initial")
 
 
 class View:

@@ -58,12 +58,12 @@ def when_recorded(*tensors: str) -> Place:
 def flow_back(change: Change) -> Equations:
     """Return a changed flow into dh_t from the step after."""
 
-    def adjoint(n, w, p, t):
+    def result(dh, n, w, p, t):
         """Return dh_t with the changed flow."""
-        flow = n.affine([(w.da[t + 1], p.W_hh.mT)])
-        return n.affine([(w.dy[t], p.W_hy.mT)]) + change(flow, t, len(w.x))
+        flow = w.da[t + 1] @ p.W_hh.mT
+        return dh - flow + change(flow, t, len(w.x))
 
-    return {"state_adjoint": adjoint}
+    return changed("state_adjoint", result=result)
 
 
 FORWARD: dict[str, Place] = {name: when_recorded(name) for name in ("a", "h", "y")}
@@ -107,9 +107,6 @@ def parts_of(place: str, make: Place, sizes: Mapping[str, int]) -> Iterator[Muta
                 yield Mutant(text, make(partial(part, True)))
                 text = f"{place} without the {end} {words}"
                 yield Mutant(text, make(partial(part, False)))
-    for k in counts(sizes["T"]):
-        edit = make(partial(without_every, k))
-        yield Mutant(f"{place} without every {k}th step", edit)
 
 
 def counts(size: int) -> list[int]:
@@ -132,11 +129,6 @@ def part_alone(
         i = np.expand_dims(np.arange(1, n + 1), 1 - axis)
     part = i <= k if is_first else i > n - k
     return v * (part == is_kept)
-
-
-def without_every(k: int, v: NumpyArray, t: int, T: int) -> NumpyArray:
-    """Return a tensor of step t, or zeros for every kth step."""
-    return v * (t % k > 0)
 
 
 # -- windows
@@ -181,16 +173,11 @@ def with_share(name: str, number: float) -> Equations:
 
 
 def rereading() -> Iterator[Mutant]:
-    """Yield equations that read another step, another tensor, or other weights."""
-    for fields, tensor, of in (
-        (("pre_activation",), "x", "a"),
-        (("state_adjoint",), "dy", "dh"),
-        (SUMS, "x", "{names}"),
-        (SUMS, "h", "{names}"),
-    ):
+    """Yield gradients that read another step, or another tensor."""
+    for tensor in ("x", "h"):
         for by, words in ((-1, "before"), (1, "after")):
-            edit = reading(fields, tensor, neighbours(by))
-            yield Mutant(f"{tensor} of the step {words} in {of}", edit)
+            edit = reading(SUMS, tensor, neighbours(by))
+            yield Mutant(f"{tensor} of the step {words} in {{names}}", edit)
     edit = reading(SUMS, "da", lambda w, name, s: w.dh[s])
     yield Mutant("dh for da in {names}", edit)
     edit = recording(("dW_hh",), lambda n, name, t, g: g.mT)
@@ -272,17 +259,14 @@ def rated(number: float) -> Equations:
     return changed("updated", result=result)
 
 
-FORGOTTEN = changed("velocity", given=lambda n, g, v, step: (n, g, None, step))
-
-
 def step_mutants(step: Step) -> Iterator[Mutant]:
     """Yield the mistakes that this step may have."""
     for mutant in MUTANTS:
         if mutant.with_number(1.0).keys() & STEP_FIELDS:
             yield mutant
-    yield Mutant("step of {names} × 0", rated(0.0))
-    yield Mutant("step of {names} × {number}", rated)
-    yield Mutant("the velocity, or sum of squares, of before left out", FORGOTTEN)
+    for words in ("step", "step of {names}"):  # of all parameters, or of some
+        yield Mutant(f"{words} × 0", rated(0.0))
+        yield Mutant(f"{words} × {{number}}", rated)
     for name in (*SGD_OPTIONS, "max_value"):
         if getattr(step, name):
             nothing = np.inf if name.startswith("max") else 0.0

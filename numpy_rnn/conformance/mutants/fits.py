@@ -81,8 +81,7 @@ class Fit:
         self.step: Step | None = case.step
         self.case = arrays._replace(h_0=cases.initial_state_of(case), step=None)
         for name in ("params", "velocity", "x", "target", "h_0"):
-            value = getattr(self.case, name)
-            value = tree_map(lambda array: array.astype(np.float64), value)
+            value = tree_map(np.float64, getattr(self.case, name))
             self.case = self.case._replace(**{name: value})
         self.report, step = NamedArrays(), NamedArrays()
         for name, array in report.items():
@@ -198,36 +197,29 @@ class Measured(NamedTuple):
         return abs(self.number - other) <= self.error + rtol * abs(other)
 
 
-# What numbers have in common, in words, and the number of every fit; "" if nothing.
-Common = tuple[str, list[float]]
+Common = tuple[str, list[float]]  # a number in words, and that of every fit
 NOTHING: Common = ("", [])
 
 
-def same_number(
-    fits: Sequence[Fit], measured: Sequence[Measured], rtol: float
+def common_number(
+    fits: Sequence[Fit], measured: Sequence[Measured], rtol: float, is_factor: bool
 ) -> Common:
-    """Return the number that all of these are."""
-    best = min(measured, key=lambda each: each.error)
-    share = 4 * best.error / abs(best.number)
-    if best.is_near(1.0, rtol) or not 0 < share < 1:
-        return NOTHING
-    if not all(each.is_near(best.number, rtol) for each in measured):
-        return NOTHING
-    digits = min(6, -int(np.log10(share)))
-    return format(best.number, f".{digits}g"), [best.number] * len(fits)
-
-
-def same_product(
-    fits: Sequence[Fit], measured: Sequence[Measured], rtol: float
-) -> Common:
-    """Return the product of sizes that all of these are."""
+    """Return the product of sizes that all of these are, or the number; "" if they are
+    different. is_factor: whether it may be a product.
+    """
     tables = {fit: products(fit) for fit in fits}
-    for text in tables[fits[0]]:
+    for text in tables[fits[0]] if is_factor else ():
         is_one = all(tables[each.fit][text] == 1 for each in measured)
         near = (each.is_near(tables[each.fit][text], rtol) for each in measured)
         if not is_one and all(near):
             return text, [table[text] for table in tables.values()]
-    return NOTHING
+    best = min(measured, key=lambda each: each.error)
+    share = 4 * best.error / abs(best.number)
+    near = (each.is_near(best.number, rtol) for each in measured)
+    if best.is_near(1.0, rtol) or not 0 < share < 1 or not all(near):
+        return NOTHING
+    digits = min(6, -int(np.log10(share)))
+    return format(best.number, f".{digits}g"), [best.number] * len(fits)
 
 
 def products(fit: Fit) -> dict[str, float]:
@@ -244,7 +236,7 @@ def products(fit: Fit) -> dict[str, float]:
         if below:
             text += f"/({'·'.join(below)})" if len(below) > 1 else f"/{below[0]}"
         known[text] = prod(sizes[n] for n in above) / prod(sizes[n] for n in below)
-    for letters in ("B", "K", "KB", "KBO"):  # as of a sample variance
+    for letters in ("KB", "KBO"):  # as of a sample variance
         n = prod(sizes[letter] for letter in letters)
         text = "·".join(letters)
         known[f"{text}/({text} − 1)"] = n / (n - 1) if n > 1 else np.nan

@@ -30,13 +30,8 @@ from numpy_rnn.conformance.mutants.fits import ROUNDING, Fit, largest
 from numpy_rnn.conformance.mutants.hints import explanation, is_of_step
 from numpy_rnn.conformance.runs import RecordedRun
 
-MANY = 12  # updates that are looked at
+MANY = 8  # updates that are looked at
 KEPT = 64  # updates that are not recomputed for every mutant
-
-
-def window_over_k2(T: int, new: int, k1: int, k2: int) -> Window:
-    """Return the window, whose last one has k2 steps too where it is shorter."""
-    return right.window(T, new, k1, k2 + max(0, new + k1 - T))
 
 
 def window_of_all_losses(*given: int) -> Window:
@@ -48,10 +43,6 @@ def window_of_all_losses(*given: int) -> Window:
 SCHEDULES = (
     *(mutant for mutant in MUTANTS if "window" in mutant.with_number(1.0)),
     Mutant("losses of older steps counted again", {"window": window_of_all_losses}),
-    Mutant(
-        "the last, shorter window reaches back over k2 steps",
-        {"window": window_over_k2},
-    ),
 )
 
 
@@ -81,11 +72,10 @@ def hint_for_run(recorded: RecordedRun, first: Finding) -> str:
     network = first.element[: cases.leading_axes(recorded.run.params)]
     of = Updates(recorded, network)
     index, count = recorded.update_index(first), recorded.length
-    low = 0 if index < MANY else index - 2
     with np.errstate(all="ignore"):
         if first.tensor == "initial":
             return states_in_words(of)
-        near = range(low, min(count, index + MANY - 4))
+        near = range(max(0, index - 2), min(count, index + MANY))
         fits = [of.fit(i) for i in sorted({0, *near, count - 1})]
         wrong = [fit for fit in fits if fit.wrong]
         if not wrong:
@@ -112,12 +102,6 @@ def windows_in_words(recorded: RecordedRun) -> str:
         if gap > 0:
             return f"{pluralize(gap, 'step')} skipped between windows"
         return f"windows overlap by {pluralize(-gap, 'step')}"
-    moves = [(r.start - e.start, r.stop - e.stop) for r, e in zip(rows, expected)]
-    first = next((i for i, move in enumerate(moves) if move != (0, 0)), 0)
-    start, _ = moves[first]
-    if {*moves[first:]} == {(start, start)} and start:
-        words = f"{pluralize(abs(start), 'step')} {'late' if start > 0 else 'early'}"
-        return f"windows {words} from update {first + 1} on"
     return ""
 
 
@@ -127,7 +111,6 @@ def states_in_words(of: Updates) -> str:
     h_0 = recorded.run.h_0
     eps = float(np.finfo(h_0.dtype).eps)
     latest, wrong, usual = {0: h_0}, set[int](), set[int]()
-    before: WindowCase | None = None
     for index in range(recorded.length):
         case, report = single_update(recorded, index, of.network)
         window = recorded.window(index)
@@ -137,9 +120,6 @@ def states_in_words(of: Updates) -> str:
             known["not reset between epochs"] = latest[max(latest)]
         known |= {"reset to zero": 0 * h_0, "reset to h_0": h_0}
         known["of the newest step"] = latest.get(window.loss_start)
-        if before is not None:
-            again = window_update(before._replace(params=case.params))["h"]
-            known["computed again with the new weights"] = again[-1]
         for step, state in latest.items():
             away = step - window.start
             words = "early" if away < 0 else "late"
@@ -158,7 +138,6 @@ def states_in_words(of: Updates) -> str:
             usual.add(number)
         h = report["h"] if "h" in report else window_update(case)["h"]
         latest.update(enumerate(h, window.start + 1))
-        before = case
     if not labels:
         return ""
     return f"state {labels[0]}{which_windows(wrong, usual)}"
@@ -170,9 +149,6 @@ def which_windows(wrong: set[int], usual: set[int]) -> str:
         return ""
     if wrong == usual:
         return " at every window"
-    for n in range(2, max(usual) + 1):
-        if wrong == {number for number in usual if number % n == 0}:
-            return f" after every {n} windows"
     return " in some windows"
 
 
@@ -195,8 +171,6 @@ def window_loops(of: Updates) -> Iterator[Mutant]:
     ):
         edit = recording(OF_GRADIENTS, partial(with_added, of, is_reset))
         yield Mutant(f"gradients add up {words}", edit)
-    edit = {"pre_activation": partial(stale_activation, of)}
-    yield Mutant("activations of stale weights kept", edit)
     for where, shift in (("ahead", -1), ("behind", 1)):
         edit = {CASE: partial(with_moved_targets, of, shift)}
         yield Mutant(f"targets one step {where}", edit)
@@ -229,14 +203,3 @@ def of_older_weights(of: Updates, fit: Fit) -> WindowCase | None:
     if fit.index == 0:
         return None
     return fit.case._replace(params=of.fit(fit.index - 1).case.params)
-
-
-def stale_activation(of: Updates, n, w, p, t):
-    """Return a_t, of an older step as the previous update reports it."""
-    fit, index = n.fit, n.fit.index
-    window = of.recorded.window(index)
-    step = window.start + t
-    if step > window.loss_start or "a" not in fit.report:
-        return right.pre_activation(n, w, p, t)
-    previous = of.recorded.window(index - 1)
-    return of.fit(index - 1).report["a"][step - 1 - previous.start]
