@@ -6,7 +6,7 @@ import pytest
 
 from numpy_rnn import InputError
 from numpy_rnn.common.records import tree_map
-from tests.core.test_refusals import refusal, valid
+from tests.helpers.calls import refusal, valid_calls
 from tests.helpers.comparing import UPDATE, arrays_in, bits
 from tests.helpers.random_runs import Kind, Sizes, arguments, random_run
 
@@ -115,15 +115,15 @@ def test_tensors_without_numbers_for_numpy_are_refused(change):
         ("to_numpy", "value", kind),
         ("bptt", "params", "W_xh is torch."),
     ):
-        given = valid(rnn)[name]
+        given = valid_calls(rnn)[name]
         changed = tree_map(change, given[argument])
         refusal(rnn, name, given | {argument: changed}, says)
 
 
 def test_activations_without_a_graph_or_of_equal_parameters():
-    given = valid(rnn)["bptt"]
+    given = valid_calls(rnn)["bptt"]
     with torch.no_grad():
-        bare = rnn.forward(**valid(rnn)["forward"])
+        bare = rnn.forward(**valid_calls(rnn)["forward"])
     equal = rnn.from_numpy(rnn.to_numpy(given["params"]))
     plain = tree_map(torch.Tensor.detach, equal)
     for changed, says in (

@@ -129,4 +129,4 @@ class Layer(DefinitionPort):
         return super().window_update(p, x, target, h_0, **options)
 
 
-Untransposed = functools.partial(Layer, **MUTANTS[0].equations)
+Untransposed = functools.partial(Layer, **MUTANTS[0].with_number(1.0))
