@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import numpy_rnn
 from numpy_rnn import InputError
-from numpy_rnn.app.experiment import load_run, save_run
+from numpy_rnn.app.weights_file import load_run, save_run
 from tests.helpers.command_line import command, contents, refused
 from tests.helpers.comparing import bits, fewer
 
