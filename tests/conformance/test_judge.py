@@ -3,14 +3,12 @@ ill-conditioned is not judged.
 """
 
 import itertools
-import json
 from functools import cache, partial
 
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 
-import numpy_rnn
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import (
     LOSS_NAMES,
@@ -19,12 +17,9 @@ from numpy_rnn.common.records import (
     Schedule,
     Step,
 )
-from numpy_rnn.conformance import window_checks
 from numpy_rnn.conformance.arithmetics.numpy_arithmetic import NumpyArithmetic
-from numpy_rnn.conformance.case import INPUT_GRADIENTS, INTERMEDIATES, TENSORS, present
+from numpy_rnn.conformance.case import INPUT_GRADIENTS, INTERMEDIATES, TENSORS
 from numpy_rnn.conformance.definition import (
-    DEFINITION,
-    Definition,
     train,
     window_update,
 )
@@ -40,24 +35,12 @@ from numpy_rnn.conformance.runs import (
     is_bounded,
     record,
 )
-from numpy_rnn.conformance.suite import check_port
-from numpy_rnn.conformance.trace import Trace, load_trace, read_arrays, trace_arrays
 from tests.helpers import random_runs
 from tests.helpers.ports import Port
+from tests.helpers.recorded_runs import PACKAGE, STEP, small_run
 from tests.helpers.windows import SEED, SEEDS
 
-STEP = Step(0.1, 0.9, nesterov=True, weight_decay=0.01, max_norm=0.5)
-PACKAGE = PackageSource(PackagePort(numpy_rnn))
 black_box_port = partial(Port, capabilities=("sgd_options",))
-
-
-def small_run(step=STEP, k1=2, k2=5, epochs=2, N=None, dtype="float64"):
-    """Return a run on one sequence of 20 steps, with biases."""
-    options = RunOptions(Schedule(k1, k2, epochs), Objective(), step)
-    sizes = random_runs.Sizes(20, 1, 1, 4, 1, N)
-    return random_runs.random_run(sizes, random_runs.Kind(dtype), options, SEED)
-
-
 RATES = STEP._replace(learning_rate=np.array([0.1, 0.02, 0.05]))
 RUNS = {
     "full": small_run(),

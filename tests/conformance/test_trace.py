@@ -12,8 +12,7 @@ from numpy_rnn.conformance.definition import DEFINITION, Definition, train
 from numpy_rnn.conformance.judge import finite_part, judge
 from numpy_rnn.conformance.random_cases import RandomDraw, random_run
 from numpy_rnn.conformance.trace import Trace, load_trace, read_arrays, trace_arrays
-from tests.helpers.random_runs import small_run
-from tests.helpers.recorded_runs import PACKAGE
+from tests.helpers.recorded_runs import PACKAGE, small_run
 from tests.helpers.windows import SEED
 
 PLAIN = trace_arrays(PACKAGE.trace(small_run(Step(0.1))))
@@ -31,7 +30,8 @@ def configured(**changes):
     return np.bytes_(json.dumps(json.loads(PLAIN["configuration"]) | changes))
 
 
-REQUIRED = "x a dW_hh initial loss epoch initial_h_0 configuration".split()
+REQUIRED = ["x", "a", "dW_hh", "initial", "loss", "epoch"]
+REQUIRED += ["initial_h_0", "configuration"]
 ABSENT = [(PLAIN, name) for name in REQUIRED] + [(MOMENTUM, "vb_h")]
 ONE_NAN = np.where(np.arange(20)[:, None] == 3, np.nan, PLAIN["db_h"])
 WRONG = [  # part of the message, and what is changed

@@ -134,7 +134,7 @@ class Layer(DefinitionPort):
         return super().window_update(p, x, target, h_0, **options)
 
 
-Untransposed = functools.partial(Layer, **MUTANTS[0].equations)
+Untransposed = functools.partial(Layer, **MUTANTS[0].with_number(1.0))
 
 
 def check_levels(port, dtype, examples=5):
