@@ -17,7 +17,7 @@ import numpy_rnn
 from numpy_rnn import Update
 from numpy_rnn.common.records import Schedule, tree_map
 from numpy_rnn.conformance.runs import is_bounded
-from numpy_rnn.engine import gradient, loop, memory, workspace
+from numpy_rnn.engine import ensemble, gradient, memory, plan, workspace
 from tests.helpers.comparing import UPDATE, bits, fewer
 from tests.helpers.random_runs import (
     OPTIONS,
@@ -156,7 +156,7 @@ SCHEDULES = [Schedule(1, 1, 2), Schedule(1, 3, 2), Schedule(3, 3, 2), Schedule(2
 def test_engine_is_right_beyond_its_thresholds(name, schedule, data, others):
     """Beyond this one, and others at once; NumPy's buffers are restored."""
     run, size = data.draw(runs(SIZES, schedule)), np.getbufsize()
-    modules = gradient, loop, memory, workspace
+    modules = ensemble, gradient, memory, plan, workspace
     assert any(name in vars(module) for module in modules)
     with pytest.MonkeyPatch.context() as patch:
         for module in modules:
