@@ -260,8 +260,3 @@ def test_unknown_keyword_is_refused_with_the_nearest_name(rnn, name):
     given = valid_calls(rnn)["direction"]
     with pytest.raises(TypeError, match=r"\Adirection\(\) .*'lr'"):
         rnn.direction(**given, lr=3)
-
-
-def test_sizes_are_keywords(rnn):
-    with pytest.raises(TypeError):
-        rnn.initial_parameters(3, 5, 2)

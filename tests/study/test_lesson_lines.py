@@ -186,8 +186,8 @@ def test_program_of_the_page_learns_and_its_lines_are_right(compute):
     assert len(code.splitlines()) <= 60
     short = code.replace("= 5, 6", "= 5, 5")
     for text, word in ((code, "learned\n"), (short, "not learned\n")):
-        # One of hundreds of networks does not learn, or does.
-        assert word in (printed(text), printed(text))
+        # One of hundreds of networks does not learn, or does: then another one is made.
+        assert word == printed(text) or word == printed(text)
     lines = re.findall(r"^ +d\w+.*? \+?= (.*?)  # \((B\d)\)$", code, re.MULTILINE)
     verdicts = compute("verdicts", [(equation, text) for text, equation in lines])
     assert verdicts == [["right", "right"]] * 8
