@@ -21,16 +21,14 @@ from numpy_rnn.study import subject as subjects
 from numpy_rnn.study.evaluated_equations import EVALUATED
 from numpy_rnn.study.study import LESSON_FOLDER, WRITTEN, check_folder, write_folder
 
-pytestmark = pytest.mark.needs_matplotlib
-
-
-@pytest.fixture(autouse=True)
-def _in_a_new_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+pytestmark = [
+    pytest.mark.needs_matplotlib,
+    pytest.mark.usefixtures("empty_folder"),
+]
 
 
 def files_in(folder="."):
-    """Every file of a folder with its bytes, by its path in the folder."""
+    """Return the bytes of every file of a folder, by its path in the folder."""
     paths = (path for path in sorted(Path(folder).rglob("*")) if path.is_file())
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
 
