@@ -12,11 +12,13 @@ import unittest.mock
 
 import pytest
 
-from numpy_rnn.conformance import sampling
+from numpy_rnn.conformance import sampling, session
 from numpy_rnn.conformance.ports.abilities import FEW_SIZES
 from tests.helpers import program_port
 
 PORTS = """
+import time
+
 import numpy_rnn
 from numpy_rnn.conformance.ports.port import PackagePort
 from tests.helpers.ports import Layer, Untransposed
@@ -37,6 +39,7 @@ class BlackBox(PackagePort):
 
 right, wrong, box = PackagePort(numpy_rnn), Untransposed(), Untransposed(has=())
 described, raising = BlackBox(), Layer(state=lambda n, w, t, phi: w.a[t].nothing)
+late = Layer(state=lambda n, w, t, phi: time.sleep(100))
 described.lacks = ("relu", "bias")
 described.tanh_ulps, described.tanh_absolute_ulps = 9, 4
 """
@@ -106,6 +109,13 @@ def test_verdict_on_a_wrong_port_is_the_last_line(suite, options):
     assert re.match(
         r"  L2, CaseSpec\(T=2, B=1, D=1, H=2, O=1, K=\d, dtype='float64'", place
     )
+
+
+def test_time_limit_of_a_port_is_that_of_the_option(suite, monkeypatch):
+    monkeypatch.setattr(session, "FIRST_TIMES", 1)
+    status, output = suite("--elman-backend", "ports:late", "--elman-timeout", "1")
+    assert status == 1
+    assert "a layer raises TimeoutError: there is no answer within 1 s" in output
 
 
 def test_error_of_a_port_is_one_line(suite):
