@@ -33,7 +33,8 @@ from numpy_rnn.conformance.random_cases import (
     use_of_spec,
 )
 from numpy_rnn.conformance.runs import PortSource, run_defaults, unsupported
-from tests.helpers.windows import SEED, SEEDS, Way, check_global, operations
+from tests.helpers.ways import Way, operations
+from tests.helpers.windows import SEED, SEEDS, check_global
 
 # What no case uses: what is reported beside results, several networks, and the dtype.
 UNUSED = {"intermediates", "input_gradients", "sgd_options", "networks", *DTYPES}

@@ -3,7 +3,6 @@ by name.
 """
 
 import re
-from functools import cache
 from importlib import import_module
 from inspect import isfunction
 from itertools import product
@@ -16,76 +15,13 @@ from numpy_rnn import InputError
 from numpy_rnn.common.checks import check_step
 from numpy_rnn.common.errors import MAX_MESSAGE, failed
 from numpy_rnn.common.records import Direction, Objective, Step, tree_map
+from tests.helpers.calls import B, D, H, O, T, refusal, valid_calls
 from tests.helpers.comparing import arrays_in, bits, share_memory
-from tests.helpers.random_runs import (
-    OPTIONS,
-    STEPS,
-    Kind,
-    Sizes,
-    arguments,
-    random_run,
-    train,
-)
+from tests.helpers.random_runs import OPTIONS, STEPS, Kind, Sizes, random_run, train
 
 SERIES = "x", "target"
-T, B, D, H, O = 4, 2, 3, 5, 6
 NAMES = [name for name in numpy_rnn.__all__ if isfunction(getattr(numpy_rnn, name))]
 NAMES.remove("from_state_dict")  # test_parameters.py has its refusals
-
-
-@cache
-def valid(rnn, N=None):
-    """By function, all of its arguments by name, and valid. None of them is changed."""
-    step = Step(0.1, momentum=0.9, weight_decay=0.1, max_norm=1.0)
-    run = random_run(
-        Sizes(T, B, D, H, O, N), Kind(velocity=True), OPTIONS._replace(step=step)
-    )
-    series = arguments(rnn, run)
-    params, x, target, h_0, velocity = list(series.values())[:5]
-    momentum = step.direction._asdict()
-    activations = rnn.forward(params, x, h_0)
-    window = {"params": params, "activations": activations, "target": target}
-    window |= run.options.objective._asdict()
-    gradients = rnn.bptt(params, activations, target)
-    single = rnn.from_numpy(random_run(Sizes(1, 1, D, H, O)).params)
-    sizes = {"input_size": D, "hidden_size": H, "output_size": O}
-    losses = {"y": activations.y, "target": target, "reduction": "sum"}
-    return {
-        "forward": {"params": params, "x": x, "h_0": h_0, "nonlinearity": "tanh"},
-        "bptt": window,
-        "adjoints": window,
-        "half_squared_error": losses,
-        "cross_entropy": losses | {"target": rnn.from_numpy(np.zeros((T, B), int))},
-        "clip_by_global_norm": {"gradients": gradients, "max_norm": 1.0},
-        "clip_by_value": {"gradients": gradients, "max_value": 1.0},
-        "direction": {"params": params, "gradients": gradients, "velocity": velocity}
-        | momentum,
-        "sgd": {"params": params, "delta": gradients, "learning_rate": 0.1},
-        "train": series | {"record": False, "yield_every": 1},
-        "windows": {"steps": 5, "k1": 1, "k2": 2},
-        "initial_parameters": {
-            **sizes,
-            "bias": True,
-            "dtype": "float32",
-            "seed": 0,
-            "networks": 2,
-        },
-        "from_numpy": {"value": rnn.to_numpy(x)},
-        "to_numpy": {"value": x},
-        "to_state_dict": {"params": single},
-    }
-
-
-def refusal(rnn, name, given, *names):
-    """Return the message of the InputError that the call raises: one line, with one of
-    the names.
-    """
-    with pytest.raises(InputError, match=r"\A[^\n]{,400}\Z") as refused:
-        getattr(rnn, name)(**given)
-    message = str(refused.value)
-    assert any(word in message for word in ("expected", "choose", "needs")), message
-    assert not names or any(part in message for part in names), message
-    return message
 
 
 @pytest.mark.parametrize("N", [None, 7])
@@ -94,7 +30,7 @@ def refusal(rnn, name, given, *names):
 def test_valid_arguments_are_accepted_and_left_alone(rnn, N, step):
     """Nor does a result share their memory."""
     for name in NAMES:
-        given = dict(valid(rnn, N)[name])
+        given = dict(valid_calls(rnn, N)[name])
         if "velocity" in given:
             options = step._asdict() | {"velocity": None}
             if step.has_velocity:  # a square is a valid sum of squares too
@@ -197,7 +133,7 @@ def names_of(argument, value):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_one_spoiled_argument_is_refused_by_its_name(rnn, name):
-    given = valid(rnn)[name]
+    given = valid_calls(rnn)[name]
     for argument, value in given.items():
         for other in spoiled(rnn, name, argument, value):
             names = names_of(argument, value)
@@ -295,7 +231,7 @@ CALLS = [
 
 @pytest.mark.parametrize(("name", "changes", "says"), CALLS)
 def test_arguments_that_do_not_fit_each_other(rnn, name, changes, says):
-    given = valid(rnn, 7)[name]
+    given = valid_calls(rnn, 7)[name]
     for key, value in changes.items():
         if type(value) is np.ndarray and key != "value":
             value = rnn.from_numpy(value)
@@ -315,17 +251,12 @@ NEAREST = {
 @pytest.mark.with_reference
 @pytest.mark.parametrize("name", NEAREST)
 def test_unknown_keyword_is_refused_with_the_nearest_name(rnn, name):
-    given = dict(valid(rnn)["train"])
+    given = dict(valid_calls(rnn)["train"])
     with pytest.raises(TypeError, match=rf"\Atrain\(\) .*'{name}': {NEAREST[name]}"):
         rnn.train(**given, **{name: 3})
     del given["k1"], given["k2"]
     with pytest.raises(TypeError, match=r"\Atrain\(\) needs .* 'k1', 'k2'\Z"):
         rnn.train(**given)
-    given = valid(rnn)["direction"]
+    given = valid_calls(rnn)["direction"]
     with pytest.raises(TypeError, match=r"\Adirection\(\) .*'lr'"):
         rnn.direction(**given, lr=3)
-
-
-def test_sizes_are_keywords(rnn):
-    with pytest.raises(TypeError):
-        rnn.initial_parameters(3, 5, 2)

@@ -58,3 +58,8 @@ def refused(rnn, capsys, *arguments) -> str:
     assert re.fullmatch(rf"{rnn.__name__}: [^\n]+\n", ended.err), ended.err
     assert contents() == before
     return ended.err.removeprefix(f"{rnn.__name__}: ").removesuffix("\n")
+
+
+def rows_of(table) -> list[list[str]]:
+    """Return the parts of each line of a table, between its arrows."""
+    return [line.split(" → ") for line in table.strip().splitlines()]
