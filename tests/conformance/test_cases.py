@@ -138,7 +138,8 @@ def test_specs_are_of_every_kind():
     assert [{spec[i] for spec in usual} for i in range(6)] == [set(range(1, 9))] * 6
     wide = [spec.B for spec in made if spec.B > 8]
     assert 15 < len(wide) < 80
-    assert 9 <= min(wide) < 12 and 15 < max(wide) <= 17
+    assert 9 <= min(wide) < 12
+    assert 15 < max(wide) <= 17
     large = [large_spec(RandomDraw(SEED, i), "float64") for i in range(100)]
     assert all(8 < max(spec[:5]) <= 40 for spec in large)
     assert {spec.special for spec in large} == {*SPECIAL}
