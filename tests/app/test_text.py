@@ -16,9 +16,8 @@ from numpy_rnn.common.records import tree_map
 from tests.helpers.command_line import configured, refused, succeed
 
 ALICE = str(Path(numpy_rnn.__file__).parent / "app/data/alice.txt")
-SHORT = Path(ALICE).read_text(encoding="utf-8")[
-    :651
-]  # 26 chunks of 25, and the one after them
+CHUNKS = 26  # of 25 characters
+SHORT = Path(ALICE).read_text(encoding="utf-8")[: CHUNKS * 25 + 1]
 QUICK = ("--text", "short.txt", "--hidden-size", 12, "--epochs", 2, "--no-plot")
 
 
@@ -48,11 +47,8 @@ def test_rows_and_samples_of_every_so_many_updates(capsys):
     nine = *QUICK, "--epochs", 9, "--log-every", 75
     out = succeed(numpy_rnn, capsys, *nine, "--sample", 31)
     assert [row[:2] for row in rows(out)] == [(75, 3), (150, 6), (225, 9), (234, 9)]
-    assert (
-        [len(text) for text in samples(out)]
-        == [31] * len(set(samples(out)))
-        == [31] * 4
-    )
+    assert [len(text) for text in samples(out)] == [31] * 4
+    assert len({*samples(out)}) == 4
     assert f" random is {25 * np.log(len(set(SHORT))):.3f}\n" in out
     quiet = succeed(numpy_rnn, capsys, *nine, "--sample", 0)
     assert (rows(quiet), samples(quiet)) == (rows(out), [])
@@ -65,9 +61,8 @@ def test_losses_are_those_of_min_char_rnn():
     losses, expected = [], 25 * np.log(54)
     assert all(abs(W.std() / 0.01 - 1) < 0.1 for W in experiment.params[:3])
     given = [w for w in experiment.params if w is not None]
-    weights = [
-        np.array(w.T if w.ndim == 2 else w[:, None]) for w in given
-    ]  # as it has them
+    # It has transposed matrices, and columns for biases.
+    weights = [np.array(w.T if w.ndim == 2 else w[:, None]) for w in given]
     theirs = min_char_rnn.train_chunks(
         experiment.data.x[:, 0], experiment.data.target[:, 0], weights
     )
@@ -114,13 +109,11 @@ def test_continued_on_another_text_of_these_characters(capsys):
     assert (len(samples(out)[0]), "\x1b" in out) == (200, False)
     assert load_run("s.npz").alphabet == "".join(sorted(set(SHORT)))
     Path("other.txt").write_text("é" * 60)
-    assert "it has é; expected only characters of --weights" in refused(
-        numpy_rnn, capsys, *new
-    )
+    message = refused(numpy_rnn, capsys, *new)
+    assert "it has é; expected only characters of --weights" in message
     succeed(numpy_rnn, capsys, "--epochs", 0, "--no-plot", "--save", "s.npz")
-    assert "has (1, 1) inputs" in refused(
-        numpy_rnn, capsys, *QUICK[:2], "--weights", "s.npz"
-    )
+    message = refused(numpy_rnn, capsys, *QUICK[:2], "--weights", "s.npz")
+    assert "has (1, 1) inputs" in message
 
 
 def test_unicode_and_line_ends(capsys):

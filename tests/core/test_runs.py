@@ -17,7 +17,7 @@ from numpy_rnn import Update
 from numpy_rnn.common.records import Schedule, tree_map
 from numpy_rnn.conformance.random_cases import RandomDraw
 from numpy_rnn.conformance.runs import is_bounded
-from numpy_rnn.engine import gradient, loop, memory, workspace
+from numpy_rnn.engine import ensemble, gradient, memory, plan, workspace
 from tests.helpers.comparing import UPDATE, bits, fewer
 from tests.helpers.random_runs import (
     OPTIONS,
@@ -157,7 +157,7 @@ def test_engine_is_right_beyond_its_thresholds(name, seed):
     )
     run = drawn_run(draw, sizes, draw.choice(SCHEDULES))
     crossed = {other for other in THRESHOLDS if other == name or draw.one_in(4)}
-    modules = gradient, loop, memory, workspace
+    modules = ensemble, gradient, memory, plan, workspace
     assert any(name in vars(module) for module in modules)
     size = np.getbufsize()
     with pytest.MonkeyPatch.context() as patch:

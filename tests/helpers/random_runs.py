@@ -96,7 +96,8 @@ def drawn_sizes(draw, largest=6, networks=(None, None, None, 1, 2, 3, 5)) -> Siz
         sizes = 1 + draw.generator.permutation(largest)[:5]
     else:
         sizes = draw.generator.integers(1, 4, 5)
-    return Sizes(*map(int, sizes), draw.choice(networks))
+    T, B, D, H, O = map(int, sizes)
+    return Sizes(T, B, D, H, O, draw.choice(networks))
 
 
 def drawn_run(draw, sizes=None, schedule=None) -> Run:
