@@ -14,55 +14,18 @@ from collections.abc import Callable
 import numpy as np
 
 from numpy_rnn.arrays import ARRAYS, Array
-from numpy_rnn.common import records
 from numpy_rnn.common.checks import check_backward
 from numpy_rnn.common.records import (
     Activations,
     Adjoints,
     Gradients,
+    LossName,
+    Nonlinearity,
     Objective,
     Parameters,
+    Reduction,
 )
 from numpy_rnn.loss import Elementwise, reduction_divisor, softmax, target_rows
-
-
-def tanh_slope(h: Array) -> Array:
-    """Return φ'(a) of h = tanh(a): 1 − h²."""
-    return 1 - h * h
-
-
-def relu_slope(h: Array) -> Array:
-    """Return φ'(a) of h = relu(a): 1 where h > 0, else 0."""
-    return (h > 0).astype(h.dtype)
-
-
-def sigmoid_slope(h: Array) -> Array:
-    """Return φ'(a) of h = σ(a), the logistic function: h (1 − h)."""
-    slope: Array = h * (1 - h)
-    return slope
-
-
-SLOPES: dict[str, Callable[[Array], Array]] = {
-    "tanh": tanh_slope,
-    "relu": relu_slope,
-    "sigmoid": sigmoid_slope,
-}
-
-
-def difference(y: Array, target: Array) -> Array:
-    """Return ∂/∂y of ½ Σ_o (y − target)²: y − target."""
-    return y - target
-
-
-def softmax_difference(y: Array, target: Array) -> Array:
-    """Return ∂/∂y of −Σ_o target log p, for one-hot targets: p − target."""
-    return softmax(y) - target
-
-
-LOSS_DERIVATIVES: dict[str, Elementwise] = {
-    "squared_error": difference,
-    "cross_entropy": softmax_difference,
-}
 
 
 def adjoints(
@@ -70,9 +33,9 @@ def adjoints(
     activations: Activations[Array],
     target: Array,
     *,
-    nonlinearity: records.Nonlinearity = "tanh",
-    loss: records.LossName = "squared_error",
-    reduction: records.Reduction = "sum",
+    nonlinearity: Nonlinearity = "tanh",
+    loss: LossName = "squared_error",
+    reduction: Reduction = "sum",
 ) -> Adjoints[Array]:
     """Compute the total derivatives of the loss L of a window.
 
@@ -133,14 +96,86 @@ def adjoints(
     return compute_adjoints(params, activations, target, objective)
 
 
+def compute_adjoints(
+    params: Parameters[Array],
+    activations: Activations[Array],
+    target: Array,
+    objective: Objective,
+) -> Adjoints[Array]:
+    """Compute the adjoints of a window.
+
+    The loop goes backwards, since dh_t needs da_{t+1}; its t is an index, that of step
+    t + 1. What needs no later step is computed for all steps at once.
+    """
+    W_xh, W_hh, W_hy, _, _ = params
+    _, a, h, y = activations
+    slope = SLOPES[objective.nonlinearity]
+    dy = np.zeros_like(y)
+    dy[-len(target) :] = output_adjoints(y[-len(target) :], target, objective)  # (B1)
+    dh = dy @ W_hy.mT  # (B2), the term of the outputs, for all steps at once
+    da = np.empty_like(a)
+    da[-1] = dh[-1] * slope(h[-1])  # (B3); no later step adds to the last
+    for t in reversed(range(len(a) - 1)):
+        dh[t] += da[t + 1] @ W_hh.mT  # (B2)
+        da[t] = dh[t] * slope(h[t + 1])  # (B3)
+    dh_0 = da[0] @ W_hh.mT  # (B9)
+    dx = da @ W_xh.mT  # (B10)
+    return Adjoints(dy, dh, da, dx, dh_0)
+
+
+def output_adjoints(y: Array, target: Array, objective: Objective) -> Array:
+    """Return dy of the steps with a loss."""
+    error = LOSS_DERIVATIVES[objective.loss](y, target_rows(y, target))
+    return error / reduction_divisor(y, objective)  # (B1)
+
+
+def difference(y: Array, target: Array) -> Array:
+    """Return ∂/∂y of ½ Σ_o (y − target)²: y − target."""
+    return y - target
+
+
+def softmax_difference(y: Array, target: Array) -> Array:
+    """Return ∂/∂y of −Σ_o target log p, for one-hot targets: p − target."""
+    return softmax(y) - target
+
+
+LOSS_DERIVATIVES: dict[str, Elementwise] = {
+    "squared_error": difference,
+    "cross_entropy": softmax_difference,
+}
+
+
+def tanh_slope(h: Array) -> Array:
+    """Return φ'(a) of h = tanh(a): 1 − h²."""
+    return 1 - h * h
+
+
+def relu_slope(h: Array) -> Array:
+    """Return φ'(a) of h = relu(a): 1 where h > 0, else 0."""
+    return (h > 0).astype(h.dtype)
+
+
+def sigmoid_slope(h: Array) -> Array:
+    """Return φ'(a) of h = σ(a), the logistic function: h (1 − h)."""
+    slope: Array = h * (1 - h)
+    return slope
+
+
+SLOPES: dict[str, Callable[[Array], Array]] = {
+    "tanh": tanh_slope,
+    "relu": relu_slope,
+    "sigmoid": sigmoid_slope,
+}
+
+
 def bptt(
     params: Parameters[Array],
     activations: Activations[Array],
     target: Array,
     *,
-    nonlinearity: records.Nonlinearity = "tanh",
-    loss: records.LossName = "squared_error",
-    reduction: records.Reduction = "sum",
+    nonlinearity: Nonlinearity = "tanh",
+    loss: LossName = "squared_error",
+    reduction: Reduction = "sum",
 ) -> Gradients[Array]:
     """Compute the gradient of the loss L of a window with respect to every parameter.
 
@@ -199,39 +234,6 @@ def bptt(
     check_backward(ARRAYS, params, activations, target, objective)
     derivatives = compute_adjoints(params, activations, target, objective)
     return compute_gradients(params, activations, derivatives)
-
-
-def compute_adjoints(
-    params: Parameters[Array],
-    activations: Activations[Array],
-    target: Array,
-    objective: Objective,
-) -> Adjoints[Array]:
-    """Compute the adjoints of a window.
-
-    The loop goes backwards, since dh_t needs da_{t+1}; its t is an index, that of step
-    t + 1. What needs no later step is computed for all steps at once.
-    """
-    W_xh, W_hh, W_hy, _, _ = params
-    _, a, h, y = activations
-    slope = SLOPES[objective.nonlinearity]
-    dy = np.zeros_like(y)
-    dy[-len(target) :] = output_adjoints(y[-len(target) :], target, objective)  # (B1)
-    dh = dy @ W_hy.mT  # (B2), the term of the outputs, for all steps at once
-    da = np.empty_like(a)
-    da[-1] = dh[-1] * slope(h[-1])  # (B3); no later step adds to the last
-    for t in reversed(range(len(a) - 1)):
-        dh[t] += da[t + 1] @ W_hh.mT  # (B2)
-        da[t] = dh[t] * slope(h[t + 1])  # (B3)
-    dh_0 = da[0] @ W_hh.mT  # (B9)
-    dx = da @ W_xh.mT  # (B10)
-    return Adjoints(dy, dh, da, dx, dh_0)
-
-
-def output_adjoints(y: Array, target: Array, objective: Objective) -> Array:
-    """Return dy of the steps with a loss."""
-    error = LOSS_DERIVATIVES[objective.loss](y, target_rows(y, target))
-    return error / reduction_divisor(y, objective)  # (B1)
 
 
 def compute_gradients(

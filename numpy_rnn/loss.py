@@ -111,19 +111,6 @@ def compute_loss(y: Array, target: Array, objective: Objective) -> Array:
     return L
 
 
-def target_rows(y: Array, target: Array) -> Array:
-    """Return the target as rows that broadcast with y; classes become one-hot rows."""
-    target = with_network_axis(target, y[0])
-    if is_integer(target):
-        return one_hot(target, y.shape[-1], y.dtype)
-    return target
-
-
-def reduction_divisor(y: Array, objective: Objective) -> int:
-    """Return C, by which the reduction divides the losses of these outputs."""
-    return REDUCTIONS[objective.reduction](COUNTS[objective.loss](y))
-
-
 def half_squares(y: Array, target: Array) -> Array:
     """Return ½ (y − target)², element by element."""
     half: Array = 0.5 * (y - target) ** 2  # (L1)
@@ -151,6 +138,19 @@ def softmax(y: Array) -> Array:
     """Return p of every row."""
     p: Array = np.exp(log_softmax(y))  # (L3)
     return p
+
+
+def target_rows(y: Array, target: Array) -> Array:
+    """Return the target as rows that broadcast with y; classes become one-hot rows."""
+    target = with_network_axis(target, y[0])
+    if is_integer(target):
+        return one_hot(target, y.shape[-1], y.dtype)
+    return target
+
+
+def reduction_divisor(y: Array, objective: Objective) -> int:
+    """Return C, by which the reduction divides the losses of these outputs."""
+    return REDUCTIONS[objective.reduction](COUNTS[objective.loss](y))
 
 
 def count_outputs(y: Array) -> int:

@@ -23,6 +23,72 @@ NORM_EPSILON = 1e-6  # added to the norm, as in clip_grad_norm_
 ADAGRAD_EPSILON = 1e-8  # added to Adagrad's sum of squares, as in min-char-rnn
 
 
+def sgd(
+    params: Parameters[Array], delta: Gradients[Array], learning_rate: LearningRate
+) -> Parameters[Array]:
+    """Make one step of gradient descent.
+
+        θ ← θ − η Δ    (U1)
+
+    Parameters
+    ----------
+    params : Parameters
+        The parameters θ.
+    delta : Gradients
+        The direction Δ: the gradients dθ, or what `direction` returned for them. A
+        parameter whose Δ is None does not change.
+    learning_rate : float or ndarray
+        η, a number, or one per network, of shape (N,). It is rounded to the dtype of
+        the parameters.
+
+    Returns
+    -------
+    Parameters
+        New arrays in the shapes of the parameters.
+
+    Raises
+    ------
+    InputError
+        If a shape or dtype does not fit the parameters, or a learning rate is not a
+        finite number, 0 or more.
+
+    References
+    ----------
+    torch.optim.SGD.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import numpy_rnn as rnn
+    >>> one = np.ones((1, 1))
+    >>> params, gradients = rnn.Parameters(one, one, one), rnn.Gradients(one, one, one)
+    >>> rnn.sgd(params, gradients, 0.25).W_hh
+    array([[0.75]])
+    """
+    checks.check_update(ARRAYS, params, delta)
+    rate = checks.check_learning_rate(params, learning_rate)
+    return compute_parameters(params, delta, rounded_rate(params, rate))
+
+
+def compute_parameters(
+    params: Parameters[Array], delta: Gradients[Array], rate: Array
+) -> Parameters[Array]:
+    """Compute the parameters after a step."""
+    stepped: list[Any] = []
+    for theta, dtheta in zip(params, delta):
+        if theta is None or dtheta is None:
+            stepped.append(copy_of(theta))
+            continue
+        eta = per_network(rate, theta)
+        stepped.append(theta - eta * dtheta)  # (U1)
+    return Parameters(*stepped)
+
+
+def rounded_rate(params: Parameters[Array], learning_rate: LearningRate) -> Array:
+    """Return η in the dtype of the parameters, a copy."""
+    return np.array(learning_rate, dtype=params.W_hh.dtype)
+
+
 def clip_by_global_norm(
     gradients: Gradients[Array], max_norm: float
 ) -> Gradients[Array]:
@@ -122,17 +188,6 @@ def compute_clipped(
     return gradients
 
 
-def clipping_factor(norm: Array, max_norm: float) -> Array:
-    """Return the factor of gradients of this norm; NaN if it is not finite."""
-    factor = np.minimum(1, max_norm / (norm + NORM_EPSILON))  # (U3)
-    return np.where(np.isfinite(norm), factor, np.nan)
-
-
-def scaled(g: Array, factor: Array) -> Array:
-    """Return the gradient times the factor of its network."""
-    return (per_network(factor, g) * g).astype(g.dtype)  # (U3)
-
-
 @np.errstate(over="ignore", under="ignore")
 def global_norm(gradients: Gradients[Array]) -> Array:
     """Return the norm ‖dθ‖ of all gradients of a network as one vector.
@@ -148,6 +203,17 @@ def global_norm(gradients: Gradients[Array]) -> Array:
             total = total + np.square(g, dtype=np.float64).sum(axis=axes)
     norm: Array = np.sqrt(total)  # (U2)
     return norm
+
+
+def clipping_factor(norm: Array, max_norm: float) -> Array:
+    """Return the factor of gradients of this norm; NaN if it is not finite."""
+    factor = np.minimum(1, max_norm / (norm + NORM_EPSILON))  # (U3)
+    return np.where(np.isfinite(norm), factor, np.nan)
+
+
+def scaled(g: Array, factor: Array) -> Array:
+    """Return the gradient times the factor of its network."""
+    return (per_network(factor, g) * g).astype(g.dtype)  # (U3)
 
 
 def direction(
@@ -224,115 +290,39 @@ def compute_direction(
     velocity: Gradients[Array] | None,
     rule: Direction,
 ) -> tuple[Gradients[Array], Gradients[Array] | None]:
-    """Compute the direction and the velocity; what does not change is not copied."""
+    """Compute the direction and the velocity. What does not change is not copied."""
     before: Any = velocity or (None,) * len(params)
     delta: list[Any] = []
     after: list[Any] = []
-    for theta, dtheta, v in zip(params, gradients, before):
-        if dtheta is None or theta is None:
-            delta.append(None)
-            after.append(v)
-            continue
-        g = decayed_gradient(theta, dtheta, rule)
-        v = next_velocity(g, v, rule)
-        delta.append(descent(g, v, rule))
+    for theta, g, v in zip(params, gradients, before):
+        if theta is not None and g is not None:
+            if rule.weight_decay:
+                g = g + rule.weight_decay * theta  # (U4)
+            if rule.momentum:
+                g, v = momentum_direction(g, v, rule)
+            if rule.adagrad:
+                g, v = adagrad_direction(g, v)
+        delta.append(g)
         after.append(v)
-    if not rule.has_velocity:
-        return Gradients(*delta), None
-    return Gradients(*delta), Gradients(*after)
+    kept = Gradients(*after) if rule.has_velocity else None
+    return Gradients(*delta), kept
 
 
-def decayed_gradient(theta: Array, dtheta: Array, rule: Direction) -> Array:
-    """Return the gradient g with weight decay."""
-    if not rule.weight_decay:
-        return dtheta
-    return dtheta + rule.weight_decay * theta  # (U4)
+def momentum_direction(
+    g: Array, v: Array | None, rule: Direction
+) -> tuple[Array, Array]:
+    """Compute the direction of a gradient g, and the velocity, before it v."""
+    velocity = g  # (U5), the first time
+    if v is not None:
+        velocity = rule.momentum * v + (1 - rule.dampening) * g  # (U5)
+    if rule.nesterov:
+        return g + rule.momentum * velocity, velocity  # (U6)
+    return velocity, velocity  # (U6)
 
 
-def next_velocity(g: Array, v: Array | None, rule: Direction) -> Array | None:
-    """Return the velocity after this gradient, or Adagrad's sum of squares."""
-    if rule.adagrad:
-        return g * g if v is None else v + g * g  # (U8)
-    if not rule.momentum:
-        return v
-    if v is None:
-        return g.copy()  # (U5)
-    return rule.momentum * v + (1 - rule.dampening) * g  # (U5)
-
-
-def descent(g: Array, v: Any, rule: Direction) -> Array:
-    """Return the direction Δ."""
-    delta: Array = g
-    if rule.adagrad:
-        delta = g / np.sqrt(v + ADAGRAD_EPSILON)  # (U9)
-    elif rule.nesterov:
-        delta = g + rule.momentum * v  # (U6)
-    elif rule.momentum:
-        delta = v  # (U6)
-    return delta
-
-
-def sgd(
-    params: Parameters[Array], delta: Gradients[Array], learning_rate: LearningRate
-) -> Parameters[Array]:
-    """Make one step of gradient descent.
-
-        θ ← θ − η Δ    (U1)
-
-    Parameters
-    ----------
-    params : Parameters
-        The parameters θ.
-    delta : Gradients
-        The direction Δ: the gradients dθ, or what `direction` returned for them. A
-        parameter whose Δ is None does not change.
-    learning_rate : float or ndarray
-        η, a number, or one per network, of shape (N,). It is rounded to the dtype of
-        the parameters.
-
-    Returns
-    -------
-    Parameters
-        New arrays in the shapes of the parameters.
-
-    Raises
-    ------
-    InputError
-        If a shape or dtype does not fit the parameters, or a learning rate is not a
-        finite number, 0 or more.
-
-    References
-    ----------
-    torch.optim.SGD.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import numpy_rnn as rnn
-    >>> one = np.ones((1, 1))
-    >>> params, gradients = rnn.Parameters(one, one, one), rnn.Gradients(one, one, one)
-    >>> rnn.sgd(params, gradients, 0.25).W_hh
-    array([[0.75]])
-    """
-    checks.check_update(ARRAYS, params, delta)
-    rate = checks.check_learning_rate(params, learning_rate)
-    return compute_step(params, delta, rounded_rate(params, rate))
-
-
-def compute_step(
-    params: Parameters[Array], delta: Gradients[Array], rate: Array
-) -> Parameters[Array]:
-    """Compute the parameters after a step."""
-    stepped: list[Any] = []
-    for theta, dtheta in zip(params, delta):
-        if theta is None or dtheta is None:
-            stepped.append(copy_of(theta))
-            continue
-        eta = per_network(rate, theta)
-        stepped.append(theta - eta * dtheta)  # (U1)
-    return Parameters(*stepped)
-
-
-def rounded_rate(params: Parameters[Array], learning_rate: LearningRate) -> Array:
-    """Return η in the dtype of the parameters, a copy."""
-    return np.array(learning_rate, dtype=params.W_hh.dtype)
+def adagrad_direction(g: Array, v: Array | None) -> tuple[Array, Array]:
+    """Compute the direction of a gradient g, and the sum of squares, before it v."""
+    squares = g * g  # (U8), the first time
+    if v is not None:
+        squares = v + squares  # (U8)
+    return g / np.sqrt(squares + ADAGRAD_EPSILON), squares  # (U9)

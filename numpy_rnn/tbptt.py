@@ -27,7 +27,7 @@ from numpy_rnn.loss import compute_loss
 from numpy_rnn.step import (
     compute_clipped,
     compute_direction,
-    compute_step,
+    compute_parameters,
     rounded_rate,
 )
 
@@ -100,13 +100,13 @@ def plain_train(
     )
     params, h_0, velocity = copy_of((run.params, run.h_0, run.velocity))
     run = run._replace(params=params, h_0=h_0, velocity=velocity)
-    every_update = updates(run, record=record)
+    every_update = compute_updates(run, record=record)
     if by_epoch:
         return last_of_epochs(every_update, len(x), np.stack)
     return every_update
 
 
-def updates(run: Run, *, record: bool) -> Iterator[Update[Array]]:
+def compute_updates(run: Run, *, record: bool) -> Iterator[Update[Array]]:
     """Yield every update of TBPTT, in order."""
     schedule, objective, step = run.options
     params: Any = run.params
@@ -126,7 +126,7 @@ def updates(run: Run, *, record: bool) -> Iterator[Update[Array]]:
             delta, velocity = compute_direction(
                 params, clipped, velocity, step.direction
             )
-            params = compute_step(params, delta, rate)
+            params = compute_parameters(params, delta, rate)
             states = dict(enumerate(copy_of(activations.h), start=window.start))
             yield Update(
                 epoch,

@@ -106,16 +106,11 @@ def _threads_of_torch(pytestconfig):
 
 @pytest.fixture(scope="session", autouse=True)
 def _outside_of_the_checkout(tmp_path_factory):
-    """`python -m` of a test does not find the packages of the checkout in
-    its folder.
-    """
+    """Leave the checkout, where `python -m` of a test would find its packages."""
     os.chdir(tmp_path_factory.mktemp("outside"))
 
 
-@pytest.fixture(autouse=True)
-def _in_an_empty_folder(request):
-    """Every test of the application runs in an empty folder of its own."""
-    if request.path.parent.name == "app":
-        request.getfixturevalue("monkeypatch").chdir(
-            request.getfixturevalue("tmp_path")
-        )
+@pytest.fixture
+def empty_folder(tmp_path, monkeypatch):
+    """Run the test in an empty folder of its own."""
+    monkeypatch.chdir(tmp_path)

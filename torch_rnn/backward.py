@@ -10,15 +10,17 @@ from typing import Any
 import torch
 from torch.autograd.graph import GradientEdge
 
-from numpy_rnn.common import records
 from numpy_rnn.common.checks import check_backward
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import (
     Activations,
     Adjoints,
     Gradients,
+    LossName,
+    Nonlinearity,
     Objective,
     Parameters,
+    Reduction,
 )
 from torch_rnn.arrays import ARRAYS, Array
 from torch_rnn.loss import compute_loss
@@ -39,9 +41,9 @@ def bptt(
     activations: Activations[Array],
     target: Array,
     *,
-    nonlinearity: records.Nonlinearity = "tanh",
-    loss: records.LossName = "squared_error",
-    reduction: records.Reduction = "sum",
+    nonlinearity: Nonlinearity = "tanh",
+    loss: LossName = "squared_error",
+    reduction: Reduction = "sum",
 ) -> Gradients[Array]:
     """Compute the gradient of the loss L of a window with respect to every parameter,
     as `numpy_rnn.bptt`.
@@ -95,9 +97,9 @@ def adjoints(
     activations: Activations[Array],
     target: Array,
     *,
-    nonlinearity: records.Nonlinearity = "tanh",
-    loss: records.LossName = "squared_error",
-    reduction: records.Reduction = "sum",
+    nonlinearity: Nonlinearity = "tanh",
+    loss: LossName = "squared_error",
+    reduction: Reduction = "sum",
 ) -> Adjoints[Array]:
     """Compute the total derivatives of the loss L of a window, as
     `numpy_rnn.adjoints`.

@@ -26,6 +26,65 @@ NORM_EPSILON = 1e-6  # added to the norm, as in clip_grad_norm_
 ADAGRAD_EPSILON = 1e-8  # added to Adagrad's sum of squares, as in min-char-rnn
 
 
+def sgd(
+    params: Parameters[Array], delta: Gradients[Array], learning_rate: float | Array
+) -> Parameters[Array]:
+    """Make one step of gradient descent, as `numpy_rnn.sgd`.
+
+    Parameters
+    ----------
+    params : Parameters
+        The parameters θ.
+    delta : Gradients
+        The direction Δ. A parameter whose Δ is None does not change.
+    learning_rate : float or Tensor
+        η, a number, or one per network, of shape (N,).
+
+    Returns
+    -------
+    Parameters
+        New tensors in the shapes of the parameters, which require a gradient.
+
+    Raises
+    ------
+    InputError
+        If a shape or dtype does not fit the parameters, or a learning rate is not a
+        finite number, 0 or more.
+
+    Examples
+    --------
+    >>> import torch, torch_rnn as rnn
+    >>> one = torch.ones(1, 1)
+    >>> params, gradients = rnn.Parameters(one, one, one), rnn.Gradients(one, one, one)
+    >>> rnn.sgd(params, gradients, 0.25).W_hh
+    tensor([[0.7500]], requires_grad=True)
+    """
+    checks.check_update(ARRAYS, params, delta)
+    rate = checks.check_learning_rate(params, learning_rate)
+    return compute_parameters(params, delta, rounded_rate(params, rate))
+
+
+@torch.no_grad()
+def compute_parameters(
+    params: Parameters[Array], delta: Gradients[Array], rate: Array
+) -> Parameters[Array]:
+    """Compute the parameters after a step; they require a gradient."""
+    stepped: list[Any] = []
+    for theta, dtheta in zip(params, delta):
+        if theta is None or dtheta is None:
+            stepped.append(copy_of(theta))
+            continue
+        eta = per_network(rate, theta)
+        stepped.append(theta.detach() - eta * dtheta)  # (U1)
+    return tree_map(torch.Tensor.requires_grad_, Parameters(*stepped))
+
+
+def rounded_rate(params: Parameters[Array], learning_rate: float | Array) -> Array:
+    """Return η in the dtype and on the device of the parameters."""
+    W = params.W_hh
+    return torch.as_tensor(learning_rate, dtype=W.dtype, device=W.device)
+
+
 def clip_by_global_norm(
     gradients: Gradients[Array], max_norm: float
 ) -> Gradients[Array]:
@@ -115,6 +174,14 @@ def compute_clipped(
     return gradients
 
 
+def global_norm(gradients: Gradients[Array]) -> Array:
+    """Return the norm ‖dθ‖ of all gradients of a network as one vector."""
+    networks = gradients.W_hh.shape[:-2]
+    rows = [g.double().reshape(*networks, -1) for g in gradients if g is not None]
+    norm: Array = torch.linalg.vector_norm(torch.cat(rows, dim=-1), dim=-1)  # (U2)
+    return norm
+
+
 def clipping_factor(norm: Array, max_norm: float) -> Array:
     """Return the factor of gradients of this norm; NaN if it is not finite."""
     factor = (max_norm / (norm + NORM_EPSILON)).clamp(max=1)  # (U3)
@@ -124,14 +191,6 @@ def clipping_factor(norm: Array, max_norm: float) -> Array:
 def scaled(g: Array, factor: Array) -> Array:
     """Return the gradient times the factor of its network."""
     return (per_network(factor, g) * g.double()).to(g)  # (U3)
-
-
-def global_norm(gradients: Gradients[Array]) -> Array:
-    """Return the norm ‖dθ‖ of all gradients of a network as one vector."""
-    networks = gradients.W_hh.shape[:-2]
-    rows = [g.double().reshape(*networks, -1) for g in gradients if g is not None]
-    norm: Array = torch.linalg.vector_norm(torch.cat(rows, dim=-1), dim=-1)  # (U2)
-    return norm
 
 
 def direction(
@@ -191,82 +250,39 @@ def compute_direction(
     velocity: Gradients[Array] | None,
     rule: Direction,
 ) -> tuple[Gradients[Array], Gradients[Array] | None]:
-    """Compute the direction and the velocity; what does not change is not copied."""
+    """Compute the direction and the velocity. What does not change is not copied."""
     before: Any = velocity or (None,) * len(params)
-    delta: list[Any] = list(gradients)
-    after: list[Any] = list(before)
-    mu, tau = rule.momentum, rule.dampening
-    for n, (theta, g, v) in enumerate(zip(params, gradients, before)):
-        if theta is None or g is None:
-            continue
-        if rule.weight_decay:
-            g = g + rule.weight_decay * theta  # (U4)
-        delta[n] = g
-        if rule.adagrad:
-            after[n] = g * g if v is None else v + g * g  # (U8)
-            delta[n] = g / torch.sqrt(after[n] + ADAGRAD_EPSILON)  # (U9)
-        elif rule.momentum:
-            after[n] = g.clone() if v is None else mu * v + (1 - tau) * g  # (U5)
-            delta[n] = g + mu * after[n] if rule.nesterov else after[n]  # (U6)
-    if not rule.has_velocity:
-        return Gradients(*delta), None
-    return Gradients(*delta), Gradients(*after)
+    delta: list[Any] = []
+    after: list[Any] = []
+    for theta, g, v in zip(params, gradients, before):
+        if theta is not None and g is not None:
+            if rule.weight_decay:
+                g = g + rule.weight_decay * theta  # (U4)
+            if rule.momentum:
+                g, v = momentum_direction(g, v, rule)
+            if rule.adagrad:
+                g, v = adagrad_direction(g, v)
+        delta.append(g)
+        after.append(v)
+    kept = Gradients(*after) if rule.has_velocity else None
+    return Gradients(*delta), kept
 
 
-def sgd(
-    params: Parameters[Array], delta: Gradients[Array], learning_rate: float | Array
-) -> Parameters[Array]:
-    """Make one step of gradient descent, as `numpy_rnn.sgd`.
-
-    Parameters
-    ----------
-    params : Parameters
-        The parameters θ.
-    delta : Gradients
-        The direction Δ. A parameter whose Δ is None does not change.
-    learning_rate : float or Tensor
-        η, a number, or one per network, of shape (N,).
-
-    Returns
-    -------
-    Parameters
-        New tensors in the shapes of the parameters, which require a gradient.
-
-    Raises
-    ------
-    InputError
-        If a shape or dtype does not fit the parameters, or a learning rate is not a
-        finite number, 0 or more.
-
-    Examples
-    --------
-    >>> import torch, torch_rnn as rnn
-    >>> one = torch.ones(1, 1)
-    >>> params, gradients = rnn.Parameters(one, one, one), rnn.Gradients(one, one, one)
-    >>> rnn.sgd(params, gradients, 0.25).W_hh
-    tensor([[0.7500]], requires_grad=True)
-    """
-    checks.check_update(ARRAYS, params, delta)
-    rate = checks.check_learning_rate(params, learning_rate)
-    return compute_step(params, delta, rounded_rate(params, rate))
+def momentum_direction(
+    g: Array, v: Array | None, rule: Direction
+) -> tuple[Array, Array]:
+    """Compute the direction of a gradient g, and the velocity, before it v."""
+    velocity = g  # (U5), the first time
+    if v is not None:
+        velocity = rule.momentum * v + (1 - rule.dampening) * g  # (U5)
+    if rule.nesterov:
+        return g + rule.momentum * velocity, velocity  # (U6)
+    return velocity, velocity  # (U6)
 
 
-@torch.no_grad()
-def compute_step(
-    params: Parameters[Array], delta: Gradients[Array], rate: Array
-) -> Parameters[Array]:
-    """Compute the parameters after a step; they require a gradient."""
-    stepped: list[Any] = []
-    for theta, dtheta in zip(params, delta):
-        if theta is None or dtheta is None:
-            stepped.append(copy_of(theta))
-            continue
-        eta = per_network(rate, theta)
-        stepped.append(theta.detach() - eta * dtheta)  # (U1)
-    return tree_map(torch.Tensor.requires_grad_, Parameters(*stepped))
-
-
-def rounded_rate(params: Parameters[Array], learning_rate: float | Array) -> Array:
-    """Return η in the dtype and on the device of the parameters."""
-    W = params.W_hh
-    return torch.as_tensor(learning_rate, dtype=W.dtype, device=W.device)
+def adagrad_direction(g: Array, v: Array | None) -> tuple[Array, Array]:
+    """Compute the direction of a gradient g, and the sum of squares, before it v."""
+    squares = g * g  # (U8), the first time
+    if v is not None:
+        squares = v + squares  # (U8)
+    return g / torch.sqrt(squares + ADAGRAD_EPSILON), squares  # (U9)

@@ -7,10 +7,17 @@ from typing import Any, Unpack
 
 import torch
 
-from numpy_rnn.common import records
 from numpy_rnn.common.checks import check_schedule, check_training
 from numpy_rnn.common.numbers import check_integer
-from numpy_rnn.common.records import Run, Schedule, Update, Window, last_of_epochs
+from numpy_rnn.common.records import (
+    Parameters,
+    Run,
+    Schedule,
+    TrainKeywords,
+    Update,
+    Window,
+    last_of_epochs,
+)
 from torch_rnn.arrays import ARRAYS, Array, copy_of
 from torch_rnn.backward import compute_derivatives
 from torch_rnn.elman import compute_activations
@@ -18,7 +25,7 @@ from torch_rnn.loss import compute_loss
 from torch_rnn.step import (
     compute_clipped,
     compute_direction,
-    compute_step,
+    compute_parameters,
     rounded_rate,
 )
 
@@ -54,24 +61,24 @@ def windows(steps: int, k1: int, k2: int) -> Iterator[Window]:
     return compute_windows(steps, check_schedule(Schedule(k1, k2)))
 
 
-def compute_windows(steps: int, schedule: Schedule) -> Iterator[Window]:
+def compute_windows(T: int, schedule: Schedule) -> Iterator[Window]:
     """Yield the windows of an epoch."""
-    k1, k2, _ = schedule
-    for new in range(0, steps, k1):
-        stop = min(new + k1, steps)  # (T1)
-        older = min(new, k2 - k1)
-        yield Window(new - older, new, stop)  # (T2)
+    older = schedule.k2 - schedule.k1
+    for loss_start in range(0, T, schedule.k1):
+        stop = min(loss_start + schedule.k1, T)  # (T1)
+        start = max(0, loss_start - older)  # (T2)
+        yield Window(start, loss_start, stop)
 
 
 # Tensors that are made under inference_mode never enter a graph: the copies of the
 # arguments are made outside it.
 @torch.inference_mode(False)
 def train(
-    params: records.Parameters[Array],
+    params: Parameters[Array],
     x: Array,
     target: Array,
     h_0: Array,
-    **options: Unpack[records.TrainKeywords[Array]],
+    **options: Unpack[TrainKeywords[Array]],
 ) -> Iterator[Update[Array]]:
     """Train by TBPTT(k1, k2), one update at a time, as `numpy_rnn.train`.
 
@@ -115,7 +122,7 @@ def train(
     leaves = copy_of(run.params, as_leaves=True)
     series = copy_of((x, target, h_0))
     run = Run(leaves, *series, run.options, copy_of(run.velocity))
-    every_update = updates(run, record=record)
+    every_update = compute_updates(run, record=record)
     if by_epoch:
         return last_of_epochs(every_update, len(x), torch.stack)
     return every_update
@@ -125,7 +132,7 @@ def train(
 # switched off besides. Both enclose every step of the generator, and nothing between.
 @torch.inference_mode(False)
 @torch.enable_grad()
-def updates(run: Run, *, record: bool) -> Iterator[Update[Array]]:
+def compute_updates(run: Run, *, record: bool) -> Iterator[Update[Array]]:
     """Yield every update of TBPTT, in order."""
     schedule, objective, step = run.options
     params: Any = run.params
@@ -145,7 +152,7 @@ def updates(run: Run, *, record: bool) -> Iterator[Update[Array]]:
             delta, velocity = compute_direction(
                 params, clipped, velocity, step.direction
             )
-            params = compute_step(params, delta, rate)
+            params = compute_parameters(params, delta, rate)
             states = dict(enumerate(activations.h.detach(), start=window.start))
             yield Update(
                 epoch,

@@ -87,7 +87,7 @@ def fitted_runs(sources: Sequence[Source], usual: Configuration) -> FittedRuns:
     if words:
         names = [port.name for port in ports]
         notes.append(f"chosen for what {join_names(names)} has: {' '.join(words)}")
-    return FittedRuns(experiment.name, list(runs.values()), notes)
+    return FittedRuns(experiment.data.name, list(runs.values()), notes)
 
 
 def schedules(options: Configuration) -> Sequence[Schedule]:

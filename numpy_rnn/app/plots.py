@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from numpy_rnn.app.experiment import Experiment
+from numpy_rnn.app.data import Series
 from numpy_rnn.app.predictions import BAND, Curve
 from numpy_rnn.common.files import written_whole
 from numpy_rnn.common.records import NumpyArray
@@ -54,7 +54,7 @@ def write_figure(path: str, draw_on: Callable[[Any], None]) -> None:
 
 
 def draw_result(
-    figure: Any, experiment: Experiment, title: str, curves: Mapping[str, Curve]
+    figure: Any, series: Series, title: str, curves: Mapping[str, Curve]
 ) -> None:
     """Draw the result of a run: actual and predicted points, the free-running
     continuation, and the losses by epoch.
@@ -65,25 +65,25 @@ def draw_result(
     ----------
     figure : matplotlib.figure.Figure
         An empty figure; its size is set.
-    experiment : Experiment
+    series : Series
         The series. Its first four columns are drawn.
     title : str
         The title.
     curves : mapping of str to Curve
         Curves of the networks that converged; "loss" is that of every epoch.
     """
-    names = experiment.columns[:MAX_PANELS]
+    names = series.columns[:MAX_PANELS]
     figure.set_size_inches(12, 2.2 + 2.6 * len(names))
     figure.suptitle(title, parse_math=False)
     mosaic = [[name, "loss"] for name in range(len(names))]
     panels = figure.subplot_mosaic(mosaic, width_ratios=(2, 1))
     draw_losses(panels.pop("loss"), {"": curves["loss"].values[..., 0]})
-    border = len(experiment.series) + 0.5 - experiment.held_out
+    border = len(series.rows) + 0.5 - series.held_out
     for feature, axes in panels.items():
         for kind, style in STYLES.items():
             first, values = curves[kind]
             draw_band(axes, first, values[..., feature], label=kind, **style)
-        if experiment.held_out:
+        if series.held_out:
             axes.axvline(border, color=BLUE, lw=1, label="held out from here on")
         axes.set_ylabel(names[feature], parse_math=False)
     axes.set_xlabel("time (steps)")

@@ -1,4 +1,4 @@
-"""Predictions of a trained network, their errors, and the file of results."""
+"""Predictions of a trained network, and the file of results."""
 
 import csv
 from collections.abc import Mapping, Sequence
@@ -6,10 +6,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from numpy_rnn.app.experiment import Experiment
+from numpy_rnn.app.data import Series
 from numpy_rnn.common.files import written_whole
 from numpy_rnn.common.records import NumpyArray, Objective
-from numpy_rnn.common.texts import pluralize, some_of
 
 GENERATED = 20  # free-running steps
 BAND = (50, 10, 90)  # percentiles of an ensemble
@@ -27,7 +26,7 @@ class Curve(NamedTuple):
 
 
 def predict(
-    rnn: Any, params: Any, experiment: Experiment, objective: Objective
+    rnn: Any, params: Any, series: Series, h_0: NumpyArray, objective: Objective
 ) -> dict[str, Curve]:
     """Predict a series one step ahead, and freely, each value being the next input.
 
@@ -37,8 +36,10 @@ def predict(
         The package that computes the forward pass.
     params : Parameters
         Of N networks, or of one, as arrays of the package.
-    experiment : Experiment
+    series : Series
         The series.
+    h_0 : ndarray, (1, H)
+        The initial state.
     objective : Objective
         Its nonlinearity is used.
 
@@ -55,13 +56,13 @@ def predict(
         return rnn.to_numpy(made.y), rnn.to_numpy(made.h)
 
     def curve(first: int, y: NumpyArray) -> Curve:
-        units = y.astype(np.float64) * experiment.deviation + experiment.mean
+        units = y.astype(np.float64) * series.deviation + series.mean
         return Curve(first, units.reshape(len(y), -1, units.shape[-1]))
 
-    y, h = forward(experiment.x, experiment.h_0)
-    border = len(y) - experiment.held_out
+    y, h = forward(series.x, h_0)
+    border = len(y) - series.held_out
     free, last = [y[border - 1 : border]], h[border]
-    for _ in range(experiment.held_out or GENERATED):
+    for _ in range(series.held_out or GENERATED):
         made, h = forward(free[-1], last)
         free.append(made)
         last = h[-1]
@@ -69,66 +70,6 @@ def predict(
         "predicted": curve(2, y),
         "free-running": curve(border + 2, np.concatenate(free[1:])),
     }
-
-
-def format_table(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return the lines of a table, whose columns are as wide as their longest cell."""
-    widths = [max(map(len, column)) + 3 for column in zip(*rows)]
-    lines = []
-    for row in rows:
-        cells = map(str.ljust, row, widths)
-        lines.append("".join(cells).rstrip())
-    return lines
-
-
-def error_table(experiment: Experiment, predicted: NumpyArray) -> list[str]:
-    """Return the table of the root mean square errors of the network, and of
-    persistence, which predicts that nothing changes.
-
-    Parameters
-    ----------
-    experiment : Experiment
-        The series.
-    predicted : ndarray, (T, N, D)
-        The predictions one step ahead; the median error of the networks is printed.
-
-    Returns
-    -------
-    list of str
-        The lines. The last one says which columns the network does not predict better,
-        on the steps that it was trained on.
-    """
-    border = len(predicted) - experiment.held_out
-    parts = {"trained on": slice(border)}
-    if experiment.held_out:
-        parts["held out"] = slice(border, None)
-    errors = predicted - experiment.series[1:, None]
-    changes = np.diff(experiment.series, axis=0)[:, None]
-    table = [
-        ["one step ahead, root mean square error", "network", "persistence baseline"]
-    ]
-    worse = []
-    for what, steps in parts.items():
-        network = _root_mean_square(errors[steps])
-        persistence = _root_mean_square(changes[steps])
-        count = pluralize(len(errors[steps]), "step")
-        for name, one, other in zip(experiment.columns, network, persistence):
-            head = f"{what}, {count}: {name}"
-            table.append([head, f"{one:.6f}", f"{other:.6f}"])
-            if what == "trained on" and not one < other:
-                worse.append(name)
-    lines = format_table(table)
-    if worse:
-        lines.append(
-            f"the network is not better than persistence for {some_of(worse)}: try more"
-            " --epochs, or another --learning-rate"
-        )
-    return lines
-
-
-def _root_mean_square(errors: NumpyArray) -> NumpyArray:
-    """Return the median over networks of errors (T, networks, D)."""
-    return np.asarray(np.median(np.sqrt((errors**2).mean(axis=0)), axis=0))
 
 
 def write_csv(path: str, columns: Sequence[str], curves: Mapping[str, Curve]) -> None:

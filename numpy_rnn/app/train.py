@@ -4,12 +4,17 @@ from typing import Any
 
 import numpy as np
 
-from numpy_rnn.app.experiment import prepare_experiment, save_run
+from numpy_rnn.app.data import Series, Text
+from numpy_rnn.app.experiment import prepare_experiment
 from numpy_rnn.app.options import Configuration
 from numpy_rnn.app.outputs import check_files, plot_target
 from numpy_rnn.app.plots import draw_result, write_figure
 from numpy_rnn.app.predictions import write_csv
-from numpy_rnn.app.run import TextRun, Trainer, describe_runs
+from numpy_rnn.app.run import describe_runs
+from numpy_rnn.app.series_report import SeriesReport
+from numpy_rnn.app.text_report import TextReport
+from numpy_rnn.app.training import Training
+from numpy_rnn.app.weights_file import save_run
 from numpy_rnn.common.texts import printable
 
 
@@ -43,45 +48,45 @@ def run(rnn: Any, options: Configuration) -> int:
     plot = plot_target(options, rnn.__name__)
     check_files(options, plot)
     experiment = prepare_experiment(options)
-    kind = TextRun if experiment.alphabet else Trainer
-    trainer = kind(rnn, experiment, options)
+    data = experiment.data
+    training = Training(rnn, experiment.run(options.run_options()))
+    report: SeriesReport | TextReport
+    if isinstance(data, Text):
+        report = TextReport(training, data, options)
+    else:
+        report = SeriesReport(training, data, options.log_every)
     name, start = rnn.__name__, f"seed {options.seed}"
     if options.weights is not None:
         start = f"weights from {printable(options.weights)}"
-    described = describe_runs([name], experiment.name, [trainer.run])
-    print(f"{described}, {start}", trainer.heading(), sep="\n", flush=True)
+    described = describe_runs([name], data.name, [training.run])
+    print(f"{described}, {start}", report.heading(), sep="\n", flush=True)
     try:
-        for _ in trainer:
-            for line in trainer.lines():
+        for update in training:
+            for line in report.after(update):
                 print(line, flush=True)
     except KeyboardInterrupt:
+        said = save(training, options, data.alphabet)
         raise KeyboardInterrupt(
-            f"interrupted after {trainer.updates} updates; {saved(trainer)}"
+            f"interrupted after {training.updates} updates; {said}"
         ) from None
-    curves = trainer.curves()
-    print(*trainer.final(curves), sep="\n")
+    curves = report.curves()
+    print(*report.final(curves), sep="\n")
     if options.save is not None:
-        print(saved(trainer))
+        print(save(training, options, data.alphabet))
     if options.output is not None:
-        write_csv(options.output, experiment.columns, curves)
+        write_csv(options.output, data.columns, curves)
         print(f"results saved to {printable(options.output)}")
-    if plot is not None:
-        title = f"{name}: {experiment.name}, one step ahead"
-        write_figure(
-            plot, lambda figure: draw_result(figure, experiment, title, curves)
-        )
+    if plot is not None and isinstance(data, Series):
+        title = f"{name}: {data.name}, one step ahead"
+        write_figure(plot, lambda figure: draw_result(figure, data, title, curves))
     return 0
 
 
-def saved(trainer: Trainer) -> str:
+def save(training: Training, options: Configuration, alphabet: str) -> str:
     """Save the weights if that is asked. Returns what to say."""
-    options = trainer.options
     if options.save is None:
         return "nothing was saved: --save FILE keeps the run"
-    save_run(
-        options.save,
-        *map(trainer.rnn.to_numpy, (trainer.params, trainer.velocity)),
-        alphabet=trainer.experiment.alphabet,
-        adagrad=options.adagrad,
-    )
+    params = training.rnn.to_numpy(training.params)
+    velocity = training.rnn.to_numpy(training.velocity)
+    save_run(options.save, params, velocity, alphabet=alphabet, adagrad=options.adagrad)
     return f"weights saved to {printable(options.save)}"

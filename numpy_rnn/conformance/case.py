@@ -95,7 +95,7 @@ class WindowCase(NamedTuple):
     target: Any  # (K, N, B, O) of the newest K steps, or classes
     h_0: Any  # (N, B, H)
     objective: Objective
-    step: Step
+    step: Step | None
     velocity: Gradients[Any] | None = None  # before the step
 
     @property

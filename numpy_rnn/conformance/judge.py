@@ -303,7 +303,7 @@ def single_update(
         return np.asarray(array[*entry])
 
     step = case.step
-    if np.ndim(step.learning_rate):
+    if step is not None and np.ndim(step.learning_rate):
         rate = one(step.learning_rate)
         step = step._replace(learning_rate=rate if rate.ndim else float(rate))
     single = case._replace(

@@ -217,7 +217,7 @@ class PortSource:
         if "h_0" in lacks:
             asked = asked._replace(h_0=None)
         if "step" in lacks:
-            asked = asked._replace(step=None)  # type: ignore[arg-type]
+            asked = asked._replace(step=None)
         try:
             report = validated_report(self.port, asked, where)
         except PortFault:
@@ -226,7 +226,7 @@ class PortSource:
                 raise  # otherwise the run diverges, whoever computes it
         if "h_0" in lacks and "input_gradients" in has:
             report = {"dh_0": window_update(case)["dh_0"]} | report
-        if "step" in lacks:
+        if "step" in lacks and case.step is not None:
             n, params = NumpyArithmetic(case.dtype), present(case.params)
             gradients = {name: report["d" + name] for name in params}
             report |= apply_step(n, params, gradients, {}, case.step)

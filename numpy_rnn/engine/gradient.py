@@ -6,7 +6,7 @@ The equations are those of `elman.py`, `loss.py` and `backward.py`, with the sam
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy import add, copyto, divide, multiply, subtract
@@ -37,12 +37,24 @@ def gradient_function(vectors: ParameterVectors, work: Workspace) -> ComputeGrad
     return separate_gradient(vectors, work)
 
 
-def operations(work: Workspace) -> tuple[ProductInto, Any, Any, Array]:
-    """Return what windows of all layouts compute with: a product, φ, φ', and the number
-    1 in the dtype of the run.
-    """
-    dot: ProductInto = np.ndarray.dot if work.layout.networks is None else group_dot
-    return dot, *work.nonlinearity, np.ones((), work.layout.dtype)
+class Operations(NamedTuple):
+    """What windows of all layouts compute with."""
+
+    dot: ProductInto
+    phi: Callable[..., Any]
+    """φ(a), into an array."""
+    slope_of: Callable[..., Any]
+    """φ'(a) of h and the number 1, into an array."""
+    one: Array
+    """The number 1 in the dtype of the run."""
+
+
+def operations(work: Workspace) -> Operations:
+    """Return the operations for the networks of a workspace."""
+    layout = work.layout
+    dot = np.ndarray.dot if layout.networks is None else group_dot
+    phi, slope_of = work.nonlinearity
+    return Operations(dot, phi, slope_of, np.ones((), layout.dtype))
 
 
 def group_dot(left: Array, right: Array, out: Array) -> Array:

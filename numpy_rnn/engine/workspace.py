@@ -117,17 +117,22 @@ class Workspace:
 
     def window(self, window: Window) -> WindowViews | OneStepViews:
         """Return the views of this window of the series."""
-        begin, first_new, end = key = tuple([step - self.base for step in window])
-        if key not in self.views:
-            if self.viewed + window.steps > MAX_VIEWED:
-                self.views.clear()
-                self.viewed = 0
-            self.viewed += window.steps
-            if self.is_one_step:
-                self.views[key] = OneStepViews(self, begin)
-            else:
-                self.views[key] = WindowViews(self, begin, first_new, end)
-        return self.views[key]
+        begin = window.start - self.base
+        first_new = window.loss_start - self.base
+        end = window.stop - self.base
+        views = self.views.get((begin, first_new, end))
+        if views is not None:
+            return views
+        if self.viewed + window.steps > MAX_VIEWED:
+            self.views.clear()
+            self.viewed = 0
+        self.viewed += window.steps
+        if self.is_one_step:
+            views = OneStepViews(self, begin)
+        else:
+            views = WindowViews(self, begin, first_new, end)
+        self.views[begin, first_new, end] = views
+        return views
 
     def divisor(self, new_steps: int) -> Any:
         """Return C of (L2) for a window, in the dtype of the run; None for 1."""

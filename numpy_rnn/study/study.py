@@ -56,7 +56,7 @@ def run(rnn: Any, configuration: Configuration) -> int:
     whole = experiment.run(configuration.run_options())
     progress("training the networks")
     subject = study_run(
-        experiment.name,
+        experiment.data.name,
         whole,
         configuration.seed,
         configuration.seeds,

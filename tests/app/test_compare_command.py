@@ -23,7 +23,7 @@ from numpy_rnn.conformance.findings import Finding
 from numpy_rnn.conformance.judge import Judgement
 from numpy_rnn.conformance.runs import PortSource, record
 from numpy_rnn.conformance.trace import trace_arrays
-from tests.helpers.command_line import command, configured
+from tests.helpers.command_line import command, configured, rows_of
 from tests.helpers.comparing import fewer
 
 SIZES = [0.0, 5e-324, 1e-300, 1e-45, 1e-40, 1e-22, 1e-8, 1.0]  # squares underflow
@@ -175,73 +175,53 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("name", MISTAKES)
-def test_default_command_names_mistakes_through_time(compare, name):
-    """Without an option: these are wrong only where something goes through time."""
-    status, lines, _ = compare(f"made_ports:{name}")
+def test_mistakes_through_time_are_named_without_k1_and_k2(compare, name):
+    """They are wrong only where a state or a gradient goes through time."""
+    status, lines, _ = compare(f"made_ports:{name} --epochs 5")
     assert (status, lines[1]) == (1, MISTAKES[name])
     schedule = "TBPTT(1, 1)" if name == "without_h_0" else "TBPTT(1, 5)"
     assert lines[2].startswith("  epoch 1, update 2: ")
     assert lines[3] == f"  in the run {schedule}"
 
 
+VERDICT = "every update is within its rounding bounds"
+COVERED = f"""
+numpy_rnn.reference → numpy_rnn and numpy_rnn.reference agree: {VERDICT} → checked: gradients that go back 4 steps; 6600 of 7200 windows start from a state that was carried; 300 epochs of TBPTT(1, 1) and 60 epochs of TBPTT(1, 5); learning rate 0.1
+numpy_rnn.reference --epochs 2 --k1 7 --momentum 0.5 → numpy_rnn and numpy_rnn.reference agree: {VERDICT} → checked: gradients that go back 6 steps; 4 of 6 windows start from a state that was carried; 2 epochs of TBPTT(7, 7); learning rate 0.1, momentum 0.5
+numpy_rnn.reference --epochs 1 --k1 1 → numpy_rnn and numpy_rnn.reference agree: {VERDICT}; but no gradient went back a step: use --k2 5 → checked: gradients that go back 0 steps; 19 of 20 windows start from a state that was carried; 1 epoch of TBPTT(1, 1); learning rate 0.1
+1.npz → 1.npz agrees with the definition: {VERDICT}; but no gradient went back a step: record a run with k2 5 → checked: gradients that go back 0 steps; 19 of 20 windows start from a state that was carried; 1 epoch of TBPTT(1, 1); learning rate 0.1
+3.npz → 3.npz agrees with the definition: {VERDICT} → checked: gradients that go back 2 steps; 6 of 7 windows start from a state that was carried; 1 epoch of TBPTT(3, 3); learning rate 0.1
+"""  # noqa: E501
+
+
 def test_verdict_names_what_it_covers(compare):
     """By two runs without --k1 and --k2; and that no gradient went back."""
-    found = []
-    for words in ("", "--epochs 2 --k1 7 --momentum 0.5", "--epochs 1 --k1 1"):
-        status, lines, _ = compare(f"numpy_rnn.reference {words}")
-        assert status == 0
-        found += lines[1:3]
     for k1 in (1, 3):
-        run = recorded(f"--k1 {k1} --epochs 1")
-        np.savez("run.npz", **trace_arrays(run))
-        status, lines, _ = compare("run.npz")
-        assert status == 0
-        found += lines[1:3]
-    assert (
-        "\n".join(found)
-        == """\
-numpy_rnn and numpy_rnn.reference agree: every update is within its rounding bounds
-checked: gradients that go back 4 steps; 6600 of 7200 windows start from a state that was carried; 300 epochs of TBPTT(1, 1) and 60 epochs of TBPTT(1, 5); learning rate 0.1
-numpy_rnn and numpy_rnn.reference agree: every update is within its rounding bounds
-checked: gradients that go back 6 steps; 4 of 6 windows start from a state that was carried; 2 epochs of TBPTT(7, 7); learning rate 0.1, momentum 0.5
-numpy_rnn and numpy_rnn.reference agree: every update is within its rounding bounds; but no gradient went back a step: use --k2 5
-checked: gradients that go back 0 steps; 19 of 20 windows start from a state that was carried; 1 epoch of TBPTT(1, 1); learning rate 0.1
-run.npz agrees with the definition: every update is within its rounding bounds; but no gradient went back a step: record a run with k2 5
-checked: gradients that go back 0 steps; 19 of 20 windows start from a state that was carried; 1 epoch of TBPTT(1, 1); learning rate 0.1
-run.npz agrees with the definition: every update is within its rounding bounds
-checked: gradients that go back 2 steps; 6 of 7 windows start from a state that was carried; 1 epoch of TBPTT(3, 3); learning rate 0.1\
+        np.savez(f"{k1}.npz", **trace_arrays(recorded(f"--k1 {k1} --epochs 1")))
+    for words, verdict, checked in rows_of(COVERED):
+        status, lines, _ = compare(words)
+        assert (status, lines[1:3]) == (0, [verdict, checked])
+
+
+CHOSEN = """
+chunks → chosen for what my chunks has: --k1 5 --k2 5
+chunks --k2 4 → chosen for what my chunks has: --k1 4 --k2 4
+stateless → chosen for what alone has: --dtype float64 --k1 20 --k2 20
+stateless --data s.csv → chosen for what alone has: --reduction sum --no-bias --momentum 0.0 --max-norm none --dtype float64 --k1 4 --k2 4
+means → chosen for what means has: --reduction mean --bias --k1 5 --k2 5
+no_clip --text a.txt --hidden-size 3 → chosen for what no clip has: --max-value none
 """  # noqa: E501
-    )
 
 
 def test_what_a_port_has_sets_the_defaults_of_its_run(compare):
     """The first line says what was chosen; every one of these ports is right."""
     Path("a.txt").write_text("a man, a plan, a canal: panama! " * 2)
-    found = []
-    for words in (
-        "chunks",
-        "chunks --k2 4",
-        "stateless",
-        "stateless --data s.csv",
-        "means",
-        "no_clip --text a.txt --hidden-size 3",
-    ):
-        np.savetxt("s.csv", [1.0, 3, 2, 5, 3])
+    np.savetxt("s.csv", [1.0, 3, 2, 5, 3])
+    for words, chosen in rows_of(CHOSEN):
         status, lines, error = compare(f"made_ports:{words} --epochs 1")
         assert (status, error) == (0, ""), lines
-        found.append(lines[0])
+        assert lines[0] == chosen
         assert " agrees with the definition: " in lines[2]
-    assert (
-        "\n".join(found)
-        == """\
-chosen for what my chunks has: --k1 5 --k2 5
-chosen for what my chunks has: --k1 4 --k2 4
-chosen for what alone has: --dtype float64 --k1 20 --k2 20
-chosen for what alone has: --reduction sum --no-bias --momentum 0.0 --max-norm none --dtype float64 --k1 4 --k2 4
-chosen for what means has: --reduction mean --bias --k1 5 --k2 5
-chosen for what no clip has: --max-value none\
-"""  # noqa: E501
-    )
 
 
 @pytest.mark.parametrize("steps", [1000, 50, 1275])
@@ -256,35 +236,22 @@ def test_long_text_is_cut(compare, steps):
     assert f" T={steps} " in "".join(lines)
 
 
+UNFIT = """
+made_ports:means --reduction sum --no-bias --k1 2 --k2 4 --seeds 3 → means has no reduction 'sum', no network without biases, no window with older steps, which have no loss, no ensemble of networks: use --reduction mean --bias (without --seeds) --k1 4 --k2 4
+made_ports:stateless --dtype float32 --k1 3 --k2 5 --bias --momentum 0.5 → alone has no biases, no state that is carried from window to window, no momentum, no float32: use --no-bias --momentum 0.0 --dtype float64 --k1 20 --k2 20
+made_ports:no_clip --text a.txt --max-value 5 → no clip has no clipping by value: use --max-value none
+made_ports:chunks --text a.txt → my chunks has no loss 'cross_entropy', no inputs that are classes: use --data FILE
+made_ports:rows --text a.txt → my RNN has classes as targets of vectors: no data of `compare` fit; expected a run of the suite, pytest --pyargs numpy_rnn.conformance --elman-backend my_rnn:port
+made_ports:right --epochs 0 → the run has 0 updates with 0 numbers: expected 1 to 536870912, which are kept in memory; change --epochs or --steps
+made_ports:right --epochs 1000000 → the run has 20000000 updates with 2640000000 numbers: expected 1 to 536870912, which are kept in memory; change --epochs or --steps
+"""  # noqa: E501
+
+
 def test_options_that_a_port_cannot_have_are_refused_in_one_message(compare):
     """By the names of the options, all at once."""
     Path("a.txt").write_text("a man, a plan, a canal: panama! " * 2)
-    found = []
-    for words in (
-        "means --reduction sum --no-bias --k1 2 --k2 4 --seeds 3",
-        "stateless --dtype float32 --k1 3 --k2 5 --bias --momentum 0.5",
-        "no_clip --text a.txt --max-value 5",
-        "chunks --text a.txt",
-        "rows --text a.txt",
-        "right --epochs 0",
-        "right --epochs 1000000",
-    ):
-        status, lines, error = compare(f"--epochs 1 made_ports:{words}")
-        assert (status, lines) == (2, [])
-        assert "lack" not in error
-        found.append(error.strip())
-    assert (
-        "\n".join(found)
-        == """\
-numpy_rnn: means has no reduction 'sum', no network without biases, no window with older steps, which have no loss, no ensemble of networks: use --reduction mean --bias (without --seeds) --k1 4 --k2 4
-numpy_rnn: alone has no biases, no state that is carried from window to window, no momentum, no float32: use --no-bias --momentum 0.0 --dtype float64 --k1 20 --k2 20
-numpy_rnn: no clip has no clipping by value: use --max-value none
-numpy_rnn: my chunks has no loss 'cross_entropy', no inputs that are classes: use --data FILE
-numpy_rnn: my RNN has classes as targets of vectors: no data of `compare` fit; expected a run of the suite, pytest --pyargs numpy_rnn.conformance --elman-backend my_rnn:port
-numpy_rnn: the run has 0 updates with 0 numbers: expected 1 to 536870912, which are kept in memory; change --epochs or --steps
-numpy_rnn: the run has 20000000 updates with 2640000000 numbers: expected 1 to 536870912, which are kept in memory; change --epochs or --steps\
-"""  # noqa: E501
-    )
+    for words, message in rows_of(UNFIT):
+        assert compare(f"--epochs 1 {words}") == (2, [], f"numpy_rnn: {message}\n")
 
 
 @pytest.mark.needs_matplotlib
@@ -323,27 +290,23 @@ def test_plot_has_the_ratios_and_marks_the_first_fault(compare, name):
         assert axes.get_title().endswith(expected)
 
 
+NAMES = """
+my_rnn → my_rnn is a Python file: type my_rnn:port for its `port`
+my_rnn.py → my_rnn.py is a Python file: type my_rnn:port for its `port`
+prog → prog is a program in this folder: type ./prog
+notes → notes is a file that cannot be run: expected a package (torch_rnn), a port (my_rnn:port, of my_rnn.py), a program (./my_rnn) or a trace (run.npz)
+nothing → there is no 'nothing': expected a package (torch_rnn), a port (my_rnn:port, of my_rnn.py), a program (./my_rnn) or a trace (run.npz)
+json → 'json' has no from_numpy, to_numpy, forward, train: expected a package like numpy_rnn or torch_rnn
+"""  # noqa: E501
+
+
 def test_names_of_sources_that_are_nearly_right(compare):
     """One line that says what to type."""
     for name, mode in (("my_rnn.py", 0o644), ("prog", 0o755), ("notes", 0o644)):
         Path(name).write_text("port = 3")
         os.chmod(name, mode)
-    found = []
-    for words in ("my_rnn", "my_rnn.py", "prog", "notes", "nothing", "json"):
-        status, lines, error = compare(words)
-        assert (status, lines) == (2, [])
-        found.append(error.strip())
-    assert (
-        "\n".join(found)
-        == """\
-numpy_rnn: my_rnn is a Python file: type my_rnn:port for its `port`
-numpy_rnn: my_rnn.py is a Python file: type my_rnn:port for its `port`
-numpy_rnn: prog is a program in this folder: type ./prog
-numpy_rnn: notes is a file that cannot be run: expected a package (torch_rnn), a port (my_rnn:port, of my_rnn.py), a program (./my_rnn) or a trace (run.npz)
-numpy_rnn: there is no 'nothing': expected a package (torch_rnn), a port (my_rnn:port, of my_rnn.py), a program (./my_rnn) or a trace (run.npz)
-numpy_rnn: 'json' has no from_numpy, to_numpy, forward, train: expected a package like numpy_rnn or torch_rnn\
-"""  # noqa: E501
-    )
+    for words, message in rows_of(NAMES):
+        assert compare(words) == (2, [], f"numpy_rnn: {message}\n")
 
 
 def test_fault_comes_first_and_once(compare):
@@ -385,9 +348,8 @@ def test_trace_is_judged_with_its_own_options(compare):
 
 
 def test_updates_before_an_overflow_are_judged(compare):
-    status, lines, _ = compare(
-        "numpy_rnn.reference --nonlinearity relu --learning-rate 1e15"
-    )
+    options = "--nonlinearity relu --learning-rate 1e15 --epochs 2"
+    status, lines, _ = compare(f"numpy_rnn.reference {options}")
     assert status == 0
     assert lines[2].count("which overflows after") == 2
 

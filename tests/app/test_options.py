@@ -14,7 +14,7 @@ import numpy_rnn
 from numpy_rnn.app.options import DEFAULTS_OF, Configuration, parse_command
 from numpy_rnn.app.run import progress
 from numpy_rnn.common.records import Objective, RunOptions, Schedule, Step
-from tests.helpers.command_line import configured, main, refused, succeed
+from tests.helpers.command_line import configured, main, refused, rows_of, succeed
 
 RUN = """--epochs 7 --k1 2 --k2 4 --nonlinearity relu --reduction mean
 --learning-rate 0.5 --adagrad --momentum 0.9 --dampening 0.25 --nesterov
@@ -40,52 +40,42 @@ def test_defaults_of_a_text_are_those_of_min_char_rnn():
     )
 
 
-REFUSED = """--momentun 0.9|--epochs x|--learning-rate nan|--max-norm 0
---held-out 19|compare json|--log-every 0|--text s.txt|--text folder
---save folder|--data large.csv|--data large.csv --dtype float64 --standardize
---data flat.csv --standardize|--data flat.csv --columns |--text binary.txt
---weights w --seeds 2|--columns 2|--sample 9|--text s.txt --temperature 0
---weights none.npz|--save none/a.npz|--output a.txt|--data /dev/zero"""
+REFUSED = """
+--momentun 0.9 → there is no option --momentun (did you mean --momentum?); see numpy-rnn train --help
+--epochs x → argument --epochs: invalid int value: 'x'; see numpy-rnn train --help
+--learning-rate nan → the learning rate is nan: expected a finite number, 0 or more
+--max-norm 0 → max norm is 0.0: expected a finite number above 0
+--held-out 19 → --held-out is 19: expected 0 to 18
+--log-every 0 → --log-every is 0: expected a finite number above 0
+compare json → 'json' has no from_numpy, to_numpy, forward, train: expected a package like numpy_rnn or torch_rnn
+--text s.txt → text s.txt: it has 2 characters: expected more than --k1
+--text folder → text folder cannot be read: Is a directory; check the path
+--text binary.txt → text binary.txt: it is binary, or has fewer than 2 different characters
+--text s.txt --temperature 0 → --temperature is 0.0: expected a finite number above 0
+--save folder → --save folder: expected a name that ends with .npz
+--save none/a.npz → --save none/a.npz: its folder cannot be written to: choose another
+--output a.txt → --output a.txt: expected a name that ends with .csv
+--data large.csv → data file large.csv: column 1 is constant or too large for float32: leave it out
+--data large.csv --dtype float64 --standardize → data file large.csv: column 1 is constant or too large for float64: leave it out
+--data flat.csv --standardize → data file flat.csv: column 1 is constant or too large for float32: leave it out
+--data flat.csv --columns= → data file flat.csv: the columns have ''; expected names or numbers of column 1
+--data /dev/zero → data file /dev/zero: it has more than 64 MB, the limit: expected a smaller file
+--weights w --seeds 2 → --weights and --seeds are both given: leave one of them out
+--weights none.npz → weights file none.npz cannot be read: No such file or directory; check the path
+--columns 2 → --columns is given without --data: give both
+--sample 9 → --sample is given without --text: give both
+"""  # noqa: E501
 
 
 @pytest.mark.needs_matplotlib
 def test_refused_command_lines(capsys):
     os.mkdir("folder")
-    texts = {"flat.csv": "96.7\n" * 7, "large.csv": "1e200\n1\n2\n", "s.txt": "ab"}
-    for name, content in (texts | {"binary.txt": "ab\0c"}).items():
-        Path(name).write_text(content)
-    messages = [
-        refused(numpy_rnn, capsys, *row.split(" "))
-        for row in re.split(r"[|\n]", REFUSED)
-    ]
-    assert (
-        "\n".join(messages)
-        == """\
-there is no option --momentun (did you mean --momentum?); see numpy-rnn train --help
-argument --epochs: invalid int value: 'x'; see numpy-rnn train --help
-the learning rate is nan: expected a finite number, 0 or more
-max norm is 0.0: expected a finite number above 0
---held-out is 19: expected 0 to 18
-'json' has no from_numpy, to_numpy, forward, train: expected a package like numpy_rnn or torch_rnn
---log-every is 0: expected a finite number above 0
-text s.txt: it has 2 characters: expected more than --k1
-text folder cannot be read: Is a directory; check the path
---save folder: expected a name that ends with .npz
-data file large.csv: column 1 is constant or too large for float32: leave it out
-data file large.csv: column 1 is constant or too large for float64: leave it out
-data file flat.csv: column 1 is constant or too large for float32: leave it out
-data file flat.csv: the columns have ''; expected names or numbers of column 1
-text binary.txt: it is binary, or has fewer than 2 different characters
---weights and --seeds are both given: leave one of them out
---columns is given without --data: give both
---sample is given without --text: give both
---temperature is 0.0: expected a finite number above 0
-weights file none.npz cannot be read: No such file or directory; check the path
---save none/a.npz: its folder cannot be written to: choose another
---output a.txt: expected a name that ends with .csv
-data file /dev/zero: it has more than 64 MB, the limit: expected a smaller file\
-"""  # noqa: E501
-    )
+    Path("flat.csv").write_text("96.7\n" * 7)
+    Path("large.csv").write_text("1e200\n1\n2\n")
+    Path("s.txt").write_text("ab")
+    Path("binary.txt").write_text("ab\0c")
+    for words, message in rows_of(REFUSED):
+        assert refused(numpy_rnn, capsys, *words.split()) == message
 
 
 def test_help_lists_the_commands_of_the_package(rnn, capsys):
@@ -97,32 +87,23 @@ def test_help_lists_the_commands_of_the_package(rnn, capsys):
     assert listed == ["train", "compare", *own]
 
 
+MISSPELT = """
+numpy_rnn → comparee torch_rnn → there is no command 'comparee' (did you mean compare?); see numpy-rnn --help
+numpy_rnn → compare torch_rnn --epoch 3 → there is no option --epoch (did you mean --epochs?); see numpy-rnn compare --help
+numpy_rnn → --lr 3 → there is no option --lr (did you mean --learning-rate?); see numpy-rnn train --help
+numpy_rnn → study --held-out 3 → there is no option --held-out; see numpy-rnn study --help
+numpy_rnn → zzz → there is no command 'zzz'; see numpy-rnn --help
+numpy_rnn → audit train.py → audit is a command of torch-rnn: type torch-rnn audit
+torch_rnn → study → study is a command of numpy-rnn: type numpy-rnn study
+"""  # noqa: E501
+
+
 @pytest.mark.needs_torch
 def test_misspelt_words_are_answered_with_the_nearest_ones(capsys):
     """A command of the other package, with its name."""
-    answers = []
-    for rnn, words in (
-        (numpy_rnn, "comparee torch_rnn"),
-        (numpy_rnn, "compare torch_rnn --epoch 3"),
-        (numpy_rnn, "--lr 3"),
-        (numpy_rnn, "study --held-out 3"),
-        (numpy_rnn, "zzz"),
-        (numpy_rnn, "audit train.py"),
-        (importlib.import_module("torch_rnn"), "study"),
-    ):
-        answers.append(refused(rnn, capsys, *words.split()))
-    assert (
-        "\n".join(answers)
-        == """\
-there is no command 'comparee' (did you mean compare?); see numpy-rnn --help
-there is no option --epoch (did you mean --epochs?); see numpy-rnn compare --help
-there is no option --lr (did you mean --learning-rate?); see numpy-rnn train --help
-there is no option --held-out; see numpy-rnn study --help
-there is no command 'zzz'; see numpy-rnn --help
-audit is a command of torch-rnn: type torch-rnn audit
-study is a command of numpy-rnn: type numpy-rnn study\
-"""
-    )
+    for package, words, message in rows_of(MISSPELT):
+        rnn = importlib.import_module(package)
+        assert refused(rnn, capsys, *words.split()) == message
 
 
 @pytest.mark.parametrize("command", ["train", "compare"])

@@ -10,15 +10,16 @@ import pytest
 
 import numpy_rnn
 from numpy_rnn import Parameters
-from numpy_rnn.app.experiment import Experiment
+from numpy_rnn.app.data import Series
 from numpy_rnn.app.plots import STYLES, draw_result
-from numpy_rnn.app.predictions import Curve, error_table, predict
+from numpy_rnn.app.predictions import Curve, predict
+from numpy_rnn.app.tables import error_table
 from numpy_rnn.common.records import Objective
 from tests.helpers.command_line import command, refused, succeed
 
 
 def made_up(T=5, D=1, N=1, held_out=0):
-    """Return an experiment, its curves and a generator of random numbers."""
+    """Return a series, its curves and a generator of random numbers."""
     generator = np.random.default_rng(T)
     rows = generator.normal(size=(T + 1, D))
     columns = tuple(f"feature {n + 1}" for n in range(D))
@@ -26,18 +27,18 @@ def made_up(T=5, D=1, N=1, held_out=0):
     for kind, shape in (("loss", (3, N, 1)), ("predicted", (T, N, D))):
         curves[kind] = Curve(2, generator.random(shape))
     curves["free-running"] = Curve(T + 2, generator.random((3, N, D)))
-    data = {"series": rows, "columns": columns, "held_out": held_out}
-    return Experiment("made up", rows[:-1], rows[1:], **data), curves
+    series = Series("made up", rows[:-1], rows[1:], rows, columns, held_out=held_out)
+    return series, curves
 
 
 def test_table_has_the_median_errors_of_networks():
     """Of every column, on both parts, in their order, one below the other."""
-    experiment, curves = made_up(T=50, D=4, N=3, held_out=9)
+    series, curves = made_up(T=50, D=4, N=3, held_out=9)
     predicted = curves["predicted"].values
-    _, *lines, advice = error_table(experiment, predicted)
+    _, *lines, advice = error_table(series, predicted)
     assert advice.startswith("the network is not better than persistence for feature 1")
     assert len({*map(len, lines)}) == 1
-    rows = experiment.series
+    rows = series.rows
     errors, changes = predicted - rows[1:, None], np.diff(rows, axis=0)
     for part, steps in enumerate((slice(41), slice(41, 50))):
         network = np.median(np.sqrt((errors[steps] ** 2).mean(axis=0)), axis=0)
@@ -56,8 +57,8 @@ def test_predictions(rnn, E, held_out):
     params = Parameters(*(np.broadcast_to(W, (*E, *W.shape)) for W in weights))
     x = np.random.default_rng(3).integers(0, 9, (50, 1, 1)).astype(float)
     state = np.array([[3.0, 0.0]])  # the input before the first is 3
-    experiment = Experiment("", x, x, state, params, held_out=held_out)
-    made = predict(rnn, rnn.from_numpy(params), experiment, Objective("relu"))
+    series = Series("", x, x, x, held_out=held_out)
+    made = predict(rnn, rnn.from_numpy(params), series, state, Objective("relu"))
     one, free = made["predicted"].values, made["free-running"].values
     before = np.append(3, x)
     expected = before[1:] + 2 * before[:-1]
@@ -87,11 +88,11 @@ def test_plot_has_the_values_at_their_times(kind):
     """Medians and bands of networks."""
     from matplotlib.figure import Figure
 
-    experiment, curves = made_up(**kind)
-    draw_result(figure := Figure(), experiment, "title", curves)
+    series, curves = made_up(**kind)
+    draw_result(figure := Figure(), series, "title", curves)
     panels = {axes.get_ylabel(): axes for axes in figure.axes}
     losses = panels.pop("loss of an epoch (log scale)")
-    assert list(panels) == list(experiment.columns[:4])
+    assert list(panels) == list(series.columns[:4])
     for feature, axes in enumerate(panels.values()):
         lines = {line.get_label(): line.get_data() for line in axes.lines}
         for label in STYLES:
@@ -99,7 +100,7 @@ def test_plot_has_the_values_at_their_times(kind):
             first, values = curves[label]
             assert list(times) == [*range(first, first + len(values))]
             assert list(found) == list(band_of(values[..., feature])[0])
-        assert ("held out from here on" in lines) == bool(experiment.held_out)
+        assert ("held out from here on" in lines) == bool(series.held_out)
     medians, low, high = band_of(curves["loss"].values[..., 0])
     assert list(losses.lines[0].get_ydata()) == list(medians)
     corners = losses.collections[0].get_paths()[0].vertices[:, 1]

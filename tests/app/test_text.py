@@ -8,15 +8,16 @@ import pytest
 
 import numpy_rnn
 from benchmarks.implementations import min_char_rnn
-from numpy_rnn.app.experiment import load_run, prepare_experiment
-from numpy_rnn.app.run import Diverged, TextRun
+from numpy_rnn.app.experiment import prepare_experiment
+from numpy_rnn.app.text_report import TextReport
+from numpy_rnn.app.training import Diverged, Training
+from numpy_rnn.app.weights_file import load_run
 from numpy_rnn.common.records import tree_map
 from tests.helpers.command_line import configured, refused, succeed
 
 ALICE = str(Path(numpy_rnn.__file__).parent / "app/data/alice.txt")
-SHORT = Path(ALICE).read_text(encoding="utf-8")[
-    :651
-]  # 26 chunks of 25, and the one after them
+CHUNKS = 26  # of 25 characters
+SHORT = Path(ALICE).read_text(encoding="utf-8")[: CHUNKS * 25 + 1]
 QUICK = ("--text", "short.txt", "--hidden-size", 12, "--epochs", 2, "--no-plot")
 
 
@@ -37,18 +38,17 @@ def samples(out):
 
 def run_of(rnn, options):
     configuration = configured(f"--dtype float64 {options}")
-    return TextRun(rnn, prepare_experiment(configuration), configuration)
+    experiment = prepare_experiment(configuration)
+    training = Training(rnn, experiment.run(configuration.run_options()))
+    return experiment, TextReport(training, experiment.data, configuration)
 
 
 def test_rows_and_samples_of_every_so_many_updates(capsys):
     nine = *QUICK, "--epochs", 9, "--log-every", 75
     out = succeed(numpy_rnn, capsys, *nine, "--sample", 31)
     assert [row[:2] for row in rows(out)] == [(75, 3), (150, 6), (225, 9), (234, 9)]
-    assert (
-        [len(text) for text in samples(out)]
-        == [31] * len(set(samples(out)))
-        == [31] * 4
-    )
+    assert [len(text) for text in samples(out)] == [31] * 4
+    assert len({*samples(out)}) == 4
     assert f" random is {25 * np.log(len(set(SHORT))):.3f}\n" in out
     quiet = succeed(numpy_rnn, capsys, *nine, "--sample", 0)
     assert (rows(quiet), samples(quiet)) == (rows(out), [])
@@ -56,20 +56,21 @@ def test_rows_and_samples_of_every_so_many_updates(capsys):
 
 def test_losses_are_those_of_min_char_rnn():
     """With 20 units training is not chaotic: the curves agree but for rounding."""
-    text = run_of(numpy_rnn, f"--text {ALICE} --hidden-size 20 --epochs 1")
-    experiment, losses, expected = text.experiment, [], 25 * np.log(54)
+    words = f"--text {ALICE} --hidden-size 20 --epochs 1"
+    experiment, report = run_of(numpy_rnn, words)
+    losses, expected = [], 25 * np.log(54)
     assert all(abs(W.std() / 0.01 - 1) < 0.1 for W in experiment.params[:3])
     given = [w for w in experiment.params if w is not None]
-    weights = [
-        np.array(w.T if w.ndim == 2 else w[:, None]) for w in given
-    ]  # as it has them
+    # It has transposed matrices, and columns for biases.
+    weights = [np.array(w.T if w.ndim == 2 else w[:, None]) for w in given]
     theirs = min_char_rnn.train_chunks(
-        experiment.x[:, 0], experiment.target[:, 0], weights
+        experiment.data.x[:, 0], experiment.data.target[:, 0], weights
     )
-    for update, loss in zip(text, theirs):
+    for update, loss in zip(report.training, theirs):
         losses.append(float(update.loss))
+        report.after(update)
         expected = expected * 0.999 + loss * 0.001
-        assert abs(text.smoothed - expected) < 1e-9
+        assert abs(report.smoothed - expected) < 1e-9
     np.testing.assert_allclose(losses, theirs, rtol=1e-9)
     assert len(losses) == 105
 
@@ -78,26 +79,26 @@ def test_losses_are_those_of_min_char_rnn():
 def test_sample_draws_from_the_distributions(rnn, temperature):
     """Step by step as NumPy computes them; each character is the next input."""
     words = f"--text short.txt --hidden-size 12 --seed 3 --temperature {temperature}"
-    text = run_of(rnn, words)
-    experiment, generator = text.experiment, np.random.default_rng(1)
+    experiment, report = run_of(rnn, words)
+    generator = np.random.default_rng(1)
     params = tree_map(lambda W: generator.normal(size=W.shape), experiment.params)
-    text.params = rnn.from_numpy(params)
+    report.training.params = rnn.from_numpy(params)
     generator, expected = np.random.default_rng((3, 0)), ""
-    h, character = experiment.h_0, experiment.x[0, 0]
+    h, character = experiment.h_0, experiment.data.x[0, 0]
     with np.errstate(all="ignore"):
-        found = text.sample(60)
+        found = report.sample(60)
         for _ in range(60):
             h = np.tanh(params.W_xh[character] + h @ params.W_hh + params.b_h)
             logits = (h @ params.W_hy + params.b_y)[0]
             p = np.exp((logits - logits.max()) / temperature)
             character = generator.choice(len(p), p=p / p.sum())
-            expected += experiment.alphabet[character]
+            expected += experiment.data.alphabet[character]
     assert found == expected
     assert len(set(found)) > 2
     params.b_y[3] = np.inf
-    text.params = rnn.from_numpy(params)
+    report.training.params = rnn.from_numpy(params)
     with pytest.raises(Diverged, match="y is not finite"):
-        text.sample(1)
+        report.sample(1)
 
 
 def test_continued_on_another_text_of_these_characters(capsys):
@@ -108,13 +109,11 @@ def test_continued_on_another_text_of_these_characters(capsys):
     assert (len(samples(out)[0]), "\x1b" in out) == (200, False)
     assert load_run("s.npz").alphabet == "".join(sorted(set(SHORT)))
     Path("other.txt").write_text("é" * 60)
-    assert "it has é; expected only characters of --weights" in refused(
-        numpy_rnn, capsys, *new
-    )
+    message = refused(numpy_rnn, capsys, *new)
+    assert "it has é; expected only characters of --weights" in message
     succeed(numpy_rnn, capsys, "--epochs", 0, "--no-plot", "--save", "s.npz")
-    assert "has (1, 1) inputs" in refused(
-        numpy_rnn, capsys, *QUICK[:2], "--weights", "s.npz"
-    )
+    message = refused(numpy_rnn, capsys, *QUICK[:2], "--weights", "s.npz")
+    assert "has (1, 1) inputs" in message
 
 
 def test_unicode_and_line_ends(capsys):
@@ -126,5 +125,6 @@ def test_unicode_and_line_ends(capsys):
     assert "\x1b" not in succeed(numpy_rnn, capsys, *options.split())
     experiment = prepare_experiment(configured(options))
     assert (
-        "".join(experiment.alphabet[n] for n in experiment.x[:, 0]) == (text * 2)[:-1]
+        "".join(experiment.data.alphabet[n] for n in experiment.data.x[:, 0])
+        == (text * 2)[:-1]
     )

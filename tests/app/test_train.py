@@ -12,10 +12,19 @@ import numpy as np
 import pytest
 
 import numpy_rnn
-from numpy_rnn.app.experiment import load_run, prepare_experiment
-from numpy_rnn.app.run import Trainer, epoch_losses
+from numpy_rnn.app.experiment import prepare_experiment
+from numpy_rnn.app.run import epoch_losses
+from numpy_rnn.app.series_report import SeriesReport
+from numpy_rnn.app.training import Training
+from numpy_rnn.app.weights_file import load_run
 from tests.helpers.command_line import command, configured, succeed
 from tests.helpers.comparing import bits
+
+
+def training_of(options):
+    """Return the run of a configuration, by numpy_rnn."""
+    run = prepare_experiment(options).run(options.run_options())
+    return Training(numpy_rnn, run)
 
 
 def values_in(path):
@@ -53,17 +62,17 @@ def test_default_experiment(rnn, capsys):
 def test_loss_of_an_epoch_is_that_of_its_steps(reduction):
     """A mean too, also where the last window has fewer steps; of whole epochs."""
     options = configured(f"--epochs 2 --k1 3 --seeds 2 --reduction {reduction}")
-    trainer = Trainer(numpy_rnn, prepare_experiment(options), options)
+    training = training_of(options)
     expected, losses = np.zeros((2, 2)), []
-    for update in trainer:
+    for update in training:
         steps = update.window.loss_steps / 20 if reduction == "mean" else 1
         losses.append(update.loss.astype(float))
         expected[update.epoch - 1] += losses[-1] * steps
     # Sums of seven terms, none negative, each with a product, a share and a sum.
     rtol = 2 * 9 * np.finfo(float).eps / 2
-    np.testing.assert_allclose(trainer.losses, expected, rtol)
-    found = epoch_losses(np.array(losses[:13]), trainer.run)
-    np.testing.assert_array_equal(found, trainer.losses[:1])
+    np.testing.assert_allclose(training.losses, expected, rtol)
+    found = epoch_losses(np.array(losses[:13]), training.run)
+    np.testing.assert_array_equal(found, training.losses[:1])
 
 
 def test_output_has_every_number_in_its_place_and_unit(capsys):
@@ -154,10 +163,10 @@ def test_networks_that_diverge_are_counted_and_left_out(capsys):
     words = "--nonlinearity relu --learning-rate 0.5 --k1 4 --epochs 12 --seeds 4"
     given = [*words.split(), "--no-plot", "--output", "r.csv"]
     ended, options = command(numpy_rnn, capsys, *given), configured(words)
-    trainer = Trainer(numpy_rnn, prepare_experiment(options), options)
+    training = training_of(options)
     with np.errstate(all="ignore"):
-        count = len(list(trainer))
-    losses = np.array(trainer.losses)
+        count = len(list(training))
+    losses = np.array(training.losses)
     converged = np.isfinite(losses).all(axis=0)
     assert (count, 0 < converged.sum() < 4) == (60, True)
     assert values_in("r.csv")["loss"] == losses[:, converged].ravel().tolist()
@@ -169,19 +178,17 @@ def test_networks_that_diverge_are_counted_and_left_out(capsys):
 def test_interrupted_run_saves_its_latest_update(capsys, monkeypatch):
     """Ctrl-C in epoch 3, with --save and without."""
 
-    def interrupted(self):
-        if self.updates == 47:
+    def interrupted(self, update):
+        if self.training.updates == 47:
             os.kill(os.getpid(), signal.SIGINT)
         return []
 
-    monkeypatch.setattr(Trainer, "lines", interrupted)
+    monkeypatch.setattr(SeriesReport, "after", interrupted)
     ended = command(numpy_rnn, capsys, "--momentum", 0.5, "--save", "run.npz")
     line = "numpy_rnn: interrupted after 47 updates; weights saved to run.npz\n"
     assert (ended.status, ended.err, os.listdir()) == (130, line, ["run.npz"])
     options = configured("--momentum 0.5")
-    *_, (expected, _) = zip(
-        Trainer(numpy_rnn, prepare_experiment(options), options), range(47)
-    )
+    *_, (expected, _) = zip(training_of(options), range(47))
     params, velocity, *_ = load_run("run.npz")
     assert bits(params.W_hh) == bits(expected.parameters.W_hh)
     assert bits(velocity.W_hh) == bits(expected.velocity.W_hh)
@@ -217,19 +224,16 @@ def test_torch_is_missing(tmp_path, monkeypatch):
 SUNSPOTS = Path(numpy_rnn.__file__).parent / "app/data/sunspots.csv"
 
 
-def test_defaults_of_data_beat_persistence_on_the_sunspots(rnn, capsys):
-    """Each of eight seeds, one step ahead, on what it was trained on; torch_rnn, which
-    is slow, in 20 epochs.
-    """
-    epochs = 200 if rnn is numpy_rnn else 20
-    words = f"--seeds 8 --no-plot --output r.csv --epochs {epochs} --data"
-    out = succeed(rnn, capsys, *words.split(), SUNSPOTS)
+def test_defaults_of_data_beat_persistence_on_the_sunspots(capsys):
+    """Each of eight seeds, one step ahead, on what it was trained on."""
+    words = "--seeds 8 --no-plot --output r.csv --data"
+    out = succeed(numpy_rnn, capsys, *words.split(), SUNSPOTS)
     assert "sunspots.csv without year, which counts the rows, T=308" in out
     assert "not better" not in out
-    found = values_in("r.csv")
+    predicted = np.reshape(values_in("r.csv")["predicted"], (-1, 8))
     rows = np.loadtxt(SUNSPOTS, delimiter=",", skiprows=1)[:, 1:]
-    errors = np.reshape(found["predicted"], (-1, 8)) - rows[1:]
-    assert ((errors**2).mean(axis=0) < (np.diff(rows, axis=0) ** 2).mean()).all()
+    errors = ((predicted - rows[1:]) ** 2).mean(axis=0)
+    assert (errors < (np.diff(rows, axis=0) ** 2).mean()).all()
 
 
 def test_networks_that_are_not_better_than_persistence_are_named(capsys):

@@ -25,15 +25,8 @@ from numpy_rnn.conformance.arithmetics.numpy_arithmetic import (
 from numpy_rnn.conformance.case import WindowCase, present, with_rows
 from numpy_rnn.conformance.definition import window_update
 from numpy_rnn.conformance.random_cases import CaseSpec
-from tests.helpers.windows import (
-    SEEDS,
-    WAYS,
-    check_global,
-    check_local,
-    operations,
-    window,
-    worst,
-)
+from tests.helpers.ways import WAYS, operations
+from tests.helpers.windows import SEEDS, check_global, check_local, window, worst
 
 LEVELS = {"L1": check_local, "L2": check_global}
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)

@@ -33,14 +33,8 @@ from numpy_rnn.conformance.window_checks import (
     tolerances,
 )
 from tests.helpers.comparing import fewer
-from tests.helpers.windows import (
-    SEED,
-    SEEDS,
-    WAYS,
-    Flushes,
-    learnt_classifier,
-    tiny_window,
-)
+from tests.helpers.ways import WAYS, Flushes
+from tests.helpers.windows import SEED, SEEDS, learnt_classifier, tiny_window
 
 FACTOR = {"float32": 1 + 3e-5, "float64": 1 + 1e-13}
 VARIANTS: dict[str, dict] = {

@@ -3,14 +3,12 @@ ill-conditioned is not judged.
 """
 
 import itertools
-import json
 from functools import cache, partial
 
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 
-import numpy_rnn
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import (
     LOSS_NAMES,
@@ -19,12 +17,9 @@ from numpy_rnn.common.records import (
     Schedule,
     Step,
 )
-from numpy_rnn.conformance import window_checks
 from numpy_rnn.conformance.arithmetics.numpy_arithmetic import NumpyArithmetic
-from numpy_rnn.conformance.case import INPUT_GRADIENTS, INTERMEDIATES, TENSORS, present
+from numpy_rnn.conformance.case import INPUT_GRADIENTS, INTERMEDIATES, TENSORS
 from numpy_rnn.conformance.definition import (
-    DEFINITION,
-    Definition,
     train,
     window_update,
 )
@@ -40,24 +35,12 @@ from numpy_rnn.conformance.runs import (
     is_bounded,
     record,
 )
-from numpy_rnn.conformance.suite import check_port
-from numpy_rnn.conformance.trace import Trace, load_trace, read_arrays, trace_arrays
 from tests.helpers import random_runs
 from tests.helpers.ports import Port
+from tests.helpers.recorded_runs import PACKAGE, STEP, small_run
 from tests.helpers.windows import SEED, SEEDS
 
-STEP = Step(0.1, 0.9, nesterov=True, weight_decay=0.01, max_norm=0.5)
-PACKAGE = PackageSource(PackagePort(numpy_rnn))
 black_box_port = partial(Port, capabilities=("sgd_options",))
-
-
-def small_run(step=STEP, k1=2, k2=5, epochs=2, N=None, dtype="float64"):
-    """Return a run on one sequence of 20 steps, with biases."""
-    options = RunOptions(Schedule(k1, k2, epochs), Objective(), step)
-    sizes = random_runs.Sizes(20, 1, 1, 4, 1, N)
-    return random_runs.random_run(sizes, random_runs.Kind(dtype), options, SEED)
-
-
 RATES = STEP._replace(learning_rate=np.array([0.1, 0.02, 0.05]))
 RUNS = {
     "full": small_run(),
@@ -187,7 +170,7 @@ def moved(run, tensor, update, step=-1):
 def test_planted_fault_is_named(tensor):
     """One element moved in one update: that update, tensor, step and element."""
     updates = recorded().updates
-    for update, step in ((0, -1), (10, -1), (19, -2)):
+    for update, step in ((0, -1), (19, -2)):
         wrong, element = moved(recorded(), tensor, update, step)
         first = judge(wrong).first
         number, start, stop = (
@@ -247,8 +230,11 @@ def scaled_gradient(factor, report):
     return report | {"dW_hh": np.float32(factor) * report["dW_hh"]}
 
 
-@pytest.mark.parametrize("loss", LOSS_NAMES)
-@pytest.mark.parametrize(("gain", "factors"), [(0.5, [-1]), (1.5, [2]), (4, [-1, 0])])
+CHAOTIC = [(4, [-1, 0], loss) for loss in LOSS_NAMES]
+CALM = [(0.5, [-1], "squared_error"), (1.5, [2], "squared_error")]
+
+
+@pytest.mark.parametrize(("gain", "factors", "loss"), [*CALM, *CHAOTIC])
 def test_wrong_gradient_never_agrees(gain, factors, loss):
     """Whatever rounding does in this run: a port is asked for windows with smaller
     weights.
@@ -268,14 +254,6 @@ def test_wrong_gradient_never_agrees(gain, factors, loss):
         assert {*alone.not_judged} <= {*judgement.contracted}
 
 
-@pytest.mark.parametrize("level", ["L2", "L3"])
-def test_results_that_nothing_judges_do_not_pass(monkeypatch, level):
-    """The suite is told that rounding may change all of every window."""
-    monkeypatch.setattr(window_checks, "ILL_CONDITIONED", 0.0)
-    with pytest.raises(PortFault, match=r"NOT JUDGED .*loss.*: ill-conditioned"):
-        check_port(black_box_port(), level, "float32", SEED, examples=10)
-
-
 def test_every_network_of_an_ensemble_is_judged():
     """A chaotic one is not, by the windows of another; a port is asked for
     its windows.
@@ -289,124 +267,3 @@ def test_every_network_of_an_ensemble_is_judged():
     port = black_box_port(after=partial(scaled_gradient, -1))
     wrong = judge(found, source=PortSource(port)).first
     assert (wrong.tensor, wrong.is_contracted, wrong.element[0]) == ("dW_hh", True, 1)
-
-
-PLAIN = trace_arrays(PACKAGE.trace(small_run(Step(0.1))))
-MOMENTUM = trace_arrays(PACKAGE.trace(small_run(Step(0.1, 0.9))))
-SEEN, STATES, BOX = (
-    (),
-    tuple(name for name in INTERMEDIATES if name != "h"),
-    INTERMEDIATES,
-)
-
-
-def message(arrays, **changes):
-    """Return the error in a trace with these arrays, or ""; None leaves one out."""
-    try:
-        read_arrays(
-            {name: v for name, v in (arrays | changes).items() if v is not None}
-        )
-    except InputError as error:
-        return str(error)
-    return ""
-
-
-def configured(**changes):
-    return np.bytes_(json.dumps(json.loads(PLAIN["configuration"]) | changes))
-
-
-def test_errors_in_a_file_are_named():
-    required = "x a dW_hh initial loss epoch initial_h_0 configuration"
-    for name in required.split():
-        assert message(PLAIN, **{name: None}) == f"{name} is missing"
-    assert message(MOMENTUM, vb_h=None) == "vb_h is missing"
-    for arrays in (PLAIN, MOMENTUM):
-        assert message(arrays, dx=None) == message(arrays, **dict.fromkeys(BOX)) == ""
-    nan = np.where(np.arange(20)[:, None] == 3, np.nan, PLAIN["db_h"])
-    wrong = [  # part of the message, and what is changed
-        ("x has shape ()", {"x": np.array("text")}),
-        ("y is float32: expected float64", {"y": PLAIN["y"].astype("f")}),
-        ("db_h[3, 0] is nan", {"db_h": nan}),
-        ("epoch is no array of integers", {"epoch": PLAIN["epoch"].astype(float)}),
-        ("stop is no array of integers, one per update", {"stop": PLAIN["stop"][:-1]}),
-        ("a window is wrong", {"loss_start": PLAIN["stop"]}),
-        ("vW_xh is present", {"vW_xh": PLAIN["dW_xh"]}),
-        (
-            "configuration is not a JSON object",
-            {"configuration": np.bytes_(b"[" * 100_000)},
-        ),
-        ("k1 is missing", {"configuration": np.bytes_(b'{"k2": 5}')}),
-        ("'momentun' is no option", {"configuration": configured(momentun=0.5)}),
-        (
-            "the learning rate is nan",
-            {"configuration": configured(learning_rate=float("nan"))},
-        ),
-    ]
-    for part, changes in wrong:
-        assert part in message(PLAIN, **changes)
-
-
-def test_file_is_read_as_it_was_written(tmp_path):
-    """Random runs with every option, ensembles included."""
-    runs = [random_run(RandomDraw(SEED, number)) for number in range(4)]
-    runs.append(small_run(Step(np.array([0.1, 0.02])), N=2))
-    for run in runs:
-        recorded = PACKAGE.trace(run)
-        np.savez(tmp_path / "t.npz", **trace_arrays(recorded))
-        read = load_trace(str(tmp_path / "t.npz"))
-        first, second = (judge(each)._replace(ratios={}) for each in (read, recorded))
-        assert first == second
-        assert str(read.run.options) == str(run.options)
-    np.savez(tmp_path / "other.npz", x=1)
-    with pytest.raises(InputError, match="has no format 'elman-trace 3'"):
-        load_trace(str(tmp_path / "other.npz"))
-
-
-def loop_trace(left_out=(), **equations):
-    """Return the Trace of the definition's loop with other equations."""
-    run = small_run(Step(0.1), k1=5, k2=5)
-    trace = Trace(
-        present(run.params), run.x, run.target, run.h_0, **run.options.keywords()
-    )
-    with np.errstate(all="ignore"):
-        for epoch, _, window, state, report in train(run, of=Definition(**equations)):
-            values = {name: v for name, v in report.items() if name not in left_out}
-            trace.update(epoch, window, state, **values)
-    return trace
-
-
-@pytest.mark.parametrize("left_out", [SEEN, STATES, BOX])
-def test_loop_is_judged_by_its_trace(left_out, tmp_path):
-    """The states are reported, or recomputed from weights, inputs and initial state."""
-    loop_trace(left_out).save(tmp_path / "t.npz")
-    judgement = judge(load_trace(tmp_path / "t.npz"))
-    assert judgement.passed, judgement.first
-    assert judgement.updates == 8
-    for mistake in (
-        lambda states, window, epoch: states[max(window.start - 1, 0)],
-        lambda states, window, epoch: states[0],
-    ):
-        judgement = judge(loop_trace(left_out, carried_state=mistake).recorded())
-        assert judgement.first[:3] == (1, 2, "initial")
-        others = {
-            name: ratio for name, ratio in judgement.worst.items() if name != "initial"
-        }
-        assert max(others.values()) <= 1
-
-
-def test_number_that_is_not_finite_is_named(tmp_path):
-    """By its tensor, epoch and update; what follows it is not saved."""
-    seen = []
-
-    def total(n, w):
-        seen.append(1)
-        value = DEFINITION.recurrent_weights_gradient(n, w)
-        return value * np.nan if len(seen) == 6 else value
-
-    loop_trace(recurrent_weights_gradient=total).save(tmp_path / "t.npz")
-    recorded = load_trace(tmp_path / "t.npz")
-    assert recorded.length == 6
-    finite = finite_part(recorded)
-    first = judge(finite).first
-    assert (first.epoch, first.number, first.tensor) == (2, 2, "dW_hh")
-    assert "dW_hh[0, 0] is nan, expected " in first.message()

@@ -4,28 +4,17 @@ PORT.
 Most runs are in this process, with few cases.
 """
 
-import itertools
 import os
 import re
 import shlex
 import sys
 import unittest.mock
 
-import numpy as np
 import pytest
 
 from numpy_rnn.conformance import sampling
-from numpy_rnn.conformance import suite as suite_module
-from numpy_rnn.conformance.arithmetics.arithmetic import loss_divisor
-from numpy_rnn.conformance.case import present
-from numpy_rnn.conformance.definition import DEFINITION, Definition
 from numpy_rnn.conformance.ports.abilities import FEW_SIZES
-from numpy_rnn.conformance.ports.protocol import PortFault
-from numpy_rnn.conformance.sampling import sampled_cases
-from numpy_rnn.conformance.suite import WrongPort, check_port
 from tests.helpers import program_port
-from tests.helpers.ports import CASE, DefinitionPort, Port
-from tests.helpers.windows import SEED
 
 PORTS = """
 import numpy_rnn
@@ -193,152 +182,3 @@ def test_a_program_is_a_port(suite):
     status, output = suite("--elman-command", command, "-k", "test_local")
     assert status == 0
     assert "port: a program, float32 and float64" in output
-
-
-# -- what check_port does
-# ------------------------------------------------------------
-
-
-def own_port(case, port=None, capabilities=(), lacks=("relu", "mean")):
-    """Return a port that states one window of its own."""
-    port = port or Port(capabilities=capabilities)
-    port.cases, port.lacks = [case], lacks
-    return port
-
-
-SERIES = np.random.default_rng(0).normal(size=(6, 2, 3))
-
-
-def test_own_windows_of_any_scale_are_checked_too():
-    """Where only they are wrong, the port is."""
-
-    def clip(report):
-        return report | {"loss": np.minimum(report["loss"], 1e5)}
-
-    own = {"x": SERIES, "target": 500 + 100 * SERIES[2:, :, :2]}
-    port = own_port(own, Port(after=clip, capabilities=()))
-    said = r"WRONG loss .*\n.*\n  L2, cases\[0\] with CaseSpec\(T=6, B=2"
-    with pytest.raises(WrongPort, match=said):
-        check_port(port, "L2", "float64", examples=1)
-
-
-def test_own_windows_may_have_parameters_and_classes():
-    given = []
-    own = {"x": CASE.x, "target": CASE.target, "h_0": CASE.h_0}
-    own["params"] = present(CASE.params)
-    check_port(own_port(own, Port(given.append)), "L1", "float32", examples=1)
-    arrays = [*own["params"].values(), CASE.h_0]
-    assert any(
-        all(map(np.array_equal, arrays, [*each["params"].values(), each["h_0"]]))
-        for each in given
-    )
-    classes = {"x": np.array([[0, 1], [3, 2]]), "target": np.array([[1, 0]])}
-    lacks = "squared_error", "vector_inputs", "relu", "h_0"
-    port = own_port(classes, None, ("cross_entropy", "class_inputs"), lacks)
-    check_port(port, "L2", "float64", examples=1)
-
-
-def test_own_window_without_targets_is_refused():
-    said = r"^cases\[0\] has no target: expected x, target"
-    with pytest.raises(PortFault, match=said):
-        check_port(own_port({"x": SERIES}), "L2", "float64", examples=1)
-
-
-def test_wrong_gradient_of_a_port_of_means_is_told():
-    """No smaller case has a reduction or a nonlinearity that the port lacks."""
-
-    def doubled(n, w):
-        return 2.0 * DEFINITION.recurrent_weights_gradient(n, w)
-
-    class OfMeans(DefinitionPort):
-        def window_update(self, *arrays, **options):
-            own = {"reduction": "mean", "nonlinearity": "relu"}
-            return super().window_update(*arrays, **options | own)
-
-    port = OfMeans(
-        Definition(recurrent_weights_gradient=doubled), "sum", "tanh", has=()
-    )
-    with pytest.raises(WrongPort, match=r"^WRONG dW_hh"):
-        check_port(port, "L2", "float64", SEED)
-
-
-CLASSES = ("cross_entropy",)
-
-
-def of_log_p(log_p):
-    """Return a port with log p of the outputs by this function."""
-
-    def loss_and_error(n, y, target, objective):
-        if objective.loss != "cross_entropy":
-            return n.loss_and_error(y, target, objective)
-        C = loss_divisor(y.shape, objective)
-        losses = np.where(target, -log_p(y), 0)
-        return losses.sum(axis=(0, -2, -1)) / C, (np.exp(log_p(y)) - target) / C
-
-    return DefinitionPort(Definition(loss_and_error=loss_and_error), has=CLASSES)
-
-
-def less_maximum_of_all(y):
-    z = y - y.max()
-    return z - np.log(np.exp(z).sum(axis=-1, keepdims=True))
-
-
-def logarithm_of_p(y):
-    terms = np.exp(y - y.max(axis=-1, keepdims=True))
-    return np.log(terms / terms.sum(axis=-1, keepdims=True))
-
-
-OVERFLOWS = [
-    (less_maximum_of_all, "the largest output of each row"),
-    (logarithm_of_p, "log-sum-exp"),
-]
-
-
-@pytest.mark.parametrize(("log_p", "advice"), OVERFLOWS)
-def test_overflow_of_large_outputs_has_its_advice(log_p, advice):
-    """Of a maximum over all rows another one than of a logarithm of p."""
-    said = f"OVERFLOW .* for outputs of 10000: .*{advice}"
-    with pytest.raises(PortFault, match=said):
-        check_port(of_log_p(log_p), "large outputs", "float64", SEED)
-
-
-def test_large_outputs_that_are_learnt_come_last(monkeypatch):
-    """Where p is clipped, only an unlearnt window shows that dy is wrong."""
-    have_learnt, seeds = [], itertools.count(SEED)
-    monkeypatch.setattr(
-        suite_module,
-        "check_case",
-        lambda port, level, named, coverage: have_learnt.append(named.has_learnt),
-    )
-    while {*have_learnt} != {False, True}:  # the windows of some seeds are alike
-        have_learnt.clear()
-        seed = next(seeds)
-        check_port(DefinitionPort(), "large outputs", "float64", seed)
-    assert have_learnt == sorted(have_learnt)
-
-
-def test_verdict_names_the_other_wrong_results():
-    def doubled(total):
-        return lambda n, w: 2.0 * total(n, w)
-
-    names = ("output_weights_gradient", "output_bias_gradient")
-    equations = {name: doubled(getattr(DEFINITION, name)) for name in names}
-    port = DefinitionPort(Definition(**equations), "no biases", has=())
-    said = r"^WRONG dW_hy \(B6\)(.|\n)*\n  wrong as well: db_y\n  L2, "
-    with pytest.raises(WrongPort, match=said):
-        check_port(port, "L2", "float64", SEED)
-
-
-@pytest.mark.slow
-def test_large_windows_are_fewer():
-    """One with 128 units, 50 steps and 16 sequences takes as long as thousands of small
-    ones.
-    """
-    port = DefinitionPort(has=(), sizes=({"H": 128, "T": 50, "B": 16},))
-    assert len(list(sampled_cases(port, "float32", 0, None))) < 20
-    every = []
-    for is_large in (False, True):
-        found = sampled_cases(DefinitionPort(), "float32", 0, None, is_large)
-        every.append(len(list(found)))
-    assert sum(every) == sampling.EXAMPLES
-    assert min(every) > 0

@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.derivation import DEFINED, DOCUMENT, ID
+
 ROOT = Path(__file__).parents[2]
-DOCUMENT = (ROOT / "numpy_rnn/DERIVATION.md").read_text(encoding="utf-8")
-ID = re.compile(r"\(([A-Z][1-9][0-9]?)\)")
-DEFINED = re.findall(rf"\*\*{ID.pattern}\*\*", DOCUMENT)
+# Equations that a folder leaves to another one.
 ELSEWHERE = {
     "numpy_rnn": set(),
-    "numpy_rnn/engine": {"T1", "T2"},
-}  # the windows are shared
-ELSEWHERE["torch_rnn"] = {f"B{n}" for n in range(1, 11)}  # autograd's
+    "numpy_rnn/engine": {"T1", "T2"},  # the windows are shared
+    "torch_rnn": {f"B{n}" for n in range(1, 11)},  # by autograd
+}
 
 
 def test_every_id_is_defined_once():
@@ -27,19 +27,17 @@ def test_every_id_is_defined_once():
 
 
 @pytest.mark.parametrize("folder", ELSEWHERE)
-def test_every_equation_is_computed(folder):
-    """By a line of code, whose comment has its id."""
-    code = "".join(
-        path.read_text(encoding="utf-8") for path in (ROOT / folder).glob("*.py")
-    )
-    comments = " ".join(re.findall(r"^ *[^# ].*  # (.*)$", code, re.MULTILINE))
-    assert set(ID.findall(comments)) == set(DEFINED) - ELSEWHERE[folder]
+def test_every_equation_is_computed_by_a_line_with_its_id(folder):
+    found = set()
+    for path in (ROOT / folder).glob("*.py"):
+        code = path.read_text(encoding="utf-8")
+        for comment in re.findall(r"^ *[^# ].*  # (.*)$", code, re.MULTILINE):
+            found |= {*ID.findall(comment)}
+    assert found == {*DEFINED} - ELSEWHERE[folder]
 
 
-def test_snippet_finds_rounding_alone():
-    """The program of the document prints the largest error of a gradient: 45 eps are
-    allowed.
-    """
+def test_program_of_the_document_finds_rounding_alone():
+    """It prints the largest error of a gradient: 45 eps are allowed."""
     [code] = re.findall(r"^```python\n(.*?)^```$", DOCUMENT, re.DOTALL | re.MULTILINE)
     with redirect_stdout(io.StringIO()) as output:
         exec(compile(code, "DERIVATION.md", "exec"), {})

@@ -32,7 +32,7 @@ import pytest
 
 from numpy_rnn import Gradients, Parameters
 from numpy_rnn.common.records import tree_map
-from tests.core.test_derivation import DEFINED
+from tests.helpers.derivation import DEFINED
 
 WEIGHTS = [[[1, 2]], [[1, 0], [1, 1]], [[1], [2]], [0, -3], [-1]]
 PARAMS = Parameters(*(np.array(theta, float) for theta in WEIGHTS))

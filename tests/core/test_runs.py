@@ -11,24 +11,25 @@ from functools import partial
 import numpy as np
 import pytest
 from hypothesis import assume, given
-from hypothesis import strategies as st
 
 import numpy_rnn
 from numpy_rnn import Update
 from numpy_rnn.common.records import Schedule, tree_map
+from numpy_rnn.conformance.random_cases import RandomDraw
 from numpy_rnn.conformance.runs import is_bounded
-from numpy_rnn.engine import gradient, loop, memory, workspace
+from numpy_rnn.engine import ensemble, gradient, memory, plan, workspace
 from tests.helpers.comparing import UPDATE, bits, fewer
 from tests.helpers.random_runs import (
     OPTIONS,
     STEPS,
     Kind,
     Sizes,
-    assert_right_run,
+    drawn_run,
     random_run,
-    runs,
     train,
 )
+from tests.helpers.windows import SEEDS
+from tests.helpers.witness import assert_right_run
 
 pytestmark = pytest.mark.with_reference
 RECORDED = "activations", "adjoints"
@@ -94,12 +95,13 @@ LAYOUTS = [
 ]
 
 
-@given(run=runs(), layout=st.sampled_from(LAYOUTS))
-def test_every_update_is_right(rnn, run, layout):
+@given(seed=SEEDS)
+def test_every_update_is_right(rnn, seed):
     """With every option and layout of the arguments, and for each network of an
     ensemble with its own series and rate.
     """
-    arrays = {}
+    draw = RandomDraw(seed)
+    run, layout, arrays = drawn_run(draw), draw.choice(LAYOUTS), {}
     for name in ("params", "x", "target", "h_0", "velocity"):
         array = tree_map(layout, getattr(run, name))
         arrays[name] = rnn.from_numpy(array, copy=False)
@@ -136,32 +138,32 @@ THRESHOLDS = {  # of the engine, and values that small runs cross
     "MAX_VIEWED": 4,
     "MAX_WORKSPACES": 1,
 }
-COUNT = st.integers(1, 3)
-SIZES = st.builds(
-    Sizes,
-    st.integers(5, 9),
-    st.sampled_from([1, 1, 2]),
-    COUNT,
-    st.integers(1, 4),
-    COUNT,
-    st.sampled_from([None, 3, 7]),
-)
 SCHEDULES = [Schedule(1, 1, 2), Schedule(1, 3, 2), Schedule(3, 3, 2), Schedule(2, 5, 2)]
 
 
-@pytest.mark.parametrize("schedule", SCHEDULES)
 @pytest.mark.parametrize("name", THRESHOLDS)
-@fewer(3, least=3)
-@given(data=st.data(), others=st.sets(st.sampled_from([*THRESHOLDS])))
-def test_engine_is_right_beyond_its_thresholds(name, schedule, data, others):
+@fewer(2, least=6)
+@given(seed=SEEDS)
+def test_engine_is_right_beyond_its_thresholds(name, seed):
     """Beyond this one, and others at once; NumPy's buffers are restored."""
-    run, size = data.draw(runs(SIZES, schedule)), np.getbufsize()
-    modules = gradient, loop, memory, workspace
+    draw = RandomDraw(seed, [*THRESHOLDS].index(name))
+    sizes = Sizes(
+        T=draw.integer(5, 9),
+        B=draw.choice([1, 1, 2]),
+        D=draw.integer(1, 3),
+        H=draw.integer(1, 4),
+        O=draw.integer(1, 3),
+        N=draw.choice([None, 3, 7]),
+    )
+    run = drawn_run(draw, sizes, draw.choice(SCHEDULES))
+    crossed = {other for other in THRESHOLDS if other == name or draw.one_in(4)}
+    modules = ensemble, gradient, memory, plan, workspace
     assert any(name in vars(module) for module in modules)
+    size = np.getbufsize()
     with pytest.MonkeyPatch.context() as patch:
         for module in modules:
-            for crossed in vars(module).keys() & {name, *others}:
-                patch.setattr(module, crossed, THRESHOLDS[crossed])
+            for each in vars(module).keys() & crossed:
+                patch.setattr(module, each, THRESHOLDS[each])
         assert_right_training(numpy_rnn, run)
     assert np.getbufsize() == size
 

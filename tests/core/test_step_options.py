@@ -51,7 +51,7 @@ def test_field_changes_a_run_of_a_package(rnn, name):
     *_, second = train(rnn, run_of(two_steps(name)[1]))
     assert bits(first.parameters) != bits(second.parameters), (
         f"{rnn.__name__} ignores {name}: see compute_clipped, compute_direction and "
-        "compute_step of step.py, and engine/sgd_step.py"
+        "compute_parameters of step.py, and engine/sgd_step.py"
     )
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from numpy_rnn import InputError
 from numpy_rnn.common.records import tree_map
-from tests.core.test_refusals import refusal, valid
+from tests.helpers.calls import refusal, valid_calls
 from tests.helpers.comparing import UPDATE, arrays_in, bits
 from tests.helpers.random_runs import Kind, Sizes, arguments, random_run
 
@@ -58,9 +58,15 @@ def test_tensors_with_and_without_graphs():
     torch.autograd.backward([tensor.sum() for tensor in with_graphs.values()])
     assert all((leaf.grad == 1).all() for leaf in leaves.values())
     assert not any(theta.requires_grad for theta in plain)
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_gradients_are_the_same_in_modes_without_them(mode):
+    """Of activations that were computed outside."""
+    given = arguments(rnn, random_run())
     activations, *found = differentiated(**given)
-    with torch.no_grad():
-        window = params, activations, given["target"]
+    window = given["params"], activations, given["target"]
+    with mode():
         assert bits((rnn.bptt(*window), rnn.adjoints(*window))) == bits(tuple(found))
 
 
@@ -115,35 +121,32 @@ def test_tensors_without_numbers_for_numpy_are_refused(change):
         ("to_numpy", "value", kind),
         ("bptt", "params", "W_xh is torch."),
     ):
-        given = valid(rnn)[name]
+        given = valid_calls(rnn)[name]
         changed = tree_map(change, given[argument])
         refusal(rnn, name, given | {argument: changed}, says)
 
 
-def test_activations_without_a_graph_or_of_equal_parameters():
-    given = valid(rnn)["bptt"]
-    with torch.no_grad():
-        bare = rnn.forward(**valid(rnn)["forward"])
-    equal = rnn.from_numpy(rnn.to_numpy(given["params"]))
+def test_activations_of_other_parameters_are_refused():
+    """Equal ones, those of another network, or none that a gradient can reach."""
+    given = valid_calls(rnn)["bptt"]
+    params, activations = given["params"], given["activations"]
+    equal = rnn.from_numpy(rnn.to_numpy(params))
     plain = tree_map(torch.Tensor.detach, equal)
-    for changed, says in (
-        ({"activations": bare}, "no autograd graph"),
-        ({"params": equal}, "not of these parameters"),
-        ({"params": plain}, "which require a gradient"),
+    with torch.no_grad():
+        bare = rnn.forward(**valid_calls(rnn)["forward"])
+    copied = activations._replace(h=1 * activations.h)
+    for name, changed, says in (
+        ("bptt", {"activations": bare}, "no autograd graph"),
+        ("bptt", {"params": equal}, "not of these parameters"),
+        ("adjoints", {"activations": copied}, "not of these parameters"),
+        ("bptt", {"params": plain}, "which require a gradient"),
     ):
-        refusal(rnn, "bptt", given | changed, says)
+        refusal(rnn, name, given | changed, says)
 
 
-def test_errors_of_autograd_are_its_own():
+def test_a_graph_that_is_used_up_is_an_error_of_torch():
     params, x = rnn.initial_parameters(), torch.ones(2, 1, 1)
     activations = rnn.forward(params, x, torch.zeros(1, 6))
-    with pytest.raises(InputError, match="not of these parameters"):
-        rnn.bptt(rnn.initial_parameters(), activations, x)
-    with pytest.raises(InputError, match="not of these parameters"):
-        rnn.adjoints(params, activations._replace(h=1 * activations.h), x)
-    with torch.inference_mode():
-        inside = rnn.bptt(params, activations, x)
-    assert torch.equal(inside.W_hh, rnn.bptt(params, activations, x).W_hh)
     activations.y.sum().backward()
     with pytest.raises(RuntimeError, match="graph a second time"):
         rnn.bptt(params, activations, x)

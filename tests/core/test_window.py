@@ -11,31 +11,35 @@ from numpy_rnn import Gradients, Parameters
 from numpy_rnn.common.records import DTYPES, tree_map
 from numpy_rnn.conformance.case import present
 from numpy_rnn.conformance.ports.port import PackagePort
+from numpy_rnn.conformance.random_cases import RandomDraw
 from tests.helpers.comparing import arrays_in, bits
 from tests.helpers.random_runs import (
     STEPS,
     Kind,
     Sizes,
-    assert_right_window,
-    cases,
+    as_case,
+    drawn_run,
+    drawn_sizes,
     random_run,
 )
+from tests.helpers.windows import SEEDS
+from tests.helpers.witness import assert_right_window
 
 DTYPE = pytest.mark.parametrize("dtype", DTYPES)
 
 
-@given(case=cases())
-def test_every_function_is_right(rnn, case):
-    """With every option, and for each network of an ensemble."""
-    params, x, target, h_0, objective, step, velocity = case
-    options = {
-        **objective._asdict(),
-        **step._asdict(),
-        "velocity": present(velocity) or None,
-    }
-    if np.ndim(step.learning_rate):
-        options["learning_rate"] = rnn.from_numpy(step.learning_rate)
-    report = PackagePort(rnn).window_update(present(params), x, target, h_0, **options)
+@given(seed=SEEDS)
+def test_every_function_is_right(rnn, seed):
+    """With every option, older steps, and for each network of an ensemble."""
+    draw = RandomDraw(seed)
+    case = as_case(drawn_run(draw, drawn_sizes(draw, largest=7)))
+    case = case._replace(target=case.target[draw.integer(0, len(case.x) - 1) :])
+    options = case.objective._asdict() | case.step._asdict()
+    options["velocity"] = present(case.velocity) or None
+    if np.ndim(case.step.learning_rate):
+        options["learning_rate"] = rnn.from_numpy(case.step.learning_rate)
+    series = case.x, case.target, case.h_0
+    report = PackagePort(rnn).window_update(present(case.params), *series, **options)
     assert_right_window(case, report)
 
 

@@ -12,9 +12,14 @@ from numpy_rnn.common.records import Objective, Step
 from numpy_rnn.conformance import case as cases
 from numpy_rnn.conformance.definition import DEFINITION, Definition, window_update
 from numpy_rnn.conformance.mutants.catalogue import MUTANTS
-from numpy_rnn.conformance.ports.abilities import CAPABILITIES, SGD_OPTIONS
+from numpy_rnn.conformance.ports.abilities import (
+    CAPABILITIES,
+    SGD_OPTIONS,
+    stated_by,
+)
 from numpy_rnn.conformance.ports.port import PackagePort, call_port
 from numpy_rnn.conformance.ports.protocol import PortFault, port_arguments
+from numpy_rnn.conformance.suite import check_port
 from tests.helpers.windows import window
 
 RIGHT = PackagePort(numpy_rnn)
@@ -129,4 +134,13 @@ class Layer(DefinitionPort):
         return super().window_update(p, x, target, h_0, **options)
 
 
-Untransposed = functools.partial(Layer, **MUTANTS[0].equations)
+Untransposed = functools.partial(Layer, **MUTANTS[0].with_number(1.0))
+
+
+def check_levels(port, dtype, examples=5):
+    """Check a port at every level that it has: few windows and one run."""
+    levels = ["L2", "L3"]
+    if "intermediates" in stated_by(port).capabilities:
+        levels.insert(0, "L1")
+    for level in levels:
+        check_port(port, level, dtype, examples=examples)

@@ -1,13 +1,19 @@
-"""Subjects of the study, and a browser for its pages."""
+"""Runs of the study, node for the scripts of the lesson, and a browser for pages."""
 
+import json
 import re
 import shutil
+import subprocess
+from typing import NamedTuple
 
+import numpy as np
 import pytest
 
+from numpy_rnn import Parameters
 from numpy_rnn.app.experiment import prepare_experiment
 from numpy_rnn.app.options import parse_command
 from numpy_rnn.study.subject import study_run
+from tests.helpers.lesson import CHECKS, SCRIPTS
 
 BROWSERS = "chromium", "chromium-browser", "google-chrome"
 CHROMIUM = next(filter(None, map(shutil.which, BROWSERS)), None)
@@ -34,6 +40,43 @@ def small():
         return study_run("sine wave", run, 0, networks, steps)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def compute():
+    """Return a function that evaluates a check of lesson_checks.js in node."""
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("node is not installed")
+    scripts = [str(path) for path in [*SCRIPTS, CHECKS]]
+
+    def evaluate(name, argument=None):
+        given = json.dumps([scripts, name, argument], default=np.ndarray.tolist)
+        command = [node, CHECKS]
+        run = subprocess.run(command, input=given, capture_output=True, text=True)
+        assert run.returncode == 0, run.stderr
+        return json.loads(run.stdout)
+
+    return evaluate
+
+
+class TinyNetwork(NamedTuple):
+    """The network of the exercise, and its numbers in the scripts by their names."""
+
+    params: Parameters
+    x: np.ndarray
+    target: np.ndarray
+    h_0: np.ndarray
+    numbers: dict[str, list]
+
+
+@pytest.fixture(scope="session")
+def tiny(compute):
+    """Return the tiny network of the page."""
+    found = compute("tiny")
+    params = Parameters(*(np.array(found["p"][name]) for name in Parameters._fields))
+    x, target = (np.array(found[name][1:]) for name in ("x", "target"))
+    return TinyNetwork(params, x, target, np.array(found["h_0"]), found)
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-// What test_scripts.py asks of the scripts of the lesson, in node, and of its page, in a browser.
+// What test_lesson_*.py ask of the scripts of the lesson, in node, and of its page, in a browser.
 "use strict";
 const CHECKS = {
   tiny: () => ({...tinyPass, ...right, ...tiny}),

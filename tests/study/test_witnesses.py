@@ -102,7 +102,9 @@ def copied_package(tmp_path, monkeypatch):
 
 @pytest.mark.needs_matplotlib
 @pytest.mark.parametrize("id", FAULTS)
-def test_a_planted_fault_is_the_first_wrong_equation(id, copied_package, capsys):
+def test_a_planted_fault_is_the_first_wrong_equation(
+    id, copied_package, capsys, monkeypatch
+):
     """The status is 1, and the verdict names the equation."""
     file, right, wrong = FAULTS[id]
     path = copied_package / file
@@ -111,6 +113,7 @@ def test_a_planted_fault_is_the_first_wrong_equation(id, copied_package, capsys)
     path.write_text(text.replace(right, wrong))
     command_line = importlib.import_module("numpy_rnn.__main__")
     assert command_line.__file__ == str(copied_package / "__main__.py")
+    monkeypatch.setattr("numpy_rnn.study.page.svg", lambda *_: "<svg>")
     options = ["--steps=7", "--hidden-size=3", "--epochs=2", "--seeds=2"]
     assert command_line.main(["study", *options]) == 1
     assert f"\nWRONG: ({id}), " in capsys.readouterr().out

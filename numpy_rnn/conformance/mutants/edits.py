@@ -18,27 +18,36 @@ Replacement = Callable[..., Operand]
 Equations = dict[str, Replacement]
 Change = Callable[[Operand, int, int], Operand]  # of the value of step t of T
 FORWARD_EQUATIONS = {"pre_activation", "state", "output"}
-STEP_FIELDS = ("clipped", "decayed", "velocity", "direction", "updated")
+STEP_FIELDS = {"clipped", "decayed", "velocity", "direction", "updated"}
+FLOW = ("state_adjoint", "initial_state_adjoint")
 SUMS = tuple(GRADIENTS.values())
 RECORD = "record"  # among equations: a change of what is recorded
+CASE = "case"  # among equations: a change of the case, before all others
 
 
 class Mutant(NamedTuple):
-    """A mistake: other equations of the definition, by name."""
+    """A mistake: other equations of the definition, by name, or those for a number,
+    which is measured.
+    """
 
-    name: str
-    equations: Equations
+    name: str  # with {number}, and {names} for the tensors that are wrong
+    equations: Equations | Callable[[float], Equations]
     stage: str = ""  # the tensor, or "window" or "initial", that is wrong
+    start: float = 1.0  # where the measurement begins
+
+    def with_number(self, number: float) -> Equations:
+        """Return the equations, for this number if they depend on one."""
+        return self.equations(number) if callable(self.equations) else self.equations
 
     @property
     def definition(self) -> Definition:
         """Return the definition with these equations."""
-        return Definition(**self.equations)
+        return Definition(**self.with_number(self.start))
 
     @property
     def in_run(self) -> bool:
         """Return whether it is visible only in a run of several updates."""
-        return bool(self.equations.keys() & {"window", "carried_state"})
+        return self.stage in ("window", "initial")
 
 
 class View:
@@ -80,15 +89,15 @@ def with_step(change: Replacement, *fields: str) -> Equations:
     return changed(*fields, given=lambda *given: (*given[:-1], change(given[-1])))
 
 
-def with_weights(field: str, name: str, change: Replacement) -> Equations:
-    """Return an equation of another weight matrix or bias."""
+def with_weights(fields: Iterable[str], name: str, change: Replacement) -> Equations:
+    """Return equations of another weight matrix or bias."""
 
     def given(n, w, p, *t):
         """Return the operands with the other weights."""
         theta = getattr(p, name)
         return n, w, p._replace(**{name: None if theta is None else change(theta)}), *t
 
-    return changed(field, given=given)
+    return changed(*fields, given=given)
 
 
 def operating(field: str, **operations: Replacement) -> Equations:
@@ -122,13 +131,11 @@ def neighbours(by: int) -> Callable[[Tensors, str, int], Operand]:
     return of
 
 
-def slope(change: Replacement, only: str = "") -> Equations:
-    """Return another slope, change(φ′, a, h); only: of this nonlinearity."""
+def slope(change: Replacement) -> Equations:
+    """Return another slope, change(φ′, a, h)."""
 
     def result(da, n, w, t, phi):
-        """Return dh times the other slope, or da as it is."""
-        if only not in ("", phi):
-            return da
+        """Return dh times the other slope."""
         one = np.ones_like(w.a[t])
         return w.dh[t] * change(n.by_slope(one, w.a[t], w.h[t], phi), w.a[t], w.h[t])
 
@@ -147,45 +154,26 @@ def recording(names: Container[str], change: Replacement) -> Equations:
     return {RECORD: result}
 
 
-def changed_loss(change: Replacement, only: str = "") -> Equations:
-    """Return a loss and its error, change(L, dy, n, y, target, objective); only: of the
-    loss of this name.
-    """
-
-    def result(value, *operands):
-        """Return the changed loss and error, or those of another loss as they are."""
-        is_meant = only in ("", operands[-1].loss)
-        return change(*value, *operands) if is_meant else value
-
-    return changed("loss_and_error", result=result)
+def changed_loss(change: Replacement) -> Equations:
+    """Return a loss and its error, change(L, dy, n, y, target, objective)."""
+    return changed(
+        "loss_and_error", result=lambda value, *given: change(*value, *given)
+    )
 
 
 def of_losses(change: Change) -> Equations:
-    """Return the loss and error of weighted terms: where 1 becomes 0, outputs are
-    perfect, and add nothing.
+    """Return the loss and error of some of the terms: outputs are perfect, and add
+    nothing, where the change makes a 0 of a 1.
     """
 
-    def weighted(
-        L,
-        dy,
-        n,
-        y,
-        target,
-        objective,
-    ):
-        """Return the sum of loss and error over the levels of the weights."""
+    def given(n, y, target, objective):
+        """Return the operands with perfect outputs."""
         ones = np.ones_like(y[0])
         steps = [change(ones, t, len(y)) for t in range(1, len(y) + 1)]
-        weights = np.stack(steps)
         perfect = 1e4 * target if objective.loss == "cross_entropy" else target
-        total, error, levels = 0 * L, 0 * dy, np.unique(weights)
-        for level in levels[levels != 0]:
-            own = np.where(weights == level, y, perfect)
-            part, of_part = right.loss_and_error(n, own, target, objective)
-            total, error = total + level * part, error + level * of_part
-        return total, error
+        return n, np.where(np.stack(steps) == 0, perfect, y), target, objective
 
-    return changed_loss(weighted)
+    return changed("loss_and_error", given=given)
 
 
 def operands(
@@ -210,11 +198,3 @@ def operands(
 def clamped(c: float, v: NumpyArray, *step: int) -> NumpyArray:
     """Return numbers between ± c; outside, the derivative is 0."""
     return np.where(np.abs(v.real) <= c, v, c * np.sign(v.real))
-
-
-def rounded(bits: int, v: NumpyArray, *step: int) -> NumpyArray:
-    """Return numbers rounded to as many bits: 8 of bfloat16, 11 of float16, 24 of
-    float32.
-    """
-    mantissa, exponent = np.frexp(v)
-    return np.ldexp(np.rint(np.ldexp(mantissa, bits)), exponent - bits)

@@ -1,0 +1,76 @@
+"""What a run on a series prints, and its curves."""
+
+import sys
+from typing import Any
+
+import numpy as np
+
+from numpy_rnn.app.data import Series
+from numpy_rnn.app.predictions import BAND, Curve, predict
+from numpy_rnn.app.tables import error_table
+from numpy_rnn.app.training import REMEDIES, Diverged, Training
+from numpy_rnn.common.records import Update
+
+
+class SeriesReport:
+    """The report on a run: a table of its losses, and one of its errors."""
+
+    def __init__(self, training: Training, series: Series, log_every: int):
+        """log_every: epochs between rows."""
+        self.training = training
+        self.series = series
+        self.log_every = log_every
+
+    def heading(self) -> str:
+        """Return the heading of the losses."""
+        networks = self.training.run.params.networks
+        if networks is None:
+            return "epoch           loss"
+        head = "epoch    median loss           10 %           90 %"
+        return f"{head}   of {networks} networks"
+
+    def after(self, update: Update[Any]) -> list[str]:
+        """Return the row of an epoch that ends with this update: the loss, or median
+        and band of the finite ones.
+        """
+        training, epoch = self.training, update.epoch
+        if training.updates % training.per_epoch:
+            return []
+        is_last = epoch == training.run.options.schedule.epochs
+        if epoch % self.log_every and epoch != 1 and not is_last:
+            return []
+        loss, row = training.losses[-1], f"{epoch:5d}"
+        percentiles = BAND if len(loss) > 1 else BAND[:1]
+        for value in np.percentile(loss[np.isfinite(loss)], percentiles):
+            row += f"{value:15.6g}"
+        return [row]
+
+    def curves(self) -> dict[str, Curve]:
+        """Return losses and predictions of the networks that converged, and the series.
+
+        Raises Diverged if there is no such network.
+        """
+        training, series = self.training, self.series
+        run, rnn = training.run, training.rnn
+        objective = run.options.objective
+        made = predict(rnn, training.params, series, run.h_0, objective)
+        made["loss"] = training.loss_curve()
+        converged = np.array(True)
+        for kind in ("loss", "predicted"):
+            is_finite = np.isfinite(made[kind].values).all(axis=(0, 2))
+            converged = converged & is_finite
+        if not converged.any():
+            raise Diverged(f"the predictions are not finite; {REMEDIES}")
+        if not converged.all():
+            print(
+                f"{rnn.__name__}: {np.sum(~converged)} of {converged.size}"
+                " networks diverged; they are left out",
+                file=sys.stderr,
+            )
+        curves = {kind: curve.of(converged) for kind, curve in made.items()}
+        curves["actual"] = Curve(1, series.rows[:, None])
+        return curves
+
+    def final(self, curves: dict[str, Curve]) -> list[str]:
+        """Return the table of the errors of predictions."""
+        return error_table(self.series, curves["predicted"].values)

@@ -1,0 +1,61 @@
+"""Training by a package: the updates of a run, and the losses of its epochs."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from numpy_rnn.app.predictions import Curve
+from numpy_rnn.app.run import begin, epoch_losses, updates_per_epoch
+from numpy_rnn.common.records import NumpyArray, Run, Update
+
+REMEDIES = (
+    "try a lower --learning-rate, gradient clipping with --max-norm, or --standardize"
+)
+
+
+class Diverged(ArithmeticError):
+    """A run diverged: a value overflowed or is NaN. The message is one line."""
+
+
+class Training:
+    """A run by a package: an iterable of its updates."""
+
+    def __init__(self, rnn: Any, run: Run):
+        """Raise InputError if options and data do not agree."""
+        self.rnn = rnn
+        self.run = run
+        self.per_epoch = updates_per_epoch(run)
+        self.updates = 0
+        self.epoch = 0
+        self.params = rnn.from_numpy(run.params)  # the current ones
+        self.velocity = rnn.from_numpy(run.velocity)
+        self.losses: list[NumpyArray] = []  # of the finished epochs
+        self._iterator = begin(rnn, run)
+
+    def __iter__(self) -> Iterator[Update[Any]]:
+        """Make all updates. Raises Diverged if no network of the ensemble has a finite
+        loss.
+        """
+        losses = list[NumpyArray]()
+        for update in self._iterator:
+            loss = np.asarray(self.rnn.to_numpy(update.loss), np.float64)
+            if not np.isfinite(loss).any():
+                raise Diverged(
+                    f"the run diverged: epoch {update.epoch}, update {update.number}:"
+                    f" no finite loss; {REMEDIES}"
+                )
+            self.updates += 1
+            self.epoch = update.epoch
+            self.params = update.parameters
+            self.velocity = update.velocity
+            losses.append(loss.ravel())
+            if len(losses) == self.per_epoch:
+                self.losses += [*epoch_losses(np.array(losses), self.run)]
+                losses = []
+            yield update
+
+    def loss_curve(self) -> Curve:
+        """Return the loss by epoch."""
+        networks = self.run.params.networks or 1
+        return Curve(1, np.reshape(self.losses, (-1, networks, 1)))

@@ -1,0 +1,121 @@
+"""The plan of a run: its updates in order, and the parts of the series they read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain, repeat
+from math import ceil
+from typing import NamedTuple
+
+from numpy_rnn.arrays import Array
+from numpy_rnn.common.axes import is_integer
+from numpy_rnn.common.checks import TrainingArguments
+from numpy_rnn.common.records import Schedule, Window
+from numpy_rnn.engine.losses import CollectedLosses
+from numpy_rnn.engine.memory import Layout, Part
+from numpy_rnn.engine.workspace import (
+    MAX_VIEWED,
+    OneStepViews,
+    WindowViews,
+    Workspace,
+)
+from numpy_rnn.tbptt import compute_windows
+
+WORKSPACE_BYTES = 2**21  # of the rows of a workspace, unless one window needs more
+# Workspaces of that size, or with as many views as MAX_VIEWED allows, in one run.
+MAX_WORKSPACES = 32
+# Steps of the windows of a part of the series, whose views the next part uses again.
+PART_STEPS = 256
+
+
+class PlannedUpdate(NamedTuple):
+    """An update of an epoch, and its window."""
+
+    views: WindowViews | OneStepViews
+    number: int
+    """From 1."""
+    window: Window
+    is_yielded: bool
+
+
+class Plan:
+    """The updates of some networks of a run, and their workspace."""
+
+    def __init__(self, training: TrainingArguments, part: Part, blocks: int):
+        """blocks: how many plans the run has, which share the memory."""
+        run = training.run
+        self.schedule, objective, _ = run.options
+        self.by_epoch = training.by_epoch
+        self.index = part.index
+        self.x = run.x
+        self.target = run.target
+        self.h_0 = self.series(run.h_0[None])[0].copy()
+        T = len(run.x)
+        steps = workspace_steps(part.layout, self.schedule, T, blocks)
+        self.is_whole = steps is None
+        k1, k2 = min(self.schedule.k1, T), min(self.schedule.k2, T)
+        self.work = Workspace(part.layout, steps or T, k1, k2, objective)
+        self.losses = CollectedLosses(self.work, T)
+
+    def series(self, values: Array) -> Array:
+        """Return the series of these networks: (n, B, ·) or (n, N, B, ·), also of
+        classes.
+        """
+        if is_integer(values):
+            values = values[..., None]
+        return values if values.ndim == 3 else values[:, self.index]
+
+    def updates(self) -> Iterator[PlannedUpdate]:
+        """Return the updates of all epochs."""
+        epochs = self.schedule.epochs
+        if self.is_whole:
+            return chain.from_iterable(repeat(list(self.epoch()), epochs))
+        return chain.from_iterable(self.epoch() for _ in range(epochs))
+
+    def epoch(self) -> Iterator[PlannedUpdate]:
+        """Yield the updates of one epoch, and load parts of the series as they are
+        needed.
+        """
+        work, T = self.work, len(self.x)
+        for number, window in enumerate(compute_windows(T, self.schedule), start=1):
+            if number == 1 or window.stop > work.stop:
+                self.load(window)
+            is_yielded = window.stop == T or not self.by_epoch
+            yield PlannedUpdate(work.window(window), number, window, is_yielded)
+
+    def load(self, window: Window) -> None:
+        """Load the part of the series that begins with this window."""
+        work, T, k1 = self.work, len(self.x), self.schedule.k1
+        if self.by_epoch:
+            self.losses.collect(window.loss_start)
+        room = work.steps - (window.loss_start - window.start)
+        end = min(T, window.loss_start + room)
+        if end < T:
+            end = window.loss_start + room // k1 * k1
+        x = self.series(self.x[window.start : end])
+        work.load(window.start, x, self.series(self.target[window.loss_start : end]))
+        if window.start == 0:
+            work.state(0)[...] = self.h_0  # (T3)
+
+
+def workspace_steps(
+    layout: Layout, schedule: Schedule, T: int, blocks: int
+) -> int | None:
+    """Return the steps of a workspace of a part of the series; None if it has the whole
+    series, which is short, and whose views pay.
+
+    T: the steps of the series. blocks: how many workspaces there are.
+    """
+    k1, k2 = min(schedule.k1, T), min(schedule.k2, T)
+    sharing = ceil(blocks / MAX_WORKSPACES)
+    numbers = layout.B * (layout.D + layout.H + 2 * layout.O)
+    step_bytes = numbers * layout.dtype.itemsize * (layout.networks or 1)
+    most_steps = WORKSPACE_BYTES // sharing // step_bytes
+    most_viewed = MAX_VIEWED // sharing
+    viewed = ceil(T / k1) * k2
+    pays = viewed <= min(schedule.epochs * PART_STEPS, most_viewed)
+    if pays and most_steps >= T:
+        return None
+    most_windows = max(1, min(PART_STEPS, most_viewed // 3) // k2)
+    part_steps = max(k2, min(most_steps, k2 + k1 * (most_windows - 1)))
+    return min(T, part_steps)

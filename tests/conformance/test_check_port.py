@@ -1,0 +1,225 @@
+"""check_port: ports that have parts only, or windows of their own, and its verdicts."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from numpy_rnn.conformance import sampling, window_checks
+from numpy_rnn.conformance import suite as suite_module
+from numpy_rnn.conformance.arithmetics.arithmetic import loss_divisor
+from numpy_rnn.conformance.case import present
+from numpy_rnn.conformance.definition import DEFINITION, Definition
+from numpy_rnn.conformance.ports.protocol import PortFault
+from numpy_rnn.conformance.sampling import sampled_cases
+from numpy_rnn.conformance.suite import WrongPort, check_port
+from tests.helpers.ports import (
+    CASE,
+    DefinitionPort,
+    Layer,
+    Port,
+    Untransposed,
+    check_levels,
+)
+from tests.helpers.windows import SEED
+
+PARTS = [  # what a layer lacks, its capabilities and sizes
+    (("step", "h_0", "bias"), (), ()),
+    (("older steps",), ("intermediates",), ()),
+    (("momentum",), ("sgd_options", "intermediates"), ()),
+    (("many losses", "h_0"), (), ()),
+    (("many losses",), (), {"T": 6}),
+    (("batch",), ("intermediates",), "few"),
+    ((), ("intermediates",), {"H": 4, "T": 9}),
+]
+
+
+@pytest.mark.parametrize(("lacks", "has", "sizes"), PARTS)
+def test_partial_port_passes_unless_it_is_wrong(lacks, has, sizes):
+    """Also where all windows have T steps, of which only the last has a loss."""
+    right, wrong = Layer(*lacks, has=has), Untransposed(*lacks, has=has)
+    right.sizes = wrong.sizes = sizes
+    check_levels(right, "float32")
+    with pytest.raises(WrongPort, match=r"^WRONG dW_xh|^WRONG dh"):
+        check_port(wrong, "L1" if has else "L2", "float32", examples=30)
+
+
+def test_absolute_error_of_tanh_can_be_declared():
+    """That of (1 − e)/(1 + e), which is not small where |a| is; not a larger one."""
+
+    def port(error):
+        def state(n, w, t, phi):
+            a = w.a[t]
+            e = np.exp(-2 * np.abs(a))
+            return np.sign(a) * ((1 - e) / (1 + e)) + a.dtype.type(error)
+
+        port = Layer(state=state)
+        port.tanh_absolute_ulps = 4.0
+        return port
+
+    check_port(port(0.0), "L1", "float32", examples=30)
+    too_much = 100 * np.finfo("float32").eps
+    with pytest.raises(WrongPort, match=r"WRONG h \(F2\)"):
+        check_port(port(too_much), "L1", "float32", examples=30)
+
+
+# -- windows of their own
+# ------------------------------------------------------------
+
+SERIES = np.random.default_rng(0).normal(size=(6, 2, 3))
+
+
+def own_port(case, port, lacks=("relu", "mean")):
+    """Return the port, which states one window of its own."""
+    port.cases, port.lacks = [case], lacks
+    return port
+
+
+def test_port_that_is_wrong_on_its_own_windows_alone_is_wrong():
+    """They may have any scale."""
+
+    def clip(report):
+        return report | {"loss": np.minimum(report["loss"], 1e5)}
+
+    own = {"x": SERIES, "target": 500 + 100 * SERIES[2:, :, :2]}
+    port = own_port(own, Port(after=clip, capabilities=()))
+    said = r"WRONG loss .*\n.*\n  L2, cases\[0\] with CaseSpec\(T=6, B=2"
+    with pytest.raises(WrongPort, match=said):
+        check_port(port, "L2", "float64", examples=1)
+
+
+def test_parameters_of_own_windows_are_given_to_the_port():
+    given = []
+    params = present(CASE.params)
+    own = {"x": CASE.x, "target": CASE.target, "h_0": CASE.h_0, "params": params}
+    port = own_port(own, Port(given.append, capabilities=()))
+    check_port(port, "L1", "float32", examples=1)
+
+    def is_own(arrays):
+        pairs = [(arrays["h_0"], CASE.h_0)]
+        pairs += [(arrays["params"][name], params[name]) for name in params]
+        return all(np.array_equal(*pair) for pair in pairs)
+
+    assert any(map(is_own, given))
+
+
+def test_own_windows_may_have_classes():
+    own = {"x": np.array([[0, 1], [3, 2]]), "target": np.array([[1, 0]])}
+    lacks = "squared_error", "vector_inputs", "relu", "h_0"
+    port = Port(capabilities=("cross_entropy", "class_inputs"))
+    check_port(own_port(own, port, lacks), "L2", "float64", examples=1)
+
+
+def test_own_window_without_targets_is_refused():
+    said = r"^cases\[0\] has no target: expected x, target"
+    with pytest.raises(PortFault, match=said):
+        check_port(own_port({"x": SERIES}, Port()), "L2", "float64", examples=1)
+
+
+# -- verdicts
+# ------------------------------------------------------------
+
+
+def doubled(name):
+    """Return an equation of the definition, times 2."""
+    equation = getattr(DEFINITION, name)
+    return {name: lambda n, w: 2.0 * equation(n, w)}
+
+
+def test_wrong_gradient_of_a_port_of_means_is_told():
+    """No smaller case has a reduction or a nonlinearity that the port lacks."""
+    wrong = Definition(**doubled("recurrent_weights_gradient"))
+    port = DefinitionPort(wrong, "sum", "tanh", has=())
+    with pytest.raises(WrongPort, match=r"^WRONG dW_hh"):
+        check_port(port, "L2", "float64", SEED)
+
+
+def test_verdict_names_the_other_wrong_results():
+    wrong = Definition(
+        **doubled("output_weights_gradient"), **doubled("output_bias_gradient")
+    )
+    port = DefinitionPort(wrong, "no biases", has=())
+    said = r"^WRONG dW_hy \(B6\)(.|\n)*\n  wrong as well: db_y\n  L2, "
+    with pytest.raises(WrongPort, match=said):
+        check_port(port, "L2", "float64", SEED)
+
+
+@pytest.mark.parametrize("level", ["L2", "L3"])
+def test_results_that_nothing_judges_do_not_pass(monkeypatch, level):
+    """The suite is told that rounding may change all of every window."""
+    monkeypatch.setattr(window_checks, "ILL_CONDITIONED", 0.0)
+    port = Port(capabilities=("sgd_options",))
+    with pytest.raises(PortFault, match=r"NOT JUDGED .*loss.*: ill-conditioned"):
+        check_port(port, level, "float32", SEED, examples=10)
+
+
+def with_log_p(log_p):
+    """Return a port whose cross-entropy has this logarithm of p."""
+
+    def loss_and_error(n, y, target, objective):
+        if objective.loss != "cross_entropy":
+            return n.loss_and_error(y, target, objective)
+        C = loss_divisor(y.shape, objective)
+        losses = np.where(target, -log_p(y), 0)
+        return losses.sum(axis=(0, -2, -1)) / C, (np.exp(log_p(y)) - target) / C
+
+    wrong = Definition(loss_and_error=loss_and_error)
+    return DefinitionPort(wrong, has=("cross_entropy",))
+
+
+def less_maximum_of_all(y):
+    z = y - y.max()
+    return z - np.log(np.exp(z).sum(axis=-1, keepdims=True))
+
+
+def logarithm_of_p(y):
+    terms = np.exp(y - y.max(axis=-1, keepdims=True))
+    return np.log(terms / terms.sum(axis=-1, keepdims=True))
+
+
+OVERFLOWS = [
+    (less_maximum_of_all, "the largest output of each row"),
+    (logarithm_of_p, "log-sum-exp"),
+]
+
+
+@pytest.mark.parametrize(("log_p", "advice"), OVERFLOWS)
+def test_overflow_of_large_outputs_has_its_advice(log_p, advice):
+    said = f"OVERFLOW .* for outputs of 10000: .*{advice}"
+    with pytest.raises(PortFault, match=said):
+        check_port(with_log_p(log_p), "large outputs", "float64", SEED)
+
+
+# -- which windows
+# ------------------------------------------------------------
+
+
+def test_large_outputs_that_are_learnt_come_last(monkeypatch):
+    """Where p is clipped, only an unlearnt window shows that dy is wrong."""
+    have_learnt = []
+
+    def note(port, level, named, coverage):
+        have_learnt.append(named.has_learnt)
+
+    monkeypatch.setattr(suite_module, "check_case", note)
+    for seed in itertools.count(SEED):
+        have_learnt.clear()
+        check_port(DefinitionPort(), "large outputs", "float64", seed)
+        if {*have_learnt} == {False, True}:  # the windows of some seeds are alike
+            break
+    assert have_learnt == sorted(have_learnt)
+
+
+def test_large_windows_are_fewer():
+    """128 units, 50 steps and 16 sequences take as long as thousands of small ones."""
+    port = DefinitionPort(has=(), sizes=({"H": 128, "T": 50, "B": 16},))
+    assert len(list(sampled_cases(port, "float32", 0, None))) < 20
+
+
+def test_every_window_has_large_outputs_or_others():
+    port = DefinitionPort()
+    usual = list(sampled_cases(port, "float32", 0, None))
+    large = list(sampled_cases(port, "float32", 0, None, is_large=True))
+    assert usual
+    assert large
+    assert len(usual) + len(large) == sampling.EXAMPLES

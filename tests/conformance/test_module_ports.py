@@ -1,0 +1,174 @@
+"""Modules of PyTorch and losses in JAX as ports; what they are made of is found."""
+
+import importlib
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+
+from numpy_rnn.common.errors import InputError
+from numpy_rnn.conformance.adapters import jax_port, torch_port
+from numpy_rnn.conformance.ports.abilities import stated_by
+from numpy_rnn.conformance.suite import WrongPort, check_port
+from tests.helpers.ports import check_levels
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("jax") is None, reason="JAX is not installed")
+def test_loss_in_jax_passes():
+    jax = importlib.import_module("jax")
+
+    def loss(p, x, target, h_0):
+        def step(h, x_t):
+            h = jax.numpy.tanh(x_t @ p["Wx"] + h @ p["Wh"] + p["bh"])
+            return h, h @ p["Wy"] + p["by"]
+
+        y = jax.lax.scan(step, h_0, x)[1]
+        return jax.numpy.mean((y - target) ** 2)
+
+    def update(p, g, rate):
+        new = {}
+        for name, theta in p.items():
+            new[name] = theta - theta.dtype.type(rate) * np.asarray(g[name])
+        return new
+
+    port = jax_port(
+        loss,
+        "mse",
+        names={"W_xh": "Wx", "W_hh": "Wh", "W_hy": "Wy", "b_h": "bh", "b_y": "by"},
+        step=update,
+        layout="rows TBN BH",
+        sizes={"T": 5, "B": 2, "D": 3, "H": 4, "O": 6},  # each shape is compiled
+    )
+    check_levels(port, port.dtypes[-1])
+
+
+def torch_model(
+    *between,
+    loss=None,
+    optimizer="SGD",
+    after=None,
+    RNN=None,
+    state=lambda h: h,
+    **options,
+):
+    """Return the port of nn.RNN, some modules and nn.Linear.
+
+    after and state: functions of the outputs and of the initial state. options: those
+    of nn.RNN.
+    """
+    nn = importlib.import_module("torch.nn")
+
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rnn = (RNN or nn.RNN)(3, 5, batch_first=True, **options)
+            self.between = nn.Sequential(*between)
+            self.out = nn.Linear(5, 2)
+
+        def forward(self, x, h=None):
+            y = self.out(self.between(self.rnn(x, state(h))[0]))
+            return after(y) if after else y
+
+    model = Model().eval()  # which is tested as in training
+    return torch_port(model, loss, optimizer=optimizer)
+
+
+def torch_cells(D, H, O):
+    """Return a module of cells; the class or function lets the sizes vary."""
+    torch = importlib.import_module("torch")
+
+    class Cells(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.cell, self.out = torch.nn.RNNCell(D, H), torch.nn.Linear(H, O)
+
+        def forward(self, x, h):
+            states = []
+            for x_t in x:
+                h = self.cell(x_t, h)
+                states.append(h)
+            return self.out(torch.stack(states))
+
+    return Cells()
+
+
+def torch_last(**stated):
+    """Return the port of a module with relu that has no biases and one output."""
+    nn = importlib.import_module("torch.nn")
+
+    class Last(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rnn = nn.RNN(3, 4, nonlinearity="relu", batch_first=True, bias=False)
+            self.out = nn.Linear(4, 2, bias=False)
+
+        def forward(self, x):
+            return self.out(self.rnn(x)[0][:, -1])
+
+    return torch_port(Last(), **stated)
+
+
+def right_model(nn):
+    return torch_model(nn.Dropout(0.0), nn.Identity())
+
+
+def right_cells(nn):
+    return torch_port(torch_cells, nn.CrossEntropyLoss(reduction="sum"), optimizer=None)
+
+
+def log_probabilities(nn):
+    return torch_model(loss=nn.NLLLoss, after=lambda y: y.log_softmax(-1))
+
+
+MODULES = [  # a port, what its name says, and some of what it lacks
+    (right_model, "halved (x BTD, state 1BH)", {"relu", "sum", "no biases"}),
+    (right_cells, "(x TBD, state BH)", {"relu", "mean", "step"}),
+    (lambda nn: torch_last(), "halved (x BTD, state none)", {"h_0", "tanh", "bias"}),
+    (log_probabilities, "(x BTD, state 1BH)", {"squared_error"}),
+]
+
+
+@pytest.mark.needs_torch
+@pytest.mark.parametrize(("make", "described", "lacks"), MODULES)
+def test_right_module_is_described_and_passes(make, described, lacks):
+    port = make(importlib.import_module("torch.nn"))
+    assert port.name.partition(" ")[2] == described
+    assert lacks <= {*port.lacks}
+    check_levels(port, "float64")
+
+
+@pytest.mark.needs_torch
+def test_sizes_of_a_module_are_read_from_its_parameters():
+    of_module = {"D": 3, "H": 4, "O": 2}
+    assert stated_by(torch_last()).sizes == (of_module,)
+    assert stated_by(torch_last(sizes={"T": 4})).sizes == ({"T": 4, **of_module},)
+
+
+@pytest.mark.needs_torch
+def test_state_that_a_module_ignores_is_wrong():
+    with pytest.raises(WrongPort, match=r"^WRONG loss .*: zeros for h_0"):
+        check_port(torch_model(state=lambda h: None), "L2", "float64")
+
+
+UNKNOWN_PARTS = {
+    "nn.Dropout": lambda nn: torch_model(nn.Dropout(0.3)),
+    "nn.Embedding": lambda nn: torch_model(nn.Embedding(9, 3)),
+    "no nn.RNN": lambda nn: torch_port(nn.Sequential(nn.Linear(2, 3))),
+    "nn.LSTM, nn.Softmax": lambda nn: torch_model(nn.Softmax(-1), RNN=nn.LSTM),
+    "the loss HuberLoss": lambda nn: torch_model(loss=nn.HuberLoss()),
+    "label_smoothing": lambda nn: torch_model(
+        loss=nn.CrossEntropyLoss(label_smoothing=0.1)
+    ),
+    "biases in one of the layers": lambda nn: torch_model(bias=False),
+    "optim.Adam": lambda nn: torch_model(
+        optimizer=importlib.import_module("torch.optim").Adam
+    ),
+}
+
+
+@pytest.mark.needs_torch
+@pytest.mark.parametrize("part", UNKNOWN_PARTS)
+def test_part_of_a_module_is_refused_by_name(part):
+    with pytest.raises(InputError, match=f"^(Model|Sequential)[^\n]*{part}[^\n]*$"):
+        UNKNOWN_PARTS[part](importlib.import_module("torch.nn"))

@@ -1,0 +1,151 @@
+"""Trace files: read as they were written, refused by name, judged as runs."""
+
+import json
+
+import numpy as np
+import pytest
+
+from numpy_rnn.common.errors import InputError
+from numpy_rnn.common.records import Step
+from numpy_rnn.conformance.case import INTERMEDIATES, present
+from numpy_rnn.conformance.definition import DEFINITION, Definition, train
+from numpy_rnn.conformance.judge import finite_part, judge
+from numpy_rnn.conformance.random_cases import RandomDraw, random_run
+from numpy_rnn.conformance.trace import Trace, load_trace, read_arrays, trace_arrays
+from tests.helpers.recorded_runs import PACKAGE, small_run
+from tests.helpers.windows import SEED
+
+PLAIN = trace_arrays(PACKAGE.trace(small_run(Step(0.1))))
+MOMENTUM = trace_arrays(PACKAGE.trace(small_run(Step(0.1, 0.9))))
+
+
+def read(arrays, **changes):
+    """Read a trace with these arrays; None leaves one out."""
+    arrays = arrays | changes
+    read_arrays({name: v for name, v in arrays.items() if v is not None})
+
+
+def configured(**changes):
+    """Return the configuration of PLAIN with other options."""
+    return np.bytes_(json.dumps(json.loads(PLAIN["configuration"]) | changes))
+
+
+REQUIRED = ["x", "a", "dW_hh", "initial", "loss", "epoch"]
+REQUIRED += ["initial_h_0", "configuration"]
+ABSENT = [(PLAIN, name) for name in REQUIRED] + [(MOMENTUM, "vb_h")]
+ONE_NAN = np.where(np.arange(20)[:, None] == 3, np.nan, PLAIN["db_h"])
+WRONG = [  # part of the message, and what is changed
+    ("x has shape ()", {"x": np.array("text")}),
+    ("y is float32: expected float64", {"y": PLAIN["y"].astype("f")}),
+    ("db_h[3, 0] is nan", {"db_h": ONE_NAN}),
+    ("epoch is no array of integers", {"epoch": PLAIN["epoch"].astype(float)}),
+    ("stop is no array of integers, one per update", {"stop": PLAIN["stop"][:-1]}),
+    ("a window is wrong", {"loss_start": PLAIN["stop"]}),
+    ("vW_xh is present", {"vW_xh": PLAIN["dW_xh"]}),
+    ("is not a JSON object", {"configuration": np.bytes_(b"[" * 100_000)}),
+    ("k1 is missing", {"configuration": np.bytes_(b'{"k2": 5}')}),
+    ("'momentun' is no option", {"configuration": configured(momentun=0.5)}),
+    ("learning rate is nan", {"configuration": configured(learning_rate=np.nan)}),
+]
+
+
+@pytest.mark.parametrize(("arrays", "name"), ABSENT, ids=[name for _, name in ABSENT])
+def test_array_that_is_missing_is_named(arrays, name):
+    with pytest.raises(InputError, match=f"^{name} is missing$"):
+        read(arrays, **{name: None})
+
+
+@pytest.mark.parametrize("absent", [("dx",), INTERMEDIATES], ids=["dx", "black box"])
+def test_intermediate_values_may_be_missing(absent):
+    for arrays in (PLAIN, MOMENTUM):
+        read(arrays, **dict.fromkeys(absent))
+
+
+@pytest.mark.parametrize(("part", "changes"), WRONG, ids=[part for part, _ in WRONG])
+def test_error_in_a_file_is_named(part, changes):
+    with pytest.raises(InputError) as error:
+        read(PLAIN, **changes)
+    assert part in str(error.value)
+
+
+def test_file_is_read_as_it_was_written(tmp_path):
+    """Random runs with every option, ensembles included."""
+    runs = [random_run(RandomDraw(SEED, number)) for number in range(4)]
+    runs.append(small_run(Step(np.array([0.1, 0.02])), N=2))
+    for run in runs:
+        written = PACKAGE.trace(run)
+        np.savez(tmp_path / "t.npz", **trace_arrays(written))
+        read = load_trace(str(tmp_path / "t.npz"))
+        first, second = (judge(each)._replace(ratios={}) for each in (read, written))
+        assert first == second
+        assert str(read.run.options) == str(run.options)
+
+
+def test_other_file_is_no_trace(tmp_path):
+    np.savez(tmp_path / "other.npz", x=1)
+    with pytest.raises(InputError, match="has no format 'elman-trace 3'"):
+        load_trace(str(tmp_path / "other.npz"))
+
+
+def loop_trace(left_out=(), **equations):
+    """Return the Trace of the definition's loop with other equations."""
+    run = small_run(Step(0.1), k1=5, k2=5)
+    trace = Trace(
+        present(run.params), run.x, run.target, run.h_0, **run.options.keywords()
+    )
+    with np.errstate(all="ignore"):
+        for epoch, _, window, state, report in train(run, of=Definition(**equations)):
+            values = {name: v for name, v in report.items() if name not in left_out}
+            trace.update(epoch, window, state, **values)
+    return trace
+
+
+def state_before(states, window, epoch):
+    return states[max(window.start - 1, 0)]
+
+
+def first_state(states, window, epoch):
+    return states[0]
+
+
+LEFT_OUT = {
+    "nothing": (),
+    "all but states": tuple(name for name in INTERMEDIATES if name != "h"),
+    "intermediate values": INTERMEDIATES,
+}
+
+
+@pytest.mark.parametrize("left_out", LEFT_OUT)
+def test_right_loop_passes_by_its_trace(left_out, tmp_path):
+    loop_trace(LEFT_OUT[left_out]).save(tmp_path / "t.npz")
+    judgement = judge(load_trace(tmp_path / "t.npz"))
+    assert judgement.passed, judgement.first
+    assert judgement.updates == 8
+
+
+@pytest.mark.parametrize("left_out", LEFT_OUT)
+@pytest.mark.parametrize("carried_state", [state_before, first_state])
+def test_wrong_carried_state_is_found_in_a_trace(carried_state, left_out):
+    """The states are reported, or recomputed from weights, inputs and initial state."""
+    trace = loop_trace(LEFT_OUT[left_out], carried_state=carried_state)
+    judgement = judge(trace.recorded())
+    assert judgement.first[:3] == (1, 2, "initial")
+    wrong = [name for name, ratio in judgement.worst.items() if ratio > 1]
+    assert wrong == ["initial"]
+
+
+def test_number_that_is_not_finite_is_named(tmp_path):
+    """By its tensor, epoch and update; what follows it is not saved."""
+    seen = []
+
+    def total(n, w):
+        seen.append(1)
+        value = DEFINITION.recurrent_weights_gradient(n, w)
+        return value * np.nan if len(seen) == 6 else value
+
+    loop_trace(recurrent_weights_gradient=total).save(tmp_path / "t.npz")
+    recorded = load_trace(tmp_path / "t.npz")
+    assert recorded.length == 6
+    first = judge(finite_part(recorded)).first
+    assert (first.epoch, first.number, first.tensor) == (2, 2, "dW_hh")
+    assert "dW_hh[0, 0] is nan, expected " in first.message()

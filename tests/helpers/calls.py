@@ -1,0 +1,75 @@
+"""For each public function, one valid call; and what a refusal of a call looks like."""
+
+from functools import cache
+
+import numpy as np
+import pytest
+
+from numpy_rnn import InputError
+from numpy_rnn.common.records import Step
+from tests.helpers.random_runs import OPTIONS, Kind, Sizes, arguments, random_run
+
+T, B, D, H, O = 4, 2, 3, 5, 6
+
+
+@cache
+def valid_calls(rnn, N=None):
+    """Return all arguments by name, for each function. They are not to be changed."""
+    step = Step(0.1, momentum=0.9, weight_decay=0.1, max_norm=1.0)
+    options = OPTIONS._replace(step=step)
+    run = random_run(Sizes(T, B, D, H, O, N), Kind(velocity=True), options)
+    series = arguments(rnn, run)
+    params, x, target, h_0 = (series[name] for name in ("params", "x", "target", "h_0"))
+    activations = rnn.forward(params, x, h_0)
+    gradients = rnn.bptt(params, activations, target)
+    window = {"params": params, "activations": activations, "target": target}
+    window |= options.objective._asdict()
+    losses = {"y": activations.y, "target": target, "reduction": "sum"}
+    classes = rnn.from_numpy(np.zeros((T, B), int))
+    direction = {
+        "params": params,
+        "gradients": gradients,
+        "velocity": series["velocity"],
+        **step.direction._asdict(),
+    }
+    initial = {
+        "input_size": D,
+        "hidden_size": H,
+        "output_size": O,
+        "bias": True,
+        "dtype": "float32",
+        "seed": 0,
+        "networks": 2,
+    }
+    single = rnn.from_numpy(random_run(Sizes(1, 1, D, H, O)).params)
+    return {
+        "forward": {"params": params, "x": x, "h_0": h_0, "nonlinearity": "tanh"},
+        "bptt": window,
+        "adjoints": window,
+        "half_squared_error": losses,
+        "cross_entropy": losses | {"target": classes},
+        "clip_by_global_norm": {"gradients": gradients, "max_norm": 1.0},
+        "clip_by_value": {"gradients": gradients, "max_value": 1.0},
+        "direction": direction,
+        "sgd": {"params": params, "delta": gradients, "learning_rate": 0.1},
+        "train": series | {"record": False, "yield_every": 1},
+        "windows": {"steps": 5, "k1": 1, "k2": 2},
+        "initial_parameters": initial,
+        "from_numpy": {"value": rnn.to_numpy(x)},
+        "to_numpy": {"value": x},
+        "to_state_dict": {"params": single},
+    }
+
+
+def refusal(rnn, name, given, *names):
+    """Return the message of the InputError that a call raises.
+
+    It is one line of at most 400 characters that says what is expected, and has one of
+    the names.
+    """
+    with pytest.raises(InputError, match=r"\A[^\n]{,400}\Z") as refused:
+        getattr(rnn, name)(**given)
+    message = str(refused.value)
+    assert any(word in message for word in ("expected", "choose", "needs")), message
+    assert not names or any(part in message for part in names), message
+    return message

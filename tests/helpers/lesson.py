@@ -1,0 +1,67 @@
+"""The page of the lesson, its code and scripts, and numpy_rnn's numbers beside them."""
+
+import contextlib
+import io
+import re
+from html import unescape
+from pathlib import Path
+
+import numpy as np
+
+import numpy_rnn
+from numpy_rnn.backward import compute_adjoints, compute_gradients
+from numpy_rnn.common.records import Objective
+from numpy_rnn.conformance.case import present
+from numpy_rnn.elman import compute_activations
+
+LESSON = Path(numpy_rnn.__file__).parent / "study" / "lesson"
+PAGE = (LESSON / "lesson.html").read_text(encoding="utf-8")
+SCRIPTS = [LESSON / name for name in re.findall(r'src="(.*?)">', PAGE)]
+CHECKS = Path(__file__).parents[1] / "study" / "lesson_checks.js"
+
+
+def code_of(identifier):
+    """Return the code on the page with this id."""
+    return unescape(re.search(rf'id="{identifier}">(.*?)</code>', PAGE, re.DOTALL)[1])
+
+
+def printed(code, **names):
+    """Run a program as a user does, and return what it prints."""
+    with contextlib.redirect_stdout(io.StringIO()) as text:
+        exec(code, {"__name__": "__main__", **names})
+    return text.getvalue()
+
+
+def assert_near(found, expected, rtol=1e-11):
+    """Fail unless the largest difference is rtol of the largest number.
+
+    A script and NumPy add up some hundred terms in another order.
+    """
+    scale = np.abs(expected).max(initial=0)
+    np.testing.assert_allclose(found, expected, rtol, rtol * scale)
+
+
+def terms_of(windows):
+    """Return the terms ∂ℓ_t/∂θ_s, from 1, that TBPTT keeps in these windows."""
+    terms = []
+    for start, loss_start, stop in windows:
+        for t in range(loss_start + 1, stop + 1):
+            terms += [(t, s) for s in range(start + 1, t + 1)]
+    return terms
+
+
+def gradient_of_parts(params, x, target, h_0, parts, last=3):
+    """Return the gradient of ½Σ(y − target)² that goes back within each part alone.
+
+    parts: slices of steps. Only the last steps of a part have a loss.
+    """
+    h = compute_activations(params, x, h_0, "tanh").h
+    sums = dict.fromkeys(present(params), 0.0)
+    for part in parts:
+        activations = compute_activations(params, x[part], h[part.start], "tanh")
+        new = target[part][-last:]
+        adjoints = compute_adjoints(params, activations, new, Objective())
+        gradients = present(compute_gradients(params, activations, adjoints))
+        for name, gradient in gradients.items():
+            sums[name] = sums[name] + gradient
+    return sums

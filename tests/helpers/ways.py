@@ -1,0 +1,157 @@
+"""Right ways to compute a window that round differently.
+
+Each is the definition with another operation of floats, or another order of an
+equation, as real programs have them.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from numpy_rnn.common.records import tree_map
+from numpy_rnn.conformance.arithmetics.numpy_arithmetic import NumpyArithmetic
+from numpy_rnn.conformance.definition import DEFINITION, Definition, window_update
+
+ARRAYS = ("x", "target", "h_0", "params", "velocity")  # of a case
+
+
+class Way(NamedTuple):
+    """Operations of floats, and equations of the definition."""
+
+    numbers: type[NumpyArithmetic] = NumpyArithmetic
+    of: Definition = DEFINITION
+
+    def report(self, case, change=lambda array: array):
+        """Compute the report of the case, whose arrays of floats are changed first."""
+
+        def changed(array):
+            return change(array) if array.dtype.kind == "f" else array
+
+        class Numbers(self.numbers):
+            def from_input(self, array):
+                return changed(array)
+
+        arrays = {name: tree_map(changed, getattr(case, name)) for name in ARRAYS}
+        given = case._replace(**arrays)
+        with np.errstate(all="ignore"):
+            report = window_update(given, Numbers(case.dtype), self.of)
+        return {name: np.asarray(v).astype(case.dtype) for name, v in report.items()}
+
+
+def operations(**methods: Any) -> Way:
+    """Return the definition with other operations of floats."""
+    return Way(type("OtherArithmetic", (NumpyArithmetic,), methods))
+
+
+# -- φ and its slope
+# ------------------------------------------------------------
+
+LIMIT = 7  # ulps of tanh and cosh, of the 8 that are allowed
+
+
+def tanh_slope(product):
+    """Return the way whose dh ∘ φ'(a) is another product for tanh."""
+
+    def by_slope(self, dh, a, h, nonlinearity):
+        if nonlinearity == "tanh":
+            return product(dh, a, h)
+        return NumpyArithmetic.by_slope(self, dh, a, h, nonlinearity)
+
+    return operations(by_slope=by_slope)
+
+
+def other_phi(name, function):
+    """Return the way with another φ for one nonlinearity."""
+
+    def phi(self, a, nonlinearity):
+        if nonlinearity == name:
+            return function(a)
+        return NumpyArithmetic.phi(self, a, nonlinearity)
+
+    return operations(phi=phi)
+
+
+def slope_by_cosh(dh, a, h):
+    return dh * (1 / np.square(np.cosh(a)))
+
+
+def slope_by_inaccurate_cosh(dh, a, h):
+    cosh = np.cosh(a) * (1 + LIMIT * np.finfo(a.dtype).eps)
+    return dh * (1 / np.square(cosh))
+
+
+def inaccurate_tanh(a):
+    return np.tanh(a) * a.dtype.type(1 - 2 * LIMIT * np.finfo(a.dtype).epsneg)
+
+
+# -- the step
+# ------------------------------------------------------------
+
+
+def scaled_norm(self, gradients):
+    """Compute a norm whose squares cannot overflow."""
+    numbers = np.concatenate([g.ravel() for g in gradients])
+    largest = np.abs(numbers).max() or numbers.dtype.type(1)
+    scale = type(largest)(np.ldexp(1.0, np.frexp(largest)[1] - 1))
+    return scale * np.sqrt(np.square(numbers / scale).sum())
+
+
+def fused_velocity(n, g, before, step):
+    """Round μ v + (1 − τ) g once from float64."""
+    if before is None or step.adagrad:
+        return DEFINITION.velocity(n, g, before, step)
+    v = np.float64(step.momentum) * before + (1 - step.dampening) * g
+    return v.astype(g.dtype)
+
+
+def fused_update(n, name, theta, delta, step):
+    """Round θ − η δ once from float64."""
+    return (theta - np.float64(n.rate(step, theta)) * delta).astype(theta.dtype)
+
+
+WAYS = {
+    "as it is": Way(),
+    "(1 - h)(1 + h)": tanh_slope(lambda dh, a, h: dh * ((1 - h) * (1 + h))),
+    "JAX's": tanh_slope(lambda dh, a, h: (dh + dh * h) * (1 - h)),
+    "1/cosh²": tanh_slope(slope_by_cosh),
+    "a cosh at its limit": tanh_slope(slope_by_inaccurate_cosh),
+    "a tanh at its limit": other_phi("tanh", inaccurate_tanh),
+    "a logistic function by exp": other_phi("sigmoid", lambda a: 1 / (1 + np.exp(-a))),
+    "by scaled numbers": operations(norm=scaled_norm),
+    "fused": Way(of=Definition(velocity=fused_velocity, updated=fused_update)),
+}
+
+
+# -- subnormal numbers
+# ------------------------------------------------------------
+
+
+class Flushes(np.ndarray):
+    """An array that reads subnormal numbers as zero, and gives zero for them."""
+
+    def __array_ufunc__(self, ufunc, method, *inputs, out=None, **options):
+        arrays = []
+        for value in inputs:
+            is_array = isinstance(value, np.ndarray)
+            arrays.append(flushed(np.asarray(value) if is_array else value))
+        if ufunc is np.matmul:
+            result = flushing_product(*arrays)
+        else:
+            result = flushed(getattr(ufunc, method)(*arrays, **options))
+        return result.view(Flushes) if isinstance(result, np.ndarray) else result
+
+
+def flushing_product(A, B):
+    """Compute A B, each product and sum of which is flushed."""
+    result = np.zeros((len(A), B.shape[1]), A.dtype)
+    for k in range(A.shape[1]):
+        result = flushed(result + flushed(A[:, k, None] * B[None, k]))
+    return result
+
+
+def flushed(value):
+    """Return floats with zero for subnormal numbers; others as they are."""
+    if not isinstance(value, np.ndarray | np.floating) or value.dtype.kind != "f":
+        return value
+    is_subnormal = np.abs(value) < np.finfo(value.dtype).smallest_normal
+    return np.where(is_subnormal, value.dtype.type(0), value)

@@ -1,0 +1,95 @@
+"""The scripts of the lesson, run in node, compute what numpy_rnn does."""
+
+import numpy as np
+import pytest
+
+import numpy_rnn
+from numpy_rnn import Parameters
+from numpy_rnn.conformance.random_cases import CaseSpec
+from tests.helpers.lesson import assert_near, gradient_of_parts
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.parametrize(("k1", "k2"), [(1, 3), (3, 3), (2, 5)])
+def test_training_is_that_of_numpy_rnn(k1, k2, compute):
+    """With biases and without. The scripts count steps from 1."""
+    has_bias = k1 != 3
+    spec = CaseSpec(11, 2, 3, 4, 2, 11, "float64", bias=has_bias, seed=k2)
+    params, x, target, h_0, *_ = spec.case()
+    case = {
+        "p": params._asdict(),
+        "x": [None, *x],
+        "target": [None, *target],
+        "h_0": h_0,
+        "options": {"k1": k1, "k2": k2, "rate": 0.1},
+    }
+    found = compute("trained", case)
+    rule = {"k1": k1, "k2": k2, "learning_rate": 0.1, "epochs": 1, "reduction": "mean"}
+    updates = list(numpy_rnn.train(params, x, target, h_0, **rule))
+    assert_near([one["loss"] for one in found], [update.loss for update in updates])
+    for name, theta in updates[-1].parameters._asdict().items():
+        if theta is not None:
+            assert_near(found[-1]["p"][name], theta)
+
+
+def test_sums_by_lag_are_those_of_windows_of_numpy_rnn(compute):
+    """Of da at lag 0 to 8 before each of 2,400 losses: 600 steps of 4 sequences."""
+    found = compute("sums")
+    p = {name: theta for name, theta in found["p"].items() if theta is not None}
+    params = Parameters(**{name: np.array(theta) for name, theta in p.items()})
+    x, target = (np.array(found["series"][name][1:], float) for name in ("x", "target"))
+    h = numpy_rnn.forward(params, x, np.zeros((4, 8))).h
+    totals = {"W_xh": np.zeros((9, 1, 8)), "W_hh": np.zeros((9, 8, 8))}
+    for t in range(20, len(x)):  # from 0
+        window = numpy_rnn.forward(params, x[t - 8 : t + 1], h[t - 8])
+        da = numpy_rnn.adjoints(params, window, target[t : t + 1]).da[::-1]
+        totals["W_xh"] += window.x[::-1].mT @ da / 2400
+        totals["W_hh"] += window.h[-2::-1].mT @ da / 2400
+    for name, total in totals.items():
+        expected = np.linalg.norm(total, axis=(1, 2))
+        assert_near(found["sums"][name], expected, 1e-9)  # 2,400 terms
+
+
+def test_a_cut_changes_the_gradient_alone(compute):
+    """It is that of chunks, with the state as a constant. W_hy's is the same."""
+    found = compute("cuts")
+    params = Parameters(*(np.array(theta) for theta in found["p"].values()))
+    h_0 = np.array([found["h_0"]])
+    x = np.reshape(found["x"], (3, 1, 1)).astype(float)
+    target = np.reshape(found["target"], (3, 1, 1)).astype(float)
+    whole, *others = found["cuts"]
+    for cut, one in enumerate(others, start=1):
+        parts = [slice(0, cut), slice(cut, 3)]
+        expected = gradient_of_parts(params, x, target, h_0, parts)
+        for name, total in expected.items():
+            assert_near(one["gradient"][name], total)
+            is_same = name == "W_hy"
+            assert np.allclose(total, whole["gradient"][name], rtol=0.1) == is_same
+        assert one["activations"] == whole["activations"]
+        assert one["losses"][0] == whole["losses"][0]
+
+
+def test_nudges_are_the_derivatives_of_the_backward_pass(compute):
+    """Central differences of 1e-5, whose error is of the order of its square."""
+    for nudge, slope, is_lower in compute("nudges"):
+        assert nudge == pytest.approx(slope, abs=1e-8)
+        assert is_lower  # the loss after a step
+
+
+def test_still_figures(compute):
+    """The example of two steps, the cliff, and the changes of a state by lag."""
+    found = compute("stills")
+    example = found["example"]  # its numbers are those of DERIVATION.md's two steps
+    assert [example[key] for key in ("loss", "sum", "twice")] == [1, 6, 8]
+    assert example["slopes"] == [None, 3, 3]
+    for b, loss, slope in found["cliffs"]:
+        h = 0j
+        for _ in range(10):
+            h = np.tanh(1.5 * h + b + 1e-40j)
+        value = (h - 0.3) ** 2 / 2
+        assert_near([loss, slope], [value.real, value.imag * 1e40], 1e-9)
+    linear, contracting, saturated = found["changes"]
+    assert_near(linear, 1.5 ** np.arange(31.0))
+    assert (np.array(contracting) <= 0.8 ** np.arange(31) * (1 + 1e-12)).all()
+    assert saturated[-1] < 1e-3

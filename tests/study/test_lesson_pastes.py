@@ -1,0 +1,179 @@
+"""Gradients that are pasted into the lesson are judged, and their mistakes named."""
+
+import re
+
+import numpy as np
+import pytest
+
+from numpy_rnn import Parameters
+from tests.helpers.lesson import code_of, gradient_of_parts, printed
+
+pytestmark = pytest.mark.slow
+
+WHOLE = [slice(0, 3)]
+TERMS = 3 * 2 * 5  # of the mean of T B O squared errors
+
+
+def gradients_of(tiny, dtype, parts=WHOLE, last=3, h_0=None, **changed):
+    """Return the gradients of the tiny network by name, computed in a precision.
+
+    parts: the steps of each way back. last: the number of steps with a loss. changed:
+    other parameters.
+    """
+    params = tiny.params._replace(**changed)
+    state = tiny.h_0 if h_0 is None else h_0
+    x, target, start = (v.astype(dtype) for v in (tiny.x, tiny.target, state))
+    rounded = Parameters(*(theta.astype(dtype) for theta in params))
+    sums = gradient_of_parts(rounded, x, target, start, parts, last)
+    return {name: total / np.asarray(TERMS, dtype) for name, total in sums.items()}
+
+
+def reported(gradients):
+    """Return what the page's own `report` prints."""
+    report = code_of("paste-report").rpartition("\nreport")[0]
+    given = {f"d{name}": gradient for name, gradient in gradients.items()}
+    return printed(f"{report}\nreport(**given)", given=given)
+
+
+@pytest.mark.needs_torch
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16"])
+def test_reports_are_judged_by_their_format(dtype, tiny, compute):
+    import torch
+
+    gradients = gradients_of(tiny, dtype)
+    tensors = {name: torch.tensor(v) for name, v in gradients.items()}
+    factor = np.asarray(1 + 16 * np.finfo(dtype).eps, dtype)
+    off = {"W_hh": gradients["W_hh"] * factor}
+    texts = [reported(one) for one in (gradients, tensors, off)]
+    of_arrays, of_tensors, of_wrong = compute("pastes", texts)
+    right = [f"d{name}: right, to the precision of {dtype}." for name in gradients]
+    assert of_arrays == of_tensors == right
+    assert of_wrong[0].startswith("dW_hh: wrong, the largest difference is")
+
+
+def in_matlab(gradient):
+    rows = [" ".join(map(str, row)) for row in np.atleast_2d(gradient)]
+    return f"[{'; '.join(rows)}]"
+
+
+def as_scalars(gradient):
+    return [[np.float64(v) for v in row] for row in np.atleast_2d(gradient)]
+
+
+PRINTS = {
+    "an array": lambda name, v: f"d{name} = {v!r}",
+    "a shape": lambda name, v: f"# d{name} torch.Size({[*v.shape]})\n{v}",
+    "its transpose": lambda name, v: f"d{name} = {v.T}",
+    "lists": lambda name, v: f"d{name} = {v.tolist()}",
+    "no name": lambda name, v: f"{v}",
+    "Matlab": lambda name, v: f"d{name} = {in_matlab(v)}",
+    "NumPy's scalars": lambda name, v: f"d{name} = {as_scalars(v)}",
+}
+
+
+def expected_verdict(text, is_rounded):
+    """Return part of the verdict: the text must say that it was float32."""
+    if not is_rounded or "float32" in text:
+        return ": right, to the "
+    if "float64" in text:
+        return ": wrong"
+    return ": right if it is computed in float32"
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_printed_gradients_are_judged_by_their_digits(dtype, tiny, compute):
+    gradients = gradients_of(tiny, dtype)
+    texts = []
+    for form in PRINTS.values():
+        texts.append("\n".join(form(name, v) for name, v in gradients.items()))
+    for text, messages in zip(texts, compute("pastes", texts), strict=True):
+        expected = expected_verdict(text, dtype == "float32")
+        for message in messages[:5]:
+            assert expected in message, text
+
+
+def test_wrong_digits_are_seen(tiny, compute):
+    """Two units of the last digit, or 13 % of the smallest element."""
+    W_hh, texts = gradients_of(tiny, "float64")["W_hh"], []
+    for decimals in (3, 4, 5, 6):
+        off = W_hh.round(decimals)
+        off[1, 2] += 2 * 10.0**-decimals
+        with np.printoptions(precision=decimals, floatmode="fixed", suppress=True):
+            texts.append(f"dW_hh {off!r}")
+    off = W_hh.copy()
+    off.flat[abs(off).argmin()] *= 1.13
+    texts += [f"dW_hh = {off.round(4)!r}", reported({"W_hh": off})]
+    for first, *_ in compute("pastes", texts):
+        assert re.match("dW_hh: wrong, the largest difference", first)
+
+
+def test_zeros_are_not_right(compute):
+    zeros = [f"db_h = {np.zeros(4)}", f"dW_hh = {np.zeros((4, 4), int).tolist()}"]
+    for *_, last in compute("pastes", [*zeros, reported({"b_h": np.zeros(4)})]):
+        assert last.startswith("All numbers are 0: print .grad")
+
+
+UNREADABLE = """\
+dW_hh
+     [,1] [,2]
+[1,] 0.1 0.2
+[2,] 0.3 0.4
+---
+[1] 0.1 0.2 0.3 0.4
+---
+dW_hh[0] = 0.1 0.2
+---
+dW_hh
+[0.1 0.2]
+[0.3 0.4]
+---
+dW_hh =
+
+   0.1234   -0.2345
+   0.3   0.4
+---
+dW_hh = [[0.1, 0.2 ... 0.3]]
+---
+1.0e-03 *
+ 0.1 0.2
+---
+{"name": "b_h\""""
+
+
+def test_texts_without_whole_arrays_are_not_read(compute):
+    for messages in compute("pastes", UNREADABLE.split("\n---\n")):
+        assert len(messages) == 1
+        assert messages[0].startswith("Not read: ")
+
+
+def test_causes_of_wrong_gradients_are_named(tiny, compute):
+    """Other equations of a program, a factor, clipping."""
+    right = gradients_of(tiny, "float32")
+    norm = np.sqrt(sum((v.astype(float) ** 2).sum() for v in right.values()))
+
+    def scaled(factor):
+        return {name: np.float32(factor) * v for name, v in right.items()}
+
+    def with_other(**changes):
+        return gradients_of(tiny, "float32", **changes)
+
+    W_hh, b_h = tiny.params.W_hh, tiny.params.b_h
+    clipped = f"0.700 times the right ones: clipped by norm (now {0.7 * norm:.3f})"
+    cases = [
+        (scaled(2), "in (B1). Twice too much: nn.MSELoss has no ½"),
+        (scaled(5), "All are 5.00 times the right ones"),
+        (scaled(0), "All numbers are 0: print .grad"),
+        (scaled(0.7), clipped),
+        (scaled(1.001), "All are 1.001 times the right ones: another factor"),
+        (with_other(b_h=2 * b_h), "bias is added twice"),
+        (with_other(h_0=0 * tiny.h_0), "h_0 is zero"),
+        (with_other(W_hh=W_hh.T), "is loaded with W_hh.T"),
+        (with_other(last=1), "Only the last step has a loss"),
+        (with_other(parts=[slice(1, 3)]), "ends before step 1"),
+        (with_other(parts=[slice(0, 2), slice(2, 3)]), "as in chunks of 2"),
+        ({"W_hh": right["W_hh"].T}, "dW_hh: transposed"),
+        ({"W_hh": right["W_hh"] ** 2}, "No mistake of the list"),
+    ]
+    found = compute("pastes", [reported(gradients) for gradients, _ in cases])
+    for (_, words), messages in zip(cases, found, strict=True):
+        assert words in messages[-1]
