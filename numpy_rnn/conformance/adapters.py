@@ -306,7 +306,8 @@ def jax_port(
     def with_gradients(params, *given):
         is_double = any(theta.dtype == np.float64 for theta in params.values())
         with module.enable_x64(is_double):
-            return compiled(params, *given)
+            found = compiled(params, *given)
+        return jax.tree.map(np.asarray, found)  # float64 is refused outside
 
     own: dict[str, Operand] = {"sizes": "few"}
     port = FunctionPort(with_gradients, name, nonlinearity, **own | options)

@@ -35,6 +35,7 @@ from numpy_rnn.conformance.ports.abilities import (
 )
 
 MAX_SIZE = 8  # of T, B, D, H and O in most cases
+WIDE_BATCHES = (9, 17)  # one or two blocks of 8 or 16 sequences, and a rest
 LARGE_SIZES = {"T": (17, 40), "H": (17, 40), "B": (9, 20), "D": (17, 40), "O": (17, 40)}
 SATURATING = 64  # factor of the incoming weights of a saturated unit: mostly |a| > 20
 SCALES = (10.0, 100.0, 1000.0)  # of unscaled data
@@ -205,6 +206,8 @@ def random_spec(
     )
     if draw.one_in(7):
         O = H
+    if draw.one_in(10):
+        B = draw.integer(*WIDE_BATCHES)
     step = random_step(draw)
     spec = CaseSpec(
         *(T, B, D, H, O),

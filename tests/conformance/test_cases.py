@@ -134,7 +134,12 @@ def test_specs_are_of_every_kind():
     made = [random_spec(RandomDraw(SEED, i)) for i in range(400)]
     assert {spec.scale for spec in made} == {1.0, 10.0, 100.0, 1000.0}
     assert {spec.step.learning_rate for spec in made} == {0.1, 0.01, 0.5, 0.0}
-    assert [{spec[i] for spec in made} for i in range(6)] == [set(range(1, 9))] * 6
+    usual = [spec for spec in made if spec.B <= 8]
+    assert [{spec[i] for spec in usual} for i in range(6)] == [set(range(1, 9))] * 6
+    wide = [spec.B for spec in made if spec.B > 8]
+    assert 15 < len(wide) < 80
+    assert 9 <= min(wide) < 12
+    assert 15 < max(wide) <= 17
     large = [large_spec(RandomDraw(SEED, i), "float64") for i in range(100)]
     assert all(8 < max(spec[:5]) <= 40 for spec in large)
     assert {spec.special for spec in large} == {*SPECIAL}

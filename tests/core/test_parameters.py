@@ -1,15 +1,13 @@
-"""Parameters: initial weights, conversions, and the layers of torch, to the bit."""
+"""Parameters: initial weights and conversions, to the bit."""
 
-from functools import partial
 from itertools import product
 
 import numpy as np
 import pytest
 
-import numpy_rnn
-from numpy_rnn import InputError, Parameters
+from numpy_rnn import Parameters
 from numpy_rnn.common.records import DTYPES, tree_map
-from tests.helpers.comparing import arrays_in, bits, in_numpy, share_memory
+from tests.helpers.comparing import bits, share_memory
 from tests.helpers.random_runs import Kind, Sizes, random_run
 
 KINDS = pytest.mark.parametrize(("bias", "dtype"), list(product((True, False), DTYPES)))
@@ -64,138 +62,3 @@ def test_initial_parameters_are_drawn_as_stated(rnn, bias, dtype):
     networks = [as_stated(3, 5, 2, seed, dtype, bias) for seed in range(100, 104)]
     assert bits(ensemble) == bits(tree_map(lambda *thetas: np.stack(thetas), *networks))
     assert bits(rnn.initial_parameters()) == bits(as_stated(1, 6, 1, 0, "float32"))
-
-
-KEYS = [f"rnn.{kind}_l0" for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
-KEYS += ["linear.weight", "linear.bias"]
-
-
-@KINDS
-@pytest.mark.parametrize("sizes", [(2, 3, 4), (1, 1, 1)], ids=str)
-@pytest.mark.parametrize("prefixes", ["rnn. linear.", " head.", "a.b. a."])
-def test_state_dict_there_and_back_is_exact(rnn, prefixes, sizes, bias, dtype):
-    """Also the sign of zeros. No memory is shared, even where weights are their own
-    transposes.
-    """
-    params = drawn(*sizes, bias=bias, dtype=dtype)
-    params.W_xh.flat[0] = params.W_hh.flat[0] = params.W_hy.flat[0] = -0.0
-    W_xh, W_hh, W_hy, b_h, b_y = params
-    second = tree_map(np.zeros_like, b_h)
-    layer, linear = prefixes.split(" ")
-    expected = {}
-    for key, value in zip(KEYS, (W_xh.T, W_hh.T, b_h, second, W_hy.T, b_y)):
-        if value is not None:
-            key = key.replace("rnn.", layer).replace("linear.", linear)
-            expected[key] = bits(value)
-    ours = rnn.from_numpy(params)
-    state = rnn.to_state_dict(ours, rnn=layer, linear=linear)
-    assert {key: bits(array) for key, array in state.items()} == expected
-    back = rnn.from_state_dict(state, rnn=layer, linear=linear)
-    assert bits(back) == bits(params)
-    read, written = arrays_in(back), arrays_in(state)
-    for array in read + written:
-        assert in_numpy(array).flags.c_contiguous
-        if rnn.__name__ == "torch_rnn":
-            assert array.requires_grad == any(array is theta for theta in read)
-    assert not share_memory(written, arrays_in(ours) + read)
-
-
-def changed(key, array):
-    """Return a state with another array under a key; None: without the key."""
-    state = numpy_rnn.to_state_dict(drawn()) | {key: array}
-    return {key: array for key, array in state.items() if array is not None}
-
-
-def test_two_hidden_biases_become_their_sum(rnn):
-    second = np.array([0.5, 0.0, -8.0])
-    b_h = rnn.to_numpy(rnn.from_state_dict(changed("rnn.bias_hh_l0", second))).b_h
-    assert bits(b_h) == bits(drawn().b_h + second)
-
-
-def test_states_of_other_networks_are_refused(rnn):
-    """Layers of another kind, missing or unknown keys, and arrays that do not fit."""
-    refused = [
-        ([1, 2], "the state is a list: expected a dictionary"),
-        (
-            dict.fromkeys(map(str, range(99))),
-            "no rnn.weight_ih_l0, .* an unknown 0, 1, 2, .*, ...",
-        ),
-        (changed("rnn.weight_ih_l1", 0), "an unknown rnn.weight_ih_l1"),
-        (changed("linear.bias", None), "no linear.bias"),
-        (
-            changed("rnn.weight_ih_l0", np.zeros((3, 2), int)),
-            "rnn.weight_ih_l0 is int64",
-        ),
-        (changed("linear.weight", [[0.0]]), "linear.weight is of type list"),
-        (
-            changed(KEYS[2], 0) | dict.fromkeys(KEYS[2:4], np.full(3, 1e308)),
-            "b_h contains",
-        ),
-        (
-            changed("rnn.bias_hh_l0", np.zeros(3, "f4")),
-            "bias_hh_l0 is float32 and .* one dtype",
-        ),
-        (
-            changed("linear.weight", np.zeros((4, 5))),
-            r"linear.weight has .* expected \(O, 3\)",
-        ),
-        (
-            changed("rnn.weight_hh_l0", np.full((3, 3), np.nan)),
-            "weight_hh_l0 contains NaN",
-        ),
-    ]
-    state = changed(KEYS[0], None)
-    refused += [(changed(key, state[key].repeat(2, axis=-1)), key) for key in KEYS[1:]]
-    for state, says in refused:
-        with pytest.raises(InputError, match=rf"\A[^\n]*{says}[^\n]*\Z"):
-            rnn.from_state_dict(state)
-
-
-@pytest.mark.needs_torch
-def test_modules_that_are_not_this_network_are_refused():
-    from torch.nn import LSTM, RNN, Linear, ReLU
-
-    from torch_rnn import from_numpy
-    from torch_rnn.modules import from_modules, to_modules
-
-    ensemble, ours = map(from_numpy, (drawn(N=2), drawn()))
-    for convert, modules, says in (
-        (from_modules, (LSTM(2, 3), Linear(3, 4)), "are LSTM and Linear: expected a"),
-        (
-            from_modules,
-            (RNN(2, 3), ReLU()),
-            "are RNN and ReLU: expected a torch.nn.RNN",
-        ),
-        (to_modules, (ensemble,), "an ensemble, and torch.nn.RNN is one network"),
-        (partial(to_modules, nonlinearity="sigmoid"), (ours,), "expected tanh or relu"),
-    ):
-        with pytest.raises(InputError, match=says):
-            convert(*modules)
-
-
-@pytest.mark.needs_torch
-@KINDS
-@pytest.mark.parametrize("kind", [("tanh", False), ("relu", True)], ids=str)
-def test_modules_have_the_parameters_and_options(kind, bias, dtype):
-    """No bit changes there and back, nor the random state of torch. No memory is
-    shared.
-
-    Each package reads the state of modules, also tensors that require a gradient.
-    """
-    import torch
-
-    import torch_rnn
-    from torch_rnn.modules import from_modules, to_modules
-
-    params = drawn(bias=bias, dtype=dtype)
-    ours, random_state = torch_rnn.from_numpy(params), torch.get_rng_state()
-    nonlinearity, batch_first = kind
-    rnn, linear = to_modules(ours, nonlinearity=nonlinearity, batch_first=batch_first)
-    assert torch.equal(torch.get_rng_state(), random_state)
-    assert (rnn.nonlinearity, rnn.batch_first) == kind
-    named = dict(torch.nn.ModuleDict({"rnn": rnn, "linear": linear}).named_parameters())
-    constant = [name for name, theta in named.items() if not theta.requires_grad]
-    assert constant == ["rnn.bias_hh_l0"] * bias
-    read = from_modules(rnn, linear), numpy_rnn.from_state_dict(named)
-    assert bits(read) == (bits(params), bits(params))
-    assert not share_memory(named.values(), arrays_in((*read, ours)))

@@ -21,7 +21,7 @@ from tests.helpers.random_runs import OPTIONS, STEPS, Kind, Sizes, random_run, t
 
 SERIES = "x", "target"
 NAMES = [name for name in numpy_rnn.__all__ if isfunction(getattr(numpy_rnn, name))]
-NAMES.remove("from_state_dict")  # test_parameters.py has its refusals
+NAMES.remove("from_state_dict")  # test_torch_layers.py has its refusals
 
 
 @pytest.mark.parametrize("N", [None, 7])
@@ -32,20 +32,21 @@ def test_valid_arguments_are_accepted_and_left_alone(rnn, N, step):
     for name in NAMES:
         given = dict(valid_calls(rnn, N)[name])
         if "velocity" in given:
-            options = step._asdict() | {"velocity": None}
+            velocity = None
             if step.has_velocity:  # a square is a valid sum of squares too
-                options["velocity"] = tree_map(lambda v: v * v, given["velocity"])
-            given.update({key: options[key] for key in options.keys() & given.keys()})
+                velocity = tree_map(lambda v: v * v, given["velocity"])
+            options = step._asdict() | {"velocity": velocity}
+            given |= {key: options[key] for key in options.keys() & given.keys()}
         before = bits(tuple(given.values()))
         result = getattr(rnn, name)(**given)
-        result = list(result) if name in ("train", "windows") else result
+        if name in ("train", "windows"):
+            result = list(result)
         assert name != "train" or len(result) == T
         assert bits(tuple(given.values())) == before
         assert not share_memory(arrays_in((result,)), arrays_in(given)), name
 
 
-MASKED = np.ma.masked_array(np.ones((T, B, D)), np.zeros((T, B, D), bool))
-FOREIGN = [
+FOREIGN = [  # what no argument may be, but for some that may be None or a tuple
     np.str_("0.1"),
     [0.5],
     (0.5,),
@@ -54,51 +55,62 @@ FOREIGN = [
     b"x",
     1j,
     np.array(object()),
-    MASKED,
+    np.ma.masked_array(np.ones((T, B, D)), np.zeros((T, B, D), bool)),
     np.timedelta64(1, "s"),
     None,
 ]
-ANY_NUMBER = (np.nan, np.inf, True, 10**400)
+NONE_IS_VALID = {"velocity", "max_norm", "max_value", "networks", "value"}
+CONVERSIONS = {"from_numpy", "to_numpy"}  # of any numbers and tuples
+FINITE = {"train", "to_state_dict"}  # which refuse NaN
+
+NOT_FINITE = (np.nan, np.inf, True, 10**400)
 SIZES = ("k1", "k2", "input_size", "hidden_size", "output_size", "networks")
 COUNTS = ("steps", "epochs", "seed")
 FLAGS = ("bias", "record", "nesterov", "adagrad")
 NOT_NEGATIVE = ("learning_rate", "momentum", "weight_decay", "max_norm", "max_value")
-NUMBERS: dict[str, tuple] = {
+OUT_OF_RANGE: dict[str, tuple] = {
     "yield_every": (0, 1.0, 2, True),
-    "dampening": ANY_NUMBER,
+    "dampening": NOT_FINITE,
     **dict.fromkeys(SIZES, (0, 1.0)),
     **dict.fromkeys(COUNTS, (-1, 1.0)),
     **dict.fromkeys(FLAGS, (1, 0.0)),
-    **dict.fromkeys(NOT_NEGATIVE, (-1.0, *ANY_NUMBER)),
+    **dict.fromkeys(NOT_NEGATIVE, (-1.0, *NOT_FINITE)),
 }
 OTHER_NAMES = {  # which messages have too
     "delta": "gradient",
     "value": "the array is",
     "y": "target has shape",  # as one of two does not fit
 }
-NONE_IS_VALID = {"velocity", "max_norm", "max_value", "networks", "value"}
-CONVERSIONS = {"from_numpy", "to_numpy"}  # of any numbers and tuples
-FINITE = {"train", "to_state_dict"}  # which refuse NaN
+
+
+def foreign_values(name, argument):
+    """Return values of types that the function does not take for this argument."""
+    values = FOREIGN
+    if argument in NONE_IS_VALID and not name.startswith("clip"):
+        values = [value for value in values if value is not None]
+    if name in CONVERSIONS:
+        values = [value for value in values if not isinstance(value, tuple)]
+    return values
+
+
+def arrays_of_other_dtypes(rnn, plain):
+    """Return an array of NumPy in other dtypes, and one of another package."""
+    kinds = ["float16", "complex64", "float32" if plain.dtype.kind == "i" else "int64"]
+    if rnn.__name__ == "torch_rnn":
+        tensor = import_module("torch").tensor
+        return [plain, *(tensor(plain.astype(kind)) for kind in kinds)]
+    return [plain.astype(kind) for kind in (*kinds, "longdouble", "object", ">f8")]
 
 
 def spoiled_arrays(rnn, name, array):
-    """Return an array of another dtype, kind or package, with a mask or NaN, and of
-    other shapes.
-    """
+    """Return an array in other dtypes, kinds and shapes, and with NaN or infinity."""
     plain = rnn.to_numpy(array)
-    kinds = ["float16", "complex64", "int64"]
-    if plain.dtype.kind == "i":
-        kinds[2] = "float32"
-    if rnn.__name__ == "torch_rnn":
-        tensor = import_module("torch").tensor
-        others = [plain, *(tensor(plain.astype(kind)) for kind in kinds)]
-    else:
-        kinds += ["longdouble", "object", ">f8"]
-        others = [plain.astype(kind) for kind in kinds]
-    for value in (np.nan, np.inf, -np.inf) if name in FINITE else ():
-        changed = plain.copy()
-        changed.flat[0] = value
-        others.append(rnn.from_numpy(changed))
+    others = arrays_of_other_dtypes(rnn, plain)
+    if name in FINITE:
+        for value in (np.nan, np.inf, -np.inf):
+            changed = plain.copy()
+            changed.flat[0] = value
+            others.append(rnn.from_numpy(changed))
     others.append(np.ma.masked_array(plain, plain > 0))
     others.append(plain.reshape(len(plain), -1).view(np.matrix))
     others.append(plain.tolist())
@@ -106,29 +118,27 @@ def spoiled_arrays(rnn, name, array):
 
 
 def spoiled(rnn, name, argument, value):
-    """Yield values that no call takes for this argument."""
-    takes_none = argument in NONE_IS_VALID and not name.startswith("clip")
-    for other in FOREIGN:
-        if other is None and takes_none:
-            continue
-        if type(other) is tuple and name in CONVERSIONS:
-            continue
-        yield other
-    yield from NUMBERS.get(argument, ())
+    """Yield values that the function does not take for this argument."""
+    yield from foreign_values(name, argument)
+    yield from OUT_OF_RANGE.get(argument, ())
     if isinstance(value, tuple):
-        missing = [None] * (argument == "activations")
-        for other in (*missing, *spoiled_arrays(rnn, name, value[1])):
-            yield value._replace(**{value._fields[1]: other})
+        field = value._fields[1]
+        if argument == "activations":
+            yield value._replace(**{field: None})
+        for array in spoiled_arrays(rnn, name, value[1]):
+            yield value._replace(**{field: array})
     elif hasattr(value, "ndim") and name not in CONVERSIONS:
         yield from spoiled_arrays(rnn, name, value)
 
 
 def names_of(argument, value):
     """Return the names of an argument in messages: its own, an option, or a field."""
-    if argument in NUMBERS and argument != "yield_every":
-        return {argument.replace("_", " ")}
-    fields = (f"{field} " for field in getattr(value, "_fields", ()))
-    return {argument, argument.rstrip("s"), OTHER_NAMES.get(argument), *fields} - {None}
+    if argument in OUT_OF_RANGE and argument != "yield_every":
+        return [argument.replace("_", " ")]
+    names = [f"{field} " for field in getattr(value, "_fields", ())]
+    if argument in OTHER_NAMES:
+        names.append(OTHER_NAMES[argument])
+    return [argument, argument.rstrip("s"), *names]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -20,7 +20,7 @@ class Ended(NamedTuple):
 
 
 def main(rnn, arguments) -> int:
-    """Run the command line of a package as `python -m` does; the exit status."""
+    """Run the command line of a package as `python -m` does; return its status."""
     module = importlib.import_module(f"{rnn.__name__}.__main__")
     return module.main([str(argument) for argument in arguments])
 
@@ -33,19 +33,18 @@ def command(rnn, capsys, *arguments) -> Ended:
 
 
 def succeed(rnn, capsys, *arguments) -> str:
-    """Run a command that must succeed without a word on standard error; what it
-    printed.
+    """Run a command that must succeed without a word on standard error, and return
+    what it printed.
     """
     ended = command(rnn, capsys, *arguments)
     assert (ended.status, ended.err) == (0, ""), f"exit {ended.status}: {ended.err}"
     return ended.out
 
 
-def contents() -> dict[Path, bytes]:
-    """Every file of the current folder with its bytes."""
-    return {
-        path: path.read_bytes() for path in sorted(Path().rglob("*")) if path.is_file()
-    }
+def contents(folder=".") -> dict[str, bytes]:
+    """Return the bytes of every file of a folder, by its path in the folder."""
+    paths = [path for path in sorted(Path(folder).rglob("*")) if path.is_file()]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
 
 
 def refused(rnn, capsys, *arguments) -> str:

@@ -1,18 +1,15 @@
-"""Fits: a case and its report, and the number with which a mutant gives that report.
+"""Fits: a case and its report, which tensors are wrong, and the number with which a
+mutant comes nearest to them.
 
-A mutant explains reports if it gives every number that is wrong, in every case, up to
-rounding. Its number, such as a factor, is measured in each case; then it is one number,
-or one product of sizes, in all of them.
+A mutant explains a fit if it gives every number that is wrong, up to rounding.
 """
 
 from collections.abc import Iterable, Sequence
-from itertools import product
-from math import prod
 from typing import NamedTuple
 
 import numpy as np
 
-from numpy_rnn.common.records import NumpyArray, Step, tree_map
+from numpy_rnn.common.records import NumpyArray, tree_map
 from numpy_rnn.common.texts import join_names
 from numpy_rnn.conformance import case as cases
 from numpy_rnn.conformance.arithmetics.arithmetic import Operand
@@ -34,21 +31,16 @@ from numpy_rnn.conformance.mutants.edits import (
 )
 
 MAX_RESIDUAL = 1e-10  # the part of the numbers that a mutant may leave, in float64
-# units in the last place of the largest number, by which right tensors may differ
+# By how many units in the last place of its largest number a tensor may differ from
+# another way to compute it, over 100 terms or fewer; as the root of their number beyond
 ROUNDING = 200.0
+USUAL_TERMS = 100
+RIGHT_ROUNDING = 4.0  # what the right tensor adds to that, where a wrong one is small
 CLEAR_DEVIATION = 30.0  # of a wrong tensor, in units of what right ones may differ
 ITERATIONS = 12  # of the solver
+CHANGE = 1e-6  # of a number, by which a slope is measured, relative to it
+SMALLEST_NUMBER = 1e-2  # as which a number near 0 counts there
 MOST_LEFT = 0.95  # of the difference, by a linear prediction
-FACTORS = "2KBOTH"  # 2, and sizes by which a wrong reduction multiplies
-# Products of up to four of them, as their powers; the simplest first.
-POWERS = sorted(
-    (
-        powers
-        for powers in product((1, -1, 0), repeat=len(FACTORS))
-        if 0 < np.abs(powers).sum() < 5
-    ),
-    key=lambda powers: (np.abs(powers).sum(), powers),
-)
 # The words for all tensors of a kind, by the prefix of their names.
 KINDS = {"d": "gradients", "v": "velocities", "": "parameters"}
 RIGHT_STEP: Equations = {"updated": DEFINITION.updated}
@@ -69,6 +61,18 @@ class Edited(NumpyArithmetic):
         return super().record(name, t, value)
 
 
+class Measured(NamedTuple):
+    """A number that was measured, and its error."""
+
+    fit: "Fit"
+    value: float
+    error: float
+
+    def is_near(self, other: float, rtol: float) -> bool:
+        """Return whether another number is the same up to the error."""
+        return abs(self.value - other) <= self.error + rtol * abs(other)
+
+
 class Fit:
     """A case and its report, and the right values of the same tensors, all in float64.
 
@@ -77,25 +81,32 @@ class Fit:
 
     def __init__(self, case: WindowCase, report: NamedArrays, index: int = -1):
         """Compute the right values of a case and of its step."""
-        self.index, arrays = index, cases.with_rows(case)
-        self.step: Step | None = case.step
-        self.case = arrays._replace(h_0=cases.initial_state_of(case), step=None)
+        arrays = cases.with_rows(case)
+        arrays = arrays._replace(h_0=cases.initial_state_of(case), step=None)
         for name in ("params", "velocity", "x", "target", "h_0"):
-            value = tree_map(np.float64, getattr(self.case, name))
-            self.case = self.case._replace(**{name: value})
-        self.report, step = NamedArrays(), NamedArrays()
+            value = tree_map(np.float64, getattr(arrays, name))
+            arrays = arrays._replace(**{name: value})
+        self.case, self.step, self.index = arrays, case.step, index
+        self.report = NamedArrays()
         for name, array in report.items():
             self.report[name] = np.asarray(array, np.float64)
+        step = NamedArrays()
         with np.errstate(all="ignore"):
             self.right = window_update(self.case)
             if self.step is not None:
                 step = self.values(RIGHT_STEP)
-        known = self.report.keys() & (self.right | step).keys()
         self.right.update(step)
+        known = self.report.keys() & self.right.keys()
         self.flow = known - step.keys()
-        self.eps, terms = np.finfo(case.dtype).eps, len(case.x) * self.case.h_0.size
-        self.unit = ROUNDING * self.eps * max(1.0, (terms / 100) ** 0.5)
+        self.eps = np.finfo(case.dtype).eps
+        terms = len(case.x) * self.case.h_0.size
+        self.ulp = self.eps * max(1.0, (terms / USUAL_TERMS) ** 0.5)
         self.wrong = {name for name in known if self.is_off(name, self.report)}
+
+    @property
+    def is_single(self) -> bool:
+        """Return whether the port rounds to float32."""
+        return bool(self.eps > np.finfo(np.float64).eps)
 
     def values(self, equations: Equations) -> NamedArrays:
         """Return the tensors of the window by other equations; those of the step, with
@@ -128,15 +139,15 @@ class Fit:
         """Return whether a tensor is not the right one."""
         value, right = values[name], self.right[name]
         size = max(largest(value), largest(right))
-        return largest(value - right) > CLEAR_DEVIATION * self.unit * size
+        return largest(value - right) > CLEAR_DEVIATION * ROUNDING * self.ulp * size
 
     def allowed(self, name: str, value: NumpyArray) -> float:
         """Return the difference between reported numbers and those of a mutant that
         explains them.
         """
         size, wrong = largest(self.report[name]), self.difference(name)
-        rounding = self.unit * max(size, largest(value))
-        rounding += self.unit / 50 * largest(self.right[name])
+        rounding = ROUNDING * self.ulp * max(size, largest(value))
+        rounding += RIGHT_ROUNDING * self.ulp * largest(self.right[name])
         return max(MAX_RESIDUAL * min(size, wrong), rounding)
 
     def difference(self, name: str) -> float:
@@ -151,7 +162,7 @@ class Fit:
         parts = [np.ravel(every[name] / self.difference(name)) for name in names]
         return np.concatenate(parts)
 
-    def measure(self, mutant: Mutant, names: Sequence[str]) -> "Measured | None":
+    def measure(self, mutant: Mutant, names: Sequence[str]) -> Measured | None:
         """Return the number for which a mutant comes nearest to the wrong tensors, and
         its error, by the secant method; None if no number does.
         """
@@ -162,10 +173,10 @@ class Fit:
 
         reported, number = self.vector(self.report, names), mutant.start
         off = [largest(self.report[name]) / self.difference(name) for name in names]
-        rounding = self.unit / 50 * max(off) * len(reported) ** 0.5
+        rounding = RIGHT_ROUNDING * self.ulp * max(off) * len(reported) ** 0.5
         for _ in range(ITERATIONS):
             value = values(number)
-            near = 1e-6 * max(abs(number), 1e-2)
+            near = CHANGE * max(abs(number), SMALLEST_NUMBER)
             slope = (values(number + near) - value) / near
             square, rest = float(slope @ slope), reported - value
             if not 0 < square < np.inf:
@@ -183,64 +194,6 @@ class Fit:
 def largest(array: NumpyArray) -> float:
     """Return the largest absolute value."""
     return float(np.abs(array).max(initial=0))
-
-
-class Measured(NamedTuple):
-    """A number that was measured, and its error."""
-
-    fit: Fit
-    number: float
-    error: float
-
-    def is_near(self, other: float, rtol: float) -> bool:
-        """Return whether another number is the same up to the error."""
-        return abs(self.number - other) <= self.error + rtol * abs(other)
-
-
-Common = tuple[str, list[float]]  # a number in words, and that of every fit
-NOTHING: Common = ("", [])
-
-
-def common_number(
-    fits: Sequence[Fit], measured: Sequence[Measured], rtol: float, is_factor: bool
-) -> Common:
-    """Return the product of sizes that all of these are, or the number; "" if they are
-    different. is_factor: whether it may be a product.
-    """
-    tables = {fit: products(fit) for fit in fits}
-    for text in tables[fits[0]] if is_factor else ():
-        is_one = all(tables[each.fit][text] == 1 for each in measured)
-        near = (each.is_near(tables[each.fit][text], rtol) for each in measured)
-        if not is_one and all(near):
-            return text, [table[text] for table in tables.values()]
-    best = min(measured, key=lambda each: each.error)
-    share = 4 * best.error / abs(best.number)
-    near = (each.is_near(best.number, rtol) for each in measured)
-    if best.is_near(1.0, rtol) or not 0 < share < 1 or not all(near):
-        return NOTHING
-    digits = min(6, -int(np.log10(share)))
-    return format(best.number, f".{digits}g"), [best.number] * len(fits)
-
-
-def products(fit: Fit) -> dict[str, float]:
-    """Return usual factors, and products of up to three sizes, by their text; the
-    simplest first.
-    """
-    sizes = cases.case_sizes(fit.case) | {"2": 2}
-    known = {"-1": -1.0, "1/ln 2": 1 / np.log(2)}
-    known["η"] = np.nan if fit.step is None else float(fit.step.learning_rate)
-    for powers in POWERS:
-        above = [n for n, power in zip(FACTORS, powers) if power == 1]
-        below = [n for n, power in zip(FACTORS, powers) if power == -1]
-        text = "·".join(above) or "1"
-        if below:
-            text += f"/({'·'.join(below)})" if len(below) > 1 else f"/{below[0]}"
-        known[text] = prod(sizes[n] for n in above) / prod(sizes[n] for n in below)
-    for letters in ("KB", "KBO"):  # as of a sample variance
-        n = prod(sizes[letter] for letter in letters)
-        text = "·".join(letters)
-        known[f"{text}/({text} − 1)"] = n / (n - 1) if n > 1 else np.nan
-    return known
 
 
 def subject(fits: Sequence[Fit], wrong: set[str]) -> str:

@@ -1,9 +1,13 @@
 """Hints: what a wrong port looks like. A hint is a mutant, whose number is measured if
 it has one, not a verdict.
 
-It gives all wrong numbers of several cases: of the gradients, or where they are right,
-of the step, and no right one would be wrong. A forward mutant gives those of the
-forward pass, as the gradients may be those of autograd.
+The port is asked for a few cases, twice each, and every answer is a fit. What has to be
+explained are the tensors of a window that are wrong, or where all windows are right,
+those of the step. The mutants are tried in the order of the catalogue, of the families,
+and in a run of its loops; the digits of the numbers come before the loops. A mutant
+explains the answers if it gives every wrong number of all cases, and changes none of
+the right tensors. A forward mutant gives those of the forward pass, as the gradients
+may be those of autograd.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,32 +24,26 @@ from numpy_rnn.conformance.mutants.families import (
     step_mutants,
     window_mutants,
 )
-from numpy_rnn.conformance.mutants.fits import (
-    NOTHING,
-    Common,
-    Fit,
-    Measured,
-    common_number,
-    subject,
-)
+from numpy_rnn.conformance.mutants.fits import Fit, subject
+from numpy_rnn.conformance.mutants.measured import measured_number
 from numpy_rnn.conformance.ports.abilities import stated_by
 from numpy_rnn.conformance.ports.port import Port, validated_report
 from numpy_rnn.conformance.ports.protocol import PortFault
 from numpy_rnn.conformance.random_cases import PLAIN, CaseSpec, without_unsupported
 
-MANY = 4  # numbers of a fit, that one number does not explain by chance
 NOISE = 1e-3  # two answers of a port without noise differ by less, as by other threads
 FEWEST_DIGITS = 8  # numbers whose digits are looked at
 BEFORE = {"loss", "a", "h", "y"}  # the backward pass
-HINT_SIZES = (
-    {"T": 11, "B": 3, "D": 2, "H": 4, "O": 5, "K": 7},
-    {"T": 7, "B": 2, "D": 3, "H": 5, "O": 4, "K": 4},
-)
+FIRST_SIZES = {"T": 11, "B": 3, "D": 2, "H": 4, "O": 5, "K": 7}
+OTHER_SIZES = {"T": 7, "B": 2, "D": 3, "H": 5, "O": 4, "K": 4}
+HINT_SIZES = (FIRST_SIZES, OTHER_SIZES, FIRST_SIZES)
 LIMIT_FACTORS = (1.0, 1e-3, 1e3)  # of max_norm and max_value of their steps
 STATEFUL = (
     "another answer to the same case: noise, or gradients or states kept from "
     "call to call"
 )
+
+# -- cases
 
 
 def hint_specs(port: Port, spec: CaseSpec) -> Iterator[CaseSpec]:
@@ -56,7 +54,7 @@ def hint_specs(port: Port, spec: CaseSpec) -> Iterator[CaseSpec]:
     """
     stated = stated_by(port)
     dtype = "float64" if "float64" in port.dtypes else spec.dtype
-    for number, usual in enumerate((*HINT_SIZES, HINT_SIZES[0])):
+    for number, usual in enumerate(HINT_SIZES):
         sizes: dict[str, Any] = dict(usual)
         if number == 0:
             sizes["T"] = max(spec.T, sizes["T"])
@@ -82,9 +80,13 @@ def _hint_step(step: Step | None, factor: float) -> Step | None:
         return None
     limits = dict[str, Any]()
     for name in Clipping._fields:
-        if limit := getattr(step, name):
+        limit = getattr(step, name)
+        if limit:
             limits[name] = factor * limit
     return step._replace(learning_rate=step.learning_rate or 0.1, **limits)
+
+
+# -- answers
 
 
 def hint_for_port(port: Port, spec: CaseSpec | None, case: WindowCase) -> str:
@@ -95,17 +97,32 @@ def hint_for_port(port: Port, spec: CaseSpec | None, case: WindowCase) -> str:
     fits = list[Fit]()
     for each in (*(other.case() for other in others), case):
         try:
-            report, again = (validated_report(port, each, "a hint") for _ in range(2))
+            report = validated_report(port, each, "a hint")
+            again = validated_report(port, each, "a hint")
         except PortFault:
             return ""
         for name, array in report.items():
-            if not np.allclose(array, again[name], NOISE, NOISE):
+            if not np.allclose(array, again[name], rtol=NOISE, atol=NOISE):
                 return STATEFUL
         fits.append(Fit(each, report))
     *usual, own = fits
     wrong = [fit for fit in usual if fit.wrong] or [own]
     wrong.sort(key=lambda fit: len(fit.case.x))  # small ones are faster
     return explanation([*wrong, *(fit for fit in usual if not fit.wrong)])
+
+
+def is_of_step(fits: Sequence[Fit]) -> bool:
+    """Return whether all windows are right."""
+    return not any(fit.wrong & fit.flow for fit in fits)
+
+
+def wrong_names(fits: Sequence[Fit]) -> set[str]:
+    """Return the wrong tensors of a window; where there are none, those of its step."""
+    every = set[str]().union(*(fit.wrong for fit in fits))
+    return every & fits[0].flow or every
+
+
+# -- the search
 
 
 def explanation(fits: Sequence[Fit], loops: Iterable[Mutant] = ()) -> str:
@@ -125,75 +142,58 @@ def explanation(fits: Sequence[Fit], loops: Iterable[Mutant] = ()) -> str:
     else:
         mutants = window_mutants(sizes, bool(wrong & BEFORE))
         is_alike = sizes["T"] < FEW_STEPS  # where many mistakes are alike
-    hint = first_of(fits, mutants, is_alike) or digits_of(fits)
-    return hint or first_of(fits, loops)
-
-
-def is_of_step(fits: Sequence[Fit]) -> bool:
-    """Return whether all windows are right."""
-    return not any(fit.wrong & fit.flow for fit in fits)
-
-
-def wrong_names(fits: Sequence[Fit]) -> set[str]:
-    """Return the wrong tensors of a window; where there are none, those of its step."""
-    every = set[str]().union(*(fit.wrong for fit in fits))
-    return every & fits[0].flow or every
-
-
-def first_of(fits: Sequence[Fit], mutants: Iterable[Mutant], only: bool = False) -> str:
-    """Return the words of the first mutant that explains all of these; only: if none
-    of other words does.
-    """
-    texts = set[str]()
     with np.errstate(all="ignore"):  # a wrong gradient may well overflow
-        for mutant in mutants:
-            if text := words_of(mutant, fits):
-                texts.add(text)
-            if len(texts) > only:
-                break
-    return texts.pop() if len(texts) == 1 else ""
+        hint = only_words(fits, mutants) if is_alike else first_words(fits, mutants)
+        return hint or digits_of(fits) or first_words(fits, loops)
+
+
+def first_words(fits: Sequence[Fit], mutants: Iterable[Mutant]) -> str:
+    """Return the words of the first mutant that explains all of these, or ""."""
+    for mutant in mutants:
+        words = words_of(mutant, fits)
+        if words:
+            return words
+    return ""
+
+
+def only_words(fits: Sequence[Fit], mutants: Iterable[Mutant]) -> str:
+    """Return the words of the mutant that explains all of these; "" if there is none,
+    or one of other words does too.
+    """
+    found = ""
+    for mutant in mutants:
+        words = words_of(mutant, fits)
+        if found and words not in ("", found):
+            return ""
+        found = words or found
+    return found
 
 
 def words_of(mutant: Mutant, fits: Sequence[Fit]) -> str:
     """Return the words of a mutant, if it explains all of these fits, or ""."""
-    wrong, names = wrong_names(fits), {*fits[0].report}
+    names = {*fits[0].report}
     if mutant.with_number(mutant.start).keys() <= FORWARD_EQUATIONS:
         names &= BEFORE
-    wrong &= names
+    wrong = wrong_names(fits) & names
+    if not wrong:
+        return ""
+    right = names - wrong
+    if "{names}" in mutant.name:
+        right = set()  # it changes the tensors that it names
     text, numbers = "", [mutant.start] * len(fits)
     if "{number}" in mutant.name:
-        text, numbers = measured_number(mutant, fits, wrong)
-    if not wrong or not numbers:
-        return ""
-    others = set[str]()
-    if "{names}" not in mutant.name:
-        others = names - wrong
+        common = measured_number(mutant, fits, wrong)
+        if common is None:
+            return ""
+        text, numbers = common
     for fit, number in zip(fits, numbers):
         values = fit.values(mutant.with_number(number))
         if not fit.explains(values, wrong):
             return ""
-        if any(fit.is_off(name, values) for name in others & values.keys()):
+        if any(fit.is_off(name, values) for name in right & values.keys()):
             return ""
-    return mutant.name.replace("{number}", text).replace(
-        "{names}", subject(fits, wrong)
-    )
-
-
-def measured_number(mutant: Mutant, fits: Sequence[Fit], wrong: set[str]) -> Common:
-    """Return the number of a mutant in words, and for each fit; "" if none fits."""
-    rtol = max(1e-6 if fit.eps < 1e-12 else 1e-3 for fit in fits)
-    measured, count = list[Measured](), 0
-    for fit in fits:
-        if names := sorted(fit.wrong & wrong):
-            number = fit.measure(mutant, names)
-            if number is None:
-                return NOTHING
-            count += sum(fit.report[name].size for name in names)
-            if number.error < rtol * max(abs(number.number), rtol):
-                measured.append(number)
-    if not measured or (count < MANY and len(measured) < 2):
-        return NOTHING  # a number of its own explains any number
-    return common_number(fits, measured, rtol, "× {number}" in mutant.name)
+    words = mutant.name.replace("{number}", text)
+    return words.replace("{names}", subject(fits, wrong))
 
 
 def digits_of(fits: Sequence[Fit]) -> str:
@@ -201,8 +201,7 @@ def digits_of(fits: Sequence[Fit]) -> str:
     of the port.
     """
     wrong = wrong_names(fits)
-    numbers = [fit.report[name].ravel() for fit in fits for name in wrong]
-    every = np.concatenate(numbers)
+    every = np.concatenate([fit.report[name].ravel() for fit in fits for name in wrong])
     if np.count_nonzero(every) < FEWEST_DIGITS:
         return ""
     for dtype in (np.float16, np.float32):

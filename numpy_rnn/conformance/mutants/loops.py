@@ -4,13 +4,13 @@ from one update to the next.
 Every update is a fit, whose mistakes are those of a window or of its step.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache, partial
 from itertools import pairwise
 
 import numpy as np
 
-from numpy_rnn.common.records import Window
+from numpy_rnn.common.records import NumpyArray, Window
 from numpy_rnn.common.texts import pluralize
 from numpy_rnn.conformance import case as cases
 from numpy_rnn.conformance.case import WindowCase
@@ -25,12 +25,13 @@ from numpy_rnn.conformance.mutants.edits import (
     changed,
     recording,
 )
-from numpy_rnn.conformance.mutants.families import OF_GRADIENTS
+from numpy_rnn.conformance.mutants.families import OF_GRADIENTS, rated
 from numpy_rnn.conformance.mutants.fits import ROUNDING, Fit, largest
 from numpy_rnn.conformance.mutants.hints import explanation, is_of_step
 from numpy_rnn.conformance.runs import RecordedRun
 
 MANY = 8  # updates that are looked at
+EXPECTED = "as expected"
 KEPT = 64  # updates that are not recomputed for every mutant
 
 
@@ -81,9 +82,10 @@ def hint_for_run(recorded: RecordedRun, first: Finding) -> str:
         if not wrong:
             return ""
         wrong.sort(key=lambda fit: -len(fit.case.x))  # the last one may be short
-        fits = [*wrong, *(fit for fit in fits if not fit.wrong)]
-        loops = step_loops(of) if is_of_step(fits) else window_loops(of)
-        return explanation(fits, loops)
+        wrong_first = [*wrong, *(fit for fit in fits if not fit.wrong)]
+        if is_of_step(fits):
+            return explanation(wrong_first, step_loops(of)) or rates_in_words(fits)
+        return explanation(wrong_first, window_loops(of))
 
 
 def windows_in_words(recorded: RecordedRun) -> str:
@@ -98,58 +100,90 @@ def windows_in_words(recorded: RecordedRun) -> str:
         if windows != expected and rows == (windows * epochs)[: len(rows)]:
             return text
     gaps = {b.loss_start - a.stop for a, b in pairwise(rows) if b.start}
-    if len(gaps) == 1 and (gap := gaps.pop()):
-        if gap > 0:
-            return f"{pluralize(gap, 'step')} skipped between windows"
-        return f"windows overlap by {pluralize(-gap, 'step')}"
-    return ""
+    if len(gaps) != 1 or gaps == {0}:
+        return ""
+    gap = gaps.pop()
+    if gap > 0:
+        return f"{pluralize(gap, 'step')} skipped between windows"
+    return f"windows overlap by {pluralize(-gap, 'step')}"
 
 
 def states_in_words(of: Updates) -> str:
     """Return where the wrong initial states come from, and in which windows."""
-    recorded, labels = of.recorded, list[str]()
-    h_0 = recorded.run.h_0
-    eps = float(np.finfo(h_0.dtype).eps)
-    latest, wrong, usual = {0: h_0}, set[int](), set[int]()
-    for index in range(recorded.length):
-        case, report = single_update(recorded, index, of.network)
-        window = recorded.window(index)
-        number = int(recorded.updates["number"][index]) - 1
-        known = {"as expected": latest.get(window.start)}
-        if window.start == 0:  # first: units of relu that are off end at zero
-            known["not reset between epochs"] = latest[max(latest)]
-        known |= {"reset to zero": 0 * h_0, "reset to h_0": h_0}
-        known["of the newest step"] = latest.get(window.loss_start)
-        for step, state in latest.items():
-            away = step - window.start
-            words = "early" if away < 0 else "late"
-            known[f"{pluralize(abs(away), 'step')} {words}"] = state
-        found = []
-        for words, state in known.items():
-            if state is not None:
-                limit = ROUNDING * eps * max(1.0, largest(state))
-                if largest(case.h_0 - state) <= limit:
-                    found.append(words)
-        if "as expected" not in found:
+    h_0 = of.recorded.run.h_0
+    rounding = ROUNDING * float(np.finfo(h_0.dtype).eps)
+    latest = {0: h_0}  # the state after each step, as the latest window computed it
+    labels = list[str]()  # what explains all of the wrong states so far
+    wrong, carried = set[int](), set[int]()  # numbers of windows in their epoch
+    for index in range(of.recorded.length):
+        case, report = single_update(of.recorded, index, of.network)
+        window = of.recorded.window(index)
+        number = int(of.recorded.updates["number"][index]) - 1
+        found = list[str]()
+        for words, state in known_states(latest, window).items():
+            if largest(case.h_0 - state) <= rounding * max(1.0, largest(state)):
+                found.append(words)
+        is_wrong = EXPECTED not in found
+        if is_wrong:
             labels = [each for each in labels or found if each in found]
-            if window.start:
-                wrong.add(number)
         if window.start:
-            usual.add(number)
+            carried.add(number)
+            if is_wrong:
+                wrong.add(number)
         h = report["h"] if "h" in report else window_update(case)["h"]
         latest.update(enumerate(h, window.start + 1))
     if not labels:
         return ""
-    return f"state {labels[0]}{which_windows(wrong, usual)}"
+    return f"state {labels[0]}{which_windows(wrong, carried)}"
 
 
-def which_windows(wrong: set[int], usual: set[int]) -> str:
-    """Return in which windows of an epoch something is wrong, in words."""
+def known_states(
+    latest: dict[int, NumpyArray], window: Window
+) -> dict[str, NumpyArray]:
+    """Return the states from which people start a window, by their words; those that
+    are meant come first where several are equal.
+    """
+    known = dict[str, NumpyArray]()
+    if window.start in latest:
+        known[EXPECTED] = latest[window.start]
+    if window.start == 0:  # first: units of relu that are off end at zero
+        known["not reset between epochs"] = latest[max(latest)]
+    known["reset to zero"] = 0 * latest[0]
+    known["reset to h_0"] = latest[0]
+    if window.loss_start in latest:
+        known["of the newest step"] = latest[window.loss_start]
+    for step, state in latest.items():
+        away = step - window.start
+        words = "early" if away < 0 else "late"
+        known[f"{pluralize(abs(away), 'step')} {words}"] = state
+    return known
+
+
+def which_windows(wrong: set[int], carried: set[int]) -> str:
+    """Return in which windows of an epoch a carried state is wrong, in words."""
     if not wrong:
         return ""
-    if wrong == usual:
+    if wrong == carried:
         return " at every window"
     return " in some windows"
+
+
+def rates_in_words(fits: Sequence[Fit]) -> str:
+    """Return the first and the last factor of the step, where it is another one from
+    update to update; "" if a factor does not explain them all. fits: in order.
+    """
+    factors = list[float]()
+    for fit in fits:
+        factor = 1.0
+        if fit.wrong:
+            measured = fit.measure(Mutant("step × {number}", rated), sorted(fit.wrong))
+            if measured is None:
+                return ""
+            factor = measured.value
+            if not fit.explains(fit.values(rated(factor)), fit.wrong):
+                return ""
+        factors.append(factor)
+    return f"step × {factors[0]:.3g} to {factors[-1]:.3g}"
 
 
 def step_loops(of: Updates) -> Iterator[Mutant]:
