@@ -60,7 +60,6 @@ def component_matrix(subject: Subject, params: Parameters) -> np.ndarray:
 
 
 # -- truncations as masks
-# ------------------------------------------------------------
 
 
 def mask(T: int, k1: int, k2: int) -> np.ndarray:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from numpy_rnn.study.complex_step import MAX_ELEMENTS
 from numpy_rnn.study.components import (
     KINDS,
     check_components,
@@ -25,7 +26,6 @@ from numpy_rnn.study.witnesses import (
     AGREES,
     BY_AUTOGRAD,
     BY_COMPLEX_STEP,
-    MAX_ELEMENTS,
     WRONG,
     Checked,
     check_equations,
@@ -102,7 +102,6 @@ def read_part(name: str) -> str:
 
 
 # -- equations
-# ------------------------------------------------------------
 
 
 def formulas() -> dict[str, str]:
@@ -168,7 +167,6 @@ def scale(value: float) -> str:
 
 
 # -- figures
-# ------------------------------------------------------------
 
 
 def figure_block(drawing: str, caption: str, alternative: str) -> str:
@@ -219,7 +217,6 @@ def cosine_bias_caption(findings: Findings) -> tuple[str, str]:
 
 
 # -- words
-# ------------------------------------------------------------
 
 
 def words_about(

@@ -124,7 +124,7 @@ def test_compiled_modules_run_as_without_audit(make):
 
 
 def test_error_of_the_audit_does_not_end_the_script(monkeypatch):
-    monkeypatch.setattr(LoopRecorder, "_name_parameters", lambda *_: 1 / 0)
+    monkeypatch.setattr(LoopRecorder, "_find_updates_by_hand", lambda *_: 1 / 0)
     with torch_rnn.audit() as report:
         exec(source("right_cells") + "done = True", values := {})
     assert values["done"]

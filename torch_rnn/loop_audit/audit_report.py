@@ -1,6 +1,5 @@
 """The report of an audited loop: facts line by line, warnings, assertions for tests."""
 
-import re
 import textwrap
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
@@ -178,10 +177,8 @@ def _unseen(loop: TrainingLoop) -> Iterator[str]:
 
 
 def _name_of(loop: TrainingLoop, net: nn.Module) -> str:
-    """Return the name of a module by that of one of its parameters, or its kind."""
-    name = loop.record.names.get(id(next(net.parameters())), "")
-    last = r"(\.parametrizations)?\.[^.]+(\.original\d*)?$"
-    return re.sub(last, "", name) or _kind_of(net)
+    """Return the name of a module, or its kind."""
+    return loop.record.names.get(id(net)) or _kind_of(net)
 
 
 def _kind_of(net: nn.Module) -> str:
@@ -258,9 +255,8 @@ def _step_lines(loop: TrainingLoop) -> Iterator[str]:
     left = union(backward.parameters for backward in loop.backwards)
     left -= union(update.parameters for update in loop.updates)
     if left and loop.updates:
-        names = sorted({loop.record.names.get(p, "without a name") for p in left})
-        count = pluralize(len(left), "parameter")
-        yield f"no gradient or no step: {count}: {listed(names)}"
+        names = counted(sorted(loop.record.names[p] for p in left))
+        yield f"no gradient or no step: {pluralize(len(left), 'parameter')}: {names}"
 
 
 @contextmanager

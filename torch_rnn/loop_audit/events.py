@@ -102,7 +102,6 @@ class ForwardPass(Event):
 
     module: nn.Module
     steps: int
-    axis: int  # of the steps in inputs and outputs
     has_gradient: bool
     data: InputData
     is_state_given: bool
@@ -181,7 +180,7 @@ class LoopRecord:
 
     limit: int
     events: list[Event] = field(default_factory=list)
-    names: dict[int, str] = field(default_factory=dict)  # of parameters
+    names: dict[int, str] = field(default_factory=dict)  # of parts, by id
     steps: int = 0  # of optimizers, also after the limit
     stepped: set[int] = field(default_factory=set)  # also after the limit
     unseen: set[str] = field(default_factory=set)

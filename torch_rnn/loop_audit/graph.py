@@ -10,6 +10,7 @@ from torch import nn
 from torch.autograd.graph import get_gradient_edge
 
 from torch_rnn.loop_audit.events import ForwardPass, LossCall, Reach
+from torch_rnn.loop_audit.module_calls import ModuleCall
 
 # Keys of the metadata of a node: {output number: PassEnd}, and a LossCall
 PASS_END = "torch_rnn.pass_end"
@@ -26,6 +27,7 @@ class PassEnd:
     forward: ForwardPass
     output: str  # "out", "h" or "c"
     before: list[Edge]
+    axis: int  # of the steps
     batch_sizes: list[int] | None  # of a packed sequence
 
 
@@ -73,7 +75,7 @@ def _used_by_time(end: PassEnd, gradient: torch.Tensor) -> Any:
         used = torch.stack([part.any() for part in parts])
     if used.dim() == 1:  # without an axis of the batch
         return used.unsqueeze(1).numpy()
-    return used.transpose(0, end.forward.axis).numpy()
+    return used.transpose(0, end.axis).numpy()
 
 
 def edges_of(tensors: Iterable[torch.Tensor]) -> list[Edge]:
@@ -84,6 +86,16 @@ def edges_of(tensors: Iterable[torch.Tensor]) -> list[Edge]:
             node = tensor.grad_fn or get_gradient_edge(tensor).node
             edges.append((node, tensor.output_nr))
     return edges
+
+
+def mark_outputs(forward: ForwardPass, call: ModuleCall) -> None:
+    """Mark the results of a pass in the graph."""
+    before = edges_of([call.x, *call.state])
+    for name, tensor in call.outputs.items():
+        node: Any = tensor.grad_fn
+        if node is not None:
+            end = PassEnd(forward, name, before, call.axis or 0, call.batch_sizes)
+            node.metadata.setdefault(PASS_END, {})[tensor.output_nr] = end
 
 
 class GraphWalk:

@@ -23,6 +23,7 @@ import torch
 from torch.jit import _builtins
 
 from numpy_rnn.common.texts import one_line
+from torch_rnn.loop_audit.module_calls import listed
 
 FOLDERS = (
     Path(__file__).parent,
@@ -71,13 +72,6 @@ def _run_uncompiled(function: Any) -> None:
         action = dynamo._FrameAction
         strategy = dynamo._FrameExecStrategy(action.SKIP, action.DEFAULT)
         dynamo.set_code_exec_strategy(function.__code__, strategy)
-
-
-def listed(tensors: Any) -> list[Any]:
-    """Return one tensor, several or none as a list."""
-    if tensors is None:
-        return []
-    return [tensors] if torch.is_tensor(tensors) else list(tensors)
 
 
 class Hooks:

@@ -14,7 +14,6 @@ import torch
 from torch import nn
 from torch.nn.modules.rnn import RNNCellBase
 from torch.nn.utils import clip_grad
-from torch.nn.utils.rnn import PackedSequence
 from torch.optim import Optimizer
 from torch.optim import optimizer as optimizer_hooks
 
@@ -25,15 +24,10 @@ from torch_rnn.loop_audit.gradients import (
     ids_of,
     read_norms,
 )
-from torch_rnn.loop_audit.graph import (
-    LOSS_CALL,
-    PASS_END,
-    GraphWalk,
-    PassEnd,
-    UsedOutputs,
-    edges_of,
-)
-from torch_rnn.loop_audit.hooks import FAILED, Hooks, listed, location
+from torch_rnn.loop_audit.graph import LOSS_CALL, GraphWalk, UsedOutputs, mark_outputs
+from torch_rnn.loop_audit.hooks import FAILED, Hooks, location
+from torch_rnn.loop_audit.module_calls import is_of_torch, read_call
+from torch_rnn.loop_audit.names import add_names
 from torch_rnn.loop_audit.states import StateMemory
 
 AnyEvent = TypeVar("AnyEvent", bound=events.Event)
@@ -117,61 +111,42 @@ class LoopRecorder:
 
     # Recurrent modules
 
-    def _forward(self, module: Any, *args: Any, **kwargs: Any) -> Watcher:
+    def _forward(self, module: nn.Module, *args: Any, **kwargs: Any) -> Watcher:
         """Record a call of a recurrent module, and mark its results in the graph."""
         result = yield
         if result is FAILED or self._is_backward:
             return
-        if not type(module).forward.__module__.startswith("torch."):
+        if not is_of_torch(module):
             self.record.unseen.add(f"calls of {type(module).__name__}")
             return
         self._find_updates_by_hand()
-        if module not in self._states:
-            self._name_parameters()
-        given = kwargs | dict(zip(("input", "hx"), args))
-        inputs = [given["input"], *listed(given.get("hx"))]
-        sizes: list[int] | None = None
-        if isinstance(inputs[0], PackedSequence):
-            sizes = inputs[0].batch_sizes.tolist()
-            inputs[0] = inputs[0].data
-        x, *state = inputs
-        steps, axis, outputs = 1, None, {}
-        if not isinstance(module, RNNCellBase):
-            axis = min(int(module.batch_first), x.dim() - 2)
-            steps = len(sizes) if sizes else x.shape[axis]
-            outputs["out"], result = result
-            if sizes:
-                outputs["out"] = outputs["out"].data
-        outputs.update(zip("hc", listed(result)))
-        has_gradient = any(tensor.requires_grad for tensor in outputs.values())
+        call = read_call(module, kwargs | dict(zip(("input", "hx"), args)), result)
+        has_gradient = any(each.requires_grad for each in call.outputs.values())
         if has_gradient:
             self._hooks.thread = threading.get_ident()
-        walks = [GraphWalk([each], into_passes=False) for each in inputs]
-        met = [forward for walk in walks for forward in walk.passes]
-        parents = tuple(forward for forward in met if forward.module is module)
+        x_walk = GraphWalk([call.x], into_passes=False)
+        state_walks = [GraphWalk([each], into_passes=False) for each in call.state]
+        parents = [
+            forward
+            for walk in (x_walk, *state_walks)
+            for forward in walk.passes
+            if forward.module is module
+        ]
         memory = self._states[module]
-        data = memory.input_data(x, axis)
-        origins = memory.initial_state(
-            module, list(zip(state, walks[1:])), data, has_gradient and not parents
-        )
+        data = memory.input_data(call.x, call.axis)
+        begins = has_gradient and not parents
         forward = self._add(
             ForwardPass,
             module=module,
-            steps=steps,
-            axis=axis or 0,
+            steps=call.steps,
             has_gradient=has_gradient,
             data=data,
-            is_state_given=bool(state),
-            state=origins,
-            parents=parents,
+            is_state_given=bool(call.state),
+            state=memory.initial_state(module, call.state, state_walks, data, begins),
+            parents=tuple(parents),
         )
-        before = edges_of(inputs)
-        for name, tensor in outputs.items():
-            node: Any = tensor.grad_fn
-            if node is not None:
-                end = PassEnd(forward, name, before, sizes)
-                node.metadata.setdefault(PASS_END, {})[tensor.output_nr] = end
-        memory.remember(forward, outputs)
+        mark_outputs(forward, call)
+        memory.remember(forward, call)
 
     # Losses and backward passes
 
@@ -204,10 +179,12 @@ class LoopRecorder:
             walk.losses[self._add_loss(roots[0], events.UNNAMED_LOSS)] = None
         if not walk.is_complete:
             self.record.unseen.add("graphs that are compiled or too large")
-        leaves = walk.leaves.values()
-        parameters = self._records(filter(_is_parameter, leaves))
+        tensors = [p for p in walk.leaves.values() if isinstance(p, nn.Parameter)]
+        reaches_data = len(tensors) < len(walk.leaves)
         for module in dict.fromkeys(forward.module for forward in walk.passes):
-            parameters += self._records(module.parameters())
+            tensors += module.parameters()
+        add_names(self.record.names, self._states, tensors)
+        parameters = self._records(tensors)
         for p in parameters:
             p.read()
         used = {forward: UsedOutputs(forward) for forward in walk.passes}
@@ -231,29 +208,15 @@ class LoopRecorder:
             parameters=ids_of(changed),
             has_failed=result is FAILED,
             is_complete=walk.is_complete,
-            reaches_data=not all(map(_is_parameter, leaves)),
+            reaches_data=reaches_data,
         )
-        read_norms(p for p in changed if p.norm is None)
+        # what an optimizer steps is not changed by hand
+        stepped = self.record.stepped
+        watched = (p for p in changed if id(p.tensor) not in stepped)
+        read_norms(p for p in watched if p.norm is None)
         if not backward.has_failed:
             for p in changed:
                 p.backwards |= {backward}
-
-    def _name_parameters(self) -> None:
-        """Name the parameters of modules that callers have as variables or as
-        attributes of their class: those with the most parts are whole.
-        """
-        names = self.record.names
-        frame: Any = sys._getframe()
-        while frame is not None:
-            found = frame.f_locals.values()
-            own = getattr(frame.f_locals.get("self"), "__dict__", {}).values()
-            for root in [*found, *own]:
-                if issubclass(type(root), nn.Module):
-                    for path, p in root.named_parameters(prefix=type(root).__name__):
-                        known = names.get(id(p), "")
-                        if path.count(".") > known.count("."):
-                            names[id(p)] = path
-            frame = frame.f_back
 
     # Clipping
 
@@ -366,11 +329,6 @@ def _compiled_graphs() -> int:
     """Return how many graphs torch.compile has made in this process."""
     dynamo: Any = sys.modules.get("torch._dynamo.utils")
     return int(dynamo.counters["stats"]["unique_graphs"]) if dynamo else 0
-
-
-def _is_parameter(leaf: torch.Tensor) -> bool:
-    """Return whether a leaf is a parameter."""
-    return isinstance(leaf, nn.Parameter)
 
 
 def _held_by(optimizer: Any) -> list[torch.Tensor]:

@@ -23,6 +23,7 @@ from torch_rnn.loop_audit.events import (
     StatePart,
 )
 from torch_rnn.loop_audit.graph import GraphWalk
+from torch_rnn.loop_audit.module_calls import ModuleCall
 
 MAX_STATE_ROWS = 8  # of a state that are looked at
 MAX_REMEMBERED = 40_000  # rows
@@ -31,16 +32,20 @@ MAX_EMBEDDING_DEPTH = 8  # nodes between the input of a pass and an embedding
 
 def _row_hashes(tensor: torch.Tensor) -> list[int]:
     """Return a hash of each row, 0 for one of zeros."""
-    rows: Any = tensor.detach().float().cpu().numpy() + 0.0  # without -0.0
+    rows: Any = tensor.float().cpu().numpy() + 0.0  # without -0.0
+    zeros = bytes(rows.itemsize * rows.shape[-1])
     hashes = []
-    for row, is_used in zip(rows, rows.any(-1)):
-        hashes.append(hash(row.tobytes()) if is_used else 0)
+    for row in rows:
+        content = row.tobytes()
+        hashes.append(0 if content == zeros else hash(content))
     return hashes
 
 
 def _state_hashes(state: torch.Tensor) -> list[int]:
     """Return hashes of the first rows of the last layer, 0 for those of zeros."""
-    last = state[-1] if state.dim() == 3 else state
+    last = state.detach()
+    if last.dim() == 3:
+        last = last[-1]
     return _row_hashes(last.reshape(-1, last.shape[-1])[:MAX_STATE_ROWS])
 
 
@@ -98,16 +103,16 @@ class StateMemory:
         number = self._series.setdefault(base, next(self._numbers))
         return InputData((number, base._version, start - step * stride), step)
 
-    def remember(self, forward: ForwardPass, outputs: dict[str, torch.Tensor]) -> None:
+    def remember(self, forward: ForwardPass, call: ModuleCall) -> None:
         """Remember the last states of a pass, and of its first sequence all."""
-        out = outputs.pop("out", None)
-        if out is not None and out.dim() == 3 and not forward.is_bidirectional:
-            first = out.select(1 - forward.axis, 0)
-            for step, row in enumerate(_row_hashes(first[:-1]), 1):
-                self._add(forward, row, "h", step)
-        for name, state in outputs.items():
-            for row in _state_hashes(state):
-                self._add(forward, row, name, forward.steps)
+        for name, tensor in call.outputs.items():
+            if name != "out":
+                for row in _state_hashes(tensor):
+                    self._add(row, StatePart(Origin.OLDER, forward, name, call.steps))
+            elif tensor.dim() == 3 and not forward.is_bidirectional:
+                first = tensor.detach().select(1 - (call.axis or 0), 0)
+                for step, row in enumerate(_row_hashes(first[:-1]), 1):
+                    self._add(row, StatePart(Origin.OLDER, forward, "h", step))
         while len(self._known) > MAX_REMEMBERED:
             del self._known[next(iter(self._known))]
         if forward.has_gradient:
@@ -115,38 +120,60 @@ class StateMemory:
             if not forward.parents:
                 self._window = forward
 
-    def _add(self, forward: ForwardPass, row: int, output: str, steps: int) -> None:
+    def _add(self, row: int, part: StatePart) -> None:
         """Remember a row; one of training takes precedence."""
-        if row and (forward.has_gradient or row not in self._known):
-            self._known[row] = StatePart(Origin.OLDER, forward, output, steps)
+        is_training = part.source is not None and part.source.has_gradient
+        if row and (is_training or row not in self._known):
+            self._known[row] = part
 
     def initial_state(
         self,
-        net: nn.Module,
-        state: list[tuple[torch.Tensor, GraphWalk]],
+        module: nn.Module,
+        state: list[torch.Tensor],
+        walks: list[GraphWalk],
         data: InputData,
         begins: bool,
     ) -> tuple[StatePart, ...]:
-        """Return where the parts of an initial state come from."""
+        """Return where the parts of an initial state come from.
+
+        Parameters
+        ----------
+        module
+            The module that gets the state.
+        state
+            Its parts; none stand for zeros.
+        walks
+            The walks from them.
+        data
+            The data of the pass.
+        begins
+            Whether the pass begins a window of training.
+        """
         said = None
         if begins and data.series is not None:
             said = self._begin(data)
-        found = [self._origin(net, *each) for each in state]
-        parts = found or [StatePart(Origin.ZEROS)]
-        return tuple(self._locate(part, data, said) for part in parts)
+        if not state:
+            return (self._locate(StatePart(Origin.ZEROS), data, said),)
+        parts = []
+        for tensor, walk in zip(state, walks):
+            part = self._origin_in_graph(module, walk) or self._origin_by_rows(tensor)
+            parts.append(self._locate(part, data, said))
+        return tuple(parts)
 
-    def _origin(
-        self, net: nn.Module, state: torch.Tensor, walk: GraphWalk
-    ) -> StatePart:
-        """Return where a state comes from, by its graph or by its rows."""
+    def _origin_in_graph(self, module: nn.Module, walk: GraphWalk) -> StatePart | None:
+        """Return where a state comes from by its graph, None if that does not say."""
         if not walk.is_complete:
             return StatePart(Origin.UNKNOWN)
         for source, output in walk.passes.items():
-            if source.module is net:
+            if source.module is module:
                 return StatePart(Origin.ATTACHED, source, output, source.steps)
         leaves = walk.leaves.values()
         if walk.passes or any(isinstance(leaf, nn.Parameter) for leaf in leaves):
             return StatePart(Origin.COMPUTED)
+        return None
+
+    def _origin_by_rows(self, state: torch.Tensor) -> StatePart:
+        """Return where a state without a graph comes from, by its rows."""
         rows = _state_hashes(state)
         for row in rows:
             if row in self._known:

@@ -1,4 +1,7 @@
-"""The readout has no optimizer."""
+"""The readout has no optimizer.
+
+no step: 2 parameters: Linear.bias (1,): 1, Linear.weight (1, 5): 1
+"""
 
 import torch
 from torch import nn

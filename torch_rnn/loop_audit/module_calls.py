@@ -1,0 +1,47 @@
+"""The calls of recurrent modules: their tensors, and which axis the steps are on."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+from torch.nn.modules.rnn import RNNCellBase
+from torch.nn.utils.rnn import PackedSequence
+
+
+class ModuleCall(NamedTuple):
+    """What a recurrent module or cell gets and returns."""
+
+    x: torch.Tensor
+    state: list[torch.Tensor]  # h, or h and c; none if it is not given
+    outputs: dict[str, torch.Tensor]  # "out" but for cells, "h", "c"
+    steps: int = 1
+    axis: int | None = None  # of the steps in x and out; none for a cell
+    batch_sizes: list[int] | None = None  # of a packed sequence
+
+
+def listed(tensors: Any) -> list[torch.Tensor]:
+    """Return one tensor, several or none as a list."""
+    if tensors is None:
+        return []
+    return [tensors] if torch.is_tensor(tensors) else list(tensors)
+
+
+def is_of_torch(module: nn.Module) -> bool:
+    """Return whether the forward of a module is that of torch."""
+    return type(module).forward.__module__.startswith("torch.")
+
+
+def read_call(module: Any, arguments: Mapping[str, Any], result: Any) -> ModuleCall:
+    """Return the tensors of a call from its arguments by name, and its result."""
+    x, state = arguments["input"], listed(arguments.get("hx"))
+    if isinstance(module, RNNCellBase):
+        return ModuleCall(x, state, dict(zip("hc", listed(result))))
+    out, last = result
+    states = dict(zip("hc", listed(last)))
+    if isinstance(x, PackedSequence):
+        sizes = x.batch_sizes.tolist()
+        outputs = {"out": out.data, **states}
+        return ModuleCall(x.data, state, outputs, len(sizes), 0, sizes)
+    axis = min(int(module.batch_first), x.dim() - 2)
+    return ModuleCall(x, state, {"out": out, **states}, x.shape[axis], axis)
