@@ -150,6 +150,11 @@ MUTANTS = (
         "φ′ of the error of the step itself alone", {"backward": outside_of_slope}, "da"
     ),
     Mutant(
+        "the flow back left out",
+        reading(["state_adjoint"], "da", lambda w, name, s: 0 * w.da[s]),
+        "dh",
+    ),
+    Mutant(
         "the backward pass runs forward in time", {"backward": forward_in_time}, "dh"
     ),
     Mutant(
