@@ -84,7 +84,7 @@ BACKWARD_PARTS: dict[str, Place] = {
 AXES = {"T": "step", "B": "sequence", "H": "unit"}
 
 
-class Part(NamedTuple):
+class TensorPart(NamedTuple):
     """The first or the last positions of a tensor along an axis."""
 
     letter: str  # of the axis
@@ -138,7 +138,7 @@ def parts_of(place: str, make: Place, sizes: Mapping[str, int]) -> Iterator[Muta
     for letter in AXES:
         for size in counts(sizes[letter]):
             for is_first in (True, False):
-                part = Part(letter, size, is_first)
+                part = TensorPart(letter, size, is_first)
                 yield Mutant(f"{place} of {part.words} alone", make(part.alone))
                 yield Mutant(f"{place} without {part.words}", make(part.left_out))
 
