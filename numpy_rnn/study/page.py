@@ -12,7 +12,7 @@ import numpy as np
 
 from numpy_rnn.study.complex_step import MAX_ELEMENTS
 from numpy_rnn.study.components import (
-    KINDS,
+    TRUNCATION_KINDS,
     check_components,
     component_matrix,
     costs_of,
@@ -264,8 +264,8 @@ def cost_table(findings: Findings) -> str:
     parts = {"cosine": many.cosine, "bias": many.bias}
     rows = [["k"]]
     for part in parts:
-        rows[0] += [f"{kind}: {part}" for kind in KINDS]
-    rows[0] += [f"{kind}, this run" for kind in KINDS]
+        rows[0] += [f"{kind}: {part}" for kind in TRUNCATION_KINDS]
+    rows[0] += [f"{kind}, this run" for kind in TRUNCATION_KINDS]
     for k in sorted({k for k in LENGTHS if k < T} | {T}):
         row = [str(k)]
         for costs in parts.values():
