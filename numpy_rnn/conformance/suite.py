@@ -21,6 +21,7 @@ from numpy_rnn.conformance.findings import Finding, finding_in
 from numpy_rnn.conformance.judge import judge
 from numpy_rnn.conformance.mutants.hints import hint_for_port, hint_specs
 from numpy_rnn.conformance.mutants.loops import hint_for_run
+from numpy_rnn.conformance.overflow import is_bounded
 from numpy_rnn.conformance.ports.abilities import ABILITIES, CAPABILITIES, stated_by
 from numpy_rnn.conformance.ports.port import Port, find_port, validated_report
 from numpy_rnn.conformance.ports.protocol import PortFault
@@ -31,7 +32,6 @@ from numpy_rnn.conformance.random_cases import (
     RandomDraw,
     random_run,
 )
-from numpy_rnn.conformance.runs import is_bounded, source_of
 from numpy_rnn.conformance.sampling import (
     Coverage,
     NamedCase,
@@ -39,6 +39,7 @@ from numpy_rnn.conformance.sampling import (
     sampled_cases,
     smaller,
 )
+from numpy_rnn.conformance.sources import source_of
 from numpy_rnn.conformance.window_checks import global_checks, local_checks
 
 __all__ = ["WrongPort", "check", "check_port"]

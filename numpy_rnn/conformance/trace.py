@@ -57,7 +57,7 @@ from numpy_rnn.conformance.case import (
     present,
 )
 from numpy_rnn.conformance.definition import Recorded
-from numpy_rnn.conformance.runs import STEPWISE, RecordedRun, RunRecorder
+from numpy_rnn.conformance.recorded_run import STEPWISE, RecordedRun, RunRecorder
 
 __all__ = ["Trace", "load_trace"]
 

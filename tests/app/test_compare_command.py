@@ -21,7 +21,8 @@ from numpy_rnn.app.verdict import ComparedRun, Comparison, comparison_report, co
 from numpy_rnn.conformance.definition import Definition, train
 from numpy_rnn.conformance.findings import Finding
 from numpy_rnn.conformance.judge import Judgement
-from numpy_rnn.conformance.runs import PortSource, record
+from numpy_rnn.conformance.recorded_run import record
+from numpy_rnn.conformance.sources import PortSource
 from numpy_rnn.conformance.trace import trace_arrays
 from tests.helpers.command_line import command, configured, rows_of
 from tests.helpers.comparing import fewer

@@ -17,7 +17,6 @@ from numpy_rnn.conformance.case import WindowCase
 from numpy_rnn.conformance.definition import DEFINITION as right
 from numpy_rnn.conformance.definition import window_update
 from numpy_rnn.conformance.findings import Finding
-from numpy_rnn.conformance.judge import single_update
 from numpy_rnn.conformance.mutants.catalogue import MUTANTS
 from numpy_rnn.conformance.mutants.edits import (
     CASE,
@@ -28,7 +27,8 @@ from numpy_rnn.conformance.mutants.edits import (
 from numpy_rnn.conformance.mutants.families import OF_GRADIENTS, rated
 from numpy_rnn.conformance.mutants.fits import ROUNDING, Fit, largest
 from numpy_rnn.conformance.mutants.hints import explanation, is_of_step
-from numpy_rnn.conformance.runs import RecordedRun
+from numpy_rnn.conformance.recorded_run import RecordedRun
+from numpy_rnn.conformance.update_cases import single_update
 
 NEAR = 8  # updates after the first wrong one that are looked at
 EXPECTED = "as expected"
