@@ -52,8 +52,13 @@ WRONG = [  # part of the message, and what is changed
 
 @pytest.mark.parametrize(("arrays", "name"), ABSENT, ids=[name for _, name in ABSENT])
 def test_array_that_is_missing_is_named(arrays, name):
-    with pytest.raises(InputError, match=f"^{name} is missing$"):
+    with pytest.raises(InputError, match=f"^{name} is missing"):
         read(arrays, **{name: None})
+
+
+def test_velocity_that_is_missing_is_asked_for():
+    with pytest.raises(InputError, match="every update reports the velocity, or the"):
+        read(MOMENTUM, vW_xh=None)
 
 
 @pytest.mark.parametrize("absent", [("dx",), INTERMEDIATES], ids=["dx", "black box"])
