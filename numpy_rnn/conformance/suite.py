@@ -46,7 +46,7 @@ from numpy_rnn.conformance.window_checks import global_checks, local_checks
 __all__ = ["WrongPort", "check", "check_port"]
 
 RUN_EVERY = 10  # windows per run of several updates
-ONE_ROWS = 3  # cases of one row, where outputs overflow
+ONE_ROWS = 10  # cases of one row, where outputs overflow
 MIN_RUNS = 2  # whatever their work is
 LISTED_RESULTS = ("loss", *("d" + name for name in FIELDS))  # which a verdict lists
 
