@@ -20,12 +20,14 @@ def copy_of(value: T) -> T:
     return tree_map(partial(np.array, order="C"), value)
 
 
-def read_only(value: Any) -> Any:
-    """Make parameters or a velocity read-only, and return them."""
-    for array in value or ():
-        if array is not None:
-            array.flags.writeable = False
-    return value
+def read_only(value: T) -> T:
+    """Make an array, or every array of nested tuples, read-only, and return them."""
+
+    def locked(array: Array) -> Array:
+        array.flags.writeable = False
+        return array
+
+    return tree_map(locked, value)
 
 
 def with_network_axis(series: Array, like: Array) -> Array:

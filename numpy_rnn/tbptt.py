@@ -133,7 +133,7 @@ def compute_updates(run: Run, *, record: bool) -> Iterator[Update[Array]]:
                 number,
                 window,
                 L,
-                gradients,
+                gradients=read_only(copy_of(gradients)),
                 parameters=read_only(copy_of(params)),
                 velocity=read_only(copy_of(velocity)),
                 activations=activations if record else None,

@@ -159,7 +159,7 @@ def compute_updates(run: Run, *, record: bool) -> Iterator[Update[Array]]:
                 number,
                 window,
                 L.detach(),
-                gradients,
+                gradients=copy_of(gradients),
                 parameters=copy_of(params, as_leaves=True),
                 velocity=copy_of(velocity),
                 activations=copy_of(recorded),

@@ -76,8 +76,8 @@ def train(
     Returns
     -------
     iterator of Update
-        The arrays of an Update do not change after it is yielded, and its parameters
-        and velocity are read-only. The run of
+        The arrays of an Update do not change after it is yielded, and its parameters,
+        gradients and velocity are read-only. The run of
 
             train(update.parameters, x, target, h_0, velocity=update.velocity, ...)
 

@@ -110,6 +110,16 @@ def read_series(
     return np.array(values), [names[place] for place in places]
 
 
+def split_columns(text: str) -> list[str]:
+    """Split the value of --columns at its commas.
+
+    As in a file, a name that has a comma is in double quotes.
+    """
+    lines = csv.reader(text.splitlines(), skipinitialspace=True)
+    columns = [column.strip() for line in lines for column in line]
+    return columns or [""]
+
+
 def _table(text: str) -> dict[int, list[str]]:
     """Split a text into rows, by the numbers of their lines."""
     mark = " "
