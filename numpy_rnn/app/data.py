@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from numpy_rnn.app.options import Configuration
-from numpy_rnn.app.series import (
+from numpy_rnn.app.reading import (
     MIN_ROWS,
     character_classes,
     is_index,

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from numpy_rnn.app.experiment import prepare_experiment
+from numpy_rnn.app.named_sources import Source
 from numpy_rnn.app.options import DEFAULTS, Configuration, option_words
-from numpy_rnn.app.sources import Source
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Run, Schedule
 from numpy_rnn.common.texts import join_names

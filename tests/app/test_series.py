@@ -10,7 +10,7 @@ import pytest
 from numpy_rnn import InputError
 from numpy_rnn.app.data import make_series
 from numpy_rnn.app.options import Configuration
-from numpy_rnn.app.series import read_series, read_text
+from numpy_rnn.app.reading import read_series, read_text
 from tests.helpers.comparing import bits
 
 THREE = [[1, 2], [3, -4.5], [5e-3, 6]]
