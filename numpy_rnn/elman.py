@@ -1,9 +1,4 @@
-"""The forward pass of the Elman network (DERIVATION.md, section 2).
-
-In this and the following chapters a public function, such as `forward`, checks its
-arguments and calls the one that computes, such as `compute_activations`, which is
-named after what it returns.
-"""
+"""The forward pass of the Elman network (DERIVATION.md, section 2)."""
 
 from __future__ import annotations
 

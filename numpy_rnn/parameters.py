@@ -125,8 +125,7 @@ def to_state_dict(
     ['weight_ih_l0', 'weight_hh_l0', 'head.weight']
     """
     check_saved(ARRAYS, params)
-    state = state_from_parameters(to_numpy(params), rnn, linear)
-    return {key: from_numpy(array) for key, array in state.items()}
+    return state_from_parameters(to_numpy(params), rnn, linear)
 
 
 def from_state_dict(
@@ -164,5 +163,4 @@ def from_state_dict(
     >>> rnn.from_state_dict(rnn.to_state_dict(params)).W_xh.shape
     (1, 3)
     """
-    params: Parameters[Array] = from_numpy(parameters_from_state(state, rnn, linear))
-    return params
+    return parameters_from_state(state, rnn, linear)

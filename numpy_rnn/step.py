@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, TypeAlias, Unpack
 
 import numpy as np
@@ -291,7 +292,7 @@ def compute_direction(
     rule: Direction,
 ) -> tuple[Gradients[Array], Gradients[Array] | None]:
     """Compute the direction and the velocity. What does not change is not copied."""
-    before: Any = velocity or (None,) * len(params)
+    before: Iterable[Array | None] = velocity or (None,) * len(params)
     delta: list[Any] = []
     after: list[Any] = []
     for theta, g, v in zip(params, gradients, before):

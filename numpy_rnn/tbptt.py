@@ -5,7 +5,7 @@ section 5).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Unpack
+from typing import Unpack
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from numpy_rnn.backward import compute_adjoints, compute_gradients
 from numpy_rnn.common.checks import check_schedule, check_training
 from numpy_rnn.common.numbers import check_integer
 from numpy_rnn.common.records import (
+    Gradients,
     Parameters,
     Run,
     Schedule,
@@ -109,8 +110,8 @@ def plain_train(
 def compute_updates(run: Run, *, record: bool) -> Iterator[Update[Array]]:
     """Yield every update of TBPTT, in order."""
     schedule, objective, step = run.options
-    params: Any = run.params
-    velocity: Any = run.velocity
+    params: Parameters[Array] = run.params
+    velocity: Gradients[Array] | None = run.velocity
     rate = rounded_rate(params, step.learning_rate)
     for epoch in range(1, schedule.epochs + 1):
         states = {0: run.h_0}  # by step, as the latest window computed them

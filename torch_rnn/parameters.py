@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import wraps
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ import torch
 from numpy_rnn.common import initial
 from numpy_rnn.common.axes import check_convertible
 from numpy_rnn.common.checks import check_saved
-from numpy_rnn.common.records import Parameters, tree_map
+from numpy_rnn.common.records import Dtype, Parameters, tree_map
 from numpy_rnn.common.state_dict import parameters_from_state, state_from_parameters
 from torch_rnn.arrays import ARRAYS, Array
 
@@ -96,10 +95,59 @@ def to_numpy(value: Any) -> Any:
     return tree_map(converted, value)
 
 
-@wraps(initial.initial_parameters)
-def initial_parameters(**options: Any) -> Parameters[Array]:
-    """Return the weights of `numpy_rnn.initial_parameters`, as tensors."""
-    params: Parameters[Array] = from_numpy(initial.initial_parameters(**options))
+def initial_parameters(
+    *,
+    input_size: int = 1,
+    hidden_size: int = 6,
+    output_size: int = 1,
+    bias: bool = False,
+    dtype: Dtype = "float32",
+    seed: int = 0,
+    networks: int | None = None,
+) -> Parameters[Array]:
+    """Draw initial weights, those of `numpy_rnn.initial_parameters`, as tensors.
+
+    Parameters
+    ----------
+    input_size, hidden_size, output_size : int
+        D, H and O, 1 or more.
+    bias : bool
+        Whether the network has biases.
+    dtype : {"float32", "float64"}
+        Of all parameters, by its name.
+    seed : int
+        Seed of NumPy's generator, 0 or more.
+    networks : int, optional
+        N, for an ensemble, whose network n, from 0, is the one drawn with `seed + n`.
+
+    Returns
+    -------
+    Parameters
+        New tensors, which require a gradient, with a first axis N for an ensemble.
+
+    Raises
+    ------
+    InputError
+        If an argument is not as above.
+    MemoryError
+        If there is no memory for these sizes; nothing is drawn then.
+
+    Examples
+    --------
+    >>> import torch_rnn as rnn
+    >>> rnn.initial_parameters(hidden_size=3, bias=True).b_h
+    tensor([0., 0., 0.], requires_grad=True)
+    """
+    drawn = initial.initial_parameters(
+        input_size=input_size,
+        hidden_size=hidden_size,
+        output_size=output_size,
+        bias=bias,
+        dtype=dtype,
+        seed=seed,
+        networks=networks,
+    )
+    params: Parameters[Array] = from_numpy(drawn)
     return params
 
 

@@ -9,6 +9,7 @@ import contextlib
 import secrets
 from typing import Any, NamedTuple
 
+from numpy_rnn.common.errors import errors_about
 from numpy_rnn.conformance import sampling
 from numpy_rnn.conformance.case import (
     FIELDS,
@@ -23,7 +24,14 @@ from numpy_rnn.conformance.mutants.hints import hint_for_port, hint_specs
 from numpy_rnn.conformance.mutants.loops import hint_for_run
 from numpy_rnn.conformance.overflow import is_bounded
 from numpy_rnn.conformance.ports.abilities import ABILITIES, CAPABILITIES, stated_by
-from numpy_rnn.conformance.ports.port import Port, find_port, validated_report
+from numpy_rnn.conformance.ports.port import (
+    PackagePort,
+    Port,
+    find_port,
+    stated_port,
+    validated_report,
+)
+from numpy_rnn.conformance.ports.program import ProgramPort
 from numpy_rnn.conformance.ports.protocol import PortFault
 from numpy_rnn.conformance.random_cases import (
     MAX_LOGIT,
@@ -101,6 +109,8 @@ def check(port: Any, *, seed: int | None = None, examples: int | None = None) ->
 
     Raises
     ------
+    InputError
+        If there is no such port, or it states what is invalid.
     AssertionError
         If the port is wrong, fails, or cannot be judged. The message is the verdict.
 
@@ -112,6 +122,9 @@ def check(port: Any, *, seed: int | None = None, examples: int | None = None) ->
     """
     if isinstance(port, str):
         port = find_port(port)
+    elif not isinstance(port, PackagePort | ProgramPort):
+        with errors_about(f"port of class {type(port).__name__}"):
+            port = stated_port(port)
     if seed is None:
         seed = secrets.randbelow(2**32)
     coverage, what = Coverage(), tested(port)

@@ -301,9 +301,12 @@ def _run(arrays: NamedArrays, options: dict[str, Any]) -> Run:
         parameters_from(arrays, "initial_"), x, target, arrays["initial_h_0"], given
     )
     try:
-        return check_run_arguments(NUMPY_ARRAYS, run)
+        checked = check_run_arguments(NUMPY_ARRAYS, run)
     except InputError as error:
         raise InputError(f"its run cannot be repeated: {error}") from None
+    if checked.options.schedule.epochs == 0:
+        raise InputError("epochs is 0: expected 1 or more, as a trace has updates")
+    return checked
 
 
 def _check_updates(run: Run, updates: NamedArrays) -> None:
