@@ -19,7 +19,7 @@ from numpy_rnn.common.texts import some_of
 
 THETAS = Parameters._fields
 VELOCITY = tuple("v" + name for name in THETAS)
-TEXTS = ("alphabet", "adagrad", "configuration")
+OTHER_ENTRIES = ("alphabet", "adagrad", "configuration")
 
 
 class Saved(NamedTuple):
@@ -76,7 +76,7 @@ def load_run(path: str) -> Saved:
     """
     found = load_arrays(path, "weights file")
     with errors_about(f"weights file {path}"):
-        unknown = found.keys() - {*THETAS, *VELOCITY, *TEXTS}
+        unknown = found.keys() - {*THETAS, *VELOCITY, *OTHER_ENTRIES}
         if unknown or not found.keys() >= {*THETAS[:3]}:
             raise InputError(
                 f"it has {some_of(sorted(unknown) or found)}: expected W_xh, W_hh, W_hy"
