@@ -71,20 +71,20 @@ class Text(NamedTuple):
         return len(self.alphabet)
 
 
-def make_text(options: Configuration, alphabet: str) -> Text:
-    """Read the text.
+def make_text(path: str, options: Configuration, alphabet: str) -> Text:
+    """Read the text of a file.
 
     alphabet: that of saved weights, or empty.
     """
-    with errors_about(f"text {options.text}"):
-        classes, alphabet = character_classes(read_text(options.text), alphabet)
+    with errors_about(f"text {path}"):
+        classes, alphabet = character_classes(read_text(path), alphabet)
         steps = (len(classes) - 1) // options.k1 * options.k1  # as in min-char-rnn
         if steps == 0:
             raise InputError(
                 f"it has {len(classes)} characters: expected more than --k1"
             )
     return Text(
-        printable(os.path.basename(options.text)),
+        printable(os.path.basename(path)),
         x=classes[:steps, None],
         target=classes[1 : steps + 1, None],
         alphabet=alphabet,

@@ -41,16 +41,17 @@ def read_text(path: str) -> str:
         If it has more than 64 MB, or is not UTF-8.
     """
     limit = MAX_MEGABYTES * 2**20
-    with open(path, encoding="utf-8-sig") as file:
-        try:
-            text = file.read(limit + 1)
-        except UnicodeDecodeError:
-            raise InputError("it is not UTF-8: expected a text file") from None
-    if len(text) > limit:
+    with open(path, "rb") as file:
+        content = file.read(limit + 1)
+    if len(content) > limit:
         raise InputError(
             f"it has more than {MAX_MEGABYTES} MB, the limit: expected a smaller file"
         )
-    return text
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise InputError("it is not UTF-8: expected a text file") from None
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def read_series(

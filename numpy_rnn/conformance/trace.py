@@ -33,7 +33,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from numpy_rnn.common.axes import NUMPY_ARRAYS
+from numpy_rnn.common.array_kinds import NUMPY_ARRAYS
 from numpy_rnn.common.checks import check_run_arguments
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.files import load_arrays, save_arrays

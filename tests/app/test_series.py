@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from numpy_rnn import InputError
+from numpy_rnn.app import reading
 from numpy_rnn.app.data import make_series
 from numpy_rnn.app.options import Configuration
 from numpy_rnn.app.reading import read_series, read_text
@@ -83,6 +84,16 @@ def test_columns_are_separated_by_commas_and_spaces(columns):
     configuration = Configuration(data="a.csv", columns=columns)
     series = make_series(configuration, "float64")
     assert list(series.columns) == COLUMNS[columns]
+
+
+def test_limit_of_a_text_is_of_its_bytes(monkeypatch):
+    monkeypatch.setattr(reading, "MAX_MEGABYTES", 1)
+    text = "é" * 2**19
+    Path("a.txt").write_text(text, encoding="utf-8")
+    assert read_text("a.txt") == text
+    Path("a.txt").write_text(text + "\n", encoding="utf-8")
+    with pytest.raises(InputError, match="more than 1 MB"):
+        read_text("a.txt")
 
 
 def test_pipe_is_read():

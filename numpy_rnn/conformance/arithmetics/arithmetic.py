@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from numpy_rnn.common.numbers import check_choice
-from numpy_rnn.common.records import NumpyArray, Objective, T
+from numpy_rnn.common.records import NumpyArray, Objective, Value
 from numpy_rnn.conformance.case import LOSS_AXES, SHAPES, loss_kind
 
 AnyDtype = npt.DTypeLike
@@ -103,7 +103,7 @@ class Arithmetic:
         )
 
 
-def choose(table: Mapping[str, T], name: str, what: str) -> T:
+def choose(table: Mapping[str, Value], name: str, what: str) -> Value:
     """Return the entry of this name. Raises InputError on an unknown name."""
     check_choice(what, name, tuple(table))
     return table[name]

@@ -28,7 +28,8 @@ from typing import Any
 import numpy as np
 
 from numpy_rnn.common.records import NumpyArray as Array
-from numpy_rnn.common.records import Step, tree_map
+from numpy_rnn.common.records import Step
+from numpy_rnn.common.trees import tree_map
 from numpy_rnn.conformance.arithmetics.arithmetic import AnyDtype, nonlinearity_of
 from numpy_rnn.conformance.arithmetics.bounds import TAU, TanhError
 from numpy_rnn.conformance.arithmetics.numpy_arithmetic import NumpyArithmetic, join

@@ -7,7 +7,7 @@ statements force.
 from collections.abc import Sequence
 from typing import Any
 
-from numpy_rnn.common.axes import is_integer
+from numpy_rnn.common.array_kinds import is_integer
 from numpy_rnn.common.records import Run, Window
 from numpy_rnn.conformance import case as cases
 from numpy_rnn.conformance.definition import DEFINITION, Definition
