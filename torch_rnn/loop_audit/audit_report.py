@@ -142,7 +142,7 @@ class LoopReport:
         if not self.updates:
             texts = [NO_UPDATE]
         verdict = "; ".join(texts) or "no recurrent module"
-        sought = [m for m in MISTAKES.values() if loop.seen[m.needs]]
+        sought = [m for m in MISTAKES.values() if loop.is_seen(m.needs)]
         count = len({each.name for each in sought} - self._ignored)
         missing = loop.record.unseen.union(_unseen(loop))
         missing.update(f"{name} (switched off)" for name in self._ignored)
@@ -156,7 +156,7 @@ class LoopReport:
 def _unseen(loop: TrainingLoop) -> Iterator[str]:
     """Yield what could not be seen, and is in no number of the report."""
     for kind, text in ABSENT.items():
-        if not loop.seen[kind]:
+        if not loop.is_seen(kind):
             yield text
     changed = sum(not update.is_known for update in loop.updates)
     states = [part for forward in loop.forwards for part in forward.state]
