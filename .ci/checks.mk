@@ -25,7 +25,7 @@ numpy_alone: alone readme
 	! $(alone)/bin/python -c 'import torch' 2>/dev/null
 	! $(alone)/bin/python -c 'import matplotlib' 2>/dev/null
 	.ci/without_simd $(alone)/bin/pytest -q -n auto --packages=numpy_rnn -m 'not slow'
-	$(alone)/bin/pytest -q --packages=numpy_rnn tests/benchmarks tests/conformance/test_adapters.py -k 'JAX or jax'
+	$(alone)/bin/pytest -q --packages=numpy_rnn tests/benchmarks tests/conformance/test_module_ports.py -k 'JAX or jax'
 
 # The commands, outputs and install lines of the documents.
 documents: readme

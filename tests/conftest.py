@@ -3,7 +3,7 @@
 `pytest` tests both backends, and a missing torch is an error. `pytest --packages
 numpy_rnn` tests NumPy alone. `pytest -m "not slow"` leaves out what starts processes,
 compiles or takes seconds. HYPOTHESIS_PROFILE is default (10 examples of each property,
-the same in every run), random (20, others in every run), few (5, not shrunk), or long
+the same in every run), random (10, others in every run), few (5, not shrunk), or long
 (5,000 random ones, with --timeout 0).
 """
 
@@ -28,7 +28,7 @@ COMMON = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 SAME: Any = {"derandomize": True, "database": None}
 NOT_SHRUNK = (Phase.explicit, Phase.generate)
 settings.register_profile("default", COMMON, max_examples=10, **SAME)
-settings.register_profile("random", COMMON, max_examples=20, print_blob=True)
+settings.register_profile("random", COMMON, max_examples=10, print_blob=True)
 settings.register_profile("few", COMMON, max_examples=5, phases=NOT_SHRUNK, **SAME)
 settings.register_profile("long", COMMON, max_examples=5000, print_blob=True)
 PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "default")

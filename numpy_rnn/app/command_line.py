@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from numpy_rnn.app.options import parse_command
+from numpy_rnn.app.parsing import parse_command
 from numpy_rnn.app.training import Diverged
 from numpy_rnn.common.errors import InputError, failed
 

@@ -25,15 +25,16 @@ from numpy_rnn.app.verdict import ComparedRun, Comparison, comparison_report
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.files import absolute_path
 from numpy_rnn.common.records import Run
-from numpy_rnn.conformance.judge import finite_part, judge
+from numpy_rnn.conformance.judge import judge
 from numpy_rnn.conformance.mutants.loops import hint_for_run
+from numpy_rnn.conformance.overflow import finite_part
 from numpy_rnn.conformance.ports.guard import guarded
 from numpy_rnn.conformance.ports.port import PackagePort
 from numpy_rnn.conformance.ports.protocol import PortFault
-from numpy_rnn.conformance.runs import PackageSource, PortSource
+from numpy_rnn.conformance.sources import PackageSource, PortSource
 
 OUTPUT = {"plot", "no_plot", "timeout"}  # options that are not of a run
-MAX_NUMBERS = 2**29  # of a run, which are all kept in memory
+MAX_KEPT_NUMBERS = 2**29  # of a run, which are all kept in memory
 
 
 def run(rnn: Any, options: Configuration) -> int:
@@ -126,10 +127,11 @@ def check_lengths(runs: Sequence[Run]) -> None:
         steps = min(schedule.k2, len(each.x))
         # a, h, dh and da of every step; gradients, parameters and velocity.
         numbers = updates * (4 * steps * W_hh[..., 0].size + 3 * W_hh.size)
-        if not 0 < numbers <= MAX_NUMBERS:
+        if not 0 < numbers <= MAX_KEPT_NUMBERS:
             raise InputError(
                 f"the run has {updates} updates with {numbers} numbers: expected 1 to"
-                f" {MAX_NUMBERS}, which are kept in memory; change --epochs or --steps"
+                f" {MAX_KEPT_NUMBERS}, which are kept in memory; change --epochs or"
+                " --steps"
             )
 
 

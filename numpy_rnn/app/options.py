@@ -1,13 +1,8 @@
-"""The options of all commands: one table, the parsers that are made from it, and the
-values of a command line.
-"""
+"""The options of all commands: one table, their defaults, and their values."""
 
-import argparse
 from collections.abc import Iterable, Mapping
 from types import SimpleNamespace
-from typing import Any, NamedTuple, NoReturn
-
-import numpy as np
+from typing import Any, NamedTuple
 
 from numpy_rnn.common.checks import check_schedule
 from numpy_rnn.common.errors import InputError
@@ -21,23 +16,9 @@ from numpy_rnn.common.records import (
     Schedule,
     Step,
 )
-from numpy_rnn.common.texts import nearest_name
-from numpy_rnn.common.version import __version__
 
-COMMAND_HELP = {
-    "train": "train a network and predict its series or text; also without a command",
-    "compare": "check every update of implementations against rounding bounds",
-    "study": "write two pages about the gradient of a run",
-    "lesson": "open the lesson in a browser",
-    "audit": "report which training a PyTorch script does",
-}
-ONLY_IN = {"study": "numpy-rnn", "lesson": "numpy-rnn", "audit": "torch-rnn"}
 TRAINING = ("train", "compare")
 RUNS = (*TRAINING, "study")
-STATUS = (
-    "Exit status: 0; 1 if a run diverges or an implementation is wrong; 2 if the input"
-    " cannot be used; 130 after Ctrl-C."
-)
 
 
 def number_or_none(text: str) -> float | None:
@@ -170,7 +151,7 @@ EXCLUDED = {
     "plot": ("no_plot",),
     "save": ("seeds",),
 }
-NEEDED = {"columns": "data", "sample": "text", "temperature": "text"}
+NEEDED_WITH = {"columns": "data", "sample": "text", "temperature": "text"}
 
 
 def option_name(name: str) -> str:
@@ -210,7 +191,7 @@ class Configuration(SimpleNamespace):
                 if given.keys() >= {name, other} and not is_study:
                     both = f"{option_name(name)} and {option_name(other)}"
                     raise InputError(f"{both} are both given: leave one of them out")
-        for name, other in NEEDED.items():
+        for name, other in NEEDED_WITH.items():
             if name in given and other not in given:
                 raise InputError(f"--{name} is given without --{other}: give both")
         for name in ("temperature", "timeout", "steps", "seeds", "log_every"):
@@ -256,134 +237,3 @@ def defaults_of(command: str, given: Mapping[str, Any]) -> dict[str, Any]:
         values["k2"] = given.get("k1", values["k1"])
     values["k1"] = min(values["k1"], given.get("k2", values["k1"]))
     return values
-
-
-class Parser(argparse.ArgumentParser):
-    """An argument parser that raises InputError with a message of one line."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raise the error."""
-        raise InputError(f"{message}; see {self.prog} --help")
-
-
-def make_parser(program: str) -> tuple[Parser, dict[str, Parser]]:
-    """Make the parsers of a script.
-
-    Parameters
-    ----------
-    program : str
-        The name of the script, numpy-rnn or torch-rnn.
-
-    Returns
-    -------
-    main : Parser
-        It prints the help, and dispatches to a command.
-    commands : dict of str to Parser
-        The parsers of the commands. Options that are not given are not in their
-        results.
-    """
-    main = Parser(
-        program,
-        description="An Elman network: training, and checks of its gradients.",
-        epilog=f"`{program} COMMAND --help` lists the options of a command. {STATUS}",
-    )
-    version = f"{program} {__version__}, NumPy {np.__version__}"
-    main.add_argument("--version", action="version", version=version)
-    section = main.add_subparsers(title="commands", dest="command", metavar="COMMAND")
-    made = {}
-    for name, words in COMMAND_HELP.items():
-        if ONLY_IN.get(name, program) == program:
-            made[name] = section.add_parser(
-                name,
-                help=words,
-                description=words,
-                allow_abbrev=False,
-                argument_default=argparse.SUPPRESS,
-            )
-            add_command_options(made[name], name)
-    return main, made
-
-
-def add_command_options(parser: Parser, command: str) -> None:
-    """Add the options of a command to its parser."""
-    if command == "compare":
-        parser.add_argument(
-            "others",
-            metavar="OTHER",
-            nargs="+",
-            help="a package, such as torch_rnn; a port of your own, as module:object;"
-            " a program; or a trace file",
-        )
-    for group, options in OPTION_GROUPS.items():
-        section = parser.add_argument_group(group)
-        for option in options:
-            if command not in option.commands:
-                continue
-            text, details = option.help, dict[str, Any]()
-            if option.kind is None:
-                details["action"] = "store_true"
-            elif option.kind is bool:
-                details["action"] = argparse.BooleanOptionalAction
-            elif isinstance(option.kind, tuple):
-                details["choices"] = option.kind
-            else:
-                details["type"] = option.kind
-            if option.default not in (None, False):
-                text += f" ({option.default})"
-            flag = option_name(option.name)
-            section.add_argument(flag, dest=option.name, help=text, **details)
-
-
-def nearest(name: str, known: Iterable[str], prefix: str = "") -> str:
-    """Return advice in brackets, with the known name that is nearest; or ""."""
-    meant = nearest_name(name, known)
-    if meant is None:
-        return ""
-    return f" (did you mean {prefix}{meant.replace('_', '-')}?)"
-
-
-def parse_command(package: str, words: list[str]) -> Configuration:
-    """Parse a command line.
-
-    Parameters
-    ----------
-    package : str
-        The name of the package, whose commands are known.
-    words : list of str
-        A command, "train" unless it is named, and its options.
-
-    Returns
-    -------
-    Configuration
-        The values of all options.
-
-    Raises
-    ------
-    InputError
-        If a command or an option is unknown, with the nearest name; if a value is not
-        of its kind; or if options do not go together.
-    SystemExit
-        After --help and --version.
-    """
-    program = package.replace("_", "-")
-    main, own = make_parser(program)
-    if not words or words[0].startswith("-"):
-        if words[:1] not in (["-h"], ["--help"], ["--version"]):
-            words = ["train", *words]
-    elif words[0] not in own:
-        name = words[0]
-        if name in ONLY_IN:
-            there = ONLY_IN[name]
-            raise InputError(f"{name} is a command of {there}: type {there} {name}")
-        main.error(f"there is no command {name!r}{nearest(name, COMMAND_HELP)}")
-    values, unknown = main.parse_known_args(words)
-    parser = own[values.command]
-    for word in words:
-        if word.endswith("=--"):  # argparse of Python 3.11 drops this value
-            parser.error("-- is no value")
-    if unknown:
-        word = unknown[0].partition("=")[0]
-        names = [each.name for each in ALL_OPTIONS if values.command in each.commands]
-        advice = nearest(word.strip("-").replace("-", "_"), names, "--")
-        parser.error(f"there is no option {word}{advice}")
-    return Configuration(**vars(values))

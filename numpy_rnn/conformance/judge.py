@@ -17,23 +17,20 @@ from typing import NamedTuple
 
 import numpy as np
 
-from numpy_rnn.common.axes import is_integer
 from numpy_rnn.common.records import NumpyArray as Array
-from numpy_rnn.common.records import Parameters, Window, tree_map
 from numpy_rnn.conformance import case as cases
 from numpy_rnn.conformance.arithmetics.arithmetic import Operand
 from numpy_rnn.conformance.arithmetics.bounds import TAU, TanhError
-from numpy_rnn.conformance.case import (
-    INTERMEDIATES,
-    SHAPES,
-    TENSORS,
-    NamedArrays,
-    WindowCase,
-    present,
-)
-from numpy_rnn.conformance.definition import window_update
+from numpy_rnn.conformance.case import INTERMEDIATES, SHAPES, TENSORS
 from numpy_rnn.conformance.findings import Finding, finding_in
-from numpy_rnn.conformance.runs import STEPWISE, PortSource, RecordedRun, first_false
+from numpy_rnn.conformance.recorded_run import STEPWISE, RecordedRun
+from numpy_rnn.conformance.schedule_checks import (
+    carried_steps,
+    schedule_divergences,
+    state_divergences,
+)
+from numpy_rnn.conformance.sources import PortSource
+from numpy_rnn.conformance.update_cases import single_update, stacks
 from numpy_rnn.conformance.window_checks import (
     Check,
     Counts,
@@ -42,10 +39,9 @@ from numpy_rnn.conformance.window_checks import (
     refined_tolerances,
 )
 
-__all__ = ["Judgement", "finite_part", "judge"]
-
-MAX_NUMBERS = 2**20  # of the updates that are checked together
 MAX_ASKED = 4  # windows that a port is asked for with smaller recurrent weights
+
+
 # Factors, one after the other, once no singular value is above 1.
 CONTRACTIONS = (1.0, 0.5, 0.5)
 
@@ -238,134 +234,6 @@ def _in_order(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(names, key=TENSORS.index))
 
 
-def finite_part(recorded: RecordedRun) -> RecordedRun:
-    """Return the updates before the first that overflows: with NaN or infinity, or a
-    gradient whose norm overflows.
-
-    An update is kept whose numbers are not finite, but those of the definition are: it
-    is wrong.
-    """
-    first = min(recorded.finite_updates(), _clippable_updates(recorded))
-    if first == recorded.length:
-        return recorded
-    case, report = single_update(recorded, first)
-    with np.errstate(all="ignore"):
-        right = window_update(case)
-    is_right_finite = all(np.isfinite(right[name]).all() for name in report)
-    if is_right_finite and not all(np.isfinite(v).all() for v in report.values()):
-        first += 1
-    return recorded.first(first)
-
-
-def _clippable_updates(recorded: RecordedRun) -> int:
-    """Return the number of updates before the first with a gradient whose norm
-    overflows, if gradients are clipped by their norm.
-    """
-    run, is_small = recorded.run, np.ones(recorded.length, bool)
-    if run.options.step.max_norm is not None:
-        largest = float(np.finfo(run.params.W_hh.dtype).max)
-        for name, theta in present(run.params).items():
-            gradients = recorded.updates["d" + name].reshape(recorded.length, -1)
-            limit = (largest / (8 * theta.size)) ** 0.5
-            is_small &= (np.abs(gradients) < limit).all(axis=1)
-    return first_false(is_small)
-
-
-def stacks(recorded: RecordedRun) -> Iterator[tuple[Array, WindowCase, NamedArrays]]:
-    """Yield the updates of a run, as many of one kind at a time as memory allows, and
-    which they are.
-    """
-    kinds, params = _kinds(recorded), present(recorded.run.params)
-    weights = sum(theta.size for theta in params.values())
-    per_step = sum(theta[..., 0, :].size for theta in params.values() if theta.ndim > 1)
-    per_step *= recorded.run.h_0.shape[-2]
-    for kind in np.unique(kinds, axis=0):
-        chosen = np.flatnonzero((kinds == kind).all(axis=1))
-        count = max(1, MAX_NUMBERS // (3 * weights + 4 * int(kind[0]) * per_step))
-        for start in range(0, len(chosen), count):
-            some = chosen[start : start + count]
-            yield some, *_stack(recorded, some)
-
-
-def single_update(
-    recorded: RecordedRun, index: int, network: tuple[int, ...] = ()
-) -> tuple[WindowCase, NamedArrays]:
-    """Return one update of one network of a run, as a case and a report."""
-    case, report = _stack(recorded, np.array([index]))
-
-    def one(array: Array, first: int = 0) -> Array:
-        """Return the entry of an array whose ensemble axis may have size 1, shared by
-        all networks.
-        """
-        entry: list[Operand] = [slice(None)] * first
-        for position, size in zip((0, *network), array.shape[first:]):
-            entry.append(min(position, size - 1))
-        return np.asarray(array[*entry])
-
-    step = case.step
-    if step is not None and np.ndim(step.learning_rate):
-        rate = one(step.learning_rate)
-        step = step._replace(learning_rate=rate if rate.ndim else float(rate))
-    single = case._replace(
-        params=tree_map(one, case.params),
-        x=one(case.x, 1),
-        target=one(case.target, 1),
-        h_0=one(case.h_0),
-        step=step,
-        velocity=tree_map(one, case.velocity),
-    )
-    return single, {name: one(v, int(name in STEPWISE)) for name, v in report.items()}
-
-
-def _kinds(recorded: RecordedRun) -> Array:
-    """Return T and K of every update, and whether there is a velocity before it."""
-    run = recorded.run
-    start, loss_start, stop = (recorded.updates[name] for name in Window._fields)
-    has_velocity = (np.arange(len(start)) > 0) | (run.velocity is not None)
-    has_velocity &= run.options.step.has_velocity
-    return np.stack((stop - start, stop - loss_start, has_velocity), axis=1)
-
-
-def _stack(recorded: RecordedRun, chosen: Array) -> tuple[WindowCase, NamedArrays]:
-    """Return these updates, which are of one kind, as one case and one report.
-
-    Their axis comes first, or after time.
-    """
-    run, updates = recorded.run, recorded.updates
-    T, K, has_velocity = _kinds(recorded)[chosen[0]].tolist()
-    step, fields = run.options.step, present(run.params)
-    axes, rate = cases.leading_axes(run.params), np.asarray(step.learning_rate)
-
-    def rows(first: Array, steps: int) -> Array:
-        return first[chosen] + np.arange(steps)[:, None]
-
-    def series(array: Array) -> Array:
-        """With the axes of networks."""
-        shared = axes + 3 - array.ndim - is_integer(array)
-        return array.reshape(len(array), *(1,) * shared, *array.shape[1:])
-
-    def before(prefix: str, initial: object) -> Parameters:
-        """Return the parameters or velocities before these updates."""
-        found = {name: updates[prefix + name][chosen - 1] for name in fields}
-        for name in fields if chosen[0] == 0 else ():
-            found[name][0] = getattr(initial, name)
-        return cases.parameters_from(found)
-
-    case = WindowCase(
-        params=before("", run.params),
-        x=series(run.x)[rows(updates["start"], T)],
-        target=series(run.target)[rows(updates["loss_start"], K)],
-        h_0=updates["initial"][chosen],
-        objective=run.options.objective,
-        step=step._replace(learning_rate=rate[None]) if rate.ndim else step,
-        velocity=before("v", run.velocity) if has_velocity else None,  # type: ignore[arg-type]
-    )
-    steps, names = rows(recorded.first_rows, T), updates.keys() & cases.SHAPES.keys()
-    return case, {
-        name: updates[name][steps if name in STEPWISE else chosen] for name in names
-    }
-
-
 def _contracted_windows(
     tally: _Tally, source: PortSource
 ) -> Iterator[ContractedWindow]:
@@ -419,63 +287,3 @@ def _first_finding(recorded: RecordedRun, chosen: Array, check: Check) -> Findin
     found = finding_in(check._replace(**parts))
     found = found._replace(element=(*entry[1:], *found.element))
     return _located(recorded, int(chosen[entry[0]]), found)
-
-
-def schedule_divergences(recorded: RecordedRun, whole: bool) -> Iterator[Finding]:
-    """Yield the first window that is not one of TBPTT(k1, k2)."""
-    columns = [recorded.updates[name] for name in ("epoch", "number", *Window._fields)]
-    rows, expected = np.stack(columns, axis=1), []
-    for epoch in range(1, recorded.run.options.schedule.epochs + 1):
-        for number, window in enumerate(recorded.windows, 1):
-            expected.append((epoch, number, *window))
-    count = min(len(rows), len(expected))
-    right = np.array(expected)
-    wrong = np.argwhere(rows[:count] != right[:count])
-    if len(wrong):
-        index, column = wrong[0]
-        epoch, number, *_ = expected[index]
-        element: tuple[int, ...] = (int(column) - 2,)
-        numbers = int(rows[index, column]), int(right[index, column])
-        if column < 2:  # another epoch or number: a window is missing, or too many
-            element = ()
-            numbers = int((rows[:, 0] == epoch).sum()), len(recorded.windows)
-        yield Finding(epoch, number, "window", None, element, *numbers)
-    elif len(rows) > count or (whole and len(expected) > count):
-        per_epoch = len(recorded.windows)
-        epoch, number = divmod(count, per_epoch)
-        numbers = int((rows[:, 0] == epoch + 1).sum()), per_epoch
-        yield Finding(epoch + 1, number + 1, "window", None, (), *numbers)
-
-
-def state_divergences(recorded: RecordedRun) -> Iterator[Finding]:
-    """Yield the first window whose initial state is not exactly the latest one of its
-    step.
-
-    If the states are not reported, `judge` recomputes them.
-    """
-    updates = recorded.updates
-    found, right = updates["initial"], np.array(updates["initial"])
-    right[updates["start"] == 0] = recorded.run.h_0
-    if "h" in updates:
-        steps = carried_steps(updates)
-        (before,) = np.nonzero(steps)
-        rows = recorded.first_rows[before] + steps[before] - 1
-        right[before + 1] = updates["h"][rows]
-    wrong = np.argwhere(found != right)
-    if len(wrong):
-        index, *element = wrong[0].tolist()
-        entry = int(updates["epoch"][index]), int(updates["number"][index])
-        numbers = float(found[index, *element]), float(right[index, *element])
-        yield Finding(*entry, "initial", None, tuple(element), *numbers)
-
-
-def carried_steps(updates: NamedArrays) -> Array:
-    """After which step of a window the next one of its epoch starts, (N,); 0 where none
-    does.
-    """
-    start, stop, epoch = (
-        np.append(updates[name], -1) for name in ("start", "stop", "epoch")
-    )
-    steps = start[1:] - start[:-1]
-    follows = (epoch[1:] == epoch[:-1]) & (start[1:] > 0) & (steps > 0)
-    return np.where(follows & (steps <= (stop - start)[:-1]), steps, 0)

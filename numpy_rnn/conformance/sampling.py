@@ -29,6 +29,7 @@ from numpy_rnn.conformance.random_cases import (
 from numpy_rnn.conformance.window_checks import Counts
 
 EXAMPLES = 100  # windows per test
+LARGE_OUTPUTS_SHARE = 5  # of so many windows, one whose outputs overflow exponentials
 LARGE_EVERY = 6  # one of so many windows is large
 OWN_CHOICES = 2  # random choices of the options, for each window of own data
 MAX_WORK = 8e7  # of the windows of a test, in products: fewer where they are large
@@ -41,11 +42,6 @@ class NamedCase(NamedTuple):
     case: WindowCase
     spec: CaseSpec | None
     name: str  # the call that makes the case
-
-    @property
-    def has_learnt(self) -> bool:
-        """Return whether the targets are the likeliest classes."""
-        return self.spec is not None and self.spec.learnt
 
 
 @dataclass
@@ -140,14 +136,13 @@ def work_of(sizes: Mapping[str, Any]) -> float:
 
 
 def sampled_cases(
-    port: Port, dtype: str, seed: int, examples: int | None, is_large: bool = False
+    port: Port, dtype: str, seed: int, examples: int | None
 ) -> Iterator[NamedCase]:
     """Yield the port's own windows and random ones; fewer where they are large.
 
-    is_large: instead those whose outputs overflow exponentials.
+    Those whose outputs overflow exponentials are left out.
     """
-    if not is_large:
-        yield from port_cases(port, dtype, seed)
+    yield from port_cases(port, dtype, seed)
     work = 0.0
     for number in range(examples or EXAMPLES):
         draw, stated = RandomDraw(seed, number), stated_by(port)
@@ -158,8 +153,34 @@ def sampled_cases(
         work += work_of(spec._asdict())
         if examples is None and number >= MIN_WINDOWS and work > MAX_WORK:
             return
-        if (spec.logits == MAX_LOGIT) == is_large:
+        if spec.logits != MAX_LOGIT:
             yield named_case(spec)
+
+
+def large_output_cases(
+    port: Port, dtype: str, seed: int, examples: int | None
+) -> Iterator[NamedCase]:
+    """Yield random windows of a cross-entropy whose outputs overflow exponentials.
+
+    Those that have learnt come last: they may hide which tensor is wrong.
+    """
+    learnt = list[CaseSpec]()
+    count, work = max(1, (examples or EXAMPLES) // LARGE_OUTPUTS_SHARE), 0.0
+    for number in range(max(examples or 0, EXAMPLES)):  # half or more have classes
+        spec = random_spec(RandomDraw(seed, number), dtype, stated_by(port))
+        if count == 0 or (examples is None and work > MAX_WORK):
+            break
+        if not loss_kind(spec.objective).has_classes:
+            continue
+        count -= 1
+        work += work_of(spec._asdict())
+        spec = spec._replace(logits=MAX_LOGIT)
+        if spec.learnt:
+            learnt.append(spec)
+        else:
+            yield named_case(spec)
+    for spec in learnt:
+        yield named_case(spec)
 
 
 def smaller(spec: CaseSpec | None, port: Port) -> Iterator[CaseSpec]:

@@ -21,6 +21,7 @@ from numpy_rnn.conformance.findings import Finding, finding_in
 from numpy_rnn.conformance.judge import judge
 from numpy_rnn.conformance.mutants.hints import hint_for_port, hint_specs
 from numpy_rnn.conformance.mutants.loops import hint_for_run
+from numpy_rnn.conformance.overflow import is_bounded
 from numpy_rnn.conformance.ports.abilities import ABILITIES, CAPABILITIES, stated_by
 from numpy_rnn.conformance.ports.port import Port, find_port, validated_report
 from numpy_rnn.conformance.ports.protocol import PortFault
@@ -31,20 +32,21 @@ from numpy_rnn.conformance.random_cases import (
     RandomDraw,
     random_run,
 )
-from numpy_rnn.conformance.runs import is_bounded, source_of
 from numpy_rnn.conformance.sampling import (
     Coverage,
     NamedCase,
+    large_output_cases,
     named_case,
     sampled_cases,
     smaller,
 )
+from numpy_rnn.conformance.sources import source_of
 from numpy_rnn.conformance.window_checks import global_checks, local_checks
 
 __all__ = ["WrongPort", "check", "check_port"]
 
 RUN_EVERY = 10  # windows per run of several updates
-ONE_ROWS = 3  # cases of one row, where outputs overflow
+ONE_ROWS = 10  # cases of one row, where outputs overflow
 MIN_RUNS = 2  # whatever their work is
 LISTED_RESULTS = ("loss", *("d" + name for name in FIELDS))  # which a verdict lists
 
@@ -165,10 +167,8 @@ def check_port(
                 break
         return judged(port, coverage)
     is_large = level == "large outputs"
-    windows = sampled_cases(port, dtype, seed, examples, is_large)
-    if is_large:  # a network that has learnt may hide which tensor is wrong
-        windows = iter(sorted(windows, key=lambda named: named.has_learnt))
-    for named in windows:
+    sample = large_output_cases if is_large else sampled_cases
+    for named in sample(port, dtype, seed, examples):
         try:
             found = check_case(port, level, named, coverage)
         except PortFault as fault:

@@ -57,7 +57,7 @@ from numpy_rnn.conformance.case import (
     present,
 )
 from numpy_rnn.conformance.definition import Recorded
-from numpy_rnn.conformance.runs import STEPWISE, RecordedRun, RunRecorder
+from numpy_rnn.conformance.recorded_run import STEPWISE, RecordedRun, RunRecorder
 
 __all__ = ["Trace", "load_trace"]
 
@@ -323,7 +323,11 @@ def _check_updates(run: Run, updates: NamedArrays) -> None:
             expected[name] = (S if name in STEPWISE else N, *E, *own)
     for name, shape in expected.items():
         if name not in updates:
-            raise InputError(f"{name} is missing")
+            message = f"{name} is missing"
+            if name in {"v" + field for field in FIELDS}:
+                message += ": with momentum or Adagrad, every update reports the "
+                message += "velocity, or the sum of squares, after it"
+            raise InputError(message)
         array, last = updates[name], 1
         if name in STEPWISE:
             last = int(updates["stop"][-1] - updates["start"][-1])

@@ -19,7 +19,7 @@ from numpy_rnn.conformance.case import present
 from numpy_rnn.study.subject import Subject
 from numpy_rnn.study.witnesses import relative
 
-KINDS = ("chunks", "sliding")  # of truncations: (k, k) and (1, k)
+TRUNCATION_KINDS = ("chunks", "sliding")  # of truncations: (k, k) and (1, k)
 
 
 def component_matrix(subject: Subject, params: Parameters) -> np.ndarray:
@@ -60,7 +60,6 @@ def component_matrix(subject: Subject, params: Parameters) -> np.ndarray:
 
 
 # -- truncations as masks
-# ------------------------------------------------------------
 
 
 def mask(T: int, k1: int, k2: int) -> np.ndarray:
@@ -87,7 +86,7 @@ class Costs(NamedTuple):
 def mask_costs(components: np.ndarray) -> Costs:
     """Return the distances of the truncated gradients from the full one."""
     T, _, P = components.shape
-    kept = np.zeros((len(KINDS), T, P))
+    kept = np.zeros((len(TRUNCATION_KINDS), T, P))
     for k in range(1, T + 1):
         for kind, k1 in enumerate((k, 1)):
             kept[kind, k - 1] = np.tensordot(mask(T, k1, k), components, 2)

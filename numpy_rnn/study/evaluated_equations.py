@@ -57,12 +57,11 @@ class EvaluatedEquation(NamedTuple):
     what: str = ""
 
 
-FORWARD_SECTION, LOSS_SECTION, GRADIENT_SECTION = (
-    "The forward pass",
-    "The loss",
-    "The gradient",
-)
-TRUNCATION_SECTION, UPDATE_SECTION = "Truncation", "The update"
+FORWARD_SECTION = "The forward pass"
+LOSS_SECTION = "The loss"
+GRADIENT_SECTION = "The gradient"
+TRUNCATION_SECTION = "Truncation"
+UPDATE_SECTION = "The update"
 EVALUATED = {  # in the order of their computation: the first wrong one is the cause
     "T1": EvaluatedEquation(TRUNCATION_SECTION, ("stop",), (BLOCKS,)),
     "T2": EvaluatedEquation(TRUNCATION_SECTION, ("start",), (BLOCKS,)),

@@ -45,7 +45,6 @@ class Findings(NamedTuple):
 
 
 # -- files
-# ------------------------------------------------------------
 
 MADE_ID = re.compile(r' id="[\w.]+_\d+"')  # Matplotlib's, which nothing refers to
 PAINT = re.compile(rf"\b(fill|stroke): {INK}")
@@ -67,9 +66,8 @@ def svg(draw: Draw, findings: Findings) -> str:
         FigureCanvasSVG(figure).print_svg(file, metadata={"Date": None})
     text = file.getvalue().decode("utf-8")
     text = MADE_ID.sub("", PAINT.sub(r"\1: currentColor", text[text.index("<svg") :]))
-    width = (
-        96 * FIGURE_SIZES[draw][0]
-    )  # CSS pixels; on narrow screens it shrinks while text is readable
+    # CSS pixels; on narrow screens it shrinks while text is readable.
+    width = 96 * FIGURE_SIZES[draw][0]
     look = f"max-width: {width:.0f}px; min-width: {0.8 * width:.0f}px"
     return text.replace("<svg", f'<svg fill="currentColor" style="{look}"', 1)
 
@@ -84,7 +82,6 @@ def svg_file(element: str) -> bytes:
 
 
 # -- matrices
-# ------------------------------------------------------------
 
 DECADES = 8  # below the largest norm that have a colour of their own
 MAX_CROSSED_STEPS = 25  # of more, every other cut component is crossed out
@@ -129,13 +126,16 @@ def draw_masks(figure: Any, findings: Findings) -> None:
 
 def mask_name(k1: int, k2: int, T: int) -> str:
     """Return the name of a truncation of T steps."""
+    if k1 == k2 == 1:
+        return "one step"
+    if k1 == k2 == T:
+        return "full"
     if k1 == k2:
-        return "one step" if k1 == 1 else "full" if k1 == T else "chunks"
+        return "chunks"
     return "sliding window" if k1 == 1 else "overlapping"
 
 
 # -- curves
-# ------------------------------------------------------------
 
 
 COST_PARTS = (  # of the costs, and what they are without a cut

@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from numpy_rnn.study.complex_step import MAX_ELEMENTS
 from numpy_rnn.study.components import (
-    KINDS,
+    TRUNCATION_KINDS,
     check_components,
     component_matrix,
     costs_of,
@@ -25,7 +26,6 @@ from numpy_rnn.study.witnesses import (
     AGREES,
     BY_AUTOGRAD,
     BY_COMPLEX_STEP,
-    MAX_ELEMENTS,
     WRONG,
     Checked,
     check_equations,
@@ -102,7 +102,6 @@ def read_part(name: str) -> str:
 
 
 # -- equations
-# ------------------------------------------------------------
 
 
 def formulas() -> dict[str, str]:
@@ -168,7 +167,6 @@ def scale(value: float) -> str:
 
 
 # -- figures
-# ------------------------------------------------------------
 
 
 def figure_block(drawing: str, caption: str, alternative: str) -> str:
@@ -219,7 +217,6 @@ def cosine_bias_caption(findings: Findings) -> tuple[str, str]:
 
 
 # -- words
-# ------------------------------------------------------------
 
 
 def words_about(
@@ -267,8 +264,8 @@ def cost_table(findings: Findings) -> str:
     parts = {"cosine": many.cosine, "bias": many.bias}
     rows = [["k"]]
     for part in parts:
-        rows[0] += [f"{kind}: {part}" for kind in KINDS]
-    rows[0] += [f"{kind}, this run" for kind in KINDS]
+        rows[0] += [f"{kind}: {part}" for kind in TRUNCATION_KINDS]
+    rows[0] += [f"{kind}, this run" for kind in TRUNCATION_KINDS]
     for k in sorted({k for k in LENGTHS if k < T} | {T}):
         row = [str(k)]
         for costs in parts.values():

@@ -21,7 +21,7 @@ NETWORKS = 64  # for each seed
 LAGS = range(1, 7)
 DEVIATIONS = (0.1, 0.5)  # of W_xh at the start; those of W_hh and W_hy:
 DEVIATION_HH, DEVIATION_HY = 0.2, 0.3
-SEQUENCES, HIDDEN_UNITS = 4, 8  # sequences, hidden units
+SEQUENCES, HIDDEN_UNITS = 4, 8
 LEARNING_RATE = 0.2
 MAX_UPDATES = 800
 LAST = 25  # updates whose error counts
@@ -126,9 +126,8 @@ def train_on_lag(
     T = of.updates * of.k1
     signs = draw.choice([-1.0, 1.0], (T + of.d, networks, SEQUENCES, 1))
     x, target = signs[of.d :], signs[:T]
-    states = {
-        0: np.zeros((networks, SEQUENCES, HIDDEN_UNITS))
-    }  # by step, as last computed
+    # By step, as last computed.
+    states = {0: np.zeros((networks, SEQUENCES, HIDDEN_UNITS))}
     total = np.zeros((of.k1, networks))
     for n in range(of.updates):
         first, stop = n * of.k1, (n + 1) * of.k1

@@ -23,13 +23,10 @@ PAGE = "evidence.html"
 WRITTEN = (PAGE, "evidence.css", "figures", "lesson")  # in the folder of a study
 EVIDENCE = b'<p id="evidence" hidden>', b'<p id="evidence">'  # the lesson's link to it
 DERIVATION_FILE = Path(__file__).parents[1] / "DERIVATION.md"
-DERIVATION_LINK = (
-    b"../../DERIVATION.md",
-    DERIVATION_FILE.as_uri().encode(),
-)  # the same, from anywhere
-GENERATOR = (
-    b'<meta name="generator" content="numpy_rnn study">'  # in the page of a study
-)
+# The lesson's link to the derivation, and the same from anywhere.
+DERIVATION_LINK = b"../../DERIVATION.md", DERIVATION_FILE.as_uri().encode()
+# In the page of a study.
+GENERATOR = b'<meta name="generator" content="numpy_rnn study">'
 
 
 def run(rnn: Any, configuration: Configuration) -> int:
@@ -70,10 +67,10 @@ def run(rnn: Any, configuration: Configuration) -> int:
     )
     if steps < all_steps:
         print(
-            f"the first {steps} of {all_steps} steps are studied; --steps "
-            "changes their number"
+            f"the first {steps} of {all_steps} steps are studied; --steps changes their"
+            " number"
         )
-    # its packages are checked first
+    # It imports packages that check_packages has found.
     from numpy_rnn.study.page import make_evidence
 
     progress("judging every equation")
@@ -131,9 +128,8 @@ def check_folder(path: str) -> None:
     taken = [name for name in WRITTEN if (folder / name).exists()]
     if taken and not (page.is_file() and GENERATOR in page.read_bytes()):
         raise InputError(
-            f"--folder {path}: {folder / taken[0]} was not written by a study; "
-            "move it, or choose"
-            " another folder"
+            f"--folder {path}: {folder / taken[0]} was not written by a study;"
+            " move it, or choose another folder"
         )
 
 

@@ -38,9 +38,7 @@ class Subject:
     seed: int
     start: Parameters  # before training, in float64
     end: Parameters  # after training, in float64
-    networks: list[
-        tuple[Parameters, Parameters]
-    ]  # before and after training, in float64
+    networks: list[tuple[Parameters, Parameters]]  # of each the same two
     diverged: int  # networks that are not among them
 
     @property
@@ -83,18 +81,16 @@ def study_run(
     """
     if run.params.W_hh.ndim > 2:
         raise InputError(
-            f"the weights are of {run.params.W_hh.shape[0]} networks: expected "
-            "those of one;"
-            " the study is about one run"
+            f"the weights are of {run.params.W_hh.shape[0]} networks: expected those of"
+            " one; the study is about one run"
         )
     steps = min(len(run.x), MAX_STUDIED_STEPS if steps is None else steps)
     size = sum(theta.size for theta in run.params if theta is not None)
     if steps**2 * size > MAX_MATRIX_SIZE:
         raise InputError(
             f"{steps} steps and {size} parameters make a component matrix of"
-            f" {steps**2 * size / MAX_MATRIX_SIZE:.3g} GiB: expected 1 at most; "
-            "choose fewer"
-            " --steps, or a smaller --hidden-size"
+            f" {steps**2 * size / MAX_MATRIX_SIZE:.3g} GiB: expected 1 at most; choose"
+            " fewer --steps, or a smaller --hidden-size"
         )
     run = run._replace(x=run.x[:steps], target=run.target[:steps])
     ends = train_parameters(run, run.params, run.velocity)

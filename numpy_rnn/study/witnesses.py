@@ -4,143 +4,32 @@ The verdict is that of the conformance suite: each equation is computed again by
 definition from the numbers that the reference itself reports, and may differ by the
 rounding error of that one equation. Two more ways to compute the numbers are shown:
 
-- complex step: the derivative of the definition's loss as its limit says. A tiny
-  imaginary number is added to one number of the forward pass; the imaginary part of the
-  loss is its effect. It shares the forward pass with the definition, and no backward
-  line with any program.
+- complex step: the derivative of the definition's loss, in `complex_step.py`;
 - autograd: torch_rnn, whose gradients are those of torch.autograd. Its step is written
   out; tests compare it with torch.optim, but for Adagrad.
 """
 
 import importlib
-from collections.abc import Callable
-from functools import partial
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from numpy_rnn import reference
-from numpy_rnn.common.records import Run, tree_map
-from numpy_rnn.conformance.arithmetics.numpy_arithmetic import NumpyArithmetic
-from numpy_rnn.conformance.case import WindowCase, present
-from numpy_rnn.conformance.definition import Definition, window_update
-from numpy_rnn.conformance.judge import judge, schedule_divergences, single_update
+from numpy_rnn.common.records import Run
+from numpy_rnn.conformance.judge import judge
 from numpy_rnn.conformance.ports.port import PackagePort
-from numpy_rnn.conformance.runs import PackageSource, RecordedRun
+from numpy_rnn.conformance.recorded_run import RecordedRun
+from numpy_rnn.conformance.schedule_checks import schedule_divergences
+from numpy_rnn.conformance.sources import PackageSource
+from numpy_rnn.conformance.update_cases import single_update
+from numpy_rnn.study.complex_step import derivatives
 from numpy_rnn.study.evaluated_equations import EVALUATED, runs_of
 from numpy_rnn.study.subject import Subject
 
 TensorReport = dict[str, np.ndarray]
 BY_COMPLEX_STEP, BY_AUTOGRAD = "complex step", "autograd"
 AGREES, WRONG, NOT_JUDGED = "agrees within rounding", "WRONG", "not judged"
-DELTA = 2.0**-100  # its square is negligible, and a product with it is exact
-MAX_ELEMENTS = (
-    512  # elements of a tensor that the complex step perturbs; of more, that many
-)
-BY_STEP = ("a", "h", "y")  # tensors of every step, to which a number may be added
-
-
-def no_gradients(*_: Any) -> dict[str, Any]:
-    """Return the backward pass of a definition of which only the forward pass is
-    wanted.
-    """
-    return {}
-
-
-FORWARD_ONLY = Definition(backward=no_gradients)
-
-
-# -- the complex step
-# ------------------------------------------------------------
-
-
-def complex_step(
-    function: Callable[[np.ndarray], np.ndarray],
-    value: np.ndarray,
-    elements: np.ndarray,
-) -> np.ndarray:
-    """Compute ∂f/∂v = Im f(v + iδ) / δ for some elements v of an array, (..., n).
-
-    function: takes n arrays at once, (n, *shape of value), and returns (..., n).
-    elements: (n,) indices into the flattened array. Nothing is subtracted, so nothing
-    cancels. Source: Squire and Trapp 1998.
-    """
-    moved = np.zeros((len(elements), value.size), complex)
-    moved[np.arange(len(elements)), elements] = 1j * DELTA
-    return function(value + moved.reshape(-1, *value.shape)).imag / DELTA
-
-
-def some_elements(size: int) -> np.ndarray:
-    """Return the indices of all elements, or of 512, evenly spaced."""
-    return np.unique(
-        np.linspace(0, size - 1, min(size, MAX_ELEMENTS)).round().astype(int)
-    )
-
-
-class Moved(NumpyArithmetic):
-    """Complex numbers, with an addition to the tensor `name`, (n, T, B, ·) for n
-    passes.
-    """
-
-    def __init__(self, name: str, added: np.ndarray):
-        super().__init__(np.float64)
-        self.name, self.added = name, added
-
-    def record(self, name: str, t: int | None, value: Any) -> Any:
-        """Note the moved value, with which the equations continue."""
-        if t is not None and name == self.name:
-            value = value + self.added[:, t - 1]
-        return super().record(name, t, value)
-
-
-def passes(case: WindowCase) -> WindowCase:
-    """Return the case with an axis of networks, here of passes, on its parameters and
-    its initial state, and without a step.
-    """
-    params = tree_map(lambda theta: theta[None], case.params)
-    return case._replace(params=params, h_0=case.h_0[None], step=None)  # type: ignore[arg-type]
-
-
-def moved_loss(case: WindowCase, name: str, values: np.ndarray) -> np.ndarray:
-    """Return the losses of n passes over a window, one for each of n values of a
-    tensor; of a, h or y, of what is added to it.
-    """
-    of = passes(case)
-    if name in BY_STEP:
-        return window_update(of, Moved(name, values), FORWARD_ONLY)["loss"]
-    if name == "x":
-        of = of._replace(x=values.swapaxes(0, 1))
-    elif name == "h_0":
-        of = of._replace(h_0=values)
-    else:
-        of = of._replace(params=of.params._replace(**{name: values}))
-    return window_update(of, NumpyArithmetic(np.float64), FORWARD_ONLY)["loss"]
-
-
-def derivatives(
-    case: WindowCase, report: TensorReport
-) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Compute ∂L/∂v for every tensor v of a window.
-
-    Returns, by the name of the derivative, the indices of the elements that were
-    computed, and their values.
-    """
-    values = {name: np.zeros_like(report[name]) for name in BY_STEP}
-    values |= present(case.params)
-    values["h_0"] = case.h_0
-    if case.x.dtype.kind == "f":  # classes have no derivative
-        values["x"] = case.x
-    result = {}
-    for name, value in values.items():
-        elements = some_elements(value.size)
-        loss = partial(moved_loss, case, name)
-        result[f"d{name}"] = elements, complex_step(loss, value, elements)
-    return result
-
-
-# -- the comparison
-# ------------------------------------------------------------
 
 
 class Checked(NamedTuple):

@@ -21,7 +21,8 @@ from numpy_rnn.app.verdict import ComparedRun, Comparison, comparison_report, co
 from numpy_rnn.conformance.definition import Definition, train
 from numpy_rnn.conformance.findings import Finding
 from numpy_rnn.conformance.judge import Judgement
-from numpy_rnn.conformance.runs import PortSource, record
+from numpy_rnn.conformance.recorded_run import record
+from numpy_rnn.conformance.sources import PortSource
 from numpy_rnn.conformance.trace import trace_arrays
 from tests.helpers.command_line import command, configured, rows_of
 from tests.helpers.comparing import fewer
@@ -168,7 +169,7 @@ def test_port_is_shown_alone(compare):
 
 
 MISTAKES = {
-    "without_bptt": "WRONG dW_xh (B4): dh_next dropped",
+    "without_bptt": "WRONG dW_xh (B4): the flow back left out",
     "untransposed": "WRONG dW_xh (B4): W_hh used without its transpose",
     "without_h_0": "WRONG loss (L1, L2): zeros for h_0",
 }
@@ -313,7 +314,7 @@ def test_fault_comes_first_and_once(compare):
     status, lines, _ = compare("made_ports:wrong --epochs 2 --k2 3")
     assert status == 1
     assert lines[1].startswith("WRONG dW_xh (B4): ")
-    assert lines[1].endswith(": 2e for e")
+    assert lines[1].endswith(": gradients × 2")
     assert lines[2].startswith("  epoch 1, update 1: dW_xh[0, ")
     assert sum("WRONG" in line for line in lines) == 1
     status, lines, error = compare("made_ports:failing --epochs 1")
@@ -331,7 +332,7 @@ def test_trace_is_judged_with_its_own_options(compare):
     right, wrong = (recorded("--k1 3 --k2 5 --epochs 2", of) for of in (None, mistake))
     ends = {
         "right": (right, " agrees with the definition: "),
-        "wrong": (wrong, "WRONG dh (B2): dh_next dropped"),
+        "wrong": (wrong, "WRONG dh (B2): the flow back left out"),
         "short": (
             right.first(9),
             "is missing: the number of updates in this epoch is 2, expected 7",

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 import numpy_rnn
-from numpy_rnn.app.options import DEFAULTS_OF, Configuration, parse_command
+from numpy_rnn.app.options import DEFAULTS_OF, Configuration
+from numpy_rnn.app.parsing import parse_command
 from numpy_rnn.app.run import progress
 from numpy_rnn.common.records import Objective, RunOptions, Schedule, Step
 from tests.helpers.command_line import configured, main, refused, rows_of, succeed

@@ -19,7 +19,7 @@ from tests.helpers.command_line import command, refused, succeed
 
 
 def made_up(T=5, D=1, N=1, held_out=0):
-    """Return a series, its curves and a generator of random numbers."""
+    """Return a series, and curves of random numbers for it."""
     generator = np.random.default_rng(T)
     rows = generator.normal(size=(T + 1, D))
     columns = tuple(f"feature {n + 1}" for n in range(D))
@@ -49,25 +49,28 @@ def test_table_has_the_median_errors_of_networks():
             np.testing.assert_allclose(found, numbers, atol=1e-6)
 
 
-@pytest.mark.parametrize("E", [(), (3,)])
+@pytest.mark.parametrize("networks", [(), (3,)])
 @pytest.mark.parametrize("held_out", [0, 30])
-def test_predictions(rnn, E, held_out):
-    """Of a network whose output is x_t + 2 x_{t-1}, without rounding."""
+def test_free_running_network_is_fed_its_own_outputs(rnn, networks, held_out):
+    """Its output is x_t + 2 x_{t-1}, without rounding. Those of one step are fed the
+    series.
+    """
     weights = np.eye(1, 2), np.eye(2, k=1), np.array([[1.0], [2.0]])
-    params = Parameters(*(np.broadcast_to(W, (*E, *W.shape)) for W in weights))
+    params = Parameters(*(np.broadcast_to(W, (*networks, *W.shape)) for W in weights))
     x = np.random.default_rng(3).integers(0, 9, (50, 1, 1)).astype(float)
     state = np.array([[3.0, 0.0]])  # the input before the first is 3
     series = Series("", x, x, x, held_out=held_out)
     made = predict(rnn, rnn.from_numpy(params), series, state, Objective("relu"))
-    one, free = made["predicted"].values, made["free-running"].values
     before = np.append(3, x)
     expected = before[1:] + 2 * before[:-1]
-    np.testing.assert_array_equal(one.reshape(50, -1).T - expected, 0)
-    border = 50 - held_out
+    for network in made["predicted"].values.reshape(50, -1).T:
+        assert list(network) == list(expected)
+    border, steps = 50 - held_out, held_out or 20
     fed = [before[border], expected[border - 1]]
-    while len(fed) < (held_out or 20) + 2:
+    while len(fed) < steps + 2:
         fed.append(fed[-1] + 2 * fed[-2])
-    np.testing.assert_array_equal(free.reshape(len(fed) - 2, -1).T - fed[2:], 0)
+    for network in made["free-running"].values.reshape(steps, -1).T:
+        assert list(network) == fed[2:]
 
 
 KINDS: list[dict] = [{"T": 20}, {"D": 6, "N": 11}, {"held_out": 2, "D": 2}]
@@ -109,14 +112,11 @@ def test_plot_has_the_values_at_their_times(kind):
 
 
 @pytest.mark.needs_matplotlib
-def test_plot_files(capsys, monkeypatch):
-    """Their formats, LaTeX in the settings of the user, names of any characters, and no
-    plot.
-    """
+def test_plots_have_the_format_of_their_names(capsys):
+    """Also with LaTeX in the settings of the user, and with names of any characters."""
     matplotlib = pytest.importorskip("matplotlib")
-    Path("$x_ 漢.csv").write_text(
-        '"$\\foo 漢","b"\n1,2\n2,1\n3,5\n4,3\n', encoding="utf-8"
-    )
+    table = '"$\\foo 漢","b"\n1,2\n2,1\n3,5\n4,3\n'
+    Path("$x_ 漢.csv").write_text(table, encoding="utf-8")
     starts = {"a.pdf": b"%PDF", "a.SVG": b"<?xml", "a.jpg": b"\xff\xd8"}
     with matplotlib.rc_context({"text.usetex": True}):
         for name, start in starts.items():
@@ -126,6 +126,10 @@ def test_plot_files(capsys, monkeypatch):
             assert Path(name).read_bytes().startswith(start)
     out = succeed(numpy_rnn, capsys, "--epochs", 0)
     assert out.endswith("plot saved to numpy_rnn.png\n")
+
+
+def test_without_matplotlib_a_plot_that_is_asked_for_is_refused(capsys, monkeypatch):
+    """The default one is left out."""
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     ended = command(numpy_rnn, capsys, "--epochs", 1)
     assert (ended.status, ended.err[:19]) == (0, "numpy_rnn: no plot:")

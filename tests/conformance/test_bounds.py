@@ -7,10 +7,8 @@ at least.
 """
 
 import itertools
-import math
 import random
-from fractions import Fraction
-from functools import partial, total_ordering
+from functools import partial
 
 import numpy as np
 import pytest
@@ -22,9 +20,10 @@ from numpy_rnn.conformance.arithmetics.bounds import Bounds
 from numpy_rnn.conformance.arithmetics.numpy_arithmetic import (
     NORM_OFFSET,
 )
-from numpy_rnn.conformance.case import WindowCase, present, with_rows
+from numpy_rnn.conformance.case import WindowCase, present
 from numpy_rnn.conformance.definition import window_update
 from numpy_rnn.conformance.random_cases import CaseSpec
+from tests.helpers.skewed_numbers import skewed_report
 from tests.helpers.ways import WAYS, operations
 from tests.helpers.windows import SEEDS, check_global, check_local, window, worst
 
@@ -34,7 +33,7 @@ each_dtype = pytest.mark.parametrize("dtype", DTYPES)
 
 @each_dtype
 @pytest.mark.parametrize("way", WAYS)
-@settings(max_examples=6)
+@settings(max_examples=3)
 @given(SEEDS)
 def test_right_way_is_within_the_bounds(way, dtype, seed):
     """Also in float64 throughout, and where 1 − h² is mostly rounding."""
@@ -94,138 +93,42 @@ WHOLE = CaseSpec(
 @settings(max_examples=1)
 @given(SEEDS)
 def test_wrong_tensor_is_found_there(seed):
-    """An element is off by 100 bounds, NaN or infinite; it has another shape, or is
-    missing.
-    """
+    """An element is off by 100 bounds, NaN or infinite, and nothing else is accused."""
     case = WHOLE._replace(seed=seed).case()
     report, bounds = window_update(case), window_update(case, Bounds("float64"))
-    assert (
-        check_global(case, report | {"dy": report["dy"] + 1e-300})["dy"][0] == np.inf
-    ).all()
     for name, near in bounds.items():
         last = tuple(size - 1 for size in near.E.shape)
-
-        def found(number, name=name, last=last):
+        wrong_number = near.value[last] + 100 * near.E[last]
+        for number, expected in ((wrong_number, 100), (np.nan, np.inf)):
             wrong = np.array(report[name])
             wrong[last] = number
             checked = check_global(case, report | {name: wrong})
-            assert sum((~(ratio <= 1)).sum() for ratio in checked.values()) == 1, name
-            return checked[name][last]
-
-        assert 99 < found(near.value[last] + 100 * near.E[last]) < 101, name
-        assert found(np.nan) == found(np.inf) == np.inf
-        assert (
-            check_global(case, report | {name: report[name][None]})[name] == np.inf
-        ).all()
-        checked = check_global(case, {n: v for n, v in report.items() if n != name})
-        is_required = name in cases.required_outputs(case, intermediates=False)
-        assert (checked[name] == np.inf).all() if is_required else name not in checked
+            count = sum((~(ratio <= 1)).sum() for ratio in checked.values())
+            assert count == 1, name
+            assert checked[name][last] == pytest.approx(expected, rel=0.01), name
 
 
-ULPS = 7  # the error of tanh, exp and log, of the 8 ulps that are allowed
-U = {
-    np.float32: 2.0**-24,
-    np.float64: Fraction(1, 2**53),
-}  # the unit roundoffs, as exact numbers
+def test_tensor_of_another_shape_or_a_missing_one_is_infinitely_wrong():
+    case = WHOLE.case()
+    report = window_update(case)
+    required = cases.required_outputs(case, intermediates=False)
+    for name, value in report.items():
+        checked = check_global(case, report | {name: value[None]})
+        assert (checked[name] == np.inf).all()
+        others = {n: v for n, v in report.items() if n != name}
+        checked = check_global(case, others)
+        if name in required:
+            assert (checked[name] == np.inf).all()
+        else:
+            assert name not in checked
 
 
-def operation(f):
-    """Return a method of Skewed: f of two exact numbers, rounded."""
-
-    def method(self, other):
-        if isinstance(other, np.ndarray):
-            return NotImplemented
-        return self.rounded(f(self.value, self.exact(other)))
-
-    return method
-
-
-def function(f):
-    """Return a method of Skewed: f with an error of ULPS."""
-
-    def method(self):
-        value = exact_number(f(float(self.value)), self.dtype)
-        return self.rounded(value * (1 + self.direction() * 2 * ULPS * U[self.dtype]))
-
-    return method
-
-
-@total_ordering
-class Skewed:
-    """A number of a dtype whose operations round in one direction, as far as u allows
-    it.
-    """
-
-    def __init__(self, value, dtype, direction):
-        self.value, self.dtype, self.direction = value, dtype, direction
-
-    def rounded(self, exact):
-        """Round in the direction if that is within u |exact|, or else to nearest."""
-        nearest, toward = self.dtype(float(exact)), self.direction()
-        if (exact_number(nearest, self.dtype) - exact) * toward < 0:
-            other = np.nextafter(nearest, self.dtype(toward * np.inf))
-            if abs(exact_number(other, self.dtype) - exact) <= U[self.dtype] * abs(
-                exact
-            ):
-                nearest = other
-        return Skewed(exact_number(nearest, self.dtype), self.dtype, self.direction)
-
-    def exact(self, other):
-        return (
-            other.value
-            if isinstance(other, Skewed)
-            else exact_number(other, self.dtype)
-        )
-
-    __add__ = __radd__ = operation(lambda a, b: a + b)
-    __mul__ = __rmul__ = operation(lambda a, b: a * b)
-    __sub__, __rsub__ = operation(lambda a, b: a - b), operation(lambda a, b: b - a)
-    __truediv__, __rtruediv__ = (
-        operation(lambda a, b: a / b),
-        operation(lambda a, b: b / a),
-    )
-    tanh, exp, log = map(function, (math.tanh, math.exp, math.log))
-    log1p, expm1 = map(function, (math.log1p, math.expm1))
-
-    def sqrt(self):
-        return self.rounded(exact_number(math.sqrt(float(self.value)), self.dtype))
-
-    def __neg__(self):
-        return Skewed(-self.value, self.dtype, self.direction)
-
-    def __eq__(self, other):
-        return self.value == self.exact(other)
-
-    def __lt__(self, other):
-        return self.value < self.exact(other)
-
-    def __float__(self):
-        return float(self.value)
-
-
-def exact_number(number, dtype):
-    """Return the number in an arithmetic that is much more exact than the dtype."""
-    return (
-        float(number)
-        if dtype is np.float32
-        else Fraction(*float(number).as_integer_ratio())
-    )
-
-
-def skewed_report(case, direction):
-    """Compute the report of a case by the definition in skewed numbers."""
-    case, dtype = with_rows(case), case.dtype.type
-    skewed = np.frompyfunc(
-        lambda v: Skewed(exact_number(v, dtype), dtype, direction), 1, 1
-    )
-    limit = case.step.max_value and float(dtype(case.step.max_value))
-    step = case.step._replace(
-        learning_rate=float(dtype(case.step.learning_rate)), max_value=limit
-    )
-    fields = ("x", "target", "h_0", "params", "velocity")
-    changed = {name: tree_map(skewed, getattr(case, name)) for name in fields}
-    report = window_update(case._replace(**changed, step=step))
-    return {name: np.array(v).astype(float).astype(dtype) for name, v in report.items()}
+def test_error_of_a_step_without_a_loss_is_exactly_zero():
+    """Nothing is rounded there."""
+    case = WHOLE.case()
+    report = window_update(case)
+    checked = check_global(case, report | {"dy": report["dy"] + 1e-300})
+    assert (checked["dy"][0] == np.inf).all()
 
 
 def positive(spec):
@@ -233,10 +136,9 @@ def positive(spec):
     case = spec.case()
     fields = ("x", "h_0", "params", "velocity")
     changed = {name: tree_map(np.abs, getattr(case, name)) for name in fields}
-    is_squared = case.objective.loss == "squared_error"
-    return case._replace(
-        **changed, target=-np.abs(case.target) if is_squared else case.target
-    )
+    if case.objective.loss == "squared_error":
+        changed["target"] = -np.abs(case.target)
+    return case._replace(**changed)
 
 
 SHORT = {"T": 3, "B": 2, "D": 3, "H": 4, "O": 3, "K": 2, "gain": 0.5, "bias": True}
@@ -283,18 +185,14 @@ def test_skewed_rounding_nearly_fills_every_bound(variant, dtype, first_seed):
     for seed in range(first_seed, first_seed + 20):
         options = {"dtype": dtype, "seed": seed, "objective": objective, "step": step}
         case = positive(CaseSpec(**SHORT | others | options))
-        for direction in (
-            lambda: 1,
-            lambda: -1,
-            partial(random.Random(seed).choice, (-1, 1)),
-        ):
+        for directions in ([1], [-1], [-1, 1]):
+            direction = partial(random.Random(seed).choice, directions)
             report = skewed_report(case, direction)
             for level, check in LEVELS.items():
                 for name, ratio in check(case, report).items():
                     assert (ratio <= 1).all(), f"{level}: {name}"
-                    filled[level, name] = max(
-                        filled.get((level, name), 0.0), ratio.max()
-                    )
+                    before = filled.get((level, name), 0.0)
+                    filled[level, name] = max(before, ratio.max())
         wide = {key: share for key, share in filled.items() if share <= least[key[0]]}
         if wide.keys() <= {("L1", name) for of, name in EXACT if of == variant}:
             return

@@ -23,6 +23,7 @@ from numpy_rnn.conformance.ports.abilities import (
     Abilities,
     forced_schedule,
 )
+from numpy_rnn.conformance.ports.run_needs import run_defaults, unsupported
 from numpy_rnn.conformance.random_cases import (
     SPECIAL,
     CaseSpec,
@@ -32,7 +33,7 @@ from numpy_rnn.conformance.random_cases import (
     random_spec,
     use_of_spec,
 )
-from numpy_rnn.conformance.runs import PortSource, run_defaults, unsupported
+from numpy_rnn.conformance.sources import PortSource
 from tests.helpers.ways import Way, operations
 from tests.helpers.windows import SEED, SEEDS, check_global
 

@@ -1,17 +1,15 @@
 """check_port: ports that have parts only, or windows of their own, and its verdicts."""
 
-import itertools
-
 import numpy as np
 import pytest
 
 from numpy_rnn.conformance import sampling, window_checks
-from numpy_rnn.conformance import suite as suite_module
 from numpy_rnn.conformance.arithmetics.arithmetic import loss_divisor
 from numpy_rnn.conformance.case import present
 from numpy_rnn.conformance.definition import DEFINITION, Definition
 from numpy_rnn.conformance.ports.protocol import PortFault
-from numpy_rnn.conformance.sampling import sampled_cases
+from numpy_rnn.conformance.random_cases import MAX_LOGIT
+from numpy_rnn.conformance.sampling import large_output_cases, sampled_cases
 from numpy_rnn.conformance.suite import WrongPort, check_port
 from tests.helpers.ports import (
     CASE,
@@ -194,20 +192,15 @@ def test_overflow_of_large_outputs_has_its_advice(log_p, advice):
 # ------------------------------------------------------------
 
 
-def test_large_outputs_that_are_learnt_come_last(monkeypatch):
+def test_windows_of_large_outputs_begin_with_those_that_are_not_learnt():
     """Where p is clipped, only an unlearnt window shows that dy is wrong."""
-    have_learnt = []
-
-    def note(port, level, named, coverage):
-        have_learnt.append(named.has_learnt)
-
-    monkeypatch.setattr(suite_module, "check_case", note)
-    for seed in itertools.count(SEED):
-        have_learnt.clear()
-        check_port(DefinitionPort(), "large outputs", "float64", seed)
-        if {*have_learnt} == {False, True}:  # the windows of some seeds are alike
-            break
+    windows = list(large_output_cases(DefinitionPort(), "float32", SEED, None))
+    specs = [named.spec for named in windows if named.spec is not None]
+    assert len(specs) == len(windows) == sampling.EXAMPLES // 5
+    assert {spec.logits for spec in specs} == {MAX_LOGIT}
+    have_learnt = [spec.learnt for spec in specs]
     assert have_learnt == sorted(have_learnt)
+    assert not have_learnt[0]
 
 
 def test_large_windows_are_fewer():
@@ -216,10 +209,7 @@ def test_large_windows_are_fewer():
     assert len(list(sampled_cases(port, "float32", 0, None))) < 20
 
 
-def test_every_window_has_large_outputs_or_others():
-    port = DefinitionPort()
-    usual = list(sampled_cases(port, "float32", 0, None))
-    large = list(sampled_cases(port, "float32", 0, None, is_large=True))
-    assert usual
-    assert large
-    assert len(usual) + len(large) == sampling.EXAMPLES
+def test_other_windows_have_no_large_outputs():
+    windows = list(sampled_cases(DefinitionPort(), "float32", 0, None))
+    assert windows
+    assert not any(named.spec and named.spec.logits == MAX_LOGIT for named in windows)

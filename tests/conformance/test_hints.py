@@ -299,9 +299,7 @@ class RightGradients(DefinitionPort):
         return DefinitionPort(has=()).window_update(*given, **options) | {"loss": loss}
 
 
-@names_of(
-    [each for each in IN_WINDOW if each.with_number(1.0).keys() <= FORWARD_EQUATIONS]
-)
+@names_of([each for each in IN_WINDOW if each.fields <= FORWARD_EQUATIONS])
 def test_hint_of_a_forward_pass(mutant):
     port = RightGradients(mutant.definition, has=())
     assert hint_of(port) == mutant.name

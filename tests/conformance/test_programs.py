@@ -27,7 +27,6 @@ from numpy_rnn.conformance.ports.abilities import CAPABILITIES
 from numpy_rnn.conformance.ports.program import ProgramPort
 from numpy_rnn.conformance.ports.protocol import PortFault, encode_request
 from numpy_rnn.conformance.suite import check_port
-from tests.conformance.test_ports_and_protocol import HELLO
 from tests.helpers import program_port
 from tests.helpers.ports import PLAIN, right_report, verdict_on
 from tests.helpers.windows import window
@@ -58,9 +57,7 @@ def test_right_program_answers_to_the_last_bit():
 # ------------------------------------
 
 LIMIT = 0.3  # seconds for an answer that does not come
-START_LIMIT = (
-    1.0  # seconds for a hello that does not come: the interpreter has to start
-)
+START_LIMIT = 1.0  # seconds for a hello, for which the interpreter has to start
 MOST_CHARACTERS = 1000  # of a verdict
 MOST_MEMORY = 100e6  # bytes for one answer
 SOON = 50.0  # seconds for a test: half of what a program sleeps that hangs
@@ -104,7 +101,7 @@ class Fake:
         report = {name: np.ravel(v).tolist() for name, v in right_report().items()}
         values = {
             "report": report,
-            "hello": HELLO | hello,
+            "hello": program_port.HELLO | hello,
             "pids": str(self.pids),
             "cases": cases,
         }
@@ -156,10 +153,7 @@ AT_CASE_2 = [
     ),
     ("write('{'); os._exit(4)", "ends with exit status 4 and without an answer"),
     (
-        (
-            r"os.write(1, b'\x00\x1b\xff\n'); "
-            r"continue"
-        ),
+        r"os.write(1, b'\x00\x1b\xff\n'); continue",
         r"answers what is not a JSON object: \x00\x1b�",
     ),
     ("os.close(1); time.sleep(100)", "closes its standard output without an answer"),

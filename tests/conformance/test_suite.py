@@ -12,50 +12,32 @@ import unittest.mock
 
 import pytest
 
-from numpy_rnn.conformance import sampling
+from numpy_rnn.conformance import sampling, session
 from numpy_rnn.conformance.ports.abilities import FEW_SIZES
 from tests.helpers import program_port
 
 PORTS = """
-import numpy_rnn
-from numpy_rnn.conformance.ports.port import PackagePort
-from tests.helpers.ports import Layer, Untransposed
+import time
+
+from tests.helpers.ports import RIGHT as right
+from tests.helpers.ports import Layer, Port, Untransposed
 
 calls = []
-
-
-class BlackBox(PackagePort):
-    dtypes, capabilities = ("float64",), ()
-
-    def __init__(self):
-        super().__init__(numpy_rnn)
-
-    def window_update(self, *arrays, **options):
-        calls.append(options)
-        return super().window_update(*arrays, **options)
-
-
-right, wrong, box = PackagePort(numpy_rnn), Untransposed(), Untransposed(has=())
-described, raising = BlackBox(), Layer(state=lambda n, w, t, phi: w.a[t].nothing)
-described.lacks = ("relu", "bias")
+counted = Port(calls.append, capabilities=())
+counted.dtypes = ("float64",)
+wrong = Untransposed(has=())
+raising = Layer(state=lambda n, w, t, phi: w.a[t].nothing)
+late = Layer(state=lambda n, w, t, phi: time.sleep(100))
+described = Port(capabilities=())
+described.dtypes, described.lacks = ("float64",), ("relu", "bias")
 described.tanh_ulps, described.tanh_absolute_ulps = 9, 4
 """
-PLUGIN = [
-    "-p",
-    "no:elman",
-    "-p",
-    "numpy_rnn.conformance.plugin",
-]  # no entry points are read
-QUICKLY = [
-    "-p",
-    "no:cacheprovider",
-    "-p",
-    "no:unraisableexception",
-]  # which collects all garbage
-ALONE = {
-    "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"
-}  # without other plugins, which take time
-SUITE_OPTIONS = [*PLUGIN, "--pyargs", "numpy_rnn.conformance"]
+# No entry points are read, no cache is written, and no garbage is collected.
+PLUGINS = "-p no:elman -p numpy_rnn.conformance.plugin "
+PLUGINS += "-p no:cacheprovider -p no:unraisableexception"
+COMMAND = [*PLUGINS.split(), "--capture=no", "--pyargs", "numpy_rnn.conformance"]
+# Without other plugins, which take time.
+ALONE = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
 
 
 @pytest.fixture
@@ -69,7 +51,7 @@ def suite(tmp_path, monkeypatch, capsys):
 
     def run(*options):
         with unittest.mock.patch.dict(os.environ, ALONE):
-            status = pytest.main([*QUICKLY, "--capture=no", *SUITE_OPTIONS, *options])
+            status = pytest.main([*COMMAND, *options])
         printed = "".join(capsys.readouterr())
         assert not re.search("Traceback|INTERNALERROR", printed)
         return int(status), printed
@@ -90,7 +72,7 @@ def test_right_port_passes_and_leaves_nothing(suite, tmp_path):
 @pytest.mark.parametrize("options", [[], ["-q"]])
 def test_verdict_on_a_wrong_port_is_the_last_line(suite, options):
     """With the element, both numbers, the bound, and the case to paste above it."""
-    status, output = suite("--elman-backend", "ports:box", *options)
+    status, output = suite("--elman-backend", "ports:wrong", *options)
     assert status == 1
     assert "1 failed, 3 skipped, 4 deselected" in output
     verdict = "WRONG dW_xh (B4): W_hh used without its transpose"
@@ -106,6 +88,13 @@ def test_verdict_on_a_wrong_port_is_the_last_line(suite, options):
     assert re.match(
         r"  L2, CaseSpec\(T=2, B=1, D=1, H=2, O=1, K=\d, dtype='float64'", place
     )
+
+
+def test_time_limit_of_a_port_is_that_of_the_option(suite, monkeypatch):
+    monkeypatch.setattr(session, "FIRST_TIMES", 1)
+    status, output = suite("--elman-backend", "ports:late", "--elman-timeout", "1")
+    assert status == 1
+    assert "a layer raises TimeoutError: there is no answer within 1 s" in output
 
 
 def test_error_of_a_port_is_one_line(suite):
@@ -137,25 +126,38 @@ def test_unusable_options_are_refused(suite):
         assert (options.split() or ["expected --elman-backend"])[-1] in message
 
 
-def test_examples_sizes_and_seed_are_given(suite):
-    """Code that is compiled has few shapes, and code with fixed sizes has one."""
-    shapes, calls = {}, []
-    for sizes in ("few", "H=6,D=2", "H=6,D=2"):
-        options = (
-            f"-k test_global --elman-examples 9 --elman-seed 3 --elman-sizes {sizes}"
-        )
-        status, output = suite("--elman-backend", "ports:BlackBox", *options.split())
+@pytest.fixture
+def counted(suite):
+    """Run the suite with sizes: the calls of the port, and the verdict."""
+
+    def run(sizes):
+        options = "--elman-backend ports:counted -k test_global --elman-examples 9 "
+        options += f"--elman-seed 3 --elman-sizes {sizes}"
+        status, output = suite(*options.split())
         assert status == 0, output
-        calls.append(repr(sys.modules["ports"].calls))
-        sys.modules["ports"].calls.clear()
-        shapes[sizes] = output.splitlines()[-1]
-    assert calls[0].count("nonlinearity") == 9
-    assert calls[1] == calls[2] != calls[0]
-    found = re.findall(r"([TBDHO]) (\d+)–(\d+)", shapes["few"])
+        calls = sys.modules["ports"].calls
+        printed = [repr(call) for call in calls]
+        calls.clear()
+        return printed, output.splitlines()[-1]
+
+    return run
+
+
+def test_examples_and_seed_are_those_of_the_options(counted):
+    calls, _ = counted("H=6,D=2")
+    again, verdict = counted("H=6,D=2")
+    assert len(calls) == 9
+    assert calls == again
+    assert "D 2, H 6," in verdict
+
+
+def test_few_sizes_are_those_of_four_shapes(counted):
+    """Code that is compiled has few shapes."""
+    _, verdict = counted("few")
+    found = re.findall(r"([TBDHO]) (\d+)–(\d+)", verdict)
     assert len(found) == 5
-    for letter, *ends in found:
-        assert set(map(int, ends)) <= {shape[letter] for shape in FEW_SIZES}
-    assert "D 2, H 6," in shapes["H=6,D=2"]
+    for letter, low, high in found:
+        assert {int(low), int(high)} <= {shape[letter] for shape in FEW_SIZES}
 
 
 def test_header_has_two_lines(suite, tmp_path):
@@ -168,7 +170,7 @@ def test_header_has_two_lines(suite, tmp_path):
     assert "3/5 tests collected (2 deselected)" in output
     header = output.partition("\nport: ")[2].partition("\nrootdir: ")[0]
     assert header.startswith(
-        "numpy_rnn, float64, tanh within 9 ulps and 4 of 1 (not a strict "
+        "a port, float64, tanh within 9 ulps and 4 of 1 (not a strict "
     )
     assert (
         "\nsizes H=6 alone; seed 7; not tested, as it lacks them: relu, bias" in header

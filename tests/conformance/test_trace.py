@@ -9,7 +9,8 @@ from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Step
 from numpy_rnn.conformance.case import INTERMEDIATES, present
 from numpy_rnn.conformance.definition import DEFINITION, Definition, train
-from numpy_rnn.conformance.judge import finite_part, judge
+from numpy_rnn.conformance.judge import judge
+from numpy_rnn.conformance.overflow import finite_part
 from numpy_rnn.conformance.random_cases import RandomDraw, random_run
 from numpy_rnn.conformance.trace import Trace, load_trace, read_arrays, trace_arrays
 from tests.helpers.recorded_runs import PACKAGE, small_run
@@ -51,8 +52,13 @@ WRONG = [  # part of the message, and what is changed
 
 @pytest.mark.parametrize(("arrays", "name"), ABSENT, ids=[name for _, name in ABSENT])
 def test_array_that_is_missing_is_named(arrays, name):
-    with pytest.raises(InputError, match=f"^{name} is missing$"):
+    with pytest.raises(InputError, match=f"^{name} is missing"):
         read(arrays, **{name: None})
+
+
+def test_velocity_that_is_missing_is_asked_for():
+    with pytest.raises(InputError, match="every update reports the velocity, or the"):
+        read(MOMENTUM, vW_xh=None)
 
 
 @pytest.mark.parametrize("absent", [("dx",), INTERMEDIATES], ids=["dx", "black box"])

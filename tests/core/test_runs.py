@@ -15,8 +15,8 @@ from hypothesis import assume, given
 import numpy_rnn
 from numpy_rnn import Update
 from numpy_rnn.common.records import Schedule, tree_map
+from numpy_rnn.conformance.overflow import is_bounded
 from numpy_rnn.conformance.random_cases import RandomDraw
-from numpy_rnn.conformance.runs import is_bounded
 from numpy_rnn.engine import ensemble, gradient, memory, plan, workspace
 from tests.helpers.comparing import UPDATE, bits, fewer
 from tests.helpers.random_runs import (

@@ -1,6 +1,7 @@
 """The evidence: its formulas, its numbers from the run, and its looks in a browser."""
 
 import re
+from itertools import product
 
 import numpy as np
 import pytest
@@ -47,18 +48,17 @@ def test_formulas_are_mathml_and_unknown_commands_are_errors():
 
 
 def test_numbers_of_the_page_are_those_of_the_run(small):
-    findings = page.measure_truncations(
-        small(steps=12, networks=4, epochs=60, k1=3, k2=3)
-    )
+    subject = small(steps=12, networks=4, epochs=60, k1=3, k2=3)
+    findings = page.measure_truncations(subject)
     before = np.median(findings.many[0].cosine[:, 0, 0])
     assert f" {before:.2f} before" in page.cosine_bias_caption(findings)[1]
     shown = page.cost_table(findings).replace("−", "-")
-    cells = re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", shown)[7:]
-    for row, k in enumerate((1, 2, 3, 5, 10, 12)):
+    _, *rows = shown.split("<tr>")[1:]
+    for row, k in zip(rows, (1, 2, 3, 5, 10, 12), strict=True):
+        cells = re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row)
         median = np.median(findings.many[1].cosine[:, 0, k - 1])
-        found = cells[7 * row : 7 * row + 7]
-        assert (found[0], found[1].split()[0]) == (str(k), f"{median:.2f}")
-        assert found[5] == f"{findings.own.cosine[1, 0, k - 1]:.2f}"
+        assert (cells[0], cells[1].split()[0]) == (str(k), f"{median:.2f}")
+        assert cells[5] == f"{findings.own.cosine[1, 0, k - 1]:.2f}"
 
 
 def test_page_without_torch_says_so(small, monkeypatch):
@@ -74,8 +74,8 @@ def test_curves_are_those_of_the_findings(small):
 
     findings, figure = page.measure_truncations(small(networks=3)), Figure()
     draw_cosine_bias(figure, findings)
-    for place, axes in enumerate(figure.axes):
-        part, end = ("cosine", "bias")[place // 2], place % 2  # before, after training
+    panels = product(("cosine", "bias"), (0, 1))  # before and after training
+    for axes, (part, end) in zip(figure.axes, panels, strict=True):
         curves = [line.get_ydata() for line in axes.lines]
         for kind in (0, 1):
             many = getattr(findings.many[end], part)[:, kind]
@@ -122,7 +122,6 @@ def test_page_fits_every_width_and_is_accessible(folder, new_page, violations):
         assert opened.evaluate("document.documentElement.scrollWidth") <= width
         assert opened.evaluate(OUTSIDE) == []
         assert opened.evaluate(SMALL) == []
-    opened.evaluate("document.querySelectorAll('math').forEach((e) => { e.remove(); })")
     background = "getComputedStyle(document.body).backgroundColor"
     light = opened.evaluate(background)
     assert violations(opened) == []

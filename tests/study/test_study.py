@@ -13,7 +13,7 @@ import pytest
 import numpy_rnn
 from numpy_rnn.__main__ import main
 from numpy_rnn.app.experiment import prepare_experiment
-from numpy_rnn.app.options import parse_command
+from numpy_rnn.app.parsing import parse_command
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.initial import initial_parameters
 from numpy_rnn.common.records import tree_map

@@ -15,7 +15,6 @@ from numpy_rnn.conformance.definition import DEFINITION as right
 from numpy_rnn.conformance.definition import GRADIENTS, Definition, Steps, Tensors
 from numpy_rnn.conformance.mutants.edits import (
     FLOW,
-    Equations,
     Mutant,
     changed,
     changed_loss,
@@ -71,7 +70,8 @@ def each_loss_over(k: int, n, w, p, nonlinearity):
     for _ in range(1, k):
         inner = {t: n.by_slope(g[t], w.a[t], w.h[t], nonlinearity) for t in g}
         g = {t - 1: inner[t] @ p.W_hh.mT for t in inner if t > 1}
-        dh |= {t: dh[t] + g[t] for t in g}
+        for t in g:
+            dh[t] = dh[t] + g[t]
     other = Definition(state_adjoint=lambda n, w, p, t: dh[t])
     return other.backward(n, w, p, nonlinearity)
 
@@ -135,90 +135,100 @@ def kept_state(states: Steps, window: Window, epoch: int) -> Operand:
     return states[max(states) if is_kept else window.start]
 
 
-# name, equations and stage
-MUTANT_ROWS: tuple[tuple[str, Equations, str], ...] = (
-    (
+MUTANTS = (
+    Mutant(
         "W_hh used without its transpose",
         with_weights(FLOW, "W_hh", transposed),
         "dh",
     ),
-    (
+    Mutant(
         "the flow back leaves out φ′",
         reading(FLOW, "da", lambda w, name, s: w.dh[s]),
         "dh",
     ),
-    ("φ′ of the error of the step itself alone", {"backward": outside_of_slope}, "da"),
-    ("the backward pass runs forward in time", {"backward": forward_in_time}, "dh"),
-    (
+    Mutant(
+        "φ′ of the error of the step itself alone", {"backward": outside_of_slope}, "da"
+    ),
+    Mutant(
+        "the flow back left out",
+        reading(["state_adjoint"], "da", lambda w, name, s: 0 * w.da[s]),
+        "dh",
+    ),
+    Mutant(
+        "the backward pass runs forward in time", {"backward": forward_in_time}, "dh"
+    ),
+    Mutant(
         "h_t for h_{t-1} in dW_hh",
         reading([GRADIENTS["W_hh"]], "h", neighbours(1)),
         "dW_hh",
     ),
-    ("one state for all steps, in one list", {"backward": with_one_state}, "a"),
-    (
+    Mutant("one state for all steps, in one list", {"backward": with_one_state}, "a"),
+    Mutant(
         "state reset to zero at every window",
         {"carried_state": lambda states, window, epoch: 0 * states[window.start]},
         "initial",
     ),
-    ("state not reset between epochs", {"carried_state": kept_state}, "initial"),
-    ("softmax applied twice", changed_loss(twice_softmax), "loss"),
-    (
+    Mutant("state not reset between epochs", {"carried_state": kept_state}, "initial"),
+    Mutant("softmax applied twice", changed_loss(twice_softmax), "loss"),
+    Mutant(
         "softmax over the batch",
         changed_loss(softmax_over_batch),
         "loss",
     ),
-    (
+    Mutant(
         "1 − h_{t-1}² for 1 − h_t²",
         reading(["pre_activation_adjoint"], "h", neighbours(-1)),
         "da",
     ),
-    ("1 − a² for φ′", slope(lambda phi, a, h: 1 - a * a), "da"),
-    ("1 − h for φ′", slope(lambda phi, a, h: 1 - h), "da"),
-    ("h (1 − h) for φ′", slope(lambda phi, a, h: h * (1 - h)), "da"),
-    ("φ′ left out", slope(lambda phi, a, h: 1.0), "da"),
-    (
+    Mutant("1 − a² for φ′", slope(lambda phi, a, h: 1 - a * a), "da"),
+    Mutant("1 − h for φ′", slope(lambda phi, a, h: 1 - h), "da"),
+    Mutant("h (1 − h) for φ′", slope(lambda phi, a, h: h * (1 - h)), "da"),
+    Mutant("φ′ left out", slope(lambda phi, a, h: 1.0), "da"),
+    Mutant(
         "W_hh transposed throughout",
         with_weights(["pre_activation"], "W_hh", transposed),
         "a",
     ),
-    (
+    Mutant(
         "zeros for h_0",
         reading(["pre_activation"], "h", lambda w, name, s: (s > 0) * w.h[s]),
         "a",
     ),
-    ("output read from h_{t-1}", reading(["output"], "h", neighbours(-1)), "y"),
-    (
+    Mutant("output read from h_{t-1}", reading(["output"], "h", neighbours(-1)), "y"),
+    Mutant(
         "tanh of the outputs",
         changed("output", result=lambda y, *operands: np.tanh(y)),
         "y",
     ),
-    (
+    Mutant(
         "loss of older steps included",
         {"adjoint_without_loss": lambda n, w, t: w.y[t]},
         "dy",
     ),
-    (
+    Mutant(
         "dW_hh of numbers in float32",
         operands([GRADIENTS["W_hh"]], "h da")(in_single),
         "dW_hh",
     ),
-    (
+    Mutant(
         "clipping without 10⁻⁶",
         operating("clipped", factor=lambda norm, c: np.minimum(1, c / norm)),
         "vW_xh",
     ),
-    ("clipping per tensor", changed("clipped", result=clipped_per_tensor), "vW_xh"),
-    (
+    Mutant(
+        "clipping per tensor", changed("clipped", result=clipped_per_tensor), "vW_xh"
+    ),
+    Mutant(
         "clipping also scales up",
         operating("clipped", factor=lambda norm, c: c / (norm + NORM_OFFSET)),
         "vW_xh",
     ),
-    (
+    Mutant(
         "weight decay before clipping",
         UNDECAYED | changed("clipped", given=with_decay),
         "vW_xh",
     ),
-    (
+    Mutant(
         "no weight decay of the biases",
         changed(
             "decayed",
@@ -226,12 +236,12 @@ MUTANT_ROWS: tuple[tuple[str, Equations, str], ...] = (
         ),
         "vb_h",
     ),
-    (
+    Mutant(
         "decoupled weight decay",
         UNDECAYED | changed("updated", given=with_decay_of_change),
         "vW_xh",
     ),
-    (
+    Mutant(
         "learning rate inside the velocity",
         {
             **changed(
@@ -241,7 +251,7 @@ MUTANT_ROWS: tuple[tuple[str, Equations, str], ...] = (
         },
         "vW_xh",
     ),
-    (
+    Mutant(
         "nesterov forgotten, or from the velocity before the step",
         changed(
             "direction",
@@ -249,7 +259,7 @@ MUTANT_ROWS: tuple[tuple[str, Equations, str], ...] = (
         ),
         "W_xh",
     ),
-    (
+    Mutant(
         "dampening at the first step too",
         changed(
             "velocity",
@@ -257,22 +267,22 @@ MUTANT_ROWS: tuple[tuple[str, Equations, str], ...] = (
         ),
         "vW_xh",
     ),
-    (
+    Mutant(
         "10⁻⁸ outside the root",
         operating("direction", by_root=lambda g, v: g / (np.sqrt(v) + ADAGRAD_OFFSET)),
         "W_xh",
     ),
-    (
+    Mutant(
         "bptt over k+1 steps",
         {"window": lambda T, new, k1, k2: right.window(T, new, k1, k2 + 1)},
         "window",
     ),
-    (
+    Mutant(
         "chunks instead of a sliding window",
         {"window": lambda T, new, k1, k2: right.window(T, new, k2, k2)},
         "window",
     ),
-    (
+    Mutant(
         "state of the newest step at every window",
         {
             "carried_state": lambda states, window, epoch: states[
@@ -282,4 +292,3 @@ MUTANT_ROWS: tuple[tuple[str, Equations, str], ...] = (
         "initial",
     ),
 )
-MUTANTS = tuple(Mutant(*row) for row in MUTANT_ROWS)

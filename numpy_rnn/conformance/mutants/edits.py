@@ -40,6 +40,11 @@ class Mutant(NamedTuple):
         return self.equations(number) if callable(self.equations) else self.equations
 
     @property
+    def fields(self) -> set[str]:
+        """Return the names of the equations that are other ones."""
+        return {*self.with_number(self.start)}
+
+    @property
     def definition(self) -> Definition:
         """Return the definition with these equations."""
         return Definition(**self.with_number(self.start))

@@ -6,6 +6,7 @@ There all of them may be multiplied or clamped, or a part of them left out.
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
@@ -83,6 +84,42 @@ BACKWARD_PARTS: dict[str, Place] = {
 AXES = {"T": "step", "B": "sequence", "H": "unit"}
 
 
+class TensorPart(NamedTuple):
+    """The first or the last positions of a tensor along an axis."""
+
+    letter: str  # of the axis
+    size: int
+    is_first: bool
+
+    @property
+    def words(self) -> str:
+        """Return what this part is called."""
+        end = "first" if self.is_first else "last"
+        if self.size == 1:
+            return f"the {end} {AXES[self.letter]}"
+        return f"the {end} {pluralize(self.size, AXES[self.letter])}"
+
+    def is_in(self, v: NumpyArray, t: int, T: int) -> NumpyArray:
+        """Return which numbers of step t of T are in this part."""
+        if self.letter == "T":
+            position, length = np.array(t), T
+        else:
+            axis = "BH".index(self.letter)
+            length = v.shape[axis]
+            position = np.expand_dims(np.arange(1, length + 1), 1 - axis)
+        if self.is_first:
+            return np.asarray(position <= self.size)
+        return np.asarray(position > length - self.size)
+
+    def alone(self, v: NumpyArray, t: int, T: int) -> NumpyArray:
+        """Return a tensor with zeros outside of this part."""
+        return v * self.is_in(v, t, T)
+
+    def left_out(self, v: NumpyArray, t: int, T: int) -> NumpyArray:
+        """Return a tensor with zeros in this part."""
+        return v * ~self.is_in(v, t, T)
+
+
 def all_of(place: str, make: Place) -> Iterator[Mutant]:
     """Yield the mistakes of all numbers of a place."""
 
@@ -98,37 +135,19 @@ def all_of(place: str, make: Place) -> Iterator[Mutant]:
 
 def parts_of(place: str, make: Place, sizes: Mapping[str, int]) -> Iterator[Mutant]:
     """Yield the mistakes of a part of a place."""
-    for letter, noun in AXES.items():
-        for k in counts(sizes[letter]):
-            words = noun if k == 1 else pluralize(k, noun)
-            for end in ("first", "last"):
-                part = partial(part_alone, letter, k, end == "first")
-                text = f"{place} of the {end} {words} alone"
-                yield Mutant(text, make(partial(part, True)))
-                text = f"{place} without the {end} {words}"
-                yield Mutant(text, make(partial(part, False)))
+    for letter in AXES:
+        for size in counts(sizes[letter]):
+            for is_first in (True, False):
+                part = TensorPart(letter, size, is_first)
+                yield Mutant(f"{place} of {part.words} alone", make(part.alone))
+                yield Mutant(f"{place} without {part.words}", make(part.left_out))
 
 
 def counts(size: int) -> list[int]:
     """Return counts below a size: all of the small ones, and of the larger ones those
     that people choose.
     """
-    return [k for k in range(1, size) if k <= FEW or 0 in (k % 4, k % 5)]
-
-
-def part_alone(
-    letter: str, k: int, is_first: bool, is_kept: bool, v: NumpyArray, t: int, T: int
-) -> NumpyArray:
-    """Return a tensor of step t with zeros outside of its first or last k positions
-    along an axis; with is_kept=False, with zeros there.
-    """
-    i, n = np.array(t), T
-    if letter != "T":
-        axis = "BH".index(letter)
-        n = v.shape[axis]
-        i = np.expand_dims(np.arange(1, n + 1), 1 - axis)
-    part = i <= k if is_first else i > n - k
-    return v * (part == is_kept)
+    return [k for k in range(1, size) if k <= FEW or k % 4 == 0 or k % 5 == 0]
 
 
 # -- windows
@@ -150,7 +169,7 @@ def without_target(L, dy, n, y, z, objective):
     return L, dy + z / loss_divisor(y.shape, objective)
 
 
-def with_multiple(n, name, t, g, number: float):
+def plus_parameter(n, name, t, g, number: float):
     """Return a gradient and a multiple of its parameter."""
     return g + number * getattr(n.fit.case.params, name[1:])
 
@@ -166,7 +185,7 @@ def clipped(number: float) -> Equations:
     return changed("backward", result=result)
 
 
-def with_share(name: str, number: float) -> Equations:
+def weights_times(name: str, number: float) -> Equations:
     """Return the forward pass with a multiple of a weight matrix or bias."""
     field = "output" if name.endswith("y") else "pre_activation"
     return with_weights([field], name, lambda theta: number * theta)
@@ -196,7 +215,7 @@ WINDOW_MUTANTS = (
     Mutant("{number} inside of the logarithm", in_logarithm, start=0.0),
     Mutant(
         "{names} + {number} of the parameter",
-        lambda c: recording(OF_GRADIENTS, partial(with_multiple, number=c)),
+        lambda c: recording(OF_GRADIENTS, partial(plus_parameter, number=c)),
         start=0.0,
     ),
     Mutant(
@@ -227,8 +246,8 @@ def window_mutants(sizes: Mapping[str, int], is_forward: bool) -> Iterator[Mutan
         edit: Equations = {"backward": partial(each_loss_over, k)}
         yield Mutant(f"each loss goes back {words}", edit)
     for name in FIELDS:
-        yield Mutant(f"{name} left out", with_share(name, 0.0))
-        yield Mutant(f"{name} × {{number}}", partial(with_share, name))
+        yield Mutant(f"{name} left out", weights_times(name, 0.0))
+        yield Mutant(f"{name} × {{number}}", partial(weights_times, name))
     yield from rereading()
     for place, make in (FORWARD if is_forward else BACKWARD).items():
         yield from all_of(place, make)
@@ -239,7 +258,7 @@ def window_mutants(sizes: Mapping[str, int], is_forward: bool) -> Iterator[Mutan
 # -- steps
 
 
-def with_multiple_of(name: str, number: float) -> Equations:
+def option_times(name: str, number: float) -> Equations:
     """Return the equations of a step with a multiple of one of its options."""
 
     def change(step: Operand) -> Step:
@@ -262,7 +281,7 @@ def rated(number: float) -> Equations:
 def step_mutants(step: Step) -> Iterator[Mutant]:
     """Yield the mistakes that this step may have."""
     for mutant in MUTANTS:
-        if mutant.with_number(1.0).keys() & STEP_FIELDS:
+        if mutant.fields & STEP_FIELDS:
             yield mutant
     for words in ("step", "step of {names}"):  # of all parameters, or of some
         yield Mutant(f"{words} × 0", rated(0.0))
@@ -270,8 +289,8 @@ def step_mutants(step: Step) -> Iterator[Mutant]:
     for name in (*SGD_OPTIONS, "max_value"):
         if getattr(step, name):
             nothing = np.inf if name.startswith("max") else 0.0
-            yield Mutant(f"{name} left out", with_multiple_of(name, nothing))
-            yield Mutant(f"{name} × {{number}}", partial(with_multiple_of, name))
+            yield Mutant(f"{name} left out", option_times(name, nothing))
+            yield Mutant(f"{name} × {{number}}", partial(option_times, name))
     yield Mutant(
         "{names} × {number}",
         lambda c: changed("velocity", result=lambda v, *operands: c * v),

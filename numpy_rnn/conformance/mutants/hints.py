@@ -172,7 +172,7 @@ def only_words(fits: Sequence[Fit], mutants: Iterable[Mutant]) -> str:
 def words_of(mutant: Mutant, fits: Sequence[Fit]) -> str:
     """Return the words of a mutant, if it explains all of these fits, or ""."""
     names = {*fits[0].report}
-    if mutant.with_number(mutant.start).keys() <= FORWARD_EQUATIONS:
+    if mutant.fields <= FORWARD_EQUATIONS:
         names &= BEFORE
     wrong = wrong_names(fits) & names
     if not wrong:

@@ -17,7 +17,6 @@ from numpy_rnn.conformance.case import WindowCase
 from numpy_rnn.conformance.definition import DEFINITION as right
 from numpy_rnn.conformance.definition import window_update
 from numpy_rnn.conformance.findings import Finding
-from numpy_rnn.conformance.judge import single_update
 from numpy_rnn.conformance.mutants.catalogue import MUTANTS
 from numpy_rnn.conformance.mutants.edits import (
     CASE,
@@ -28,9 +27,10 @@ from numpy_rnn.conformance.mutants.edits import (
 from numpy_rnn.conformance.mutants.families import OF_GRADIENTS, rated
 from numpy_rnn.conformance.mutants.fits import ROUNDING, Fit, largest
 from numpy_rnn.conformance.mutants.hints import explanation, is_of_step
-from numpy_rnn.conformance.runs import RecordedRun
+from numpy_rnn.conformance.recorded_run import RecordedRun
+from numpy_rnn.conformance.update_cases import single_update
 
-MANY = 8  # updates that are looked at
+NEAR = 8  # updates after the first wrong one that are looked at
 EXPECTED = "as expected"
 KEPT = 64  # updates that are not recomputed for every mutant
 
@@ -42,7 +42,7 @@ def window_of_all_losses(*given: int) -> Window:
 
 
 SCHEDULES = (
-    *(mutant for mutant in MUTANTS if "window" in mutant.with_number(1.0)),
+    *(mutant for mutant in MUTANTS if "window" in mutant.fields),
     Mutant("losses of older steps counted again", {"window": window_of_all_losses}),
 )
 
@@ -71,21 +71,21 @@ def hint_for_run(recorded: RecordedRun, first: Finding) -> str:
     if first.tensor == "window":
         return windows_in_words(recorded)
     network = first.element[: cases.leading_axes(recorded.run.params)]
-    of = Updates(recorded, network)
+    updates = Updates(recorded, network)
     index, count = recorded.update_index(first), recorded.length
     with np.errstate(all="ignore"):
         if first.tensor == "initial":
-            return states_in_words(of)
-        near = range(max(0, index - 2), min(count, index + MANY))
-        fits = [of.fit(i) for i in sorted({0, *near, count - 1})]
+            return states_in_words(updates)
+        near = range(max(0, index - 2), min(count, index + NEAR))
+        fits = [updates.fit(i) for i in sorted({0, *near, count - 1})]
         wrong = [fit for fit in fits if fit.wrong]
         if not wrong:
             return ""
         wrong.sort(key=lambda fit: -len(fit.case.x))  # the last one may be short
         wrong_first = [*wrong, *(fit for fit in fits if not fit.wrong)]
         if is_of_step(fits):
-            return explanation(wrong_first, step_loops(of)) or rates_in_words(fits)
-        return explanation(wrong_first, window_loops(of))
+            return explanation(wrong_first, step_loops(updates)) or rates_in_words(fits)
+        return explanation(wrong_first, window_loops(updates))
 
 
 def windows_in_words(recorded: RecordedRun) -> str:
@@ -108,17 +108,17 @@ def windows_in_words(recorded: RecordedRun) -> str:
     return f"windows overlap by {pluralize(-gap, 'step')}"
 
 
-def states_in_words(of: Updates) -> str:
+def states_in_words(updates: Updates) -> str:
     """Return where the wrong initial states come from, and in which windows."""
-    h_0 = of.recorded.run.h_0
+    h_0 = updates.recorded.run.h_0
     rounding = ROUNDING * float(np.finfo(h_0.dtype).eps)
     latest = {0: h_0}  # the state after each step, as the latest window computed it
     labels = list[str]()  # what explains all of the wrong states so far
     wrong, carried = set[int](), set[int]()  # numbers of windows in their epoch
-    for index in range(of.recorded.length):
-        case, report = single_update(of.recorded, index, of.network)
-        window = of.recorded.window(index)
-        number = int(of.recorded.updates["number"][index]) - 1
+    for index in range(updates.recorded.length):
+        case, report = single_update(updates.recorded, index, updates.network)
+        window = updates.recorded.window(index)
+        number = int(updates.recorded.updates["number"][index]) - 1
         found = list[str]()
         for words, state in known_states(latest, window).items():
             if largest(case.h_0 - state) <= rounding * max(1.0, largest(state)):
@@ -186,54 +186,54 @@ def rates_in_words(fits: Sequence[Fit]) -> str:
     return f"step × {factors[0]:.3g} to {factors[-1]:.3g}"
 
 
-def step_loops(of: Updates) -> Iterator[Mutant]:
+def step_loops(updates: Updates) -> Iterator[Mutant]:
     """Yield mistakes in what a step is computed from."""
 
     def given(n, g, v, step):
         """Return the operands of the velocity; none where an epoch begins."""
-        return n, g, None if of.is_first(n.fit) else v, step
+        return n, g, None if updates.is_first(n.fit) else v, step
 
     words = "the velocity, or sum of squares, reset at every epoch"
     yield Mutant(words, changed("velocity", given=given))
 
 
-def window_loops(of: Updates) -> Iterator[Mutant]:
+def window_loops(updates: Updates) -> Iterator[Mutant]:
     """Yield mistakes in what a window is computed from."""
     for words, is_reset in (
         ("from update to update", False),
         ("within an epoch", True),
     ):
-        edit = recording(OF_GRADIENTS, partial(with_added, of, is_reset))
+        edit = recording(OF_GRADIENTS, partial(with_added, updates, is_reset))
         yield Mutant(f"gradients add up {words}", edit)
     for where, shift in (("ahead", -1), ("behind", 1)):
-        edit = {CASE: partial(with_moved_targets, of, shift)}
+        edit = {CASE: partial(with_moved_targets, updates, shift)}
         yield Mutant(f"targets one step {where}", edit)
     words = "{names} of the weights before the last update"
-    yield Mutant(words, {CASE: partial(of_older_weights, of)})
+    yield Mutant(words, {CASE: partial(of_older_weights, updates)})
 
 
-def with_added(of: Updates, is_reset: bool, n, name: str, t, g):
+def with_added(updates: Updates, is_reset: bool, n, name: str, t, g):
     """Return a gradient and that of the update before; is_reset: not in a new epoch."""
-    if n.fit.index == 0 or (is_reset and of.is_first(n.fit)):
+    if n.fit.index == 0 or (is_reset and updates.is_first(n.fit)):
         return g
-    return g + of.fit(n.fit.index - 1).report[name]
+    return g + updates.fit(n.fit.index - 1).report[name]
 
 
-def with_moved_targets(of: Updates, shift: int, fit: Fit) -> WindowCase | None:
+def with_moved_targets(updates: Updates, shift: int, fit: Fit) -> WindowCase | None:
     """Return the case with moved targets; None in the first and the last window of an
     epoch, where code may treat what is missing as it likes.
     """
-    run, window = of.recorded.run, of.recorded.window(fit.index)
+    run, window = updates.recorded.run, updates.recorded.window(fit.index)
     is_inner = window.loss_start > 0 and window.stop < len(run.x)
-    if not is_inner and len(of.recorded.windows) > 2:
+    if not is_inner and len(updates.recorded.windows) > 2:
         return None
     run = run._replace(target=np.roll(run.target, shift, axis=0))
-    other = Updates(of.recorded._replace(run=run), of.network)
+    other = Updates(updates.recorded._replace(run=run), updates.network)
     return other.new_fit(fit.index).case
 
 
-def of_older_weights(of: Updates, fit: Fit) -> WindowCase | None:
+def of_older_weights(updates: Updates, fit: Fit) -> WindowCase | None:
     """Return the case with the weights before the last update."""
     if fit.index == 0:
         return None
-    return fit.case._replace(params=of.fit(fit.index - 1).case.params)
+    return fit.case._replace(params=updates.fit(fit.index - 1).case.params)

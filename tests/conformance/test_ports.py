@@ -1,9 +1,6 @@
-"""Ports in Python: found by name, called with copies, a line for each fault; the
-protocol.
-"""
+"""Ports in Python: found by name, called with copies, a line for each fault."""
 
 import importlib
-import json
 import sys
 
 import numpy as np
@@ -12,26 +9,16 @@ import pytest
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.packages import is_package
 from numpy_rnn.conformance.ports.abilities import (
-    ABILITIES,
-    ABILITY_GROUPS,
-    LACKS,
-    NEED_A_STEP,
-    SGD_OPTIONS,
     Abilities,
     stated_by,
 )
 from numpy_rnn.conformance.ports.port import call_port, find_port
 from numpy_rnn.conformance.ports.protocol import (
     PortFault,
-    decode_answer,
-    decode_hello,
-    encode_request,
-    identity_from,
     port_arguments,
 )
 from tests.helpers.comparing import arrays_in
-from tests.helpers.ports import CASE, FULL, PLAIN, Port, right_report, verdict_on
-from tests.helpers.windows import window
+from tests.helpers.ports import CASE, FULL, Port, verdict_on
 
 
 def raising(error):
@@ -60,9 +47,9 @@ def test_port_is_given_copies():
         (lambda given: given["params"].pop("W_hh"), "raises TypeError"),
         (
             raising(ValueError("bad\nshape")),
-            "raises ValueError: bad shape (test_ports_",
+            "raises ValueError: bad shape (test_ports.py",
         ),
-        (raising(SystemExit(3)), "raises SystemExit: 3 (test_ports_"),
+        (raising(SystemExit(3)), "raises SystemExit: 3 (test_ports.py"),
         (raising(PortFault("no device")), "no device"),
         (lambda given: given["target"].fill(2), "changes target in place"),
         (lambda given: given["h_0"].fill(2), "changes h_0 in place"),
@@ -185,80 +172,3 @@ def test_looking_for_a_port_runs_nothing(in_folder, tmp_path):
     for name in ("script", "package", "package.part", "numpy_rnn.reference"):
         assert is_package(name)
     assert not (tmp_path / "ran").exists()
-
-
-# -- the protocol
-# ------------------------------------------------------------
-
-HELLO = {"type": "hello", "protocol": 2, "name": "a fake", "dtypes": ["float32"]}
-
-
-def test_malformed_answer_gives_one_line():
-    right = {"id": 2} | {
-        name: np.ravel(v).tolist() for name, v in right_report().items()
-    }
-    assert decode_answer(json.dumps(right), CASE, 2).keys() == right_report().keys()
-    changes = (
-        {"error": "no\nmean"},
-        {"loss": "one"},
-        {"loss": None},
-        {"loss": True},
-        {"id": 3},
-    )
-    for line in ("", "[]", *(json.dumps(right | change) for change in changes)):
-        with pytest.raises(PortFault, match=r"^[^\n]+$"):
-            decode_answer(line, CASE, 2)
-
-
-HELLOS = (
-    {"protocol": 1},
-    {"name": "\x1b[31mred"},
-    {"capabilities": ["momentum"]},
-    {"lacks": "relu"},
-    {"sizes": [{"K": 3, "T": 2}]},
-)
-
-
-@pytest.mark.parametrize("change", HELLOS)
-def test_invalid_hello_is_named_in_one_line(change):
-    said = f"^[^\n]*{next(iter(change))}[^\n]*: expected [^\n]+$"
-    with pytest.raises(PortFault, match=said) as error:
-        decode_hello(json.dumps(HELLO | change))
-    assert "capabilities" not in change or all(
-        name in str(error.value) for name in SGD_OPTIONS
-    )
-
-
-GROUPED = {
-    group: [ability.name for ability in ABILITIES if ability.group == group]
-    for group in ABILITY_GROUPS
-    if group != "dtype"
-}
-CONTRADICTIONS = [*GROUPED.values(), *(["step", name] for name in NEED_A_STEP)]
-
-
-@pytest.mark.parametrize("names", CONTRADICTIONS, ids=" ".join)
-def test_contradictions_are_refused(names):
-    """A port without any of a group of abilities, and options of no step."""
-    stated = {"name": "a port", "dtypes": ["float64"]}
-    stated["lacks"] = [name for name in names if name in LACKS]
-    if names[0] == "step":
-        stated["capabilities"] = names[1:]
-    with pytest.raises(PortFault, match=f"{names[0]}.* and {names[-1]}: expected one"):
-        identity_from(stated)
-
-
-@pytest.mark.parametrize(("dtype", "digits"), [("float32", 9), ("float64", 17)])
-def test_every_number_survives_the_way_and_back(dtype, digits):
-    """As it is sent, with as many decimal digits as are needed, and in hexadecimal."""
-    info, generator = np.finfo(dtype), np.random.default_rng(0)
-    drawn = np.exp(generator.uniform(-40, 40, 33)) * generator.choice((-1, 1), 33)
-    extreme = info.smallest_subnormal, info.smallest_normal, info.max
-    numbers = np.array([0.0, -0.0, 1.0, 0.1, *extreme, *drawn], dtype)
-    case = window(5, dtype, **PLAIN | {"H": 40})
-    case = case._replace(params=case.params._replace(b_h=numbers))
-    sent = json.loads(encode_request(case, 7))["params"]["b_h"]
-    decimal = [f"{number:.{digits - 1}e}" for number in numbers.tolist()]
-    for texts in (sent, decimal, [*map(float.hex, numbers.tolist())]):
-        answer = decode_answer(json.dumps({"id": 7, "b_h": texts}), case, 7)
-        assert answer["b_h"].tobytes() == numbers.tobytes()

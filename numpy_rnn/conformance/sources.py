@@ -1,0 +1,159 @@
+"""Sources of recorded runs: a port is called once per update, a package trains."""
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from numpy_rnn.common.errors import InputError
+from numpy_rnn.common.records import NumpyArray, Run
+from numpy_rnn.conformance import case as cases
+from numpy_rnn.conformance.arithmetics.numpy_arithmetic import NumpyArithmetic
+from numpy_rnn.conformance.case import NamedArrays, WindowCase, present
+from numpy_rnn.conformance.definition import apply_step, train, window_update
+from numpy_rnn.conformance.ports.abilities import stated_by
+from numpy_rnn.conformance.ports.port import PackagePort, tanh_error, validated_report
+from numpy_rnn.conformance.ports.protocol import PortFault
+from numpy_rnn.conformance.ports.run_needs import loop_of, unsupported, with_reduction
+from numpy_rnn.conformance.recorded_run import RecordedRun, RunRecorder, stack_columns
+
+# updates at a time: the garbage collector visits every tensor that is not joined
+JOINED = 100
+# The records of an update of a package, and the prefixes of their names.
+RECORDS = {
+    "window": "",
+    "activations": "",
+    "adjoints": "",
+    "parameters": "",
+    "gradients": "d",
+    "velocity": "v",
+}
+
+
+class PortSource:
+    """A port whose runs are judged: it is called once per update, and may be asked more
+    windows.
+    """
+
+    def __init__(self, port: Any):
+        self.port, self.name, self.tau = port, port.name, tanh_error(port)
+
+    def check(self, run: Run) -> None:
+        """Raise InputError unless the port supports this run."""
+        absent = unsupported(self.port, run)
+        if absent:
+            words = ", no ".join(ability.words for ability in absent)
+            remedies = dict[str, Any]()
+            for ability in absent:
+                remedies.update(ability.remedy)
+            expected = ", ".join(f"{n} = {value}" for n, value in remedies.items())
+            message = f"{self.name} has no {words}"
+            if expected:
+                message += f": expected a run with {expected}"
+            raise InputError(message)
+
+    def trace(self, run: Run) -> RecordedRun:
+        """Return the run of the port, up to the update in which it fails, if it does.
+
+        A window starts from the state that the port reported in the window before, or
+        that its parameters give.
+
+        Raises
+        ------
+        PortFault
+            If the first update fails.
+        """
+        run = with_reduction(self.port, run)
+        of, updates = loop_of(self.port, run), itertools.count(1)
+
+        def compute(case: WindowCase) -> tuple[NamedArrays, NumpyArray]:
+            report = self.report(case, f"update {next(updates)} of the run")
+            return report, report["h"] if "h" in report else window_update(case)["h"]
+
+        recorder, fault = RunRecorder(run), None
+        with np.errstate(all="ignore"):
+            try:
+                for each in train(run, compute, of):
+                    recorder.append_report(each)
+            except PortFault as error:
+                if not recorder.columns:
+                    raise
+                fault = error
+        return recorder.recorded(of)._replace(fault=fault)
+
+    def report(self, case: WindowCase, where: str) -> NamedArrays:
+        """Return the report on a window, with the same names for all windows of a run.
+
+        Computed here are dh_0 or a step that the port lacks, and a window whose numbers
+        overflow.
+        """
+        has, lacks = stated_by(self.port)[:2]
+        asked = case
+        if "h_0" in lacks:
+            asked = asked._replace(h_0=None)
+        if "step" in lacks:
+            asked = asked._replace(step=None)
+        try:
+            report = validated_report(self.port, asked, where)
+        except PortFault:
+            report = window_update(case)
+            if all(np.isfinite(array).all() for array in report.values()):
+                raise  # otherwise the run diverges, whoever computes it
+        if "h_0" in lacks and "input_gradients" in has:
+            report = {"dh_0": window_update(case)["dh_0"]} | report
+        if "step" in lacks and case.step is not None:
+            n, params = NumpyArithmetic(case.dtype), present(case.params)
+            gradients = {name: report["d" + name] for name in params}
+            report |= apply_step(n, params, gradients, {}, case.step)
+        names = cases.required_outputs(
+            case, "intermediates" in has, "input_gradients" in has
+        )
+        return {name: report[name] for name in names}
+
+
+class PackageSource(PortSource):
+    """A package with the functions of numpy_rnn, whose runs are those of
+    its `train`.
+    """
+
+    def check(self, run: Run) -> None:
+        """Every run is supported."""
+
+    def trace(self, run: Run) -> RecordedRun:
+        """Return the run of the package, whose numbers may overflow."""
+        rnn = self.port.rnn
+        given = (run.params, run.x, run.target, run.h_0, run.velocity)
+        *series, velocity = map(rnn.from_numpy, given)
+        options = run.options.keywords() | {"velocity": velocity, "record": True}
+        with np.errstate(all="ignore"):
+            updates = rnn.train(*series, **options)
+            chunks = iter(lambda: [*itertools.islice(updates, JOINED)], [])
+            parts = [stack_columns(columns_of(chunk)) for chunk in chunks]
+        arrays = NamedArrays()
+        for name in parts[0]:
+            arrays[name] = np.concatenate([part[name] for part in parts])
+        return RecordedRun(run, arrays)
+
+
+def columns_of(updates: Sequence[Any]) -> dict[str, list[Any]]:
+    """Return the arrays of several updates of a package, recorded with activations and
+    adjoints.
+    """
+    columns = dict[str, list[Any]]()
+    for name in ("epoch", "number", "loss"):
+        columns[name] = [getattr(each, name) for each in updates]
+    for field, prefix in RECORDS.items():
+        records = [getattr(each, field) for each in updates]
+        for name in present(records[0]):
+            columns[prefix + name] = [getattr(record, name) for record in records]
+    del columns["x"]  # the series is that of the run
+    states = columns["h"]
+    columns["initial"] = [h[0] for h in states]
+    columns["h"] = [h[1:] for h in states]
+    return columns
+
+
+def source_of(port: Any) -> PortSource:
+    """Return the source of the runs of a port, or of a package."""
+    return PackageSource(port) if isinstance(port, PackagePort) else PortSource(port)

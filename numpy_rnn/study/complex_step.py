@@ -1,0 +1,116 @@
+"""The derivative of the definition's loss as its limit says, by the complex step.
+
+A tiny imaginary number is added to one number of the forward pass; the imaginary part
+of the loss is its effect. It shares the forward pass with the definition, and no
+backward line with any program.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from numpy_rnn.common.records import tree_map
+from numpy_rnn.conformance.arithmetics.numpy_arithmetic import NumpyArithmetic
+from numpy_rnn.conformance.case import WindowCase, present
+from numpy_rnn.conformance.definition import Definition, window_update
+
+DELTA = 2.0**-100  # its square is negligible, and a product with it is exact
+# Elements of a tensor that the complex step perturbs; of more, that many.
+MAX_ELEMENTS = 512
+BY_STEP = ("a", "h", "y")  # tensors of every step, to which a number may be added
+
+
+def no_gradients(*_: Any) -> dict[str, Any]:
+    """Return the backward pass of a definition of which only the forward pass is
+    wanted.
+    """
+    return {}
+
+
+FORWARD_ONLY = Definition(backward=no_gradients)
+
+
+def complex_step(
+    function: Callable[[np.ndarray], np.ndarray],
+    value: np.ndarray,
+    elements: np.ndarray,
+) -> np.ndarray:
+    """Compute ∂f/∂v = Im f(v + iδ) / δ for some elements v of an array, (..., n).
+
+    function: takes n arrays at once, (n, *shape of value), and returns (..., n).
+    elements: (n,) indices into the flattened array. Nothing is subtracted, so nothing
+    cancels. Source: Squire and Trapp 1998.
+    """
+    moved = np.zeros((len(elements), value.size), complex)
+    moved[np.arange(len(elements)), elements] = 1j * DELTA
+    return function(value + moved.reshape(-1, *value.shape)).imag / DELTA
+
+
+def some_elements(size: int) -> np.ndarray:
+    """Return the indices of all elements, or of 512, evenly spaced."""
+    return np.unique(
+        np.linspace(0, size - 1, min(size, MAX_ELEMENTS)).round().astype(int)
+    )
+
+
+class Moved(NumpyArithmetic):
+    """Complex numbers, with an addition to the tensor `name`, (n, T, B, ·) for n
+    passes.
+    """
+
+    def __init__(self, name: str, added: np.ndarray):
+        super().__init__(np.float64)
+        self.name, self.added = name, added
+
+    def record(self, name: str, t: int | None, value: Any) -> Any:
+        """Note the moved value, with which the equations continue."""
+        if t is not None and name == self.name:
+            value = value + self.added[:, t - 1]
+        return super().record(name, t, value)
+
+
+def passes(case: WindowCase) -> WindowCase:
+    """Return the case with an axis of networks, here of passes, on its parameters and
+    its initial state, and without a step.
+    """
+    params = tree_map(lambda theta: theta[None], case.params)
+    return case._replace(params=params, h_0=case.h_0[None], step=None)  # type: ignore[arg-type]
+
+
+def moved_loss(case: WindowCase, name: str, values: np.ndarray) -> np.ndarray:
+    """Return the losses of n passes over a window, one for each of n values of a
+    tensor; of a, h or y, of what is added to it.
+    """
+    of = passes(case)
+    if name in BY_STEP:
+        return window_update(of, Moved(name, values), FORWARD_ONLY)["loss"]
+    if name == "x":
+        of = of._replace(x=values.swapaxes(0, 1))
+    elif name == "h_0":
+        of = of._replace(h_0=values)
+    else:
+        of = of._replace(params=of.params._replace(**{name: values}))
+    return window_update(of, NumpyArithmetic(np.float64), FORWARD_ONLY)["loss"]
+
+
+def derivatives(
+    case: WindowCase, report: dict[str, np.ndarray]
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Compute ∂L/∂v for every tensor v of a window.
+
+    Returns, by the name of the derivative, the indices of the elements that were
+    computed, and their values.
+    """
+    values = {name: np.zeros_like(report[name]) for name in BY_STEP}
+    values |= present(case.params)
+    values["h_0"] = case.h_0
+    if case.x.dtype.kind == "f":  # classes have no derivative
+        values["x"] = case.x
+    result = {}
+    for name, value in values.items():
+        elements = some_elements(value.size)
+        loss = partial(moved_loss, case, name)
+        result[f"d{name}"] = elements, complex_step(loss, value, elements)
+    return result

@@ -1,0 +1,88 @@
+"""The protocol of programs: what they may say, and how their numbers are sent."""
+
+import json
+
+import numpy as np
+import pytest
+
+from numpy_rnn.conformance.ports.abilities import (
+    ABILITIES,
+    ABILITY_GROUPS,
+    LACKS,
+    NEED_A_STEP,
+    SGD_OPTIONS,
+)
+from numpy_rnn.conformance.ports.protocol import (
+    PortFault,
+    decode_answer,
+    decode_hello,
+    encode_request,
+    identity_from,
+)
+from tests.helpers.ports import CASE, PLAIN, right_report
+from tests.helpers.program_port import HELLO
+from tests.helpers.windows import window
+
+
+def test_malformed_answer_gives_one_line():
+    report = right_report()
+    right = {"id": 2} | {name: np.ravel(v).tolist() for name, v in report.items()}
+    assert decode_answer(json.dumps(right), CASE, 2).keys() == report.keys()
+    changes = [{"error": "no\nmean"}, {"loss": "one"}, {"loss": None}, {"id": 3}]
+    for line in ("", "[]", *(json.dumps(right | change) for change in changes)):
+        with pytest.raises(PortFault, match=r"^[^\n]+$"):
+            decode_answer(line, CASE, 2)
+
+
+HELLOS = (
+    {"protocol": 1},
+    {"name": "\x1b[31mred"},
+    {"capabilities": ["momentum"]},
+    {"lacks": "relu"},
+    {"sizes": [{"K": 3, "T": 2}]},
+)
+
+
+@pytest.mark.parametrize("change", HELLOS)
+def test_invalid_hello_is_named_in_one_line(change):
+    said = f"^[^\n]*{next(iter(change))}[^\n]*: expected [^\n]+$"
+    with pytest.raises(PortFault, match=said) as error:
+        decode_hello(json.dumps(HELLO | change))
+    assert "capabilities" not in change or all(
+        name in str(error.value) for name in SGD_OPTIONS
+    )
+
+
+GROUPED = {
+    group: [ability.name for ability in ABILITIES if ability.group == group]
+    for group in ABILITY_GROUPS
+    if group != "dtype"
+}
+CONTRADICTIONS = [*GROUPED.values(), *(["step", name] for name in NEED_A_STEP)]
+
+
+@pytest.mark.parametrize("names", CONTRADICTIONS, ids=" ".join)
+def test_contradictions_are_refused(names):
+    """A port without any of a group of abilities, and options of no step."""
+    stated = {"name": "a port", "dtypes": ["float64"]}
+    stated["lacks"] = [name for name in names if name in LACKS]
+    if names[0] == "step":
+        stated["capabilities"] = names[1:]
+    with pytest.raises(PortFault, match=f"{names[0]}.* and {names[-1]}: expected one"):
+        identity_from(stated)
+
+
+@pytest.mark.parametrize(("dtype", "digits"), [("float32", 9), ("float64", 17)])
+def test_every_number_survives_the_way_and_back(dtype, digits):
+    """As it is sent, with as many decimal digits as are needed, and in hexadecimal."""
+    info, generator = np.finfo(dtype), np.random.default_rng(0)
+    drawn = np.exp(generator.uniform(-40, 40, 33)) * generator.choice((-1, 1), 33)
+    extreme = info.smallest_subnormal, info.smallest_normal, info.max
+    numbers = np.array([0.0, -0.0, 1.0, 0.1, *extreme, *drawn], dtype)
+    case = window(5, dtype, **PLAIN | {"H": 40})
+    case = case._replace(params=case.params._replace(b_h=numbers))
+    sent = json.loads(encode_request(case, 7))["params"]["b_h"]
+    decimal = [f"{number:.{digits - 1}e}" for number in numbers.tolist()]
+    for texts in (sent, decimal, [*map(float.hex, numbers.tolist())]):
+        answer = decode_answer(json.dumps({"id": 7, "b_h": texts}), case, 7)
+        assert answer["b_h"].tobytes() == numbers.tobytes()
