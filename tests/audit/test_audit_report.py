@@ -59,6 +59,17 @@ def test_passes_without_gradient_are_told_from_those_with_one():
     assert "without gradient" not in str(audited("right_chunks"))
 
 
+def test_report_that_is_read_within_the_block_is_complete_after_it():
+    with torch_rnn.audit() as report:
+        assert (report.updates, report.warnings) == ([], [])
+        exec(source("gradients_not_zeroed"), {})
+        assert report.updates
+    loop = report.loop
+    assert loop.updates == report.updates != []
+    assert [each.name for each in report.warnings] == ["gradients-not-zeroed"]
+    assert report.loop is loop
+
+
 def patched():
     """Return what an audit replaces in torch."""
     classes = [nn.RNNBase, nn.RNNCellBase, torch.amp.GradScaler]

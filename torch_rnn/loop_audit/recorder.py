@@ -50,6 +50,7 @@ class LoopRecorder:
     def __init__(self, limit: int) -> None:
         """Make an empty record of at most `limit` updates."""
         self.record = events.LoopRecord(limit)
+        self.is_stopped = False
         self._hooks = Hooks()
         self._optimizers = WeakKeyDictionary[Optimizer, OptimizerRecord]()
         self._parameters: dict[int, ParameterRecord] = {}
@@ -93,6 +94,7 @@ class LoopRecorder:
             record.unseen.add(text)
         if len(record.events) == events.MAX_EVENTS:
             record.unseen.add(f"events after the first {events.MAX_EVENTS}")
+        self.is_stopped = True
 
     def _add(self, event_type: type[AnyEvent], **facts: Any) -> AnyEvent:
         """Make an event with its number. Add it to the record while there is room."""
