@@ -1,9 +1,12 @@
 """The assertions of a report, what it counts, and what an audit leaves as it is."""
 
 import contextlib
+import os
 import runpy
+import site
 import threading
 import warnings
+from pathlib import Path
 
 import pytest
 import torch
@@ -68,6 +71,17 @@ def test_report_that_is_read_within_the_block_is_complete_after_it():
     assert loop.updates == report.updates != []
     assert [each.name for each in report.warnings] == ["gradients-not-zeroed"]
     assert report.loop is loop
+
+
+def test_place_of_a_loss_in_a_library_is_its_call_in_the_script():
+    """Also of one that `pip install --user` has installed."""
+    library = os.path.join(site.getusersitepackages(), "library", "losses.py")
+    program = "def mean(x):\n    return x.mean().backward()"
+    exec(compile(program, library, "exec"), made := {})
+    with torch_rnn.audit() as report:
+        made["mean"](torch.ones(1, requires_grad=True))
+    (loss,) = report.loop.losses
+    assert Path(__file__).name in loss.location
 
 
 def patched():
