@@ -3,7 +3,9 @@ PyTorch.
 
 DERIVATION.md derives the equations of the reference, `elman.py`, `loss.py`,
 `backward.py`, `tbptt.py` and `step.py`; each has an id, which the line of code that
-computes it carries. `train` is that of `engine/`, which is faster;
+computes it carries. There a public function, such as `forward`, checks its arguments
+and calls the one that computes, such as `compute_activations`, which is named after
+what it returns. `train` is that of `engine/`, which is faster;
 `numpy_rnn.reference` has the plain one.
 """
 

@@ -28,6 +28,45 @@ from numpy_rnn.common.records import (
 from numpy_rnn.loss import Elementwise, reduction_divisor, softmax, target_rows
 
 
+def difference(y: Array, target: Array) -> Array:
+    """Return ∂/∂y of ½ Σ_o (y − target)²: y − target."""
+    return y - target
+
+
+def softmax_difference(y: Array, target: Array) -> Array:
+    """Return ∂/∂y of −Σ_o target log p, for one-hot targets: p − target."""
+    return softmax(y) - target
+
+
+LOSS_DERIVATIVES: dict[str, Elementwise] = {
+    "squared_error": difference,
+    "cross_entropy": softmax_difference,
+}
+
+
+def tanh_slope(h: Array) -> Array:
+    """Return φ'(a) of h = tanh(a): 1 − h²."""
+    return 1 - h * h
+
+
+def relu_slope(h: Array) -> Array:
+    """Return φ'(a) of h = relu(a): 1 where h > 0, else 0."""
+    return (h > 0).astype(h.dtype)
+
+
+def sigmoid_slope(h: Array) -> Array:
+    """Return φ'(a) of h = σ(a), the logistic function: h (1 − h)."""
+    slope: Array = h * (1 - h)
+    return slope
+
+
+SLOPES: dict[str, Callable[[Array], Array]] = {
+    "tanh": tanh_slope,
+    "relu": relu_slope,
+    "sigmoid": sigmoid_slope,
+}
+
+
 def adjoints(
     params: Parameters[Array],
     activations: Activations[Array],
@@ -127,45 +166,6 @@ def output_adjoints(y: Array, target: Array, objective: Objective) -> Array:
     """Return dy of the steps with a loss."""
     error = LOSS_DERIVATIVES[objective.loss](y, target_rows(y, target))
     return error / reduction_divisor(y, objective)  # (B1)
-
-
-def difference(y: Array, target: Array) -> Array:
-    """Return ∂/∂y of ½ Σ_o (y − target)²: y − target."""
-    return y - target
-
-
-def softmax_difference(y: Array, target: Array) -> Array:
-    """Return ∂/∂y of −Σ_o target log p, for one-hot targets: p − target."""
-    return softmax(y) - target
-
-
-LOSS_DERIVATIVES: dict[str, Elementwise] = {
-    "squared_error": difference,
-    "cross_entropy": softmax_difference,
-}
-
-
-def tanh_slope(h: Array) -> Array:
-    """Return φ'(a) of h = tanh(a): 1 − h²."""
-    return 1 - h * h
-
-
-def relu_slope(h: Array) -> Array:
-    """Return φ'(a) of h = relu(a): 1 where h > 0, else 0."""
-    return (h > 0).astype(h.dtype)
-
-
-def sigmoid_slope(h: Array) -> Array:
-    """Return φ'(a) of h = σ(a), the logistic function: h (1 − h)."""
-    slope: Array = h * (1 - h)
-    return slope
-
-
-SLOPES: dict[str, Callable[[Array], Array]] = {
-    "tanh": tanh_slope,
-    "relu": relu_slope,
-    "sigmoid": sigmoid_slope,
-}
 
 
 def bptt(

@@ -1,9 +1,4 @@
-"""The forward pass of the Elman network (DERIVATION.md, section 2).
-
-In this and the following chapters a public function, such as `forward`, checks its
-arguments and calls the one that computes, such as `compute_activations`, which is
-named after what it returns.
-"""
+"""The forward pass of the Elman network (DERIVATION.md, section 2)."""
 
 from __future__ import annotations
 
@@ -14,7 +9,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from numpy_rnn.arrays import ARRAYS, Array, with_network_axis
-from numpy_rnn.common.axes import is_integer
+from numpy_rnn.common.array_kinds import is_integer
 from numpy_rnn.common.checks import check_forward
 from numpy_rnn.common.records import Activations, Nonlinearity, Objective, Parameters
 

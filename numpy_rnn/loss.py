@@ -10,12 +10,65 @@ from typing import TypeAlias
 import numpy as np
 
 from numpy_rnn.arrays import ARRAYS, Array, with_network_axis
-from numpy_rnn.common.axes import is_integer
+from numpy_rnn.common.array_kinds import is_integer
 from numpy_rnn.common.checks import check_loss
 from numpy_rnn.common.records import Objective, Reduction
 from numpy_rnn.elman import one_hot
 
 Elementwise: TypeAlias = Callable[[Array, Array], Array]
+
+
+def half_squares(y: Array, target: Array) -> Array:
+    """Return ½ (y − target)², element by element."""
+    half: Array = 0.5 * (y - target) ** 2  # (L1)
+    return half
+
+
+def negative_log_likelihoods(y: Array, target: Array) -> Array:
+    """Return −target log p, element by element."""
+    terms: Array = -target * log_softmax(y)  # (L4)
+    return terms
+
+
+def log_softmax(y: Array) -> Array:
+    """Return log p of every row.
+
+    The largest number of a row is subtracted first, so that no exponential overflows.
+    """
+    shifted = y - y.max(axis=-1, keepdims=True)
+    sums = np.exp(shifted).sum(axis=-1, keepdims=True)
+    log_p: Array = shifted - np.log(sums)  # (L3)
+    return log_p
+
+
+def softmax(y: Array) -> Array:
+    """Return p of every row."""
+    p: Array = np.exp(log_softmax(y))  # (L3)
+    return p
+
+
+TERMS: dict[str, Elementwise] = {
+    "squared_error": half_squares,
+    "cross_entropy": negative_log_likelihoods,
+}
+
+
+def count_outputs(y: Array) -> int:
+    """Return K·B·O, the terms of a squared error."""
+    K, B, O = len(y), *y.shape[-2:]
+    return int(K * B * O)
+
+
+def count_rows(y: Array) -> int:
+    """Return K·B, the terms of a cross-entropy."""
+    K, B = len(y), y.shape[-2]
+    return int(K * B)
+
+
+COUNTS: dict[str, Callable[[Array], int]] = {
+    "squared_error": count_outputs,
+    "cross_entropy": count_rows,
+}
 
 
 def half_squared_error(
@@ -111,35 +164,6 @@ def compute_loss(y: Array, target: Array, objective: Objective) -> Array:
     return L
 
 
-def half_squares(y: Array, target: Array) -> Array:
-    """Return ½ (y − target)², element by element."""
-    half: Array = 0.5 * (y - target) ** 2  # (L1)
-    return half
-
-
-def negative_log_likelihoods(y: Array, target: Array) -> Array:
-    """Return −target log p, element by element."""
-    terms: Array = -target * log_softmax(y)  # (L4)
-    return terms
-
-
-def log_softmax(y: Array) -> Array:
-    """Return log p of every row.
-
-    The largest number of a row is subtracted first, so that no exponential overflows.
-    """
-    shifted = y - y.max(axis=-1, keepdims=True)
-    sums = np.exp(shifted).sum(axis=-1, keepdims=True)
-    log_p: Array = shifted - np.log(sums)  # (L3)
-    return log_p
-
-
-def softmax(y: Array) -> Array:
-    """Return p of every row."""
-    p: Array = np.exp(log_softmax(y))  # (L3)
-    return p
-
-
 def target_rows(y: Array, target: Array) -> Array:
     """Return the target as rows that broadcast with y; classes become one-hot rows."""
     target = with_network_axis(target, y[0])
@@ -150,30 +174,5 @@ def target_rows(y: Array, target: Array) -> Array:
 
 def reduction_divisor(y: Array, objective: Objective) -> int:
     """Return C, by which the reduction divides the losses of these outputs."""
-    return REDUCTIONS[objective.reduction](COUNTS[objective.loss](y))
-
-
-def count_outputs(y: Array) -> int:
-    """Return K·B·O, the terms of a squared error."""
-    K, B, O = len(y), *y.shape[-2:]
-    return int(K * B * O)
-
-
-def count_rows(y: Array) -> int:
-    """Return K·B, the terms of a cross-entropy."""
-    K, B = len(y), y.shape[-2]
-    return int(K * B)
-
-
-TERMS: dict[str, Elementwise] = {
-    "squared_error": half_squares,
-    "cross_entropy": negative_log_likelihoods,
-}
-COUNTS: dict[str, Callable[[Array], int]] = {
-    "squared_error": count_outputs,
-    "cross_entropy": count_rows,
-}
-REDUCTIONS: dict[str, Callable[[int], int]] = {
-    "sum": lambda terms: 1,
-    "mean": lambda terms: terms,
-}
+    count = COUNTS[objective.loss](y)
+    return count if objective.reduction == "mean" else 1

@@ -5,9 +5,8 @@
 run the code that one reads.
 """
 
-import numpy_rnn
-from numpy_rnn import *  # noqa: F403
+from numpy_rnn.public import *  # noqa: F403
+from numpy_rnn.public import __all__ as __all__
 from numpy_rnn.tbptt import plain_train
 
-train = plain_train
-__all__ = numpy_rnn.__all__
+train = plain_train  # in place of the engine's

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, TypeAlias, Unpack
 
 import numpy as np
 
 from numpy_rnn.arrays import ARRAYS, Array, copy_of
 from numpy_rnn.common import checks
-from numpy_rnn.common.axes import per_network
+from numpy_rnn.common.array_kinds import per_network
 from numpy_rnn.common.records import (
     Clipping,
     Direction,
     DirectionKeywords,
     Gradients,
     Parameters,
-    tree_map,
 )
+from numpy_rnn.common.trees import tree_map
 
 LearningRate: TypeAlias = float | Array  # one per network, of shape (N,)
 NORM_EPSILON = 1e-6  # added to the norm, as in clip_grad_norm_
@@ -130,7 +131,7 @@ def clip_by_global_norm(
     >>> clipped.W_xh.round(4), clipped.W_hh.round(4)
     (array([[0.6]]), array([[0.8]]))
     """
-    max_norm = checks.check_clipping(ARRAYS, gradients, "max norm", max_norm)
+    max_norm = checks.check_clipped_gradients(ARRAYS, gradients, "max norm", max_norm)
     return compute_clipped(gradients, Clipping(max_norm=max_norm))
 
 
@@ -171,7 +172,9 @@ def clip_by_value(gradients: Gradients[Array], max_value: float) -> Gradients[Ar
     array([[-1. ,  0.5],
            [ 1. , -1. ]])
     """
-    max_value = checks.check_clipping(ARRAYS, gradients, "max value", max_value)
+    max_value = checks.check_clipped_gradients(
+        ARRAYS, gradients, "max value", max_value
+    )
     return compute_clipped(gradients, Clipping(max_value=max_value))
 
 
@@ -291,7 +294,7 @@ def compute_direction(
     rule: Direction,
 ) -> tuple[Gradients[Array], Gradients[Array] | None]:
     """Compute the direction and the velocity. What does not change is not copied."""
-    before: Any = velocity or (None,) * len(params)
+    before: Iterable[Array | None] = velocity or (None,) * len(params)
     delta: list[Any] = []
     after: list[Any] = []
     for theta, g, v in zip(params, gradients, before):

@@ -5,7 +5,7 @@ section 5).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Unpack
+from typing import Unpack
 
 import numpy as np
 
@@ -95,9 +95,7 @@ def plain_train(
 
     Parameters, results and errors are those of `numpy_rnn.train`, which describes them.
     """
-    run, record, by_epoch = check_training(
-        ARRAYS, params, x, target, h_0, dict(options)
-    )
+    run, record, by_epoch = check_training(ARRAYS, params, x, target, h_0, options)
     params, h_0, velocity = copy_of((run.params, run.h_0, run.velocity))
     run = run._replace(params=params, h_0=h_0, velocity=velocity)
     every_update = compute_updates(run, record=record)
@@ -109,8 +107,8 @@ def plain_train(
 def compute_updates(run: Run, *, record: bool) -> Iterator[Update[Array]]:
     """Yield every update of TBPTT, in order."""
     schedule, objective, step = run.options
-    params: Any = run.params
-    velocity: Any = run.velocity
+    params = run.params
+    velocity = run.velocity
     rate = rounded_rate(params, step.learning_rate)
     for epoch in range(1, schedule.epochs + 1):
         states = {0: run.h_0}  # by step, as the latest window computed them
@@ -133,7 +131,7 @@ def compute_updates(run: Run, *, record: bool) -> Iterator[Update[Array]]:
                 number,
                 window,
                 L,
-                gradients,
+                gradients=read_only(copy_of(gradients)),
                 parameters=read_only(copy_of(params)),
                 velocity=read_only(copy_of(velocity)),
                 activations=activations if record else None,

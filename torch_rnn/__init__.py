@@ -14,7 +14,7 @@ from numpy_rnn.common.records import (
 from numpy_rnn.common.version import __version__ as __version__
 from torch_rnn.missing_torch import missing_torch
 
-try:
+try:  # the first import that imports torch; a sorter is to leave it here
     from torch_rnn.backward import adjoints, bptt
 except ModuleNotFoundError as error:
     raise missing_torch(error) from None

@@ -143,7 +143,7 @@ def adjoints(
     """
     objective = Objective(nonlinearity, loss, reduction)
     L = checked_loss(params, activations, target, objective)
-    return stacked_adjoints(differentiate(L, points(activations)))
+    return stacked_adjoints(differentiate(L, adjoint_edges(activations)))
 
 
 # enable_grad records the loss where the caller is under no_grad. It does not under
@@ -173,31 +173,35 @@ def compute_derivatives(
     thetas = [theta for theta in params if theta is not None]
     if activations is None:
         return Gradients(*differentiate(L, thetas)), None
-    found = differentiate(L, [*thetas, *points(activations)])
+    found = differentiate(L, [*thetas, *adjoint_edges(activations)])
     derivatives = stacked_adjoints(found[len(thetas) :])
     return Gradients(*found[: len(thetas)]), derivatives
 
 
-def points(activations: Activations[Array]) -> list[Any]:
-    """Return where the adjoints are: y, x, and every step of h and a, where the
-    gradient flows into what torch.stack joined.
+def adjoint_edges(activations: Activations[Array]) -> list[Array | GradientEdge]:
+    """Return what L is differentiated by: y, x, h_0 to h_T, and a_1 to a_T.
+
+    The states were joined by torch.stack, and the later steps read them from before:
+    L's derivative by the stacked tensor would leave out the paths through these. So
+    each state is the edge into torch.stack's node, whose `next_functions` are in the
+    order of the steps.
     """
-    found: list[Any] = [activations.y, activations.x]
+    edges: list[Array | GradientEdge] = [activations.y, activations.x]
     for stacked in (activations.h, activations.a):
         node: Any = stacked.grad_fn
-        found += [GradientEdge(*edge) for edge in node.next_functions]
-    return found
+        edges += [GradientEdge(*edge) for edge in node.next_functions]
+    return edges
 
 
 def stacked_adjoints(found: Sequence[Array]) -> Adjoints[Array]:
-    """Return the derivatives at these points as Adjoints."""
+    """Return the derivatives by `adjoint_edges` as Adjoints."""
     dy, dx, dh_0, *steps = found
     T = len(dx)
     return Adjoints(dy, torch.stack(steps[:T]), torch.stack(steps[T:]), dx, dh_0)
 
 
 def differentiate(L: Array, of: Sequence[Any]) -> list[Array]:
-    """Return the derivatives of L, and keep its graph."""
+    """Return the derivatives of L by tensors and edges, and keep its graph."""
     if all(map(is_differentiable, of)):
         ones = torch.ones_like(L)
         with torch.autocast(L.device.type, enabled=False):

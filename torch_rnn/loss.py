@@ -12,6 +12,25 @@ from numpy_rnn.common.records import Objective, Reduction
 from torch_rnn.arrays import ARRAYS, Array, as_rows
 
 
+def half_squares(y: Array, target: Array) -> Array:
+    """Return ½ (y − target)², element by element."""
+    return 0.5 * functional.mse_loss(y, target, reduction="none")  # (L1)
+
+
+def row_entropies(y: Array, target: Array) -> Array:
+    """Return the cross-entropy of every row, with a last axis of 1."""
+    logits, rows = y.movedim(-1, 1), target.movedim(-1, 1)
+    losses = functional.cross_entropy(logits, rows, reduction="none")  # (L3), (L4)
+    return losses.unsqueeze(-1)
+
+
+TERMS: dict[str, Callable[[Array, Array], Array]] = {
+    "squared_error": half_squares,
+    "cross_entropy": row_entropies,
+}
+REDUCTIONS: dict[str, Callable[..., Array]] = {"sum": torch.sum, "mean": torch.mean}
+
+
 def half_squared_error(
     y: Array, target: Array, *, reduction: Reduction = "sum"
 ) -> Array:
@@ -87,22 +106,3 @@ def compute_loss(y: Array, target: Array, objective: Objective) -> Array:
     target = as_rows(target, y.shape[-1], y[0]).expand_as(y)
     terms = TERMS[objective.loss](y, target)
     return REDUCTIONS[objective.reduction](terms, dim=(0, -2, -1))  # (L2)
-
-
-def half_squares(y: Array, target: Array) -> Array:
-    """Return ½ (y − target)², element by element."""
-    return 0.5 * functional.mse_loss(y, target, reduction="none")  # (L1)
-
-
-def row_entropies(y: Array, target: Array) -> Array:
-    """Return the cross-entropy of every row, with a last axis of 1."""
-    logits, rows = y.movedim(-1, 1), target.movedim(-1, 1)
-    losses = functional.cross_entropy(logits, rows, reduction="none")  # (L3), (L4)
-    return losses.unsqueeze(-1)
-
-
-TERMS: dict[str, Callable[[Array, Array], Array]] = {
-    "squared_error": half_squares,
-    "cross_entropy": row_entropies,
-}
-REDUCTIONS: dict[str, Callable[..., Array]] = {"sum": torch.sum, "mean": torch.mean}

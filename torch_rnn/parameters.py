@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import wraps
 from typing import Any
 
 import numpy as np
 import torch
 
 from numpy_rnn.common import initial
-from numpy_rnn.common.axes import check_convertible
-from numpy_rnn.common.checks import check_saved
-from numpy_rnn.common.records import Parameters, tree_map
+from numpy_rnn.common.array_kinds import check_convertible
+from numpy_rnn.common.checks import check_finite_parameters
+from numpy_rnn.common.records import Dtype, Parameters
 from numpy_rnn.common.state_dict import parameters_from_state, state_from_parameters
+from numpy_rnn.common.trees import tree_map
 from torch_rnn.arrays import ARRAYS, Array
 
 
@@ -96,10 +96,59 @@ def to_numpy(value: Any) -> Any:
     return tree_map(converted, value)
 
 
-@wraps(initial.initial_parameters)
-def initial_parameters(**options: Any) -> Parameters[Array]:
-    """Return the weights of `numpy_rnn.initial_parameters`, as tensors."""
-    params: Parameters[Array] = from_numpy(initial.initial_parameters(**options))
+def initial_parameters(
+    *,
+    input_size: int = 1,
+    hidden_size: int = 6,
+    output_size: int = 1,
+    bias: bool = False,
+    dtype: Dtype = "float32",
+    seed: int = 0,
+    networks: int | None = None,
+) -> Parameters[Array]:
+    """Draw initial weights, those of `numpy_rnn.initial_parameters`, as tensors.
+
+    Parameters
+    ----------
+    input_size, hidden_size, output_size : int
+        D, H and O, 1 or more.
+    bias : bool
+        Whether the network has biases.
+    dtype : {"float32", "float64"}
+        Of all parameters, by its name.
+    seed : int
+        Seed of NumPy's generator, 0 or more.
+    networks : int, optional
+        N, for an ensemble, whose network n, from 0, is the one drawn with `seed + n`.
+
+    Returns
+    -------
+    Parameters
+        New tensors, which require a gradient, with a first axis N for an ensemble.
+
+    Raises
+    ------
+    InputError
+        If an argument is not as above.
+    MemoryError
+        If there is no memory for these sizes; nothing is drawn then.
+
+    Examples
+    --------
+    >>> import torch_rnn as rnn
+    >>> rnn.initial_parameters(hidden_size=3, bias=True).b_h
+    tensor([0., 0., 0.], requires_grad=True)
+    """
+    drawn = initial.initial_parameters(
+        input_size=input_size,
+        hidden_size=hidden_size,
+        output_size=output_size,
+        bias=bias,
+        dtype=dtype,
+        seed=seed,
+        networks=networks,
+    )
+    params: Parameters[Array] = from_numpy(drawn)
     return params
 
 
@@ -133,7 +182,7 @@ def to_state_dict(
     >>> list(rnn.to_state_dict(rnn.initial_parameters(), rnn="", linear="head."))
     ['weight_ih_l0', 'weight_hh_l0', 'head.weight']
     """
-    check_saved(ARRAYS, params)
+    check_finite_parameters(ARRAYS, params)
     arrays = state_from_parameters(to_numpy(params), rnn, linear)
     return {key: torch.tensor(array) for key, array in arrays.items()}
 

@@ -6,20 +6,22 @@ tests compare them. They change parameters in place; here are new ones.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Unpack
 
 import torch
 
 from numpy_rnn.common import checks
-from numpy_rnn.common.axes import per_network
+from numpy_rnn.common.array_kinds import per_network
 from numpy_rnn.common.records import (
     Clipping,
     Direction,
     DirectionKeywords,
     Gradients,
+    NumpyArray,
     Parameters,
-    tree_map,
 )
+from numpy_rnn.common.trees import tree_map
 from torch_rnn.arrays import ARRAYS, Array, copy_of
 
 NORM_EPSILON = 1e-6  # added to the norm, as in clip_grad_norm_
@@ -79,10 +81,10 @@ def compute_parameters(
     return tree_map(torch.Tensor.requires_grad_, Parameters(*stepped))
 
 
-def rounded_rate(params: Parameters[Array], learning_rate: float | Array) -> Array:
-    """Return η in the dtype and on the device of the parameters."""
+def rounded_rate(params: Parameters[Array], rate: float | NumpyArray) -> Array:
+    """Return a checked η in the dtype and on the device of the parameters."""
     W = params.W_hh
-    return torch.as_tensor(learning_rate, dtype=W.dtype, device=W.device)
+    return torch.as_tensor(rate, dtype=W.dtype, device=W.device)
 
 
 def clip_by_global_norm(
@@ -117,7 +119,7 @@ def clip_by_global_norm(
     >>> round(clipped.W_hh.item(), 4)
     0.8
     """
-    max_norm = checks.check_clipping(ARRAYS, gradients, "max norm", max_norm)
+    max_norm = checks.check_clipped_gradients(ARRAYS, gradients, "max norm", max_norm)
     return compute_clipped(gradients, Clipping(max_norm=max_norm))
 
 
@@ -149,7 +151,9 @@ def clip_by_value(gradients: Gradients[Array], max_value: float) -> Gradients[Ar
     >>> rnn.clip_by_value(gradients, 1.0).W_hh
     tensor([[-1.]])
     """
-    max_value = checks.check_clipping(ARRAYS, gradients, "max value", max_value)
+    max_value = checks.check_clipped_gradients(
+        ARRAYS, gradients, "max value", max_value
+    )
     return compute_clipped(gradients, Clipping(max_value=max_value))
 
 
@@ -157,16 +161,13 @@ def clip_by_value(gradients: Gradients[Array], max_value: float) -> Gradients[Ar
 def compute_clipped(
     gradients: Gradients[Array], clipping: Clipping
 ) -> Gradients[Array]:
-    """Compute the gradients within the limit: at most one of the two is given.
-
-    They are computed in float64, since `clamp` refuses a limit that is too large for
-    float32.
-    """
+    """Compute the gradients within the limit: at most one of the two is given."""
     if clipping.max_norm is not None:
         factor = clipping_factor(global_norm(gradients), clipping.max_norm)
         return tree_map(lambda g: scaled(g, factor), gradients)
     if clipping.max_value is not None:
         limit = clipping.max_value
+        # In float64, since `clamp` refuses a limit that is too large for float32.
         return tree_map(
             lambda g: g.double().clamp(-limit, limit).to(g),  # (U7)
             gradients,
@@ -175,7 +176,11 @@ def compute_clipped(
 
 
 def global_norm(gradients: Gradients[Array]) -> Array:
-    """Return the norm ‖dθ‖ of all gradients of a network as one vector."""
+    """Return the norm ‖dθ‖ of all gradients of a network as one vector.
+
+    The squares are summed in float64, where those of float32 neither overflow nor
+    underflow.
+    """
     networks = gradients.W_hh.shape[:-2]
     rows = [g.double().reshape(*networks, -1) for g in gradients if g is not None]
     norm: Array = torch.linalg.vector_norm(torch.cat(rows, dim=-1), dim=-1)  # (U2)
@@ -251,7 +256,7 @@ def compute_direction(
     rule: Direction,
 ) -> tuple[Gradients[Array], Gradients[Array] | None]:
     """Compute the direction and the velocity. What does not change is not copied."""
-    before: Any = velocity or (None,) * len(params)
+    before: Iterable[Array | None] = velocity or (None,) * len(params)
     delta: list[Any] = []
     after: list[Any] = []
     for theta, g, v in zip(params, gradients, before):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Unpack
+from typing import Unpack
 
 import torch
 
@@ -99,13 +99,18 @@ def train(
     Returns
     -------
     iterator of Update
-        Their tensors are copies, and nothing flows back into the arguments.
+        The tensors of an Update are copies, and nothing flows back into the arguments.
         torch.autocast has no effect.
 
     Raises
     ------
     InputError, TypeError
         As `numpy_rnn.train` does.
+
+    Notes
+    -----
+    All arguments are copied, also x and target, which `numpy_rnn.train` reads window by
+    window.
 
     Examples
     --------
@@ -116,12 +121,14 @@ def train(
     >>> [update.number for update in rnn.train(params, x, target, h_0, **options)]
     [1, 2, 1, 2]
     """
-    run, record, by_epoch = check_training(
-        ARRAYS, params, x, target, h_0, dict(options)
+    run, record, by_epoch = check_training(ARRAYS, params, x, target, h_0, options)
+    run = run._replace(
+        params=copy_of(run.params, as_leaves=True),
+        x=copy_of(run.x),
+        target=copy_of(run.target),
+        h_0=copy_of(run.h_0),
+        velocity=copy_of(run.velocity),
     )
-    leaves = copy_of(run.params, as_leaves=True)
-    series = copy_of((x, target, h_0))
-    run = Run(leaves, *series, run.options, copy_of(run.velocity))
     every_update = compute_updates(run, record=record)
     if by_epoch:
         return last_of_epochs(every_update, len(x), torch.stack)
@@ -135,8 +142,8 @@ def train(
 def compute_updates(run: Run, *, record: bool) -> Iterator[Update[Array]]:
     """Yield every update of TBPTT, in order."""
     schedule, objective, step = run.options
-    params: Any = run.params
-    velocity: Any = run.velocity
+    params = run.params
+    velocity = run.velocity
     rate = rounded_rate(params, step.learning_rate)
     for epoch in range(1, schedule.epochs + 1):
         states = {0: run.h_0}  # by step, as the latest window computed them
@@ -159,7 +166,7 @@ def compute_updates(run: Run, *, record: bool) -> Iterator[Update[Array]]:
                 number,
                 window,
                 L.detach(),
-                gradients,
+                gradients=copy_of(gradients),
                 parameters=copy_of(params, as_leaves=True),
                 velocity=copy_of(velocity),
                 activations=copy_of(recorded),

@@ -61,9 +61,11 @@ def run_main(rnn: Any, arguments: list[str] | None, commands: Mapping[str, str])
     except KeyboardInterrupt as error:
         return failed(name, 130, str(error) or "interrupted")
     except OSError as error:
+        reason = error.strerror or str(error)
+        if error.filename is not None:  # standard output has none
+            return failed(name, 2, f"{error.filename}: {reason}")
         # Standard output is redirected, so that Python's own flush at exit succeeds.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if isinstance(error, BrokenPipeError):
             return 1
-        reason = error.strerror or error
         return failed(name, 2, f"the output cannot be written: {reason}")

@@ -6,12 +6,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from numpy_rnn.app.options import Configuration
-from numpy_rnn.app.series import (
+from numpy_rnn.app.reading import (
     MIN_ROWS,
     character_classes,
     is_index,
     read_series,
     read_text,
+    split_columns,
 )
 from numpy_rnn.common.errors import InputError, errors_about
 from numpy_rnn.common.numbers import check_integer
@@ -41,7 +42,7 @@ class Series(NamedTuple):
     held_out: int = 0
     """Steps at the end that are predicted and not trained on."""
     alphabet: str = ""
-    """No text has an empty one."""
+    """Empty: this is no text."""
 
     @property
     def size(self) -> int:
@@ -70,20 +71,20 @@ class Text(NamedTuple):
         return len(self.alphabet)
 
 
-def make_text(options: Configuration, alphabet: str) -> Text:
-    """Read the text.
+def make_text(path: str, options: Configuration, alphabet: str) -> Text:
+    """Read the text of a file.
 
     alphabet: that of saved weights, or empty.
     """
-    with errors_about(f"text {options.text}"):
-        classes, alphabet = character_classes(read_text(options.text), alphabet)
+    with errors_about(f"text {path}"):
+        classes, alphabet = character_classes(read_text(path), alphabet)
         steps = (len(classes) - 1) // options.k1 * options.k1  # as in min-char-rnn
         if steps == 0:
             raise InputError(
                 f"it has {len(classes)} characters: expected more than --k1"
             )
     return Text(
-        printable(os.path.basename(options.text)),
+        printable(os.path.basename(path)),
         x=classes[:steps, None],
         target=classes[1 : steps + 1, None],
         alphabet=alphabet,
@@ -96,7 +97,7 @@ def make_series(options: Configuration, dtype: Any) -> Series:
     if options.data is not None:
         chosen = None
         if options.columns is not None:
-            chosen = options.columns.split(",")
+            chosen = split_columns(options.columns)
         rows, columns = read_series(options.data, chosen)
         name = printable(os.path.basename(options.data))
         if chosen is None and len(columns) > 1 and is_index(rows[:, 0]):

@@ -56,7 +56,7 @@ def prepare_experiment(options: Configuration) -> Experiment:
         dtype, alphabet = saved.params.W_hh.dtype, saved.alphabet
     data: Series | Text
     if options.text is not None:
-        data, distribution = make_text(options, alphabet), OF_TEXT
+        data, distribution = make_text(options.text, options, alphabet), OF_TEXT
     else:
         data, distribution = make_series(options, dtype), Distribution()
     D, step, velocity = data.size, options.run_options().step, None

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from numpy_rnn.app.experiment import prepare_experiment
+from numpy_rnn.app.named_sources import Source
 from numpy_rnn.app.options import DEFAULTS, Configuration, option_words
-from numpy_rnn.app.sources import Source
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Run, Schedule
 from numpy_rnn.common.texts import join_names
@@ -60,35 +60,55 @@ def fitted_runs(sources: Sequence[Source], usual: Configuration) -> FittedRuns:
         options to change.
     """
     ports = [each for each in sources if type(each) is PortSource]  # of the user's
-    forced = dict[str, Any]()
+    forced = forced_options(ports, usual)
+    values = {name: forced[name] for name in forced.keys() - SCHEDULE}
+    options = Configuration(usual.command, usual.others, values, **usual.given)
+    experiment = prepare_experiment(options)
+    whole = experiment.run(options.run_options())
+    run = whole._replace(
+        x=whole.x[: options.steps], target=whole.target[: options.steps]
+    )
+    T = len(run.x)
+    notes = list[str]()
+    if len(whole.x) > T:
+        notes.append(
+            f"the first {T} of {len(whole.x)} steps are compared; --steps changes"
+            " their number"
+        )
+    before = schedules(usual)
+    runs = runs_by_schedule(run, before, forced)
+    check_ports(ports, options, runs)
+    words = changes(forced, usual, before, T)
+    if words:
+        names = [port.name for port in ports]
+        notes.append(f"chosen for what {join_names(names)} has: {' '.join(words)}")
+    return FittedRuns(experiment.data.name, runs, notes)
+
+
+def forced_options(ports: Iterable[PortSource], usual: Configuration) -> dict[str, Any]:
+    """Return the values that the ports need of options that are not given."""
     free = DEFAULTS.keys() - usual.given.keys() - {"loss", "seeds"}
+    forced = dict[str, Any]()
     for port in ports:
         for field, value in run_defaults(port.port).items():
             name = OPTION_OF_FIELD.get(field, field)
             if name in free:
                 forced[name] = value
-    values = {name: forced[name] for name in forced.keys() - SCHEDULE}
-    options = Configuration(usual.command, usual.others, values, **usual.given)
-    experiment = prepare_experiment(options)
-    run = experiment.run(options.run_options())
-    notes, all_steps, steps = list[str](), len(run.x), options.steps
-    run = run._replace(x=run.x[:steps], target=run.target[:steps])
-    if steps < all_steps:
-        notes.append(
-            f"the first {steps} of {all_steps} steps are compared; --steps changes"
-            " their number"
-        )
-    before, T, runs = schedules(usual), len(run.x), dict[tuple[int, int], Run]()
+    return forced
+
+
+def runs_by_schedule(
+    run: Run, before: Iterable[Schedule], forced: Mapping[str, Any]
+) -> list[Run]:
+    """Return the run with each schedule, as it is forced: the last of those that are
+    equal then.
+    """
+    runs = dict[tuple[int, int], Run]()
     for k1, k2, epochs in before:
-        schedule = Schedule(*forced_schedule(forced, k1, k2, T), epochs)
-        given = run.options._replace(schedule=schedule)
-        runs[schedule[:2]] = run._replace(options=given)
-    check_ports(ports, options, list(runs.values()))
-    words = changes(forced, usual, before, T)
-    if words:
-        names = [port.name for port in ports]
-        notes.append(f"chosen for what {join_names(names)} has: {' '.join(words)}")
-    return FittedRuns(experiment.data.name, list(runs.values()), notes)
+        schedule = Schedule(*forced_schedule(forced, k1, k2, len(run.x)), epochs)
+        options = run.options._replace(schedule=schedule)
+        runs[schedule[:2]] = run._replace(options=options)
+    return list(runs.values())
 
 
 def schedules(options: Configuration) -> Sequence[Schedule]:

@@ -4,11 +4,11 @@ import webbrowser
 from pathlib import Path
 from typing import Any
 
+import numpy_rnn
 from numpy_rnn.app.options import Configuration
-from numpy_rnn.common import packages
 from numpy_rnn.common.texts import printable
 
-LESSON_PAGE = Path(packages.__file__).parents[1] / "study/lesson/lesson.html"
+LESSON_PAGE = Path(numpy_rnn.__file__).parent / "study/lesson/lesson.html"
 
 
 def run(rnn: Any, options: Configuration) -> None:

@@ -1,6 +1,6 @@
 """The options of all commands: one table, their defaults, and their values."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -179,7 +179,7 @@ class Configuration(SimpleNamespace):
     def __init__(
         self,
         command: str = "train",
-        others: Iterable[str] = (),
+        others: Sequence[str] = (),
         forced: Mapping[str, Any] | None = None,
         **given: Any,
     ):
@@ -193,7 +193,10 @@ class Configuration(SimpleNamespace):
                     raise InputError(f"{both} are both given: leave one of them out")
         for name, other in NEEDED_WITH.items():
             if name in given and other not in given:
-                raise InputError(f"--{name} is given without --{other}: give both")
+                missing = option_name(other)
+                raise InputError(
+                    f"{option_name(name)} is given without {missing}: give both"
+                )
         for name in ("temperature", "timeout", "steps", "seeds", "log_every"):
             if name in given:
                 check_positive(option_name(name), given[name])

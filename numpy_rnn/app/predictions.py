@@ -1,13 +1,10 @@
-"""Predictions of a trained network, and the file of results."""
+"""Predictions of a trained network."""
 
-import csv
-from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from numpy_rnn.app.data import Series
-from numpy_rnn.common.files import written_whole
 from numpy_rnn.common.records import NumpyArray, Objective
 
 GENERATED = 20  # free-running steps
@@ -70,33 +67,3 @@ def predict(
         "predicted": curve(2, y),
         "free-running": curve(border + 2, np.concatenate(free[1:])),
     }
-
-
-def write_csv(path: str, columns: Sequence[str], curves: Mapping[str, Curve]) -> None:
-    """Write losses and predictions, one number per row, in units of the series.
-
-    Parameters
-    ----------
-    path : str
-        The file, which is replaced at once, and only if all is written.
-    columns : sequence of str
-        The names of the columns of the series.
-    curves : mapping of str to Curve
-        By their kinds. The times of "loss" are epochs.
-
-    Raises
-    ------
-    InputError
-        If the file cannot be written.
-    """
-    with (
-        written_whole(path) as temporary,
-        open(temporary, "w", encoding="utf-8", newline="") as file,
-    ):
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["kind", "time", "column", "network", "value"])
-        for kind, curve in curves.items():
-            for (t, network, feature), value in np.ndenumerate(curve.values):
-                column = "" if kind == "loss" else columns[feature]
-                row = [kind, curve.first + t, column, network + 1, value]
-                writer.writerow(row)

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from numpy_rnn.app.epochs import epoch_losses, updates_per_epoch
 from numpy_rnn.app.predictions import Curve
-from numpy_rnn.app.run import begin, epoch_losses, updates_per_epoch
 from numpy_rnn.common.records import NumpyArray, Run, Update
 
 REMEDIES = (
@@ -16,6 +16,32 @@ REMEDIES = (
 
 class Diverged(ArithmeticError):
     """A run diverged: a value overflowed or is NaN. The message is one line."""
+
+
+def begin(rnn: Any, run: Run) -> Iterator[Update[Any]]:
+    """Begin a run by a package.
+
+    Parameters
+    ----------
+    rnn : module
+        The package.
+    run : Run
+        Its data and parameters, as NumPy arrays, and its options.
+
+    Returns
+    -------
+    iterator of Update
+        None is made yet.
+
+    Raises
+    ------
+    InputError
+        If the package refuses the run.
+    """
+    arrays = map(rnn.from_numpy, (run.params, run.x, run.target, run.h_0))
+    velocity, keywords = rnn.from_numpy(run.velocity), run.options.keywords()
+    updates: Iterator[Update[Any]] = rnn.train(*arrays, velocity=velocity, **keywords)
+    return updates
 
 
 class Training:

@@ -42,6 +42,20 @@ def has_batch(way: str) -> bool:
     return "B" in way.split()[1]
 
 
+def count_arguments(function: Callable[..., Operand]) -> int:
+    """Count the arguments that a function takes by position; 4 for *args."""
+    count = 0
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.kind == parameter.VAR_POSITIONAL:
+            return 4
+        if parameter.kind in (
+            parameter.POSITIONAL_ONLY,
+            parameter.POSITIONAL_OR_KEYWORD,
+        ):
+            count += 1
+    return count
+
+
 class FunctionPort(Adapter):
     """A port of `function(params, x, target, h_0)`, which returns the loss and its
     gradients.
@@ -109,7 +123,7 @@ class FunctionPort(Adapter):
         super().__init__(stated.pop("name", name), loss, nonlinearity, stated)
         self.function, self.step = function, step
         self.names = {field: field for field in FIELDS} | dict(names or {})
-        self.arguments = len(inspect.signature(function).parameters)
+        self.arguments = count_arguments(function)
         if classes:
             self.capabilities += ("class_inputs",)
         self.state(
@@ -220,6 +234,8 @@ class FunctionPort(Adapter):
         except TypeError:
             kind = type(returned).__name__
             raise TypeError(f"it returns one {kind}: {RETURNS}") from None
+        if not gradients:
+            raise TypeError(f"it returns the loss alone: {RETURNS}")
         own: Any = gradients
         if isinstance(gradients[0], Sequence | Mapping):
             own = gradients[0]
@@ -247,7 +263,7 @@ class FunctionPort(Adapter):
     def _back(
         self, params: NamedArrays, arrays: Mapping[str, Operand], factor: float = 1.0
     ) -> NamedArrays:
-        """Arrays of the function by our names, in the shapes of the parameters."""
+        """Return the arrays by our names, in the shapes of the parameters."""
         found = {}
         for name, theta in params.items():
             own = self.names[name]

@@ -76,8 +76,8 @@ def train(
     Returns
     -------
     iterator of Update
-        The arrays of an Update do not change after it is yielded, and its parameters
-        and velocity are read-only. The run of
+        The arrays of an Update do not change after it is yielded, and its parameters,
+        gradients and velocity are read-only. The run of
 
             train(update.parameters, x, target, h_0, velocity=update.velocity, ...)
 
@@ -115,7 +115,7 @@ def train(
     >>> bool(updates[-1].loss < updates[3].loss)
     True
     """
-    training = check_training(ARRAYS, params, x, target, h_0, dict(options))
+    training = check_training(ARRAYS, params, x, target, h_0, options)
     ensemble = Ensemble(training)
     if ensemble.is_single:
         return ensemble.single_updates()

@@ -11,7 +11,7 @@ import numpy as np
 
 from numpy_rnn.app.experiment import prepare_experiment
 from numpy_rnn.app.options import Configuration
-from numpy_rnn.app.run import progress
+from numpy_rnn.app.words import progress
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.texts import printable
 from numpy_rnn.study.subject import study_run
@@ -29,8 +29,15 @@ DERIVATION_LINK = b"../../DERIVATION.md", DERIVATION_FILE.as_uri().encode()
 GENERATOR = b'<meta name="generator" content="numpy_rnn study">'
 
 
-def run(rnn: Any, configuration: Configuration) -> int:
-    """Study the run of a configuration, and write the folder.
+def run(rnn: Any, options: Configuration) -> int:
+    """Study a run, and write the folder of its pages.
+
+    Parameters
+    ----------
+    rnn : module
+        The package of the command line.
+    options : Configuration
+        The run, the number of its networks and steps, and the folder.
 
     Returns
     -------
@@ -44,20 +51,17 @@ def run(rnn: Any, configuration: Configuration) -> int:
         written, and when the run diverges.
     """
     check_packages()
-    if not configuration.folder.strip():
+    if not options.folder.strip():
         raise InputError("--folder is empty: expected the name of a folder")
-    path = os.path.normpath(configuration.folder)  # x/../y is y, also without an x
+    path = os.path.normpath(options.folder)  # x/../y is y, also without an x
     check_folder(path)
     began = time.monotonic()
-    experiment = prepare_experiment(configuration)
-    whole = experiment.run(configuration.run_options())
+    experiment = prepare_experiment(options)
+    whole = experiment.run(options.run_options())
     progress("training the networks")
+    networks = options.seeds or 0  # 32 by default
     subject = study_run(
-        experiment.data.name,
-        whole,
-        configuration.seed,
-        configuration.seeds,
-        configuration.steps,
+        experiment.data.name, whole, options.seed, networks, options.steps
     )
     steps, all_steps, hidden = len(subject.x), len(whole.x), len(subject.start.W_hh)
     print(
@@ -76,7 +80,7 @@ def run(rnn: Any, configuration: Configuration) -> int:
     progress("judging every equation")
     # Of networks that explode.
     with np.errstate(over="ignore", invalid="ignore"):
-        evidence = make_evidence(subject, choices_of(configuration))
+        evidence = make_evidence(subject, choices_of(options))
     write_folder(path, evidence.files)
     print(evidence.verdict)
     lesson, page = (
@@ -86,11 +90,11 @@ def run(rnn: Any, configuration: Configuration) -> int:
     return 0 if evidence.is_right else 1
 
 
-def choices_of(configuration: Configuration) -> dict[str, str]:
+def choices_of(options: Configuration) -> dict[str, str]:
     """Return the options other than the defaults, in words."""
     default = vars(Configuration("study"))
     result = {}
-    for name, value in vars(configuration).items():
+    for name, value in vars(options).items():
         if name not in NOT_OF_THE_RUN and value != default[name]:
             result[name.replace("_", " ")] = printable(str(value))
     return result

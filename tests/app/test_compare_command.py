@@ -15,8 +15,8 @@ import numpy_rnn
 from numpy_rnn.app.compare import all_sources, examine
 from numpy_rnn.app.comparison_plot import draw_comparisons
 from numpy_rnn.app.experiment import prepare_experiment
+from numpy_rnn.app.named_sources import TraceFile
 from numpy_rnn.app.options import Configuration
-from numpy_rnn.app.sources import TraceFile
 from numpy_rnn.app.verdict import ComparedRun, Comparison, comparison_report, covered
 from numpy_rnn.conformance.definition import Definition, train
 from numpy_rnn.conformance.findings import Finding

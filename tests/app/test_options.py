@@ -1,5 +1,6 @@
 """The options: their records and defaults, and refusals."""
 
+import errno
 import importlib
 import io
 import os
@@ -7,15 +8,23 @@ import re
 import sys
 import webbrowser
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
 import numpy_rnn
 from numpy_rnn.app.options import DEFAULTS_OF, Configuration
 from numpy_rnn.app.parsing import parse_command
-from numpy_rnn.app.run import progress
+from numpy_rnn.app.words import progress
 from numpy_rnn.common.records import Objective, RunOptions, Schedule, Step
-from tests.helpers.command_line import configured, main, refused, rows_of, succeed
+from tests.helpers.command_line import (
+    command,
+    configured,
+    main,
+    refused,
+    rows_of,
+    succeed,
+)
 
 RUN = """--epochs 7 --k1 2 --k2 4 --nonlinearity relu --reduction mean
 --learning-rate 0.5 --adagrad --momentum 0.9 --dampening 0.25 --nesterov
@@ -134,6 +143,14 @@ def test_lesson_is_opened_and_its_path_printed(capsys, monkeypatch):
     monkeypatch.setattr(webbrowser, "open", lambda url: False)
     out = succeed(numpy_rnn, capsys, "lesson")
     assert out == f"{path}\nno browser was found: open this file in one\n"
+
+
+def test_file_that_is_missing_is_no_fault_of_the_output(capsys, monkeypatch):
+    missing = FileNotFoundError(errno.ENOENT, "No such file or directory", "browser")
+    monkeypatch.setattr(webbrowser, "open", Mock(side_effect=missing))
+    ended = command(numpy_rnn, capsys, "lesson")
+    line = "numpy_rnn: browser: No such file or directory\n"
+    assert (ended.status, ended.err) == (2, line)
 
 
 def test_progress_is_shown_on_a_terminal_alone(monkeypatch):

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 import numpy_rnn
+from numpy_rnn.app.epochs import epoch_losses
 from numpy_rnn.app.experiment import prepare_experiment
-from numpy_rnn.app.run import epoch_losses
 from numpy_rnn.app.series_report import SeriesReport
 from numpy_rnn.app.training import Training
 from numpy_rnn.app.weights_file import load_run

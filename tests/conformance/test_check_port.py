@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from numpy_rnn.common.errors import InputError
 from numpy_rnn.conformance import sampling, window_checks
 from numpy_rnn.conformance.arithmetics.arithmetic import loss_divisor
 from numpy_rnn.conformance.case import present
@@ -10,7 +11,7 @@ from numpy_rnn.conformance.definition import DEFINITION, Definition
 from numpy_rnn.conformance.ports.protocol import PortFault
 from numpy_rnn.conformance.random_cases import MAX_LOGIT
 from numpy_rnn.conformance.sampling import large_output_cases, sampled_cases
-from numpy_rnn.conformance.suite import WrongPort, check_port
+from numpy_rnn.conformance.suite import WrongPort, check, check_port
 from tests.helpers.ports import (
     CASE,
     DefinitionPort,
@@ -61,8 +62,35 @@ def test_absolute_error_of_tanh_can_be_declared():
         check_port(port(too_much), "L1", "float32", examples=30)
 
 
+class Reporting(Port):
+    """A port whose object has a method that is none of a port's."""
+
+    def report(self):
+        raise AssertionError
+
+
+def test_object_is_checked_whatever_else_it_has():
+    verdict = check(Reporting(capabilities=()), seed=SEED, examples=2)
+    assert verdict.startswith("PASS a port: loss, gradients and step")
+
+
+@pytest.mark.parametrize(
+    ("statement", "value"),
+    [("name", ""), ("dtypes", ("float16",)), ("lacks", ("legs",))],
+)
+def test_object_with_an_invalid_statement_is_refused(statement, value):
+    port = Port()
+    setattr(port, statement, value)
+    with pytest.raises(InputError, match=f"{statement} is .*: expected"):
+        check(port, seed=SEED, examples=2)
+
+
+def test_object_that_is_no_port_is_refused():
+    with pytest.raises(InputError, match="port of class int: it has no function"):
+        check(3)
+
+
 # -- windows of their own
-# ------------------------------------------------------------
 
 SERIES = np.random.default_rng(0).normal(size=(6, 2, 3))
 
@@ -115,7 +143,6 @@ def test_own_window_without_targets_is_refused():
 
 
 # -- verdicts
-# ------------------------------------------------------------
 
 
 def doubled(name):
@@ -189,7 +216,6 @@ def test_overflow_of_large_outputs_has_its_advice(log_p, advice):
 
 
 # -- which windows
-# ------------------------------------------------------------
 
 
 def test_windows_of_large_outputs_begin_with_those_that_are_not_learnt():

@@ -121,6 +121,28 @@ def test_right_function_passes_in_the_layout_that_is_found(
     check_levels(port, "float32")
 
 
+def with_keyword(p, x, target, *, eps=0):
+    return by_rows(p, x, target, np.zeros((x.shape[1], len(p["W_hh"])), x.dtype))
+
+
+def with_keywords(p, x, target, h_0, **others):
+    return by_rows(p, x, target, h_0)
+
+
+def of_any_arguments(*arguments):
+    return by_rows(*arguments)
+
+
+SIGNATURES = [(with_keyword, 3), (with_keywords, 4), (of_any_arguments, 4)]
+
+
+@pytest.mark.parametrize(("function", "count"), SIGNATURES)
+def test_function_is_called_with_its_positional_arguments(function, count):
+    port = function_port(function)
+    assert port.arguments == count
+    check_levels(port, "float64", examples=10)
+
+
 def twice_the_step(p, d, rate):
     return descent(p, d, 2 * rate)
 
@@ -190,7 +212,6 @@ def test_code_of_min_char_rnn_passes_unless_its_outputs_are_large():
 
 
 # -- functions that are refused
-# ------------------------------------------------------------
 
 
 def lossy(p, x, target, h_0):
@@ -235,6 +256,11 @@ def test_unknown_name_is_refused(given):
         function_port(by_rows, **given)
 
 
+def test_loss_alone_is_told_what_to_return():
+    with pytest.raises(InputError, match=r"the loss alone: expected the loss and the"):
+        function_port(lambda p, x, target, h_0: (1.0,))
+
+
 def test_dict_of_results_is_told_what_to_return():
     said = r"a dict with the keys loss, grads: expected the loss and the grad"
     with pytest.raises(InputError, match=said):
@@ -254,7 +280,6 @@ def test_layouts_are_tried_with_the_sizes_of_the_code():
 
 
 # -- reductions by parts, and batches
-# ------------------------------------------------------------
 
 
 def divided(axes):

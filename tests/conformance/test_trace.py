@@ -46,6 +46,7 @@ WRONG = [  # part of the message, and what is changed
     ("is not a JSON object", {"configuration": np.bytes_(b"[" * 100_000)}),
     ("k1 is missing", {"configuration": np.bytes_(b'{"k2": 5}')}),
     ("'momentun' is no option", {"configuration": configured(momentun=0.5)}),
+    ("epochs is 0: expected 1", {"configuration": configured(epochs=0)}),
     ("learning rate is nan", {"configuration": configured(learning_rate=np.nan)}),
 ]
 

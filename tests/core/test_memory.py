@@ -12,7 +12,12 @@ from numpy_rnn.engine import plan
 from tests.helpers.comparing import arrays_in, bits, in_numpy
 from tests.helpers.random_runs import Kind, Sizes, arguments, random_run, train
 
-STEPS = [Step(0.01), Step(0.01, momentum=0.9, weight_decay=0.01, max_norm=0.5)]
+# And whether the run begins with a velocity.
+STEPS = [
+    (Step(0.01), False),
+    (Step(0.01, momentum=0.9), False),  # the first velocity is the gradient
+    (Step(0.01, momentum=0.9, weight_decay=0.01, max_norm=0.5), True),
+]
 
 
 def overwrite(value):
@@ -25,13 +30,15 @@ def overwrite(value):
 
 
 @pytest.mark.with_reference
-@pytest.mark.parametrize("step", STEPS, ids=["sgd", "all"])
+@pytest.mark.parametrize(("step", "velocity"), STEPS, ids=["sgd", "momentum", "all"])
 @pytest.mark.parametrize("N", [None, 3])
 @pytest.mark.parametrize("part_steps", [plan.PART_STEPS, 0], ids=["whole", "parts"])
 @pytest.mark.parametrize(
     "schedule", [Schedule(1, 1, 2), Schedule(1, 3, 2), Schedule(3, 5, 2)], ids=str
 )
-def test_run_has_its_own_memory(rnn, schedule, part_steps, N, step, monkeypatch):
+def test_run_has_its_own_memory(
+    rnn, schedule, part_steps, N, step, velocity, monkeypatch
+):
     """No effect has what a caller does to the arguments, but for the series, and to
     updates, nor a run at the same time.
     """
@@ -40,7 +47,7 @@ def test_run_has_its_own_memory(rnn, schedule, part_steps, N, step, monkeypatch)
         step = step._replace(learning_rate=np.linspace(0.01, 0.02, N))
     options = RunOptions(schedule, Objective(), step)
     record = schedule.k2 == 3
-    run = random_run(Sizes(N=N), Kind(own=("h_0",), velocity=True), options)
+    run = random_run(Sizes(N=N), Kind(own=("h_0",), velocity=velocity), options)
     untouched = [bits(update) for update in train(rnn, run, record=record)]
     given = arguments(rnn, run)
     updates = rnn.train(**given, record=record)
@@ -50,7 +57,8 @@ def test_run_has_its_own_memory(rnn, schedule, part_steps, N, step, monkeypatch)
     for update, expected, _ in zip(updates, untouched, others):
         assert bits(update) == expected
         if rnn.__name__ != "torch_rnn":
-            yielded = arrays_in((update.parameters, update.velocity))
+            state = update.parameters, update.gradients, update.velocity
+            yielded = arrays_in(state)
             assert not any(array.flags.writeable for array in yielded)
         overwrite(update)
 

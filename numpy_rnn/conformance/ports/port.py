@@ -32,9 +32,11 @@ from numpy_rnn.conformance.case import (
 from numpy_rnn.conformance.ports import protocol
 from numpy_rnn.conformance.ports.abilities import CAPABILITIES, stated_by
 from numpy_rnn.conformance.ports.guard import guarded
+from numpy_rnn.conformance.ports.program import ProgramPort
 from numpy_rnn.conformance.ports.protocol import PortFault, port_arguments
 
-LOSS_FUNCTIONS = {  # of a package, by the names of losses
+# The functions of a package, by the names of losses.
+LOSS_FUNCTIONS = {
     "squared_error": "half_squared_error",
     "cross_entropy": "cross_entropy",
 }
@@ -162,20 +164,31 @@ def find_port(name: str) -> Any:
                 )
             if isinstance(port, type) or is_function:
                 port = port()
-            fields = (*protocol.STATEMENTS, "cases", "layout", "label", "window_update")
-            stated = {n: getattr(port, n) for n in fields if hasattr(port, n)}
-        if not callable(stated.get("window_update")):
-            expected = "expected name, dtypes and window_update"
-            raise InputError(f"it has no function window_update: {expected}")
-        own = stated | protocol.identity_from(stated)
+            found = stated_port(port)
     except (InputError, PortFault) as error:
         raise InputError(f"port {name!r}: {error}") from None
     except (Exception, SystemExit) as error:
         raise InputError(
             f"port {name!r} cannot be loaded: {describe_error(error)}"
         ) from None
-    own["label"] = module if path == "port" else name
-    return SimpleNamespace(**own)
+    found.label = module if path == "port" else name
+    return found
+
+
+def stated_port(port: object) -> SimpleNamespace:
+    """Return a port with all statements. Raises InputError if an object is no port, or
+    states what is invalid.
+    """
+    fields = (*protocol.STATEMENTS, "cases", "layout", "label", "window_update")
+    stated = {n: getattr(port, n) for n in fields if hasattr(port, n)}
+    if not callable(stated.get("window_update")):
+        expected = "expected name, dtypes and window_update"
+        raise InputError(f"it has no function window_update: {expected}")
+    try:
+        stated.update(protocol.identity_from(stated))
+    except PortFault as fault:
+        raise InputError(str(fault)) from None
+    return SimpleNamespace(**stated)
 
 
 def tanh_error(port: object) -> TanhError:
@@ -195,7 +208,7 @@ def call_port(port: Port, case: WindowCase) -> NamedArrays:
     The port gets copies of the inputs, and may change the parameters and velocities in
     place, as a step does. A loss that is a Python float is rounded to the dtype.
     """
-    if hasattr(port, "report"):  # a program
+    if isinstance(port, ProgramPort):
         return port.report(case)
     arguments = port_arguments(case)
     given = _copied(arguments)
@@ -218,6 +231,7 @@ def call_port(port: Port, case: WindowCase) -> NamedArrays:
 
 
 def _copied(value: Any) -> Any:
+    """Return the value with copies of its arrays, also of those in dicts."""
     if isinstance(value, dict):
         return {name: _copied(each) for name, each in value.items()}
     return value.copy() if isinstance(value, np.ndarray) else value
@@ -244,8 +258,8 @@ def validated_report(port: Port, case: WindowCase, where: str) -> NamedArrays:
 
 
 def describe_error(error: BaseException) -> str:
-    """Type and message, and the last line of the traceback that is the user's, if there
-    is one.
+    """Return the type and the message of an error, and the last line of its traceback
+    that is the user's, if there is one.
     """
     try:
         message = f"{type(error).__name__}: {one_line(str(error))}".removesuffix(": ")

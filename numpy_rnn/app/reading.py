@@ -41,16 +41,17 @@ def read_text(path: str) -> str:
         If it has more than 64 MB, or is not UTF-8.
     """
     limit = MAX_MEGABYTES * 2**20
-    with open(path, encoding="utf-8-sig") as file:
-        try:
-            text = file.read(limit + 1)
-        except UnicodeDecodeError:
-            raise InputError("it is not UTF-8: expected a text file") from None
-    if len(text) > limit:
+    with open(path, "rb") as file:
+        content = file.read(limit + 1)
+    if len(content) > limit:
         raise InputError(
             f"it has more than {MAX_MEGABYTES} MB, the limit: expected a smaller file"
         )
-    return text
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise InputError("it is not UTF-8: expected a text file") from None
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def read_series(
@@ -108,6 +109,16 @@ def read_series(
                 raise InputError(f"{found}, the first one {len(names)}; {NUMBERS}")
             values.append([_parse_number(fields, line, place) for place in places])
     return np.array(values), [names[place] for place in places]
+
+
+def split_columns(text: str) -> list[str]:
+    """Split the value of --columns at its commas.
+
+    As in a file, a name that has a comma is in double quotes.
+    """
+    lines = csv.reader(text.splitlines(), skipinitialspace=True)
+    columns = [column.strip() for line in lines for column in line]
+    return columns or [""]
 
 
 def _table(text: str) -> dict[int, list[str]]:
