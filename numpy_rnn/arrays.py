@@ -8,19 +8,20 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from numpy_rnn.common.axes import NUMPY_ARRAYS, is_integer
-from numpy_rnn.common.records import T, tree_map
+from numpy_rnn.common.array_kinds import NUMPY_ARRAYS, is_integer
+from numpy_rnn.common.records import Value
+from numpy_rnn.common.trees import tree_map
 
 ARRAYS = NUMPY_ARRAYS
 Array: TypeAlias = NDArray[Any]
 
 
-def copy_of(value: T) -> T:
+def copy_of(value: Value) -> Value:
     """Return a copy of an array, or of every array of nested tuples, in C order."""
     return tree_map(partial(np.array, order="C"), value)
 
 
-def read_only(value: T) -> T:
+def read_only(value: Value) -> Value:
     """Make an array, or every array of nested tuples, read-only, and return them."""
 
     def locked(array: Array) -> Array:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from numpy_rnn.arrays import ARRAYS, Array, with_network_axis
-from numpy_rnn.common.axes import is_integer
+from numpy_rnn.common.array_kinds import is_integer
 from numpy_rnn.common.checks import check_forward
 from numpy_rnn.common.records import Activations, Nonlinearity, Objective, Parameters
 

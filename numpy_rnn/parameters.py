@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from numpy_rnn.arrays import ARRAYS, Array
-from numpy_rnn.common.axes import check_convertible
-from numpy_rnn.common.checks import check_saved
+from numpy_rnn.common.array_kinds import check_convertible
+from numpy_rnn.common.checks import check_finite_parameters
 from numpy_rnn.common.initial import initial_parameters as initial_parameters
-from numpy_rnn.common.records import Parameters, tree_map
+from numpy_rnn.common.records import Parameters
 from numpy_rnn.common.state_dict import parameters_from_state, state_from_parameters
+from numpy_rnn.common.trees import tree_map
 
 
 def from_numpy(value: Any, *, copy: bool = True) -> Any:
@@ -124,7 +125,7 @@ def to_state_dict(
     >>> list(rnn.to_state_dict(rnn.initial_parameters(), rnn="", linear="head."))
     ['weight_ih_l0', 'weight_hh_l0', 'head.weight']
     """
-    check_saved(ARRAYS, params)
+    check_finite_parameters(ARRAYS, params)
     return state_from_parameters(to_numpy(params), rnn, linear)
 
 

@@ -9,15 +9,15 @@ import numpy as np
 
 from numpy_rnn.arrays import ARRAYS, Array, copy_of
 from numpy_rnn.common import checks
-from numpy_rnn.common.axes import per_network
+from numpy_rnn.common.array_kinds import per_network
 from numpy_rnn.common.records import (
     Clipping,
     Direction,
     DirectionKeywords,
     Gradients,
     Parameters,
-    tree_map,
 )
+from numpy_rnn.common.trees import tree_map
 
 LearningRate: TypeAlias = float | Array  # one per network, of shape (N,)
 NORM_EPSILON = 1e-6  # added to the norm, as in clip_grad_norm_
@@ -131,7 +131,7 @@ def clip_by_global_norm(
     >>> clipped.W_xh.round(4), clipped.W_hh.round(4)
     (array([[0.6]]), array([[0.8]]))
     """
-    max_norm = checks.check_clipping(ARRAYS, gradients, "max norm", max_norm)
+    max_norm = checks.check_clipped_gradients(ARRAYS, gradients, "max norm", max_norm)
     return compute_clipped(gradients, Clipping(max_norm=max_norm))
 
 
@@ -172,7 +172,9 @@ def clip_by_value(gradients: Gradients[Array], max_value: float) -> Gradients[Ar
     array([[-1. ,  0.5],
            [ 1. , -1. ]])
     """
-    max_value = checks.check_clipping(ARRAYS, gradients, "max value", max_value)
+    max_value = checks.check_clipped_gradients(
+        ARRAYS, gradients, "max value", max_value
+    )
     return compute_clipped(gradients, Clipping(max_value=max_value))
 
 

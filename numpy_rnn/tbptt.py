@@ -14,7 +14,6 @@ from numpy_rnn.backward import compute_adjoints, compute_gradients
 from numpy_rnn.common.checks import check_schedule, check_training
 from numpy_rnn.common.numbers import check_integer
 from numpy_rnn.common.records import (
-    Gradients,
     Parameters,
     Run,
     Schedule,
@@ -96,9 +95,7 @@ def plain_train(
 
     Parameters, results and errors are those of `numpy_rnn.train`, which describes them.
     """
-    run, record, by_epoch = check_training(
-        ARRAYS, params, x, target, h_0, dict(options)
-    )
+    run, record, by_epoch = check_training(ARRAYS, params, x, target, h_0, options)
     params, h_0, velocity = copy_of((run.params, run.h_0, run.velocity))
     run = run._replace(params=params, h_0=h_0, velocity=velocity)
     every_update = compute_updates(run, record=record)
@@ -110,8 +107,8 @@ def plain_train(
 def compute_updates(run: Run, *, record: bool) -> Iterator[Update[Array]]:
     """Yield every update of TBPTT, in order."""
     schedule, objective, step = run.options
-    params: Parameters[Array] = run.params
-    velocity: Gradients[Array] | None = run.velocity
+    params = run.params
+    velocity = run.velocity
     rate = rounded_rate(params, step.learning_rate)
     for epoch in range(1, schedule.epochs + 1):
         states = {0: run.h_0}  # by step, as the latest window computed them

@@ -7,14 +7,15 @@ from typing import TypeAlias
 import torch
 from torch.nn import functional
 
-from numpy_rnn.common.axes import ArrayKind
-from numpy_rnn.common.records import T, tree_map
+from numpy_rnn.common.array_kinds import ArrayKind
+from numpy_rnn.common.records import Value
+from numpy_rnn.common.trees import tree_map
 
 ARRAYS = ArrayKind(torch.Tensor, "a torch.Tensor; from_numpy converts a NumPy array")
 Array: TypeAlias = torch.Tensor
 
 
-def copy_of(value: T, *, as_leaves: bool = False) -> T:
+def copy_of(value: Value, *, as_leaves: bool = False) -> Value:
     """Return a copy of a tensor, or of every tensor of nested tuples, without graphs.
 
     as_leaves: whether they require a gradient.

@@ -9,10 +9,11 @@ import numpy as np
 import torch
 
 from numpy_rnn.common import initial
-from numpy_rnn.common.axes import check_convertible
-from numpy_rnn.common.checks import check_saved
-from numpy_rnn.common.records import Dtype, Parameters, tree_map
+from numpy_rnn.common.array_kinds import check_convertible
+from numpy_rnn.common.checks import check_finite_parameters
+from numpy_rnn.common.records import Dtype, Parameters
 from numpy_rnn.common.state_dict import parameters_from_state, state_from_parameters
+from numpy_rnn.common.trees import tree_map
 from torch_rnn.arrays import ARRAYS, Array
 
 
@@ -181,7 +182,7 @@ def to_state_dict(
     >>> list(rnn.to_state_dict(rnn.initial_parameters(), rnn="", linear="head."))
     ['weight_ih_l0', 'weight_hh_l0', 'head.weight']
     """
-    check_saved(ARRAYS, params)
+    check_finite_parameters(ARRAYS, params)
     arrays = state_from_parameters(to_numpy(params), rnn, linear)
     return {key: torch.tensor(array) for key, array in arrays.items()}
 

@@ -12,7 +12,7 @@ from typing import Any, Unpack
 import torch
 
 from numpy_rnn.common import checks
-from numpy_rnn.common.axes import per_network
+from numpy_rnn.common.array_kinds import per_network
 from numpy_rnn.common.records import (
     Clipping,
     Direction,
@@ -20,8 +20,8 @@ from numpy_rnn.common.records import (
     Gradients,
     NumpyArray,
     Parameters,
-    tree_map,
 )
+from numpy_rnn.common.trees import tree_map
 from torch_rnn.arrays import ARRAYS, Array, copy_of
 
 NORM_EPSILON = 1e-6  # added to the norm, as in clip_grad_norm_
@@ -119,7 +119,7 @@ def clip_by_global_norm(
     >>> round(clipped.W_hh.item(), 4)
     0.8
     """
-    max_norm = checks.check_clipping(ARRAYS, gradients, "max norm", max_norm)
+    max_norm = checks.check_clipped_gradients(ARRAYS, gradients, "max norm", max_norm)
     return compute_clipped(gradients, Clipping(max_norm=max_norm))
 
 
@@ -151,7 +151,9 @@ def clip_by_value(gradients: Gradients[Array], max_value: float) -> Gradients[Ar
     >>> rnn.clip_by_value(gradients, 1.0).W_hh
     tensor([[-1.]])
     """
-    max_value = checks.check_clipping(ARRAYS, gradients, "max value", max_value)
+    max_value = checks.check_clipped_gradients(
+        ARRAYS, gradients, "max value", max_value
+    )
     return compute_clipped(gradients, Clipping(max_value=max_value))
 
 

@@ -10,7 +10,6 @@ import torch
 from numpy_rnn.common.checks import check_schedule, check_training
 from numpy_rnn.common.numbers import check_integer
 from numpy_rnn.common.records import (
-    Gradients,
     Parameters,
     Run,
     Schedule,
@@ -122,9 +121,7 @@ def train(
     >>> [update.number for update in rnn.train(params, x, target, h_0, **options)]
     [1, 2, 1, 2]
     """
-    run, record, by_epoch = check_training(
-        ARRAYS, params, x, target, h_0, dict(options)
-    )
+    run, record, by_epoch = check_training(ARRAYS, params, x, target, h_0, options)
     run = run._replace(
         params=copy_of(run.params, as_leaves=True),
         x=copy_of(run.x),
@@ -145,8 +142,8 @@ def train(
 def compute_updates(run: Run, *, record: bool) -> Iterator[Update[Array]]:
     """Yield every update of TBPTT, in order."""
     schedule, objective, step = run.options
-    params: Parameters[Array] = run.params
-    velocity: Gradients[Array] | None = run.velocity
+    params = run.params
+    velocity = run.velocity
     rate = rounded_rate(params, step.learning_rate)
     for epoch in range(1, schedule.epochs + 1):
         states = {0: run.h_0}  # by step, as the latest window computed them

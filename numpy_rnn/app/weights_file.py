@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from numpy_rnn.arrays import ARRAYS
-from numpy_rnn.common.checks import check_saved
+from numpy_rnn.common.checks import check_finite_parameters
 from numpy_rnn.common.errors import InputError, errors_about
 from numpy_rnn.common.files import load_arrays, save_arrays
 from numpy_rnn.common.records import Gradients, Parameters
@@ -88,6 +88,6 @@ def load_run(path: str) -> Saved:
         velocity: Any = None
         if found.keys() & VELOCITY:
             velocity = Gradients(*map(found.get, VELOCITY))
-        check_saved(ARRAYS, params, velocity)
+        check_finite_parameters(ARRAYS, params, velocity)
     alphabet, adagrad = str(found.get("alphabet", "")), found.get("adagrad")
     return Saved(params, velocity, alphabet, bool(np.any(adagrad)))

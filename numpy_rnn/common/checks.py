@@ -13,16 +13,15 @@ from typing import Any, NamedTuple, get_args
 
 import numpy as np
 
-from numpy_rnn.common import records
-from numpy_rnn.common.axes import (
+from numpy_rnn.common.array_kinds import (
     NUMPY_ARRAYS,
-    ArrayChecks,
     ArrayKind,
     check_dtype,
     check_values,
     is_integer,
     numpy_view,
 )
+from numpy_rnn.common.axes import ArrayChecks
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.numbers import (
     check_choice,
@@ -41,6 +40,7 @@ from numpy_rnn.common.records import (
     RunOptions,
     Schedule,
     Step,
+    TrainKeywords,
 )
 from numpy_rnn.common.texts import nearest_name
 
@@ -163,7 +163,9 @@ def check_update(
         check_like_parameters(checks, "velocity", velocity, params, partial=True)
 
 
-def check_clipping(arrays: ArrayKind, gradients: Any, name: str, limit: Any) -> float:
+def check_clipped_gradients(
+    arrays: ArrayKind, gradients: Any, name: str, limit: Any
+) -> float:
     """Return the limit of clipping. Gradients may be None, except that of W_hh."""
     checks = ArrayChecks(arrays)
     check_like_parameters(checks, "gradient", gradients, gradients, partial=True)
@@ -171,8 +173,13 @@ def check_clipping(arrays: ArrayKind, gradients: Any, name: str, limit: Any) -> 
     return check_positive(name, limit)
 
 
-def check_saved(arrays: ArrayKind, params: Any, velocity: Any = None) -> ArrayChecks:
-    """Check that parameters, and a velocity if there is one, are whole and finite."""
+def check_finite_parameters(
+    arrays: ArrayKind, params: Any, velocity: Any = None
+) -> ArrayChecks:
+    """Check that parameters, and a velocity if there is one, are whole and finite.
+
+    It returns the checks, with which further arrays must fit.
+    """
     checks = ArrayChecks(arrays, finite=True)
     check_parameters(checks, params)
     if velocity is not None:
@@ -195,7 +202,7 @@ def check_schedule(schedule: Schedule) -> Schedule:
     return Schedule(k1, k2, check_integer("epochs", schedule.epochs, 0))
 
 
-def check_limits(clipping: Clipping) -> Clipping:
+def check_clipping(clipping: Clipping) -> Clipping:
     """Return the limits of clipping as plain numbers, or None."""
     norm, value = clipping.max_norm, clipping.max_value
     if norm is not None:
@@ -234,7 +241,7 @@ def check_direction(direction: Direction) -> Direction:
 def check_step(step: Step) -> Step:
     """Return the step in plain numbers, except for its learning rate."""
     direction = check_direction(step.direction)
-    clipping = check_limits(step.clipping)
+    clipping = check_clipping(step.clipping)
     return step._replace(**direction._asdict(), **clipping._asdict())
 
 
@@ -301,7 +308,7 @@ def check_run_arguments(arrays: ArrayKind, run: Run) -> Run:
         raise InputError(
             "velocity is given without momentum or adagrad: expected one of them"
         )
-    checks = check_saved(arrays, run.params, run.velocity)
+    checks = check_finite_parameters(arrays, run.params, run.velocity)
     checks.check_rows("x", run.x, "TNBD")
     checks.check("h_0", run.h_0, "NBH", shared=True)
     check_target(checks, run.target, "TNBO", objective)
@@ -321,10 +328,11 @@ def check_training(
     x: Any,
     target: Any,
     h_0: Any,
-    options: dict[str, Any],
+    keywords: Mapping[str, Any],
 ) -> TrainingArguments:
-    """Return the arguments of `train`; `options` are its keyword arguments."""
-    check_keywords("train", options, records.TrainKeywords)
+    """Return the arguments of `train`; `keywords` are its keyword arguments."""
+    check_keywords("train", keywords, TrainKeywords)
+    options = dict(keywords)
     velocity = options.pop("velocity", None)
     record = options.pop("record", False)
     yield_every = options.pop("yield_every", 1)

@@ -13,7 +13,7 @@ from typing import Any, Generic, Literal, NamedTuple, TypedDict, TypeVar, get_ar
 from numpy.typing import NDArray
 
 A = TypeVar("A")  # numpy.ndarray or torch.Tensor
-T = TypeVar("T")
+Value = TypeVar("Value")  # of any type
 NumpyArray = NDArray[Any]
 
 Dtype = Literal["float32", "float64"]
@@ -332,19 +332,3 @@ class TrainKeywords(DirectionKeywords, Generic[A], total=False):
     velocity: Gradients[A] | None
     record: bool
     yield_every: YieldEvery
-
-
-def tree_map(function: Callable[..., Any], value: T, *more: Any) -> T:
-    """Apply a function to an array, or to each array of nested tuples.
-
-    None and plain numbers stay as they are. more: values of the same structure, whose
-    arrays are further arguments.
-    """
-    result: T = value
-    if isinstance(value, tuple):
-        kind: Any = type(value)
-        results = [tree_map(function, *items) for items in zip(value, *more)]
-        result = kind(*results) if hasattr(value, "_fields") else kind(results)
-    elif not (value is None or isinstance(value, int) or type(value) is float):
-        result = function(value, *more)
-    return result

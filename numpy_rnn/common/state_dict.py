@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from numpy_rnn.common.axes import NUMPY_ARRAYS, ArrayChecks, numpy_view
-from numpy_rnn.common.checks import check_saved
+from numpy_rnn.common.array_kinds import NUMPY_ARRAYS, numpy_view
+from numpy_rnn.common.axes import ArrayChecks
+from numpy_rnn.common.checks import check_finite_parameters
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import NumpyArray, Parameters
 from numpy_rnn.common.texts import short_repr, some_of
@@ -83,11 +84,12 @@ def parameters_from_state(
         with np.errstate(over="ignore"):  # an infinite sum is refused below
             b_h = np.where(second == 0, first, first + second)  # −0 + 0 would be 0
         params = params._replace(b_h=b_h, b_y=b_y)
-    check_saved(NUMPY_ARRAYS, params)
+    check_finite_parameters(NUMPY_ARRAYS, params)
     return params
 
 
 def _check_keys(state: Mapping[str, Any], keys: list[str]) -> None:
+    """Check that the state has these keys and no others."""
     missing = [key for key in keys if key not in state]
     unknown = [key for key in state if key not in keys]
     found = []

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from numpy_rnn.common import records
-from numpy_rnn.common.records import NumpyArray, Objective, Parameters, Run, Step, T
+from numpy_rnn.common.records import NumpyArray, Objective, Parameters, Run, Step, Value
 from numpy_rnn.conformance.arithmetics.arithmetic import Operand, nonlinearity_of
 from numpy_rnn.conformance.case import (
     WindowCase,
@@ -60,7 +60,7 @@ class RandomDraw:
         """Return an integer from low to high, both included."""
         return int(self.generator.integers(low, high, endpoint=True))
 
-    def choice(self, options: Sequence[T]) -> T:
+    def choice(self, options: Sequence[Value]) -> Value:
         """Return one of the options."""
         return options[self.integer(0, len(options) - 1)]
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from numpy_rnn.common.axes import is_integer
+from numpy_rnn.common.array_kinds import is_integer
 from numpy_rnn.common.records import NumpyArray
 from numpy_rnn.conformance.case import (
     WindowCase,
@@ -59,6 +59,7 @@ class Coverage(Counts):
             self.high[letter] = max(size, self.high.get(letter, size))
 
     def add(self, other: Counts) -> None:
+        """Add what another one has counted, and widen the ranges of sizes by its."""
         super().add(other)
         if isinstance(other, Coverage):
             self.note_sizes(other.low)

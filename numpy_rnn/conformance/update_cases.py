@@ -4,9 +4,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from numpy_rnn.common.axes import is_integer
+from numpy_rnn.common.array_kinds import is_integer
 from numpy_rnn.common.records import NumpyArray as Array
-from numpy_rnn.common.records import Parameters, Window, tree_map
+from numpy_rnn.common.records import Parameters, Window
+from numpy_rnn.common.trees import tree_map
 from numpy_rnn.conformance import case as cases
 from numpy_rnn.conformance.arithmetics.arithmetic import Operand
 from numpy_rnn.conformance.case import NamedArrays, WindowCase, present

@@ -9,7 +9,8 @@ import numpy as np
 
 from numpy_rnn.arrays import Array
 from numpy_rnn.common.checks import TrainingArguments
-from numpy_rnn.common.records import Update, tree_map
+from numpy_rnn.common.records import Update
+from numpy_rnn.common.trees import tree_map
 from numpy_rnn.engine.flat_update import flat_update
 from numpy_rnn.engine.gradient import gradient_function, recorded
 from numpy_rnn.engine.memory import WIDE_ENSEMBLE, ParameterVectors, Part, group

@@ -115,7 +115,7 @@ def train(
     >>> bool(updates[-1].loss < updates[3].loss)
     True
     """
-    training = check_training(ARRAYS, params, x, target, h_0, dict(options))
+    training = check_training(ARRAYS, params, x, target, h_0, options)
     ensemble = Ensemble(training)
     if ensemble.is_single:
         return ensemble.single_updates()

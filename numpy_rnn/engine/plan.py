@@ -8,7 +8,7 @@ from math import ceil
 from typing import NamedTuple
 
 from numpy_rnn.arrays import Array
-from numpy_rnn.common.axes import is_integer
+from numpy_rnn.common.array_kinds import is_integer
 from numpy_rnn.common.checks import TrainingArguments
 from numpy_rnn.common.records import Schedule, Window
 from numpy_rnn.engine.losses import CollectedLosses

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from numpy_rnn.arrays import Array
-from numpy_rnn.common.axes import is_integer
+from numpy_rnn.common.array_kinds import is_integer
 from numpy_rnn.common.records import Objective, Window
 from numpy_rnn.engine.memory import Layout
 from numpy_rnn.engine.objective import LOSSES, NONLINEARITIES, REDUCTIONS

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from numpy_rnn.common.records import tree_map
+from numpy_rnn.common.trees import tree_map
 from numpy_rnn.conformance.arithmetics.numpy_arithmetic import NumpyArithmetic
 from numpy_rnn.conformance.case import WindowCase, present
 from numpy_rnn.conformance.definition import Definition, window_update

@@ -11,14 +11,8 @@ import numpy as np
 import numpy_rnn
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.initial import initial_parameters
-from numpy_rnn.common.records import (
-    Dtype,
-    Gradients,
-    Parameters,
-    Run,
-    RunOptions,
-    tree_map,
-)
+from numpy_rnn.common.records import Dtype, Gradients, Parameters, Run, RunOptions
+from numpy_rnn.common.trees import tree_map
 
 MAX_STUDIED_STEPS = 40  # that are studied, unless --steps asks for more
 MAX_MATRIX_SIZE = 2**27  # numbers of the component matrix: a gibibyte

@@ -12,7 +12,7 @@ from numpy_rnn.app.experiment import prepare_experiment
 from numpy_rnn.app.text_report import TextReport
 from numpy_rnn.app.training import Diverged, Training
 from numpy_rnn.app.weights_file import load_run
-from numpy_rnn.common.records import tree_map
+from numpy_rnn.common.trees import tree_map
 from tests.helpers.command_line import configured, refused, succeed
 
 ALICE = str(Path(numpy_rnn.__file__).parent / "app/data/alice.txt")

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from numpy_rnn.common.records import DTYPES, Objective, Parameters, Step, tree_map
+from numpy_rnn.common.records import DTYPES, Objective, Parameters, Step
+from numpy_rnn.common.trees import tree_map
 from numpy_rnn.conformance import case as cases
 from numpy_rnn.conformance.arithmetics.bounds import Bounds
 from numpy_rnn.conformance.arithmetics.numpy_arithmetic import (

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from numpy_rnn.common.records import DTYPES, tree_map
+from numpy_rnn.common.records import DTYPES
+from numpy_rnn.common.trees import tree_map
 from numpy_rnn.conformance import case as cases
 from numpy_rnn.conformance.arithmetics.arithmetic import (
     NONLINEARITIES,

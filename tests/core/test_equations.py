@@ -31,7 +31,7 @@ import numpy as np
 import pytest
 
 from numpy_rnn import Gradients, Parameters
-from numpy_rnn.common.records import tree_map
+from numpy_rnn.common.trees import tree_map
 from tests.helpers.derivation import DEFINED
 
 WEIGHTS = [[[1, 2]], [[1, 0], [1, 1]], [[1], [2]], [0, -3], [-1]]

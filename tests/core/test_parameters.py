@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from numpy_rnn import Parameters
-from numpy_rnn.common.records import DTYPES, tree_map
+from numpy_rnn.common.records import DTYPES
+from numpy_rnn.common.trees import tree_map
 from tests.helpers.comparing import bits, share_memory
 from tests.helpers.random_runs import Kind, Sizes, random_run
 

@@ -14,7 +14,8 @@ import numpy_rnn
 from numpy_rnn import InputError
 from numpy_rnn.common.checks import check_step
 from numpy_rnn.common.errors import MAX_MESSAGE, failed
-from numpy_rnn.common.records import Direction, Objective, Step, tree_map
+from numpy_rnn.common.records import Direction, Objective, Step
+from numpy_rnn.common.trees import tree_map
 from tests.helpers.calls import B, D, H, O, T, refusal, valid_calls
 from tests.helpers.comparing import arrays_in, bits, share_memory
 from tests.helpers.random_runs import OPTIONS, STEPS, Kind, Sizes, random_run, train

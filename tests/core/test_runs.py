@@ -14,7 +14,8 @@ from hypothesis import assume, given
 
 import numpy_rnn
 from numpy_rnn import Update
-from numpy_rnn.common.records import Schedule, tree_map
+from numpy_rnn.common.records import Schedule
+from numpy_rnn.common.trees import tree_map
 from numpy_rnn.conformance.overflow import is_bounded
 from numpy_rnn.conformance.random_cases import RandomDraw
 from numpy_rnn.engine import ensemble, gradient, memory, plan, workspace

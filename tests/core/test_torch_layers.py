@@ -11,7 +11,8 @@ import pytest
 
 import numpy_rnn
 from numpy_rnn import InputError
-from numpy_rnn.common.records import DTYPES, tree_map
+from numpy_rnn.common.records import DTYPES
+from numpy_rnn.common.trees import tree_map
 from tests.helpers.comparing import arrays_in, bits, in_numpy, share_memory
 from tests.helpers.random_runs import Kind, Sizes, random_run
 

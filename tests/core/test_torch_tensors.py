@@ -5,7 +5,7 @@ sparse.
 import pytest
 
 from numpy_rnn import InputError
-from numpy_rnn.common.records import tree_map
+from numpy_rnn.common.trees import tree_map
 from tests.helpers.calls import refusal, valid_calls
 from tests.helpers.comparing import UPDATE, arrays_in, bits
 from tests.helpers.random_runs import Kind, Sizes, arguments, random_run

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 
 from numpy_rnn import Gradients, Parameters
-from numpy_rnn.common.records import DTYPES, tree_map
+from numpy_rnn.common.records import DTYPES
+from numpy_rnn.common.trees import tree_map
 from numpy_rnn.conformance.case import present
 from numpy_rnn.conformance.ports.port import PackagePort
 from numpy_rnn.conformance.random_cases import RandomDraw

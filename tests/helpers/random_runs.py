@@ -6,14 +6,8 @@ import numpy as np
 
 from numpy_rnn import Gradients, Parameters
 from numpy_rnn.common import records
-from numpy_rnn.common.records import (
-    Objective,
-    Run,
-    RunOptions,
-    Schedule,
-    Step,
-    tree_map,
-)
+from numpy_rnn.common.records import Objective, Run, RunOptions, Schedule, Step
+from numpy_rnn.common.trees import tree_map
 from numpy_rnn.conformance.case import WindowCase
 from numpy_rnn.conformance.random_cases import random_step
 

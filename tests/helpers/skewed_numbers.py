@@ -6,7 +6,7 @@ from functools import total_ordering
 
 import numpy as np
 
-from numpy_rnn.common.records import tree_map
+from numpy_rnn.common.trees import tree_map
 from numpy_rnn.conformance.case import with_rows
 from numpy_rnn.conformance.definition import window_update
 from tests.helpers.ways import ARRAYS

@@ -6,12 +6,8 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from numpy_rnn.common.records import (
-    REDUCTION_NAMES,
-    Objective,
-    Step,
-    tree_map,
-)
+from numpy_rnn.common.records import REDUCTION_NAMES, Objective, Step
+from numpy_rnn.common.trees import tree_map
 from numpy_rnn.conformance.case import WindowCase
 from numpy_rnn.conformance.definition import window_update
 from numpy_rnn.conformance.random_cases import RandomDraw, random_spec

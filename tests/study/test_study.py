@@ -16,7 +16,7 @@ from numpy_rnn.app.experiment import prepare_experiment
 from numpy_rnn.app.parsing import parse_command
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.initial import initial_parameters
-from numpy_rnn.common.records import tree_map
+from numpy_rnn.common.trees import tree_map
 from numpy_rnn.conformance.case import present
 from numpy_rnn.study import subject as subjects
 from numpy_rnn.study.evaluated_equations import EVALUATED

@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from numpy_rnn.common.records import NumpyArray, tree_map
+from numpy_rnn.common.records import NumpyArray
 from numpy_rnn.common.texts import join_names
+from numpy_rnn.common.trees import tree_map
 from numpy_rnn.conformance import case as cases
 from numpy_rnn.conformance.arithmetics.arithmetic import Operand
 from numpy_rnn.conformance.arithmetics.numpy_arithmetic import NumpyArithmetic

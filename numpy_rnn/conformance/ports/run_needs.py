@@ -7,7 +7,7 @@ statements force.
 from collections.abc import Sequence
 from typing import Any
 
-from numpy_rnn.common.axes import is_integer
+from numpy_rnn.common.array_kinds import is_integer
 from numpy_rnn.common.records import Run, Window
 from numpy_rnn.conformance import case as cases
 from numpy_rnn.conformance.definition import DEFINITION, Definition
@@ -21,8 +21,8 @@ from numpy_rnn.conformance.ports.abilities import (
 
 
 def loop_of(port: Any, run: Run) -> Definition:
-    """TBPTT, or chunks with a loss at the last steps where a port cannot have one at
-    every step.
+    """Return TBPTT, or chunks with a loss at the last steps where a port cannot have
+    one at every step.
     """
     stated = stated_by(port)
     lacks, shapes = stated.unsupported, stated.sizes

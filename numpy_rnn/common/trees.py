@@ -1,0 +1,22 @@
+"""Functions of arrays, applied to each array of nested tuples."""
+
+from collections.abc import Callable
+from typing import Any
+
+from numpy_rnn.common.records import Value
+
+
+def tree_map(function: Callable[..., Any], value: Value, *more: Any) -> Value:
+    """Apply a function to an array, or to each array of nested tuples.
+
+    None and plain numbers stay as they are. more: values of the same structure, whose
+    arrays are further arguments.
+    """
+    result: Value = value
+    if isinstance(value, tuple):
+        kind: Any = type(value)
+        results = [tree_map(function, *items) for items in zip(value, *more)]
+        result = kind(*results) if hasattr(value, "_fields") else kind(results)
+    elif not (value is None or isinstance(value, int) or type(value) is float):
+        result = function(value, *more)
+    return result
