@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from benchmarks import implementations
-from benchmarks.__main__ import disagreement
+from benchmarks.__main__ import QUICK_CASES, chosen_cases, disagreement
 from benchmarks.cases import CASES, sine
 from benchmarks.implementations import IMPLEMENTATIONS, Unsupported, matrix_products
+from numpy_rnn.common.records import Schedule, Step
 
 MARKS = {"torch": pytest.mark.needs_torch, "jax": pytest.mark.slow}
 SMALL = sine("small", k2=2, epochs=2, dtype="float64")
@@ -48,6 +49,24 @@ def test_implementation_agrees(name, monkeypatch):
         else:
             with pytest.raises(Unsupported):
                 disagreement(name, case)
+
+
+def test_min_char_rnn_has_its_own_options_alone():
+    case = CASES["character model, float64"]
+    for changed in (
+        case.options._replace(schedule=Schedule(20, 20, 1)),
+        case.options._replace(step=Step(0.2, adagrad=True, max_value=5.0)),
+    ):
+        with pytest.raises(Unsupported):
+            implementations.prepare("min-char-rnn", case._replace(options=changed))
+
+
+def test_cases_are_chosen_by_name_or_part_of_a_name():
+    quick = [case.name for case in chosen_cases(None, full=False)]
+    assert quick == list(QUICK_CASES)
+    assert len(chosen_cases(None, full=True)) == len(CASES)
+    for parts, count in ((["default experiment"], 1), (["default"], 2), (["H ="], 2)):
+        assert len(chosen_cases(parts, full=False)) == count
 
 
 def test_another_training_is_refused(monkeypatch):
