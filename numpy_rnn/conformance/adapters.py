@@ -263,7 +263,7 @@ class FunctionPort(Adapter):
     def _back(
         self, params: NamedArrays, arrays: Mapping[str, Operand], factor: float = 1.0
     ) -> NamedArrays:
-        """Arrays of the function by our names, in the shapes of the parameters."""
+        """Return the arrays by our names, in the shapes of the parameters."""
         found = {}
         for name, theta in params.items():
             own = self.names[name]

@@ -154,7 +154,7 @@ def leading_axes(params: Parameters[Any]) -> int:
 
 
 def case_sizes(case: WindowCase | Run) -> dict[str, int]:
-    """T, B, D, H, O and K by their letters."""
+    """Return T, B, D, H, O and K by their letters."""
     x, (D, H), O = case.x, case.params.W_xh.shape[-2:], case.params.W_hy.shape[-1]
     B = x.shape[-1 if is_integer(x) else -2]
     return {"T": len(x), "B": B, "D": D, "H": H, "O": O, "K": len(case.target)}
@@ -219,12 +219,8 @@ def format_errors(
     optional.
     """
     if not isinstance(report, dict):
-        return [
-            (
-                f"the report is a {type(report).__name__}: expected a dict of arrays "
-                "by name"
-            )
-        ]
+        kind = type(report).__name__
+        return [f"the report is a {kind}: expected a dict of arrays by name"]
     optional = {"dh_0"} if case.h_0 is None else set()
     expected = required_outputs(case, intermediates, input_gradients).keys() - optional
     known = required_outputs(case, True, True)

@@ -36,7 +36,8 @@ from numpy_rnn.conformance.case import NamedArrays, WindowCase, parameters_from,
 Steps = dict[int, Operand]  # an array for each step t, from 1
 NamedOperands = dict[str, Operand]
 OperandParameters = Parameters[Operand]
-GRADIENTS = {  # the methods of the definition, by the parameters
+# The methods of the definition, by the parameters.
+GRADIENTS = {
     "W_xh": "input_weights_gradient",
     "W_hh": "recurrent_weights_gradient",
     "W_hy": "output_weights_gradient",
@@ -71,7 +72,6 @@ class Definition:
             setattr(self, name, equation)
 
     # -- forward
-    # ----------------------------------------------------------------------------------
 
     def pre_activation(
         self, n: Arithmetic, w: Tensors, p: OperandParameters, t: int
@@ -100,7 +100,6 @@ class Definition:
         return n.zeros(w.y[t])  # (B1) dy_t of an older step of the window
 
     # -- backward
-    # ---------------------------------------------------------------------------------
 
     def state_adjoint(
         self, n: Arithmetic, w: Tensors, p: OperandParameters, t: int
@@ -147,7 +146,6 @@ class Definition:
         return n.affine([(w.da[t], p.W_xh.mT)])  # (B10) dx_t
 
     # -- loops over the steps
-    # ---------------------------------------------------------------------
 
     def forward(
         self, n: Arithmetic, w: Tensors, p: OperandParameters, nonlinearity: str
@@ -178,7 +176,6 @@ class Definition:
         return {name: n.record("d" + name, None, total(n, w)) for name, total in sums}
 
     # -- step
-    # ------------------------------------------------------------
 
     def clipped(
         self, n: Arithmetic, d: NamedOperands, p: NamedOperands, step: Step
@@ -195,14 +192,14 @@ class Definition:
         self, n: Arithmetic, name: str, g: Operand, theta: Operand, step: Step
     ) -> Operand:
         """Return the gradient with weight decay."""
-        return (
-            g + n.constant(step.weight_decay) * theta if step.weight_decay else g
-        )  # (U4)
+        if not step.weight_decay:
+            return g
+        return g + n.constant(step.weight_decay) * theta  # (U4)
 
     def velocity(
         self, n: Arithmetic, g: Operand, before: Operand | None, step: Step
     ) -> Operand:
-        """v, or Adagrad's sum of squares; `before` is None at the first step."""
+        """Return v, or Adagrad's sum of squares; `before` is None at the first step."""
         if step.adagrad:
             return g * g if before is None else before + g * g  # (U8)
         if before is None:
@@ -218,7 +215,7 @@ class Definition:
         before: Operand | None,
         step: Step,
     ) -> Operand:
-        """Δ, which the rate multiplies; v is None without momentum and Adagrad."""
+        """Return Δ, which the rate multiplies. v is None in plain SGD."""
         if v is None:
             return g
         if step.adagrad:
@@ -232,7 +229,6 @@ class Definition:
         return theta - n.rate(step, theta) * delta  # (U1)
 
     # -- training loop
-    # ----------------------------------------------------------------------------
 
     def window(self, T: int, new: int, k1: int, k2: int) -> Window:
         """Return the window whose new steps follow step `new` of the series."""

@@ -38,9 +38,7 @@ class Finding(NamedTuple):
     ratio: float = np.inf
     equation: str = ""  # ids of DERIVATION.md
     is_estimated: bool = False  # whether `allowed` is an estimate, not a proven bound
-    is_contracted: bool = (
-        False  # whether the recurrent weights are smaller than the run's
-    )
+    is_contracted: bool = False  # whether it is with smaller recurrent weights
     extent: str = ""  # how much of the tensor is wrong
     where: str = ""  # the level and the case
     hint: str = ""

@@ -40,8 +40,6 @@ from numpy_rnn.conformance.window_checks import (
 )
 
 MAX_ASKED = 4  # windows that a port is asked for with smaller recurrent weights
-
-
 # Factors, one after the other, once no singular value is above 1.
 CONTRACTIONS = (1.0, 0.5, 0.5)
 

@@ -59,6 +59,7 @@ class RecordedRun(NamedTuple):
         return int(np.argmax((epoch == update.epoch) & (number == update.number)))
 
     def window(self, index: int) -> Window:
+        """Return the window of the update with this index."""
         return Window(*(int(self.updates[name][index]) for name in Window._fields))
 
     @property
@@ -73,7 +74,7 @@ def first_false(are_true: NumpyArray) -> int:
 
 
 class RunRecorder:
-    """Collects the updates of a run."""
+    """Collect the updates of a run."""
 
     def __init__(self, run: Run):
         self.run, self.columns = run, dict[str, list[Any]]()
@@ -87,12 +88,14 @@ class RunRecorder:
             self.columns.setdefault(name, []).append(value)
 
     def recorded(self, of: Definition = DEFINITION) -> RecordedRun:
+        """Return the run of the updates so far. of: the definition of its schedule."""
         return RecordedRun(self.run, stack_columns(self.columns), of)
 
 
 def record(
     run: Run, updates: Iterable[Recorded], of: Definition = DEFINITION
 ) -> RecordedRun:
+    """Return the run with all of these updates."""
     recorder = RunRecorder(run)
     for each in updates:
         recorder.append_report(each)

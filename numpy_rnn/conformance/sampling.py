@@ -59,6 +59,7 @@ class Coverage(Counts):
             self.high[letter] = max(size, self.high.get(letter, size))
 
     def add(self, other: Counts) -> None:
+        """Add what another one has counted, and widen the ranges of sizes by its."""
         super().add(other)
         if isinstance(other, Coverage):
             self.note_sizes(other.low)

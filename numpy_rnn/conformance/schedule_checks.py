@@ -60,8 +60,8 @@ def state_divergences(recorded: RecordedRun) -> Iterator[Finding]:
 
 
 def carried_steps(updates: NamedArrays) -> Array:
-    """After which step of a window the next one of its epoch starts, (N,); 0 where none
-    does.
+    """Return after which step of a window the next one of its epoch starts, (N,); 0
+    where none does.
     """
     start, stop, epoch = (
         np.append(updates[name], -1) for name in ("start", "stop", "epoch")

@@ -54,6 +54,7 @@ class Suite:
         return self.config.getoption(f"elman_{name}")
 
     def _port(self) -> Any:
+        """Return the port of the options, with its time limit."""
         command, timeout = self.option("command"), self.option("timeout") or 10
         if command is None:
             port = find_port(self.option("backend"))
@@ -108,7 +109,7 @@ class Suite:
             items[:] = kept
 
     def pytest_report_header(self) -> list[str]:
-        """Two lines: what is tested, and what is not."""
+        """Return two lines: what is tested, and what is not."""
         port, (has, lacks, sizes, *_) = self.port, stated_by(self.port)
         ulps = getattr(port, "tanh_ulps", None) or STRICT_TANH_ULPS
         absolute = getattr(port, "tanh_absolute_ulps", None)

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import NumpyArray, Run
 from numpy_rnn.conformance import case as cases
 from numpy_rnn.conformance.arithmetics.numpy_arithmetic import NumpyArithmetic
@@ -15,7 +14,7 @@ from numpy_rnn.conformance.definition import apply_step, train, window_update
 from numpy_rnn.conformance.ports.abilities import stated_by
 from numpy_rnn.conformance.ports.port import PackagePort, tanh_error, validated_report
 from numpy_rnn.conformance.ports.protocol import PortFault
-from numpy_rnn.conformance.ports.run_needs import loop_of, unsupported, with_reduction
+from numpy_rnn.conformance.ports.run_needs import loop_of, with_reduction
 from numpy_rnn.conformance.recorded_run import RecordedRun, RunRecorder, stack_columns
 
 # updates at a time: the garbage collector visits every tensor that is not joined
@@ -38,20 +37,6 @@ class PortSource:
 
     def __init__(self, port: Any):
         self.port, self.name, self.tau = port, port.name, tanh_error(port)
-
-    def check(self, run: Run) -> None:
-        """Raise InputError unless the port supports this run."""
-        absent = unsupported(self.port, run)
-        if absent:
-            words = ", no ".join(ability.words for ability in absent)
-            remedies = dict[str, Any]()
-            for ability in absent:
-                remedies.update(ability.remedy)
-            expected = ", ".join(f"{n} = {value}" for n, value in remedies.items())
-            message = f"{self.name} has no {words}"
-            if expected:
-                message += f": expected a run with {expected}"
-            raise InputError(message)
 
     def trace(self, run: Run) -> RecordedRun:
         """Return the run of the port, up to the update in which it fails, if it does.
@@ -116,9 +101,6 @@ class PackageSource(PortSource):
     """A package with the functions of numpy_rnn, whose runs are those of
     its `train`.
     """
-
-    def check(self, run: Run) -> None:
-        """Every run is supported."""
 
     def trace(self, run: Run) -> RecordedRun:
         """Return the run of the package, whose numbers may overflow."""

@@ -23,7 +23,12 @@ from numpy_rnn.conformance.judge import judge
 from numpy_rnn.conformance.mutants.hints import hint_for_port, hint_specs
 from numpy_rnn.conformance.mutants.loops import hint_for_run
 from numpy_rnn.conformance.overflow import is_bounded
-from numpy_rnn.conformance.ports.abilities import ABILITIES, CAPABILITIES, stated_by
+from numpy_rnn.conformance.ports.abilities import (
+    ABILITIES,
+    CAPABILITIES,
+    REPORTED,
+    stated_by,
+)
 from numpy_rnn.conformance.ports.port import (
     PackagePort,
     Port,
@@ -55,7 +60,7 @@ __all__ = ["WrongPort", "check", "check_port"]
 
 RUN_EVERY = 10  # windows per run of several updates
 ONE_ROWS = 10  # cases of one row, where outputs overflow
-MIN_RUNS = 2  # whatever their work is
+MIN_RUNS = 3  # whatever their work is
 LISTED_RESULTS = ("loss", *("d" + name for name in FIELDS))  # which a verdict lists
 
 
@@ -175,25 +180,25 @@ def check_port(
         for number in range(count):
             if found := check_sampled_run(port, dtype, seed + number, coverage):
                 raise WrongPort(found)
-            is_much = coverage.work > sampling.MAX_WORK and number >= MIN_RUNS
+            is_much = coverage.work > sampling.MAX_WORK and number + 1 >= MIN_RUNS
             if is_much and examples is None:
                 break
-        return judged(port, coverage)
+        return checked_coverage(port, coverage)
     is_large = level == "large outputs"
     sample = large_output_cases if is_large else sampled_cases
     for named in sample(port, dtype, seed, examples):
         try:
             found = check_case(port, level, named, coverage)
         except PortFault as fault:
-            raise overflow(port, fault, named) if is_large else fault from None
+            raise overflow_fault(port, fault, named) if is_large else fault from None
         if found:
             raise WrongPort(explained(port, level, named, found))
     if is_large:
         return coverage  # what matters is that the numbers are finite
-    return judged(port, coverage)
+    return checked_coverage(port, coverage)
 
 
-def overflow(port: Port, fault: PortFault, named: NamedCase) -> PortFault:
+def overflow_fault(port: Port, fault: PortFault, named: NamedCase) -> PortFault:
     """Return the fault of a port whose outputs of 1e4 are no finite numbers."""
     text = str(fault).removeprefix(f"{port.name}: ").partition(", in ")[0]
     text = text.removesuffix(": expected a finite number")
@@ -223,7 +228,7 @@ def is_right_on_one_row(port: Port, named: NamedCase) -> bool:
     return True
 
 
-def judged(port: Port, coverage: Coverage) -> Coverage:
+def checked_coverage(port: Port, coverage: Coverage) -> Coverage:
     """Return what is covered. Raises PortFault where no window judges a result."""
     if coverage.unjudged:
         advice = "ill-conditioned in all windows; test float64, shorter windows "
@@ -333,7 +338,8 @@ def pass_line(port: Any, coverage: Coverage) -> str:
         text += f"; gradients followed through up to {coverage.high['T']} steps"
     absent = [each.name for each in ABILITIES if each.group != "dtype"]
     absent = [name for name in absent if name in stated.unsupported]
-    absent += [name for name in CAPABILITIES[2:] if name not in stated.capabilities]
+    known = (*REPORTED, *stated.capabilities)
+    absent += [name for name in CAPABILITIES if name not in known]
     if absent:
         text += f"; not tested: {', '.join(absent)}"
     return text

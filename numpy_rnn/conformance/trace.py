@@ -186,11 +186,8 @@ class Trace(RunRecorder):
         """
         try:
             array = np.array(value)
-        except (
-            TypeError,
-            ValueError,
-            RuntimeError,
-        ) as error:  # a tensor that requires a gradient
+        except (TypeError, ValueError, RuntimeError) as error:
+            # RuntimeError: a tensor that requires a gradient.
             raise InputError(f"{name} is no array: {one_line(str(error))}") from None
         if array.dtype.kind in "iu" and array.ndim:
             return array  # classes
@@ -268,12 +265,8 @@ def read_arrays(arrays: NamedArrays) -> RecordedRun:
             raise InputError(f"{name} is no array of integers, one per update")
         updates[name] = updates[name].astype(np.int64)
     start, loss_start, stop = (updates[name] for name in Window._fields)
-    is_window = (
-        (start >= 0)
-        & (start <= loss_start)
-        & (loss_start < stop)
-        & (stop <= len(run.x))
-    )
+    is_ordered = (start <= loss_start) & (loss_start < stop)
+    is_window = is_ordered & (start >= 0) & (stop <= len(run.x))
     if not is_window.all():
         raise InputError(
             "a window is wrong: expected 0 ≤ start ≤ loss_start < stop ≤ T"

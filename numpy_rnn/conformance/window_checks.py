@@ -134,6 +134,16 @@ class Tolerance(NamedTuple):
 
     @np.errstate(all="ignore")
     def check(self, reported: Array) -> Check:
+        """Compare what is reported with what is expected, number by number.
+
+        The proven bound E decides, unless E is loose and an estimate has a smaller
+        limit, which is at most LARGEST_ESTIMATE of the tensor. It limits the 2-norm of
+        the whole difference in a window: the ratio of the element that is off most is
+        then that of the norms, and the other ones are in proportion.
+
+        A window is ill-conditioned where rounding alone may change its tensor by half,
+        and wide where by more than a tenth.
+        """
         difference = np.asarray(reported, np.float64) - self.expected
         size, u = self.size(self.expected), float(self.limits.eps) / 2
         numbers = self.expected.size / size.size  # of one window

@@ -95,6 +95,16 @@ def test_traceback_is_that_of_the_script(audit, capfd, script, errors):
     assert "no update was seen" in report
 
 
+@pytest.mark.parametrize("words", [["runpytorch/train.py"], ["-m", "runpytorch.train"]])
+def test_traceback_of_a_folder_named_as_a_module(audit, tmp_path, capfd, words):
+    (tmp_path / "runpytorch").mkdir()
+    (tmp_path / "runpytorch/train.py").write_text("1 / 0")
+    with pytest.raises(ZeroDivisionError):
+        audit(*words)
+    traceback = capfd.readouterr().err
+    assert re.findall('File ".*/(.*)", line', traceback) == ["train.py"]
+
+
 def test_warning_names_the_first_place(audit):
     loop = source("state_exchanged").replace("range(4)", "range(2)")
     begin = loop.index("    optimizer.zero_grad()")

@@ -1,9 +1,12 @@
 """The assertions of a report, what it counts, and what an audit leaves as it is."""
 
 import contextlib
+import os
 import runpy
+import site
 import threading
 import warnings
+from pathlib import Path
 
 import pytest
 import torch
@@ -57,6 +60,28 @@ def test_passes_without_gradient_are_told_from_those_with_one():
     report = " ".join(str(audited("state_from_validation")).split())
     assert "steps: 6: 16, 6 without gradient: 4" in report
     assert "without gradient" not in str(audited("right_chunks"))
+
+
+def test_report_that_is_read_within_the_block_is_complete_after_it():
+    with torch_rnn.audit() as report:
+        assert (report.updates, report.warnings) == ([], [])
+        exec(source("gradients_not_zeroed"), {})
+        assert report.updates
+    loop = report.loop
+    assert loop.updates == report.updates != []
+    assert [each.name for each in report.warnings] == ["gradients-not-zeroed"]
+    assert report.loop is loop
+
+
+def test_place_of_a_loss_in_a_library_is_its_call_in_the_script():
+    """Also of one that `pip install --user` has installed."""
+    library = os.path.join(site.getusersitepackages(), "library", "losses.py")
+    program = "def mean(x):\n    return x.mean().backward()"
+    exec(compile(program, library, "exec"), made := {})
+    with torch_rnn.audit() as report:
+        made["mean"](torch.ones(1, requires_grad=True))
+    (loss,) = report.loop.losses
+    assert Path(__file__).name in loss.location
 
 
 def patched():

@@ -91,7 +91,6 @@ def test_object_that_is_no_port_is_refused():
 
 
 # -- windows of their own
-# ------------------------------------------------------------
 
 SERIES = np.random.default_rng(0).normal(size=(6, 2, 3))
 
@@ -144,7 +143,6 @@ def test_own_window_without_targets_is_refused():
 
 
 # -- verdicts
-# ------------------------------------------------------------
 
 
 def doubled(name):
@@ -218,7 +216,6 @@ def test_overflow_of_large_outputs_has_its_advice(log_p, advice):
 
 
 # -- which windows
-# ------------------------------------------------------------
 
 
 def test_windows_of_large_outputs_begin_with_those_that_are_not_learnt():

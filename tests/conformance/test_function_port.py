@@ -212,7 +212,6 @@ def test_code_of_min_char_rnn_passes_unless_its_outputs_are_large():
 
 
 # -- functions that are refused
-# ------------------------------------------------------------
 
 
 def lossy(p, x, target, h_0):
@@ -281,7 +280,6 @@ def test_layouts_are_tried_with_the_sizes_of_the_code():
 
 
 # -- reductions by parts, and batches
-# ------------------------------------------------------------
 
 
 def divided(axes):

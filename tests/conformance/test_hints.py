@@ -51,7 +51,6 @@ def names_of(mutants):
 
 
 # -- mutants are killed
-# ------------------------------------------------------------
 
 
 def wrong_tensor(mutant, case, is_box):
@@ -118,7 +117,6 @@ def test_mutants_are_as_many_as_the_document_says():
 
 
 # -- hints of windows
-# ------------------------------------------------------------
 
 
 def hint_of(port, seed=SEED):

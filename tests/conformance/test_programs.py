@@ -54,7 +54,6 @@ def test_right_program_answers_to_the_last_bit():
 
 
 # -- fakes, of which little is right and which start at once
-# ------------------------------------
 
 LIMIT = 0.3  # seconds for an answer that does not come
 START_LIMIT = 1.0  # seconds for a hello, for which the interpreter has to start
@@ -268,7 +267,6 @@ def test_program_without_a_hello_is_refused(fake, program, expected):
 
 
 # -- the port in C
-# ------------------------------------------------------------
 
 SOURCE = Path(numpy_rnn.__file__).parent / "conformance" / "ports" / "elman_port.c"
 STRICT = "-std=c99 -Wall -Wextra -pedantic"

@@ -44,7 +44,6 @@ def operations(**methods: Any) -> Way:
 
 
 # -- φ and its slope
-# ------------------------------------------------------------
 
 LIMIT = 7  # ulps of tanh and cosh, of the 8 that are allowed
 
@@ -85,7 +84,6 @@ def inaccurate_tanh(a):
 
 
 # -- the step
-# ------------------------------------------------------------
 
 
 def scaled_norm(self, gradients):
@@ -123,7 +121,6 @@ WAYS = {
 
 
 # -- subnormal numbers
-# ------------------------------------------------------------
 
 
 class Flushes(np.ndarray):

@@ -120,7 +120,7 @@ def run_script(options: Options) -> None:
 
 def _is_own(file: str) -> bool:
     """Return whether a file is this one, or that which runs a script."""
-    return file == __file__ or "runpy" in file
+    return file in (__file__, runpy.__file__, "<frozen runpy>")
 
 
 def show_help() -> int:

@@ -4,7 +4,6 @@ import textwrap
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
-from functools import cached_property
 from itertools import chain
 
 from torch import nn
@@ -78,18 +77,24 @@ class LoopReport:
             check_choice("warning", name, tuple(MISTAKES))
         self._recorder = recorder
         self._ignored = frozenset(ignore)
+        self._complete_loop: TrainingLoop | None = None
 
-    @cached_property
+    @property
     def loop(self) -> TrainingLoop:
-        """The events, updates and windows of the loop."""
-        return TrainingLoop(self._recorder.record)
+        """The events, updates and windows of the loop, up to now."""
+        if self._complete_loop is not None:
+            return self._complete_loop
+        loop = TrainingLoop(self._recorder.record)
+        if self._recorder.is_stopped:
+            self._complete_loop = loop
+        return loop
 
     @property
     def updates(self) -> list[LoopUpdate]:
         """The updates of all optimizers, and those by hand."""
         return self.loop.updates
 
-    @cached_property
+    @property
     def warnings(self) -> list[LoopWarning]:
         """The mistakes that were found."""
         return warnings_of(self.loop, self._ignored)
@@ -142,7 +147,7 @@ class LoopReport:
         if not self.updates:
             texts = [NO_UPDATE]
         verdict = "; ".join(texts) or "no recurrent module"
-        sought = [m for m in MISTAKES.values() if loop.seen[m.needs]]
+        sought = [m for m in MISTAKES.values() if loop.is_seen(m.needs)]
         count = len({each.name for each in sought} - self._ignored)
         missing = loop.record.unseen.union(_unseen(loop))
         missing.update(f"{name} (switched off)" for name in self._ignored)
@@ -156,7 +161,7 @@ class LoopReport:
 def _unseen(loop: TrainingLoop) -> Iterator[str]:
     """Yield what could not be seen, and is in no number of the report."""
     for kind, text in ABSENT.items():
-        if not loop.seen[kind]:
+        if not loop.is_seen(kind):
             yield text
     changed = sum(not update.is_known for update in loop.updates)
     states = [part for forward in loop.forwards for part in forward.state]

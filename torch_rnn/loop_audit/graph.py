@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy
@@ -65,6 +66,31 @@ class UsedOutputs:
         if not (is_carried or (used and self.forward.is_bidirectional)):
             reached = int(steps.nonzero()[0].max(initial=-1)) + 1
         return Reach(reached, used, bool(is_one))
+
+
+class UseWatch:
+    """Watches during a backward pass which outputs of forward passes get a gradient."""
+
+    def __init__(self, walk: "GraphWalk") -> None:
+        """Register a hook in each node that uses an output."""
+        self._carried = walk.carried
+        self._used = {forward: UsedOutputs(forward) for forward in walk.passes}
+        self._handles = []
+        for end, (node, index) in walk.uses:
+            add = partial(self._used[end.forward].add, end, index)
+            if node is None:
+                add(None)
+            else:
+                self._handles.append(node.register_hook(add))
+
+    def end(self) -> dict[ForwardPass, Reach]:
+        """Remove the hooks. Return how much of each pass is reached."""
+        for handle in self._handles:
+            handle.remove()
+        reached = {}
+        for forward, used in self._used.items():
+            reached[forward] = used.reach(forward in self._carried)
+        return reached
 
 
 def _used_by_time(end: PassEnd, gradient: torch.Tensor) -> Any:

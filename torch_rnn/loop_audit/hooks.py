@@ -9,6 +9,7 @@ not recorded.
 
 import os
 import re
+import site
 import sys
 import sysconfig
 import threading
@@ -28,7 +29,8 @@ from torch_rnn.loop_audit.module_calls import listed
 FOLDERS = (
     Path(__file__).parent,
     *torch.__path__,
-    *map(sysconfig.get_path, ("stdlib", "purelib")),
+    *map(sysconfig.get_path, ("stdlib", "purelib", "platlib")),
+    site.getusersitepackages(),  # of pip install --user
 )
 LIBRARIES = tuple(f"{folder}{os.sep}" for folder in FOLDERS)
 FAILED = object()  # the result of a call that raised an exception

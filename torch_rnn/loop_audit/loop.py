@@ -79,42 +79,66 @@ class TrainingLoop:
         self.losses = self._events(LossCall)
         self.backwards = self._events(BackwardPass)
         self.clips = self._events(GradientClip)
-        every = self._events(LoopUpdate)
-        stepped = union(u.held for u in every if u.optimizer is not BY_HAND)
-        self.updates: list[LoopUpdate] = []
-        for update in every:
-            # an optimizer may move the parameters that it steps, as SAM
-            if update.optimizer is not BY_HAND or update.parameters - stepped:
-                self.updates.append(update)
-        self.changed = union(u.held for u in every) | record.stepped
+        # with those by hand of parameters that an optimizer steps
+        self._changes = self._events(LoopUpdate)
+        self.changed = union(u.held for u in self._changes) | record.stepped
         # backward passes whose gradients have moved parameters
-        self.moved = union(u.backwards for u in every)
+        self.moved = union(u.backwards for u in self._changes)
+        self.updates = self._counted_updates()
         self.used_in = grouped((b, u) for u in self.updates for b in u.backwards)
         self.by_optimizer = grouped((u.optimizer, u) for u in self.updates)
-        # updates whose gradient has a part that an earlier one has used
-        self.adding = set[LoopUpdate]()
-        for users in self.used_in.values():
-            for own in grouped((u.optimizer, u) for u in users).values():
-                self.adding.update(own[1:])
-        self.seen: dict[type[Event], bool] = {
-            ForwardPass: any(forward.has_gradient for forward in self.forwards),
-            LossCall: any(loss.name != UNNAMED_LOSS for loss in self.losses),
-            LoopUpdate: bool(self.updates),
-        }
+        self.adding = self._adding_updates()
+        self.passes = grouped((forward.module, forward) for forward in self.forwards)
         self.windows: dict[nn.Module, list[LoopWindow]] = {}
         # passes whose state or input is attached to a pass of an earlier update
         self.attached: list[ForwardPass] = []
-        complete = [backward for backward in self.backwards if backward.is_complete]
-        self.passes = grouped((forward.module, forward) for forward in self.forwards)
         for module in self.passes:
             parameters = parameters_of(module)
             own = [u for u in self.updates if u.parameters & parameters]
             self.windows[module] = _windows_of(module, own)
-            numbers = [u.number for u in every if u.parameters & parameters]
-            for forward, _ in reached_passes(module, complete):
-                before = [bisect(numbers, parent.number) for parent in forward.parents]
-                if before and min(before) < bisect(numbers, forward.number):
-                    self.attached.append(forward)
+            self.attached += self._attached_passes(module)
+
+    def is_seen(self, kind: type[Event]) -> bool:
+        """Return whether there are passes with gradient, losses or updates."""
+        if kind is ForwardPass:
+            return any(forward.has_gradient for forward in self.forwards)
+        if kind is LossCall:
+            return any(loss.name != UNNAMED_LOSS for loss in self.losses)
+        return bool(self.updates)
+
+    def _counted_updates(self) -> list[LoopUpdate]:
+        """Return the updates, without moves by hand of what an optimizer steps, as
+        those of SAM.
+        """
+        by_optimizers = [u for u in self._changes if u.optimizer is not BY_HAND]
+        stepped = union(update.held for update in by_optimizers)
+        updates = []
+        for update in self._changes:
+            if update.optimizer is not BY_HAND or update.parameters - stepped:
+                updates.append(update)
+        return updates
+
+    def _adding_updates(self) -> set[LoopUpdate]:
+        """Return updates whose gradient has a part that an earlier one of the same
+        optimizer has used.
+        """
+        adding = set[LoopUpdate]()
+        for users in self.used_in.values():
+            for own in grouped((u.optimizer, u) for u in users).values():
+                adding.update(own[1:])
+        return adding
+
+    def _attached_passes(self, module: nn.Module) -> Iterator[ForwardPass]:
+        """Yield reached passes of a module, before which and after a parent of which
+        its parameters have changed.
+        """
+        parameters = parameters_of(module)
+        numbers = [u.number for u in self._changes if u.parameters & parameters]
+        complete = [backward for backward in self.backwards if backward.is_complete]
+        for forward, _ in reached_passes(module, complete):
+            before = [bisect(numbers, parent.number) for parent in forward.parents]
+            if before and min(before) < bisect(numbers, forward.number):
+                yield forward
 
     def _events(self, kind: type[EventKind]) -> list[EventKind]:
         """Return the events of a kind, in their order."""

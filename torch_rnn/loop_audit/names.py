@@ -26,19 +26,14 @@ def _paths() -> dict[int, str]:
     return paths
 
 
-def add_names(
-    names: dict[int, str],
-    modules: Iterable[nn.Module],
-    parameters: Iterable[nn.Parameter],
-) -> None:
+def add_names(names: dict[int, str], parts: Iterable[nn.Module | nn.Parameter]) -> None:
     """Add the names of those that have none, with the shapes of parameters."""
-    new_modules = [each for each in modules if id(each) not in names]
-    new_parameters = [each for each in parameters if id(each) not in names]
-    if not (new_modules or new_parameters):
+    unnamed = [part for part in parts if id(part) not in names]
+    if not unnamed:
         return
     paths = _paths()
-    for module in new_modules:
-        names[id(module)] = paths.get(id(module), "")
-    for p in new_parameters:
-        path = paths.get(id(p), type(p).__name__)
-        names[id(p)] = f"{path} {tuple(p.shape)}"
+    for part in unnamed:
+        name = paths.get(id(part), type(part).__name__)
+        if isinstance(part, nn.Parameter):
+            name += f" {tuple(part.shape)}"
+        names[id(part)] = name

@@ -24,7 +24,7 @@ from torch_rnn.loop_audit.gradients import (
     ids_of,
     read_norms,
 )
-from torch_rnn.loop_audit.graph import LOSS_CALL, GraphWalk, UsedOutputs, mark_outputs
+from torch_rnn.loop_audit.graph import LOSS_CALL, GraphWalk, UseWatch, mark_outputs
 from torch_rnn.loop_audit.hooks import FAILED, Hooks, location
 from torch_rnn.loop_audit.module_calls import is_of_torch, read_call
 from torch_rnn.loop_audit.names import add_names
@@ -50,6 +50,7 @@ class LoopRecorder:
     def __init__(self, limit: int) -> None:
         """Make an empty record of at most `limit` updates."""
         self.record = events.LoopRecord(limit)
+        self.is_stopped = False
         self._hooks = Hooks()
         self._optimizers = WeakKeyDictionary[Optimizer, OptimizerRecord]()
         self._parameters: dict[int, ParameterRecord] = {}
@@ -93,6 +94,7 @@ class LoopRecorder:
             record.unseen.add(text)
         if len(record.events) == events.MAX_EVENTS:
             record.unseen.add(f"events after the first {events.MAX_EVENTS}")
+        self.is_stopped = True
 
     def _add(self, event_type: type[AnyEvent], **facts: Any) -> AnyEvent:
         """Make an event with its number. Add it to the record while there is room."""
@@ -183,37 +185,25 @@ class LoopRecorder:
         reaches_data = len(tensors) < len(walk.leaves)
         for module in dict.fromkeys(forward.module for forward in walk.passes):
             tensors += module.parameters()
-        add_names(self.record.names, self._states, tensors)
+        add_names(self.record.names, [*self._states, *tensors])
         parameters = self._records(tensors)
         for p in parameters:
             p.read()
-        used = {forward: UsedOutputs(forward) for forward in walk.passes}
-        handles = []
-        for end, (node, index) in walk.uses:
-            add = partial(used[end.forward].add, end, index)
-            if node is None:
-                add(None)
-            else:
-                handles.append(node.register_hook(add))
+        watch = UseWatch(walk)
         self._is_backward = True
         result = yield
         self._is_backward = False
-        for handle in handles:
-            handle.remove()
         changed = [p for p in parameters if p.has_changed()]
         backward = self._add(
             events.BackwardPass,
             losses=tuple(walk.losses),
-            reached={each: used[each].reach(each in walk.carried) for each in used},
+            reached=watch.end(),
             parameters=ids_of(changed),
             has_failed=result is FAILED,
             is_complete=walk.is_complete,
             reaches_data=reaches_data,
         )
-        # what an optimizer steps is not changed by hand
-        stepped = self.record.stepped
-        watched = (p for p in changed if id(p.tensor) not in stepped)
-        read_norms(p for p in watched if p.norm is None)
+        self._watch_values(changed)
         if not backward.has_failed:
             for p in changed:
                 p.backwards |= {backward}
@@ -256,6 +246,12 @@ class LoopRecorder:
         self._add(event_type, parameters=ids_of(records), **facts)
 
     # Updates
+
+    def _watch_values(self, parameters: list[ParameterRecord]) -> None:
+        """Watch whether parameters, which no optimizer steps, are changed by hand."""
+        stepped = self.record.stepped
+        by_hand = [p for p in parameters if id(p.tensor) not in stepped]
+        read_norms(p for p in by_hand if p.norm is None)
 
     def _find_updates_by_hand(self) -> None:
         """Add an update if parameters have changed since backward(), and no optimizer

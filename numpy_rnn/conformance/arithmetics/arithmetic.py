@@ -13,11 +13,9 @@ from numpy_rnn.common.records import NumpyArray, Objective, Value
 from numpy_rnn.conformance.case import LOSS_AXES, SHAPES, loss_kind
 
 AnyDtype = npt.DTypeLike
-# numbers: an array, whose operators round or carry a bound as its arithmetic does
+# Numbers: an array, whose operators round or carry a bound as its arithmetic does.
 Operand = Any
 LossTerms = tuple[Operand, Operand]
-
-
 Operation = Callable[..., Operand]
 
 
@@ -161,6 +159,11 @@ def sech_squared(a: NumpyArray) -> NumpyArray:
     return np.cosh(np.minimum(np.abs(a), 350.0)) ** -2.0
 
 
+def not_stated(*arrays: NumpyArray) -> NumpyArray:
+    """Raise NotImplementedError: the row of a nonlinearity lacks a column it needs."""
+    raise NotImplementedError
+
+
 class Nonlinearity(NamedTuple):
     """φ, its slope, and what the rounding bounds need of them.
 
@@ -171,8 +174,8 @@ class Nonlinearity(NamedTuple):
     phi: Operation  # (a), of any numbers
     slope: Operation  # (a, h): φ'(a), from h where that is usual
     slope_of_a: Callable[[NumpyArray], NumpyArray]  # the same; nothing cancels
-    change: Operation = np.zeros_like  # (h): |∂ slope(a, h)/∂h|
-    steepest: Operation = max  # (a, E): the largest |φ'| within E of a
+    change: Operation = not_stated  # (h): |∂ slope(a, h)/∂h|
+    steepest: Operation = not_stated  # (a, E): the largest |φ'| within E of a
     curvature: float = 0.0  # the largest |φ''|/|φ'|
     roundings: float = 0.0  # those of φ are in units of |h| and this
     has_kink: bool = False
@@ -203,6 +206,7 @@ NONLINEARITIES = {
         phi=lambda a: np.maximum(a, 0),
         slope=lambda a, h: (h.real > 0).astype(h.dtype),
         slope_of_a=lambda a: (a > 0) * 1.0,
+        change=np.zeros_like,
         has_kink=True,
     ),
     "sigmoid": Nonlinearity(

@@ -45,9 +45,8 @@ from numpy_rnn.conformance.arithmetics.rounding import (
     root_of_squares,
 )
 
-STRICT_TANH_ULPS = (
-    8  # the largest error of a usual tanh: NumPy 1.4, torch 0.75, glibc 2.1, JAX 7
-)
+# The largest error of a usual tanh: NumPy 1.4, torch 0.75, glibc 2.1, JAX 7.
+STRICT_TANH_ULPS = 8
 ROWS_AND_STEPS = (0, -2, -1)  # the axes of the terms of a loss
 CHECKER_TAU = 4.0  # NumPy's own, in float64
 

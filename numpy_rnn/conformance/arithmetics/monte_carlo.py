@@ -38,18 +38,12 @@ from numpy_rnn.conformance.case import WindowCase
 
 SAMPLE_COUNT = 8
 FLUSHES = np.arange(SAMPLE_COUNT) % 2 == 0  # the samples that flush
-BY_A = (
-    np.arange(SAMPLE_COUNT) % 4 < 2
-)  # the samples whose slope is computed from a, not from h
+# The samples whose slope is computed from a, not from h.
+BY_A = np.arange(SAMPLE_COUNT) % 4 < 2
 KINK = 8.0  # spreads of a pre-activation within which relu' may be 0 or 1
 OPEN = np.linspace(0, 1, SAMPLE_COUNT)  # the share of such slopes that are 1
-EXACT_UFUNCS = {
-    np.maximum,
-    np.minimum,
-    np.negative,
-    np.absolute,
-    np.positive,
-}  # operations
+# Operations that do not round.
+EXACT_UFUNCS = {np.maximum, np.minimum, np.negative, np.absolute, np.positive}
 
 
 def sampled(case: WindowCase) -> WindowCase:
@@ -83,16 +77,15 @@ def repeats(terms: Array, u: float) -> Array:
     no terms.
     """
     mantissa, exponent = np.frexp(terms)
-    near = np.sort(
-        np.ldexp(np.rint(mantissa / (64 * u)), exponent), axis=-2
-    )  # roundings aside
+    # Terms that differ by roundings alone are equal.
+    rounded = np.ldexp(np.rint(mantissa / (64 * u)), exponent)
+    near = np.sort(rounded, axis=-2)
     index = np.arange(near.shape[-2])[:, None]
     is_new = np.diff(near, axis=-2, prepend=np.nan) != 0
     place = index - np.maximum.accumulate(np.where(is_new, index, 0), axis=-2)
     is_term = near != 0
-    m_squared = np.where(is_term, 2 * place + 1, 0).sum(
-        axis=-2
-    )  # 1 + 3 + .. + (2m − 1) = m²
+    # 1 + 3 + .. + (2m − 1) = m²
+    m_squared = np.where(is_term, 2 * place + 1, 0).sum(axis=-2)
     return m_squared / np.maximum(is_term.sum(axis=-2), 1)
 
 
@@ -202,23 +195,19 @@ class MonteCarloArithmetic(NumpyArithmetic):
             value = value - lost * self.per_sample(value, FLUSHES)
         noise = 2 * self.generator.random(value.shape, np.float32) - 1
         if n <= 1:  # equal numbers round alike
-            noise = noise + self.per_sample(
-                value, self.generator.uniform(-1, 1, SAMPLE_COUNT)
-            )
-        error = self.u * size + tiny * (
-            size > 0
-        )  # a sum whose terms are all 0 is exact
+            alike = self.generator.uniform(-1, 1, SAMPLE_COUNT)
+            noise = noise + self.per_sample(value, alike)
+        # A sum whose terms are all 0 is exact.
+        error = self.u * size + tiny * (size > 0)
         return self.from_input(value + error * noise)
 
     def rounded_sum(self, value: Array, squares: Array, n: int, m: Array) -> Array:
         """Return a sum of n terms, each of which occurs m times, and whose squares have
         this sum.
         """
-        size = (
-            np.hypot(np.sqrt(squares), value) * np.sqrt(n * m)
-            if n > 1
-            else np.abs(value)
-        )
+        size = np.abs(value)
+        if n > 1:
+            size = np.hypot(np.sqrt(squares), value) * np.sqrt(n * m)
         return self.rounded(value, size, n)
 
     def affine(
@@ -228,18 +217,15 @@ class MonteCarloArithmetic(NumpyArithmetic):
         left = join([self.plain(A) for A, _ in products], -1)
         right = join([self.plain(B) for _, B in products], -2)
         value, n = left @ right, left.shape[-1] + 1
-        squares = np.square(left[-1:]) @ np.square(
-            right[-1:]
-        )  # of one that does not flush
+        # Those of the last sample, which does not flush.
+        squares = np.square(left[-1:]) @ np.square(right[-1:])
         if bias is not None:
             row = self.plain(bias)[..., None, :]
             value, squares = value + row, squares + np.square(row[-1:])
-        # Terms are equal where a column and a row are, of which a weighted sum is a
+        # Terms are equal where a column and a row are. A weighted sum of each is its
         # key.
-        i, j = (
-            np.sqrt(np.arange(2.0, size + 2))
-            for size in (left.shape[-2], right.shape[-1])
-        )
+        i = np.sqrt(np.arange(2.0, left.shape[-2] + 2))
+        j = np.sqrt(np.arange(2.0, right.shape[-1] + 2))
         m = repeats(((i @ left[-1:]) * (right[-1:] @ j))[..., None], self.u)
         return self.rounded_sum(value, squares, n, m[..., None])
 

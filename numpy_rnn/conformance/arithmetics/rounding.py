@@ -40,11 +40,9 @@ class Rounding:
     def __init__(self, dtype: AnyDtype):
         """Make the rounding of a dtype."""
         limits = np.finfo(dtype)
-        self.dtype, self.u, self.own = (
-            np.dtype(dtype),
-            float(limits.eps) / 2 * WIDER,
-            2.0**-53,
-        )
+        self.dtype = np.dtype(dtype)
+        self.u = float(limits.eps) / 2 * WIDER
+        self.own = 2.0**-53
         self.smallest, self.largest = float(limits.smallest_normal), float(limits.max)
 
     def gamma(self, n: Real) -> Real:

@@ -15,9 +15,8 @@ from numpy_rnn.conformance.window_checks import ROUNDOFFS, SPREADS
 MAX_PARTS = 64  # of an axis that are looked at one by one
 LOOKED_AT = 4  # elements at a limit
 SMALLEST = 2.0**-1022  # so that 0/0 is 0
-FACTOR_TOLERANCE = (
-    1e-6  # relative: a factor so close to a whole number is said to be it
-)
+# Relative: a factor so close to a whole number is said to be it.
+FACTOR_TOLERANCE = 1e-6
 
 
 class GradientCheck(NamedTuple):

@@ -222,6 +222,8 @@ CAPABILITIES = tuple(each.name for each in ABILITIES if each.stated == "capabili
 LACKS = tuple(each.name for each in ABILITIES if each.stated == "lacks")
 SGD_OPTIONS = tuple(each.name for each in ABILITIES if each.parent == "sgd_options")
 ABILITY_GROUPS = tuple(dict.fromkeys(each.group for each in ABILITIES if each.group))
+# Capabilities that add tensors to a report, and no case or run needs.
+REPORTED = ("intermediates", "input_gradients")
 # Statements of a step that a port without one cannot make.
 NEED_A_STEP = ("sgd_options", "clip_by_value", "adagrad")
 

@@ -35,7 +35,8 @@ from numpy_rnn.conformance.ports.guard import guarded
 from numpy_rnn.conformance.ports.program import ProgramPort
 from numpy_rnn.conformance.ports.protocol import PortFault, port_arguments
 
-LOSS_FUNCTIONS = {  # of a package, by the names of losses
+# The functions of a package, by the names of losses.
+LOSS_FUNCTIONS = {
     "squared_error": "half_squared_error",
     "cross_entropy": "cross_entropy",
 }
@@ -230,6 +231,7 @@ def call_port(port: Port, case: WindowCase) -> NamedArrays:
 
 
 def _copied(value: Any) -> Any:
+    """Return the value with copies of its arrays, also of those in dicts."""
     if isinstance(value, dict):
         return {name: _copied(each) for name, each in value.items()}
     return value.copy() if isinstance(value, np.ndarray) else value
@@ -256,8 +258,8 @@ def validated_report(port: Port, case: WindowCase, where: str) -> NamedArrays:
 
 
 def describe_error(error: BaseException) -> str:
-    """Type and message, and the last line of the traceback that is the user's, if there
-    is one.
+    """Return the type and the message of an error, and the last line of its traceback
+    that is the user's, if there is one.
     """
     try:
         message = f"{type(error).__name__}: {one_line(str(error))}".removesuffix(": ")

@@ -204,6 +204,7 @@ class Dialogue:
         return bool(chunk)
 
     def _why_late(self, limit: float) -> str:
+        """Return why there is no answer within the limit, in seconds."""
         if self.process.poll() is not None:
             return f"{self._exit()} and without an answer; it leaves a child process"
         return f"does not answer within {limit:g} s (does it flush its output?)"
@@ -219,6 +220,7 @@ class Dialogue:
         return f"{self._exit()} and without an answer"
 
     def _exit(self) -> str:
+        """Return how the program has ended, by a status or by a signal."""
         status = self.process.returncode
         if status >= 0:
             return f"ends with exit status {status}"

@@ -43,7 +43,8 @@ class PortFault(Exception):
     """A port failed; the message is one line."""
 
 
-STATEMENTS: Message = {  # of a port about itself, where it makes none
+# The statements of a port about itself, where it makes none.
+STATEMENTS: Message = {
     "name": "",
     **dict.fromkeys(("dtypes", "capabilities", "lacks", "sizes"), ()),
     **dict.fromkeys(("tanh_ulps", "tanh_absolute_ulps", "mean_over")),
@@ -51,15 +52,16 @@ STATEMENTS: Message = {  # of a port about itself, where it makes none
 
 
 def identity_from(stated: Message) -> Message:
-    """All statements of a port, in tuples. Raises PortFault on the first
-    invalid one.
+    """Return all statements of a port, in tuples. Raises PortFault on the first invalid
+    one.
     """
     port: Message = {n: stated.get(n, default) for n, default in STATEMENTS.items()}
     name, dtypes, shapes = port["name"], port["dtypes"], shapes_of(port["sizes"])
     printable = isinstance(name, str) and name.strip() and name.isprintable()
     known = f"{', '.join(CAPABILITIES)} (sgd_options are {', '.join(SGD_OPTIONS)})"
     ulps, some = "a positive number of ulps", "a list of some of"
-    rules = {  # whether a statement is valid, and what is expected
+    # Whether a statement is valid, and what is expected.
+    rules = {
         "name": (printable, "a text of printable characters"),
         "dtypes": (
             dtypes and _are_names(dtypes, DTYPES),
@@ -96,14 +98,17 @@ def identity_from(stated: Message) -> Message:
 
 
 def _are_names(given: object, known: Sequence[str]) -> bool:
+    """Return whether this is a list of some of the known names."""
     return isinstance(given, list | tuple) and all(name in known for name in given)
 
 
 def _is_error(ulps: object) -> bool:
+    """Return whether this is None or a positive number."""
     return ulps is None or (isinstance(ulps, int | float) and 0 < ulps < inf)
 
 
 def _is_shape(shape: object) -> bool:
+    """Return whether this has sizes by letters, and no more losses than steps."""
     if not isinstance(shape, dict) or not {*shape} <= {*"TBDHOK"}:
         return False
     is_whole = all(type(size) is int and size > 0 for size in shape.values())
@@ -201,6 +206,9 @@ def decode_answer(line: str, case: WindowCase, case_id: int) -> dict[str, np.nda
 
 
 def _object(line: str) -> Message:
+    """Return the JSON object of an answer. Raises PortFault if it is none, or an
+    error.
+    """
     try:
         value = json.loads(line)
     except (ValueError, RecursionError):

@@ -21,8 +21,8 @@ from numpy_rnn.conformance.ports.abilities import (
 
 
 def loop_of(port: Any, run: Run) -> Definition:
-    """TBPTT, or chunks with a loss at the last steps where a port cannot have one at
-    every step.
+    """Return TBPTT, or chunks with a loss at the last steps where a port cannot have
+    one at every step.
     """
     stated = stated_by(port)
     lacks, shapes = stated.unsupported, stated.sizes

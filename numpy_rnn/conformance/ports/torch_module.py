@@ -11,7 +11,8 @@ from numpy_rnn.conformance.ports.adapter import ASSUMED, TRIAL, Adapter
 
 MODULE_PARAMETERS = {"W_xh": "weight_ih", "W_hh": "weight_hh", "b_h": "bias_ih"}
 CLASS_LOSSES = ("mean_cross_entropy", "cross_entropy")
-TORCH_LOSSES = {  # by the names of the mean and of the sum
+# The names of the losses of PyTorch: of the mean, and of the sum.
+TORCH_LOSSES = {
     "MSELoss": ("mse", "sum_of_squares"),
     "CrossEntropyLoss": CLASS_LOSSES,
     "NLLLoss": CLASS_LOSSES,
