@@ -35,7 +35,7 @@ SUPPORTED = {
     ],
 )
 def test_implementation_agrees(name, monkeypatch):
-    """With the reference on every case that it supports, which are these."""
+    """It agrees with the reference on the cases of SUPPORTED, and refuses others."""
     if find_spec(IMPLEMENTATIONS[name][1]) is None:
         pytest.skip("not installed")
     monkeypatch.setenv(
@@ -70,9 +70,7 @@ def test_cases_are_chosen_by_name_or_part_of_a_name():
 
 
 def test_another_training_is_refused(monkeypatch):
-    """Another loss, another weight, another dtype, fewer updates, NaN: each is seen
-    alone.
-    """
+    """Another loss, weight, shape or dtype, and NaN, are each seen alone."""
     losses, weights = implementations.prepare("numpy_rnn", SMALL)()
     losses = np.array(losses)
     first_is_nan = np.where(losses == losses.flat[0], np.nan, losses)
@@ -93,7 +91,7 @@ def test_another_training_is_refused(monkeypatch):
 
 @pytest.mark.parametrize("name", [name for name in CASES if "networks" not in name])
 def test_bound_has_the_products_of_the_equations(name):
-    """Multiplications of (F1), (F3), (B2), (B4), (B5) and (B6), by their formulas."""
+    """Count the multiplications of (F1), (F3), (B2), (B4), (B5) and (B6)."""
     case = CASES[name]
     k1, k2, _ = case.options.schedule
     inputs = case.D
