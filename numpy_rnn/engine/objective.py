@@ -112,11 +112,6 @@ LOSSES = {
         write_softmax_difference, by_row=True, terms=lambda O: 1
     ),
 }
-# From the terms of a row: what "mean" divides by, None for 1.
-REDUCTIONS: dict[str, Callable[[int], int | None]] = {
-    "sum": lambda terms: None,
-    "mean": lambda terms: terms,
-}
 
 
 def window_losses(

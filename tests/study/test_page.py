@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from numpy_rnn.study import page
-from numpy_rnn.study.equation_table import scale
 from numpy_rnn.study.components import mask
 from numpy_rnn.study.document import mathml, with_formulas
+from numpy_rnn.study.equation_table import scale
 from numpy_rnn.study.figures import draw_cosine_bias, draw_masks
 from numpy_rnn.study.study import write_folder
 
