@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,30 +25,25 @@ class Case(NamedTuple):
     H: int
     O: int
     options: RunOptions
+    data: Callable[[Case], tuple[Any, ...]]  # makes the arrays
     dtype: Dtype = "float32"
     networks: int | None = None
     every_update: bool = False  # whether the loss is read after every update
 
     @property
     def is_text(self) -> bool:
+        """Whether it is a character model, whose inputs are classes."""
         return self.options.objective.loss == "cross_entropy"
 
     @property
     def updates(self) -> int:
+        """The number of updates of the run."""
         k1, _, epochs = self.options.schedule
         return epochs * math.ceil(self.T / k1)
 
     def arrays(self) -> tuple[Any, ...]:
-        """Parameters, x, target and h_0: the same numbers in every call.
-
-        Runs of 6 units are on the series of the default experiment, from its weights.
-        Other runs have states that neither vanish nor saturate. Runs on text have the
-        small weights of min-char-rnn, and a text of which each character has at most
-        four successors.
-        """
-        if self.is_text:
-            return _text_arrays(self)
-        return _sine_arrays(self) if self.H == 6 else _random_arrays(self)
+        """Parameters, x, target and h_0: the same numbers in every call."""
+        return self.data(self)
 
     def beginning(self) -> Case:
         """Return the part of the run whose results are checked: later, rounding errors
@@ -58,8 +54,8 @@ class Case(NamedTuple):
         return self._replace(T=3 * k1 if self.is_text else self.T, options=options)
 
 
-def _sine_arrays(case: Case) -> tuple[Any, ...]:
-    """Return the default initial weights, and a sine."""
+def sine_arrays(case: Case) -> tuple[Any, ...]:
+    """Return the weights and the series of the default experiment."""
     params = numpy_rnn.initial_parameters(dtype=case.dtype, networks=case.networks)
     series = np.sin(np.linspace(2, 10, case.T + 1)).astype(case.dtype).reshape(-1, 1, 1)
     return (
@@ -70,8 +66,10 @@ def _sine_arrays(case: Case) -> tuple[Any, ...]:
     )
 
 
-def _random_arrays(case: Case) -> tuple[Any, ...]:
-    """Return weights of variance 1 / fan-in, and data of variance 1."""
+def random_arrays(case: Case) -> tuple[Any, ...]:
+    """Return weights of variance 1 / fan-in, and data of variance 1. States neither
+    vanish nor saturate.
+    """
     T, B, D, H, O = case[1:6]
     generator = np.random.default_rng(0)
     shapes = (D, H), (H, H), (H, O), (T, B, D), (T, B, O), (B, H)
@@ -82,8 +80,10 @@ def _random_arrays(case: Case) -> tuple[Any, ...]:
     return numpy_rnn.Parameters(*weights), x, target, np.tanh(a_0)
 
 
-def _text_arrays(case: Case) -> tuple[Any, ...]:
-    """Return weights of standard deviation 0.01, zero biases, and a random text."""
+def text_arrays(case: Case) -> tuple[Any, ...]:
+    """Return the small weights of min-char-rnn, zero biases, and a random text, of
+    which each character has at most four successors.
+    """
     D, H, O = case.D, case.H, case.O
     generator = np.random.default_rng(0)
     shapes = (D, H), (H, H), (H, O)
@@ -105,7 +105,7 @@ def _text_arrays(case: Case) -> tuple[Any, ...]:
 def sine(name: str, k2: int = 1, epochs: int = 300, **options: Any) -> Case:
     """Return a run on the series of the default experiment."""
     run = RunOptions(Schedule(1, k2, epochs), Objective(), Step(BENCHMARK_RATE))
-    return Case(name, T=20, B=1, D=1, H=6, O=1, options=run, **options)
+    return Case(name, 20, B=1, D=1, H=6, O=1, options=run, data=sine_arrays, **options)
 
 
 def window(H: int, B: int, T: int = 50, epochs: int = 30) -> Case:
@@ -115,7 +115,8 @@ def window(H: int, B: int, T: int = 50, epochs: int = 30) -> Case:
     run = RunOptions(
         Schedule(T, T, epochs), Objective(), Step(BENCHMARK_RATE / (T * B * H))
     )
-    return Case(f"H = {H}, B = {B}, T = {T}", T=T, B=B, D=1, H=H, O=1, options=run)
+    name = f"H = {H}, B = {B}, T = {T}"
+    return Case(name, T, B, D=1, H=H, O=1, options=run, data=random_arrays)
 
 
 def character_model(dtype: Dtype, updates: int = 100) -> Case:
@@ -124,7 +125,8 @@ def character_model(dtype: Dtype, updates: int = 100) -> Case:
     """
     step = Step(BENCHMARK_RATE, adagrad=True, max_value=MAX_GRADIENT)
     run = RunOptions(Schedule(25, 25, 1), Objective(loss="cross_entropy"), step)
-    return Case(f"character model, {dtype}", 25 * updates, 1, 65, 100, 65, run, dtype)
+    name = f"character model, {dtype}"
+    return Case(name, 25 * updates, 1, 65, 100, 65, run, text_arrays, dtype)
 
 
 CASES = {

@@ -137,7 +137,8 @@ def pages(suite: pyperf.BenchmarkSuite) -> dict[Path, str]:
     return texts
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Write the tables of a file into both pages, and copy it."""
     (file,) = sys.argv[1:] or [str(RESULTS)]
     for page, text in pages(pyperf.BenchmarkSuite.load(file)).items():
         page.write_text(text, encoding="utf-8")
@@ -145,3 +146,7 @@ if __name__ == "__main__":
     for name in PRIVATE:
         times["metadata"].pop(name, None)
     RESULTS.write_text(json.dumps(times, indent=0), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

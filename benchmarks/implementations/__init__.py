@@ -10,7 +10,6 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
-import numpy_rnn
 from benchmarks.cases import Case
 
 Call = Callable[[], tuple[Any, Any]]
@@ -30,7 +29,9 @@ class Implementation(NamedTuple):
 
 IMPLEMENTATIONS = {
     "numpy_rnn": Implementation(
-        "", "numpy", "`numpy_rnn.train`, read by epoch or after every update"
+        "numpy_rnn_train",
+        "numpy",
+        "`numpy_rnn.train`, read by epoch or after every update",
     ),
     "torch.nn.RNN": Implementation(
         "torch_modules", "torch", "torch.nn.RNN, of one step RNNCell, and torch.optim"
@@ -63,33 +64,9 @@ def prepare(name: str, case: Case) -> Call:
     module, package, _ = IMPLEMENTATIONS[name]
     if find_spec(package) is None:
         raise Unsupported(f"{package} is not installed")
-    if not module:
-        return prepare_ours(case)
     found = import_module(f"benchmarks.implementations.{module}")
     call: Call = found.prepare(case)
     return call
-
-
-def prepare_ours(case: Case) -> Call:
-    """Return a call of `numpy_rnn.train`."""
-    arrays = case.arrays()
-    keywords = case.options.keywords()
-
-    def read_epochs():
-        losses = []
-        for update in numpy_rnn.train(*arrays, **keywords, yield_every="epoch"):
-            losses.append(update.losses)
-        return losses, update.parameters[:3]
-
-    def read_updates():
-        losses = []
-        for update in numpy_rnn.train(*arrays, **keywords):
-            losses.append(float(update.loss))
-        return losses, update.parameters[:3]
-
-    if case.every_update:
-        return read_updates
-    return read_epochs
 
 
 def one_network(case: Case) -> Case:

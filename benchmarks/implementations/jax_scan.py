@@ -101,6 +101,7 @@ def train_characters(params, x, target, h_0, rate, *, schedule):
 
 
 def prepare(case: Case) -> Call:
+    """Compile the run of a case, and return a call of it."""
     params, *series = case.arrays()
     rate = jnp.array(case.options.step.learning_rate, case.dtype)
     arguments = (

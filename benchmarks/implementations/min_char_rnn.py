@@ -7,8 +7,10 @@ import numpy as np
 
 from benchmarks.cases import Case
 from benchmarks.implementations import Call, Unsupported
+from numpy_rnn.common.records import Schedule, Step
 
 SEQUENCE, CHUNK_RATE, LIMIT = 25, 1e-1, 5
+ONE_PASS = Schedule(SEQUENCE, SEQUENCE, 1)
 
 
 def loss_and_gradients(inputs, targets, hprev, weights):
@@ -62,8 +64,12 @@ def train_chunks(inputs, targets, weights):
 
 
 def prepare(case: Case) -> Call:
+    """Return a call that trains on chunks. Raises Unsupported on other runs."""
     if not case.is_text:
         raise Unsupported("a character model only")
+    step = Step(CHUNK_RATE, adagrad=True, max_value=LIMIT)
+    if (case.options.schedule, case.options.step) != (ONE_PASS, step):
+        raise Unsupported("one pass with the options of the program only")
     (W_xh, W_hh, W_hy, b_h, b_y), x, target, _ = case.arrays()
     columns = [W_xh.T, W_hh.T, W_hy.T, b_h[:, None], b_y[:, None]]
 

@@ -3,6 +3,7 @@ it.
 """
 
 from copy import deepcopy
+from functools import partial
 from typing import Any
 
 import torch
@@ -30,31 +31,25 @@ class Network(nn.Module):
         values = [W_xh.T, W_hh.T, W_hy.T]
         self.x, self.target = torch.tensor(x), torch.tensor(target)
         self.h_0 = torch.tensor(h_0)[None]
-        kind: Any = torch.optim.SGD
-        options: Any = {}
-        if (
-            b_h is not None and b_y is not None
-        ):  # a character model: one sequence, no batch axis
+        optimizer: Any = torch.optim.SGD
+        if case.is_text:  # one sequence, no batch axis
             values += [b_y, b_h]
             # Under SGD the sum of two biases moves twice as far as one: the second is
             # constant.
             biases[1].requires_grad_(False).zero_()
-            self.x, self.target = (
-                one_hot(self.x[:, 0], case.D).to(dtype),
-                self.target[:, 0],
-            )
+            self.x = one_hot(self.x[:, 0], case.D).to(dtype)
+            self.target = self.target[:, 0]
             self.h_0 = self.h_0[0]
             # For √(Σd² + 1e-8) in place of √Σd² + eps, the sum starts at 1e-8.
-            kind, options = (
-                torch.optim.Adagrad,
-                {"initial_accumulator_value": 1e-8, "eps": 0},
+            optimizer = partial(
+                torch.optim.Adagrad, initial_accumulator_value=1e-8, eps=0
             )
         for parameter, value in zip(self.trained, values):
             parameter.data = torch.tensor(value.copy())
         self.cell = nn.RNNCell(case.D, case.H, bias=False)
         self.cell.weight_ih, self.cell.weight_hh = weight_ih, weight_hh
         rate = case.options.step.learning_rate
-        self.optimizer = kind(self.trained, lr=rate, foreach=False, **options)
+        self.optimizer = optimizer(self.trained, lr=rate, foreach=False)
 
     def update(self, y: Tensor, target: Tensor) -> float:
         """Return the loss of a window before its update."""
@@ -101,6 +96,7 @@ class Network(nn.Module):
 
 
 def prepare(case: Case) -> Call:
+    """Return a call that trains a copy of the network."""
     initial = Network(one_network(case))
     k1, k2, epochs = case.options.schedule
 

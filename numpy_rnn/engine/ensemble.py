@@ -13,12 +13,13 @@ from numpy_rnn.common.records import Update
 from numpy_rnn.common.trees import tree_map
 from numpy_rnn.engine.flat_update import flat_update
 from numpy_rnn.engine.gradient import gradient_function, recorded
-from numpy_rnn.engine.memory import WIDE_ENSEMBLE, ParameterVectors, Part, group
+from numpy_rnn.engine.grouping import WIDE_ENSEMBLE, Part, group
+from numpy_rnn.engine.memory import ParameterVectors
 from numpy_rnn.engine.plan import Plan, PlannedUpdate
 from numpy_rnn.engine.sgd_step import step_function
 from numpy_rnn.step import rounded_rate
 
-# Numbers, the least: NumPy copies arrays that it broadcasts to buffers that are larger.
+# NumPy's smallest buffer, in numbers: with a larger one it copies broadcast rows.
 BUFFER = 16
 
 
@@ -30,16 +31,16 @@ class Block:
     def __init__(self, training: TrainingArguments, part: Part, blocks: int):
         """blocks: how many there are."""
         run = training.run
-        step, index = run.options.step, part.index
+        step, members = run.options.step, part.members
         params, velocity = tree_map(
-            lambda array: array[index], (run.params, run.velocity)
+            lambda array: array[members], (run.params, run.velocity)
         )
         self.vectors = ParameterVectors(
             part.layout, params, velocity, step.has_velocity
         )
         rate = rounded_rate(run.params, step.learning_rate)
         if rate.ndim:
-            rate = rate[index][..., None]
+            rate = rate[members][..., None]
         self.apply_step = step_function(
             self.vectors, step, rate, initialized=velocity is not None
         )
@@ -87,9 +88,9 @@ class Ensemble:
         self.is_wide = is_grouped and (self.networks or 0) >= WIDE_ENSEMBLE
 
     @property
-    def is_single(self) -> bool:
-        """Whether every update of one network, without records, is yielded, and its
-        loss is half the squared error.
+    def has_direct_loss(self) -> bool:
+        """Whether `single_updates` may yield the run: every update of one network,
+        without records, whose loss is half the squared error.
         """
         is_plain = not (self.training.by_epoch or self.training.record)
         has_errors_alone = not self.first_block.plan.work.loss.by_row
@@ -115,6 +116,7 @@ class Ensemble:
         for views, number, window, _ in self.first_block.updates:
             epoch += number == 1
             errors = views.errors
+            # As in `window_losses`, without the time that a call of it takes.
             loss = half * errors.dot(errors)  # (L1)
             if has_divisor:
                 loss = loss / views.divisor  # (L2)

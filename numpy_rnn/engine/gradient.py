@@ -6,7 +6,7 @@ The equations are those of `elman.py`, `loss.py` and `backward.py`, with the sam
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy import add, copyto, divide, multiply, subtract
@@ -14,15 +14,12 @@ from numpy import add, copyto, divide, multiply, subtract
 from numpy_rnn.arrays import Array
 from numpy_rnn.common.records import Activations, Adjoints, Window
 from numpy_rnn.engine.memory import ParameterVectors
-from numpy_rnn.engine.workspace import (
-    OneStepViews,
-    WindowViews,
-    Workspace,
-    rows,
-    time_first,
-)
+from numpy_rnn.engine.objective import WritePhi, WriteSlope
+from numpy_rnn.engine.views import OneStepViews, WindowViews
+from numpy_rnn.engine.workspace import Workspace, rows, time_first
 
-MIN_TRANSPOSED = 16  # steps from which on a copy of the transpose of W_hh pays
+# Steps of the shortest windows in which it pays to copy the transpose of W_hh.
+MIN_TRANSPOSED = 16
 
 ComputeGradient = Callable[[Any], None]  # from the views of a window
 ProductInto = Callable[[Array, Array, Array], Any]  # dot(left, right, out)
@@ -37,24 +34,14 @@ def gradient_function(vectors: ParameterVectors, work: Workspace) -> ComputeGrad
     return separate_gradient(vectors, work)
 
 
-class Operations(NamedTuple):
-    """What windows of all layouts compute with."""
-
-    dot: ProductInto
-    phi: Callable[..., Any]
-    """φ(a), into an array."""
-    slope_of: Callable[..., Any]
-    """φ'(a) of h and the number 1, into an array."""
-    one: Array
-    """The number 1 in the dtype of the run."""
-
-
-def operations(work: Workspace) -> Operations:
-    """Return the operations for the networks of a workspace."""
+def operations(work: Workspace) -> tuple[ProductInto, WritePhi, WriteSlope, Array]:
+    """Return what windows of all layouts compute with: the product of matrices, φ, φ',
+    and the number 1 in the dtype of the run, which φ' takes.
+    """
     layout = work.layout
     dot = np.ndarray.dot if layout.networks is None else group_dot
     phi, slope_of = work.nonlinearity
-    return Operations(dot, phi, slope_of, np.ones((), layout.dtype))
+    return dot, phi, slope_of, np.ones((), layout.dtype)
 
 
 def group_dot(left: Array, right: Array, out: Array) -> Array:
@@ -77,13 +64,13 @@ def one_step_gradient(vectors: ParameterVectors, work: Workspace) -> ComputeGrad
         h, dy = views.h, views.dy
         dot(views.z, W, a)  # (F1)
         phi(a, h)  # (F2)
-        dot(views.new, U, y)  # (F3)
+        dot(views.new_states, U, y)  # (F3)
         subtract(y, views.target, dy)  # (B1)
         dot(dy, W_hy_T, dh)  # (B2)
         slope_of(h, one, slope)
         multiply(dh, slope, da)  # (B3)
         dot(views.z_T, da, dW)  # (B4), (B5), (B7)
-        dot(views.new_T, dy, dU)  # (B6), (B8)
+        dot(views.new_states_T, dy, dU)  # (B6), (B8)
 
     return compute
 
@@ -106,7 +93,7 @@ def stacked_gradient(vectors: ParameterVectors, work: Workspace) -> ComputeGradi
         for z_t, a_t, h_t in views.forward:
             dot(z_t, W, a_t)  # (F1)
             phi(a_t, h_t)  # (F2)
-        dot(views.new, U, views.y)  # (F3)
+        dot(views.new_states, U, views.y)  # (F3)
         write_output_adjoints(views, differentiate)
         slope_of(views.h, one, views.slope)
         joint = views.joint
@@ -116,12 +103,12 @@ def stacked_gradient(vectors: ParameterVectors, work: Workspace) -> ComputeGradi
             copyto(joint.dy, views.dy)
             copyto(V_y, W_hy_T)
             copyto(V_h, W_hh_T)
-            for adjoints_t, dh_t, slope_t, da_t in joint.steps:
-                dot(adjoints_t, V, dh_t)  # (B2)
+            for dy_da_t, dh_t, slope_t, da_t in joint.steps:
+                dot(dy_da_t, V, dh_t)  # (B2)
                 multiply(dh_t, slope_t, da_t)  # (B3)
             copyto(views.da, joint.da)
         dot(views.before_T, views.da, dW)  # (B4), (B5), (B7)
-        dot(views.new_T, views.dy, dU)  # (B6), (B8)
+        dot(views.new_states_T, views.dy, dU)  # (B6), (B8)
 
     return compute
 
@@ -144,7 +131,7 @@ def separate_gradient(vectors: ParameterVectors, work: Workspace) -> ComputeGrad
         for h_before, a_t, h_t in views.forward:
             a_t += dot(h_before, W_hh, product)  # (F1)
             phi(a_t, h_t)  # (F2)
-        dot(views.new, W_hy, views.y)  # (F3)
+        dot(views.new_states, W_hy, views.y)  # (F3)
         if theta.b_y is not None:
             add(views.y, theta.b_y, views.y)  # (F3)
         write_output_adjoints(views, differentiate)
@@ -156,7 +143,7 @@ def separate_gradient(vectors: ParameterVectors, work: Workspace) -> ComputeGrad
         backpropagate(views, dot, W_hy_T, W_T, product)
         dot(views.x_T, views.da, gradient.W_xh)  # (B4)
         dot(views.before_T, views.da, gradient.W_hh)  # (B5)
-        dot(views.new_T, views.dy, gradient.W_hy)  # (B6)
+        dot(views.new_states_T, views.dy, gradient.W_hy)  # (B6)
         if gradient.b_h is not None:
             views.da.sum(axis=-2, out=gradient.b_h)  # (B7)
             views.dy.sum(axis=-2, out=gradient.b_y)  # (B8)
@@ -178,12 +165,12 @@ def backpropagate(
 ) -> None:
     """Compute dh and da of all steps, the latest first."""
     dot(views.dy, W_hy_T, views.dh_new)  # (B2), from the outputs of the new steps
-    dh_T, slope_T, da_T = views.last
+    dh_T, slope_T, da_T = views.last_step
     multiply(dh_T, slope_T, da_T)  # (B3)
-    for da_next, dh_t, slope_t, da_t in views.newer:
+    for da_next, dh_t, slope_t, da_t in views.newer_steps:
         dh_t += dot(da_next, W_hh_T, product)  # (B2)
         multiply(dh_t, slope_t, da_t)  # (B3)
-    for da_next, dh_t, slope_t, da_t in views.older:
+    for da_next, dh_t, slope_t, da_t in views.older_steps:
         dot(da_next, W_hh_T, dh_t)  # (B2), without an output
         multiply(dh_t, slope_t, da_t)  # (B3)
 

@@ -117,6 +117,6 @@ def train(
     """
     training = check_training(ARRAYS, params, x, target, h_0, options)
     ensemble = Ensemble(training)
-    if ensemble.is_single:
+    if ensemble.has_direct_loss:
         return ensemble.single_updates()
     return ensemble.updates()

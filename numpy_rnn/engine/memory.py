@@ -8,7 +8,6 @@ sees that array as (N, P).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 from math import ceil, prod
 from typing import Any, NamedTuple
 
@@ -19,17 +18,13 @@ from numpy_rnn.arrays import Array
 from numpy_rnn.common.records import Parameters
 
 CACHE_LINE = 64  # bytes: rows of matrices that begin at cache lines are read faster
-MAX_GROUPED = 64  # B·H of the largest networks that are computed as a group
-MIN_GROUP = 3  # fewer small networks are faster one by one
-WIDE_ENSEMBLE = 512  # networks from which on the rows of groups are whole cache lines
-# Bytes of a vector of a group: three of them are to fit into a cache of 2 MB.
-GROUP_BYTES = 2**19
 
 
 class Location(NamedTuple):
     """Where an array is in vectors."""
 
-    index: Any
+    numbers: slice
+    """Of each vector."""
     shape: tuple[int, ...]
 
 
@@ -72,18 +67,19 @@ class Layout(NamedTuple):
         D, H, O = self.D, self.H, self.O
         if not self.bias:
             return [*consecutive(axes, [(D, H), (H, H), (H, O)]), None, None]
-        found = consecutive(axes, [(D, H), (H, H), (H,), (H, O), (O,)])
-        return [found[n] for n in (0, 1, 3, 2, 4)]
+        in_memory = consecutive(axes, [(D, H), (H, H), (H,), (H, O), (O,)])
+        W_xh, W_hh, b_h, W_hy, b_y = in_memory
+        return [W_xh, W_hh, W_hy, b_h, b_y]
 
     def named(self, vectors: Array) -> Parameters[Array]:
         """Return the parameters of vectors (..., P), as views."""
-        return Parameters(*views(vectors, self.locations(vectors.shape[:-1])))
+        return Parameters(*arrays_at(vectors, self.locations(vectors.shape[:-1])))
 
     def stacked(self, vectors: Array) -> list[Any]:
         """Return the matrices W and U of vectors (..., P), as views."""
         W = self.D + self.H + self.bias, self.H
         U = self.H + self.bias, self.O
-        return views(vectors, consecutive(vectors.shape[:-1], [W, U]))
+        return arrays_at(vectors, consecutive(vectors.shape[:-1], [W, U]))
 
 
 def consecutive(
@@ -94,14 +90,14 @@ def consecutive(
     end = 0
     for shape in shapes:
         begin, end = end, end + prod(shape)
-        locations.append(Location((..., slice(begin, end)), (*axes, *shape)))
+        locations.append(Location(slice(begin, end), (*axes, *shape)))
     return locations
 
 
-def views(vectors: Array, locations: Sequence[Location | None]) -> list[Any]:
-    """Return the arrays at these locations of vectors, None for None."""
+def arrays_at(vectors: Array, locations: Sequence[Location | None]) -> list[Any]:
+    """Return the arrays at these locations of vectors, as views; None for None."""
     return [
-        location and vectors[location.index].reshape(location.shape)
+        location and vectors[..., location.numbers].reshape(location.shape)
         for location in locations
     ]
 
@@ -144,38 +140,3 @@ class ParameterVectors:
         for view, array in zip(self.layout.named(vector), given):
             if view is not None:
                 view[...] = array
-
-
-class Part(NamedTuple):
-    """Networks that are computed together."""
-
-    index: Any
-    """Of the networks in arrays with their axis."""
-    layout: Layout
-
-
-def group(params: Parameters[Array], B: int) -> list[Part]:
-    """Return the parts of an ensemble that are computed one after the other.
-
-    Small networks form groups that fit into the cache; large ones, and a few, are
-    computed one by one. The rows of the groups of a wide ensemble are whole cache
-    lines: the last network is repeated to fill them.
-    """
-    D, H = params.W_xh.shape[-2:]
-    O, bias, dtype = params.W_hy.shape[-1], params.b_h is not None, params.W_hh.dtype
-    single = Layout(D, H, O, B, bias, dtype)
-    networks = params.networks
-    if networks is None:
-        return [Part(..., single)]
-    if B * H > MAX_GROUPED or networks < MIN_GROUP:
-        return [Part(n, single) for n in range(networks)]
-    line = CACHE_LINE // dtype.itemsize if networks >= WIDE_ENSEMBLE else 1
-    lines = ceil(networks / line)
-    most = max(MIN_GROUP, GROUP_BYTES // (single.size * dtype.itemsize * line))
-    count = ceil(lines / most)
-    ends = [lines * n // count * line for n in range(count + 1)]
-    parts = []
-    for first, stop in pairwise(ends):
-        index = np.minimum(np.arange(first, stop), networks - 1)
-        parts.append(Part(index, single._replace(networks=stop - first)))
-    return parts

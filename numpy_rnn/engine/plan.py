@@ -11,27 +11,26 @@ from numpy_rnn.arrays import Array
 from numpy_rnn.common.array_kinds import is_integer
 from numpy_rnn.common.checks import TrainingArguments
 from numpy_rnn.common.records import Schedule, Window
+from numpy_rnn.engine.grouping import Part
 from numpy_rnn.engine.losses import CollectedLosses
-from numpy_rnn.engine.memory import Layout, Part
-from numpy_rnn.engine.workspace import (
-    MAX_VIEWED,
-    OneStepViews,
-    WindowViews,
-    Workspace,
-)
+from numpy_rnn.engine.memory import Layout
+from numpy_rnn.engine.views import MAX_VIEWED, KeptViews, Views
+from numpy_rnn.engine.workspace import Workspace
 from numpy_rnn.tbptt import compute_windows
 
-WORKSPACE_BYTES = 2**21  # of the rows of a workspace, unless one window needs more
-# Workspaces of that size, or with as many views as MAX_VIEWED allows, in one run.
+# Bytes of the rows of a workspace; it is larger where one window needs more.
+WORKSPACE_BYTES = 2**21
+# Workspaces that may have WORKSPACE_BYTES, and MAX_VIEWED steps of views; in a run with
+# more of them, each has less.
 MAX_WORKSPACES = 32
-# Steps of the windows of a part of the series, whose views the next part uses again.
+# Steps of all windows of a part of the series. Every part uses the views of the first.
 PART_STEPS = 256
 
 
 class PlannedUpdate(NamedTuple):
     """An update of an epoch, and its window."""
 
-    views: WindowViews | OneStepViews
+    views: Views
     number: int
     """From 1."""
     window: Window
@@ -46,7 +45,7 @@ class Plan:
         run = training.run
         self.schedule, objective, _ = run.options
         self.by_epoch = training.by_epoch
-        self.index = part.index
+        self.members = part.members
         self.x = run.x
         self.target = run.target
         self.h_0 = self.series(run.h_0[None])[0].copy()
@@ -55,6 +54,7 @@ class Plan:
         self.is_whole = steps is None
         k1, k2 = min(self.schedule.k1, T), min(self.schedule.k2, T)
         self.work = Workspace(part.layout, steps or T, k1, k2, objective)
+        self.views = KeptViews(self.work)
         self.losses = CollectedLosses(self.work, T)
 
     def series(self, values: Array) -> Array:
@@ -63,7 +63,7 @@ class Plan:
         """
         if is_integer(values):
             values = values[..., None]
-        return values if values.ndim == 3 else values[:, self.index]
+        return values if values.ndim == 3 else values[:, self.members]
 
     def updates(self) -> Iterator[PlannedUpdate]:
         """Return the updates of all epochs."""
@@ -81,7 +81,7 @@ class Plan:
             if number == 1 or window.stop > work.stop:
                 self.load(window)
             is_yielded = window.stop == T or not self.by_epoch
-            yield PlannedUpdate(work.window(window), number, window, is_yielded)
+            yield PlannedUpdate(self.views.of(window), number, window, is_yielded)
 
     def load(self, window: Window) -> None:
         """Load the part of the series that begins with this window."""

@@ -101,6 +101,7 @@ class StepWithOptions:
 @np.errstate(over="ignore", under="ignore")
 def vector_norm(gradient: Array) -> Array:
     """Return ‖dθ‖ of vectors (..., P), of shape (..., 1)."""
-    squares = np.square(gradient.astype(np.float64))
+    # Not square(dtype=...): with the small buffers of a wide ensemble it is slow.
+    squares = np.square(gradient.astype(np.float64, copy=False))
     norm: Array = np.sqrt(squares.sum(axis=-1, keepdims=True))  # (U2)
     return norm

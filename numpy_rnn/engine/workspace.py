@@ -1,28 +1,26 @@
-"""The memory of windows: the arrays that a window reads and writes, and views of them.
+"""The memory of windows: the arrays that a window reads and writes.
 
 A window writes its states over those that an earlier window computed, so that the state
-at every step is the latest one, (T3). The views of a window are made once and used in
-every epoch: with small networks, NumPy spends its time on making arrays and views, not
-on arithmetic.
+at every step is the latest one, (T3).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
+from types import EllipsisType
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from numpy_rnn.arrays import Array
 from numpy_rnn.common.array_kinds import is_integer
-from numpy_rnn.common.records import Objective, Window
+from numpy_rnn.common.records import Objective
 from numpy_rnn.engine.memory import Layout
-from numpy_rnn.engine.objective import LOSSES, NONLINEARITIES, REDUCTIONS
+from numpy_rnn.engine.objective import LOSSES, NONLINEARITIES
 
 # Hidden units of the largest network whose inputs and states are in one row.
 MAX_STACKED = 128
-MAX_VIEWED = 4096  # steps of the windows whose views are kept: about a kilobyte each
 
 
 class Workspace:
@@ -40,8 +38,10 @@ class Workspace:
         self.k1 = k1
         self.nonlinearity = NONLINEARITIES[objective.nonlinearity]
         self.loss = LOSSES[objective.loss]
-        # Terms of a row of outputs that "mean" divides by; None for "sum".
-        self.terms = REDUCTIONS[objective.reduction](self.loss.terms(layout.O))
+        # Terms of a row of outputs, by which "mean" divides.
+        self.terms: int | None = None
+        if objective.reduction == "mean":
+            self.terms = self.loss.terms(layout.O)
         self.base = self.stop = 0  # the steps that are loaded
         is_small = layout.B == 1 and layout.H <= MAX_STACKED
         self.is_stacked = layout.networks is not None or is_small
@@ -49,8 +49,6 @@ class Workspace:
         self._make_buffers(k1, k2)
         has_errors_alone = self.terms is None and not self.loss.by_row
         self.is_one_step = self.is_stacked and k2 * layout.B == 1 and has_errors_alone
-        self.views: dict[tuple[int, ...], WindowViews | OneStepViews] = {}
-        self.viewed = 0  # steps of these windows
 
     def _make_series(self) -> None:
         """Make the arrays of all steps.
@@ -79,17 +77,17 @@ class Workspace:
         self.a, self.dh, self.slope, self.da = buffers
         self.y = layout.empty(k1 * B, O)
         self.dy = None if self.terms is None else layout.empty(k1 * B, O)
-        self.adjoints: Array | None = None  # [dy_t da_{t+1}]
+        self.dy_da: Array | None = None  # [dy_t da_{t+1}]
         if self.is_stacked and k1 > 1:
-            self.adjoints = layout.empty((k2 + 1) * B, O + H)
-            self.adjoints[..., k2 * B :, O:] = 0  # no step after the last
+            self.dy_da = layout.empty((k2 + 1) * B, O + H)
+            self.dy_da[..., k2 * B :, O:] = 0  # no step after the last
 
     @cached_property
     def by_step(self) -> StepViews:
         """Views of every step, which windows share."""
         arrays = [self.before, self.h, self.a, self.dh, self.slope, self.da]
-        if self.adjoints is not None:
-            arrays += [self.adjoints, self.adjoints[..., self.layout.O :]]
+        if self.dy_da is not None:
+            arrays += [self.dy_da, self.dy_da[..., self.layout.O :]]
         return StepViews(*(list(time_first(v, self.layout.B)) for v in arrays))
 
     def state(self, step: int) -> Array:
@@ -115,25 +113,6 @@ class Workspace:
                 series = series == np.arange(new.shape[-1])  # (F4)
             new[...] = series
 
-    def window(self, window: Window) -> WindowViews | OneStepViews:
-        """Return the views of this window of the series."""
-        begin = window.start - self.base
-        first_new = window.loss_start - self.base
-        end = window.stop - self.base
-        views = self.views.get((begin, first_new, end))
-        if views is not None:
-            return views
-        if self.viewed + window.steps > MAX_VIEWED:
-            self.views.clear()
-            self.viewed = 0
-        self.viewed += window.steps
-        if self.is_one_step:
-            views = OneStepViews(self, begin)
-        else:
-            views = WindowViews(self, begin, first_new, end)
-        self.views[begin, first_new, end] = views
-        return views
-
     def divisor(self, new_steps: int) -> Any:
         """Return C of (L2) for a window, in the dtype of the run; None for 1."""
         if self.terms is None:
@@ -153,104 +132,13 @@ class StepViews(NamedTuple):
     dh: list[Array]
     slope: list[Array]
     da: list[Array]
-    adjoints: Sequence[Array] = ()
+    dy_da: Sequence[Array] = ()
     """[dy_t da_{t+1}], where rows are stacked."""
     da_next: Sequence[Array] = ()
     """da_{t+1} in these."""
 
 
-class JointViews(NamedTuple):
-    """Views of a window all of whose steps are new, for (B2) as one product a step."""
-
-    steps: list[tuple[Array, Array, Array, Array]]
-    """([dy_t da_{t+1}], dh_t, φ'(a_t), da_t) of every step, the latest first."""
-    dy: Array
-    """dy in these rows."""
-    da: Array
-    """da in these rows."""
-
-
-class WindowViews:
-    """The rows [begin, end) of steps of a workspace, of which those from `first_new` on
-    are new.
-
-    T is the number of steps, K that of the new ones.
-    """
-
-    def __init__(self, work: Workspace, begin: int, first_new: int, end: int):
-        B, T, K = work.layout.B, end - begin, end - first_new
-        window, new = rows(begin * B, end * B), rows(first_new * B, end * B)
-        after_window = rows((begin + 1) * B, (end + 1) * B)
-        after_new = rows((first_new + 1) * B, (end + 1) * B)
-        first = rows(0, T * B)
-        by_step = work.by_step
-
-        # (T·B, ·)
-        self.x = work.x[window]
-        self.x_T = self.x.mT
-        self.a = work.a[first]
-        self.h = work.h[after_window]
-        self.slope = work.slope[first]
-        self.da = work.da[first]
-        self.before_T = work.before[window].mT
-        # (K·B, ·)
-        self.new = work.after[after_new]  # h_t, or [h_t 1] if stacked
-        self.new_T = self.new.mT
-        self.target = work.target[new]
-        self.error = work.error[new]
-        self.row_losses = None if work.row_losses is None else work.row_losses[new]
-        self.y = work.y[rows(0, K * B)]
-        self.divisor = work.divisor(K)
-        self.dy = self.error if work.dy is None else work.dy[rows(0, K * B)]
-        self.dh_new = work.dh[rows((T - K) * B, T * B)]
-        self.errors: Array | None = None  # as a vector
-        if work.layout.networks is None:
-            self.errors = self.error.reshape(-1)
-
-        # (the row that W, or W_hh, multiplies, a_t, h_t) of every step
-        before, after = by_step.before[begin:end], by_step.h[begin + 1 :]
-        self.forward = list(zip(before, by_step.a, after))
-        self.last = by_step.dh[T - 1], by_step.slope[T - 1], by_step.da[T - 1]
-        # (da_{t+1}, dh_t, φ'(a_t), da_t) of the others, the latest first: new steps,
-        # and older ones, without a loss
-        da_next = by_step.da[1:T]
-        earlier = list(zip(da_next, by_step.dh, by_step.slope, by_step.da))[::-1]
-        self.newer, self.older = earlier[: K - 1], earlier[K - 1 :]
-        self.joint: JointViews | None = None
-        if work.adjoints is not None and K == T > 1:
-            self.joint = joint_views(work, work.adjoints, T)
-
-
-def joint_views(work: Workspace, adjoints: Array, T: int) -> JointViews:
-    """Return the views of a window of T new steps.
-
-    They end where the array of adjoints ends, so that no step follows the last one.
-    """
-    O, B, by_step = work.layout.O, work.layout.B, work.by_step
-    adjoints = adjoints[..., -(T + 1) * B :, :]
-    left, da = by_step.adjoints[-T:], by_step.da_next[-T - 1 :]
-    steps = list(zip(left, by_step.dh, by_step.slope, da))[::-1]
-    return JointViews(steps, adjoints[..., B:, :O], adjoints[..., : T * B, O:])
-
-
-class OneStepViews:
-    """Views for a window of one step and one sequence, whose loss has no divisor."""
-
-    __slots__ = ("dy", "errors", "h", "new", "new_T", "target", "z", "z_T")
-
-    def __init__(self, work: Workspace, t: int):
-        step, after = rows(t, t + 1), rows(t + 1, t + 2)
-        self.z = work.before[step]  # [x_t h_{t-1} 1]
-        self.z_T = self.z.mT
-        self.h = work.h[after]
-        self.new = work.after[after]  # [h_t 1]
-        self.new_T = self.new.mT
-        self.target = work.target[step]
-        self.dy = work.error[step]
-        self.errors = self.dy[..., 0, :]
-
-
-def rows(first: int, last: int) -> tuple[Any, slice, slice]:
+def rows(first: int, last: int) -> tuple[EllipsisType, slice, slice]:
     """Return the index of these rows of an array (..., T·B, n), without the last."""
     return ..., slice(first, last), slice(None)
 

@@ -7,7 +7,7 @@ backward line with any program.
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -95,14 +95,17 @@ def moved_loss(case: WindowCase, name: str, values: np.ndarray) -> np.ndarray:
     return window_update(of, NumpyArithmetic(np.float64), FORWARD_ONLY)["loss"]
 
 
+class Derivative(NamedTuple):
+    """The derivatives of a loss by some elements of a tensor."""
+
+    elements: np.ndarray  # their indices into the flattened tensor
+    values: np.ndarray
+
+
 def derivatives(
     case: WindowCase, report: dict[str, np.ndarray]
-) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Compute ∂L/∂v for every tensor v of a window.
-
-    Returns, by the name of the derivative, the indices of the elements that were
-    computed, and their values.
-    """
+) -> dict[str, Derivative]:
+    """Compute ∂L/∂v for every tensor v of a window, by the name of the derivative."""
     values = {name: np.zeros_like(report[name]) for name in BY_STEP}
     values |= present(case.params)
     values["h_0"] = case.h_0
@@ -112,5 +115,6 @@ def derivatives(
     for name, value in values.items():
         elements = some_elements(value.size)
         loss = partial(moved_loss, case, name)
-        result[f"d{name}"] = elements, complex_step(loss, value, elements)
+        computed = complex_step(loss, value, elements)
+        result[f"d{name}"] = Derivative(elements, computed)
     return result

@@ -1,5 +1,4 @@
-"""The matrix of temporal components (DERIVATION.md, section "Temporal components and
-masks"), and what a mask costs.
+"""The matrix of temporal components, and what a mask costs (DERIVATION.md, 5.3).
 
 Step s has its own copy θ_s of the parameters. The temporal component (t, s) of the
 gradient is ∂ℓ_t/∂θ_s, not divided by the C of (L2), and zero for s > t.

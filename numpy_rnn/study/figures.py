@@ -34,6 +34,15 @@ STYLE: dict[Any, Any] = {
     "figure.constrained_layout.use": True,
 }
 
+MADE_ID = re.compile(r' id="[\w.]+_\d+"')  # Matplotlib's, which nothing refers to
+PAINT = re.compile(rf"\b(fill|stroke): {INK}")
+DECADES = 8  # below the largest norm that have a colour of their own
+MAX_CROSSED_STEPS = 25  # of more, every other cut component is crossed out
+COST_PARTS = (  # of the costs, and what they are without a cut
+    ("cosine", "cosine with the\nfull gradient", 1),
+    ("bias", "relative bias\n‖gₖ − g‖ / ‖g‖", 0),
+)
+
 
 class Findings(NamedTuple):
     """The numbers that the figures show."""
@@ -42,12 +51,6 @@ class Findings(NamedTuple):
     masks: list[tuple[int, int]]  # (k1, k2) of the truncations that are drawn
     own: Costs  # of the network of the run before and after training, (2, kinds, T)
     many: list[Costs]  # before and after training: (networks, kinds, T)
-
-
-# -- files
-
-MADE_ID = re.compile(r' id="[\w.]+_\d+"')  # Matplotlib's, which nothing refers to
-PAINT = re.compile(rf"\b(fill|stroke): {INK}")
 
 
 Draw = Callable[[Any, Findings], None]  # onto an empty Matplotlib Figure
@@ -79,12 +82,6 @@ def svg_file(element: str) -> bytes:
         f"{{ svg {{ color: {DARK_INK} }} }}</style>"
     )
     return re.sub(r"(<svg[^>]*>)", rf"\1{sheet}", element, count=1).encode()
-
-
-# -- matrices
-
-DECADES = 8  # below the largest norm that have a colour of their own
-MAX_CROSSED_STEPS = 25  # of more, every other cut component is crossed out
 
 
 def draw_masks(figure: Any, findings: Findings) -> None:
@@ -133,15 +130,6 @@ def mask_name(k1: int, k2: int, T: int) -> str:
     if k1 == k2:
         return "chunks"
     return "sliding window" if k1 == 1 else "overlapping"
-
-
-# -- curves
-
-
-COST_PARTS = (  # of the costs, and what they are without a cut
-    ("cosine", "cosine with the\nfull gradient", 1),
-    ("bias", "relative bias\n‖gₖ − g‖ / ‖g‖", 0),
-)
 
 
 class Band(NamedTuple):

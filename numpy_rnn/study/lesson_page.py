@@ -16,6 +16,35 @@ PAGE_SOURCE = Path(__file__).parent / "source" / "lesson.html"
 Shares = dict[str, list[float]]  # that learn, for each seed, by the way of training
 Rows = dict[str, Shares]  # by lag
 
+# In headings of columns, where screen readers do not read MathML.
+D_HTML = "<i>d</i>"
+W_XH_HTML, W_HH_HTML, W_HY_HTML = (
+    f"<i>W</i><sub>{name}</sub>" for name in ("xh", "hh", "hy")
+)
+
+# The columns of the tables, and their ways of training; n is d + 1, m is 2 d.
+REACHES = {
+    f"both {D_HTML}": "{d}, {d}",
+    f"{W_HH_HTML} {D_HTML} + 1": "{d}, {n}",
+    f"{W_XH_HTML} {D_HTML} + 1": "{n}, {d}",
+    f"{W_XH_HTML} {D_HTML} + 1, {W_HH_HTML} 1": "{n}, 1",
+    f"both {D_HTML} + 1": "{n}, {n}",
+}
+TRAINED = {
+    f"{W_HY_HTML} alone": "0, 0",
+    f"{W_HH_HTML} too": "0, {d}",
+    f"{W_XH_HTML} too": "{d}, 0",
+    "all three": "{d}, {d}",
+}
+CHUNKS = {
+    f"<i>k</i> = {D_HTML}, 800 updates": "updates, {d}",
+    f"<i>k</i> = {D_HTML} + 1, 800 updates": "updates, {n}",
+    f"<i>k</i> = 2{D_HTML}, 800 updates": "updates, {m}",
+    f"<i>k</i> = {D_HTML}, 800 steps": "steps, {d}",
+    f"<i>k</i> = {D_HTML} + 1, 800 steps": "steps, {n}",
+    f"<i>k</i> = 2{D_HTML}, 800 steps": "steps, {m}",
+}
+
 
 def build() -> str:
     """Return the page as HTML."""
@@ -44,33 +73,6 @@ def share_cell(shares: list[float]) -> str:
     words = low if low == high else f"{low}–{high}"
     kind = ' class="most"' if mean > 0.6 else ""
     return f'<span style="--share:{mean:.2f}"{kind}>{words}</span>'
-
-
-# In headings of columns, where screen readers do not read MathML.
-D_HTML = "<i>d</i>"
-W_XH_HTML, W_HH_HTML, W_HY_HTML = (
-    f"<i>W</i><sub>{name}</sub>" for name in ("xh", "hh", "hy")
-)
-
-
-# The columns of the tables, and their ways of training; n is d + 1.
-REACHES = {
-    f"both {D_HTML}": "{d}, {d}",
-    f"{W_HH_HTML} {D_HTML} + 1": "{d}, {n}",
-    f"{W_XH_HTML} {D_HTML} + 1": "{n}, {d}",
-    f"{W_XH_HTML} {D_HTML} + 1, {W_HH_HTML} 1": "{n}, 1",
-    f"both {D_HTML} + 1": "{n}, {n}",
-}
-TRAINED = {
-    f"{W_HY_HTML} alone": "0, 0",
-    f"{W_HH_HTML} too": "0, {d}",
-    f"{W_XH_HTML} too": "{d}, 0",
-    "all three": "{d}, {d}",
-}
-CHUNKS = {}
-for amount in ("updates", "steps"):
-    for length, words in (("d", D_HTML), ("n", f"{D_HTML} + 1"), ("m", f"2{D_HTML}")):
-        CHUNKS[f"<i>k</i> = {words}, 800 {amount}"] = f"{amount}, {{{length}}}"
 
 
 def learned(caption: str, columns: dict[str, str], rows: Rows) -> str:

@@ -1,7 +1,6 @@
 """The evidence page: a verdict on every equation, and what a truncation costs."""
 
 import platform
-import re
 from collections.abc import Mapping
 from html import escape
 from importlib.metadata import version
@@ -18,24 +17,14 @@ from numpy_rnn.study.components import (
     costs_of,
     mask,
 )
-from numpy_rnn.study.document import fill, mathml, table, with_formulas
-from numpy_rnn.study.evaluated_equations import CLASS_COUNT, EVALUATED
+from numpy_rnn.study.document import fill, table, with_formulas
+from numpy_rnn.study.equation_table import equation_tables, scale, verdict_on
 from numpy_rnn.study.figures import DRAWINGS, Findings, band, mask_name, svg, svg_file
+from numpy_rnn.study.study_runs import CLASS_COUNT
 from numpy_rnn.study.subject import Subject
-from numpy_rnn.study.witnesses import (
-    AGREES,
-    BY_AUTOGRAD,
-    BY_COMPLEX_STEP,
-    WRONG,
-    Checked,
-    check_equations,
-    has_torch,
-)
+from numpy_rnn.study.witnesses import AGREES, WRONG, check_equations, has_torch
 
 HERE = Path(__file__).parent / "evidence"
-DERIVATION_TEXT = Path(__file__).parents[1] / "DERIVATION.md"
-DEFINED = re.compile(r"^- \*\*\(([A-Z]\d+)\)\*\*(?: \$(.*?)\$)?", re.MULTILINE)
-SPACES = re.compile(r"^(\\quad|\s)+|,?(\\quad|\s)+$")
 LENGTHS = (1, 2, 3, 5, 10)  # k of the table, and all steps of the series
 
 
@@ -101,74 +90,6 @@ def read_part(name: str) -> str:
     return (HERE / name).read_text(encoding="utf-8")
 
 
-# -- equations
-
-
-def formulas() -> dict[str, str]:
-    """Return the TeX of every equation that DERIVATION.md defines, by its id."""
-    found = DEFINED.findall(DERIVATION_TEXT.read_text(encoding="utf-8"))
-    return {id: SPACES.sub("", tex) for id, tex in found}
-
-
-def verdict_on(checked: list[Checked]) -> str:
-    """Return the verdict on all equations in one line, with the first wrong one."""
-    wrong = [one for one in checked if one.verdict == WRONG]
-    if wrong:
-        first = wrong[0]
-        others = ", ".join(f"({one.id})" for one in wrong[1:])
-        also = f"; wrong as well: {others}" if others else ""
-        return f"WRONG: ({first.id}), {first.element} in {first.where}{also}"
-    right = sum(one.verdict == AGREES for one in checked)
-    return f"{right} of {len(checked)} equations agree within rounding"
-
-
-def equation_tables(checked: list[Checked]) -> str:
-    """Return a table for each section."""
-    sections: dict[str, list[list[str]]] = {}
-    by_id = {one.id: one for one in checked}
-    for id, tex in formulas().items():
-        what = EVALUATED[id].what or mathml(tex)
-        section = sections.setdefault(EVALUATED[id].section, [])
-        section.append(equation_row(by_id[id], what))
-    head = ["id", "equation", "a number of this run", "error, in bounds"]
-    head += ["complex step", "autograd", "verdict"]
-    blocks = []
-    for name, rows in sections.items():
-        blocks.append(table(name, [head, *rows], "equations"))
-    return "\n".join(blocks)
-
-
-def equation_row(one: Checked, what: str) -> list[str]:
-    """Return the cells of an equation as HTML."""
-    kind = "wrong" if one.verdict == WRONG else ""
-    number = f"{one.value:.6g}".replace("-", "−")
-    differences = []
-    for witness in (BY_COMPLEX_STEP, BY_AUTOGRAD):
-        found = one.differences.get(witness)
-        differences.append("" if found is None else scale(found))
-    return [
-        f"({one.id})",
-        what,
-        f"<code>{one.element}</code> = {number}",
-        scale(one.ratio),
-        *differences,
-        f'<span class="{kind}">{one.verdict}</span>',
-    ]
-
-
-def scale(value: float) -> str:
-    """Return a difference as HTML, such as 3·10⁻¹⁵, with one digit."""
-    if value == 0 or not np.isfinite(value):
-        return "0" if value == 0 else "not finite"
-    if value >= 0.01:
-        return f"{value:.2g}"
-    mantissa, exponent = f"{value:.0e}".split("e")
-    return f"{mantissa}·10<sup>{int(exponent)}</sup>".replace("-", "−")
-
-
-# -- figures
-
-
 def figure_block(drawing: str, caption: str, alternative: str) -> str:
     """Return a figure with its caption, and a text for those who do not see it."""
     label = f'<svg role="img" aria-label="{escape(alternative)}"'
@@ -214,9 +135,6 @@ def cosine_bias_caption(findings: Findings) -> tuple[str, str]:
         f" {medians[0]:.2f} before training, {medians[1]:.2f} after it."
     )
     return caption, alternative
-
-
-# -- words
 
 
 def words_about(

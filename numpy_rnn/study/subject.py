@@ -3,6 +3,7 @@ run of many networks.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import cast
 
 import numpy as np
@@ -35,17 +36,17 @@ class Subject:
     networks: list[tuple[Parameters, Parameters]]  # of each the same two
     diverged: int  # networks that are not among them
 
-    @property
+    @cached_property
     def x(self) -> np.ndarray:
         """The inputs (T, 1, D), in float64."""
         return self.run.x.astype(np.float64)
 
-    @property
+    @cached_property
     def target(self) -> np.ndarray:
         """The targets (T, 1, O), in float64."""
         return self.run.target.astype(np.float64)
 
-    @property
+    @cached_property
     def h_0(self) -> np.ndarray:
         """The initial state (1, H), in float64."""
         return self.run.h_0.astype(np.float64)

@@ -24,7 +24,8 @@ from numpy_rnn.conformance.schedule_checks import schedule_divergences
 from numpy_rnn.conformance.sources import PackageSource
 from numpy_rnn.conformance.update_cases import single_update
 from numpy_rnn.study.complex_step import derivatives
-from numpy_rnn.study.evaluated_equations import EVALUATED, runs_of
+from numpy_rnn.study.evaluated_equations import EVALUATED
+from numpy_rnn.study.study_runs import runs_of
 from numpy_rnn.study.subject import Subject
 
 TensorReport = dict[str, np.ndarray]
@@ -56,12 +57,12 @@ class Judged(NamedTuple):
 def check_equations(subject: Subject) -> list[Checked]:
     """Judge every equation in all of its runs, in the order of EVALUATED."""
     judged = {where: judged_run(run) for where, run in runs_of(subject).items()}
-    return [check_equation(id, judged) for id in EVALUATED]
+    return [check_equation(equation, judged) for equation in EVALUATED]
 
 
-def check_equation(id: str, judged: dict[str, Judged]) -> Checked:
+def check_equation(equation_id: str, judged: dict[str, Judged]) -> Checked:
     """Judge one equation."""
-    equation = EVALUATED[id]
+    equation = EVALUATED[equation_id]
     ratio, is_judged = 0.0, True
     differences: dict[str, float] = {}
     for where in equation.runs:
@@ -80,7 +81,9 @@ def check_equation(id: str, judged: dict[str, Judged]) -> Checked:
     at = int(np.abs(tensor).argmax())
     shown = element(equation.tensors[0], tensor, at)
     value = float(tensor.flat[at])
-    return Checked(id, verdict, ratio, equation.runs[0], shown, value, differences)
+    return Checked(
+        equation_id, verdict, ratio, equation.runs[0], shown, value, differences
+    )
 
 
 def judged_run(run: Run) -> Judged:
@@ -98,8 +101,8 @@ def judged_run(run: Run) -> Judged:
     differences: dict[tuple[str, str], float] = {}
     for n in {0, count - 1}:
         case, report = single_update(recorded, n)
-        for name, (elements, values) in derivatives(case, report).items():
-            found = relative(report[name], values, elements)
+        for name, derivative in derivatives(case, report).items():
+            found = relative(report[name], derivative.values, derivative.elements)
             place = BY_COMPLEX_STEP, name
             differences[place] = max(differences.get(place, 0.0), found)
     if has_torch():

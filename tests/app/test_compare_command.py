@@ -127,7 +127,7 @@ def recorded(words, of=None):
 
 @pytest.mark.needs_torch
 def test_packages_agree(compare):
-    """Both columns, an ensemble, and a short header."""
+    """The table has a column for each of them."""
     options = "--epochs 2 --k1 3 --k2 7 --seeds 2 --momentum 0.5 --max-norm 0.05"
     status, lines, _ = compare(f"torch_rnn {options}")
     assert status == 0, lines
@@ -149,8 +149,8 @@ def test_packages_agree(compare):
 def test_right_implementation_agrees_on_series_of_any_size(
     compare, rows, size, options
 ):
-    """Also where all losses are exactly 0, or their last digits are those of subnormal
-    numbers.
+    """It agrees too where all losses are exactly 0, or their last digits are those of
+    subnormal numbers.
     """
     np.savetxt("s.csv", np.array(rows) * size)
     plain = "--no-standardize --no-bias --reduction sum --k1 1 --learning-rate 0.1"
@@ -177,7 +177,7 @@ MISTAKES = {
 
 @pytest.mark.parametrize("name", MISTAKES)
 def test_mistakes_through_time_are_named_without_k1_and_k2(compare, name):
-    """They are wrong only where a state or a gradient goes through time."""
+    """Each mistake shows only where a state or a gradient goes through time."""
     status, lines, _ = compare(f"made_ports:{name} --epochs 5")
     assert (status, lines[1]) == (1, MISTAKES[name])
     schedule = "TBPTT(1, 1)" if name == "without_h_0" else "TBPTT(1, 5)"
@@ -196,7 +196,7 @@ numpy_rnn.reference --epochs 1 --k1 1 → numpy_rnn and numpy_rnn.reference agre
 
 
 def test_verdict_names_what_it_covers(compare):
-    """By two runs without --k1 and --k2; and that no gradient went back."""
+    """Two runs are made without --k1 and --k2. A line says if no gradient went back."""
     for k1 in (1, 3):
         np.savez(f"{k1}.npz", **trace_arrays(recorded(f"--k1 {k1} --epochs 1")))
     for words, verdict, checked in rows_of(COVERED):
@@ -227,7 +227,7 @@ def test_what_a_port_has_sets_the_defaults_of_its_run(compare):
 
 @pytest.mark.parametrize("steps", [1000, 50, 1275])
 def test_long_text_is_cut(compare, steps):
-    """By default, and as --steps says; a line tells both numbers."""
+    """The text is cut by default and by --steps; a line tells both numbers of steps."""
     Path("a.txt").write_text("a man, a plan, a canal: panama! " * 40)
     words = "" if steps == 1000 else f"--steps {steps}"
     reference = "numpy_rnn.reference --text a.txt --hidden-size 3"
@@ -249,7 +249,7 @@ made_ports:right --epochs 1000000 → the run has 20000000 updates with 26400000
 
 
 def test_options_that_a_port_cannot_have_are_refused_in_one_message(compare):
-    """By the names of the options, all at once."""
+    """The message names all options to change."""
     Path("a.txt").write_text("a man, a plan, a canal: panama! " * 2)
     for words, message in rows_of(UNFIT):
         assert compare(f"--epochs 1 {words}") == (2, [], f"numpy_rnn: {message}\n")
@@ -258,8 +258,8 @@ def test_options_that_a_port_cannot_have_are_refused_in_one_message(compare):
 @pytest.mark.needs_matplotlib
 @pytest.mark.parametrize("name", ["right", "untransposed"])
 def test_plot_has_the_ratios_and_marks_the_first_fault(compare, name):
-    """The largest ratio of each tensor, also of biases, a line at 1, and the losses
-    beside it. A ratio of 0 is not drawn.
+    """The plot has the largest ratio of each tensor, also of biases, a line at 1, and
+    the losses. A ratio of 0 is not drawn.
     """
     from matplotlib.figure import Figure
 
@@ -302,7 +302,7 @@ json → 'json' has no from_numpy, to_numpy, forward, train: expected a package 
 
 
 def test_names_of_sources_that_are_nearly_right(compare):
-    """One line that says what to type."""
+    """The message is one line, which says what to type."""
     for name, mode in (("my_rnn.py", 0o644), ("prog", 0o755), ("notes", 0o644)):
         Path(name).write_text("port = 3")
         os.chmod(name, mode)
@@ -325,7 +325,7 @@ def test_fault_comes_first_and_once(compare):
 
 
 def test_trace_is_judged_with_its_own_options(compare):
-    """A wrong one has its mutant; a short one is incomplete; options are refused."""
+    """A wrong trace is told its mistake, a short one is refused, and so are options."""
     mistake = Definition(
         state_adjoint=lambda n, w, p, t: n.affine([(w.dy[t], p.W_hy.mT)])
     )
@@ -356,7 +356,7 @@ def test_updates_before_an_overflow_are_judged(compare):
 
 
 def test_report():
-    """One side is wrong, the other one is lost and declares its tanh."""
+    """The report is that of made-up findings, word by word."""
     run, losses = recorded("--epochs 1").run, np.array([4.0, 2.0])
     worst = {"window": 0.0, "h": 0.25, "dW_hh": 0.5, "W_hh": 2.5e8}
     first = Finding(2, 3, "W_hh", None, (0, 1), 0.5, 0.25, 1e-9, 2.5e8, "U1")

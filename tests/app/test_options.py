@@ -110,7 +110,7 @@ torch_rnn → study → study is a command of numpy-rnn: type numpy-rnn study
 
 @pytest.mark.needs_torch
 def test_misspelt_words_are_answered_with_the_nearest_ones(capsys):
-    """A command of the other package, with its name."""
+    """A command that the other package has is answered with the name of its script."""
     for package, words, message in rows_of(MISSPELT):
         rnn = importlib.import_module(package)
         assert refused(rnn, capsys, *words.split()) == message
@@ -118,7 +118,7 @@ def test_misspelt_words_are_answered_with_the_nearest_ones(capsys):
 
 @pytest.mark.parametrize("command", ["train", "compare"])
 def test_defaults_of_data(command):
-    """The study has those of the sine wave."""
+    """The study of a file has the defaults of the sine wave instead."""
     given = {"data": "a.csv"}
     found = vars(Configuration(command, **given))
     expected = DEFAULTS_OF["data"] | {"epochs": {"train": 200, "compare": 10}[command]}

@@ -32,7 +32,7 @@ def made_up(T=5, D=1, N=1, held_out=0):
 
 
 def test_table_has_the_median_errors_of_networks():
-    """Of every column, on both parts, in their order, one below the other."""
+    """The table has a line for each part and column, in their order."""
     series, curves = made_up(T=50, D=4, N=3, held_out=9)
     predicted = curves["predicted"].values
     _, *lines, advice = error_table(series, predicted)
@@ -52,8 +52,8 @@ def test_table_has_the_median_errors_of_networks():
 @pytest.mark.parametrize("networks", [(), (3,)])
 @pytest.mark.parametrize("held_out", [0, 30])
 def test_free_running_network_is_fed_its_own_outputs(rnn, networks, held_out):
-    """Its output is x_t + 2 x_{t-1}, without rounding. Those of one step are fed the
-    series.
+    """The output of the network is x_t + 2 x_{t-1}, without rounding. Predictions of
+    one step ahead are fed the series.
     """
     weights = np.eye(1, 2), np.eye(2, k=1), np.array([[1.0], [2.0]])
     params = Parameters(*(np.broadcast_to(W, (*networks, *W.shape)) for W in weights))
@@ -88,7 +88,7 @@ def band_of(values):
 @pytest.mark.needs_matplotlib
 @pytest.mark.parametrize("kind", KINDS)
 def test_plot_has_the_values_at_their_times(kind):
-    """Medians and bands of networks."""
+    """The lines are medians of the networks, and the bands percentiles."""
     from matplotlib.figure import Figure
 
     series, curves = made_up(**kind)
@@ -113,7 +113,7 @@ def test_plot_has_the_values_at_their_times(kind):
 
 @pytest.mark.needs_matplotlib
 def test_plots_have_the_format_of_their_names(capsys):
-    """Also with LaTeX in the settings of the user, and with names of any characters."""
+    """Neither LaTeX in the user's settings nor characters of names hinder the plot."""
     matplotlib = pytest.importorskip("matplotlib")
     table = '"$\\foo 漢","b"\n1,2\n2,1\n3,5\n4,3\n'
     Path("$x_ 漢.csv").write_text(table, encoding="utf-8")
@@ -129,7 +129,7 @@ def test_plots_have_the_format_of_their_names(capsys):
 
 
 def test_without_matplotlib_a_plot_that_is_asked_for_is_refused(capsys, monkeypatch):
-    """The default one is left out."""
+    """A plot that is not asked for is left out."""
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     ended = command(numpy_rnn, capsys, "--epochs", 1)
     assert (ended.status, ended.err[:19]) == (0, "numpy_rnn: no plot:")

@@ -37,8 +37,8 @@ def values_in(path):
 
 
 def test_default_experiment(rnn, capsys):
-    """Its series, its losses, which are those of `train`, and the predictions of the
-    weights of its end; and what is printed.
+    """The file has the series, the losses of `train`, and the predictions of the last
+    weights. Losses of some epochs are printed.
     """
     out = succeed(rnn, capsys, "--no-plot", "--output", "r.csv", "--epochs", 20)
     found, series = values_in("r.csv"), np.sin(np.linspace(2, 10, 21))
@@ -60,7 +60,7 @@ def test_default_experiment(rnn, capsys):
 
 @pytest.mark.parametrize("reduction", ["sum", "mean"])
 def test_loss_of_an_epoch_is_that_of_its_steps(reduction):
-    """A mean too, also where the last window has fewer steps; of whole epochs."""
+    """The last window has fewer steps than others. An unfinished epoch has no loss."""
     options = configured(f"--epochs 2 --k1 3 --seeds 2 --reduction {reduction}")
     training = training_of(options)
     expected, losses = np.zeros((2, 2)), []
@@ -121,7 +121,7 @@ CONTINUED = {
 
 @pytest.mark.parametrize("case", CONTINUED)
 def test_one_epoch_at_a_time_is_all_at_once(rnn, capsys, case):
-    """Bit for bit, weights and velocity, by --save and --weights; and the losses."""
+    """Weights, velocity and losses agree bit for bit, by --save and --weights."""
     Path("t.txt").write_text("a man, a plan, a canal: panama! " * 2)
     words = [*CONTINUED[case].split(), "--no-plot"]
     files = ["--epochs", "3", "--save", "whole.npz", "--output", "whole.csv"]
@@ -185,7 +185,7 @@ def test_networks_that_diverge_are_counted_and_left_out(capsys):
 
 @pytest.mark.needs_matplotlib
 def test_interrupted_run_saves_its_latest_update(capsys, monkeypatch):
-    """Ctrl-C in epoch 3, with --save and without."""
+    """Ctrl-C comes in epoch 3, once with --save and once without."""
 
     def interrupted(self, update):
         if self.training.updates == 47:
@@ -207,7 +207,7 @@ def test_interrupted_run_saves_its_latest_update(capsys, monkeypatch):
 
 @pytest.mark.slow
 def test_streams_that_fail():
-    """A reader that goes away, and a full disk."""
+    """The reader of the output goes away, or the disk is full."""
     line = "numpy_rnn: the output cannot be written: No space left on device\n"
     for then, status, err in (("| head -n 1", 0, ""), (">/dev/full", 2, line)):
         train = f'"$0" -m numpy_rnn --no-plot --epochs 1000 --log-every 1 {then}'
@@ -234,7 +234,7 @@ SUNSPOTS = Path(numpy_rnn.__file__).parent / "app/data/sunspots.csv"
 
 
 def test_defaults_of_data_beat_persistence_on_the_sunspots(capsys):
-    """Each of eight seeds, one step ahead, on what it was trained on."""
+    """Each of eight networks is better one step ahead, on the data of its training."""
     words = "--seeds 8 --no-plot --output r.csv --data"
     out = succeed(numpy_rnn, capsys, *words.split(), SUNSPOTS)
     assert "sunspots.csv without year, which counts the rows, T=308" in out

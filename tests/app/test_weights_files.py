@@ -77,7 +77,7 @@ def test_damaged_file_is_refused_or_complete(place, bit, size):
 
 @pytest.mark.needs_matplotlib
 def test_inputs_are_never_overwritten(capsys):
-    """By whichever of their names."""
+    """An output that is an input by another name, or by a link, is refused."""
     np.savez("w.npz", **WEIGHTS)
     for name in ("s.csv", "s.npz", "s.png"):
         Path(name).write_text("1\n2\n4\n3\n" * 20)
@@ -96,7 +96,7 @@ def test_inputs_are_never_overwritten(capsys):
     ("option", "name"), [("--save", "a.npz"), ("--output", "a.csv")]
 )
 def test_failed_write_changes_nothing(capsys, monkeypatch, option, name):
-    """Its message is one line."""
+    """The message of a failed write is one line."""
     Path(name).write_bytes(b"old")
     before = contents()
     unwritten = f"{name} cannot be written: No space left; choose another place"

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from benchmarks import implementations
-from benchmarks.__main__ import disagreement
+from benchmarks.__main__ import QUICK_CASES, chosen_cases, disagreement
 from benchmarks.cases import CASES, sine
 from benchmarks.implementations import IMPLEMENTATIONS, Unsupported, matrix_products
+from numpy_rnn.common.records import Schedule, Step
 
 MARKS = {"torch": pytest.mark.needs_torch, "jax": pytest.mark.slow}
 SMALL = sine("small", k2=2, epochs=2, dtype="float64")
@@ -34,7 +35,7 @@ SUPPORTED = {
     ],
 )
 def test_implementation_agrees(name, monkeypatch):
-    """With the reference on every case that it supports, which are these."""
+    """It agrees with the reference on the cases of SUPPORTED, and refuses others."""
     if find_spec(IMPLEMENTATIONS[name][1]) is None:
         pytest.skip("not installed")
     monkeypatch.setenv(
@@ -50,10 +51,26 @@ def test_implementation_agrees(name, monkeypatch):
                 disagreement(name, case)
 
 
+def test_min_char_rnn_has_its_own_options_alone():
+    case = CASES["character model, float64"]
+    for changed in (
+        case.options._replace(schedule=Schedule(20, 20, 1)),
+        case.options._replace(step=Step(0.2, adagrad=True, max_value=5.0)),
+    ):
+        with pytest.raises(Unsupported):
+            implementations.prepare("min-char-rnn", case._replace(options=changed))
+
+
+def test_cases_are_chosen_by_name_or_part_of_a_name():
+    quick = [case.name for case in chosen_cases(None, full=False)]
+    assert quick == list(QUICK_CASES)
+    assert len(chosen_cases(None, full=True)) == len(CASES)
+    for parts, count in ((["default experiment"], 1), (["default"], 2), (["H ="], 2)):
+        assert len(chosen_cases(parts, full=False)) == count
+
+
 def test_another_training_is_refused(monkeypatch):
-    """Another loss, another weight, another dtype, fewer updates, NaN: each is seen
-    alone.
-    """
+    """Another loss, weight, shape or dtype, and NaN, are each seen alone."""
     losses, weights = implementations.prepare("numpy_rnn", SMALL)()
     losses = np.array(losses)
     first_is_nan = np.where(losses == losses.flat[0], np.nan, losses)
@@ -74,7 +91,7 @@ def test_another_training_is_refused(monkeypatch):
 
 @pytest.mark.parametrize("name", [name for name in CASES if "networks" not in name])
 def test_bound_has_the_products_of_the_equations(name):
-    """Multiplications of (F1), (F3), (B2), (B4), (B5) and (B6), by their formulas."""
+    """Count the multiplications of (F1), (F3), (B2), (B4), (B5) and (B6)."""
     case = CASES[name]
     k1, k2, _ = case.options.schedule
     inputs = case.D

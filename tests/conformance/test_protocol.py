@@ -72,6 +72,13 @@ def test_contradictions_are_refused(names):
         identity_from(stated)
 
 
+def test_error_that_a_program_answers_is_told():
+    case = window(5, "float64", **PLAIN)
+    answer = json.dumps({"id": 7, "error": "no memory"})
+    with pytest.raises(PortFault, match=r"^answers with an error: no memory$"):
+        decode_answer(answer, case, 7)
+
+
 @pytest.mark.parametrize(("dtype", "digits"), [("float32", 9), ("float64", 17)])
 def test_every_number_survives_the_way_and_back(dtype, digits):
     """As it is sent, with as many decimal digits as are needed, and in hexadecimal."""

@@ -50,7 +50,7 @@ def test_components_of_two_steps_by_hand(small):
 
 
 def test_masks_keep_what_the_derivation_counts():
-    """Its table of TBPTT(k1, k2) for six steps."""
+    """The derivation has a table of TBPTT(k1, k2) for six steps."""
     kept = {(1, 1): 6, (2, 2): 9, (1, 3): 15, (2, 4): 17, (6, 6): 21}
     for (k1, k2), count in kept.items():
         assert mask(6, k1, k2).sum() == count

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.mark.parametrize(("k1", "k2"), [(1, 3), (3, 3), (2, 5)])
 def test_training_is_that_of_numpy_rnn(k1, k2, compute):
-    """With biases and without. The scripts count steps from 1."""
+    """Networks with and without biases agree. The scripts count steps from 1."""
     has_bias = k1 != 3
     spec = CaseSpec(11, 2, 3, 4, 2, 11, "float64", bias=has_bias, seed=k2)
     params, x, target, h_0, *_ = spec.case()
@@ -34,7 +34,7 @@ def test_training_is_that_of_numpy_rnn(k1, k2, compute):
 
 
 def test_sums_by_lag_are_those_of_windows_of_numpy_rnn(compute):
-    """Of da at lag 0 to 8 before each of 2,400 losses: 600 steps of 4 sequences."""
+    """Each lag from 0 to 8 has a sum over 2,400 losses: 600 steps of 4 sequences."""
     found = compute("sums")
     p = {name: theta for name, theta in found["p"].items() if theta is not None}
     params = Parameters(**{name: np.array(theta) for name, theta in p.items()})
@@ -52,7 +52,7 @@ def test_sums_by_lag_are_those_of_windows_of_numpy_rnn(compute):
 
 
 def test_a_cut_changes_the_gradient_alone(compute):
-    """It is that of chunks, with the state as a constant. W_hy's is the same."""
+    """It is the gradient of chunks with a constant state. That of W_hy is the same."""
     found = compute("cuts")
     params = Parameters(*(np.array(theta) for theta in found["p"].values()))
     h_0 = np.array([found["h_0"]])
@@ -71,14 +71,14 @@ def test_a_cut_changes_the_gradient_alone(compute):
 
 
 def test_nudges_are_the_derivatives_of_the_backward_pass(compute):
-    """Central differences of 1e-5, whose error is of the order of its square."""
+    """Nudges are central differences of 1e-5; their error is of the order of 1e-10."""
     for nudge, slope, is_lower in compute("nudges"):
         assert nudge == pytest.approx(slope, abs=1e-8)
         assert is_lower  # the loss after a step
 
 
 def test_still_figures(compute):
-    """The example of two steps, the cliff, and the changes of a state by lag."""
+    """Check the example of two steps, the cliff, and the changes of a state by lag."""
     found = compute("stills")
     example = found["example"]  # its numbers are those of DERIVATION.md's two steps
     assert [example[key] for key in ("loss", "sum", "twice")] == [1, 6, 8]

@@ -20,7 +20,7 @@ def words_of(page):
 
 
 def test_page_is_built_of_its_source():
-    """The words and formulas; attributes may be those of another converter."""
+    """Words and formulas agree; attributes may be those of another converter."""
     built = build()
     assert words_of(built) == words_of(PAGE)
     assert built.count("<math") == PAGE.count("<math")
@@ -64,7 +64,7 @@ def test_messages_of_pytorch_are_its_own(name):
 
 
 def test_answers_of_the_exercises():
-    """Two steps by hand, the terms and the work of TBPTT(2, 4), and a lag."""
+    """Compute two steps by hand, the terms and the work of TBPTT(2, 4), and a lag."""
     text = "".join(words_of(PAGE))
     dh_1, dh_2 = 3 - 2 + (7 - 5) * 2, 7 - 5
     gradient = dh_1 + dh_2 * 3

@@ -93,7 +93,7 @@ def test_printed_gradients_are_judged_by_their_digits(dtype, tiny, compute):
 
 
 def test_wrong_digits_are_seen(tiny, compute):
-    """Two units of the last digit, or 13 % of the smallest element."""
+    """A difference of two units of a last digit is seen, or of 13 % of an element."""
     W_hh, texts = gradients_of(tiny, "float64")["W_hh"], []
     for decimals in (3, 4, 5, 6):
         off = W_hh.round(decimals)
@@ -147,7 +147,7 @@ def test_texts_without_whole_arrays_are_not_read(compute):
 
 
 def test_causes_of_wrong_gradients_are_named(tiny, compute):
-    """Other equations of a program, a factor, clipping."""
+    """Causes are other equations in a program, a factor, and clipping."""
     right = gradients_of(tiny, "float32")
     norm = np.sqrt(sum((v.astype(float) ** 2).sum() for v in right.values()))
 

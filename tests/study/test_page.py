@@ -9,6 +9,7 @@ import pytest
 from numpy_rnn.study import page
 from numpy_rnn.study.components import mask
 from numpy_rnn.study.document import mathml, with_formulas
+from numpy_rnn.study.equation_table import scale
 from numpy_rnn.study.figures import draw_cosine_bias, draw_masks
 from numpy_rnn.study.study import write_folder
 
@@ -100,7 +101,7 @@ def test_crosses_are_on_the_components_that_are_cut(steps, small):
 
 
 def test_a_difference_of_zero_or_of_nothing_finite_is_said():
-    shown = [page.scale(value) for value in (0.0, 3e-15, 0.28, np.inf, np.nan)]
+    shown = [scale(value) for value in (0.0, 3e-15, 0.28, np.inf, np.nan)]
     assert shown == ["0", "3·10<sup>−15</sup>", "0.28", "not finite", "not finite"]
 
 

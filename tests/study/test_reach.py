@@ -30,7 +30,7 @@ def drawn(seed, T, networks=2):
 
 @pytest.mark.parametrize("name", ["W_xh", "W_hh"])
 def test_terms_of_a_reach_are_derivatives_by_the_copies_of_a_weight(name):
-    """The term of each lag, by complex step: one number of one step's copy moves."""
+    """Each term is the complex step of one number in one step's copy of a weight."""
     w, x, target, h_0 = drawn(3, 4, networks=1)
     for lag in range(4):
         with_it, without = (
@@ -108,7 +108,7 @@ def test_results_bear_out_the_lesson():
 @pytest.mark.slow
 @pytest.mark.parametrize("way", ["0, 0", "0, 2", "2, 0", "2, 2", "3, 2", "2, 3"])
 def test_recorded_shares_are_those_of_other_seeds(way):
-    """Within what 64 networks tell: four standard deviations of a share."""
+    """Shares differ by four standard deviations of a share of 64 networks at most."""
     k_x, k_h = map(int, way.split(", "))
     errors, _ = train_on_lag(
         LagTraining(2, 1, k_x, k_h), np.random.SeedSequence().entropy

@@ -12,13 +12,9 @@ import numpy_rnn
 from numpy_rnn import reference
 from numpy_rnn.common.records import NONLINEARITY_NAMES
 from numpy_rnn.conformance.update_cases import single_update
-from numpy_rnn.study.evaluated_equations import (
-    BLOCKS,
-    EVALUATED,
-    SLIDING_CLASSES,
-    runs_of,
-)
-from numpy_rnn.study.page import formulas, verdict_on
+from numpy_rnn.study.equation_table import formulas, verdict_on
+from numpy_rnn.study.evaluated_equations import BLOCKS, EVALUATED, SLIDING_CLASSES
+from numpy_rnn.study.study_runs import runs_of
 from numpy_rnn.study.witnesses import (
     AGREES,
     BY_AUTOGRAD,

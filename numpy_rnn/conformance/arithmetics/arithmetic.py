@@ -206,6 +206,7 @@ NONLINEARITIES = {
         phi=lambda a: np.maximum(a, 0),
         slope=lambda a, h: (h.real > 0).astype(h.dtype),
         slope_of_a=lambda a: (a > 0) * 1.0,
+        change=np.zeros_like,
         has_kink=True,
     ),
     "sigmoid": Nonlinearity(

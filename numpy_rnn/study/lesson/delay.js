@@ -37,6 +37,7 @@ const mean = (numbers) => sum(numbers) / numbers.length;
 const errorAt = (losses, n) => mean(losses.slice(Math.max(0, n - AVERAGED), n));
 
 const LASTS = 3500;  // milliseconds that they take to learn
+const AFTER_LEARNING = [];  // what other figures draw of the weights that are learned
 const delay = {seed: 1, d: 5, done: 0, runs: [], learners: [], began: 0, timer: null};
 
 // Signs as squares, black for 1 and white for −1: inputs, targets, and the outputs of both.
@@ -90,7 +91,7 @@ function goOn() {
     const isEnd = delay.done === TASK.updates;
     if (isEnd) pause();
     if (isEnd || !still) drawDelay(delay);
-    if (isEnd) setTimeout(FIGURES.windows.draw);
+    if (isEnd) AFTER_LEARNING.forEach((draw) => setTimeout(draw));
   }, 40);
   showPause();
 }

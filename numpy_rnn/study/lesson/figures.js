@@ -1,5 +1,5 @@
 // Shared by all figures: how numbers and symbols are written, sliders, and curves with their axes.
-// Without a document, as in tests, no element exists and no figure is drawn. Uses rnn.js and delay.js.
+// Without a document, as in tests, no element exists and no figure is drawn. Uses rnn.js.
 "use strict";
 const element = (id) => globalThis.document?.getElementById(id) ?? null;
 const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
@@ -87,26 +87,4 @@ function plot({title, lines, marks = [], x, y, xTicks, yTicks, xLabel, logarithm
     ${label((left + right) / 2, bottom + 29, xLabel, "middle")}
     <g class="curves" clip-path="url(#${id})">${lines.map(path).join("")}${dots.join("")}</g>
     <g class="names">${names.join("")}</g>`);
-}
-
-// The text that a button copies is selected too, for a browser that refuses the clipboard.
-function copyText(button) {
-  const source = element(button.dataset.copy);
-  getSelection().selectAllChildren(source);
-  navigator.clipboard?.writeText(source.textContent).catch(() => {});
-  button.textContent = "Copied";
-}
-
-// When all figures exist: draw them, and again when the width changes.
-function start() {
-  redraw();
-  learnBoth();
-  for (const button of document.querySelectorAll("[data-copy]")) {
-    button.addEventListener("click", () => copyText(button));
-  }
-  let width = innerWidth;
-  addEventListener("resize", () => requestAnimationFrame(() => {
-    if (innerWidth !== width) redraw();  // not when a telephone's bars come and go
-    width = innerWidth;
-  }));
 }

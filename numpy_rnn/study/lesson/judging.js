@@ -61,24 +61,33 @@ function oriented(all) {
   return all.map((one) => (one.isSquare && !one.isTorch && isFlipped ? swapped(one) : one));
 }
 
-// The verdict on one array in words: right, wrong, or what else must be known.
+const verdictWrong = (why) => ({isWrong: true, words: `wrong, ${why}`});
+const verdictOther = (words) => ({isWrong: false, words});
+
+// The verdict on one array, and its words: right, wrong, or what else must be known.
 function verdictOn(one, all) {
   const {key, numbers, dtype, isSquare, isTorch} = one, expected = expectedOf(key);
-  if (!numbers.every(Number.isFinite)) return "wrong, not all numbers are finite";
-  if (largest(numbers) === 0) return "wrong, all of its numbers are 0";
-  if (agrees(one, tiny.p[key].flat())) return "these are the weights themselves; print their .grad";
-  if (largest(one.halves) > 0.002 * largest(expected) && agrees(one, expected)) {
-    return "cannot be told, print at least four digits";
+  if (!numbers.every(Number.isFinite)) return verdictWrong("not all numbers are finite");
+  if (largest(numbers) === 0) return verdictWrong("all of its numbers are 0");
+  if (agrees(one, tiny.p[key].flat())) {
+    return verdictOther("these are the weights themselves; print their .grad");
   }
-  if (dtype && agrees(one, expected)) return `right, to the precision of ${dtype}`;
-  if (!dtype && agrees(one, expected, "float64")) return "right, to the digits printed";
-  if (!dtype && agrees(one, expected)) return "right if it is computed in float32, to the precision "
-    + "of that; wrong if in float64. Write the format with the numbers, or use report()";
+  if (largest(one.halves) > 0.002 * largest(expected) && agrees(one, expected)) {
+    return verdictOther("cannot be told, print at least four digits");
+  }
+  if (dtype && agrees(one, expected)) return verdictOther(`right, to the precision of ${dtype}`);
+  if (!dtype && agrees(one, expected, "float64")) {
+    return verdictOther("right, to the digits printed");
+  }
+  if (!dtype && agrees(one, expected)) {
+    return verdictOther("right if it is computed in float32, to the precision of that; wrong if in"
+      + " float64. Write the format with the numbers, or use report()");
+  }
   if (isSquare && agrees(swapped(one), expected)) {
     const isTold = isTorch || all.some(({key: other}) => other === "W_xh" || other === "W_hy");
-    return isTold ? "wrong, it is transposed"
-      : "transposed. If your program stores W_hh as PyTorch does, it is right";
+    if (isTold) return verdictWrong("it is transposed");
+    return verdictOther("transposed. If your program stores W_hh as PyTorch does, it is right");
   }
   const apart = largest(numbers.map((v, i) => v - expected[i])) / largest(expected);
-  return `wrong, the largest difference is ${show(apart, 2)} of its maximum`;
+  return verdictWrong(`the largest difference is ${show(apart, 2)} of its maximum`);
 }

@@ -20,7 +20,7 @@ function tokens(text) {
   while (text.slice(TOKEN.lastIndex).trim()) {
     const at = TOKEN.lastIndex, match = TOKEN.exec(text);
     const [sign] = text.slice(at).trim();
-    if (!match) throw new LineError(`“${sign}” is not part of the language`);
+    if (!match) fail(`“${sign}” is not part of the language`);
     result.push(match.slice(1).find((found) => found));
   }
   return result;
@@ -38,7 +38,7 @@ function broadcast(f, u, v) {
   if (size === 0) return f(u, v);
   const [p, q] = [m < size ? [u] : u, n < size ? [v] : v], length = Math.max(p.length, q.length);
   if (![p, q].every((w) => w.length === length || w.length === 1)) {
-    throw new LineError(`shapes ${shapeText(u)} and ${shapeText(v)} do not fit`);
+    fail(`shapes ${shapeText(u)} and ${shapeText(v)} do not fit`);
   }
   return range(0, length - 1).map((i) =>
     broadcast(f, p[p.length === 1 ? 0 : i], q[q.length === 1 ? 0 : i]));
@@ -46,10 +46,10 @@ function broadcast(f, u, v) {
 
 function matrixProduct(A, B) {
   const [m, n] = [shapeOf(A), shapeOf(B)];
-  if (m.length !== 2 || n.length !== 2) throw new LineError("@ and dot need two matrices");
+  if (m.length !== 2 || n.length !== 2) fail("@ and dot need two matrices");
   if (m[1] !== n[0]) {
     const shapes = `${shapeText(A)} and ${shapeText(B)}`;
-    throw new LineError(`@: shapes ${shapes} do not fit, ${m[1]} ≠ ${n[0]}`);
+    fail(`@: shapes ${shapes} do not fit, ${m[1]} ≠ ${n[0]}`);
   }
   return times(A, B);
 }
@@ -68,7 +68,7 @@ function summed(A, axis) {
   const rank = shapeOf(A).length, place = axis < 0 ? axis + rank : axis;
   if (axis === null) return rank ? sum(A.flat(rank)) : A;
   if (place < 0 || place >= rank) {
-    throw new LineError(`axis ${axis} does not exist in shape ${shapeText(A)}`);
+    fail(`axis ${axis} does not exist in shape ${shapeText(A)}`);
   }
   return rank === 1 ? sum(A) : place === 0 ? columnSums(A) : A.map(sum);
 }
@@ -97,7 +97,7 @@ function parse(text) {
   const take = (token) => { if (next() === token) { at++; return true; } return false; };
   const expect = (token, where) => {
     const other = next() === undefined ? "" : `, not “${next()}”`;
-    if (!take(token)) throw new LineError(`“${token}” is expected ${where}${other}`);
+    if (!take(token)) fail(`“${token}” is expected ${where}${other}`);
   };
   const chain = (operators, operand) => () => {
     let left = operand();
@@ -110,7 +110,7 @@ function parse(text) {
 
   function primary() {
     const token = list[at++];
-    if (token === undefined) throw new LineError("the line is not finished");
+    if (token === undefined) fail("the line is not finished");
     if (token === "(") {
       const inner = expression();
       expect(")", "after the expression in parentheses");
@@ -123,25 +123,25 @@ function parse(text) {
     if (token === "np") {
       expect(".", "after np");
       const called = list[at++] ?? "", names = Object.keys(ARRAYS).filter((one) => one !== "float");
-      if (!names.includes(called)) throw unknown(`np.${called}`, names, "np.");
+      if (!names.includes(called)) unknown(`np.${called}`, names, "np.");
       return call(called, []);
     }
     if (token.endsWith("]")) {
       const [, name, start, sign, shift = 0] = STEP.exec(token) ?? [];
-      if (!name) throw new LineError(`${token} has no step: expected t, t-1, t+1, T or a number`);
+      if (!name) fail(`${token} has no step: expected t, t-1, t+1, T or a number`);
       const first = (env) => (start === "t" ? env.t : start === "T" ? env.of.T : Number(start));
       return (env) => env.at(name, first(env) + Number(`${sign ?? ""}${shift}`));
     }
-    if (STEPPED.includes(token)) throw new LineError(`${token} needs a step: ${token}[t]`);
+    if (STEPPED.includes(token)) fail(`${token} needs a step: ${token}[t]`);
     if (token === "dh_next") return (env) => env.next();
     if (KNOWN.includes(token)) return (env) => env.of[token];
-    if (!/^\w/.test(token)) throw new LineError(`“${token}” is not expected here`);
-    throw unknown(token, [...STEPPED.map((key) => `${key}[t]`), ...KNOWN]);
+    if (!/^\w/.test(token)) fail(`“${token}” is not expected here`);
+    unknown(token, [...STEPPED.map((key) => `${key}[t]`), ...KNOWN]);
   }
 
   function unknown(name, names, prefix = "") {
-    const list = names.map((one) => prefix + one).join(", ");
-    return new LineError(`${name} is unknown: expected one of ${list}`);
+    const known = names.map((one) => prefix + one).join(", ");
+    fail(`${name} is unknown: expected one of ${known}`);
   }
 
   // The parentheses of a function or method: arrays, and the axis of a sum or mean.
@@ -152,17 +152,17 @@ function parse(text) {
     for (let isFirst = true; !take(")"); isFirst = false) {
       if (!isFirst) expect(",", `or “)” in the arguments of ${name}`);
       if (arrays.length < count) arrays.push(expression());
-      else if (!hasAxis || axis !== null) throw new LineError(`${name} has too many arguments`);
+      else if (!hasAxis || axis !== null) fail(`${name} has too many arguments`);
       else axis = axisOf();
     }
-    if (arrays.length < count) throw new LineError(`${name} has too few arguments`);
+    if (arrays.length < count) fail(`${name} has too few arguments`);
     return (env) => f(...arrays.map((one) => one(env)), ...(name === "sum" || hasAxis ? [axis] : []));
   }
 
   function axisOf() {
     if (take("axis")) expect("=", "after axis");
     const sign = take("-") ? -1 : 1, value = list[at++];
-    if (!/^\d$/.test(value)) throw new LineError("the axis is 0 or 1");
+    if (!/^\d$/.test(value)) fail("the axis is 0 or 1");
     return sign * Number(value);
   }
 
@@ -177,18 +177,18 @@ function parse(text) {
         inner = item((env) => shapeOf(u(env)), list[at++]);
       } else if (called === "T") inner = (env) => transposed(u(env));
       else if (METHODS.includes(called)) inner = call(called, [u]);
-      else throw unknown(`.${called ?? ""}`, ["T", "size", "shape[i]", ...METHODS], ".");
+      else unknown(`.${called ?? ""}`, ["T", "size", "shape[i]", ...METHODS], ".");
     }
     return inner;
   }
 
   // A row of an array, or a size of a shape: A[0], A.shape[1].
   function item(u, index) {
-    if (!/^\d+$/.test(index)) throw new LineError("an index after a step is a whole number");
+    if (!/^\d+$/.test(index)) fail("an index after a step is a whole number");
     expect("]", `after [${index}`);
     return (env) => {
-      const list = u(env);
-      return list[index] ?? fail(`index ${index} does not exist in ${shapeText(list)}`);
+      const array = u(env);
+      return array[index] ?? fail(`index ${index} does not exist in ${shapeText(array)}`);
     };
   }
 
@@ -207,6 +207,6 @@ function parse(text) {
   const product = chain(["*", "/", "@"], unary);
   const expression = chain(["+", "-"], product);
   const whole = expression();
-  if (at < list.length) throw new LineError(`“${list[at]}” is not expected here`);
+  if (at < list.length) fail(`“${list[at]}” is not expected here`);
   return whole;
 }

@@ -120,7 +120,7 @@ function backwardBy(functions, given = null) {
       try {
         const value = functions[id](env), like = isSum(id) ? right[key] : right[key][t];
         if (shapeText(value) !== shapeText(like)) {
-          throw new LineError(`the shape is ${shapeText(value)}, expected ${shapeText(like)}`);
+          fail(`the shape is ${shapeText(value)}, expected ${shapeText(like)}`);
         }
         if (!isSum(id)) result[key][t] = value;
         else result[key] = result[key] ? each((u, v) => u + v, result[key], value) : value;

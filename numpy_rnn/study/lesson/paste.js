@@ -12,13 +12,14 @@ function pasted(text) {
   }
   if (!arrays.length) return ["No numbers are found: paste arrays, such as dW_hh = [[…]]."];
   const read = arrays.map(recognised), all = oriented(read.filter(({problem}) => !problem));
-  const words = all.map((one) => {
+  const verdicts = all.map((one) => verdictOn(one, all));
+  const words = all.map((one, i) => {
     const {words: name, key, isTransposed} = one, torch = isTransposed ? "ᵀ, as PyTorch has it" : "";
     const start = [`d${key}`, key].includes(name) ? `d${key}` : `${name}: this is d${key}${torch}`;
-    return `${start}: ${verdictOn(one, all)}.`;
+    return `${start}: ${verdicts[i].words}.`;
   });
   const problems = read.flatMap(({problem}) => problem ?? []);
-  const isWrong = words.some((one) => one.includes(": wrong,"));
+  const isWrong = verdicts.some((verdict) => verdict.isWrong);
   return [...problems, ...words, ...(isWrong ? [mistakeOf(all)] : [])];
 }
 

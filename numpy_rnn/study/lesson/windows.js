@@ -89,3 +89,4 @@ function drawWindows(state) {
 }
 
 figure("windows", {k1: 1, k2: 5}, drawWindows);
+if (element("windows")) AFTER_LEARNING.push(FIGURES.windows.draw);
