@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from numpy_rnn.common.errors import InputError
-from numpy_rnn.conformance.arithmetics.arithmetic import Operand
+from numpy_rnn.common.records import NumpyArray
 from numpy_rnn.conformance.case import FIELDS, NamedArrays
 from numpy_rnn.conformance.ports.adapter import (
     ASSUMED,
@@ -42,7 +42,7 @@ def has_batch(way: str) -> bool:
     return "B" in way.split()[1]
 
 
-def count_arguments(function: Callable[..., Operand]) -> int:
+def count_arguments(function: Callable[..., Any]) -> int:
     """Count the arguments that a function takes by position; 4 for *args."""
     count = 0
     for parameter in inspect.signature(function).parameters.values():
@@ -109,15 +109,15 @@ class FunctionPort(Adapter):
 
     def __init__(
         self,
-        function: Callable[..., Operand],
+        function: Callable[..., Any],
         loss: str = "half_sum_of_squares",
         nonlinearity: str = "tanh",
         *,
-        step: Callable[..., Operand] | None = None,
+        step: Callable[..., Any] | None = None,
         classes: bool = False,
         layout: str | None = None,
         names: Mapping[str, str] | None = None,
-        **stated: Operand,
+        **stated: Any,
     ):
         name = str(getattr(function, "__name__", "function"))
         super().__init__(stated.pop("name", name), loss, nonlinearity, stated)
@@ -199,10 +199,10 @@ class FunctionPort(Adapter):
     def window_update(
         self,
         params: NamedArrays,
-        x: Operand,
-        target: Operand,
-        h_0: Operand,
-        **options: Operand,
+        x: NumpyArray,
+        target: NumpyArray,
+        h_0: NumpyArray,
+        **options: Any,
     ) -> NamedArrays:
         """Return the loss, the gradients, and with a step the parameters after it."""
         learning_rate = options.get("learning_rate")
@@ -216,7 +216,7 @@ class FunctionPort(Adapter):
         theirs = {self.names[n]: self._given(theta) for n, theta in params.items()}
         arguments = (theirs, x, target, states[state])[: self.arguments]
         loss, own = self._results(self.function(*arguments))
-        report: dict[str, Operand] = {"loss": self.factor * loss}
+        report: dict[str, Any] = {"loss": self.factor * loss}
         for name, gradient in self._back(params, own, self.factor).items():
             report["d" + name] = gradient
         if self.step is None or learning_rate is None:
@@ -224,7 +224,7 @@ class FunctionPort(Adapter):
         after = self.step(theirs, own, self.factor * learning_rate)
         return report | self._back(params, theirs if after is None else after)
 
-    def _results(self, returned: Any) -> tuple[Operand, Mapping[str, Operand]]:
+    def _results(self, returned: Any) -> tuple[Any, Mapping[str, Any]]:
         """Return the loss and the gradients by the function's names."""
         if isinstance(returned, Mapping):
             keys = ", ".join(map(str, returned))
@@ -244,7 +244,7 @@ class FunctionPort(Adapter):
         # A Python float stays one, and is rounded to the dtype later.
         return float(loss) if isinstance(loss, float) else np.asarray(loss), own
 
-    def _laid_out(self, array: Operand, letters: str) -> Operand:
+    def _laid_out(self, array: NumpyArray, letters: str) -> NumpyArray:
         """Return an array with these axes as the function takes it."""
         axes = self.way.split()[1]
         if "B" not in axes:
@@ -261,7 +261,7 @@ class FunctionPort(Adapter):
         return theta[:, None] if state == "HB" else theta
 
     def _back(
-        self, params: NamedArrays, arrays: Mapping[str, Operand], factor: float = 1.0
+        self, params: NamedArrays, arrays: Mapping[str, Any], factor: float = 1.0
     ) -> NamedArrays:
         """Return the arrays by our names, in the shapes of the parameters."""
         found = {}
@@ -282,10 +282,10 @@ class FunctionPort(Adapter):
 
 
 def jax_port(
-    loss: Callable[..., Operand],
+    loss: Callable[..., Any],
     name: str = "half_sum_of_squares",
     nonlinearity: str = "tanh",
-    **options: Operand,
+    **options: Any,
 ) -> Adapter:
     """Make a port of a loss in JAX, whose gradients are those of jax.value_and_grad.
 
@@ -325,7 +325,7 @@ def jax_port(
             found = compiled(params, *given)
         return jax.tree.map(np.asarray, found)  # float64 is refused outside
 
-    own: dict[str, Operand] = {"sizes": "few"}
+    own: dict[str, Any] = {"sizes": "few"}
     port = FunctionPort(with_gradients, name, nonlinearity, **own | options)
     if "dtypes" not in options and not port.error < DOUBLE_ERROR:
         port.dtypes = ("float32",)

@@ -19,7 +19,6 @@ import numpy as np
 
 from numpy_rnn.common.records import NumpyArray as Array
 from numpy_rnn.conformance import case as cases
-from numpy_rnn.conformance.arithmetics.arithmetic import Operand
 from numpy_rnn.conformance.arithmetics.bounds import TAU, TanhError
 from numpy_rnn.conformance.case import INTERMEDIATES, SHAPES, TENSORS
 from numpy_rnn.conformance.findings import Finding, finding_in
@@ -153,7 +152,7 @@ class _Tally:
     def __init__(self, recorded: RecordedRun):
         self.recorded, self.counts = recorded, Counts()
         self.findings = list[Finding]()
-        self.judged = dict[str, Operand]()  # by tensor and network
+        self.judged = dict[str, Array | np.bool_]()  # by tensor and network
         self.ratios = dict[str, Array]()  # by tensor and update
         networks = recorded.run.params.networks or 1
         self.is_ill_conditioned = np.zeros((recorded.length, networks), bool)

@@ -9,13 +9,13 @@ beyond small buffers and the registers of vector instructions.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from numpy_rnn.common import records
 from numpy_rnn.common.records import NumpyArray, Objective, Parameters, Run, Step, Value
-from numpy_rnn.conformance.arithmetics.arithmetic import Operand, nonlinearity_of
+from numpy_rnn.conformance.arithmetics.arithmetic import nonlinearity_of
 from numpy_rnn.conformance.case import (
     WindowCase,
     initial_state_of,
@@ -46,7 +46,7 @@ MAX_LOGIT = 1e4  # the scale of large outputs, whose exponentials overflow every
 # incoming weights, a = 0; the first component of inputs and state subnormal; the
 # first input and the initial state 0.
 SPECIAL = ("saturated", "silent", "subnormal", "zeros")
-PLAIN: dict[str, Operand] = {"logits": 1.0, "learnt": False, "special": ""}
+PLAIN: dict[str, Any] = {"logits": 1.0, "learnt": False, "special": ""}
 
 
 class RandomDraw:
@@ -129,7 +129,7 @@ class CaseSpec(NamedTuple):
         has_classes = loss_kind(self.objective).has_classes
         if has_classes:
             target = classes((K, B), O)
-        state: Operand = None if self.no_h_0 else h_0
+        state: NumpyArray | None = None if self.no_h_0 else h_0
         case = WindowCase(params, x, target, state, self.objective, step, velocity)  # type: ignore[arg-type]
         return self._with_outputs(case) if has_classes else case
 
@@ -182,7 +182,7 @@ class CaseSpec(NamedTuple):
         return parameters_from({n: v.astype(self.dtype) for n, v in arrays.items()})
 
 
-def _call(record: Operand) -> str:
+def _call(record: Any) -> str:
     """Return the call that makes a record, without the defaults."""
     if not hasattr(record, "_field_defaults"):
         return repr(record)
@@ -250,7 +250,7 @@ def sized(spec: CaseSpec, draw: RandomDraw, abilities: Abilities) -> CaseSpec:
     """
     if not abilities.sizes:
         return spec
-    shape: dict[str, Operand] = dict(draw.choice(abilities.sizes))
+    shape: dict[str, Any] = dict(draw.choice(abilities.sizes))
     T = shape.get("T", max(spec.T, shape.get("K", 1)))
     K = min(spec.K, T)
     if "T" in shape:
@@ -319,7 +319,7 @@ def large_spec(
     """Draw a spec with a large T, H, B, D or O, and some special numbers."""
     spec, letter = random_spec(draw, dtype, abilities), draw.choice("THBDO")
     size = draw.integer(*LARGE_SIZES[letter])
-    changes: dict[str, Operand] = {letter: size, "special": draw.choice(SPECIAL)}
+    changes: dict[str, Any] = {letter: size, "special": draw.choice(SPECIAL)}
     if letter == "T":
         changes["K"] = size if spec.K == spec.T else draw.integer(1, size)
     return without_unsupported(

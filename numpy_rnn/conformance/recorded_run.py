@@ -8,7 +8,6 @@ import numpy as np
 
 from numpy_rnn.common.records import NumpyArray, Run, Window
 from numpy_rnn.conformance import case as cases
-from numpy_rnn.conformance.arithmetics.arithmetic import Operand
 from numpy_rnn.conformance.case import NamedArrays
 from numpy_rnn.conformance.definition import DEFINITION, Definition, Recorded
 from numpy_rnn.conformance.ports.protocol import PortFault
@@ -109,7 +108,7 @@ def stack_columns(columns: Mapping[str, list[Any]]) -> NamedArrays:
     arrays = {}
     for name, values in columns.items():
         is_torch = hasattr(values[0], "detach")
-        library: Operand = sys.modules["torch"] if is_torch else np
+        library: Any = sys.modules["torch"] if is_torch else np
         array = (library.concatenate if name in STEPWISE else library.stack)(values)
         arrays[name] = array.detach().numpy() if is_torch else array
     return arrays

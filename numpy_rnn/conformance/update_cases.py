@@ -1,6 +1,7 @@
 """The updates of a recorded run as cases and reports: stacked, or one."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -9,7 +10,6 @@ from numpy_rnn.common.records import NumpyArray as Array
 from numpy_rnn.common.records import Parameters, Window
 from numpy_rnn.common.trees import tree_map
 from numpy_rnn.conformance import case as cases
-from numpy_rnn.conformance.arithmetics.arithmetic import Operand
 from numpy_rnn.conformance.case import NamedArrays, WindowCase, present
 from numpy_rnn.conformance.recorded_run import STEPWISE, RecordedRun
 
@@ -42,7 +42,7 @@ def single_update(
         """Return the entry of an array whose ensemble axis may have size 1, shared by
         all networks.
         """
-        entry: list[Operand] = [slice(None)] * first
+        entry: list[Any] = [slice(None)] * first
         for position, size in zip((0, *network), array.shape[first:]):
             entry.append(min(position, size - 1))
         return np.asarray(array[*entry])

@@ -75,7 +75,7 @@ def test_contradictions_are_refused(names):
 def test_error_that_a_program_answers_is_told():
     case = window(5, "float64", **PLAIN)
     answer = json.dumps({"id": 7, "error": "no memory"})
-    with pytest.raises(PortFault, match="^answers with an error: no memory$"):
+    with pytest.raises(PortFault, match=r"^answers with an error: no memory$"):
         decode_answer(answer, case, 7)
 
 

@@ -14,7 +14,7 @@ from numpy_rnn.common.errors import InputError, errors_about
 from numpy_rnn.common.numbers import check_choice
 from numpy_rnn.common.records import NONLINEARITY_NAMES, LossName, Objective, Reduction
 from numpy_rnn.common.texts import one_line
-from numpy_rnn.conformance.arithmetics.arithmetic import Operand, mean_over
+from numpy_rnn.conformance.arithmetics.arithmetic import mean_over
 from numpy_rnn.conformance.case import LOSS_AXES, NamedArrays
 from numpy_rnn.conformance.definition import window_update
 from numpy_rnn.conformance.ports import protocol
@@ -71,7 +71,7 @@ class Adapter:
     error = 0.0  # of the loss of the layout, relative
 
     def __init__(
-        self, name: str, loss: str, nonlinearity: Operand, stated: Mapping[str, Operand]
+        self, name: str, loss: str, nonlinearity: Any, stated: Mapping[str, Any]
     ):
         axes = stated.get("mean_over")
         with errors_about(name):
@@ -112,7 +112,7 @@ class Adapter:
             if is_absent and name not in self.lacks:
                 self.lacks += (name,)
 
-    def find_way(self, ways: Iterable[tuple[str, dict[str, Operand]]]) -> bool:
+    def find_way(self, ways: Iterable[tuple[str, dict[str, Any]]]) -> bool:
         """Set `way` to the first with the right loss, or that computes one; whether it
         is right. `possible` has the other ones that compute one.
         """
@@ -138,7 +138,7 @@ class Adapter:
         self.way = self.possible[0].way
         return False
 
-    def trial(self, fields: Mapping[str, Operand]) -> float:
+    def trial(self, fields: Mapping[str, Any]) -> float:
         """Return the loss of the code on a case, as a multiple of the right one."""
         spec = CaseSpec(
             **TRIAL, dtype=self.dtypes[-1], objective=self.objective, seed=1

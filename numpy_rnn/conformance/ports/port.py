@@ -18,9 +18,8 @@ import numpy as np
 import numpy_rnn
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.packages import backend, is_package
-from numpy_rnn.common.records import Objective, Parameters
+from numpy_rnn.common.records import NumpyArray, Objective, Parameters
 from numpy_rnn.common.texts import one_line
-from numpy_rnn.conformance.arithmetics.arithmetic import Operand
 from numpy_rnn.conformance.arithmetics.bounds import TAU, TanhError
 from numpy_rnn.conformance.case import (
     NamedArrays,
@@ -63,9 +62,9 @@ class Port(Protocol):
     def window_update(
         self,
         params: NamedArrays,
-        x: Operand,
-        target: Operand,
-        h_0: Operand,
+        x: NumpyArray,
+        target: NumpyArray,
+        h_0: NumpyArray,
         *,
         learning_rate: float,
         **options: object,

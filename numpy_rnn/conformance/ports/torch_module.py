@@ -2,9 +2,9 @@
 
 import itertools
 from collections import Counter
+from typing import Any
 
 from numpy_rnn.common.errors import InputError
-from numpy_rnn.conformance.arithmetics.arithmetic import Operand
 from numpy_rnn.conformance.case import NamedArrays, loss_kind
 from numpy_rnn.conformance.ports.abilities import shapes_of
 from numpy_rnn.conformance.ports.adapter import ASSUMED, TRIAL, Adapter
@@ -70,18 +70,18 @@ class TorchPort(Adapter):
 
     def __init__(
         self,
-        module: Operand,
-        loss: Operand = None,
+        module: Any,
+        loss: Any = None,
         loss_name: str | None = None,
-        optimizer: Operand = "SGD",
-        **stated: Operand,
+        optimizer: Any = "SGD",
+        **stated: Any,
     ):
         import torch
 
         self.torch, is_module = torch, isinstance(module, torch.nn.Module)
         self.optimizer = torch.optim.SGD if optimizer == "SGD" else optimizer
         loss = (loss or torch.nn.MSELoss)() if isinstance(loss, type | None) else loss
-        self.modules, self.loss_function = dict[tuple[int, ...], Operand](), loss
+        self.modules, self.loss_function = dict[tuple[int, ...], Any](), loss
         self.make = (lambda D, H, O: module) if is_module else module
         label = stated.pop(
             "name", type(module).__name__ if is_module else module.__name__
@@ -120,7 +120,7 @@ class TorchPort(Adapter):
         assumed = "" if is_right else ASSUMED
         self.name += f" (x {axes}, state {state}{assumed})"
 
-    def _parts(self, sizes: tuple[int, ...]) -> tuple[Operand, Operand, Operand]:
+    def _parts(self, sizes: tuple[int, ...]) -> tuple[Any, Any, Any]:
         """Return the module of these sizes, its RNN and its nn.Linear."""
         nn = self.torch.nn
         if sizes not in self.modules:
@@ -138,7 +138,7 @@ class TorchPort(Adapter):
                 out = part
         return self.modules[sizes], rnn, out
 
-    def _foreign_parts(self, module: Operand) -> list[str]:
+    def _foreign_parts(self, module: Any) -> list[str]:
         """Return the names of the parts, but containers, losses and dropout of 0, that
         are none of ours.
         """
@@ -172,10 +172,10 @@ class TorchPort(Adapter):
     def window_update(
         self,
         params: NamedArrays,
-        x: Operand,
-        target: Operand,
-        h_0: Operand,
-        **options: Operand,
+        x: Any,
+        target: Any,
+        h_0: Any,
+        **options: Any,
     ) -> NamedArrays:
         """Return the loss, autograd's gradients, and the parameters after the
         optimizer's step.
@@ -214,7 +214,7 @@ class TorchPort(Adapter):
             report.update(self._step(own, options))
         return {name: array.detach().numpy().T.copy() for name, array in report.items()}
 
-    def _step(self, own: dict[str, Operand], options: dict[str, Operand]) -> Operand:
+    def _step(self, own: dict[str, Any], options: dict[str, Any]) -> Any:
         """Return the parameters after the optimizer's step, and the velocities if there
         are any.
         """
@@ -237,7 +237,7 @@ class TorchPort(Adapter):
         return after
 
 
-def name_of_loss(label: str, loss: Operand) -> str:
+def name_of_loss(label: str, loss: Any) -> str:
     """Return the name of a loss of torch.nn. Raises InputError if it is another one, or
     has options.
     """
