@@ -8,7 +8,7 @@ from typing import Any
 
 from numpy_rnn.arrays import Array
 from numpy_rnn.common.records import Gradients, Parameters, Update, Window
-from numpy_rnn.engine.memory import Location, views
+from numpy_rnn.engine.memory import Location, arrays_at
 
 
 class FlatUpdate(Update[Array]):
@@ -36,7 +36,7 @@ class FlatUpdate(Update[Array]):
 
     def _views(self, row: int) -> Gradients[Array]:
         self._vectors.setflags(write=False)
-        return Gradients(*views(self._vectors[row], self._locations))
+        return Gradients(*arrays_at(self._vectors[row], self._locations))
 
     def add(self, **fields: Any) -> None:
         """Set more fields, before anybody has the update."""

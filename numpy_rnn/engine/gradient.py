@@ -6,7 +6,7 @@ The equations are those of `elman.py`, `loss.py` and `backward.py`, with the sam
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy import add, copyto, divide, multiply, subtract
@@ -14,6 +14,7 @@ from numpy import add, copyto, divide, multiply, subtract
 from numpy_rnn.arrays import Array
 from numpy_rnn.common.records import Activations, Adjoints, Window
 from numpy_rnn.engine.memory import ParameterVectors
+from numpy_rnn.engine.objective import WritePhi, WriteSlope
 from numpy_rnn.engine.views import OneStepViews, WindowViews
 from numpy_rnn.engine.workspace import Workspace, rows, time_first
 
@@ -33,24 +34,14 @@ def gradient_function(vectors: ParameterVectors, work: Workspace) -> ComputeGrad
     return separate_gradient(vectors, work)
 
 
-class Operations(NamedTuple):
-    """What windows of all layouts compute with."""
-
-    dot: ProductInto
-    phi: Callable[..., Any]
-    """φ(a), into an array."""
-    slope_of: Callable[..., Any]
-    """φ'(a) of h and the number 1, into an array."""
-    one: Array
-    """The number 1 in the dtype of the run."""
-
-
-def operations(work: Workspace) -> Operations:
-    """Return the operations for the networks of a workspace."""
+def operations(work: Workspace) -> tuple[ProductInto, WritePhi, WriteSlope, Array]:
+    """Return what windows of all layouts compute with: the product of matrices, φ, φ',
+    and the number 1 in the dtype of the run, which φ' takes.
+    """
     layout = work.layout
     dot = np.ndarray.dot if layout.networks is None else group_dot
     phi, slope_of = work.nonlinearity
-    return Operations(dot, phi, slope_of, np.ones((), layout.dtype))
+    return dot, phi, slope_of, np.ones((), layout.dtype)
 
 
 def group_dot(left: Array, right: Array, out: Array) -> Array:

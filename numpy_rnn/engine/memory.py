@@ -73,13 +73,13 @@ class Layout(NamedTuple):
 
     def named(self, vectors: Array) -> Parameters[Array]:
         """Return the parameters of vectors (..., P), as views."""
-        return Parameters(*views(vectors, self.locations(vectors.shape[:-1])))
+        return Parameters(*arrays_at(vectors, self.locations(vectors.shape[:-1])))
 
     def stacked(self, vectors: Array) -> list[Any]:
         """Return the matrices W and U of vectors (..., P), as views."""
         W = self.D + self.H + self.bias, self.H
         U = self.H + self.bias, self.O
-        return views(vectors, consecutive(vectors.shape[:-1], [W, U]))
+        return arrays_at(vectors, consecutive(vectors.shape[:-1], [W, U]))
 
 
 def consecutive(
@@ -94,8 +94,8 @@ def consecutive(
     return locations
 
 
-def views(vectors: Array, locations: Sequence[Location | None]) -> list[Any]:
-    """Return the arrays at these locations of vectors, None for None."""
+def arrays_at(vectors: Array, locations: Sequence[Location | None]) -> list[Any]:
+    """Return the arrays at these locations of vectors, as views; None for None."""
     return [
         location and vectors[..., location.numbers].reshape(location.shape)
         for location in locations

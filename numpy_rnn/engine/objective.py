@@ -25,12 +25,16 @@ from numpy import (
 
 from numpy_rnn.arrays import Array
 
+WritePhi = Callable[[Array, Array], object]  # of a, into an array
+# Of h = φ(a) and the number 1 in its dtype, into an array.
+WriteSlope = Callable[[Array, Array, Array], None]
+
 
 class NonlinearityFunctions(NamedTuple):
-    """φ(a), and φ'(a) of h = φ(a) and the number 1 in the dtype of h, into an array."""
+    """A nonlinearity, and its derivative φ'(a)."""
 
-    phi: Callable[..., Any]
-    slope: Callable[..., Any]
+    phi: WritePhi
+    slope: WriteSlope
 
 
 def write_relu(a: Array, out: Array) -> None:

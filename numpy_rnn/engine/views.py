@@ -4,7 +4,7 @@ They are made once and used in every epoch: with small networks, NumPy spends it
 on making arrays and views, not on arithmetic.
 """
 
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 from numpy_rnn.arrays import Array
 from numpy_rnn.common.records import Window
@@ -114,7 +114,7 @@ class OneStepViews:
         self.errors = self.dy[..., 0, :]
 
 
-Views: TypeAlias = WindowViews | OneStepViews
+Views = WindowViews | OneStepViews
 
 
 class KeptViews:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
+from types import EllipsisType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -137,7 +138,7 @@ class StepViews(NamedTuple):
     """da_{t+1} in these."""
 
 
-def rows(first: int, last: int) -> tuple[Any, slice, slice]:
+def rows(first: int, last: int) -> tuple[EllipsisType, slice, slice]:
     """Return the index of these rows of an array (..., T·B, n), without the last."""
     return ..., slice(first, last), slice(None)
 

@@ -1,3 +1,3 @@
 """The computation of a PyTorch training loop, observed while it runs."""
 
-from torch_rnn.loop_audit.audit_report import audit as audit
+from torch_rnn.loop_audit.session import audit as audit

@@ -19,6 +19,8 @@ from torch_rnn.loop_audit.audit_report import LoopReport
 from torch_rnn.loop_audit.mistakes import MISTAKES
 from torch_rnn.loop_audit.recorder import LoopRecorder
 
+# whose frames are not of the script: this one, and that which runs a module
+OWN_FILES = (__file__, runpy.__file__, "<frozen runpy>")
 USAGE = "[--updates N] [--ignore NAME] [--strict] SCRIPT | -m MODULE [arguments]"
 HELP = f"""\
 usage: python -m torch_rnn audit {USAGE}
@@ -118,11 +120,6 @@ def run_script(options: Options) -> None:
     exec(compile(source, file, "exec"), main.__dict__)
 
 
-def _is_own(file: str) -> bool:
-    """Return whether a file is this one, or that which runs a script."""
-    return file in (__file__, runpy.__file__, "<frozen runpy>")
-
-
 def show_help() -> int:
     """Print the help. Returns the exit status."""
     try:
@@ -158,7 +155,7 @@ def audit_script(words: list[str]) -> int:
     except (Exception, KeyboardInterrupt) as error:
         # is shown here, and decides on the exit status of the interpreter
         traceback = error.__traceback__
-        while traceback is not None and _is_own(traceback.tb_frame.f_code.co_filename):
+        while traceback and traceback.tb_frame.f_code.co_filename in OWN_FILES:
             traceback = traceback.tb_next
         error.__traceback__ = traceback
         sys.excepthook(type(error), error, traceback)

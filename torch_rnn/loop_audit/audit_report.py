@@ -3,7 +3,6 @@
 import textwrap
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import contextmanager
 from itertools import chain
 
 from torch import nn
@@ -28,7 +27,8 @@ from torch_rnn.loop_audit.loop import (
     parameters_of,
     truncation,
 )
-from torch_rnn.loop_audit.mistakes import MISTAKES, LoopWarning, warnings_of
+from torch_rnn.loop_audit.loop_warnings import LoopWarning, warnings_of
+from torch_rnn.loop_audit.mistakes import MISTAKES
 from torch_rnn.loop_audit.recorder import LoopRecorder
 
 MAX_LISTED = 5
@@ -47,7 +47,7 @@ CLIP_IS_FOLLOWED: dict[type[object], str] = {
 }
 
 
-def listed(items: Iterable[str]) -> str:
+def first_items(items: Iterable[str]) -> str:
     """Return the first items, and how many more there are."""
     found = list(items)
     more = len(found) - MAX_LISTED
@@ -57,7 +57,7 @@ def listed(items: Iterable[str]) -> str:
 
 def counted(items: Iterable[str]) -> str:
     """Return each different item with its count."""
-    return listed(f"{item}: {n}" for item, n in Counter(items).items())
+    return first_items(f"{item}: {n}" for item, n in Counter(items).items())
 
 
 class LoopReport:
@@ -112,11 +112,11 @@ class LoopReport:
         check_integer("k1", k1, 1)
         check_integer("k2", k2, 1)
         changed = union(update.parameters for update in self.updates)
-        trained = [net for net in self.loop.windows if parameters_of(net) & changed]
-        for net in trained:
-            found = truncation(self.loop, net)
+        trained = [m for m in self.loop.windows if parameters_of(m) & changed]
+        for module in trained:
+            found = truncation(self.loop, module)
             if (found.k1, found.k2) != (k1, k2):
-                text = f"{self.loop.passes[net][0].location}: {found.text}"
+                text = f"{self.loop.passes[module][0].location}: {found.text}"
                 raise AssertionError(f"{text}; expected TBPTT({k1}, {k2})")
         if not trained:
             raise AssertionError(self.loop.record.error or NO_UPDATE)
@@ -126,8 +126,8 @@ class LoopReport:
         lines = [self._summary()]
         for each in self.warnings:
             lines.append(f"warning: {each.location}: {each.message} [{each.name}]")
-        for net in self.loop.windows:
-            lines += _module_lines(self.loop, net)
+        for module in self.loop.windows:
+            lines += _module_lines(self.loop, module)
         for write in (_loss_lines, _gradient_lines, _clip_lines, _step_lines):
             lines += write(self.loop)
         if self.loop.record.error:
@@ -137,13 +137,13 @@ class LoopReport:
     def _summary(self) -> str:
         """Return the first line: truncations, and what was looked for and not seen."""
         loop = self.loop
-        nets = [
-            (truncation(loop, net).text, _name_of(loop, net)) for net in loop.windows
-        ]
-        verdicts = grouped(nets)
-        texts = list(verdicts)
-        if len(verdicts) > 1:
-            texts = [f"{listed(names)}: {text}" for text, names in verdicts.items()]
+        verdicts = []
+        for module in loop.windows:
+            verdicts.append((truncation(loop, module).text, _name_of(loop, module)))
+        by_verdict = grouped(verdicts)
+        texts = list(by_verdict)
+        if len(texts) > 1:
+            texts = [f"{first_items(by_verdict[text])}: {text}" for text in texts]
         if not self.updates:
             texts = [NO_UPDATE]
         verdict = "; ".join(texts) or "no recurrent module"
@@ -166,45 +166,42 @@ def _unseen(loop: TrainingLoop) -> Iterator[str]:
     changed = sum(not update.is_known for update in loop.updates)
     states = [part for forward in loop.forwards for part in forward.state]
     unknown = sum(part.origin is Origin.UNKNOWN for part in states)
-    windows = chain(*loop.windows.values())
-    starts = [all(p.is_order_known for p in w.first.state) for w in windows]
+    unordered = 0
+    for window in chain(*loop.windows.values()):
+        unordered += not all(part.is_order_known for part in window.first.state)
     for count, noun, text in (
         (changed, "update", "how the script has changed the gradients of {}"),
         (unknown, "state", "the origin of {}"),
-        (
-            starts.count(False),
-            "carried state",
-            "whether the data of {} follow those before",
-        ),
+        (unordered, "carried state", "whether the data of {} follow those before"),
     ):
         if count:
             yield text.format(pluralize(count, noun))
 
 
-def _name_of(loop: TrainingLoop, net: nn.Module) -> str:
+def _name_of(loop: TrainingLoop, module: nn.Module) -> str:
     """Return the name of a module, or its kind."""
-    return loop.record.names.get(id(net)) or _kind_of(net)
+    return loop.record.names.get(id(module)) or _kind_of(module)
 
 
-def _kind_of(net: nn.Module) -> str:
+def _kind_of(module: nn.Module) -> str:
     """Return the class of a module, and its sizes."""
-    kind = type(net)
-    if parametrize.is_parametrized(net):
+    kind = type(module)
+    if parametrize.is_parametrized(module):
         kind = kind.__mro__[1]
     library = "nn." if kind.__module__.startswith("torch.nn") else ""
-    return f"{library}{kind.__name__}({net.extra_repr()})"
+    return f"{library}{kind.__name__}({module.extra_repr()})"
 
 
-def _module_lines(loop: TrainingLoop, net: nn.Module) -> Iterator[str]:
+def _module_lines(loop: TrainingLoop, module: nn.Module) -> Iterator[str]:
     """Yield the lines of a module: its passes, windows and initial states."""
     sizes = []
-    for forward in loop.passes[net]:
+    for forward in loop.passes[module]:
         kind = "" if forward.has_gradient else " without gradient"
         sizes.append(f"{forward.steps}{kind}")
-    names = dict.fromkeys([_name_of(loop, net), _kind_of(net)])
-    place = loop.passes[net][0].location
+    names = dict.fromkeys([_name_of(loop, module), _kind_of(module)])
+    place = loop.passes[module][0].location
     yield f"module {': '.join(names)}, called at {place}; steps: {counted(sizes)}"
-    windows = loop.windows[net]
+    windows = loop.windows[module]
     if windows:
         pairs = counted(f"k1 = {w.k1}, k2 = {w.k2}" for w in windows)
         steps = sorted({window.steps for window in windows})
@@ -220,7 +217,7 @@ def _loss_lines(loop: TrainingLoop) -> Iterator[str]:
     for loss in loop.losses:
         kind = "without backward()"
         if loss in backwards:
-            updates = union(loop.used_in[backward] for backward in backwards[loss])
+            updates = union(loop.updates_of(backward) for backward in backwards[loss])
             # a loss of two optimizers is in one update of each
             by_optimizer = Counter(update.optimizer for update in updates)
             count = max(by_optimizer.values(), default=0)
@@ -234,7 +231,7 @@ def _gradient_lines(loop: TrainingLoop) -> Iterator[str]:
     """Yield the line of gradients that are zeroed, and of backward passes."""
     from_zero = len(loop.updates) - len(loop.adding)
     sums = [f"sum of {len(update.backwards)}" for update in loop.updates]
-    sums += ["in no update" for b in loop.backwards if not loop.used_in[b]]
+    sums += ["in no update" for b in loop.backwards if not loop.updates_of(b)]
     text = f"gradients: from zero in {from_zero} of {len(loop.updates)} updates"
     yield f"{text}; backward passes: {counted(sums)}"
 
@@ -262,34 +259,3 @@ def _step_lines(loop: TrainingLoop) -> Iterator[str]:
     if left and loop.updates:
         names = counted(sorted(loop.record.names[p] for p in left))
         yield f"no gradient or no step: {pluralize(len(left), 'parameter')}: {names}"
-
-
-@contextmanager
-def audit(updates: int = 200, ignore: Collection[str] = ()) -> Iterator[LoopReport]:
-    """Watch the training loops of a `with` block.
-
-    Parameters
-    ----------
-    updates
-        Number of updates that are recorded. Later ones are counted.
-    ignore
-        Names of warnings that are switched off.
-
-    Yields
-    ------
-    LoopReport
-        The report, complete when the block ends. An exception of the block is not
-        suppressed.
-
-    Raises
-    ------
-    InputError
-        If `updates` is no integer of 1 or more, or a name is unknown.
-    """
-    recorder = LoopRecorder(check_integer("updates", updates, 1))
-    report = LoopReport(recorder, ignore)
-    recorder.start()
-    try:
-        yield report
-    finally:
-        recorder.stop()

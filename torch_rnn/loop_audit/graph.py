@@ -59,7 +59,8 @@ class UsedOutputs:
         """Return how much of the pass the backward pass has reached."""
         steps = self.outputs.any(1)
         sequences = self.outputs.any(0)
-        is_one = len(sequences) > 1 == sequences.sum() < steps.sum()
+        # as if the last sequence were meant to be the last step: one, in several steps
+        is_one = len(sequences) > 1 and sequences.sum() == 1 and steps.sum() > 1
         steps[-1] |= self.is_last_used
         used = int(steps.sum())
         reached = self.forward.steps
@@ -143,7 +144,8 @@ class GraphWalk:
         self.passes: dict[ForwardPass, str] = {}  # and the output that is met
         self.carried = set[ForwardPass]()  # whose state or output its own module uses
         self.uses: list[tuple[PassEnd, Edge]] = []  # outside, and by which inputs
-        self.leaves: dict[int, torch.Tensor] = {}
+        self.parameters: dict[int, nn.Parameter] = {}
+        self.reaches_data = False  # a leaf that is no parameter
         self.losses: dict[LossCall, None] = {}
         self.is_complete = True
         self._into_passes = into_passes
@@ -191,5 +193,8 @@ class GraphWalk:
         for index, edge in enumerate(node.next_functions):
             if edge[0] is not None:
                 self._pending.append((edge, after, (node, index)))
-        if hasattr(node, "variable"):
-            self.leaves[id(node.variable)] = node.variable
+        leaf = getattr(node, "variable", None)
+        if isinstance(leaf, nn.Parameter):
+            self.parameters[id(leaf)] = leaf
+        elif leaf is not None:
+            self.reaches_data = True

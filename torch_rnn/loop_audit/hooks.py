@@ -24,7 +24,7 @@ import torch
 from torch.jit import _builtins
 
 from numpy_rnn.common.texts import one_line
-from torch_rnn.loop_audit.module_calls import listed
+from torch_rnn.loop_audit.module_calls import as_list
 
 FOLDERS = (
     Path(__file__).parent,
@@ -155,7 +155,7 @@ class Hooks:
 
         def listing(parameters: Any, *args: Any, **kwargs: Any) -> Any:
             """Call the watched function with parameters that can be read twice."""
-            return watched(listed(parameters), *args, **kwargs)
+            return watched(as_list(parameters), *args, **kwargs)
 
         cell.cell_contents = listing
         self.undo.callback(setattr, cell, "cell_contents", original)

@@ -5,7 +5,7 @@ where the graph of the state joins them.
 """
 
 from bisect import bisect
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -34,11 +34,16 @@ AnyValue = TypeVar("AnyValue")
 
 
 def grouped(pairs: Iterable[tuple[AnyKey, AnyValue]]) -> dict[AnyKey, list[AnyValue]]:
-    """Return the values of each key, none of one that is unknown."""
-    groups = defaultdict[AnyKey, list[AnyValue]](list)
+    """Return the values of each key."""
+    groups: dict[AnyKey, list[AnyValue]] = {}
     for key, value in pairs:
-        groups[key].append(value)
+        groups.setdefault(key, []).append(value)
     return groups
+
+
+def is_most(part: int, whole: int) -> bool:
+    """Return whether a part is more than half of the whole."""
+    return 2 * part > whole
 
 
 @dataclass(eq=False)
@@ -85,7 +90,7 @@ class TrainingLoop:
         # backward passes whose gradients have moved parameters
         self.moved = union(u.backwards for u in self._changes)
         self.updates = self._counted_updates()
-        self.used_in = grouped((b, u) for u in self.updates for b in u.backwards)
+        self._used_in = grouped((b, u) for u in self.updates for b in u.backwards)
         self.by_optimizer = grouped((u.optimizer, u) for u in self.updates)
         self.adding = self._adding_updates()
         self.passes = grouped((forward.module, forward) for forward in self.forwards)
@@ -106,6 +111,10 @@ class TrainingLoop:
             return any(loss.name != UNNAMED_LOSS for loss in self.losses)
         return bool(self.updates)
 
+    def updates_of(self, backward: BackwardPass) -> list[LoopUpdate]:
+        """Return the updates that use the gradients of a backward pass."""
+        return self._used_in.get(backward, [])
+
     def _counted_updates(self) -> list[LoopUpdate]:
         """Return the updates, without moves by hand of what an optimizer steps, as
         those of SAM.
@@ -123,7 +132,7 @@ class TrainingLoop:
         optimizer has used.
         """
         adding = set[LoopUpdate]()
-        for users in self.used_in.values():
+        for users in self._used_in.values():
             for own in grouped((u.optimizer, u) for u in users).values():
                 adding.update(own[1:])
         return adding
@@ -222,7 +231,7 @@ def truncation(loop: TrainingLoop, module: nn.Module) -> Truncation:
         is_cut
         and len(windows) == len({window.update for window in windows})
         and all(w.steps == k2 for w in windows if (w.k1, w.k2) == (k1, k2))
-        and 2 * count > len(windows)
+        and is_most(count, len(windows))
         and k2 == max(window.k2 for window in windows)
         # chunks of which some steps have no loss are no TBPTT(k1, k2)
         and 0 < k1 <= k2

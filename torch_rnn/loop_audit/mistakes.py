@@ -28,6 +28,7 @@ from torch_rnn.loop_audit.loop import (
     LoopWindow,
     TrainingLoop,
     grouped,
+    is_most,
     reached_passes,
 )
 
@@ -64,6 +65,22 @@ def mistake(
 
 
 # States
+
+
+def _carried_part(window: LoopWindow) -> StatePart:
+    """Return the first carried part of an initial state, or the first."""
+    state = window.first.state
+    return next((part for part in state if part.is_carried), state[0])
+
+
+def _is_from_validation(part: StatePart) -> bool:
+    """Return whether passes without gradient lead from training to a state."""
+    if part.origin is not Origin.WITHOUT_GRADIENT:
+        return False
+    forward = part.source
+    while forward is not None and not forward.has_gradient:
+        forward = forward.state[0].source
+    return forward is not None
 
 
 @mistake(
@@ -131,22 +148,6 @@ def state_from_elsewhere(loop: TrainingLoop) -> Places:
             yield window.first
 
 
-def _carried_part(window: LoopWindow) -> StatePart:
-    """Return the first carried part of an initial state, or the first."""
-    state = window.first.state
-    return next((part for part in state if part.is_carried), state[0])
-
-
-def _is_from_validation(part: StatePart) -> bool:
-    """Return whether passes without gradient lead from training to a state."""
-    if part.origin is not Origin.WITHOUT_GRADIENT:
-        return False
-    forward = part.source
-    while forward is not None and not forward.has_gradient:
-        forward = forward.state[0].source
-    return forward is not None
-
-
 @mistake(
     "no call gets the state of the step before: pass it as h", ForwardPass, least=1
 )
@@ -162,7 +163,7 @@ def state_never_given(loop: TrainingLoop) -> Places:
         numbers = [backward.number for backward in reaching]
         calls = Counter(bisect(numbers, forward.number) for forward in own)
         several = [number for number, _ in enumerate(numbers) if calls[number] > 1]
-        if is_one_line and not is_given and 2 * len(several) > len(numbers):
+        if is_one_line and not is_given and is_most(len(several), len(numbers)):
             yield own[0]
 
 
@@ -189,9 +190,9 @@ def loss_in_two_updates(loop: TrainingLoop) -> Places:
     """Yield backward passes through a loss that an earlier update has used."""
     first = dict[LossCall, BackwardPass]()
     for backward in loop.backwards:
-        later = {update.optimizer for update in loop.used_in[backward]}
+        later = {update.optimizer for update in loop.updates_of(backward)}
         for loss in backward.losses:
-            for update in loop.used_in[first.setdefault(loss, backward)]:
+            for update in loop.updates_of(first.setdefault(loss, backward)):
                 is_earlier = update.number < backward.number
                 if is_earlier and backward.has_failed:  # once
                     yield from [backward] * 2
@@ -251,7 +252,7 @@ def gradients_thrown_away(loop: TrainingLoop) -> Places:
                 break
     for own in loop.by_optimizer.values():
         found = [lost[update] for update in own if update in lost and update.is_known]
-        if 2 * len(found) > len(own):
+        if is_most(len(found), len(own)):
             yield from found
 
 
@@ -309,7 +310,7 @@ def clip_of_scaled_gradients(loop: TrainingLoop) -> Places:
 def parameter_not_stepped(loop: TrainingLoop) -> Places:
     """Yield updates after a gradient of parameters that nothing changes."""
     for backward in loop.backwards:
-        updates = loop.used_in[backward]
+        updates = loop.updates_of(backward)
         if updates and backward.parameters - loop.changed:
             yield updates[0]
 
@@ -326,25 +327,5 @@ def optimizer_recreated(loop: TrainingLoop) -> Places:
         if optimizer.is_fresh and not others:
             single.append((update.held, update))
     for updates in grouped(single).values():
-        if 2 * len(updates) > len(loop.updates):
+        if is_most(len(updates), len(loop.updates)):
             yield from updates
-
-
-@dataclass(frozen=True)
-class LoopWarning:
-    """A mistake that was found: its name, FILE:LINE of the call, and the message."""
-
-    name: str
-    location: str
-    message: str
-
-
-def warnings_of(loop: TrainingLoop, ignored: frozenset[str]) -> list[LoopWarning]:
-    """Return the mistakes of a loop, without those that are switched off."""
-    found = []
-    for each in MISTAKES.values():
-        places = [event.location for event in each.find(loop)]
-        if each.name not in ignored and len(places) >= each.least:
-            for place in dict.fromkeys(places):
-                found.append(LoopWarning(each.name, place, each.message))
-    return found

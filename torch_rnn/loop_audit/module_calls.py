@@ -20,7 +20,7 @@ class ModuleCall(NamedTuple):
     batch_sizes: list[int] | None = None  # of a packed sequence
 
 
-def listed(tensors: Any) -> list[torch.Tensor]:
+def as_list(tensors: Any) -> list[torch.Tensor]:
     """Return one tensor, several or none as a list."""
     if tensors is None:
         return []
@@ -34,11 +34,11 @@ def is_of_torch(module: nn.Module) -> bool:
 
 def read_call(module: Any, arguments: Mapping[str, Any], result: Any) -> ModuleCall:
     """Return the tensors of a call from its arguments by name, and its result."""
-    x, state = arguments["input"], listed(arguments.get("hx"))
+    x, state = arguments["input"], as_list(arguments.get("hx"))
     if isinstance(module, RNNCellBase):
-        return ModuleCall(x, state, dict(zip("hc", listed(result))))
+        return ModuleCall(x, state, dict(zip("hc", as_list(result))))
     out, last = result
-    states = dict(zip("hc", listed(last)))
+    states = dict(zip("hc", as_list(last)))
     if isinstance(x, PackedSequence):
         sizes = x.batch_sizes.tolist()
         outputs = {"out": out.data, **states}

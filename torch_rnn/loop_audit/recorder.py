@@ -17,20 +17,30 @@ from torch.nn.utils import clip_grad
 from torch.optim import Optimizer
 from torch.optim import optimizer as optimizer_hooks
 
-from torch_rnn.loop_audit import events
-from torch_rnn.loop_audit.events import ForwardPass, OptimizerRecord, union
-from torch_rnn.loop_audit.gradients import (
-    ParameterRecord,
-    ids_of,
-    read_norms,
+from torch_rnn.loop_audit.events import (
+    BY_HAND,
+    MAX_EVENTS,
+    UNNAMED_LOSS,
+    BackwardPass,
+    Event,
+    ForwardPass,
+    GradientClip,
+    GradientEvent,
+    GradientUnscale,
+    LoopRecord,
+    LoopUpdate,
+    LossCall,
+    OptimizerRecord,
+    union,
 )
+from torch_rnn.loop_audit.gradients import ParameterRecord, ids_of, read_norms
 from torch_rnn.loop_audit.graph import LOSS_CALL, GraphWalk, UseWatch, mark_outputs
 from torch_rnn.loop_audit.hooks import FAILED, Hooks, location
 from torch_rnn.loop_audit.module_calls import is_of_torch, read_call
 from torch_rnn.loop_audit.names import add_names
 from torch_rnn.loop_audit.states import StateMemory
 
-AnyEvent = TypeVar("AnyEvent", bound=events.Event)
+AnyEvent = TypeVar("AnyEvent", bound=Event)
 Watcher = Generator[None, Any, None]
 LOSS_FUNCTIONS = (
     "mse_loss",
@@ -49,7 +59,7 @@ class LoopRecorder:
 
     def __init__(self, limit: int) -> None:
         """Make an empty record of at most `limit` updates."""
-        self.record = events.LoopRecord(limit)
+        self.record = LoopRecord(limit)
         self.is_stopped = False
         self._hooks = Hooks()
         self._optimizers = WeakKeyDictionary[Optimizer, OptimizerRecord]()
@@ -92,8 +102,8 @@ class LoopRecorder:
         if record.steps > record.limit:
             text = f"updates after the first {record.limit} of {record.steps}"
             record.unseen.add(text)
-        if len(record.events) == events.MAX_EVENTS:
-            record.unseen.add(f"events after the first {events.MAX_EVENTS}")
+        if len(record.events) == MAX_EVENTS:
+            record.unseen.add(f"events after the first {MAX_EVENTS}")
         self.is_stopped = True
 
     def _add(self, event_type: type[AnyEvent], **facts: Any) -> AnyEvent:
@@ -101,7 +111,7 @@ class LoopRecorder:
         known = self.record.events
         facts.setdefault("location", location())
         event = event_type(number=len(known) + 1, **facts)
-        if len(known) < events.MAX_EVENTS:
+        if len(known) < MAX_EVENTS:
             known.append(event)
         return event
 
@@ -158,9 +168,9 @@ class LoopRecorder:
         if getattr(result, "grad_fn", None) is not None and not self._is_backward:
             self._add_loss(result, name.removesuffix("_nd").removesuffix("_loss"))
 
-    def _add_loss(self, result: Any, name: str) -> events.LossCall:
+    def _add_loss(self, result: Any, name: str) -> LossCall:
         """Add a loss, and mark it in the graph."""
-        loss = self._add(events.LossCall, name=name)
+        loss = self._add(LossCall, name=name)
         if result.grad_fn is not None:
             result.grad_fn.metadata[LOSS_CALL] = loss
         return loss
@@ -175,18 +185,8 @@ class LoopRecorder:
             return
         self._hooks.thread = threading.get_ident()
         self._find_updates_by_hand()
-        roots = [each for each in tensors if isinstance(each, torch.Tensor)]
-        walk = GraphWalk(roots, into_passes=True)
-        if not walk.losses:
-            walk.losses[self._add_loss(roots[0], events.UNNAMED_LOSS)] = None
-        if not walk.is_complete:
-            self.record.unseen.add("graphs that are compiled or too large")
-        tensors = [p for p in walk.leaves.values() if isinstance(p, nn.Parameter)]
-        reaches_data = len(tensors) < len(walk.leaves)
-        for module in dict.fromkeys(forward.module for forward in walk.passes):
-            tensors += module.parameters()
-        add_names(self.record.names, [*self._states, *tensors])
-        parameters = self._records(tensors)
+        walk = self._walk_from(tensors)
+        parameters = self._parameters_of(walk)
         for p in parameters:
             p.read()
         watch = UseWatch(walk)
@@ -195,18 +195,36 @@ class LoopRecorder:
         self._is_backward = False
         changed = [p for p in parameters if p.has_changed()]
         backward = self._add(
-            events.BackwardPass,
+            BackwardPass,
             losses=tuple(walk.losses),
             reached=watch.end(),
             parameters=ids_of(changed),
             has_failed=result is FAILED,
             is_complete=walk.is_complete,
-            reaches_data=reaches_data,
+            reaches_data=walk.reaches_data,
         )
         self._watch_values(changed)
         if not backward.has_failed:
             for p in changed:
                 p.backwards |= {backward}
+
+    def _walk_from(self, tensors: Any) -> GraphWalk:
+        """Walk from the roots of a backward pass. Add a loss if none was called."""
+        roots = [each for each in tensors if isinstance(each, torch.Tensor)]
+        walk = GraphWalk(roots, into_passes=True)
+        if not walk.losses:
+            walk.losses[self._add_loss(roots[0], UNNAMED_LOSS)] = None
+        if not walk.is_complete:
+            self.record.unseen.add("graphs that are compiled or too large")
+        return walk
+
+    def _parameters_of(self, walk: GraphWalk) -> list[ParameterRecord]:
+        """Return the parameters that a backward pass may reach, and name them."""
+        parameters = list(walk.parameters.values())
+        for module in dict.fromkeys(forward.module for forward in walk.passes):
+            parameters += module.parameters()
+        add_names(self.record.names, [*self._states, *parameters])
+        return self._records(parameters)
 
     # Clipping
 
@@ -216,7 +234,7 @@ class LoopRecorder:
         """Record a clip by norm."""
         acts = bool(total_norm > max_norm)
         yield from self._change(
-            parameters, events.GradientClip, kind="norm", limit=max_norm, acts=acts
+            parameters, GradientClip, kind="norm", limit=max_norm, acts=acts
         )
 
     def _clip_value(
@@ -226,15 +244,15 @@ class LoopRecorder:
         gradients = [p.grad for p in parameters if p.grad is not None]
         acts = bool(nn.utils.get_total_norm(gradients, math.inf) > clip_value)
         yield from self._change(
-            parameters, events.GradientClip, kind="value", limit=clip_value, acts=acts
+            parameters, GradientClip, kind="value", limit=clip_value, acts=acts
         )
 
     def _unscale(self, _: Any, optimizer: Any, *__: Any, **___: Any) -> Watcher:
         """Record that a GradScaler unscales the gradients of an optimizer."""
-        yield from self._change(_held_by(optimizer), events.GradientUnscale)
+        yield from self._change(_held_by(optimizer), GradientUnscale)
 
     def _change(
-        self, parameters: Any, event_type: type[events.GradientEvent], **facts: Any
+        self, parameters: Any, event_type: type[GradientEvent], **facts: Any
     ) -> Watcher:
         """Record a call that changes gradients."""
         records = self._records(parameters)
@@ -263,7 +281,7 @@ class LoopRecorder:
             latest = max(
                 union(p.backwards for p in changed), key=lambda each: each.number
             )
-            self._add_update(events.BY_HAND, changed, location=latest.location)
+            self._add_update(BY_HAND, changed, location=latest.location)
 
     def _step_begin(self, optimizer: Any, *_: Any) -> None:
         """Note the gradients and the number of events before a step."""
@@ -277,9 +295,9 @@ class LoopRecorder:
         """Record a step, unless an optimizer within this one has made it."""
         inside = self.record.events[self._begun.pop() :]
         for event in inside:
-            if getattr(event, "optimizer", events.BY_HAND) is not events.BY_HAND:
+            if getattr(event, "optimizer", BY_HAND) is not BY_HAND:
                 return
-        closures = [e for e in inside if isinstance(e, events.BackwardPass)]
+        closures = [e for e in inside if isinstance(e, BackwardPass)]
         if closures:
             self.record.unseen.add("what closures of optimizers compute")
         held = self._records(_held_by(optimizer))
@@ -300,13 +318,13 @@ class LoopRecorder:
         self,
         optimizer: OptimizerRecord,
         held: list[ParameterRecord],
-        closures: Iterable[events.BackwardPass] = (),
+        closures: Iterable[BackwardPass] = (),
         **place: str,
     ) -> None:
         """Add an update of parameters, by the gradients of those that have one."""
         changed = [p for p in held if p.backwards or not p.is_known]
         self._add(
-            events.LoopUpdate,
+            LoopUpdate,
             optimizer=optimizer,
             held=ids_of(held),
             parameters=ids_of(changed),

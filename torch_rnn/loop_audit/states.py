@@ -16,12 +16,7 @@ import torch
 from torch import nn
 from torch.utils.weak import WeakIdKeyDictionary
 
-from torch_rnn.loop_audit.events import (
-    ForwardPass,
-    InputData,
-    Origin,
-    StatePart,
-)
+from torch_rnn.loop_audit.events import ForwardPass, InputData, Origin, StatePart
 from torch_rnn.loop_audit.graph import GraphWalk
 from torch_rnn.loop_audit.module_calls import ModuleCall
 
@@ -149,15 +144,15 @@ class StateMemory:
         begins
             Whether the pass begins a window of training.
         """
-        said = None
+        order = None
         if begins and data.series is not None:
-            said = self._begin(data)
+            order = self._begin(data)
         if not state:
-            return (self._locate(StatePart(Origin.ZEROS), data, said),)
+            return (self._locate(StatePart(Origin.ZEROS), data, order),)
         parts = []
         for tensor, walk in zip(state, walks):
             part = self._origin_in_graph(module, walk) or self._origin_by_rows(tensor)
-            parts.append(self._locate(part, data, said))
+            parts.append(self._locate(part, data, order))
         return tuple(parts)
 
     def _origin_in_graph(self, module: nn.Module, walk: GraphWalk) -> StatePart | None:
@@ -167,8 +162,7 @@ class StateMemory:
         for source, output in walk.passes.items():
             if source.module is module:
                 return StatePart(Origin.ATTACHED, source, output, source.steps)
-        leaves = walk.leaves.values()
-        if walk.passes or any(isinstance(leaf, nn.Parameter) for leaf in leaves):
+        if walk.passes or walk.parameters:
             return StatePart(Origin.COMPUTED)
         return None
 
@@ -195,7 +189,7 @@ class StateMemory:
         return Origin.ELSEWHERE if is_other else None
 
     def _locate(
-        self, part: StatePart, data: InputData, said: Origin | None
+        self, part: StatePart, data: InputData, order: Origin | None
     ) -> StatePart:
         """Return a state with its origin among the windows and their data.
 
@@ -205,8 +199,8 @@ class StateMemory:
             The state: zeros, or that of an older pass, or another.
         data
             The data of the window that begins with it.
-        said
-            What `_begin` has said of them.
+        order
+            What `_begin` has found of the order of their data.
         """
         source, window, latest = part.source, self._window, self._latest
         if part.origin is Origin.ZEROS and latest is not None:
@@ -220,8 +214,8 @@ class StateMemory:
             return part
         is_end = source is latest and part.steps == source.steps
         origin = Origin.PREVIOUS if is_end else Origin.INSIDE
-        if not data.follows(source.data, part.steps):
-            if data.is_between(window.data, source.data, part.steps):
-                said = Origin.ELSEWHERE
-            return part._replace(origin=said or origin, is_order_known=bool(said))
-        return part._replace(origin=origin)
+        if data.follows(source.data, part.steps):
+            return part._replace(origin=origin)
+        is_between = data.is_between(window.data, source.data, part.steps)
+        known = Origin.ELSEWHERE if is_between else order
+        return part._replace(origin=known or origin, is_order_known=known is not None)
