@@ -80,7 +80,8 @@ def main() -> int:
     if hasattr(os, "sched_getaffinity"):  # XLA uses all cores that it sees
         options.affinity = str(max(os.sched_getaffinity(0)))
     file = options.output
-    options.quiet, options.output = True, None
+    options.quiet = True
+    options.output = None
     return time_cases(runner, cases, names, file)
 
 

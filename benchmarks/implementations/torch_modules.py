@@ -68,7 +68,8 @@ class Network(nn.Module):
         """One epoch of windows of one step: nn.RNNCell takes a third less time than
         nn.RNN.
         """
-        losses, h = [], self.h_0[0]
+        losses = []
+        h = self.h_0[0]
         for x_t, target_t in zip(self.x, self.target):
             h = self.cell(x_t, h.detach())
             losses.append(self.update(self.linear(h), target_t))
@@ -76,7 +77,8 @@ class Network(nn.Module):
 
     def train_sliding(self, k2: int) -> list[float]:
         """One epoch of sliding windows of at most k2 steps."""
-        losses, states = [], self.h_0
+        losses = []
+        states = self.h_0
         for stop in range(1, len(self.x) + 1):
             start = max(0, stop - k2)
             h_0 = self.h_0 if start == 0 else states[:1].detach()
@@ -88,7 +90,8 @@ class Network(nn.Module):
 
     def train_chunks(self, k1: int) -> list[float]:
         """One epoch of chunks of k1 steps, whose state is carried."""
-        losses, h = [], self.h_0
+        losses = []
+        h = self.h_0
         for x, target in zip(self.x.split(k1), self.target.split(k1)):
             states, h = self.rnn(x, h.detach())
             losses.append(self.update(self.linear(states), target))
@@ -101,7 +104,8 @@ def prepare(case: Case) -> Call:
     k1, k2, epochs = case.options.schedule
 
     def call():
-        network, losses = deepcopy(initial), []
+        network = deepcopy(initial)
+        losses = []
         for _ in range(epochs):
             if k1 < k2:
                 losses += network.train_sliding(k2)

@@ -40,7 +40,8 @@ def run_main(rnn: Any, arguments: list[str] | None, commands: Mapping[str, str])
     Exception
         An error that no input should cause.
     """
-    name, words = rnn.__name__, sys.argv[1:] if arguments is None else arguments
+    name = rnn.__name__
+    words = sys.argv[1:] if arguments is None else arguments
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             # for characters that the terminal does not have
@@ -64,8 +65,8 @@ def run_main(rnn: Any, arguments: list[str] | None, commands: Mapping[str, str])
         reason = error.strerror or str(error)
         if error.filename is not None:  # standard output has none
             return failed(name, 2, f"{error.filename}: {reason}")
-        # Standard output is redirected, so that Python's own flush at exit succeeds.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if sys.stdout is not None:  # redirect it, so that the flush at exit succeeds
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if isinstance(error, BrokenPipeError):
             return 1
         return failed(name, 2, f"the output cannot be written: {reason}")

@@ -117,7 +117,8 @@ def check_traces(traces: Sequence[TraceFile], options: Configuration) -> None:
 def check_lengths(runs: Sequence[Run]) -> None:
     """Raise InputError on a run without an update, and on one that is too long."""
     for each in runs:
-        W_hh, schedule = each.params.W_hh, each.options.schedule
+        W_hh = each.params.W_hh
+        schedule = each.options.schedule
         updates = schedule.epochs * updates_per_epoch(each)
         steps = min(schedule.k2, len(each.x))
         # a, h, dh and da of every step; gradients, parameters and velocity.

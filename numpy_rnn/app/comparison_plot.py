@@ -66,7 +66,8 @@ def draw_ratios(axes: Any, name: str, compared: ComparedRun) -> None:
             shown = np.clip(ratios, FLOOR, CEILING)
             shown[ratios == 0] = np.nan  # not drawn
             axes.plot(starts + 1, shown, label=tensor, color=color, ls=line, lw=1)
-    first, verdict = judgement.first, "not judged"
+    first = judgement.first
+    verdict = "not judged"
     if judgement.passed:
         verdict = "within the bounds"
     if first is not None:

@@ -103,7 +103,8 @@ def make_series(options: Configuration, dtype: Any) -> Series:
         if chosen is None and len(columns) > 1 and is_index(rows[:, 0]):
             name += f" without {columns[0]}, which counts the rows"
             rows, columns = rows[:, 1:], columns[1:]
-    held_out, most = options.held_out, len(rows) - MIN_ROWS
+    held_out = options.held_out
+    most = len(rows) - MIN_ROWS
     check_integer("--held-out", held_out, 0, f"0 to {most}", most)
     trained = rows[: len(rows) - held_out]
     mean: Any = 0.0

@@ -26,7 +26,8 @@ def epoch_losses(losses: NumpyArray, run: Run) -> NumpyArray:
         The sum of the losses of the updates of an epoch; for the reduction "mean", the
         mean over its points.
     """
-    T, count = len(run.x), updates_per_epoch(run)
+    T = len(run.x)
+    count = updates_per_epoch(run)
     shares = np.ones(count)
     if run.options.objective.reduction == "mean":
         shares = np.diff([*range(0, T, run.options.schedule.k1), T]) / T

@@ -50,16 +50,23 @@ def prepare_experiment(options: Configuration) -> Experiment:
     InputError
         If a file cannot be used, or the weights do not fit the data.
     """
-    saved, dtype, alphabet = None, options.dtype, ""
+    saved = None
+    dtype = options.dtype
+    alphabet = ""
     if options.weights is not None:
         saved = load_run(options.weights)
-        dtype, alphabet = saved.params.W_hh.dtype, saved.alphabet
+        dtype = saved.params.W_hh.dtype
+        alphabet = saved.alphabet
     data: Series | Text
     if options.text is not None:
-        data, distribution = make_text(options.text, options, alphabet), OF_TEXT
+        data = make_text(options.text, options, alphabet)
+        distribution = OF_TEXT
     else:
-        data, distribution = make_series(options, dtype), Distribution()
-    D, step, velocity = data.size, options.run_options().step, None
+        data = make_series(options, dtype)
+        distribution = Distribution()
+    D = data.size
+    step = options.run_options().step
+    velocity = None
     if saved is None:
         params = draw_parameters(
             (D, options.hidden_size, D),

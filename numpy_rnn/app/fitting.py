@@ -154,7 +154,8 @@ def check_ports(
     messages = list[str]()
     before = [run.options.schedule for run in runs]
     for port in ports:
-        forced, absent = run_defaults(port.port), list[str]()
+        forced = run_defaults(port.port)
+        absent = list[str]()
         if (forced.get("class_inputs"), forced.get("loss")) == (False, "cross_entropy"):
             messages.append(f"{port.name} has classes as targets of vectors: {SUITE}")
             continue

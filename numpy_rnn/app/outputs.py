@@ -35,7 +35,8 @@ def check_files(options: Configuration, plot: str | None) -> None:
         path = plot if name == "plot" else getattr(options, name)
         if path is None:
             continue
-        real, given = os.path.realpath(path), f"--{name} {path}"
+        real = os.path.realpath(path)
+        given = f"--{name} {path}"
         first = options_of.setdefault(real, name)
         if first != name:
             raise InputError(

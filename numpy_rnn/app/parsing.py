@@ -91,7 +91,8 @@ def add_command_options(parser: Parser, command: str) -> None:
         for option in options:
             if command not in option.commands:
                 continue
-            text, details = option.help, dict[str, Any]()
+            text = option.help
+            details = dict[str, Any]()
             if option.kind is None:
                 details["action"] = "store_true"
             elif option.kind is bool:

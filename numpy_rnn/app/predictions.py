@@ -58,7 +58,8 @@ def predict(
 
     y, h = forward(series.x, h_0)
     border = len(y) - series.held_out
-    free, last = [y[border - 1 : border]], h[border]
+    free = [y[border - 1 : border]]
+    last = h[border]
     for _ in range(series.held_out or GENERATED):
         made, h = forward(free[-1], last)
         free.append(made)

@@ -34,13 +34,15 @@ class SeriesReport:
         """Return the row of an epoch that ends with this update: the loss, or median
         and band of the finite ones.
         """
-        training, epoch = self.training, update.epoch
+        training = self.training
+        epoch = update.epoch
         if training.updates % training.per_epoch:
             return []
         is_last = epoch == training.run.options.schedule.epochs
         if epoch % self.log_every and epoch != 1 and not is_last:
             return []
-        loss, row = training.losses[-1], f"{epoch:5d}"
+        loss = training.losses[-1]
+        row = f"{epoch:5d}"
         percentiles = BAND if len(loss) > 1 else BAND[:1]
         for value in np.percentile(loss[np.isfinite(loss)], percentiles):
             row += f"{value:15.6g}"
@@ -51,8 +53,10 @@ class SeriesReport:
 
         Raises Diverged if there is no such network.
         """
-        training, series = self.training, self.series
-        run, rnn = training.run, training.rnn
+        training = self.training
+        series = self.series
+        run = training.run
+        rnn = training.rnn
         objective = run.options.objective
         made = predict(rnn, training.params, series, run.h_0, objective)
         made["loss"] = training.loss_curve()

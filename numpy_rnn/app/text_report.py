@@ -75,15 +75,19 @@ class TextReport:
         Diverged
             If an output is not finite.
         """
-        training, options = self.training, self.options
-        rnn, params = training.rnn, training.params
+        training = self.training
+        options = self.options
+        rnn = training.rnn
+        params = training.params
         generator = np.random.default_rng((options.seed, training.updates))
         h = rnn.from_numpy(training.run.h_0)
-        x, drawn = self.text.x[:1], ""
+        x = self.text.x[:1]
+        drawn = ""
         for _ in range(length):
             x = rnn.from_numpy(x)
             made = rnn.forward(params, x, h, nonlinearity=options.nonlinearity)
-            h, y = made.h[-1], rnn.to_numpy(made.y)[0, 0].astype(np.float64)
+            h = made.h[-1]
+            y = rnn.to_numpy(made.y)[0, 0].astype(np.float64)
             if not np.isfinite(y).all():
                 raise Diverged(f"a sample cannot be drawn: y is not finite; {REMEDIES}")
             p = np.exp((y - y.max()) / options.temperature)

@@ -55,7 +55,8 @@ def run(rnn: Any, options: Configuration) -> int:
         report = TextReport(training, data, options)
     else:
         report = SeriesReport(training, data, options.log_every)
-    name, start = rnn.__name__, f"seed {options.seed}"
+    name = rnn.__name__
+    start = f"seed {options.seed}"
     if options.weights is not None:
         start = f"weights from {printable(options.weights)}"
     described = describe_runs([name], data.name, [training.run])

@@ -39,7 +39,8 @@ def begin(rnn: Any, run: Run) -> Iterator[Update[Any]]:
         If the package refuses the run.
     """
     arrays = map(rnn.from_numpy, (run.params, run.x, run.target, run.h_0))
-    velocity, keywords = rnn.from_numpy(run.velocity), run.options.keywords()
+    velocity = rnn.from_numpy(run.velocity)
+    keywords = run.options.keywords()
     updates: Iterator[Update[Any]] = rnn.train(*arrays, velocity=velocity, **keywords)
     return updates
 

@@ -100,7 +100,9 @@ def verdict(comparisons: Sequence[Comparison]) -> list[str]:
     """Return one line for every implementation that is wrong or not judged, with what
     shows it; one line if all agree.
     """
-    lines, reach, note = list[str](), 0, ""
+    lines = list[str]()
+    reach = 0
+    note = ""
     names = [each.name for each in comparisons]
     for each in comparisons:
         name = each.name if len(names) > 1 else ""
@@ -123,7 +125,8 @@ def fault(comparison: Comparison, name: str) -> list[str]:
     """Return the lines about what is wrong or not judged in an implementation; none
     if it passes. name: of it, among several.
     """
-    first, not_judged = comparison.first_finding(), comparison.named("not_judged")
+    first = comparison.first_finding()
+    not_judged = comparison.named("not_judged")
     if first is not None:
         return [first.report(name)]
     of = f" of {name}" if name else ""
@@ -145,7 +148,10 @@ def coverage(comparisons: Sequence[Comparison]) -> list[str]:
 
 def covered(comparison: Comparison) -> str:
     """Describe what the judged updates of an implementation cover."""
-    schedules, reach, carried, windows = list[str](), 0, 0, 0
+    schedules = list[str]()
+    reach = 0
+    carried = 0
+    windows = 0
     for each in comparison.runs:
         judged = each.judgement.updates
         epochs = pluralize(max(1, len(each.losses)), "epoch")

@@ -89,5 +89,6 @@ def load_run(path: str) -> Saved:
         if found.keys() & VELOCITY:
             velocity = Gradients(*map(found.get, VELOCITY))
         check_finite_parameters(ARRAYS, params, velocity)
-    alphabet, adagrad = str(found.get("alphabet", "")), found.get("adagrad")
+    alphabet = str(found.get("alphabet", ""))
+    adagrad = found.get("adagrad")
     return Saved(params, velocity, alphabet, bool(np.any(adagrad)))

@@ -41,11 +41,13 @@ def component_matrix(subject: Subject, params: Parameters) -> np.ndarray:
     options: Any = {"nonlinearity": subject.options.objective.nonlinearity}
     x, a, h, y = numpy_rnn.forward(params, subject.x, subject.h_0, **options)
     T, B, _ = y.shape
-    da, dy = np.zeros((T, T, B, params.W_hh.shape[-1])), np.zeros((T, *y.shape))
+    da = np.zeros((T, T, B, params.W_hh.shape[-1]))
+    dy = np.zeros((T, *y.shape))
     for t in range(1, T + 1):
         window = Activations(x[:t], a[:t], h[: t + 1], y[:t])
         flow = numpy_rnn.adjoints(params, window, subject.target[t - 1 : t], **options)
-        da[t - 1, :t], dy[t - 1, t - 1] = flow.da, flow.dy[-1]
+        da[t - 1, :t] = flow.da
+        dy[t - 1, t - 1] = flow.dy[-1]
     terms = {
         "W_xh": x.mT @ da,  # (B4)
         "W_hh": h[:-1].mT @ da,  # (B5)

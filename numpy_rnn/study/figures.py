@@ -64,7 +64,8 @@ def svg(draw: Draw, findings: Findings) -> str:
 
     # The same numbers make the same file, and two figures share no id.
     with matplotlib.rc_context(STYLE | {"svg.hashsalt": draw.__name__}):
-        figure, file = Figure(figsize=FIGURE_SIZES[draw]), io.BytesIO()
+        figure = Figure(figsize=FIGURE_SIZES[draw])
+        file = io.BytesIO()
         draw(figure, findings)
         FigureCanvasSVG(figure).print_svg(file, metadata={"Date": None})
     text = file.getvalue().decode("utf-8")
@@ -92,7 +93,8 @@ def draw_masks(figure: Any, findings: Findings) -> None:
     from matplotlib import colormaps
     from matplotlib.colors import LogNorm
 
-    norms, T = findings.norms, len(findings.norms)
+    norms = findings.norms
+    T = len(findings.norms)
     above = norms[norms > 0] if np.any(norms > 0) else np.array([1.0])
     most = above.max()
     scale = LogNorm(min(max(above.min(), most * 10.0**-DECADES), most / 10), most)
@@ -161,7 +163,8 @@ def draw_cosine_bias(figure: Any, findings: Findings) -> None:
     for row, (part, label, goal) in enumerate(COST_PARTS):
         own = getattr(findings.own, part)
         for column, costs in enumerate(findings.many):
-            axes, many = grid[row, column], getattr(costs, part)
+            axes = grid[row, column]
+            many = getattr(costs, part)
             for kind, (name, color) in enumerate(
                 zip(TRUNCATION_NAMES, KIND_COLORS, strict=True)
             ):

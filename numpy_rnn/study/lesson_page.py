@@ -51,7 +51,8 @@ def build() -> str:
     results = json.loads(REACH_RESULTS.read_text(encoding="utf-8"))
     values = {"program": escape(read(PAGE_FOLDER / "repeat_input.py"), quote=False)}
     for number, deviation in enumerate(("0.1", "0.5"), start=1):
-        rows, begins = results[deviation], f"; {W_XH_HTML} begins with {deviation}"
+        rows = results[deviation]
+        begins = f"; {W_XH_HTML} begins with {deviation}"
         caption = f"by the reach of each matrix, {D_HTML} where none is named"
         values[f"reaches_{number}"] = learned(caption + begins, REACHES, rows)
         caption = "by the matrices that are trained"

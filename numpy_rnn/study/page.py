@@ -103,7 +103,8 @@ def figure_block(drawing: str, caption: str, alternative: str) -> str:
 
 def masks_caption(findings: Findings) -> tuple[str, str]:
     """Return the caption of the masks, and the text for those who do not see them."""
-    T, norms = len(findings.norms), findings.norms
+    T = len(findings.norms)
+    norms = findings.norms
     kept = []
     for k1, k2 in findings.masks:
         of = mask(T, k1, k2)
@@ -178,7 +179,8 @@ def words_about(
 
 def cost_table(findings: Findings) -> str:
     """Return the costs after training as a table: bands, and those of the run."""
-    many, T = findings.many[1], len(findings.norms)
+    many = findings.many[1]
+    T = len(findings.norms)
     parts = {"cosine": many.cosine, "bias": many.bias}
     rows = [["k"]]
     for part in parts:

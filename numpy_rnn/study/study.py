@@ -63,7 +63,9 @@ def run(rnn: Any, options: Configuration) -> int:
     subject = study_run(
         experiment.data.name, whole, options.seed, networks, options.steps
     )
-    steps, all_steps, hidden = len(subject.x), len(whole.x), len(subject.start.W_hh)
+    steps = len(subject.x)
+    all_steps = len(whole.x)
+    hidden = len(subject.start.W_hh)
     print(
         f"{rnn.__name__} study: {subject.name}, {steps} steps, {hidden} hidden "
         f"units, {subject.options.objective.nonlinearity}",

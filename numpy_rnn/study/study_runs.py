@@ -44,7 +44,8 @@ def runs_of(subject: Subject) -> dict[str, Run]:
     and (B8) something to compute. The run over classes has the same hidden size; its
     classes are intervals of the first column of the series.
     """
-    T, rate = len(subject.x), float(subject.options.step.learning_rate)
+    T = len(subject.x)
+    rate = float(subject.options.step.learning_rate)
     k1, k2 = min(K1, T), min(K2, T)
     start, end = (with_biases(params) for params in (subject.start, subject.end))
     objective = subject.options.objective

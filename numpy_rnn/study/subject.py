@@ -102,7 +102,8 @@ def train_parameters(
 
     Returns them before and after training, in float64.
     """
-    latest, options = params, run.options.keywords() | {"velocity": velocity}
+    latest = params
+    options = run.options.keywords() | {"velocity": velocity}
     with np.errstate(over="ignore", invalid="ignore"):  # of networks that diverge
         epochs = numpy_rnn.train(
             params, run.x, run.target, run.h_0, **options, yield_every="epoch"
@@ -120,7 +121,8 @@ def trained_networks(
     Returns each before and after training, without those that diverge.
     """
     (D, H), O = run.params.W_xh.shape, run.params.W_hy.shape[-1]
-    bias, dtype = run.params.b_h is not None, cast(Dtype, str(run.params.W_hh.dtype))
+    bias = run.params.b_h is not None
+    dtype = cast(Dtype, str(run.params.W_hh.dtype))
     drawn = initial_parameters(
         input_size=D,
         hidden_size=H,

@@ -63,7 +63,8 @@ def check_equations(subject: Subject) -> list[Checked]:
 def check_equation(equation_id: str, judged: dict[str, Judged]) -> Checked:
     """Judge one equation."""
     equation = EVALUATED[equation_id]
-    ratio, is_judged = 0.0, True
+    ratio = 0.0
+    is_judged = True
     differences: dict[str, float] = {}
     for where in equation.runs:
         run = judged[where]

@@ -153,6 +153,14 @@ def test_file_that_is_missing_is_no_fault_of_the_output(capsys, monkeypatch):
     assert (ended.status, ended.err) == (2, line)
 
 
+def test_fault_without_a_standard_output_is_one_line(capsys, monkeypatch):
+    """Python has no standard output where it is closed, as by `>&-`."""
+    monkeypatch.setattr(sys, "stdout", None)
+    monkeypatch.setattr(webbrowser, "open", Mock(side_effect=OSError("no reason")))
+    assert main(numpy_rnn, ["lesson"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
 def test_progress_is_shown_on_a_terminal_alone(monkeypatch):
     for is_terminal in (True, False):
         stream = io.StringIO()
