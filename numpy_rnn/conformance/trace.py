@@ -58,6 +58,7 @@ from numpy_rnn.conformance.case import (
 )
 from numpy_rnn.conformance.definition import Recorded
 from numpy_rnn.conformance.recorded_run import STEPWISE, RecordedRun, RunRecorder
+from numpy_rnn.conformance.report_format import array_error
 
 __all__ = ["Trace", "load_trace"]
 
@@ -329,7 +330,7 @@ def _check_updates(run: Run, updates: NamedArrays) -> None:
             last = int(updates["stop"][-1] - updates["start"][-1])
         if array.shape == shape:  # numbers of the last update may be infinite or NaN
             array, shape = array[:-last], (shape[0] - last, *shape[1:])
-        if error := cases.array_error(name, array, shape, run.params.W_hh.dtype):
+        if error := array_error(name, array, shape, run.params.W_hh.dtype):
             raise InputError(error)
     if unknown := updates.keys() - {*expected, *UPDATE_COLUMNS}:
         raise InputError(

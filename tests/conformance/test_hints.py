@@ -19,7 +19,6 @@ from numpy_rnn.conformance.case import (
     INTERMEDIATES,
     TENSORS,
     UPDATED,
-    format_errors,
 )
 from numpy_rnn.conformance.definition import DEFINITION as right
 from numpy_rnn.conformance.definition import (
@@ -38,6 +37,7 @@ from numpy_rnn.conformance.random_cases import (
     RandomDraw,
     random_spec,
 )
+from numpy_rnn.conformance.report_format import format_errors
 from tests.helpers.ports import RIGHT, DefinitionPort, Port
 from tests.helpers.windows import SEED, check_global, check_local
 

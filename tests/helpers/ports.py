@@ -19,6 +19,7 @@ from numpy_rnn.conformance.ports.abilities import (
 )
 from numpy_rnn.conformance.ports.port import PackagePort, call_port
 from numpy_rnn.conformance.ports.protocol import PortFault, port_arguments
+from numpy_rnn.conformance.report_format import format_errors
 from numpy_rnn.conformance.suite import check_port
 from tests.helpers.windows import window
 
@@ -90,7 +91,7 @@ def verdict_on(port, case=CASE):
         report = call_port(port, case)
     except PortFault as fault:
         return str(fault) if "\n" not in str(fault) else "more than one line"
-    return next(iter(cases.format_errors(case, report, True, True)), None)
+    return next(iter(format_errors(case, report, True, True)), None)
 
 
 class Port:

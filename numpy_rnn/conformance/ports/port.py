@@ -24,7 +24,6 @@ from numpy_rnn.conformance.arithmetics.bounds import TAU, TanhError
 from numpy_rnn.conformance.case import (
     NamedArrays,
     WindowCase,
-    format_errors,
     parameters_from,
     present,
 )
@@ -33,6 +32,7 @@ from numpy_rnn.conformance.ports.abilities import CAPABILITIES, stated_by
 from numpy_rnn.conformance.ports.guard import guarded
 from numpy_rnn.conformance.ports.program import ProgramPort
 from numpy_rnn.conformance.ports.protocol import PortFault, port_arguments
+from numpy_rnn.conformance.report_format import format_errors
 
 # The functions of a package, by the names of losses.
 LOSS_FUNCTIONS = {

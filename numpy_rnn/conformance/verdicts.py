@@ -1,0 +1,57 @@
+"""The words of the suite on a right port: the verdict, and the notes above it."""
+
+from typing import Any
+
+from numpy_rnn.conformance.ports.abilities import (
+    ABILITIES,
+    CAPABILITIES,
+    REPORTED,
+    stated_by,
+)
+from numpy_rnn.conformance.sampling import Coverage
+
+
+def pass_line(port: Any, coverage: Coverage) -> str:
+    """Return the verdict on a right port: what was checked, and what was not."""
+    stated = stated_by(port)
+    what = "loss and gradients"
+    if "step" not in stated.unsupported:
+        what = "loss, gradients and step"
+    layout = getattr(port, "layout", "")
+    if not layout:
+        layout = "sequences" if "batch" in stated.unsupported else "(T, B, D) batches"
+    ranges = []
+    for letter in "TBDHO":
+        if letter in coverage.low:
+            low, high = coverage.low[letter], coverage.high[letter]
+            text = f"{letter} {low}–{high}" if low < high else f"{letter} {low}"
+            ranges.append(text)
+    name = getattr(port, "label", port.name)
+    text = f"PASS {name}: {what} of {layout}, {' and '.join(port.dtypes)}, "
+    text += ", ".join(ranges)
+    if "T" in coverage.high:
+        text += f"; gradients followed through up to {coverage.high['T']} steps"
+    absent = [each.name for each in ABILITIES if each.group != "dtype"]
+    absent = [name for name in absent if name in stated.unsupported]
+    known = (*REPORTED, *stated.capabilities)
+    absent += [name for name in CAPABILITIES if name not in known]
+    if absent:
+        text += f"; not tested: {', '.join(absent)}"
+    return text
+
+
+def notes(coverage: Coverage) -> list[str]:
+    """Return lines on what was estimated, wide or ill-conditioned."""
+    lines = []
+    if estimated := coverage.estimated.total():
+        lines.append(
+            f"{estimated} checks by an estimate of rounding, not a proven bound"
+        )
+    if wide := coverage.wide:
+        names = ", ".join(f"{name} ({count})" for name, count in wide.items())
+        lines.append(
+            f"wide: rounding allows more than a tenth in some windows of {names}"
+        )
+    if ill_conditioned := coverage.ill_conditioned:
+        lines.append(f"ill-conditioned in some windows: {', '.join(ill_conditioned)}")
+    return lines
