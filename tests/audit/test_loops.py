@@ -32,6 +32,10 @@ RESET = "zeros, though the data go on from the previous window: 9"
 ZEROS = "    h = torch.zeros(1, 1, 5)\n"
 EPOCHS = "for _ in range(3):\n"
 INDICES = "range(0, 40, 10)"
+OTHER = """        other = nn.Linear(2, 1)
+        nn.functional.mse_loss(other(x[t]), torch.ones(3, 1)).backward()
+        torch.optim.SGD(other.parameters(), 0.1).step()
+        if t %"""
 SHUFFLED = "([0, 10, 20, 30], [20, 0, 30, 10], [10, 30, 0, 20])[_]"
 
 
@@ -39,6 +43,7 @@ SHUFFLED = "([0, 10, 20, 30], [20, 0, 30, 10], [10, 30, 0, 20])[_]"
     ("loop", "old", "new", "message"),
     [
         ("right_cells", "(x[t], h)", "(x[t], h.detach())", "[state-cut-within-update]"),
+        ("right_cells", "        if t %", OTHER, "0 mistakes"),
         ("state_exchanged", "(c, h) = ", "(h, c) = ", "0 mistakes"),
         (
             "state_attached",

@@ -197,6 +197,17 @@ def test_transposed_gradient_is_named():
     assert "WRONG d[1]: is the transposed one" in str(report)
 
 
+def test_wrong_gradient_of_one_number_has_no_factor():
+    """Any number is a multiple of another one."""
+
+    def squared(params, x):
+        error = params["w"] * x
+        return (error @ error) / 2, {"w": np.array([3 * error @ x])}
+
+    report = refused(squared, {"w": np.array([0.5])}, np.array([1.0, -2.0]))
+    assert "×" not in str(report)
+
+
 def test_one_wrong_element_of_a_thousand_is_named():
     random = np.random.default_rng()
     w, index = random.normal(size=(32, 32)), tuple(random.integers(32, size=2))
