@@ -329,7 +329,7 @@ def train(
     of `of`.
     """
 
-    def own(case: WindowCase) -> tuple[NamedArrays, NumpyArray]:
+    def by_definition(case: WindowCase) -> tuple[NamedArrays, NumpyArray]:
         """Return the report and the states of the definition."""
         report = window_update(case, of=of)
         return report, report["h"]
@@ -344,7 +344,7 @@ def train(
             x = run.x[window.start : window.stop]
             target = run.target[window.loss_start : window.stop]
             case = WindowCase(params, x, target, h_0, objective, step, velocity)
-            report, later = (compute or own)(case)
+            report, later = (compute or by_definition)(case)
             states |= dict(enumerate(later, window.start + 1))
             params = parameters_from(report)
             velocity = parameters_from(report, "v") if step.has_velocity else None  # type: ignore[assignment]

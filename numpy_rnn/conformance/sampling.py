@@ -110,22 +110,23 @@ def own_sizes(given: Mapping[str, Any]) -> dict[str, Any]:
 def own_case(case: WindowCase, given: Mapping[str, Any], dtype: str) -> WindowCase:
     """Return the case with own data, and with zeros for h_0 if none is given."""
 
-    def own(value: Any) -> NumpyArray:
+    def in_dtype(value: Any) -> NumpyArray:
+        """Return an array of this dtype, or one of classes as it is."""
         array = np.asarray(value)
         return array if is_integer(array) else array.astype(dtype)
 
     h_0 = given.get("h_0")
     if h_0 is not None:
-        h_0 = own(h_0)
+        h_0 = in_dtype(h_0)
     elif case.h_0 is not None:
         h_0 = np.zeros_like(case.h_0)
     params = present(case.params)
     for name, theta in (given.get("params") or {}).items():
-        params[name] = own(theta)
+        params[name] = in_dtype(theta)
     return case._replace(
         params=parameters_from(params),
-        x=own(given["x"]),
-        target=own(given["target"]),
+        x=in_dtype(given["x"]),
+        target=in_dtype(given["target"]),
         h_0=h_0,
     )
 

@@ -38,7 +38,7 @@ def single_update(
     """Return one update of one network of a run, as a case and a report."""
     case, report = _stack(recorded, np.array([index]))
 
-    def one(array: Array, first: int = 0) -> Array:
+    def entry_of(array: Array, first: int = 0) -> Array:
         """Return the entry of an array whose ensemble axis may have size 1, shared by
         all networks.
         """
@@ -49,17 +49,19 @@ def single_update(
 
     step = case.step
     if step is not None and np.ndim(step.learning_rate):
-        rate = one(step.learning_rate)
+        rate = entry_of(step.learning_rate)
         step = step._replace(learning_rate=rate if rate.ndim else float(rate))
     single = case._replace(
-        params=tree_map(one, case.params),
-        x=one(case.x, 1),
-        target=one(case.target, 1),
-        h_0=one(case.h_0),
+        params=tree_map(entry_of, case.params),
+        x=entry_of(case.x, 1),
+        target=entry_of(case.target, 1),
+        h_0=entry_of(case.h_0),
         step=step,
-        velocity=tree_map(one, case.velocity),
+        velocity=tree_map(entry_of, case.velocity),
     )
-    return single, {name: one(v, int(name in STEPWISE)) for name, v in report.items()}
+    return single, {
+        name: entry_of(v, int(name in STEPWISE)) for name, v in report.items()
+    }
 
 
 def _kinds(recorded: RecordedRun) -> Array:

@@ -40,9 +40,8 @@ def test_right_way_is_within_the_bounds(way, dtype, seed):
     """Also in float64 throughout, and where 1 − h² is mostly rounding."""
     case = window(seed, dtype, special="saturated" if seed % 2 else "")
     report = WAYS[way].report(case)
-    wide = WAYS[way].report(
-        case, lambda array: array.astype(np.float64)
-    )  # rounded afterwards
+    # The report is rounded to the dtype afterwards.
+    wide = WAYS[way].report(case, lambda array: array.astype(np.float64))
     assert worst(check_local(case, report)) <= 1
     assert worst(check_global(case, report)) <= 1
     assert worst(check_global(case, wide)) <= 1

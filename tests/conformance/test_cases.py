@@ -164,9 +164,8 @@ def test_spec_makes_the_same_case_again(seed):
     assert again == spec
     for name, theta in present(spec.case().params).items():
         assert np.array_equal(theta, getattr(again.case().params, name))
-    assert repr(CaseSpec(1, 1, 1, 2, 1, 1, "float32")).endswith(
-        "dtype='float32')"
-    )  # no defaults
+    shown = repr(CaseSpec(1, 1, 1, 2, 1, 1, "float32"))
+    assert shown.endswith("dtype='float32')"), "defaults are shown"
 
 
 def clipped(f, limit, *given):

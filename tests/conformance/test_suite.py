@@ -78,9 +78,8 @@ def test_verdict_on_a_wrong_port_is_the_last_line(suite, options):
     verdict = "WRONG dW_xh (B4): W_hh used without its transpose"
     assert output.splitlines()[-1] == verdict
     found = output.partition(f"\n{verdict}\n")[2]
-    element, others, place, *_ = re.findall(
-        r"^  .*", found, re.MULTILINE
-    )  # twice where CI is set
+    # The lines are there twice where CI is set.
+    element, others, place, *_ = re.findall(r"^  .*", found, re.MULTILINE)
     number = r"-?[\d.]+(?:e[+-]?\d+)?"
     pattern = rf"  dW_xh\[\d, \d\] is {number}, expected {number}; the difference is "
     assert others.startswith("  wrong as well: dW_hh")

@@ -52,7 +52,8 @@ def with_other_roundings(
     """
     constant = MODE_CONSTANTS.get(platform.machine(), 0)
 
-    def one(run: int) -> Any:
+    def result_of(run: int) -> Any:
+        """Return the result of the run with this number."""
         random = np.random.default_rng(run)
         nearby = {}
         for name, array in params.items():
@@ -63,7 +64,7 @@ def with_other_roundings(
         return compute(nearby)
 
     with ThreadPoolExecutor(1) as thread:
-        return list(thread.map(one, range(count)))
+        return list(thread.map(result_of, range(count)))
 
 
 class Difference(NamedTuple):
