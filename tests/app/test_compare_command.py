@@ -276,6 +276,7 @@ def test_plot_has_the_ratios_and_marks_the_first_fault(compare, name):
     shown = {line.get_label(): line.get_data() for line in axes.lines}
     first = shown.pop("first fault", None)
     assert set(shown.pop("bound")[1]) == {1}
+    assert axes.get_ylabel().startswith("difference / rounding bound")
     assert shown.keys() == found.judgement.ratios.keys()
     for tensor, (updates, ratios) in shown.items():
         assert list(updates) == list(range(1, 41))

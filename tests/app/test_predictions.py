@@ -106,8 +106,9 @@ def test_plot_has_the_values_at_their_times(kind):
         assert ("held out from here on" in lines) == bool(series.held_out)
     medians, low, high = band_of(curves["loss"].values[..., 0])
     assert list(losses.lines[0].get_ydata()) == list(medians)
-    corners = losses.collections[0].get_paths()[0].vertices[:, 1]
-    assert {*corners} == {*low, *high}
+    (band,) = losses.collections
+    assert {*band.get_paths()[0].vertices[:, 1]} == {*low, *high}
+    assert band.get_alpha() < 0.5  # the line is seen through it
     assert losses.get_yscale() == "log"
 
 
@@ -126,6 +127,9 @@ def test_plots_have_the_format_of_their_names(capsys):
             assert Path(name).read_bytes().startswith(start)
     out = succeed(numpy_rnn, capsys, "--epochs", 0)
     assert out.endswith("plot saved to numpy_rnn.png\n")
+    with pytest.importorskip("PIL.Image").open("numpy_rnn.png") as image:
+        # a file has whole pixels in a metre, of 39.37 inches
+        assert image.info["dpi"] == pytest.approx((120, 120), abs=1 / 39.37)
 
 
 def test_without_matplotlib_a_plot_that_is_asked_for_is_refused(capsys, monkeypatch):

@@ -9,7 +9,7 @@ from numpy_rnn.conformance.arithmetics.arithmetic import loss_divisor
 from numpy_rnn.conformance.case import present
 from numpy_rnn.conformance.definition import DEFINITION, Definition
 from numpy_rnn.conformance.ports.protocol import PortFault
-from numpy_rnn.conformance.random_cases import MAX_LOGIT
+from numpy_rnn.conformance.random_cases import MAX_LOGIT, MAX_SIZE
 from numpy_rnn.conformance.sampling import large_output_cases, sampled_cases
 from numpy_rnn.conformance.suite import WrongPort, check, check_port
 from tests.helpers.ports import (
@@ -233,6 +233,13 @@ def test_large_windows_are_fewer():
     """128 units, 50 steps and 16 sequences take as long as thousands of small ones."""
     port = DefinitionPort(has=(), sizes=({"H": 128, "T": 50, "B": 16},))
     assert len(list(sampled_cases(port, "float32", 0, None))) < 20
+
+
+def test_one_window_of_six_is_large():
+    """Beyond eight units, steps, inputs or outputs."""
+    windows = list(sampled_cases(DefinitionPort(), "float32", 0, 60))
+    larger = [max(spec.T, spec.D, spec.H, spec.O) > MAX_SIZE for _, spec, _ in windows]
+    assert 0 < sum(larger) <= 10
 
 
 def test_other_windows_have_no_large_outputs():

@@ -13,6 +13,7 @@ import pytest
 import numpy_rnn
 from numpy_rnn.__main__ import main
 from numpy_rnn.app.experiment import prepare_experiment
+from numpy_rnn.app.options import Configuration
 from numpy_rnn.app.parsing import parse_command
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.initial import initial_parameters
@@ -20,7 +21,13 @@ from numpy_rnn.common.trees import tree_map
 from numpy_rnn.conformance.case import present
 from numpy_rnn.study import subject as subjects
 from numpy_rnn.study.evaluated_equations import EVALUATED
-from numpy_rnn.study.study import LESSON_FOLDER, WRITTEN, check_folder, write_folder
+from numpy_rnn.study.study import (
+    LESSON_FOLDER,
+    WRITTEN,
+    check_folder,
+    choices_of,
+    write_folder,
+)
 from tests.helpers.command_line import contents, refused, rows_of
 
 pytestmark = [
@@ -162,3 +169,8 @@ def test_a_package_that_is_missing_is_named(package, capsys, monkeypatch):
     assert re.fullmatch(
         rf"{package} cannot be imported .*: run pip install .*study.*", message
     )
+
+
+def test_page_lists_the_options_that_differ_from_the_defaults():
+    chosen = Configuration("study", seed=3, folder="pages", nonlinearity="tanh")
+    assert choices_of(chosen) == {"seed": "3"}
