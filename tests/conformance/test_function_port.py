@@ -245,6 +245,7 @@ def test_error_of_a_step_names_its_own_line(step):
     [
         {"layout": "rows XYZ BH"},
         {"lack": ["step"]},
+        {"lacks": "batch"},  # a tuple of names is meant
         {"loss": "abs"},
         {"mean_over": ["time"]},
     ],

@@ -1,5 +1,6 @@
 """Modules of PyTorch and losses in JAX as ports; what they are made of is found."""
 
+import functools
 import importlib
 from importlib.util import find_spec
 
@@ -136,6 +137,15 @@ def test_right_module_is_described_and_passes(make, described, lacks):
     assert port.name.partition(" ")[2] == described
     assert lacks <= {*port.lacks}
     check_levels(port, "float64")
+
+
+@pytest.mark.needs_torch
+@pytest.mark.parametrize("given", [{}, {"name": "mine"}])
+def test_maker_without_a_name_of_its_own_has_one(given):
+    nn = importlib.import_module("torch.nn")
+    make, loss = functools.partial(torch_cells), nn.CrossEntropyLoss(reduction="sum")
+    port = torch_port(make, loss, optimizer=None, **given)
+    assert port.label == given.get("name", "module")
 
 
 @pytest.mark.needs_torch

@@ -81,6 +81,11 @@ class Adapter:
                 check_choice("statement", each, (*protocol.STATEMENTS, "cases"))
             for each in axes or ():
                 check_choice("axis of mean_over", each, LOSS_AXES)
+            lacks = stated.get("lacks", ())
+            if isinstance(lacks, str):
+                raise InputError(
+                    f"lacks is {lacks!r}: expected a tuple of names, as ({lacks!r},)"
+                )
         kind, reduction, self.factor = NAMED_LOSSES[loss]
         if axes is not None and reduction == "mean":
             raise InputError(
@@ -102,7 +107,7 @@ class Adapter:
                 continue
             if is_choice and ability.stated == "lacks" and ability.name not in has:
                 others.append(ability.name)
-        self.lacks = (*others, *stated.get("lacks", ()))
+        self.lacks = (*others, *lacks)
         if axes is not None:
             self.objective = self.objective._replace(reduction=mean_over(axes))  # type: ignore[arg-type]
 

@@ -83,9 +83,8 @@ class TorchPort(Adapter):
         loss = (loss or torch.nn.MSELoss)() if isinstance(loss, type | None) else loss
         self.modules, self.loss_function = dict[tuple[int, ...], Any](), loss
         self.make = (lambda D, H, O: module) if is_module else module
-        label = stated.pop(
-            "name", type(module).__name__ if is_module else module.__name__
-        )
+        named = type(module) if is_module else module
+        label = stated.pop("name", getattr(named, "__name__", "module"))
         _, rnn, out = self._parts(tuple(TRIAL[letter] for letter in "DHO"))
         fixed = {"D": rnn.input_size, "H": rnn.hidden_size, "O": out.out_features}
         if is_module:
