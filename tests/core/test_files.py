@@ -43,7 +43,7 @@ def test_mode_of_a_new_file_is_that_of_any_new_file(tmp_path):
 
 
 def test_unfinished_file_changes_nothing(tmp_path, monkeypatch):
-    """Of a full disk; the old file stays, and nothing beside it."""
+    """A full disk leaves the old file, and no other file."""
     file = tmp_path / "w.npz"
     save_arrays(str(file), {"W": np.ones(2)})
     before = file.read_bytes()

@@ -1,4 +1,4 @@
-"""The page of the lesson, its code and scripts, and numpy_rnn's numbers beside them."""
+"""The page of the lesson, its code and scripts, and the numbers of numpy_rnn."""
 
 import contextlib
 import io

@@ -136,7 +136,7 @@ class StateMemory:
         module
             The module that gets the state.
         state
-            Its parts; none stand for zeros.
+            Its parts; empty if the module begins from zeros.
         walks
             The walks from them.
         data
