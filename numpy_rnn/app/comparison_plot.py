@@ -45,7 +45,8 @@ def draw_comparisons(figure: Any, comparisons: Sequence[Comparison]) -> None:
         losses = {}
         for axes, compared in zip(row, comparison.runs):
             draw_ratios(axes, comparison.name, compared)
-            by_epoch = compared.losses.reshape(len(compared.losses), -1)
+            networks = compared.run.params.networks or 1
+            by_epoch = compared.losses.reshape(-1, networks)
             losses[schedule_name(compared.run)] = by_epoch
         row[0].set_ylabel("difference / rounding bound\n(log scale)")
         draw_losses(row[-1], losses)

@@ -186,12 +186,17 @@ def words_of(mutant: Mutant, fits: Sequence[Fit]) -> str:
         if common is None:
             return ""
         text, numbers = common
+    is_shown = False
     for fit, number in zip(fits, numbers):
         values = fit.values(mutant.with_number(number))
         if not fit.explains(values, wrong):
             return ""
+        if fit.wrong and values is not fit.report:  # which allows anything
+            is_shown = True
         if any(fit.is_off(name, values) for name in right & values.keys()):
             return ""
+    if not is_shown:
+        return ""
     words = mutant.name.replace("{number}", text)
     return words.replace("{names}", subject(fits, wrong))
 
