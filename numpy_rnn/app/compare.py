@@ -20,13 +20,13 @@ from numpy_rnn.app.words import describe_runs, progress, schedule_name
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.files import absolute_path
 from numpy_rnn.common.records import Run
-from numpy_rnn.conformance.judge import judge
 from numpy_rnn.conformance.mutants.loops import hint_for_run
-from numpy_rnn.conformance.overflow import finite_part
 from numpy_rnn.conformance.ports.guard import guarded
 from numpy_rnn.conformance.ports.port import PackagePort
 from numpy_rnn.conformance.ports.protocol import PortFault
-from numpy_rnn.conformance.sources import PackageSource, PortSource
+from numpy_rnn.conformance.runs.judge import judge
+from numpy_rnn.conformance.runs.recorded_run import finite_part
+from numpy_rnn.conformance.runs.sources import PackageSource, PortSource
 
 OUTPUT = {"plot", "no_plot", "timeout"}  # options that are not of a run
 MAX_KEPT_NUMBERS = 2**29  # of a run, which are all kept in memory

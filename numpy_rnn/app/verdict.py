@@ -11,7 +11,7 @@ from numpy_rnn.common.texts import join_names, pluralize
 from numpy_rnn.conformance.arithmetics.bounds import STRICT_TANH_ULPS
 from numpy_rnn.conformance.case import TENSORS, equations
 from numpy_rnn.conformance.findings import Finding
-from numpy_rnn.conformance.judge import Judgement
+from numpy_rnn.conformance.runs.judge import Judgement
 
 LOOP = ("window", "initial")  # what the training loop chooses
 # Fields of a judgement, and what they say of tensors.

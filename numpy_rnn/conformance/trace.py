@@ -57,8 +57,8 @@ from numpy_rnn.conformance.case import (
     present,
 )
 from numpy_rnn.conformance.definition import Recorded
-from numpy_rnn.conformance.recorded_run import STEPWISE, RecordedRun, RunRecorder
-from numpy_rnn.conformance.report_format import array_error
+from numpy_rnn.conformance.ports.protocol import array_error
+from numpy_rnn.conformance.runs.recorded_run import STEPWISE, RecordedRun, RunRecorder
 
 __all__ = ["Trace", "load_trace"]
 

@@ -20,9 +20,9 @@ from numpy_rnn.app.options import Configuration
 from numpy_rnn.app.verdict import ComparedRun, Comparison, comparison_report, covered
 from numpy_rnn.conformance.definition import Definition, train
 from numpy_rnn.conformance.findings import Finding
-from numpy_rnn.conformance.judge import Judgement
-from numpy_rnn.conformance.recorded_run import record
-from numpy_rnn.conformance.sources import PortSource
+from numpy_rnn.conformance.runs.judge import Judgement
+from numpy_rnn.conformance.runs.recorded_run import record
+from numpy_rnn.conformance.runs.sources import PortSource
 from numpy_rnn.conformance.trace import trace_arrays
 from tests.helpers.command_line import command, configured, rows_of
 from tests.helpers.comparing import fewer

@@ -32,12 +32,12 @@ from numpy_rnn.conformance.mutants.fits import Fit
 from numpy_rnn.conformance.mutants.hints import explanation, hint_for_port
 from numpy_rnn.conformance.ports.abilities import CAPABILITIES, stated_by
 from numpy_rnn.conformance.ports.port import call_port
+from numpy_rnn.conformance.ports.protocol import format_errors
 from numpy_rnn.conformance.random_cases import (
     CaseSpec,
     RandomDraw,
     random_spec,
 )
-from numpy_rnn.conformance.report_format import format_errors
 from tests.helpers.ports import RIGHT, DefinitionPort, Port
 from tests.helpers.windows import SEED, check_global, check_local
 

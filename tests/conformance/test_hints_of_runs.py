@@ -23,15 +23,15 @@ from numpy_rnn.conformance.definition import (
     window_update,
 )
 from numpy_rnn.conformance.findings import Finding
-from numpy_rnn.conformance.judge import judge
 from numpy_rnn.conformance.mutants.catalogue import MUTANTS
 from numpy_rnn.conformance.mutants.loops import hint_for_run
-from numpy_rnn.conformance.overflow import is_bounded
 from numpy_rnn.conformance.random_cases import (
     RandomDraw,
+    is_bounded,
     random_run,
 )
-from numpy_rnn.conformance.recorded_run import RecordedRun, record
+from numpy_rnn.conformance.runs.judge import judge
+from numpy_rnn.conformance.runs.recorded_run import RecordedRun, record
 from tests.helpers import random_runs
 from tests.helpers.windows import SEED
 

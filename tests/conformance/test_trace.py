@@ -9,9 +9,9 @@ from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Step
 from numpy_rnn.conformance.case import INTERMEDIATES, present
 from numpy_rnn.conformance.definition import DEFINITION, Definition, train
-from numpy_rnn.conformance.judge import judge
-from numpy_rnn.conformance.overflow import finite_part, is_bounded
-from numpy_rnn.conformance.random_cases import RandomDraw, random_run
+from numpy_rnn.conformance.random_cases import RandomDraw, is_bounded, random_run
+from numpy_rnn.conformance.runs.judge import judge
+from numpy_rnn.conformance.runs.recorded_run import finite_part
 from numpy_rnn.conformance.trace import Trace, load_trace, read_arrays, trace_arrays
 from tests.helpers.recorded_runs import PACKAGE, small_run
 from tests.helpers.windows import SEED

@@ -18,8 +18,11 @@ from numpy_rnn.conformance.ports.abilities import (
     stated_by,
 )
 from numpy_rnn.conformance.ports.port import PackagePort, call_port
-from numpy_rnn.conformance.ports.protocol import PortFault, port_arguments
-from numpy_rnn.conformance.report_format import format_errors
+from numpy_rnn.conformance.ports.protocol import (
+    PortFault,
+    format_errors,
+    port_arguments,
+)
 from numpy_rnn.conformance.suite import check_port
 from tests.helpers.windows import window
 

@@ -31,8 +31,11 @@ from numpy_rnn.conformance.ports import protocol
 from numpy_rnn.conformance.ports.abilities import CAPABILITIES, stated_by
 from numpy_rnn.conformance.ports.guard import guarded
 from numpy_rnn.conformance.ports.program import ProgramPort
-from numpy_rnn.conformance.ports.protocol import PortFault, port_arguments
-from numpy_rnn.conformance.report_format import format_errors
+from numpy_rnn.conformance.ports.protocol import (
+    PortFault,
+    format_errors,
+    port_arguments,
+)
 
 # The functions of a package, by the names of losses.
 LOSS_FUNCTIONS = {
