@@ -7,16 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from numpy_rnn.app.compared_runs import FittedRuns, fitted_runs
+from numpy_rnn.app.compared_sources import Source, TraceFile, source
 from numpy_rnn.app.comparison_plot import draw_comparisons
-from numpy_rnn.app.epochs import epoch_losses, updates_per_epoch
-from numpy_rnn.app.fitting import FittedRuns, fitted_runs
-from numpy_rnn.app.named_sources import Source, TraceFile, source
+from numpy_rnn.app.comparison_report import ComparedRun, Comparison, comparison_report
 from numpy_rnn.app.options import Configuration, option_name
-from numpy_rnn.app.outputs import check_files, plot_target
-from numpy_rnn.app.plots import write_figure
-from numpy_rnn.app.training import begin
-from numpy_rnn.app.verdict import ComparedRun, Comparison, comparison_report
-from numpy_rnn.app.words import describe_runs, progress, schedule_name
+from numpy_rnn.app.outputs import check_files, plot_target, write_figure
+from numpy_rnn.app.printing import describe_runs, progress, schedule_name
+from numpy_rnn.app.training import begin, epoch_losses, updates_per_epoch
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.files import absolute_path
 from numpy_rnn.common.records import Run

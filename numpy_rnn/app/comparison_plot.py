@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from numpy_rnn.app.epochs import updates_per_epoch
+from numpy_rnn.app.comparison_report import ComparedRun, Comparison
 from numpy_rnn.app.plots import (
     BLACK,
     BLUE,
@@ -17,8 +17,8 @@ from numpy_rnn.app.plots import (
     add_legend,
     draw_losses,
 )
-from numpy_rnn.app.verdict import ComparedRun, Comparison
-from numpy_rnn.app.words import schedule_name
+from numpy_rnn.app.printing import schedule_name
+from numpy_rnn.app.training import updates_per_epoch
 from numpy_rnn.conformance.case import TENSORS
 
 MOST_POINTS = 50  # of a line; each is the largest ratio of some updates

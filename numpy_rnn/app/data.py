@@ -1,26 +1,208 @@
-"""What a network is trained on: a series or a text, as inputs and targets."""
+"""Series and texts: from a file or a pipe to inputs and targets."""
 
+import csv
 import os
+from collections.abc import Sequence
+from contextlib import suppress
+from math import isfinite
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from numpy_rnn.app.options import Configuration
-from numpy_rnn.app.reading import (
-    MIN_ROWS,
-    character_classes,
-    is_index,
-    read_series,
-    read_text,
-    split_columns,
-)
 from numpy_rnn.common.errors import InputError, errors_about
 from numpy_rnn.common.numbers import check_integer
 from numpy_rnn.common.records import NumpyArray
-from numpy_rnn.common.texts import printable
+from numpy_rnn.common.texts import printable, some_of
 
+MAX_MEGABYTES = 64  # of a series or text
 # The series of the default experiment, (21, 1): 21 equally spaced times from 2 to 10.
 SINE_WAVE = (np.sin(np.linspace(2, 10, 21))[:, None], ["value"], "sine wave")
+MIN_ROWS = 3  # each row is predicted from the one before
+STEADY = 0.1  # of the mean difference of an index: how much its differences vary
+NUMBERS = (
+    "expected finite numbers with decimal points, not decimal commas, one row per time"
+    " step, after a name of each column or none"
+)
+
+
+def read_text(path: str) -> str:
+    """Read the UTF-8 text of a file or a pipe, with any line ends.
+
+    Parameters
+    ----------
+    path : str
+        Of a regular file or a pipe.
+
+    Returns
+    -------
+    str
+        The text, whose lines end with a newline character.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read.
+    InputError
+        If it has more than 64 MB, or is not UTF-8.
+    """
+    limit = MAX_MEGABYTES * 2**20
+    with open(path, "rb") as file:
+        content = file.read(limit + 1)
+    if len(content) > limit:
+        raise InputError(
+            f"it has more than {MAX_MEGABYTES} MB, the limit: expected a smaller file"
+        )
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise InputError("it is not UTF-8: expected a text file") from None
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def read_series(
+    path: str, columns: Sequence[str] | None = None
+) -> tuple[NumpyArray, list[str]]:
+    """Read the numbers of a text file, and the names of their columns.
+
+    Columns are separated by semicolons, tabs, commas or spaces, the first of these that
+    is in the file. The first line may be a header, also after a "#".
+
+    Parameters
+    ----------
+    path : str
+        Of the file.
+    columns : sequence of str, optional
+        Names of columns, or their numbers from 1; all by default.
+
+    Returns
+    -------
+    values : ndarray, (rows, columns)
+        The numbers, in float64.
+    names : list of str
+        Of the columns.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, has fewer than three rows, or something else than
+        finite numbers in a column that is chosen.
+    """
+    with errors_about(f"data file {path}"):
+        rows = _table(read_text(path).lstrip("# "))
+        numbers, names = list[str](), list[str]()
+        for first, fields in rows.items():
+            numbers = list(map(str, range(1, len(fields) + 1)))
+            names = [f"column {number}" for number in numbers]
+            if not any(map(is_number, fields)):
+                names = list(map(printable, rows.pop(first)))
+            break
+        if len(rows) < MIN_ROWS:
+            raise InputError(
+                f"it has {len(rows)} rows of numbers: expected {MIN_ROWS} or more"
+            )
+        places = list[int]()
+        for column in columns or numbers:
+            known = numbers if column in numbers else names
+            if column not in known:
+                expected = f"expected names or numbers of {some_of(names)}"
+                raise InputError(f"the columns have {column!r}; {expected}")
+            places.append(known.index(column))
+        values = []
+        for line, fields in rows.items():
+            if len(fields) != len(names):
+                found = f"line {line} has {len(fields)} columns"
+                raise InputError(f"{found}, the first one {len(names)}; {NUMBERS}")
+            values.append([_parse_number(fields, line, place) for place in places])
+    return np.array(values), [names[place] for place in places]
+
+
+def split_columns(text: str) -> list[str]:
+    """Split the value of --columns at its commas.
+
+    As in a file, a name that has a comma is in double quotes.
+    """
+    lines = csv.reader(text.splitlines(), skipinitialspace=True)
+    columns = [column.strip() for line in lines for column in line]
+    return columns or [""]
+
+
+def _table(text: str) -> dict[int, list[str]]:
+    """Split a text into rows, by the numbers of their lines."""
+    mark = " "
+    for each in ",\t;":
+        if each in text:
+            mark = each
+    lines = [line.strip(" ") for line in text.split("\n")]
+    reader = csv.reader(lines, delimiter=mark, skipinitialspace=True)
+    rows = dict[int, list[str]]()
+    try:
+        for row in reader:
+            if any(row):
+                rows[reader.line_num] = list(map(str.strip, row))
+    except csv.Error as error:
+        raise InputError(f"line {reader.line_num}: {error}; {NUMBERS}") from None
+    return rows
+
+
+def is_number(text: str) -> bool:
+    """Return whether a text is a finite number. 1_000 is one in Python only."""
+    with suppress(ValueError):
+        return isfinite(float(text.replace("_", "x")))
+    return False
+
+
+def _parse_number(fields: list[str], line: int, place: int) -> float:
+    """Return the number at this place. Raises InputError, with a hint, on others."""
+    text = fields[place]
+    if is_number(text):
+        return float(text)
+    hint = ""
+    others = [str(n) for n, each in enumerate(fields, 1) if is_number(each)]
+    if others:
+        hint = f"; --columns {','.join(others)} leaves it out"
+    raise InputError(f"line {line}, column {place + 1} is {text!r}; {NUMBERS}{hint}")
+
+
+def is_index(values: NumpyArray) -> bool:
+    """Return whether a column counts the rows, as years do."""
+    differences = np.diff(values)
+    mean = abs(differences.mean())
+    return bool(mean > 0 and np.ptp(differences) <= STEADY * mean)
+
+
+def character_classes(text: str, alphabet: str) -> tuple[NumpyArray, str]:
+    """Convert the characters of a text to classes.
+
+    Parameters
+    ----------
+    text : str
+        The text.
+    alphabet : str
+        That of saved weights; empty where these have none, or where there are none.
+
+    Returns
+    -------
+    classes : ndarray of int, (N,)
+        The place of every character in the alphabet.
+    alphabet : str
+        The one given, or else all characters of the text, by Unicode.
+
+    Raises
+    ------
+    InputError
+        If the text has a character that is not in the alphabet, fewer than two
+        different ones, or a null character.
+    """
+    alphabet = alphabet or "".join(sorted(set(text)))
+    if len(alphabet) < 2 or "\0" in text:
+        raise InputError("it is binary, or has fewer than 2 different characters")
+    if unknown := sorted(set(text) - set(alphabet)):
+        raise InputError(
+            f"it has {some_of(unknown)}; expected only characters of --weights"
+        )
+    index = dict(zip(alphabet, range(len(alphabet))))
+    return np.fromiter(map(index.__getitem__, text), np.int64, len(text)), alphabet
 
 
 class Series(NamedTuple):

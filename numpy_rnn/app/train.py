@@ -7,14 +7,12 @@ import numpy as np
 from numpy_rnn.app.data import Series, Text
 from numpy_rnn.app.experiment import prepare_experiment
 from numpy_rnn.app.options import Configuration
-from numpy_rnn.app.outputs import check_files, plot_target
-from numpy_rnn.app.plots import draw_result, write_figure
-from numpy_rnn.app.results_file import write_csv
-from numpy_rnn.app.series_report import SeriesReport
-from numpy_rnn.app.text_report import TextReport
+from numpy_rnn.app.outputs import check_files, plot_target, write_csv, write_figure
+from numpy_rnn.app.plots import draw_result
+from numpy_rnn.app.printing import describe_runs
+from numpy_rnn.app.reports import SeriesReport, TextReport
 from numpy_rnn.app.training import Training
 from numpy_rnn.app.weights_file import save_run
-from numpy_rnn.app.words import describe_runs
 from numpy_rnn.common.texts import printable
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from numpy_rnn.app.experiment import prepare_experiment
 from numpy_rnn.app.options import Configuration
-from numpy_rnn.app.words import progress
+from numpy_rnn.app.printing import progress
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.texts import printable
 from numpy_rnn.study.subject import study_run

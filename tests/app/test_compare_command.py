@@ -13,11 +13,16 @@ from hypothesis import strategies as st
 
 import numpy_rnn
 from numpy_rnn.app.compare import all_sources, examine
+from numpy_rnn.app.compared_sources import TraceFile
 from numpy_rnn.app.comparison_plot import draw_comparisons
+from numpy_rnn.app.comparison_report import (
+    ComparedRun,
+    Comparison,
+    comparison_report,
+    covered,
+)
 from numpy_rnn.app.experiment import prepare_experiment
-from numpy_rnn.app.named_sources import TraceFile
 from numpy_rnn.app.options import Configuration
-from numpy_rnn.app.verdict import ComparedRun, Comparison, comparison_report, covered
 from numpy_rnn.conformance.definition import Definition, train
 from numpy_rnn.conformance.findings import Finding
 from numpy_rnn.conformance.runs.judge import Judgement

@@ -13,9 +13,9 @@ from unittest.mock import Mock
 import pytest
 
 import numpy_rnn
+from numpy_rnn.app.command_line import parse_command
 from numpy_rnn.app.options import DEFAULTS_OF, Configuration
-from numpy_rnn.app.parsing import parse_command
-from numpy_rnn.app.words import progress
+from numpy_rnn.app.printing import progress
 from numpy_rnn.common.records import Objective, RunOptions, Schedule, Step
 from tests.helpers.command_line import (
     command,

@@ -12,10 +12,9 @@ import numpy as np
 import pytest
 
 import numpy_rnn
-from numpy_rnn.app.epochs import epoch_losses
 from numpy_rnn.app.experiment import prepare_experiment
-from numpy_rnn.app.series_report import SeriesReport
-from numpy_rnn.app.training import Training
+from numpy_rnn.app.reports import SeriesReport
+from numpy_rnn.app.training import Training, epoch_losses
 from numpy_rnn.app.weights_file import load_run
 from tests.helpers.command_line import command, configured, succeed
 from tests.helpers.comparing import bits

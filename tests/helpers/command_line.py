@@ -5,8 +5,8 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
+from numpy_rnn.app.command_line import parse_command
 from numpy_rnn.app.options import Configuration
-from numpy_rnn.app.parsing import parse_command
 
 
 def configured(options: str = "") -> Configuration:

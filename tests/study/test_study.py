@@ -12,9 +12,9 @@ import pytest
 
 import numpy_rnn
 from numpy_rnn.__main__ import main
+from numpy_rnn.app.command_line import parse_command
 from numpy_rnn.app.experiment import prepare_experiment
 from numpy_rnn.app.options import Configuration
-from numpy_rnn.app.parsing import parse_command
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.initial import initial_parameters
 from numpy_rnn.common.trees import tree_map

@@ -5,8 +5,8 @@ refuse, in the options of the command line.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from numpy_rnn.app.compared_sources import Source
 from numpy_rnn.app.experiment import prepare_experiment
-from numpy_rnn.app.named_sources import Source
 from numpy_rnn.app.options import DEFAULTS, Configuration, option_words
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Run, Schedule
