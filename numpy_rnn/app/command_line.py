@@ -4,30 +4,50 @@ import argparse
 import importlib
 import os
 import sys
-from collections.abc import Iterable, Mapping
-from typing import Any, NoReturn
+from collections.abc import Iterable
+from types import ModuleType
+from typing import NamedTuple, NoReturn
 
 import numpy as np
 
-from numpy_rnn.app.options import (
-    ALL_OPTIONS,
-    OPTION_GROUPS,
-    Configuration,
-    option_name,
-)
+from numpy_rnn.app.options import DECLARATIONS, Options, make_options, option_name
 from numpy_rnn.app.training import Diverged
 from numpy_rnn.common.errors import InputError, failed
 from numpy_rnn.common.texts import nearest_name
 from numpy_rnn.common.version import __version__
 
-COMMAND_HELP = {
-    "train": "train a network and predict its series or text; also without a command",
-    "compare": "check every update of implementations against rounding bounds",
-    "study": "write two pages about the gradient of a run",
-    "lesson": "open the lesson in a browser",
-    "audit": "report which training a PyTorch script does",
+
+class Command(NamedTuple):
+    """A command of the scripts."""
+
+    help: str
+    module: str  # has a function `run`; it is imported only if the command is used
+    program: str | None = None  # the only script that has it, if not both
+
+
+COMMANDS = {
+    "train": Command(
+        "train a network and predict its series or text; also without a command",
+        "numpy_rnn.app.train",
+    ),
+    "compare": Command(
+        "check every update of implementations against rounding bounds",
+        "numpy_rnn.app.compare",
+    ),
+    "study": Command(
+        "write two pages about the gradient of a run",
+        "numpy_rnn.study.study",
+        "numpy-rnn",  # the gradient is that derived by hand
+    ),
+    "lesson": Command(
+        "open the lesson in a browser", "numpy_rnn.app.lesson", "numpy-rnn"
+    ),
+    "audit": Command(
+        "report which training a PyTorch script does",
+        "torch_rnn.loop_audit.audit_command",
+        "torch-rnn",
+    ),
 }
-ONLY_IN = {"study": "numpy-rnn", "lesson": "numpy-rnn", "audit": "torch-rnn"}
 STATUS = (
     "Exit status: 0; 1 if a run diverges or an implementation is wrong; 2 if the input"
     " cannot be used; 130 after Ctrl-C."
@@ -69,18 +89,18 @@ def make_parser(program: str) -> tuple[Parser, dict[str, Parser]]:
     version = f"{program} {__version__}, NumPy {np.__version__}"
     main.add_argument("--version", action="version", version=version)
     section = main.add_subparsers(title="commands", dest="command", metavar="COMMAND")
-    made = {}
-    for name, words in COMMAND_HELP.items():
-        if ONLY_IN.get(name, program) == program:
-            made[name] = section.add_parser(
+    parsers = {}
+    for name, command in COMMANDS.items():
+        if command.program in (None, program):
+            parsers[name] = section.add_parser(
                 name,
-                help=words,
-                description=words,
+                help=command.help,
+                description=command.help,
                 allow_abbrev=False,
                 argument_default=argparse.SUPPRESS,
             )
-            add_command_options(made[name], name)
-    return main, made
+            add_command_options(parsers[name], name)
+    return main, parsers
 
 
 def add_command_options(parser: Parser, command: str) -> None:
@@ -93,25 +113,15 @@ def add_command_options(parser: Parser, command: str) -> None:
             help="a package, such as torch_rnn; a port of your own, as module:object;"
             " a program; or a trace file",
         )
-    for group, options in OPTION_GROUPS.items():
-        section = parser.add_argument_group(group)
-        for option in options:
-            if command not in option.commands:
-                continue
-            text = option.help
-            details = dict[str, Any]()
-            if option.kind is None:
-                details["action"] = "store_true"
-            elif option.kind is bool:
-                details["action"] = argparse.BooleanOptionalAction
-            elif isinstance(option.kind, tuple):
-                details["choices"] = option.kind
-            else:
-                details["type"] = option.kind
-            if option.default not in (None, False):
-                text += f" ({option.default})"
-            flag = option_name(option.name)
-            section.add_argument(flag, dest=option.name, help=text, **details)
+    groups = dict[str, argparse._ArgumentGroup]()
+    for name, option in DECLARATIONS.items():
+        if command not in option.commands:
+            continue
+        if option.group not in groups:
+            groups[option.group] = parser.add_argument_group(option.group)
+        groups[option.group].add_argument(
+            option_name(name), dest=name, help=option.help, **option.parsing
+        )
 
 
 def nearest(name: str, known: Iterable[str], prefix: str = "") -> str:
@@ -122,7 +132,7 @@ def nearest(name: str, known: Iterable[str], prefix: str = "") -> str:
     return f" (did you mean {prefix}{meant.replace('_', '-')}?)"
 
 
-def parse_command(package: str, words: list[str]) -> Configuration:
+def parse_command(package: str, words: list[str]) -> Options:
     """Parse a command line.
 
     Parameters
@@ -134,7 +144,7 @@ def parse_command(package: str, words: list[str]) -> Configuration:
 
     Returns
     -------
-    Configuration
+    Options
         The values of all options.
 
     Raises
@@ -146,30 +156,33 @@ def parse_command(package: str, words: list[str]) -> Configuration:
         After --help and --version.
     """
     program = package.replace("_", "-")
-    main, own = make_parser(program)
+    main, parsers = make_parser(program)
     if not words or words[0].startswith("-"):
         if words[:1] not in (["-h"], ["--help"], ["--version"]):
             words = ["train", *words]
-    elif words[0] not in own:
+    elif words[0] not in parsers:
         name = words[0]
-        if name in ONLY_IN:
-            there = ONLY_IN[name]
-            raise InputError(f"{name} is a command of {there}: type {there} {name}")
-        main.error(f"there is no command {name!r}{nearest(name, COMMAND_HELP)}")
+        if name in COMMANDS:
+            other = COMMANDS[name].program
+            raise InputError(f"{name} is a command of {other}: type {other} {name}")
+        main.error(f"there is no command {name!r}{nearest(name, COMMANDS)}")
     values, unknown = main.parse_known_args(words)
-    parser = own[values.command]
+    parser = parsers[values.command]
     for word in words:
         if word.endswith("=--"):  # argparse of Python 3.11 drops this value
             parser.error("-- is no value")
     if unknown:
         word = unknown[0].partition("=")[0]
-        names = [each.name for each in ALL_OPTIONS if values.command in each.commands]
+        names = list[str]()
+        for name, option in DECLARATIONS.items():
+            if values.command in option.commands:
+                names.append(name)
         advice = nearest(word.strip("-").replace("-", "_"), names, "--")
         parser.error(f"there is no option {word}{advice}")
-    return Configuration(**vars(values))
+    return make_options(**vars(values))
 
 
-def run_main(rnn: Any, arguments: list[str] | None, commands: Mapping[str, str]) -> int:
+def run_main(rnn: ModuleType, arguments: list[str] | None) -> int:
     """Run a command of a package, and print one line on standard error where it fails.
 
     Parameters
@@ -178,9 +191,6 @@ def run_main(rnn: Any, arguments: list[str] | None, commands: Mapping[str, str])
         numpy_rnn or torch_rnn, with which the command trains.
     arguments : list of str or None
         The words after the name of the script; those of the process where None.
-    commands : mapping of str to str
-        The modules of the commands by their names. Each has a function `run`, and is
-        imported only if its command is used.
 
     Returns
     -------
@@ -202,7 +212,7 @@ def run_main(rnn: Any, arguments: list[str] | None, commands: Mapping[str, str])
             stream.reconfigure(errors="backslashreplace")
     try:
         options = parse_command(name, words)
-        module = importlib.import_module(commands[options.command])
+        module = importlib.import_module(COMMANDS[options.command].module)
         status: int = module.run(rnn, options) or 0
         if sys.stdout is not None:
             sys.stdout.flush()

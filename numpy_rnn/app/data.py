@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from numpy_rnn.app.options import Configuration
+from numpy_rnn.app.options import Options
 from numpy_rnn.common.errors import InputError, errors_about
 from numpy_rnn.common.numbers import check_integer
 from numpy_rnn.common.records import NumpyArray
@@ -253,7 +253,7 @@ class Text(NamedTuple):
         return len(self.alphabet)
 
 
-def make_text(path: str, options: Configuration, alphabet: str) -> Text:
+def make_text(path: str, options: Options, alphabet: str) -> Text:
     """Read the text of a file.
 
     alphabet: that of saved weights, or empty.
@@ -273,7 +273,7 @@ def make_text(path: str, options: Configuration, alphabet: str) -> Text:
     )
 
 
-def make_series(options: Configuration, dtype: Any) -> Series:
+def make_series(options: Options, dtype: Any) -> Series:
     """Read or create the series, in this dtype."""
     rows, columns, name = SINE_WAVE
     if options.data is not None:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from numpy_rnn.app.data import Series, Text, make_series, make_text
-from numpy_rnn.app.options import Configuration
+from numpy_rnn.app.options import Options
 from numpy_rnn.app.weights_file import load_run
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.initial import Distribution, draw_parameters
@@ -31,12 +31,12 @@ class Experiment(NamedTuple):
         return Run(self.params, x, target, self.h_0, options, self.velocity)
 
 
-def prepare_experiment(options: Configuration) -> Experiment:
+def prepare_experiment(options: Options) -> Experiment:
     """Read or create the series or the text of a run, and its initial weights.
 
     Parameters
     ----------
-    options : Configuration
+    options : Options
         `data`, `text` and `weights` name files; without them the series is the sine
         wave, and the weights are drawn.
 

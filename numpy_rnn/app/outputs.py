@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from numpy_rnn.app.options import Configuration
+from numpy_rnn.app.options import Options
 from numpy_rnn.app.predictions import Curve
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.files import written_whole
@@ -23,12 +23,12 @@ ENDINGS = {
 }
 
 
-def check_files(options: Configuration, plot: str | None) -> None:
+def check_files(options: Options, plot: str | None) -> None:
     """Check, before the work begins, the files that a command writes.
 
     Parameters
     ----------
-    options : Configuration
+    options : Options
         Its files are `data`, `text`, `weights`, `save` and `output`.
     plot : str or None
         The file of the plot.
@@ -62,12 +62,12 @@ def check_files(options: Configuration, plot: str | None) -> None:
             raise InputError(f"{given}: expected a name that ends with {names}")
 
 
-def plot_target(options: Configuration, name: str) -> str | None:
+def plot_target(options: Options, name: str) -> str | None:
     """Choose the file of the plot. Without Matplotlib and without --plot, print a note.
 
     Parameters
     ----------
-    options : Configuration
+    options : Options
         --plot and --no-plot.
     name : str
         The name of the package, of which the usual file of `train` has its name.

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from numpy_rnn.app.data import Series, Text
-from numpy_rnn.app.options import Configuration
+from numpy_rnn.app.options import Options
 from numpy_rnn.app.predictions import BAND, Curve, predict
 from numpy_rnn.app.printing import format_table
 from numpy_rnn.app.training import REMEDIES, Diverged, Training
@@ -137,7 +137,7 @@ def _root_mean_square(errors: NumpyArray) -> NumpyArray:
 class TextReport:
     """The report on a run: rows of its smoothed loss, with samples."""
 
-    def __init__(self, training: Training, text: Text, options: Configuration):
+    def __init__(self, training: Training, text: Text, options: Options):
         self.training = training
         self.text = text
         self.options = options

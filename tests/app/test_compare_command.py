@@ -22,7 +22,7 @@ from numpy_rnn.app.comparison_report import (
     covered,
 )
 from numpy_rnn.app.experiment import prepare_experiment
-from numpy_rnn.app.options import Configuration
+from numpy_rnn.app.options import make_options
 from numpy_rnn.conformance.definition import Definition, train
 from numpy_rnn.conformance.findings import Finding
 from numpy_rnn.conformance.runs.judge import Judgement
@@ -277,9 +277,9 @@ def test_plot_has_the_ratios_and_marks_the_first_fault(compare, name):
     from matplotlib.figure import Figure
 
     compare(f"made_ports:{name} --epochs 1")  # the folder of the ports is searched
-    options = Configuration("compare", [f"made_ports:{name}"], epochs=2, k2=5)
+    options = make_options("compare", [f"made_ports:{name}"], epochs=2, k2=5)
     if name == "right":
-        options = Configuration(
+        options = make_options(
             "compare", options.others, epochs=2, k2=5, bias=True, momentum=0.5
         )
     (source,) = all_sources(numpy_rnn, options)
@@ -311,7 +311,7 @@ def test_plot_of_a_run_that_ends_within_its_first_epoch(compare):
     from matplotlib.figure import Figure
 
     compare("made_ports:right --epochs 1")  # the folder of the ports is searched
-    options = Configuration("compare", ["made_ports:ending"], epochs=2)
+    options = make_options("compare", ["made_ports:ending"], epochs=2)
     (source,) = all_sources(numpy_rnn, options)
     ended = examine(source, prepare_experiment(options).run(options.run_options()))
     draw_comparisons(figure := Figure(), [Comparison(source, [ended])])
