@@ -7,16 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from numpy_rnn.app.compared_runs import FittedRuns, fitted_runs
+from numpy_rnn.app.compared_sources import Source, TraceFile, source
 from numpy_rnn.app.comparison_plot import draw_comparisons
-from numpy_rnn.app.epochs import epoch_losses, updates_per_epoch
-from numpy_rnn.app.fitting import FittedRuns, fitted_runs
-from numpy_rnn.app.named_sources import Source, TraceFile, source
-from numpy_rnn.app.options import Configuration, option_name
-from numpy_rnn.app.outputs import check_files, plot_target
-from numpy_rnn.app.plots import write_figure
-from numpy_rnn.app.training import begin
-from numpy_rnn.app.verdict import ComparedRun, Comparison, comparison_report
-from numpy_rnn.app.words import describe_runs, progress, schedule_name
+from numpy_rnn.app.comparison_report import ComparedRun, Comparison, comparison_report
+from numpy_rnn.app.options import Options, option_name
+from numpy_rnn.app.outputs import check_files, plot_target, write_figure
+from numpy_rnn.app.printing import describe_runs, progress, schedule_name
+from numpy_rnn.app.training import begin, epoch_losses, updates_per_epoch
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.files import absolute_path
 from numpy_rnn.common.records import Run
@@ -32,14 +30,14 @@ OUTPUT = {"plot", "no_plot", "timeout"}  # options that are not of a run
 MAX_KEPT_NUMBERS = 2**29  # of a run, which are all kept in memory
 
 
-def run(rnn: Any, options: Configuration) -> int:
+def run(rnn: Any, options: Options) -> int:
     """Compare implementations, and print the verdict.
 
     Parameters
     ----------
     rnn : module
         The package of the command line.
-    options : Configuration
+    options : Options
         The implementations, `others`, and the run.
 
     Returns
@@ -62,7 +60,7 @@ def run(rnn: Any, options: Configuration) -> int:
     return 1
 
 
-def compare(rnn: Any, options: Configuration) -> int:
+def compare(rnn: Any, options: Options) -> int:
     """Do what `run` does, but raise PortFault where an implementation fails."""
     plot = plot_target(options, rnn.__name__)
     check_files(options, plot)
@@ -94,7 +92,7 @@ def compare(rnn: Any, options: Configuration) -> int:
     return 0 if all(each.passed for each in comparisons) else 1
 
 
-def all_sources(rnn: Any, options: Configuration) -> list[Source]:
+def all_sources(rnn: Any, options: Options) -> list[Source]:
     """Find what is compared; with a package, the package of the command too."""
     sources = [source(other, options.timeout) for other in options.others]
     has_packages = any(isinstance(each, PackageSource) for each in sources)
@@ -103,7 +101,7 @@ def all_sources(rnn: Any, options: Configuration) -> list[Source]:
     return sources
 
 
-def check_traces(traces: Sequence[TraceFile], options: Configuration) -> None:
+def check_traces(traces: Sequence[TraceFile], options: Options) -> None:
     """Raise InputError on several traces, and on options of a run with one."""
     given = sorted(options.given.keys() - OUTPUT)
     if given or len(traces) > 1:

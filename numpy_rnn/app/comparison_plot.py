@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from numpy_rnn.app.epochs import updates_per_epoch
+from numpy_rnn.app.comparison_report import ComparedRun, Comparison
 from numpy_rnn.app.plots import (
     BLACK,
     BLUE,
@@ -17,8 +17,8 @@ from numpy_rnn.app.plots import (
     add_legend,
     draw_losses,
 )
-from numpy_rnn.app.verdict import ComparedRun, Comparison
-from numpy_rnn.app.words import schedule_name
+from numpy_rnn.app.printing import schedule_name
+from numpy_rnn.app.training import updates_per_epoch
 from numpy_rnn.conformance.case import TENSORS
 
 MOST_POINTS = 50  # of a line; each is the largest ratio of some updates
@@ -45,7 +45,8 @@ def draw_comparisons(figure: Any, comparisons: Sequence[Comparison]) -> None:
         losses = {}
         for axes, compared in zip(row, comparison.runs):
             draw_ratios(axes, comparison.name, compared)
-            by_epoch = compared.losses.reshape(len(compared.losses), -1)
+            networks = compared.run.params.networks or 1
+            by_epoch = compared.losses.reshape(-1, networks)
             losses[schedule_name(compared.run)] = by_epoch
         row[0].set_ylabel("difference / rounding bound\n(log scale)")
         draw_losses(row[-1], losses)

@@ -1,11 +1,20 @@
-"""The files that a command writes: what is refused before the work begins."""
+"""The files that a command writes: refused before the work begins, or written."""
 
+import csv
 import importlib
 import os
 import sys
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-from numpy_rnn.app.options import Configuration
+import numpy as np
+
+from numpy_rnn.app.options import Options
+from numpy_rnn.app.predictions import Curve
 from numpy_rnn.common.errors import InputError
+from numpy_rnn.common.files import written_whole
+from numpy_rnn.common.texts import printable
 
 ENDINGS = {
     "save": (".npz",),
@@ -14,12 +23,12 @@ ENDINGS = {
 }
 
 
-def check_files(options: Configuration, plot: str | None) -> None:
+def check_files(options: Options, plot: str | None) -> None:
     """Check, before the work begins, the files that a command writes.
 
     Parameters
     ----------
-    options : Configuration
+    options : Options
         Its files are `data`, `text`, `weights`, `save` and `output`.
     plot : str or None
         The file of the plot.
@@ -53,12 +62,12 @@ def check_files(options: Configuration, plot: str | None) -> None:
             raise InputError(f"{given}: expected a name that ends with {names}")
 
 
-def plot_target(options: Configuration, name: str) -> str | None:
+def plot_target(options: Options, name: str) -> str | None:
     """Choose the file of the plot. Without Matplotlib and without --plot, print a note.
 
     Parameters
     ----------
-    options : Configuration
+    options : Options
         --plot and --no-plot.
     name : str
         The name of the package, of which the usual file of `train` has its name.
@@ -91,3 +100,62 @@ def plot_target(options: Configuration, name: str) -> str | None:
         why = f"matplotlib cannot be imported ({error})"
         raise InputError(f"{why}: install it, or use --no-plot") from None
     return options.plot or default
+
+
+def write_csv(path: str, columns: Sequence[str], curves: Mapping[str, Curve]) -> None:
+    """Write losses and predictions, one number per row, in units of the series.
+
+    Parameters
+    ----------
+    path : str
+        The file, which is replaced at once, and only if all is written.
+    columns : sequence of str
+        The names of the columns of the series.
+    curves : mapping of str to Curve
+        By their kinds. The times of "loss" are epochs.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be written.
+    """
+    with (
+        written_whole(path) as temporary,
+        open(temporary, "w", encoding="utf-8", newline="") as file,
+    ):
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["kind", "time", "column", "network", "value"])
+        for kind, curve in curves.items():
+            for (t, network, feature), value in np.ndenumerate(curve.values):
+                column = "" if kind == "loss" else columns[feature]
+                row = [kind, curve.first + t, column, network + 1, value]
+                writer.writerow(row)
+
+
+def write_figure(path: str, draw_on: Callable[[Any], None]) -> None:
+    """Draw a figure, write it, and print where it is.
+
+    Parameters
+    ----------
+    path : str
+        The file; its ending is the format.
+    draw_on : callable
+        Draws on an empty Figure. Settings of the user have no effect.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be written.
+    """
+    from matplotlib import style
+    from matplotlib.figure import Figure
+
+    with (
+        style.context("default"),  # settings of the user, such as LaTeX, change nothing
+        warnings.catch_warnings(action="ignore"),  # of missing glyphs
+        written_whole(path) as temporary,
+    ):
+        figure = Figure(layout="constrained")
+        draw_on(figure)
+        figure.savefig(temporary, dpi=120, format=path.rpartition(".")[2].lower())
+    print(f"plot saved to {printable(path)}")

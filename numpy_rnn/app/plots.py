@@ -1,16 +1,13 @@
 """The plot of a training run. Matplotlib is imported only by functions that draw."""
 
-import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from numpy_rnn.app.data import Series
 from numpy_rnn.app.predictions import BAND, Curve
-from numpy_rnn.common.files import written_whole
 from numpy_rnn.common.records import NumpyArray
-from numpy_rnn.common.texts import printable
 
 MAX_PANELS = 4  # columns of a series that are drawn
 
@@ -22,35 +19,6 @@ STYLES: dict[str, dict[str, Any]] = {
     "predicted": {"color": ORANGE, "ls": "--"},
     "free-running": {"color": ORANGE},
 }
-
-
-def write_figure(path: str, draw_on: Callable[[Any], None]) -> None:
-    """Draw a figure, write it, and print where it is.
-
-    Parameters
-    ----------
-    path : str
-        The file; its ending is the format.
-    draw_on : callable
-        Draws on an empty Figure. Settings of the user have no effect.
-
-    Raises
-    ------
-    InputError
-        If the file cannot be written.
-    """
-    from matplotlib import style
-    from matplotlib.figure import Figure
-
-    with (
-        style.context("default"),  # settings of the user, such as LaTeX, change nothing
-        warnings.catch_warnings(action="ignore"),  # of missing glyphs
-        written_whole(path) as temporary,
-    ):
-        figure = Figure(layout="constrained")
-        draw_on(figure)
-        figure.savefig(temporary, dpi=120, format=path.rpartition(".")[2].lower())
-    print(f"plot saved to {printable(path)}")
 
 
 def draw_result(

@@ -155,6 +155,18 @@ def hint_of_run(run, updates):
     return hint_for_run(found, judge(found).first)
 
 
+def test_run_that_ends_in_its_first_window_has_no_hint():
+    """Moved targets allow anything in the first window: there they explain nothing."""
+    run = series(1)
+    wrong = record(
+        run,
+        train(
+            run, loop_of(lambda case, before, i: (case._replace(x=case.x + 0.1), {}))
+        ),
+    ).first(1)
+    assert hint_for_run(wrong, judge(wrong).first) == ""
+
+
 @pytest.mark.parametrize(("words", "shift"), [("ahead", -1), ("behind", 1)])
 def test_hint_of_targets_one_step_off(words, shift):
     run = series(2)
