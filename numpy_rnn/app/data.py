@@ -16,14 +16,175 @@ from numpy_rnn.common.records import NumpyArray
 from numpy_rnn.common.texts import printable, some_of
 
 MAX_MEGABYTES = 64  # of a series or text
-# The series of the default experiment, (21, 1): 21 equally spaced times from 2 to 10.
-SINE_WAVE = (np.sin(np.linspace(2, 10, 21))[:, None], ["value"], "sine wave")
+# The default series, (21, 1): 21 equally spaced times from 2 to 10.
+SINE_WAVE = np.sin(np.linspace(2, 10, 21))[:, None]
 MIN_ROWS = 3  # each row is predicted from the one before
 STEADY = 0.1  # of the mean difference of an index: how much its differences vary
 NUMBERS = (
     "expected finite numbers with decimal points, not decimal commas, one row per time"
     " step, after a name of each column or none"
 )
+
+
+class Series(NamedTuple):
+    """A series of T + 1 rows, each of which is predicted from those before."""
+
+    name: str
+    x: NumpyArray
+    """Inputs, (T, 1, D), standardized if that is asked."""
+    target: NumpyArray
+    """The next rows, (T, 1, D)."""
+    rows: NumpyArray
+    """As they were read, (T+1, D)."""
+    columns: Sequence[str] = ("value",)
+    """The D names."""
+    mean: NumpyArray | float = 0.0
+    """Of the columns, (D,), if the series is standardized."""
+    deviation: NumpyArray | float = 1.0
+    """Of the columns, (D,), if the series is standardized."""
+    held_out: int = 0
+    """Steps at the end that are predicted and not trained on."""
+    alphabet: str = ""
+    """Empty: this is no text."""
+
+    @property
+    def size(self) -> int:
+        """D, the number of columns."""
+        return int(self.x.shape[-1])
+
+
+class Text(NamedTuple):
+    """A text, each character of which is predicted from those before."""
+
+    name: str
+    x: NumpyArray
+    """Classes, (T, 1)."""
+    target: NumpyArray
+    """The next classes, (T, 1)."""
+    alphabet: str
+    """The characters in the order of their classes."""
+    columns: Sequence[str] = ()
+    """Columns of numbers: none."""
+    held_out: int = 0
+    """Every step is trained on."""
+
+    @property
+    def size(self) -> int:
+        """D, the number of different characters."""
+        return len(self.alphabet)
+
+
+def make_data(options: Options, dtype: Any, alphabet: str = "") -> Series | Text:
+    """Read the text or the series of the options, or create the sine wave.
+
+    Parameters
+    ----------
+    options : Options
+        `text` or `data` names a file.
+    dtype : dtype
+        Of a series.
+    alphabet : str, optional
+        That of saved weights, for a text.
+
+    Returns
+    -------
+    Series or Text
+        The data.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be used.
+    """
+    if options.text is not None:
+        return make_text(options.text, options.k1, alphabet)
+    return make_series(options, dtype)
+
+
+def make_text(path: str, k1: int, alphabet: str) -> Text:
+    """Read a text from a file, cut to a multiple of k1 steps, as in min-char-rnn.
+
+    alphabet: that of saved weights, or empty.
+    """
+    with errors_about(f"text {path}"):
+        classes, alphabet = character_classes(read_text(path), alphabet)
+        steps = (len(classes) - 1) // k1 * k1
+        if steps == 0:
+            raise InputError(
+                f"it has {len(classes)} characters: expected more than --k1"
+            )
+    return Text(
+        printable(os.path.basename(path)),
+        x=classes[:steps, None],
+        target=classes[1 : steps + 1, None],
+        alphabet=alphabet,
+    )
+
+
+def make_series(options: Options, dtype: Any) -> Series:
+    """Read or create the series, in this dtype, and standardize it if that is asked."""
+    name, rows, columns = "sine wave", SINE_WAVE, ["value"]
+    if options.data is not None:
+        name, rows, columns = read_chosen_columns(options.data, options.columns)
+    most = len(rows) - MIN_ROWS
+    check_integer("--held-out", options.held_out, 0, f"0 to {most}", most)
+    trained = rows[: len(rows) - options.held_out]
+    mean = np.zeros(len(columns))
+    deviation = np.ones(len(columns))
+    with np.errstate(all="ignore"):  # what is not finite is refused below
+        if options.standardize:
+            is_constant = np.ptp(trained, axis=0) == 0  # its deviation may be rounded
+            mean = trained.mean(axis=0)
+            deviation = np.where(is_constant, 0, trained.std(axis=0))
+        sequence = ((rows - mean) / deviation).astype(dtype)
+        is_usable = np.isfinite(sequence * deviation).all(axis=0)
+    if not is_usable.all():
+        raise InputError(
+            f"data file {options.data}: {columns[is_usable.argmin()]} is constant or"
+            f" too large for {dtype}: leave it out"
+        )
+    return Series(
+        name,
+        x=sequence[:-1, None],
+        target=sequence[1:, None],
+        rows=rows,
+        columns=columns,
+        mean=mean,
+        deviation=deviation,
+        held_out=options.held_out,
+    )
+
+
+def read_chosen_columns(
+    path: str, choice: str | None
+) -> tuple[str, NumpyArray, list[str]]:
+    """Read the columns of a file that --columns chooses.
+
+    Parameters
+    ----------
+    path : str
+        Of the file.
+    choice : str or None
+        The value of --columns. Without it all columns are chosen, except a first one
+        that counts the rows.
+
+    Returns
+    -------
+    name : str
+        Of the series.
+    values : ndarray, (rows, columns)
+        The numbers.
+    columns : list of str
+        Their names.
+    """
+    name = printable(os.path.basename(path))
+    if choice is not None:
+        return name, *read_series(path, split_columns(choice))
+    rows, columns = read_series(path)
+    if len(columns) > 1 and is_index(rows[:, 0]):
+        name += f" without {columns[0]}, which counts the rows"
+        return name, rows[:, 1:], columns[1:]
+    return name, rows, columns
 
 
 def read_text(path: str) -> str:
@@ -90,31 +251,23 @@ def read_series(
     """
     with errors_about(f"data file {path}"):
         rows = _table(read_text(path).lstrip("# "))
-        numbers, names = list[str](), list[str]()
-        for first, fields in rows.items():
-            numbers = list(map(str, range(1, len(fields) + 1)))
-            names = [f"column {number}" for number in numbers]
-            if not any(map(is_number, fields)):
-                names = list(map(printable, rows.pop(first)))
-            break
+        names = _column_names(rows)
         if len(rows) < MIN_ROWS:
             raise InputError(
                 f"it has {len(rows)} rows of numbers: expected {MIN_ROWS} or more"
             )
-        places = list[int]()
-        for column in columns or numbers:
-            known = numbers if column in numbers else names
-            if column not in known:
-                expected = f"expected names or numbers of {some_of(names)}"
-                raise InputError(f"the columns have {column!r}; {expected}")
-            places.append(known.index(column))
+        indices = list(range(len(names)))
+        if columns is not None:
+            indices = [_column_index(column, names) for column in columns]
         values = []
         for line, fields in rows.items():
             if len(fields) != len(names):
-                found = f"line {line} has {len(fields)} columns"
-                raise InputError(f"{found}, the first one {len(names)}; {NUMBERS}")
-            values.append([_parse_number(fields, line, place) for place in places])
-    return np.array(values), [names[place] for place in places]
+                raise InputError(
+                    f"line {line} has {len(fields)} columns, the first one"
+                    f" {len(names)}; {NUMBERS}"
+                )
+            values.append([_parse_number(fields, line, index) for index in indices])
+    return np.array(values), [names[index] for index in indices]
 
 
 def split_columns(text: str) -> list[str]:
@@ -129,12 +282,12 @@ def split_columns(text: str) -> list[str]:
 
 def _table(text: str) -> dict[int, list[str]]:
     """Split a text into rows, by the numbers of their lines."""
-    mark = " "
-    for each in ",\t;":
-        if each in text:
-            mark = each
+    separator = " "
+    for mark in ",\t;":
+        if mark in text:
+            separator = mark
     lines = [line.strip(" ") for line in text.split("\n")]
-    reader = csv.reader(lines, delimiter=mark, skipinitialspace=True)
+    reader = csv.reader(lines, delimiter=separator, skipinitialspace=True)
     rows = dict[int, list[str]]()
     try:
         for row in reader:
@@ -145,6 +298,27 @@ def _table(text: str) -> dict[int, list[str]]:
     return rows
 
 
+def _column_names(rows: dict[int, list[str]]) -> list[str]:
+    """Return the names of the columns, and remove the row that has them, if one has."""
+    if not rows:
+        return []
+    first = min(rows)
+    if any(map(is_number, rows[first])):
+        return [f"column {number + 1}" for number in range(len(rows[first]))]
+    return list(map(printable, rows.pop(first)))
+
+
+def _column_index(column: str, names: Sequence[str]) -> int:
+    """Return the index of the column of this number, from 1, or of this name."""
+    numbers = list(map(str, range(1, len(names) + 1)))
+    if column in numbers:
+        return numbers.index(column)
+    if column not in names:
+        expected = f"expected names or numbers of {some_of(names)}"
+        raise InputError(f"the columns have {column!r}; {expected}")
+    return names.index(column)
+
+
 def is_number(text: str) -> bool:
     """Return whether a text is a finite number. 1_000 is one in Python only."""
     with suppress(ValueError):
@@ -152,16 +326,16 @@ def is_number(text: str) -> bool:
     return False
 
 
-def _parse_number(fields: list[str], line: int, place: int) -> float:
-    """Return the number at this place. Raises InputError, with a hint, on others."""
-    text = fields[place]
+def _parse_number(fields: list[str], line: int, index: int) -> float:
+    """Return the number in this field. Raises InputError, with a hint, on others."""
+    text = fields[index]
     if is_number(text):
         return float(text)
     hint = ""
-    others = [str(n) for n, each in enumerate(fields, 1) if is_number(each)]
-    if others:
-        hint = f"; --columns {','.join(others)} leaves it out"
-    raise InputError(f"line {line}, column {place + 1} is {text!r}; {NUMBERS}{hint}")
+    usable = [str(n) for n, field in enumerate(fields, 1) if is_number(field)]
+    if usable:
+        hint = f"; --columns {','.join(usable)} leaves it out"
+    raise InputError(f"line {line}, column {index + 1} is {text!r}; {NUMBERS}{hint}")
 
 
 def is_index(values: NumpyArray) -> bool:
@@ -203,113 +377,3 @@ def character_classes(text: str, alphabet: str) -> tuple[NumpyArray, str]:
         )
     index = dict(zip(alphabet, range(len(alphabet))))
     return np.fromiter(map(index.__getitem__, text), np.int64, len(text)), alphabet
-
-
-class Series(NamedTuple):
-    """A series of T + 1 rows, each of which is predicted from those before."""
-
-    name: str
-    x: NumpyArray
-    """Inputs, (T, 1, D), standardized if that is asked."""
-    target: NumpyArray
-    """The next rows, (T, 1, D)."""
-    rows: NumpyArray
-    """As they were read, (T+1, D)."""
-    columns: tuple[str, ...] = ("value",)
-    """The D names."""
-    mean: Any = 0.0
-    """Of the columns of a standardized series, (D,)."""
-    deviation: Any = 1.0
-    """Of these, (D,)."""
-    held_out: int = 0
-    """Steps at the end that are predicted and not trained on."""
-    alphabet: str = ""
-    """Empty: this is no text."""
-
-    @property
-    def size(self) -> int:
-        """D, the number of columns."""
-        return int(self.x.shape[-1])
-
-
-class Text(NamedTuple):
-    """A text, each character of which is predicted from those before."""
-
-    name: str
-    x: NumpyArray
-    """Classes, (T, 1)."""
-    target: NumpyArray
-    """The next classes, (T, 1)."""
-    alphabet: str
-    """The characters in the order of their classes."""
-    columns: tuple[str, ...] = ()
-    """Columns of numbers: none."""
-    held_out: int = 0
-    """Every step is trained on."""
-
-    @property
-    def size(self) -> int:
-        """D, the number of different characters."""
-        return len(self.alphabet)
-
-
-def make_text(path: str, options: Options, alphabet: str) -> Text:
-    """Read the text of a file.
-
-    alphabet: that of saved weights, or empty.
-    """
-    with errors_about(f"text {path}"):
-        classes, alphabet = character_classes(read_text(path), alphabet)
-        steps = (len(classes) - 1) // options.k1 * options.k1  # as in min-char-rnn
-        if steps == 0:
-            raise InputError(
-                f"it has {len(classes)} characters: expected more than --k1"
-            )
-    return Text(
-        printable(os.path.basename(path)),
-        x=classes[:steps, None],
-        target=classes[1 : steps + 1, None],
-        alphabet=alphabet,
-    )
-
-
-def make_series(options: Options, dtype: Any) -> Series:
-    """Read or create the series, in this dtype."""
-    rows, columns, name = SINE_WAVE
-    if options.data is not None:
-        chosen = None
-        if options.columns is not None:
-            chosen = split_columns(options.columns)
-        rows, columns = read_series(options.data, chosen)
-        name = printable(os.path.basename(options.data))
-        if chosen is None and len(columns) > 1 and is_index(rows[:, 0]):
-            name += f" without {columns[0]}, which counts the rows"
-            rows, columns = rows[:, 1:], columns[1:]
-    held_out = options.held_out
-    most = len(rows) - MIN_ROWS
-    check_integer("--held-out", held_out, 0, f"0 to {most}", most)
-    trained = rows[: len(rows) - held_out]
-    mean: Any = 0.0
-    deviation: Any = 1.0
-    with np.errstate(all="ignore"):  # what is not finite is refused below
-        if options.standardize:
-            is_constant = np.ptp(trained, axis=0) == 0  # its deviation may be rounded
-            mean = trained.mean(axis=0)
-            deviation = np.where(is_constant, 0, trained.std(axis=0))
-        sequence = ((rows - mean) / deviation).astype(dtype)
-        is_fine = np.isfinite(sequence * deviation).all(axis=0)
-    if not is_fine.all():
-        raise InputError(
-            f"data file {options.data}: {columns[is_fine.argmin()]} is constant or too"
-            f" large for {dtype}: leave it out"
-        )
-    return Series(
-        name,
-        x=sequence[:-1, None],
-        target=sequence[1:, None],
-        rows=rows,
-        columns=tuple(columns),
-        mean=mean,
-        deviation=deviation,
-        held_out=held_out,
-    )

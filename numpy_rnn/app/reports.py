@@ -1,6 +1,7 @@
 """What training on a series or on a text prints, and its curves."""
 
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,11 @@ from numpy_rnn.app.training import REMEDIES, Diverged, Training
 from numpy_rnn.common.records import NumpyArray, Update
 from numpy_rnn.common.texts import pluralize, printable, some_of
 
-SMOOTHING = 0.999  # of the smoothed loss, at each update
+SMOOTHING = 0.999  # of the smoothed loss of a text, at each update
 
 
 class SeriesReport:
-    """The report on a run: a table of its losses, and one of its errors."""
+    """The report on a series: a table of losses, and one of errors."""
 
     def __init__(self, training: Training, series: Series, log_every: int):
         """log_every: epochs between rows."""
@@ -30,8 +31,8 @@ class SeriesReport:
         networks = self.training.run.params.networks
         if networks is None:
             return "epoch           loss"
-        head = "epoch    median loss           10 %           90 %"
-        return f"{head}   of {networks} networks"
+        columns = "epoch    median loss           10 %           90 %"
+        return f"{columns}   of {networks} networks"
 
     def after(self, update: Update[Any]) -> list[str]:
         """Return the row of an epoch that ends with this update: the loss, or median
@@ -39,15 +40,15 @@ class SeriesReport:
         """
         training = self.training
         epoch = update.epoch
-        if training.updates % training.per_epoch:
+        if training.updates_made % training.updates_per_epoch:
             return []
         is_last = epoch == training.run.options.schedule.epochs
         if epoch % self.log_every and epoch != 1 and not is_last:
             return []
-        loss = training.losses[-1]
+        losses = training.losses[-1]
+        percentiles = BAND if len(losses) > 1 else BAND[:1]
         row = f"{epoch:5d}"
-        percentiles = BAND if len(loss) > 1 else BAND[:1]
-        for value in np.percentile(loss[np.isfinite(loss)], percentiles):
+        for value in np.percentile(losses[np.isfinite(losses)], percentiles):
             row += f"{value:15.6g}"
         return [row]
 
@@ -57,15 +58,15 @@ class SeriesReport:
         Raises Diverged if there is no such network.
         """
         training = self.training
-        series = self.series
         run = training.run
         rnn = training.rnn
-        objective = run.options.objective
-        made = predict(rnn, training.params, series, run.h_0, objective)
-        made["loss"] = training.loss_curve()
+        curves = predict(
+            rnn, training.params, self.series, run.h_0, run.options.objective
+        )
+        curves["loss"] = training.loss_curve()
         converged = np.array(True)
         for kind in ("loss", "predicted"):
-            is_finite = np.isfinite(made[kind].values).all(axis=(0, 2))
+            is_finite = np.isfinite(curves[kind].values).all(axis=(0, 2))
             converged = converged & is_finite
         if not converged.any():
             raise Diverged(f"the predictions are not finite; {REMEDIES}")
@@ -75,11 +76,12 @@ class SeriesReport:
                 " networks diverged; they are left out",
                 file=sys.stderr,
             )
-        curves = {kind: curve.of(converged) for kind, curve in made.items()}
-        curves["actual"] = Curve(1, series.rows[:, None])
+        for kind, curve in curves.items():
+            curves[kind] = curve.of_networks(converged)
+        curves["actual"] = Curve(1, self.series.rows[:, None])
         return curves
 
-    def final(self, curves: dict[str, Curve]) -> list[str]:
+    def final(self, curves: Mapping[str, Curve]) -> list[str]:
         """Return the table of the errors of predictions."""
         return error_table(self.series, curves["predicted"].values)
 
@@ -107,20 +109,20 @@ def error_table(series: Series, predicted: NumpyArray) -> list[str]:
         parts["held out"] = slice(border, None)
     errors = predicted - series.rows[1:, None]
     changes = np.diff(series.rows, axis=0)[:, None]
-    table = [
+    rows = [
         ["one step ahead, root mean square error", "network", "persistence baseline"]
     ]
     worse = []
-    for what, steps in parts.items():
+    for part, steps in parts.items():
         network = _root_mean_square(errors[steps])
         persistence = _root_mean_square(changes[steps])
         count = pluralize(len(errors[steps]), "step")
-        for name, one, other in zip(series.columns, network, persistence):
-            head = f"{what}, {count}: {name}"
-            table.append([head, f"{one:.6f}", f"{other:.6f}"])
-            if what == "trained on" and not one < other:
-                worse.append(name)
-    lines = format_table(table)
+        for column, error, change in zip(series.columns, network, persistence):
+            heading = f"{part}, {count}: {column}"
+            rows.append([heading, f"{error:.6f}", f"{change:.6f}"])
+            if part == "trained on" and not error < change:
+                worse.append(column)
+    lines = format_table(rows)
     if worse:
         lines.append(
             f"the network is not better than persistence for {some_of(worse)}: try more"
@@ -135,20 +137,21 @@ def _root_mean_square(errors: NumpyArray) -> NumpyArray:
 
 
 class TextReport:
-    """The report on a run: rows of its smoothed loss, with samples."""
+    """The report on a text, as min-char-rnn: rows of its smoothed loss, and samples."""
 
     def __init__(self, training: Training, text: Text, options: Options):
         self.training = training
         self.text = text
         self.options = options
         steps = options.k1 if options.reduction == "sum" else 1
-        self.smoothed = steps * float(np.log(len(text.alphabet)))
+        self.smoothed_loss = steps * float(np.log(len(text.alphabet)))
 
     def heading(self) -> str:
         """Describe the text, and return the heading of the rows."""
         return (
-            f"{len(self.text.alphabet)} different characters, {self.training.per_epoch}"
-            f" updates per epoch; the loss at random is {self.smoothed:.3f}\n"
+            f"{len(self.text.alphabet)} different characters,"
+            f" {self.training.updates_per_epoch} updates per epoch;"
+            f" the loss at random is {self.smoothed_loss:.3f}\n"
             "  update   epoch   smoothed loss"
         )
 
@@ -157,10 +160,12 @@ class TextReport:
         sample; `final` has the last.
         """
         loss = float(update.loss)
-        self.smoothed = SMOOTHING * self.smoothed + (1 - SMOOTHING) * loss
+        self.smoothed_loss = SMOOTHING * self.smoothed_loss + (1 - SMOOTHING) * loss
         training = self.training
-        is_last = training.updates == training.per_epoch * self.options.epochs
-        if is_last or training.updates % self.options.log_every:
+        is_last = (
+            training.updates_made == training.updates_per_epoch * self.options.epochs
+        )
+        if is_last or training.updates_made % self.options.log_every:
             return []
         return self.final({})
 
@@ -168,13 +173,15 @@ class TextReport:
         """Return the losses."""
         return {"loss": self.training.loss_curve()}
 
-    def final(self, curves: dict[str, Curve]) -> list[str]:
+    def final(self, curves: Mapping[str, Curve]) -> list[str]:
         """Return the row of the latest update, and a sample between two rules."""
         training = self.training
-        lines = [f"{training.updates:8d}{training.epoch:8d}{self.smoothed:16.6f}"]
-        drawn = self.sample(self.options.sample)
-        if drawn:
-            lines += ["----", *map(printable, drawn.split("\n")), "----"]
+        lines = [
+            f"{training.updates_made:8d}{training.epoch:8d}{self.smoothed_loss:16.6f}"
+        ]
+        sample = self.sample(self.options.sample)
+        if sample:
+            lines += ["----", *map(printable, sample.split("\n")), "----"]
         return lines
 
     def sample(self, length: int) -> str:
@@ -198,19 +205,22 @@ class TextReport:
         training = self.training
         options = self.options
         rnn = training.rnn
-        params = training.params
-        generator = np.random.default_rng((options.seed, training.updates))
+        generator = np.random.default_rng((options.seed, training.updates_made))
         h = rnn.from_numpy(training.run.h_0)
         x = self.text.x[:1]
-        drawn = ""
+        sample = ""
         for _ in range(length):
-            x = rnn.from_numpy(x)
-            made = rnn.forward(params, x, h, nonlinearity=options.nonlinearity)
-            h = made.h[-1]
-            y = rnn.to_numpy(made.y)[0, 0].astype(np.float64)
+            activations = rnn.forward(
+                training.params,
+                rnn.from_numpy(x),
+                h,
+                nonlinearity=options.nonlinearity,
+            )
+            h = activations.h[-1]
+            y = rnn.to_numpy(activations.y)[0, 0].astype(np.float64)
             if not np.isfinite(y).all():
                 raise Diverged(f"a sample cannot be drawn: y is not finite; {REMEDIES}")
             p = np.exp((y - y.max()) / options.temperature)
             x = generator.choice(len(p), (1, 1), p=p / p.sum())
-            drawn += self.text.alphabet[x.item()]
-        return drawn
+            sample += self.text.alphabet[x.item()]
+        return sample

@@ -1,6 +1,7 @@
 """Training by a package: the updates of a run, and the losses of its epochs."""
 
 from collections.abc import Iterator
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,10 @@ from numpy_rnn.common.records import NumpyArray, Run, Update
 REMEDIES = (
     "try a lower --learning-rate, gradient clipping with --max-norm, or --standardize"
 )
+
+
+class Diverged(ArithmeticError):
+    """A run diverged: a value overflowed or is NaN. The message is one line."""
 
 
 def updates_per_epoch(run: Run) -> int:
@@ -35,20 +40,16 @@ def epoch_losses(losses: NumpyArray, run: Run) -> NumpyArray:
         mean over its points.
     """
     T = len(run.x)
-    count = updates_per_epoch(run)
-    shares = np.ones(count)
+    updates = updates_per_epoch(run)
+    shares = np.ones(updates)
     if run.options.objective.reduction == "mean":
         shares = np.diff([*range(0, T, run.options.schedule.k1), T]) / T
-    whole = losses[: len(losses) // count * count]
-    epochs = whole.reshape(-1, count, *losses.shape[1:])
+    whole = losses[: len(losses) // updates * updates]
+    epochs = whole.reshape(-1, updates, *losses.shape[1:])
     return np.asarray(np.einsum("en...,n->e...", epochs, shares))
 
 
-class Diverged(ArithmeticError):
-    """A run diverged: a value overflowed or is NaN. The message is one line."""
-
-
-def begin(rnn: Any, run: Run) -> Iterator[Update[Any]]:
+def begin(rnn: ModuleType, run: Run) -> Iterator[Update[Any]]:
     """Begin a run by a package.
 
     Parameters
@@ -78,36 +79,36 @@ def begin(rnn: Any, run: Run) -> Iterator[Update[Any]]:
 class Training:
     """A run by a package: an iterable of its updates."""
 
-    def __init__(self, rnn: Any, run: Run):
+    def __init__(self, rnn: ModuleType, run: Run):
         """Raise InputError if options and data do not agree."""
         self.rnn = rnn
         self.run = run
-        self.per_epoch = updates_per_epoch(run)
-        self.updates = 0
+        self.updates_per_epoch = updates_per_epoch(run)
+        self.updates_made = 0
         self.epoch = 0
         self.params = rnn.from_numpy(run.params)  # the current ones
         self.velocity = rnn.from_numpy(run.velocity)
         self.losses: list[NumpyArray] = []  # of the finished epochs
-        self._iterator = begin(rnn, run)
+        self._updates = begin(rnn, run)
 
     def __iter__(self) -> Iterator[Update[Any]]:
         """Make all updates. Raises Diverged if no network of the ensemble has a finite
         loss.
         """
-        losses = list[NumpyArray]()
-        for update in self._iterator:
+        losses = list[NumpyArray]()  # of the current epoch
+        for update in self._updates:
             loss = np.asarray(self.rnn.to_numpy(update.loss), np.float64)
             if not np.isfinite(loss).any():
                 raise Diverged(
                     f"the run diverged: epoch {update.epoch}, update {update.number}:"
                     f" no finite loss; {REMEDIES}"
                 )
-            self.updates += 1
+            self.updates_made += 1
             self.epoch = update.epoch
             self.params = update.parameters
             self.velocity = update.velocity
             losses.append(loss.ravel())
-            if len(losses) == self.per_epoch:
+            if len(losses) == self.updates_per_epoch:
                 self.losses += [*epoch_losses(np.array(losses), self.run)]
                 losses = []
             yield update

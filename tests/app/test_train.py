@@ -187,7 +187,7 @@ def test_interrupted_run_saves_its_latest_update(capsys, monkeypatch):
     """Ctrl-C comes in epoch 3, once with --save and once without."""
 
     def interrupted(self, update):
-        if self.training.updates == 47:
+        if self.training.updates_made == 47:
             os.kill(os.getpid(), signal.SIGINT)
         return []
 
