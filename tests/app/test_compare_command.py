@@ -135,7 +135,7 @@ def recorded(words, of=None):
     """Return the run of these options by the definition, or by other equations."""
     configuration = configured(words)
     run = prepare_experiment(configuration).run(configuration.run_options())
-    return record(run, train(run, of=of or Definition()))
+    return record(run, train(run, definition=of or Definition()))
 
 
 @pytest.mark.needs_torch

@@ -40,7 +40,7 @@ MOST = 400  # runs in which a mutant is looked for
 
 
 def trace(of, run):
-    return record(run, train(run, of=of))
+    return record(run, train(run, definition=of))
 
 
 def wrong_runs(mutant, count):
