@@ -89,12 +89,12 @@ class Counts:
     def note(self, checks: Iterable[Check]) -> None:
         """Count these checks."""
         for check in checks:
-            ill = check.ill_conditioned
+            ill_conditioned = check.ill_conditioned
             for counter, flags in (
-                (self.judged, ~ill),
+                (self.judged, ~ill_conditioned),
                 (self.estimated, check.estimated),
                 (self.wide, check.wide),
-                (self.ill_conditioned, ill),
+                (self.ill_conditioned, ill_conditioned),
             ):
                 if count := int(np.count_nonzero(flags)):
                     counter[check.tensor] += count
