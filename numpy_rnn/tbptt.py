@@ -121,9 +121,7 @@ def compute_updates(run: Run, *, record: bool) -> Iterator[Update[Array]]:
             derivatives = compute_adjoints(params, activations, target, objective)
             gradients = compute_gradients(params, activations, derivatives)
             clipped = compute_clipped(gradients, step.max_norm, step.max_value)
-            delta, velocity = compute_direction(
-                params, clipped, velocity, step.direction
-            )
+            delta, velocity = compute_direction(params, clipped, velocity, step)
             params = compute_parameters(params, delta, rate)
             states = dict(enumerate(copy_of(activations.h), start=window.start))
             yield Update(

@@ -156,9 +156,7 @@ def compute_updates(run: Run, *, record: bool) -> Iterator[Update[Array]]:
             recorded = activations if record else None
             gradients, derivatives = compute_derivatives(L, params, recorded)
             clipped = compute_clipped(gradients, step.max_norm, step.max_value)
-            delta, velocity = compute_direction(
-                params, clipped, velocity, step.direction
-            )
+            delta, velocity = compute_direction(params, clipped, velocity, step)
             params = compute_parameters(params, delta, rate)
             states = dict(enumerate(activations.h.detach(), start=window.start))
             yield Update(
