@@ -158,7 +158,9 @@ class CaseSpec(NamedTuple):
 
         def numbers(*shape: int) -> NumpyArray:
             """Return normal numbers of variance gain² / fan-in."""
-            return self.gain * generator.normal(size=shape) / np.sqrt(shape[0])
+            standard = generator.normal(size=shape)
+            scaled: NumpyArray = self.gain * standard / np.sqrt(shape[0])
+            return scaled
 
         D, H, O = self.D, self.H, self.O
         arrays = {

@@ -44,7 +44,7 @@ def each_of(mutants):
 def wrong_tensor(mutant, case, is_box):
     """Return the first tensor beyond its bound: of a black box at L2, or at L1."""
     with np.errstate(all="ignore"):  # a wrong gradient may well overflow
-        report = window_update(case, of=mutant.definition)
+        report = window_update(case, definition=mutant.definition)
         if format_errors(case, report, True, True):  # a number that is not finite
             return None
         if is_box:
@@ -255,7 +255,7 @@ def test_hint_explains_all_of_the_deviation_and_all_tensors():
     case = spec._replace(step=Step(0.1)).case()
     mutant = MUTANTS[1]
     expected = window_update(case)
-    wrong = window_update(case, of=mutant.definition)
+    wrong = window_update(case, definition=mutant.definition)
     assert explanation([Fit(case, wrong)]) == mutant.name
     assert not Fit(case, wrong).explains({"dW_hh": np.full((4, 4), np.inf)}, ["dW_hh"])
     near = {n: v + 0.99 * (wrong[n] - v) for n, v in expected.items()}

@@ -28,7 +28,7 @@ MOST = 400  # runs in which a mutant is looked for
 
 def recorded_run(definition, run):
     """Return the run of a definition."""
-    return record(run, train(run, of=definition))
+    return record(run, train(run, definition=definition))
 
 
 def hint_of(recorded):

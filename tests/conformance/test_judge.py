@@ -149,7 +149,7 @@ def test_case_is_freed_with_its_report():
     """An arithmetic whose arrays refer to it is a cycle, which would keep gigabytes."""
     numbers = NumpyArithmetic("float64")
     window_update(CaseSpec(3, 1, 1, 2, 1, 3, "float64").case(), numbers)
-    assert numbers.seen == {}
+    assert numbers.tensors == {}
 
 
 def moved(run, tensor, update, step=-1):

@@ -69,7 +69,7 @@ class DefinitionPort:
             velocity=cases.parameters_from(velocity) if velocity else None,
         )
         with np.errstate(all="ignore"):
-            report = window_update(case, of=self.of)
+            report = window_update(case, definition=self.of)
         tables = {
             "intermediates": cases.INTERMEDIATES,
             "input_gradients": cases.INPUT_GRADIENTS,

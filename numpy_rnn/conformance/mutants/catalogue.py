@@ -53,7 +53,7 @@ def softmax_over_batch(
     n: NumpyArithmetic, y: Operand, target: Operand, objective: Objective
 ) -> tuple[Operand, Operand]:
     """Return the loss of a softmax over the sequences, and its error."""
-    log_p = n.log_softmax(y.mT).mT
+    log_p = n.softmax(y.mT)[0].mT
     C = loss_divisor(y.shape, objective)
     error = np.exp(log_p) * target.sum(-2, keepdims=True) - target
     return -(target * log_p).sum(axis=(0, -2, -1)) / C, error / C
@@ -63,7 +63,7 @@ def twice_softmax(
     n: NumpyArithmetic, y: Operand, target: Operand, objective: Objective
 ) -> tuple[Operand, Operand]:
     """Return the loss of a softmax of a softmax, and its error."""
-    p = np.exp(n.log_softmax(y))
+    _, p = n.softmax(y)
     L, error = right.loss_and_error(n, p, target, objective)
     return L, p * (error - (p * error).sum(axis=-1, keepdims=True))
 
@@ -76,7 +76,7 @@ def with_one_state(
 ) -> NamedOperands:
     """Let the states of all steps be one array, that of the last step."""
     w.h = dict.fromkeys(w.h, w.h[len(w.x)])
-    n.seen["h"] = {t: w.h[t] for t in w.steps}
+    n.tensors["h"] = {t: w.h[t] for t in w.steps}
     return right.backward(n, w, p, nonlinearity)
 
 

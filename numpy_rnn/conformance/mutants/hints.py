@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from numpy_rnn.common.records import Clipping, Step
+from numpy_rnn.common.records import Step
 from numpy_rnn.conformance import case as cases
 from numpy_rnn.conformance.case import WindowCase
 from numpy_rnn.conformance.mutants.edits import FORWARD_EQUATIONS, Mutant
@@ -78,7 +78,7 @@ def _hint_step(step: Step | None, factor: float) -> Step | None:
     if step is None:
         return None
     limits = dict[str, Any]()
-    for name in Clipping._fields:
+    for name in ("max_norm", "max_value"):
         limit = getattr(step, name)
         if limit:
             limits[name] = factor * limit

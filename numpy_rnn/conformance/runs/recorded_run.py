@@ -1,4 +1,4 @@
-"""Recorded runs: every update of a training run as arrays, a case and a report."""
+"""Recorded runs: every update of a training run as arrays, as a case and a report."""
 
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -10,11 +10,14 @@ from numpy_rnn.common.array_kinds import is_integer
 from numpy_rnn.common.records import NumpyArray, Parameters, Run, Window
 from numpy_rnn.common.trees import tree_map
 from numpy_rnn.conformance import case as cases
+from numpy_rnn.conformance.arithmetics.bounds import Bounds
+from numpy_rnn.conformance.arithmetics.rounding import BoundedArray
 from numpy_rnn.conformance.case import NamedArrays, WindowCase, present
 from numpy_rnn.conformance.definition import (
     DEFINITION,
     Definition,
     Recorded,
+    apply_step,
     window_update,
 )
 from numpy_rnn.conformance.ports.protocol import PortFault
@@ -28,12 +31,15 @@ class RecordedRun(NamedTuple):
 
     run: Run
     updates: NamedArrays
-    of: Definition = DEFINITION  # its schedule
+    definition: Definition = DEFINITION  # of its schedule
     fault: PortFault | None = None  # which ended it early
+    # Recomputed where the updates have none: see `with_velocities`.
+    velocities: Mapping[str, BoundedArray] | None = None
 
     def first(self, count: int) -> "RecordedRun":
         """Return the run of the first updates."""
-        updates, rows = NamedArrays(), self.first_rows[count]
+        rows = self.first_rows[count]
+        updates = NamedArrays()
         for name, array in self.updates.items():
             updates[name] = array[: rows if name in STEPWISE else count]
         return self._replace(updates=updates)
@@ -62,8 +68,9 @@ class RecordedRun(NamedTuple):
 
     def update_index(self, update: Any) -> int:
         """Return the index of an update, by its `epoch` and its `number`."""
-        epoch, number = self.updates["epoch"], self.updates["number"]
-        return int(np.argmax((epoch == update.epoch) & (number == update.number)))
+        is_epoch = self.updates["epoch"] == update.epoch
+        is_number = self.updates["number"] == update.number
+        return int(np.argmax(is_epoch & is_number))
 
     def window(self, index: int) -> Window:
         """Return the window of the update with this index."""
@@ -72,7 +79,12 @@ class RecordedRun(NamedTuple):
     @property
     def windows(self) -> list[Window]:
         """Return the windows of an epoch by (T1) and (T2)."""
-        return self.of.windows(self.run)
+        return self.definition.windows(self.run)
+
+    @property
+    def lacks_velocities(self) -> bool:
+        """Return whether the step has velocities, and the updates do not have them."""
+        return self.run.options.step.has_velocity and "vW_hh" not in self.updates
 
 
 def first_false(are_true: NumpyArray) -> int:
@@ -84,29 +96,29 @@ class RunRecorder:
     """Collect the updates of a run."""
 
     def __init__(self, run: Run):
-        self.run, self.columns = run, dict[str, list[Any]]()
+        self.run = run
+        self.columns = dict[str, list[Any]]()
 
     def append_report(self, update: Recorded) -> None:
         """Add one update by its report. Its arrays are kept, not copied."""
         columns: dict[str, Any] = update.window._asdict() | update.report
-        columns["epoch"], columns["number"] = update.epoch, update.number
+        columns["epoch"] = update.epoch
+        columns["number"] = update.number
         columns["initial"] = update.initial
         for name, value in columns.items():
             self.columns.setdefault(name, []).append(value)
 
-    def recorded(self, of: Definition = DEFINITION) -> RecordedRun:
-        """Return the run of the updates so far. of: the definition of its schedule."""
-        return RecordedRun(self.run, stack_columns(self.columns), of)
+    def recorded(self, definition: Definition = DEFINITION) -> RecordedRun:
+        """Return the run of the updates so far, with the definition of its schedule."""
+        return RecordedRun(self.run, stack_columns(self.columns), definition)
 
 
-def record(
-    run: Run, updates: Iterable[Recorded], of: Definition = DEFINITION
-) -> RecordedRun:
+def record(run: Run, updates: Iterable[Recorded]) -> RecordedRun:
     """Return the run with all of these updates."""
     recorder = RunRecorder(run)
-    for each in updates:
-        recorder.append_report(each)
-    return recorder.recorded(of)
+    for update in updates:
+        recorder.append_report(update)
+    return recorder.recorded()
 
 
 def stack_columns(columns: Mapping[str, list[Any]]) -> NamedArrays:
@@ -117,27 +129,58 @@ def stack_columns(columns: Mapping[str, list[Any]]) -> NamedArrays:
     for name, values in columns.items():
         is_torch = hasattr(values[0], "detach")
         library: Any = sys.modules["torch"] if is_torch else np
-        array = (library.concatenate if name in STEPWISE else library.stack)(values)
+        join = library.concatenate if name in STEPWISE else library.stack
+        array = join(values)
         arrays[name] = array.detach().numpy() if is_torch else array
     return arrays
+
+
+def with_velocities(recorded: RecordedRun) -> RecordedRun:
+    """Return a run whose updates lack velocities with those that its gradients give.
+
+    They start from rest or from the velocity of the run, and carry the rounding bound
+    of all updates before. So the parameters are judged, and the velocities are not.
+    """
+    run, updates = recorded.run, recorded.updates
+    n = Bounds(run.params.W_hh.dtype)
+    n.axes = cases.leading_axes(run.params)
+    params = present(run.params)
+    velocities = {name: n.from_input(v) for name, v in present(run.velocity).items()}
+    rows = dict[str, list[BoundedArray]]()
+    with np.errstate(all="ignore"):  # a bound that overflows accuses nothing
+        for index in range(recorded.length):
+            theta = {name: n.from_input(array) for name, array in params.items()}
+            gradients = {
+                name: n.from_input(updates["d" + name][index]) for name in theta
+            }
+            apply_step(n, theta, gradients, velocities, run.options.step)
+            report = n.report()
+            params = {name: updates[name][index] for name in theta}
+            velocities = {name: report["v" + name] for name in theta}
+            for name, velocity in velocities.items():
+                rows.setdefault("v" + name, []).append(velocity)
+    return recorded._replace(
+        velocities={key: n.stack(row) for key, row in rows.items()}
+    )
 
 
 def stacks(
     recorded: RecordedRun,
 ) -> Iterator[tuple[NumpyArray, WindowCase, NamedArrays]]:
-    """Yield the updates of a run, as many of one kind at a time as memory allows, and
-    which they are.
+    """Yield the indices of some updates of one kind, and these updates as one case and
+    one report: as many at a time as memory allows.
     """
-    kinds, params = _kinds(recorded), present(recorded.run.params)
+    kinds = _kinds(recorded)
+    params = present(recorded.run.params)
     weights = sum(theta.size for theta in params.values())
     per_step = sum(theta[..., 0, :].size for theta in params.values() if theta.ndim > 1)
     per_step *= recorded.run.h_0.shape[-2]
     for kind in np.unique(kinds, axis=0):
-        chosen = np.flatnonzero((kinds == kind).all(axis=1))
+        of_kind = np.flatnonzero((kinds == kind).all(axis=1))
         count = max(1, MAX_NUMBERS // (3 * weights + 4 * int(kind[0]) * per_step))
-        for start in range(0, len(chosen), count):
-            some = chosen[start : start + count]
-            yield some, *_stack(recorded, some)
+        for start in range(0, len(of_kind), count):
+            indices = of_kind[start : start + count]
+            yield indices, *_stack(recorded, indices)
 
 
 def single_update(
@@ -166,10 +209,12 @@ def single_update(
         h_0=entry_of(case.h_0),
         step=step,
         velocity=tree_map(entry_of, case.velocity),
+        velocity_error=tree_map(entry_of, case.velocity_error),
     )
-    return single, {
-        name: entry_of(v, int(name in STEPWISE)) for name, v in report.items()
-    }
+    entries = NamedArrays()
+    for name, array in report.items():
+        entries[name] = entry_of(array, int(name in STEPWISE))
+    return single, entries
 
 
 def _kinds(recorded: RecordedRun) -> NumpyArray:
@@ -181,44 +226,63 @@ def _kinds(recorded: RecordedRun) -> NumpyArray:
     return np.stack((stop - start, stop - loss_start, has_velocity), axis=1)
 
 
-def _stack(recorded: RecordedRun, chosen: NumpyArray) -> tuple[WindowCase, NamedArrays]:
+def _stack(
+    recorded: RecordedRun, indices: NumpyArray
+) -> tuple[WindowCase, NamedArrays]:
     """Return these updates, which are of one kind, as one case and one report.
 
     Their axis comes first, or after time.
     """
     run, updates = recorded.run, recorded.updates
-    T, K, has_velocity = _kinds(recorded)[chosen[0]].tolist()
-    step, fields = run.options.step, present(run.params)
-    axes, rate = cases.leading_axes(run.params), np.asarray(step.learning_rate)
+    T, K, has_velocity = _kinds(recorded)[indices[0]].tolist()
+    axes = cases.leading_axes(run.params)
+    step = run.options.step
+    rate = np.asarray(step.learning_rate)
+    if rate.ndim:
+        step = step._replace(learning_rate=rate[None])
 
     def rows(first: NumpyArray, steps: int) -> NumpyArray:
-        return first[chosen] + np.arange(steps)[:, None]
+        """Return the indices of the rows of these updates, by step."""
+        return first[indices] + np.arange(steps)[:, None]
 
     def series(array: NumpyArray) -> NumpyArray:
-        """With the axes of networks."""
+        """Return a series with the axes of networks."""
         shared = axes + 3 - array.ndim - is_integer(array)
         return array.reshape(len(array), *(1,) * shared, *array.shape[1:])
 
-    def before(prefix: str, initial: object) -> Parameters:
+    def before(
+        arrays: Mapping[str, NumpyArray], prefix: str, initial: Mapping[str, NumpyArray]
+    ) -> Parameters[Any]:
         """Return the parameters or velocities before these updates."""
-        found = {name: updates[prefix + name][chosen - 1] for name in fields}
-        for name in fields if chosen[0] == 0 else ():
-            found[name][0] = getattr(initial, name)
-        return cases.parameters_from(found)
+        former = {n: arrays[prefix + n][indices - 1] for n in present(run.params)}
+        if indices[0] == 0:
+            for name, array in initial.items():
+                former[name][0] = array
+        return cases.parameters_from(former)
 
     case = WindowCase(
-        params=before("", run.params),
+        params=before(updates, "", present(run.params)),
         x=series(run.x)[rows(updates["start"], T)],
         target=series(run.target)[rows(updates["loss_start"], K)],
-        h_0=updates["initial"][chosen],
+        h_0=updates["initial"][indices],
         objective=run.options.objective,
-        step=step._replace(learning_rate=rate[None]) if rate.ndim else step,
-        velocity=before("v", run.velocity) if has_velocity else None,  # type: ignore[arg-type]
+        step=step,
     )
-    steps, names = rows(recorded.first_rows, T), updates.keys() & cases.SHAPES.keys()
-    return case, {
-        name: updates[name][steps if name in STEPWISE else chosen] for name in names
-    }
+    if has_velocity:
+        velocities: NamedArrays = updates
+        if recorded.velocities is not None:
+            values = {key: v.value for key, v in recorded.velocities.items()}
+            errors = {key: v.E for key, v in recorded.velocities.items()}
+            exact = {name: np.zeros(()) for name in present(run.velocity)}
+            velocities = values
+            case = case._replace(velocity_error=before(errors, "v", exact))
+        velocity: Any = before(velocities, "v", present(run.velocity))
+        case = case._replace(velocity=velocity)
+    steps = rows(recorded.first_rows, T)
+    report = NamedArrays()
+    for name in updates.keys() & cases.SHAPES.keys():
+        report[name] = updates[name][steps if name in STEPWISE else indices]
+    return case, report
 
 
 def finite_part(recorded: RecordedRun) -> RecordedRun:
@@ -228,23 +292,25 @@ def finite_part(recorded: RecordedRun) -> RecordedRun:
     An update is kept whose numbers are not finite, but those of the definition are: it
     is wrong.
     """
-    first = min(recorded.finite_updates(), _clippable_updates(recorded))
-    if first == recorded.length:
+    count = min(recorded.finite_updates(), _clippable_updates(recorded))
+    if count == recorded.length:
         return recorded
-    case, report = single_update(recorded, first)
+    case, report = single_update(recorded, count)
     with np.errstate(all="ignore"):
-        right = window_update(case)
-    is_right_finite = all(np.isfinite(right[name]).all() for name in report)
-    if is_right_finite and not all(np.isfinite(v).all() for v in report.values()):
-        first += 1
-    return recorded.first(first)
+        expected = window_update(case)
+    is_expected_finite = all(np.isfinite(expected[name]).all() for name in report)
+    is_finite = all(np.isfinite(array).all() for array in report.values())
+    if is_expected_finite and not is_finite:
+        count += 1
+    return recorded.first(count)
 
 
 def _clippable_updates(recorded: RecordedRun) -> int:
     """Return the number of updates before the first with a gradient whose norm
     overflows, if gradients are clipped by their norm.
     """
-    run, is_small = recorded.run, np.ones(recorded.length, bool)
+    run = recorded.run
+    is_small = np.ones(recorded.length, bool)
     if run.options.step.max_norm is not None:
         largest = float(np.finfo(run.params.W_hh.dtype).max)
         for name, theta in present(run.params).items():
