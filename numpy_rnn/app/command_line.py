@@ -1,14 +1,13 @@
 """The command line of both packages, `numpy-rnn` and `torch-rnn`."""
 
 import importlib
-import os
 import sys
 from collections.abc import Mapping
 from typing import Any
 
 from numpy_rnn.app.parsing import parse_command
 from numpy_rnn.app.training import Diverged
-from numpy_rnn.common.errors import InputError, failed
+from numpy_rnn.common.errors import InputError, failed, silence_output
 
 MEMORY = (
     "there is not enough memory: choose fewer hidden units, networks, steps or rows"
@@ -65,8 +64,7 @@ def run_main(rnn: Any, arguments: list[str] | None, commands: Mapping[str, str])
         reason = error.strerror or str(error)
         if error.filename is not None:  # standard output has none
             return failed(name, 2, f"{error.filename}: {reason}")
-        if sys.stdout is not None:  # redirect it, so that the flush at exit succeeds
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        silence_output()
         if isinstance(error, BrokenPipeError):
             return 1
         return failed(name, 2, f"the output cannot be written: {reason}")

@@ -15,7 +15,8 @@ from torch import nn
 import torch_rnn
 from numpy_rnn.common.errors import InputError
 from tests.helpers.audited_loops import FOLDER, audited, source
-from torch_rnn.loop_audit.recorder import LOSS_FUNCTIONS, LOSSES_OF_TORCH, LoopRecorder
+from torch_rnn.loop_audit.recorder import LOSS_FUNCTIONS, LOSSES_OF_TORCH
+from torch_rnn.loop_audit.updates import UpdateRecorder
 
 pytestmark = [
     pytest.mark.needs_torch,
@@ -149,7 +150,7 @@ def test_compiled_modules_run_as_without_audit(make):
 
 
 def test_error_of_the_audit_does_not_end_the_script(monkeypatch):
-    monkeypatch.setattr(LoopRecorder, "_find_updates_by_hand", lambda *_: 1 / 0)
+    monkeypatch.setattr(UpdateRecorder, "find_by_hand", lambda *_: 1 / 0)
     with torch_rnn.audit() as report:
         exec(source("right_cells") + "done = True", values := {})
     assert values["done"]

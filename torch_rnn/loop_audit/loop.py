@@ -15,6 +15,7 @@ from torch import nn
 from torch_rnn.loop_audit.events import (
     BY_HAND,
     UNNAMED_LOSS,
+    AnyEvent,
     AnyKey,
     BackwardPass,
     Event,
@@ -26,10 +27,10 @@ from torch_rnn.loop_audit.events import (
     LossCall,
     Origin,
     Reach,
+    StatePart,
     union,
 )
 
-EventKind = TypeVar("EventKind", bound=Event)
 AnyValue = TypeVar("AnyValue")
 
 
@@ -61,17 +62,65 @@ class LoopWindow:
     k1: int = 0
     k2: int = 0
 
+    @property
+    def carried_part(self) -> StatePart:
+        """The first carried part of the initial state, or the first."""
+        state = self.first.state
+        return next((part for part in state if part.is_carried), state[0])
 
-@dataclass(frozen=True)
-class Truncation:
-    """The truncation that the windows of a module make, in words.
+    @property
+    def origin(self) -> str:
+        """In words where the initial state comes from."""
+        origins = [part.origin.value for part in self.first.state]
+        if len(set(origins)) == 1:
+            return origins[0]
+        return " (h) and ".join(origins) + " (c)"
 
-    k1 and k2 are those of TBPTT(k1, k2), and 0 for other kinds.
-    """
 
-    text: str
-    k1: int = 0
-    k2: int = 0
+def parameters_of(module: nn.Module) -> frozenset[int]:
+    """Return what identifies the parameters of a module in events."""
+    return frozenset(map(id, module.parameters()))
+
+
+def reached_passes(
+    module: nn.Module, backwards: Iterable[BackwardPass]
+) -> Iterator[tuple[ForwardPass, Reach]]:
+    """Yield the passes of a module that backward passes reach, and how much of each."""
+    for backward in backwards:
+        for forward, reach in backward.reached.items():
+            if forward.module is module:
+                yield forward, reach
+
+
+def _joined_passes(module: nn.Module, update: LoopUpdate) -> Iterable[LoopWindow]:
+    """Return the windows of a module in an update, in the order of their passes."""
+    reached: dict[ForwardPass, Reach] = {}
+    for forward, reach in reached_passes(module, update.backwards):
+        known = reached.get(forward)
+        if known is None or reach.steps > known.steps:
+            reached[forward] = reach
+    depth: dict[ForwardPass, int] = {}  # steps of the gradient up to each pass
+    window_of: dict[ForwardPass, LoopWindow] = {}
+    for forward in sorted(reached, key=lambda forward: forward.number):
+        parents = [parent for parent in forward.parents if parent in depth]
+        window = window_of[parents[0]] if parents else LoopWindow(update, forward)
+        before = max((depth[parent] for parent in parents), default=0)
+        depth[forward] = reached[forward].steps + before
+        window_of[forward] = window
+        window.passes.add(forward)
+        window.steps += forward.steps
+        window.k1 += reached[forward].used
+        window.k2 = max(window.k2, depth[forward])
+    return dict.fromkeys(window_of.values())
+
+
+def _windows_of(module: nn.Module, updates: list[LoopUpdate]) -> list[LoopWindow]:
+    """Return the windows of a module, each once if it is in several updates."""
+    windows: dict[frozenset[ForwardPass], LoopWindow] = {}
+    for update in updates:
+        for window in _joined_passes(module, update):
+            windows.setdefault(frozenset(window.passes), window)
+    return list(windows.values())
 
 
 class TrainingLoop:
@@ -99,21 +148,13 @@ class TrainingLoop:
         self.attached: list[ForwardPass] = []
         for module in self.passes:
             parameters = parameters_of(module)
-            own = [u for u in self.updates if u.parameters & parameters]
-            self.windows[module] = _windows_of(module, own)
+            updates = [u for u in self.updates if u.parameters & parameters]
+            self.windows[module] = _windows_of(module, updates)
             self.attached += self._attached_passes(module)
 
-    def is_seen(self, kind: type[Event]) -> bool:
-        """Return whether there are passes with gradient, losses or updates."""
-        if kind is ForwardPass:
-            return any(forward.has_gradient for forward in self.forwards)
-        if kind is LossCall:
-            return any(loss.name != UNNAMED_LOSS for loss in self.losses)
-        return bool(self.updates)
-
-    def updates_of(self, backward: BackwardPass) -> list[LoopUpdate]:
-        """Return the updates that use the gradients of a backward pass."""
-        return self._used_in.get(backward, [])
+    def _events(self, kind: type[AnyEvent]) -> list[AnyEvent]:
+        """Return the events of a kind, in their order."""
+        return [event for event in self.record.events if isinstance(event, kind)]
 
     def _counted_updates(self) -> list[LoopUpdate]:
         """Return the updates, without moves by hand of what an optimizer steps, as
@@ -133,8 +174,8 @@ class TrainingLoop:
         """
         adding = set[LoopUpdate]()
         for users in self._used_in.values():
-            for own in grouped((u.optimizer, u) for u in users).values():
-                adding.update(own[1:])
+            for updates in grouped((u.optimizer, u) for u in users).values():
+                adding.update(updates[1:])
         return adding
 
     def _attached_passes(self, module: nn.Module) -> Iterator[ForwardPass]:
@@ -149,9 +190,17 @@ class TrainingLoop:
             if before and min(before) < bisect(numbers, forward.number):
                 yield forward
 
-    def _events(self, kind: type[EventKind]) -> list[EventKind]:
-        """Return the events of a kind, in their order."""
-        return [event for event in self.record.events if isinstance(event, kind)]
+    def is_seen(self, kind: type[Event]) -> bool:
+        """Return whether there are passes with gradient, losses or updates."""
+        if kind is ForwardPass:
+            return any(forward.has_gradient for forward in self.forwards)
+        if kind is LossCall:
+            return any(loss.name != UNNAMED_LOSS for loss in self.losses)
+        return bool(self.updates)
+
+    def updates_of(self, backward: BackwardPass) -> list[LoopUpdate]:
+        """Return the updates that use the gradients of a backward pass."""
+        return self._used_in.get(backward, [])
 
     def event_after(self, clip: GradientClip) -> GradientEvent | None:
         """Return the next event that changes or uses the gradients that are clipped."""
@@ -163,57 +212,33 @@ class TrainingLoop:
         return None
 
 
-def parameters_of(module: nn.Module) -> frozenset[int]:
-    """Return the names of the parameters of a module in events."""
-    return frozenset(map(id, module.parameters()))
+@dataclass(frozen=True)
+class Truncation:
+    """The truncation that the windows of a module make, in words.
+
+    k1 and k2 are those of TBPTT(k1, k2), and 0 for other kinds.
+    """
+
+    text: str
+    k1: int = 0
+    k2: int = 0
 
 
-def reached_passes(
-    module: nn.Module, backwards: Iterable[BackwardPass]
-) -> Iterator[tuple[ForwardPass, Reach]]:
-    """Yield the passes of a module that backward passes reach, and how much of each."""
-    for backward in backwards:
-        for forward, reach in backward.reached.items():
-            if forward.module is module:
-                yield forward, reach
-
-
-def _windows_of(module: nn.Module, updates: list[LoopUpdate]) -> list[LoopWindow]:
-    """Return the windows of a module, each once if it is in several updates."""
-    windows: dict[frozenset[ForwardPass], LoopWindow] = {}
-    for update in updates:
-        for window in _joined_passes(module, update):
-            windows.setdefault(frozenset(window.passes), window)
-    return list(windows.values())
-
-
-def _joined_passes(module: nn.Module, update: LoopUpdate) -> Iterable[LoopWindow]:
-    """Return the windows of a module in an update, in the order of their passes."""
-    reached: dict[ForwardPass, Reach] = {}
-    for forward, reach in reached_passes(module, update.backwards):
-        known = reached.get(forward, reach)
-        reached[forward] = max(known, reach, key=lambda each: each.steps)
-    depth: dict[ForwardPass, int] = {}
-    found: dict[ForwardPass, LoopWindow] = {}  # of each pass
-    for forward in sorted(reached, key=lambda each: each.number):
-        parents = [p for p in forward.parents if p in depth]
-        window = found[parents[0]] if parents else LoopWindow(update, forward)
-        before = max((depth[p] for p in parents), default=0)
-        depth[forward] = reached[forward].steps + before
-        found[forward] = window
-        window.passes.add(forward)
-        window.steps += forward.steps
-        window.k1 += reached[forward].used
-        window.k2 = max(window.k2, depth[forward])
-    return dict.fromkeys(found.values())
-
-
-def origin_in_words(window: LoopWindow) -> str:
-    """Return in words where the initial state of a window comes from."""
-    kinds = [part.origin.value for part in window.first.state]
-    if len(set(kinds)) == 1:
-        return kinds[0]
-    return " (h) and ".join(kinds) + " (c)"
+def _are_tbptt(k1: int, k2: int, windows: list[LoopWindow]) -> bool:
+    """Return whether the windows are those of TBPTT(k1, k2), but for the first ones."""
+    usual = [w for w in windows if (w.k1, w.k2) == (k1, k2)]
+    adjacent = [w for w in windows if w.origin == Origin.PREVIOUS.value]
+    updates = {window.update for window in windows}
+    # chunks of which some steps have no loss are no TBPTT(k1, k2)
+    is_partial = k1 < k2 and is_most(len(adjacent), len(windows))
+    return (
+        0 < k1 <= k2
+        and not is_partial
+        and len(updates) == len(windows)
+        and is_most(len(usual), len(windows))
+        and all(window.steps == k2 for window in usual)
+        and all(window.k2 <= k2 for window in windows)
+    )
 
 
 def truncation(loop: TrainingLoop, module: nn.Module) -> Truncation:
@@ -224,27 +249,17 @@ def truncation(loop: TrainingLoop, module: nn.Module) -> Truncation:
     if any(forward.module is module for forward in loop.attached):
         return Truncation("no truncation: the gradient goes on into earlier updates")
     pairs = Counter((window.k1, window.k2) for window in windows)
-    (k1, k2), count = pairs.most_common(1)[0]
-    states = Counter(map(origin_in_words, windows))
+    (k1, k2), _ = pairs.most_common(1)[0]
     is_cut = any(part.is_carried for w in windows for part in w.first.state)
-    is_tbptt = (
-        is_cut
-        and len(windows) == len({window.update for window in windows})
-        and all(w.steps == k2 for w in windows if (w.k1, w.k2) == (k1, k2))
-        and is_most(count, len(windows))
-        and k2 == max(window.k2 for window in windows)
-        # chunks of which some steps have no loss are no TBPTT(k1, k2)
-        and 0 < k1 <= k2
-        and (k1 == k2 or 2 * states[Origin.PREVIOUS.value] <= len(windows))
-    )
-    if is_tbptt:
+    if is_cut and _are_tbptt(k1, k2, windows):
         return Truncation(f"TBPTT({k1}, {k2}), state carried and cut", k1, k2)
+    origins = Counter(window.origin for window in windows)
     kind = "truncated BPTT"
-    if states[Origin.UNKNOWN.value]:
+    if origins[Origin.UNKNOWN.value]:
         kind = "BPTT"
-    elif states[Origin.RESET.value]:
+    elif origins[Origin.RESET.value]:
         kind = "BPTT within windows"
-        del states[Origin.ZEROS.value]
-    elif not is_cut and all(w.k2 == w.steps for w in windows):
+        del origins[Origin.ZEROS.value]
+    elif not is_cut and all(window.k2 == window.steps for window in windows):
         kind = "full BPTT"
-    return Truncation(f"{kind}, each window from {' or '.join(states)}")
+    return Truncation(f"{kind}, each window from {' or '.join(origins)}")
