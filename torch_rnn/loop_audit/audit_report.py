@@ -14,6 +14,7 @@ from torch_rnn.loop_audit.events import (
     BackwardPass,
     Event,
     ForwardPass,
+    GradientClip,
     GradientUnscale,
     LoopUpdate,
     LossCall,
@@ -22,6 +23,7 @@ from torch_rnn.loop_audit.events import (
 )
 from torch_rnn.loop_audit.loop import (
     TrainingLoop,
+    by_optimizer,
     grouped,
     parameters_of,
     truncation,
@@ -154,13 +156,13 @@ class LoopReport:
     def _summary(self) -> str:
         """Return the first line: truncations, and what was looked for and not seen."""
         loop = self.loop
-        verdicts = []
-        for module in loop.windows:
-            verdicts.append((truncation(loop, module).text, _name_of(loop, module)))
-        by_verdict = grouped(verdicts)
+        by_verdict = grouped(loop.windows, lambda module: truncation(loop, module).text)
         texts = list(by_verdict)
         if len(texts) > 1:
-            texts = [f"{first_items(by_verdict[text])}: {text}" for text in texts]
+            texts = []
+            for text, modules in by_verdict.items():
+                names = first_items(_name_of(loop, module) for module in modules)
+                texts.append(f"{names}: {text}")
         if not self.updates:
             texts = [NO_UPDATE]
         verdict = "; ".join(texts) or "no recurrent module"
@@ -222,38 +224,42 @@ def _module_lines(loop: TrainingLoop, module: nn.Module) -> Iterator[str]:
 
 def _loss_lines(loop: TrainingLoop) -> Iterator[str]:
     """Yield a line for each loss of a line of the script."""
-    backwards = grouped((loss, b) for b in loop.backwards for loss in b.losses)
-    uses = []
-    for loss in loop.losses:
-        use = "without backward()"
-        if loss in backwards:
-            updates = union(loop.updates_of(backward) for backward in backwards[loss])
-            # a loss of two optimizers is in one update of each
-            by_optimizer = Counter(update.optimizer for update in updates)
-            count = max(by_optimizer.values(), default=0)
-            use = f"in {pluralize(count, 'update')}"
-        uses.append((f"{loss.name} ({loss.location})", use))
-    for name, line_uses in grouped(uses).items():
-        yield f"loss: {name}, {len(line_uses)} times; {counted(line_uses)}"
+    updates_of: dict[LossCall, set[LoopUpdate]] = {}
+    for backward in loop.backwards:
+        for loss in backward.losses:
+            updates_of.setdefault(loss, set()).update(loop.updates_of(backward))
+
+    def use_of(loss: LossCall) -> str:
+        """Return in how many updates a loss is, in words."""
+        if loss not in updates_of:
+            return "without backward()"
+        # a loss of two optimizers is in one update of each
+        count = max(map(len, by_optimizer(updates_of[loss])), default=0)
+        return f"in {pluralize(count, 'update')}"
+
+    by_line = grouped(loop.losses, lambda loss: f"{loss.name} ({loss.location})")
+    for line, losses in by_line.items():
+        yield f"loss: {line}, {len(losses)} times; {counted(map(use_of, losses))}"
 
 
 def _gradient_lines(loop: TrainingLoop) -> Iterator[str]:
     """Yield the line of gradients that are zeroed, and of backward passes."""
-    from_zero = len(loop.updates) - len(loop.adding)
+    from_zero = len(loop.updates) - len(loop.adding_updates())
     sums = [f"sum of {len(update.backwards)}" for update in loop.updates]
     sums += ["in no update" for b in loop.backwards if not loop.updates_of(b)]
     text = f"gradients: from zero in {from_zero} of {len(loop.updates)} updates"
     yield f"{text}; backward passes: {counted(sums)}"
 
 
+def _clip_line(clip: GradientClip) -> str:
+    """Return what is clipped, and where."""
+    size = pluralize(len(clip.parameters), "parameter")
+    return f"{clip.kind} {clip.limit:g} ({clip.location}) of {size}"
+
+
 def _clip_lines(loop: TrainingLoop) -> Iterator[str]:
     """Yield a line for each call that clips."""
-    lines = []
-    for clip in loop.clips:
-        size = pluralize(len(clip.parameters), "parameter")
-        line = f"{clip.kind} {clip.limit:g} ({clip.location}) of {size}"
-        lines.append((line, clip))
-    for line, clips in grouped(lines).items():
+    for line, clips in grouped(loop.clips, _clip_line).items():
         times = counted(CLIP_IS_FOLLOWED[type(loop.event_after(c))] for c in clips)
         acting = f"it acts in {sum(c.acts for c in clips)} of {len(clips)}"
         yield f"clipping: by {line}; {times}; {acting}"
@@ -261,8 +267,8 @@ def _clip_lines(loop: TrainingLoop) -> Iterator[str]:
 
 def _step_lines(loop: TrainingLoop) -> Iterator[str]:
     """Yield a line for each optimizer, and one of parameters without a step."""
-    lines = ((f"{u.optimizer.kind} ({u.location})", u) for u in loop.updates)
-    for line, updates in grouped(lines).items():
+    by_line = grouped(loop.updates, lambda u: f"{u.optimizer.kind} ({u.location})")
+    for line, updates in by_line.items():
         changed = union(update.parameters for update in updates)
         size = pluralize(len(changed), "parameter")
         yield f"step: {line}, {pluralize(len(updates), 'update')} of {size}"

@@ -6,7 +6,7 @@ where the graph of the state joins them.
 
 from bisect import bisect
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -34,11 +34,13 @@ from torch_rnn.loop_audit.events import (
 AnyValue = TypeVar("AnyValue")
 
 
-def grouped(pairs: Iterable[tuple[AnyKey, AnyValue]]) -> dict[AnyKey, list[AnyValue]]:
-    """Return the values of each key."""
+def grouped(
+    values: Iterable[AnyValue], key: Callable[[AnyValue], AnyKey]
+) -> dict[AnyKey, list[AnyValue]]:
+    """Return the values of each key, in their order."""
     groups: dict[AnyKey, list[AnyValue]] = {}
-    for key, value in pairs:
-        groups.setdefault(key, []).append(value)
+    for value in values:
+        groups.setdefault(key(value), []).append(value)
     return groups
 
 
@@ -123,6 +125,11 @@ def _windows_of(module: nn.Module, updates: list[LoopUpdate]) -> list[LoopWindow
     return list(windows.values())
 
 
+def by_optimizer(updates: Iterable[LoopUpdate]) -> Iterable[list[LoopUpdate]]:
+    """Return the updates of each optimizer."""
+    return grouped(updates, lambda update: update.optimizer).values()
+
+
 class TrainingLoop:
     """The events of a loop, and what is derived from them."""
 
@@ -135,14 +142,12 @@ class TrainingLoop:
         self.clips = self._events(GradientClip)
         # with those by hand of parameters that an optimizer steps
         self._changes = self._events(LoopUpdate)
-        self.changed = union(u.held for u in self._changes) | record.stepped
-        # backward passes whose gradients have moved parameters
-        self.moved = union(u.backwards for u in self._changes)
         self.updates = self._counted_updates()
-        self._used_in = grouped((b, u) for u in self.updates for b in u.backwards)
-        self.by_optimizer = grouped((u.optimizer, u) for u in self.updates)
-        self.adding = self._adding_updates()
-        self.passes = grouped((forward.module, forward) for forward in self.forwards)
+        self._updates_of: dict[BackwardPass, list[LoopUpdate]] = {}
+        for update in self.updates:
+            for backward in update.backwards:
+                self._updates_of.setdefault(backward, []).append(update)
+        self.passes = grouped(self.forwards, lambda forward: forward.module)
         self.windows: dict[nn.Module, list[LoopWindow]] = {}
         # passes whose state or input is attached to a pass of an earlier update
         self.attached: list[ForwardPass] = []
@@ -168,16 +173,6 @@ class TrainingLoop:
                 updates.append(update)
         return updates
 
-    def _adding_updates(self) -> set[LoopUpdate]:
-        """Return updates whose gradient has a part that an earlier one of the same
-        optimizer has used.
-        """
-        adding = set[LoopUpdate]()
-        for users in self._used_in.values():
-            for updates in grouped((u.optimizer, u) for u in users).values():
-                adding.update(updates[1:])
-        return adding
-
     def _attached_passes(self, module: nn.Module) -> Iterator[ForwardPass]:
         """Yield reached passes of a module, before which and after a parent of which
         its parameters have changed.
@@ -200,7 +195,25 @@ class TrainingLoop:
 
     def updates_of(self, backward: BackwardPass) -> list[LoopUpdate]:
         """Return the updates that use the gradients of a backward pass."""
-        return self._used_in.get(backward, [])
+        return self._updates_of.get(backward, [])
+
+    def adding_updates(self) -> set[LoopUpdate]:
+        """Return updates whose gradient has a part that an earlier one of the same
+        optimizer has used.
+        """
+        adding = set[LoopUpdate]()
+        for users in self._updates_of.values():
+            for updates in by_optimizer(users):
+                adding.update(updates[1:])
+        return adding
+
+    def changed_parameters(self) -> frozenset[int]:
+        """Return the parameters that an optimizer holds, or that change by hand."""
+        return union(change.held for change in self._changes) | self.record.stepped
+
+    def used_backwards(self) -> frozenset[BackwardPass]:
+        """Return the backward passes whose gradients have moved parameters."""
+        return union(change.backwards for change in self._changes)
 
     def event_after(self, clip: GradientClip) -> GradientEvent | None:
         """Return the next event that changes or uses the gradients that are clipped."""

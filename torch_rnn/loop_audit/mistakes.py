@@ -26,6 +26,7 @@ from torch_rnn.loop_audit.events import (
 )
 from torch_rnn.loop_audit.loop import (
     TrainingLoop,
+    by_optimizer,
     grouped,
     is_most,
     reached_passes,
@@ -112,7 +113,7 @@ def state_exchanged(loop: TrainingLoop) -> Iterator[Event]:
 def state_cut_within_update(loop: TrainingLoop) -> Iterator[Event]:
     """Yield windows whose state is cut from another window of their update."""
     for module_windows in loop.windows.values():
-        by_update = grouped((window.update, window) for window in module_windows)
+        by_update = grouped(module_windows, lambda window: window.update)
         for update, windows in by_update.items():
             passes = union(window.passes for window in windows)
             cut = [w for w in windows if w.carried_part.source in passes]
@@ -210,15 +211,17 @@ def loss_in_no_update(loop: TrainingLoop) -> Iterator[Event]:
     """
     reached = union(backward.losses for backward in loop.backwards)
     numbers = [update.number for update in loop.updates]
-    places = [(loss.location, bisect(numbers, loss.number)) for loss in loop.losses]
+    by_line = grouped(
+        loop.losses, lambda loss: (bisect(numbers, loss.number), loss.location)
+    )
     incomplete = []
-    for (_, update), losses in grouped(zip(places, loop.losses)).items():
+    for (update, _), losses in by_line.items():
         lost = [loss for loss in losses if loss not in reached]
         is_last_alone = lost and lost == losses[:-1]
         is_without_one = len(lost) == 1 < len(losses) - 1
         if update < len(numbers) and (is_last_alone or is_without_one):
             incomplete.append(losses[0])
-    for losses in grouped((loss.location, loss) for loss in incomplete).values():
+    for losses in grouped(incomplete, lambda loss: loss.location).values():
         # an evaluation may use the same line
         if len(losses) >= MIN_LOST_SHARE * len(numbers):
             yield from losses
@@ -230,8 +233,9 @@ def loss_in_no_update(loop: TrainingLoop) -> Iterator[Event]:
 )
 def gradients_not_zeroed(loop: TrainingLoop) -> Iterator[Event]:
     """Yield updates whose gradient has a part that an earlier one has used."""
+    adding = loop.adding_updates()
     for update in loop.updates:
-        if update.is_known and update in loop.adding:
+        if update.is_known and update in adding:
             yield update
 
 
@@ -242,9 +246,10 @@ def gradients_not_zeroed(loop: TrainingLoop) -> Iterator[Event]:
 def gradients_thrown_away(loop: TrainingLoop) -> Iterator[Event]:
     """Yield backward passes whose gradients no update uses."""
     lost: dict[LoopUpdate, BackwardPass] = {}
+    used = loop.used_backwards()
     for backward in loop.backwards:
         # adversarial examples use the gradient of the data
-        is_used = backward in loop.moved or backward.reaches_data
+        is_used = backward in used or backward.reaches_data
         if is_used or backward.has_failed:
             continue
         for update in loop.updates:
@@ -252,7 +257,7 @@ def gradients_thrown_away(loop: TrainingLoop) -> Iterator[Event]:
             if is_next and update.held & backward.parameters:
                 lost[update] = backward
                 break
-    for updates in loop.by_optimizer.values():
+    for updates in by_optimizer(loop.updates):
         known = [update for update in updates if update.is_known]
         thrown_away = [lost[update] for update in known if update in lost]
         if is_most(len(thrown_away), len(updates)):
@@ -265,8 +270,8 @@ def gradients_thrown_away(loop: TrainingLoop) -> Iterator[Event]:
 def _clips_by_line(loop: TrainingLoop) -> list[list[GradientClip]]:
     """Return the calls that clip, by their lines."""
     # an infinite limit measures the norm
-    clips = (clip for clip in loop.clips if not isinf(clip.limit))
-    return list(grouped((clip.location, clip) for clip in clips).values())
+    clips = [clip for clip in loop.clips if not isinf(clip.limit)]
+    return list(grouped(clips, lambda clip: clip.location).values())
 
 
 @mistake(
@@ -290,8 +295,10 @@ def clip_without_effect(loop: TrainingLoop) -> Iterator[Event]:
 )
 def clip_of_wrong_parameters(loop: TrainingLoop) -> Iterator[Event]:
     """Yield lines that clip nothing that is updated."""
+    changed = loop.changed_parameters()
     for clips in _clips_by_line(loop):
-        if loop.updates and not union(c.parameters for c in clips) & loop.changed:
+        clipped = union(clip.parameters for clip in clips)
+        if loop.updates and not clipped & changed:
             yield from clips
 
 
@@ -312,9 +319,10 @@ def clip_of_scaled_gradients(loop: TrainingLoop) -> Iterator[Event]:
 )
 def parameter_not_stepped(loop: TrainingLoop) -> Iterator[Event]:
     """Yield updates after a gradient of parameters that nothing changes."""
+    changed = loop.changed_parameters()
     for backward in loop.backwards:
         updates = loop.updates_of(backward)
-        if updates and backward.parameters - loop.changed:
+        if updates and backward.parameters - changed:
             yield updates[0]
 
 
@@ -326,9 +334,9 @@ def parameter_not_stepped(loop: TrainingLoop) -> Iterator[Event]:
 def optimizer_recreated(loop: TrainingLoop) -> Iterator[Event]:
     """Yield the steps of optimizers that make one step each, for most updates."""
     single = []
-    for optimizer, (update, *others) in loop.by_optimizer.items():
-        if optimizer.is_fresh and not others:
-            single.append((update.held, update))
-    for updates in grouped(single).values():
+    for first, *others in by_optimizer(loop.updates):
+        if first.optimizer.is_fresh and not others:
+            single.append(first)
+    for updates in grouped(single, lambda update: update.held).values():
         if is_most(len(updates), len(loop.updates)):
             yield from updates

@@ -22,7 +22,7 @@ from torch_rnn.loop_audit.events import (
 )
 from torch_rnn.loop_audit.graph import LOSS_CALL, GraphWalk, UseWatch, mark_results
 from torch_rnn.loop_audit.hooks import FAILED, Hooks, Watcher
-from torch_rnn.loop_audit.recurrent_modules import add_names, is_of_torch, read_call
+from torch_rnn.loop_audit.recurrent_modules import PartNames, is_of_torch, read_call
 from torch_rnn.loop_audit.states import StateMemory
 from torch_rnn.loop_audit.updates import ParameterRecord, UpdateRecorder, ids_of
 
@@ -52,6 +52,7 @@ class LoopRecorder:
         self.record = LoopRecord(limit)
         self.is_stopped = False
         self._hooks = Hooks()
+        self._names = PartNames(self.record.names)
         self._updates = UpdateRecorder(self.record)
         self._states: dict[nn.Module, StateMemory] = {}
         self._is_backward = False
@@ -187,7 +188,7 @@ class LoopRecorder:
         parameters = list(walk.parameters.values())
         for module in dict.fromkeys(forward.module for forward in walk.passes):
             parameters += module.parameters()
-        add_names(self.record.names, [*self._states, *parameters])
+        self._names.add([*self._states, *parameters])
         return self._updates.read(parameters)
 
     def _end_step(self, optimizer: Optimizer, *_: Any) -> None:

@@ -11,6 +11,8 @@ from torch.nn.modules.rnn import RNNCellBase
 from torch.nn.utils import parametrize
 from torch.nn.utils.rnn import PackedSequence
 
+MAX_SEARCHES = 5  # for names, each of which looks at all objects of the process
+
 
 class ModuleCall(NamedTuple):
     """What a recurrent module or cell gets and returns."""
@@ -73,17 +75,28 @@ def _paths() -> dict[int, str]:
     return paths
 
 
-def add_names(names: dict[int, str], parts: Iterable[nn.Module | nn.Parameter]) -> None:
-    """Add the names of those that have none, with the shapes of parameters."""
-    unnamed = [part for part in parts if id(part) not in names]
-    if not unnamed:
-        return
-    paths = _paths()
-    for part in unnamed:
-        name = paths.get(id(part), type(part).__name__)
-        if isinstance(part, nn.Parameter):
-            name += f" {tuple(part.shape)}"
-        names[id(part)] = name
+class PartNames:
+    """Adds the names of modules and parameters to a record, by their `id`."""
+
+    def __init__(self, names: dict[int, str]) -> None:
+        """Begin with the names that the record has."""
+        self._names = names
+        self._searches = 0
+
+    def add(self, parts: Iterable[nn.Module | nn.Parameter]) -> None:
+        """Name those that have no name: by their paths, after `MAX_SEARCHES` by their
+        classes alone; parameters with their shapes.
+        """
+        unnamed = [part for part in parts if id(part) not in self._names]
+        if not unnamed:
+            return
+        paths = _paths() if self._searches < MAX_SEARCHES else {}
+        self._searches += 1
+        for part in unnamed:
+            name = paths.get(id(part), type(part).__name__)
+            if isinstance(part, nn.Parameter):
+                name += f" {tuple(part.shape)}"
+            self._names[id(part)] = name
 
 
 def kind_of(module: nn.Module) -> str:

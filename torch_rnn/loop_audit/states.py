@@ -101,12 +101,14 @@ class DataOrder:
 
 def _row_hashes(tensor: torch.Tensor) -> list[int]:
     """Return a hash of each row, 0 for one of zeros."""
-    rows = tensor.float().cpu().numpy() + 0.0  # without -0.0
-    zeros = bytes(rows.itemsize * rows.shape[-1])
+    values = tensor.float().cpu().numpy() + 0.0  # without -0.0
+    content = values.tobytes()
+    width = values.itemsize * values.shape[-1]
+    zeros = bytes(width)
     hashes = []
-    for row in rows:
-        content = row.tobytes()
-        hashes.append(0 if content == zeros else hash(content))
+    for start in range(0, len(content), width):
+        row = content[start : start + width]
+        hashes.append(0 if row == zeros else hash(row))
     return hashes
 
 
