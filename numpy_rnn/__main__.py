@@ -8,18 +8,10 @@ from numpy_rnn.app import command_line
 from numpy_rnn.common.errors import InputError, failed
 from numpy_rnn.common.packages import backend
 
-# The modules of the commands, imported only if they are used.
-COMMANDS = {
-    "train": "numpy_rnn.app.train",
-    "compare": "numpy_rnn.app.compare",
-    "study": "numpy_rnn.study.study",  # it is about the gradient derived by hand
-    "lesson": "numpy_rnn.app.lesson",
-}
-
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line of numpy_rnn. Returns the exit status."""
-    return command_line.run_main(numpy_rnn, arguments, COMMANDS)
+    return command_line.run_main(numpy_rnn, arguments)
 
 
 def torch_main() -> int:

@@ -31,6 +31,11 @@ def read_only(value: Value) -> Value:
     return tree_map(locked, value)
 
 
+def per_network(values: Array, theta: Array) -> Array:
+    """Return values (N,), or a scalar, with axes to broadcast with theta (N, ...)."""
+    return values.reshape(*values.shape, *(1,) * (theta.ndim - values.ndim))
+
+
 def with_network_axis(series: Array, like: Array) -> Array:
     """Return a series with an axis N, of size 1 if it is shared, where `like`, a step
     or a matrix, has one.

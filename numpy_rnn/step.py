@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, TypeAlias, Unpack
+from typing import TypeAlias, Unpack
 
 import numpy as np
 
-from numpy_rnn.arrays import ARRAYS, Array, copy_of
-from numpy_rnn.common import checks
-from numpy_rnn.common.array_kinds import per_network
+from numpy_rnn.arrays import ARRAYS, Array, copy_of, per_network
+from numpy_rnn.common.checks import (
+    check_clipped_gradients,
+    check_direction,
+    check_keywords,
+    check_learning_rate,
+    check_update,
+)
 from numpy_rnn.common.records import (
-    Clipping,
     Direction,
     DirectionKeywords,
     Gradients,
@@ -66,8 +70,8 @@ def sgd(
     >>> rnn.sgd(params, gradients, 0.25).W_hh
     array([[0.75]])
     """
-    checks.check_update(ARRAYS, params, delta)
-    rate = checks.check_learning_rate(params, learning_rate)
+    check_update(ARRAYS, params, delta)
+    rate = check_learning_rate(params, learning_rate)
     return compute_parameters(params, delta, rounded_rate(params, rate))
 
 
@@ -75,14 +79,14 @@ def compute_parameters(
     params: Parameters[Array], delta: Gradients[Array], rate: Array
 ) -> Parameters[Array]:
     """Compute the parameters after a step."""
-    stepped: list[Any] = []
-    for theta, dtheta in zip(params, delta):
-        if theta is None or dtheta is None:
-            stepped.append(copy_of(theta))
-            continue
-        eta = per_network(rate, theta)
-        stepped.append(theta - eta * dtheta)  # (U1)
-    return Parameters(*stepped)
+
+    def stepped(theta: Array, dtheta: Array | None) -> Array:
+        if dtheta is None:
+            return theta.copy()
+        after: Array = theta - per_network(rate, theta) * dtheta  # (U1)
+        return after
+
+    return tree_map(stepped, params, delta)
 
 
 def rounded_rate(params: Parameters[Array], learning_rate: LearningRate) -> Array:
@@ -131,8 +135,8 @@ def clip_by_global_norm(
     >>> clipped.W_xh.round(4), clipped.W_hh.round(4)
     (array([[0.6]]), array([[0.8]]))
     """
-    max_norm = checks.check_clipped_gradients(ARRAYS, gradients, "max norm", max_norm)
-    return compute_clipped(gradients, Clipping(max_norm=max_norm))
+    max_norm = check_clipped_gradients(ARRAYS, gradients, "max norm", max_norm)
+    return scaled_to_norm(gradients, max_norm)
 
 
 def clip_by_value(gradients: Gradients[Array], max_value: float) -> Gradients[Array]:
@@ -172,23 +176,30 @@ def clip_by_value(gradients: Gradients[Array], max_value: float) -> Gradients[Ar
     array([[-1. ,  0.5],
            [ 1. , -1. ]])
     """
-    max_value = checks.check_clipped_gradients(
-        ARRAYS, gradients, "max value", max_value
-    )
-    return compute_clipped(gradients, Clipping(max_value=max_value))
+    max_value = check_clipped_gradients(ARRAYS, gradients, "max value", max_value)
+    return limited(gradients, max_value)
 
 
 def compute_clipped(
-    gradients: Gradients[Array], clipping: Clipping
+    gradients: Gradients[Array], max_norm: float | None, max_value: float | None
 ) -> Gradients[Array]:
-    """Compute the gradients within the limit: at most one of the two is given."""
-    if clipping.max_norm is not None:
-        factor = clipping_factor(global_norm(gradients), clipping.max_norm)
-        return tree_map(lambda g: scaled(g, factor), gradients)
-    if clipping.max_value is not None:
-        limit = clipping.max_value
-        return tree_map(lambda g: np.clip(g, -limit, limit), gradients)  # (U7)
+    """Compute the gradients within the limits; None: without this limit."""
+    if max_norm is not None:
+        return scaled_to_norm(gradients, max_norm)
+    if max_value is not None:
+        return limited(gradients, max_value)
     return gradients
+
+
+def scaled_to_norm(gradients: Gradients[Array], max_norm: float) -> Gradients[Array]:
+    """Compute the gradients within a limit of their norm."""
+    factor = clipping_factor(global_norm(gradients), max_norm)
+
+    def scaled(g: Array) -> Array:
+        product = per_network(factor, g) * g  # (U3), in float64
+        return product.astype(g.dtype)
+
+    return tree_map(scaled, gradients)
 
 
 @np.errstate(over="ignore", under="ignore")
@@ -214,9 +225,9 @@ def clipping_factor(norm: Array, max_norm: float) -> Array:
     return np.where(np.isfinite(norm), factor, np.nan)
 
 
-def scaled(g: Array, factor: Array) -> Array:
-    """Return the gradient times the factor of its network."""
-    return (per_network(factor, g) * g).astype(g.dtype)  # (U3)
+def limited(gradients: Gradients[Array], max_value: float) -> Gradients[Array]:
+    """Compute the gradients within a limit of their elements."""
+    return tree_map(lambda g: np.clip(g, -max_value, max_value), gradients)  # (U7)
 
 
 def direction(
@@ -281,9 +292,9 @@ def direction(
     >>> delta.W_hh
     array([[1.5]])
     """
-    checks.check_keywords("direction", options, DirectionKeywords)
-    rule = checks.check_direction(Direction(**options))
-    checks.check_update(ARRAYS, params, gradients, velocity)
+    check_keywords("direction", options, DirectionKeywords)
+    rule = check_direction(Direction(**options))
+    check_update(ARRAYS, params, gradients, velocity)
     return copy_of(compute_direction(params, gradients, velocity, rule))
 
 
@@ -295,8 +306,8 @@ def compute_direction(
 ) -> tuple[Gradients[Array], Gradients[Array] | None]:
     """Compute the direction and the velocity. What does not change is not copied."""
     before: Iterable[Array | None] = velocity or (None,) * len(params)
-    delta: list[Any] = []
-    after: list[Any] = []
+    directions: list[Array | None] = []
+    velocities: list[Array | None] = []
     for theta, g, v in zip(params, gradients, before):
         if theta is not None and g is not None:
             if rule.weight_decay:
@@ -305,10 +316,12 @@ def compute_direction(
                 g, v = momentum_direction(g, v, rule)
             if rule.adagrad:
                 g, v = adagrad_direction(g, v)
-        delta.append(g)
-        after.append(v)
-    kept = Gradients(*after) if rule.has_velocity else None
-    return Gradients(*delta), kept
+        directions.append(g)
+        velocities.append(v)
+    delta: Gradients[Array] = Gradients._make(directions)
+    if not rule.has_velocity:
+        return delta, None
+    return delta, Gradients._make(velocities)
 
 
 def momentum_direction(

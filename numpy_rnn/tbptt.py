@@ -120,7 +120,7 @@ def compute_updates(run: Run, *, record: bool) -> Iterator[Update[Array]]:
             L = compute_loss(activations.y[-len(target) :], target, objective)
             derivatives = compute_adjoints(params, activations, target, objective)
             gradients = compute_gradients(params, activations, derivatives)
-            clipped = compute_clipped(gradients, step.clipping)
+            clipped = compute_clipped(gradients, step.max_norm, step.max_value)
             delta, velocity = compute_direction(
                 params, clipped, velocity, step.direction
             )

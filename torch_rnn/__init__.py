@@ -3,6 +3,7 @@ hand.
 """
 
 from numpy_rnn.common.errors import InputError
+from numpy_rnn.common.packages import missing_torch
 from numpy_rnn.common.records import (
     Activations,
     Adjoints,
@@ -12,7 +13,6 @@ from numpy_rnn.common.records import (
     Window,
 )
 from numpy_rnn.common.version import __version__ as __version__
-from torch_rnn.missing_torch import missing_torch
 
 try:  # the first import that imports torch; a sorter is to leave it here
     from torch_rnn.backward import adjoints, bptt

@@ -3,7 +3,6 @@
 import sys
 
 import torch_rnn
-from numpy_rnn.__main__ import COMMANDS
 from numpy_rnn.app import command_line
 from torch_rnn.loop_audit import audit_command
 
@@ -14,7 +13,7 @@ def main(arguments: list[str] | None = None) -> int:
     if words[:1] == ["audit"]:
         # Nothing of the command line may change how the script runs.
         return audit_command.audit_script(words[1:])
-    return command_line.run_main(torch_rnn, arguments, COMMANDS)
+    return command_line.run_main(torch_rnn, arguments)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,11 @@ def copy_of(value: Value, *, as_leaves: bool = False) -> Value:
     return tree_map(copied, value)
 
 
+def per_network(values: Array, theta: Array) -> Array:
+    """Return values (N,), or a scalar, with axes to broadcast with theta (N, ...)."""
+    return values.reshape(*values.shape, *(1,) * (theta.ndim - values.ndim))
+
+
 def as_rows(series: Array, size: int, like: Array) -> Array:
     """Return a series as rows, with an axis N, of size 1 if it is shared, where `like`,
     a step or a matrix, has one.

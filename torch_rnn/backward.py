@@ -173,9 +173,9 @@ def compute_derivatives(
     thetas = [theta for theta in params if theta is not None]
     if activations is None:
         return Gradients(*differentiate(L, thetas)), None
-    found = differentiate(L, [*thetas, *adjoint_edges(activations)])
-    derivatives = stacked_adjoints(found[len(thetas) :])
-    return Gradients(*found[: len(thetas)]), derivatives
+    derivatives = differentiate(L, [*thetas, *adjoint_edges(activations)])
+    gradients = Gradients(*derivatives[: len(thetas)])
+    return gradients, stacked_adjoints(derivatives[len(thetas) :])
 
 
 def adjoint_edges(activations: Activations[Array]) -> list[Array | GradientEdge]:
@@ -193,28 +193,33 @@ def adjoint_edges(activations: Activations[Array]) -> list[Array | GradientEdge]
     return edges
 
 
-def stacked_adjoints(found: Sequence[Array]) -> Adjoints[Array]:
+def stacked_adjoints(derivatives: Sequence[Array]) -> Adjoints[Array]:
     """Return the derivatives by `adjoint_edges` as Adjoints."""
-    dy, dx, dh_0, *steps = found
+    dy, dx, dh_0, *by_step = derivatives
     T = len(dx)
-    return Adjoints(dy, torch.stack(steps[:T]), torch.stack(steps[T:]), dx, dh_0)
+    dh = torch.stack(by_step[:T])
+    da = torch.stack(by_step[T:])
+    return Adjoints(dy, dh, da, dx, dh_0)
 
 
-def differentiate(L: Array, of: Sequence[Any]) -> list[Array]:
-    """Return the derivatives of L by tensors and edges, and keep its graph."""
-    if all(map(is_differentiable, of)):
+def differentiate(L: Array, inputs: Sequence[Any]) -> list[Array]:
+    """Return the derivatives of L by tensors and edges, and keep its graph.
+
+    inputs: Any, since autograd.grad takes both in one sequence, and its types do not.
+    """
+    if all(map(is_differentiable, inputs)):
         ones = torch.ones_like(L)
         with torch.autocast(L.device.type, enabled=False):
-            found = torch.autograd.grad(
-                L, of, ones, retain_graph=True, allow_unused=True
+            derivatives = torch.autograd.grad(
+                L, inputs, ones, retain_graph=True, allow_unused=True
             )
-        if all(derivative is not None for derivative in found):
-            return list(found)
+        if all(derivative is not None for derivative in derivatives):
+            return list(derivatives)
     raise InputError(FOREIGN)
 
 
-def is_differentiable(each: Array | GradientEdge) -> bool:
+def is_differentiable(source: Array | GradientEdge) -> bool:
     """Return whether a tensor, or what an edge leads to, is in any graph."""
-    if isinstance(each, GradientEdge):
-        return each.node is not None
-    return each.requires_grad
+    if isinstance(source, GradientEdge):
+        return source.node is not None
+    return source.requires_grad

@@ -1,7 +1,5 @@
 """Parameters into and out of torch's own layers, torch.nn.RNN and torch.nn.Linear."""
 
-from typing import Any
-
 import torch
 from torch import nn
 
@@ -52,17 +50,23 @@ def to_modules(
     (RNN(1, 6), Linear(in_features=6, out_features=1, bias=True))
     """
     check_choice("nonlinearity of torch.nn.RNN", nonlinearity, ("tanh", "relu"))
-    state, W = to_state_dict(params), params.W_hh
-    like: Any = {"dtype": W.dtype, "device": W.device, "bias": params.b_h is not None}
+    state = to_state_dict(params)
+    D, H = params.W_xh.shape
+    O = params.W_hy.shape[-1]
+    dtype, device = params.W_hh.dtype, params.W_hh.device
+    bias = params.b_h is not None
     # The layers draw weights, which are replaced, from a copy of the random state.
     with torch.random.fork_rng(devices=[]):
         rnn = nn.RNN(
-            *params.W_xh.shape,
+            D,
+            H,
             nonlinearity=nonlinearity,
+            bias=bias,
             batch_first=batch_first,
-            **like,
+            dtype=dtype,
+            device=device,
         )
-        linear = nn.Linear(*params.W_hy.shape, **like)
+        linear = nn.Linear(H, O, bias=bias, dtype=dtype, device=device)
     nn.ModuleDict({"rnn": rnn, "linear": linear}).load_state_dict(state)
     if rnn.bias:
         rnn.bias_hh_l0.requires_grad_(False)
@@ -99,8 +103,8 @@ def from_modules(rnn: nn.RNN, linear: nn.Linear) -> Parameters[Array]:
     torch.Size([3, 3])
     """
     if not (isinstance(rnn, nn.RNN) and isinstance(linear, nn.Linear)):
-        given = f"{type(rnn).__name__} and {type(linear).__name__}"
+        kinds = f"{type(rnn).__name__} and {type(linear).__name__}"
         raise InputError(
-            f"the modules are {given}: expected a torch.nn.RNN and a torch.nn.Linear"
+            f"the modules are {kinds}: expected a torch.nn.RNN and a torch.nn.Linear"
         )
     return from_state_dict(nn.ModuleDict({"rnn": rnn, "linear": linear}).state_dict())

@@ -7,14 +7,18 @@ tests compare them. They change parameters in place; here are new ones.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Unpack
+from typing import Unpack
 
 import torch
 
-from numpy_rnn.common import checks
-from numpy_rnn.common.array_kinds import per_network
+from numpy_rnn.common.checks import (
+    check_clipped_gradients,
+    check_direction,
+    check_keywords,
+    check_learning_rate,
+    check_update,
+)
 from numpy_rnn.common.records import (
-    Clipping,
     Direction,
     DirectionKeywords,
     Gradients,
@@ -22,7 +26,7 @@ from numpy_rnn.common.records import (
     Parameters,
 )
 from numpy_rnn.common.trees import tree_map
-from torch_rnn.arrays import ARRAYS, Array, copy_of
+from torch_rnn.arrays import ARRAYS, Array, copy_of, per_network
 
 NORM_EPSILON = 1e-6  # added to the norm, as in clip_grad_norm_
 ADAGRAD_EPSILON = 1e-8  # added to Adagrad's sum of squares, as in min-char-rnn
@@ -61,8 +65,8 @@ def sgd(
     >>> rnn.sgd(params, gradients, 0.25).W_hh
     tensor([[0.7500]], requires_grad=True)
     """
-    checks.check_update(ARRAYS, params, delta)
-    rate = checks.check_learning_rate(params, learning_rate)
+    check_update(ARRAYS, params, delta)
+    rate = check_learning_rate(params, learning_rate)
     return compute_parameters(params, delta, rounded_rate(params, rate))
 
 
@@ -71,14 +75,14 @@ def compute_parameters(
     params: Parameters[Array], delta: Gradients[Array], rate: Array
 ) -> Parameters[Array]:
     """Compute the parameters after a step; they require a gradient."""
-    stepped: list[Any] = []
-    for theta, dtheta in zip(params, delta):
-        if theta is None or dtheta is None:
-            stepped.append(copy_of(theta))
-            continue
-        eta = per_network(rate, theta)
-        stepped.append(theta.detach() - eta * dtheta)  # (U1)
-    return tree_map(torch.Tensor.requires_grad_, Parameters(*stepped))
+
+    def stepped(theta: Array, dtheta: Array | None) -> Array:
+        updated = theta.detach().clone()
+        if dtheta is not None:
+            updated -= per_network(rate, theta) * dtheta  # (U1)
+        return updated.requires_grad_()
+
+    return tree_map(stepped, params, delta)
 
 
 def rounded_rate(params: Parameters[Array], rate: float | NumpyArray) -> Array:
@@ -119,8 +123,8 @@ def clip_by_global_norm(
     >>> round(clipped.W_hh.item(), 4)
     0.8
     """
-    max_norm = checks.check_clipped_gradients(ARRAYS, gradients, "max norm", max_norm)
-    return compute_clipped(gradients, Clipping(max_norm=max_norm))
+    max_norm = check_clipped_gradients(ARRAYS, gradients, "max norm", max_norm)
+    return scaled_to_norm(gradients, max_norm)
 
 
 def clip_by_value(gradients: Gradients[Array], max_value: float) -> Gradients[Array]:
@@ -151,28 +155,29 @@ def clip_by_value(gradients: Gradients[Array], max_value: float) -> Gradients[Ar
     >>> rnn.clip_by_value(gradients, 1.0).W_hh
     tensor([[-1.]])
     """
-    max_value = checks.check_clipped_gradients(
-        ARRAYS, gradients, "max value", max_value
-    )
-    return compute_clipped(gradients, Clipping(max_value=max_value))
+    max_value = check_clipped_gradients(ARRAYS, gradients, "max value", max_value)
+    return limited(gradients, max_value)
+
+
+def compute_clipped(
+    gradients: Gradients[Array], max_norm: float | None, max_value: float | None
+) -> Gradients[Array]:
+    """Compute the gradients within the limits; None: without this limit."""
+    if max_norm is not None:
+        return scaled_to_norm(gradients, max_norm)
+    if max_value is not None:
+        return limited(gradients, max_value)
+    return gradients
 
 
 @torch.no_grad()
-def compute_clipped(
-    gradients: Gradients[Array], clipping: Clipping
-) -> Gradients[Array]:
-    """Compute the gradients within the limit: at most one of the two is given."""
-    if clipping.max_norm is not None:
-        factor = clipping_factor(global_norm(gradients), clipping.max_norm)
-        return tree_map(lambda g: scaled(g, factor), gradients)
-    if clipping.max_value is not None:
-        limit = clipping.max_value
-        # In float64, since `clamp` refuses a limit that is too large for float32.
-        return tree_map(
-            lambda g: g.double().clamp(-limit, limit).to(g),  # (U7)
-            gradients,
-        )
-    return gradients
+def scaled_to_norm(gradients: Gradients[Array], max_norm: float) -> Gradients[Array]:
+    """Compute the gradients within a limit of their norm."""
+    factor = clipping_factor(global_norm(gradients), max_norm)
+    return tree_map(
+        lambda g: (per_network(factor, g) * g.double()).to(g),  # (U3)
+        gradients,
+    )
 
 
 def global_norm(gradients: Gradients[Array]) -> Array:
@@ -193,9 +198,14 @@ def clipping_factor(norm: Array, max_norm: float) -> Array:
     return factor.where(norm.isfinite(), torch.nan)
 
 
-def scaled(g: Array, factor: Array) -> Array:
-    """Return the gradient times the factor of its network."""
-    return (per_network(factor, g) * g.double()).to(g)  # (U3)
+@torch.no_grad()
+def limited(gradients: Gradients[Array], max_value: float) -> Gradients[Array]:
+    """Compute the gradients within a limit of their elements."""
+    # In float64, since `clamp` refuses a limit that is too large for float32.
+    return tree_map(
+        lambda g: g.double().clamp(-max_value, max_value).to(g),  # (U7)
+        gradients,
+    )
 
 
 def direction(
@@ -242,9 +252,9 @@ def direction(
     >>> delta.W_hh
     tensor([[1.5000]])
     """
-    checks.check_keywords("direction", options, DirectionKeywords)
-    rule = checks.check_direction(Direction(**options))
-    checks.check_update(ARRAYS, params, gradients, velocity)
+    check_keywords("direction", options, DirectionKeywords)
+    rule = check_direction(Direction(**options))
+    check_update(ARRAYS, params, gradients, velocity)
     return copy_of(compute_direction(params, gradients, velocity, rule))
 
 
@@ -257,8 +267,8 @@ def compute_direction(
 ) -> tuple[Gradients[Array], Gradients[Array] | None]:
     """Compute the direction and the velocity. What does not change is not copied."""
     before: Iterable[Array | None] = velocity or (None,) * len(params)
-    delta: list[Any] = []
-    after: list[Any] = []
+    directions: list[Array | None] = []
+    velocities: list[Array | None] = []
     for theta, g, v in zip(params, gradients, before):
         if theta is not None and g is not None:
             if rule.weight_decay:
@@ -267,10 +277,12 @@ def compute_direction(
                 g, v = momentum_direction(g, v, rule)
             if rule.adagrad:
                 g, v = adagrad_direction(g, v)
-        delta.append(g)
-        after.append(v)
-    kept = Gradients(*after) if rule.has_velocity else None
-    return Gradients(*delta), kept
+        directions.append(g)
+        velocities.append(v)
+    delta: Gradients[Array] = Gradients._make(directions)
+    if not rule.has_velocity:
+        return delta, None
+    return delta, Gradients._make(velocities)
 
 
 def momentum_direction(

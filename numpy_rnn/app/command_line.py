@@ -1,20 +1,187 @@
 """The command line of both packages, `numpy-rnn` and `torch-rnn`."""
 
+import argparse
 import importlib
 import sys
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable
+from types import ModuleType
+from typing import NamedTuple, NoReturn
 
-from numpy_rnn.app.parsing import parse_command
+import numpy as np
+
+from numpy_rnn.app.options import DECLARATIONS, Options, make_options, option_name
 from numpy_rnn.app.training import Diverged
 from numpy_rnn.common.errors import InputError, failed, silence_output
+from numpy_rnn.common.texts import nearest_name
+from numpy_rnn.common.version import __version__
 
+
+class Command(NamedTuple):
+    """A command of the scripts."""
+
+    help: str
+    module: str  # has a function `run`; it is imported only if the command is used
+    program: str | None = None  # the only script that has it, if not both
+
+
+COMMANDS = {
+    "train": Command(
+        "train a network and predict its series or text; also without a command",
+        "numpy_rnn.app.train",
+    ),
+    "compare": Command(
+        "check every update of implementations against rounding bounds",
+        "numpy_rnn.app.compare",
+    ),
+    "study": Command(
+        "write two pages about the gradient of a run",
+        "numpy_rnn.study.study",
+        "numpy-rnn",  # the gradient is that derived by hand
+    ),
+    "lesson": Command(
+        "open the lesson in a browser", "numpy_rnn.app.lesson", "numpy-rnn"
+    ),
+    "audit": Command(
+        "report which training a PyTorch script does",
+        "torch_rnn.loop_audit.audit_command",
+        "torch-rnn",
+    ),
+}
+STATUS = (
+    "Exit status: 0; 1 if a run diverges or an implementation is wrong; 2 if the input"
+    " cannot be used; 130 after Ctrl-C."
+)
 MEMORY = (
     "there is not enough memory: choose fewer hidden units, networks, steps or rows"
 )
 
 
-def run_main(rnn: Any, arguments: list[str] | None, commands: Mapping[str, str]) -> int:
+class Parser(argparse.ArgumentParser):
+    """An argument parser that raises InputError with a message of one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise the error."""
+        raise InputError(f"{message}; see {self.prog} --help")
+
+
+def make_parser(program: str) -> tuple[Parser, dict[str, Parser]]:
+    """Make the parsers of a script.
+
+    Parameters
+    ----------
+    program : str
+        The name of the script, numpy-rnn or torch-rnn.
+
+    Returns
+    -------
+    main : Parser
+        It prints the help, and dispatches to a command.
+    commands : dict of str to Parser
+        The parsers of the commands. Options that are not given are not in their
+        results.
+    """
+    main = Parser(
+        program,
+        description="An Elman network: training, and checks of its gradients.",
+        epilog=f"`{program} COMMAND --help` lists the options of a command. {STATUS}",
+    )
+    version = f"{program} {__version__}, NumPy {np.__version__}"
+    main.add_argument("--version", action="version", version=version)
+    section = main.add_subparsers(title="commands", dest="command", metavar="COMMAND")
+    parsers = {}
+    for name, command in COMMANDS.items():
+        if command.program in (None, program):
+            parsers[name] = section.add_parser(
+                name,
+                help=command.help,
+                description=command.help,
+                allow_abbrev=False,
+                argument_default=argparse.SUPPRESS,
+            )
+            add_command_options(parsers[name], name)
+    return main, parsers
+
+
+def add_command_options(parser: Parser, command: str) -> None:
+    """Add the options of a command to its parser."""
+    if command == "compare":
+        parser.add_argument(
+            "others",
+            metavar="OTHER",
+            nargs="+",
+            help="a package, such as torch_rnn; a port of your own, as module:object;"
+            " a program; or a trace file",
+        )
+    groups = dict[str, argparse._ArgumentGroup]()
+    for name, option in DECLARATIONS.items():
+        if command not in option.commands:
+            continue
+        if option.group not in groups:
+            groups[option.group] = parser.add_argument_group(option.group)
+        groups[option.group].add_argument(
+            option_name(name), dest=name, help=option.help, **option.parsing
+        )
+
+
+def nearest(name: str, known: Iterable[str], prefix: str = "") -> str:
+    """Return advice in brackets, with the known name that is nearest; or ""."""
+    meant = nearest_name(name, known)
+    if meant is None:
+        return ""
+    return f" (did you mean {prefix}{meant.replace('_', '-')}?)"
+
+
+def parse_command(package: str, words: list[str]) -> Options:
+    """Parse a command line.
+
+    Parameters
+    ----------
+    package : str
+        The name of the package, whose commands are known.
+    words : list of str
+        A command, "train" unless it is named, and its options.
+
+    Returns
+    -------
+    Options
+        The values of all options.
+
+    Raises
+    ------
+    InputError
+        If a command or an option is unknown, with the nearest name; if a value is not
+        of its kind; or if options do not go together.
+    SystemExit
+        After --help and --version.
+    """
+    program = package.replace("_", "-")
+    main, parsers = make_parser(program)
+    if not words or words[0].startswith("-"):
+        if words[:1] not in (["-h"], ["--help"], ["--version"]):
+            words = ["train", *words]
+    elif words[0] not in parsers:
+        name = words[0]
+        if name in COMMANDS:
+            other = COMMANDS[name].program
+            raise InputError(f"{name} is a command of {other}: type {other} {name}")
+        main.error(f"there is no command {name!r}{nearest(name, COMMANDS)}")
+    values, unknown = main.parse_known_args(words)
+    parser = parsers[values.command]
+    for word in words:
+        if word.endswith("=--"):  # argparse of Python 3.11 drops this value
+            parser.error("-- is no value")
+    if unknown:
+        word = unknown[0].partition("=")[0]
+        names = list[str]()
+        for name, option in DECLARATIONS.items():
+            if values.command in option.commands:
+                names.append(name)
+        advice = nearest(word.strip("-").replace("-", "_"), names, "--")
+        parser.error(f"there is no option {word}{advice}")
+    return make_options(**vars(values))
+
+
+def run_main(rnn: ModuleType, arguments: list[str] | None) -> int:
     """Run a command of a package, and print one line on standard error where it fails.
 
     Parameters
@@ -23,9 +190,6 @@ def run_main(rnn: Any, arguments: list[str] | None, commands: Mapping[str, str])
         numpy_rnn or torch_rnn, with which the command trains.
     arguments : list of str or None
         The words after the name of the script; those of the process where None.
-    commands : mapping of str to str
-        The modules of the commands by their names. Each has a function `run`, and is
-        imported only if its command is used.
 
     Returns
     -------
@@ -47,7 +211,7 @@ def run_main(rnn: Any, arguments: list[str] | None, commands: Mapping[str, str])
             stream.reconfigure(errors="backslashreplace")
     try:
         options = parse_command(name, words)
-        module = importlib.import_module(commands[options.command])
+        module = importlib.import_module(COMMANDS[options.command].module)
         status: int = module.run(rnn, options) or 0
         if sys.stdout is not None:
             sys.stdout.flush()

@@ -1,26 +1,29 @@
-"""What a network is trained on: a series or a text, as inputs and targets."""
+"""Series and texts: from a file or a pipe to inputs and targets."""
 
+import csv
 import os
+from collections.abc import Sequence
+from contextlib import suppress
+from math import isfinite
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from numpy_rnn.app.options import Configuration
-from numpy_rnn.app.reading import (
-    MIN_ROWS,
-    character_classes,
-    is_index,
-    read_series,
-    read_text,
-    split_columns,
-)
+from numpy_rnn.app.options import Options
 from numpy_rnn.common.errors import InputError, errors_about
 from numpy_rnn.common.numbers import check_integer
 from numpy_rnn.common.records import NumpyArray
-from numpy_rnn.common.texts import printable
+from numpy_rnn.common.texts import printable, some_of
 
-# The series of the default experiment, (21, 1): 21 equally spaced times from 2 to 10.
-SINE_WAVE = (np.sin(np.linspace(2, 10, 21))[:, None], ["value"], "sine wave")
+MAX_MEGABYTES = 64  # of a series or text
+# The default series, (21, 1): 21 equally spaced times from 2 to 10.
+SINE_WAVE = np.sin(np.linspace(2, 10, 21))[:, None]
+MIN_ROWS = 3  # each row is predicted from the one before
+STEADY = 0.1  # of the mean difference of an index: how much its differences vary
+NUMBERS = (
+    "expected finite numbers with decimal points, not decimal commas, one row per time"
+    " step, after a name of each column or none"
+)
 
 
 class Series(NamedTuple):
@@ -33,12 +36,12 @@ class Series(NamedTuple):
     """The next rows, (T, 1, D)."""
     rows: NumpyArray
     """As they were read, (T+1, D)."""
-    columns: tuple[str, ...] = ("value",)
+    columns: Sequence[str] = ("value",)
     """The D names."""
-    mean: Any = 0.0
-    """Of the columns of a standardized series, (D,)."""
-    deviation: Any = 1.0
-    """Of these, (D,)."""
+    mean: NumpyArray | float = 0.0
+    """Of the columns, (D,), if the series is standardized."""
+    deviation: NumpyArray | float = 1.0
+    """Of the columns, (D,), if the series is standardized."""
     held_out: int = 0
     """Steps at the end that are predicted and not trained on."""
     alphabet: str = ""
@@ -60,7 +63,7 @@ class Text(NamedTuple):
     """The next classes, (T, 1)."""
     alphabet: str
     """The characters in the order of their classes."""
-    columns: tuple[str, ...] = ()
+    columns: Sequence[str] = ()
     """Columns of numbers: none."""
     held_out: int = 0
     """Every step is trained on."""
@@ -71,14 +74,41 @@ class Text(NamedTuple):
         return len(self.alphabet)
 
 
-def make_text(path: str, options: Configuration, alphabet: str) -> Text:
-    """Read the text of a file.
+def make_data(options: Options, dtype: Any, alphabet: str = "") -> Series | Text:
+    """Read the text or the series of the options, or create the sine wave.
+
+    Parameters
+    ----------
+    options : Options
+        `text` or `data` names a file.
+    dtype : dtype
+        Of a series.
+    alphabet : str, optional
+        That of saved weights, for a text.
+
+    Returns
+    -------
+    Series or Text
+        The data.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be used.
+    """
+    if options.text is not None:
+        return make_text(options.text, options.k1, alphabet)
+    return make_series(options, dtype)
+
+
+def make_text(path: str, k1: int, alphabet: str) -> Text:
+    """Read a text from a file, cut to a multiple of k1 steps, as in min-char-rnn.
 
     alphabet: that of saved weights, or empty.
     """
     with errors_about(f"text {path}"):
         classes, alphabet = character_classes(read_text(path), alphabet)
-        steps = (len(classes) - 1) // options.k1 * options.k1  # as in min-char-rnn
+        steps = (len(classes) - 1) // k1 * k1
         if steps == 0:
             raise InputError(
                 f"it has {len(classes)} characters: expected more than --k1"
@@ -91,43 +121,259 @@ def make_text(path: str, options: Configuration, alphabet: str) -> Text:
     )
 
 
-def make_series(options: Configuration, dtype: Any) -> Series:
-    """Read or create the series, in this dtype."""
-    rows, columns, name = SINE_WAVE
+def make_series(options: Options, dtype: Any) -> Series:
+    """Read or create the series, in this dtype, and standardize it if that is asked."""
+    name, rows, columns = "sine wave", SINE_WAVE, ["value"]
     if options.data is not None:
-        chosen = None
-        if options.columns is not None:
-            chosen = split_columns(options.columns)
-        rows, columns = read_series(options.data, chosen)
-        name = printable(os.path.basename(options.data))
-        if chosen is None and len(columns) > 1 and is_index(rows[:, 0]):
-            name += f" without {columns[0]}, which counts the rows"
-            rows, columns = rows[:, 1:], columns[1:]
-    held_out = options.held_out
+        name, rows, columns = read_chosen_columns(options.data, options.columns)
     most = len(rows) - MIN_ROWS
-    check_integer("--held-out", held_out, 0, f"0 to {most}", most)
-    trained = rows[: len(rows) - held_out]
-    mean: Any = 0.0
-    deviation: Any = 1.0
+    check_integer("--held-out", options.held_out, 0, f"0 to {most}", most)
+    trained = rows[: len(rows) - options.held_out]
+    mean = np.zeros(len(columns))
+    deviation = np.ones(len(columns))
     with np.errstate(all="ignore"):  # what is not finite is refused below
         if options.standardize:
             is_constant = np.ptp(trained, axis=0) == 0  # its deviation may be rounded
             mean = trained.mean(axis=0)
             deviation = np.where(is_constant, 0, trained.std(axis=0))
         sequence = ((rows - mean) / deviation).astype(dtype)
-        is_fine = np.isfinite(sequence * deviation).all(axis=0)
-    if not is_fine.all():
+        is_usable = np.isfinite(sequence * deviation).all(axis=0)
+    if not is_usable.all():
         raise InputError(
-            f"data file {options.data}: {columns[is_fine.argmin()]} is constant or too"
-            f" large for {dtype}: leave it out"
+            f"data file {options.data}: {columns[is_usable.argmin()]} is constant or"
+            f" too large for {dtype}: leave it out"
         )
     return Series(
         name,
         x=sequence[:-1, None],
         target=sequence[1:, None],
         rows=rows,
-        columns=tuple(columns),
+        columns=columns,
         mean=mean,
         deviation=deviation,
-        held_out=held_out,
+        held_out=options.held_out,
     )
+
+
+def read_chosen_columns(
+    path: str, choice: str | None
+) -> tuple[str, NumpyArray, list[str]]:
+    """Read the columns of a file that --columns chooses.
+
+    Parameters
+    ----------
+    path : str
+        Of the file.
+    choice : str or None
+        The value of --columns. Without it all columns are chosen, except a first one
+        that counts the rows.
+
+    Returns
+    -------
+    name : str
+        Of the series.
+    values : ndarray, (rows, columns)
+        The numbers.
+    columns : list of str
+        Their names.
+    """
+    name = printable(os.path.basename(path))
+    if choice is not None:
+        return name, *read_series(path, split_columns(choice))
+    rows, columns = read_series(path)
+    if len(columns) > 1 and is_index(rows[:, 0]):
+        name += f" without {columns[0]}, which counts the rows"
+        return name, rows[:, 1:], columns[1:]
+    return name, rows, columns
+
+
+def read_text(path: str) -> str:
+    """Read the UTF-8 text of a file or a pipe, with any line ends.
+
+    Parameters
+    ----------
+    path : str
+        Of a regular file or a pipe.
+
+    Returns
+    -------
+    str
+        The text, whose lines end with a newline character.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read.
+    InputError
+        If it has more than 64 MB, or is not UTF-8.
+    """
+    limit = MAX_MEGABYTES * 2**20
+    with open(path, "rb") as file:
+        content = file.read(limit + 1)
+    if len(content) > limit:
+        raise InputError(
+            f"it has more than {MAX_MEGABYTES} MB, the limit: expected a smaller file"
+        )
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise InputError("it is not UTF-8: expected a text file") from None
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def read_series(
+    path: str, columns: Sequence[str] | None = None
+) -> tuple[NumpyArray, list[str]]:
+    """Read the numbers of a text file, and the names of their columns.
+
+    Columns are separated by semicolons, tabs, commas or spaces, the first of these that
+    is in the file. The first line may be a header, also after a "#".
+
+    Parameters
+    ----------
+    path : str
+        Of the file.
+    columns : sequence of str, optional
+        Names of columns, or their numbers from 1; all by default.
+
+    Returns
+    -------
+    values : ndarray, (rows, columns)
+        The numbers, in float64.
+    names : list of str
+        Of the columns.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, has fewer than three rows, or something else than
+        finite numbers in a column that is chosen.
+    """
+    with errors_about(f"data file {path}"):
+        rows = _table(read_text(path).lstrip("# "))
+        names = _column_names(rows)
+        if len(rows) < MIN_ROWS:
+            raise InputError(
+                f"it has {len(rows)} rows of numbers: expected {MIN_ROWS} or more"
+            )
+        indices = list(range(len(names)))
+        if columns is not None:
+            indices = [_column_index(column, names) for column in columns]
+        values = []
+        for line, fields in rows.items():
+            if len(fields) != len(names):
+                raise InputError(
+                    f"line {line} has {len(fields)} columns, the first one"
+                    f" {len(names)}; {NUMBERS}"
+                )
+            values.append([_parse_number(fields, line, index) for index in indices])
+    return np.array(values), [names[index] for index in indices]
+
+
+def split_columns(text: str) -> list[str]:
+    """Split the value of --columns at its commas.
+
+    As in a file, a name that has a comma is in double quotes.
+    """
+    lines = csv.reader(text.splitlines(), skipinitialspace=True)
+    columns = [column.strip() for line in lines for column in line]
+    return columns or [""]
+
+
+def _table(text: str) -> dict[int, list[str]]:
+    """Split a text into rows, by the numbers of their lines."""
+    separator = " "
+    for mark in ",\t;":
+        if mark in text:
+            separator = mark
+    lines = [line.strip(" ") for line in text.split("\n")]
+    reader = csv.reader(lines, delimiter=separator, skipinitialspace=True)
+    rows = dict[int, list[str]]()
+    try:
+        for row in reader:
+            if any(row):
+                rows[reader.line_num] = list(map(str.strip, row))
+    except csv.Error as error:
+        raise InputError(f"line {reader.line_num}: {error}; {NUMBERS}") from None
+    return rows
+
+
+def _column_names(rows: dict[int, list[str]]) -> list[str]:
+    """Return the names of the columns, and remove the row that has them, if one has."""
+    if not rows:
+        return []
+    first = min(rows)
+    if any(map(is_number, rows[first])):
+        return [f"column {number + 1}" for number in range(len(rows[first]))]
+    return list(map(printable, rows.pop(first)))
+
+
+def _column_index(column: str, names: Sequence[str]) -> int:
+    """Return the index of the column of this number, from 1, or of this name."""
+    numbers = list(map(str, range(1, len(names) + 1)))
+    if column in numbers:
+        return numbers.index(column)
+    if column not in names:
+        expected = f"expected names or numbers of {some_of(names)}"
+        raise InputError(f"the columns have {column!r}; {expected}")
+    return names.index(column)
+
+
+def is_number(text: str) -> bool:
+    """Return whether a text is a finite number. 1_000 is one in Python only."""
+    with suppress(ValueError):
+        return isfinite(float(text.replace("_", "x")))
+    return False
+
+
+def _parse_number(fields: list[str], line: int, index: int) -> float:
+    """Return the number in this field. Raises InputError, with a hint, on others."""
+    text = fields[index]
+    if is_number(text):
+        return float(text)
+    hint = ""
+    usable = [str(n) for n, field in enumerate(fields, 1) if is_number(field)]
+    if usable:
+        hint = f"; --columns {','.join(usable)} leaves it out"
+    raise InputError(f"line {line}, column {index + 1} is {text!r}; {NUMBERS}{hint}")
+
+
+def is_index(values: NumpyArray) -> bool:
+    """Return whether a column counts the rows, as years do."""
+    differences = np.diff(values)
+    mean = abs(differences.mean())
+    return bool(mean > 0 and np.ptp(differences) <= STEADY * mean)
+
+
+def character_classes(text: str, alphabet: str) -> tuple[NumpyArray, str]:
+    """Convert the characters of a text to classes.
+
+    Parameters
+    ----------
+    text : str
+        The text.
+    alphabet : str
+        That of saved weights; empty where these have none, or where there are none.
+
+    Returns
+    -------
+    classes : ndarray of int, (N,)
+        The place of every character in the alphabet.
+    alphabet : str
+        The one given, or else all characters of the text, by Unicode.
+
+    Raises
+    ------
+    InputError
+        If the text has a character that is not in the alphabet, fewer than two
+        different ones, or a null character.
+    """
+    alphabet = alphabet or "".join(sorted(set(text)))
+    if len(alphabet) < 2 or "\0" in text:
+        raise InputError("it is binary, or has fewer than 2 different characters")
+    if unknown := sorted(set(text) - set(alphabet)):
+        raise InputError(
+            f"it has {some_of(unknown)}; expected only characters of --weights"
+        )
+    index = dict(zip(alphabet, range(len(alphabet))))
+    return np.fromiter(map(index.__getitem__, text), np.int64, len(text)), alphabet

@@ -4,14 +4,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from numpy_rnn.app.data import Series, Text, make_series, make_text
-from numpy_rnn.app.options import Configuration
-from numpy_rnn.app.weights_file import load_run
+from numpy_rnn.app.data import Series, Text, make_data
+from numpy_rnn.app.options import Options
+from numpy_rnn.app.weights_file import SavedRun, load_run
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.initial import Distribution, draw_parameters
 from numpy_rnn.common.records import Gradients, NumpyArray, Parameters, Run, RunOptions
 
-OF_TEXT = Distribution(0.01, 0.01, 0.01)  # as in min-char-rnn
+TEXT_WEIGHTS = Distribution(0.01, 0.01, 0.01)  # as in min-char-rnn
 
 
 class Experiment(NamedTuple):
@@ -19,24 +19,28 @@ class Experiment(NamedTuple):
 
     data: Series | Text
     params: Parameters[NumpyArray]
-    h_0: NumpyArray
-    """Zero, (1, H)."""
     velocity: Gradients[NumpyArray] | None = None
+
+    @property
+    def h_0(self) -> NumpyArray:
+        """The initial state, (1, H): zero."""
+        W_hh = self.params.W_hh
+        return np.zeros((1, W_hh.shape[-1]), W_hh.dtype)
 
     def run(self, options: RunOptions) -> Run:
         """Return the run with these options, on the steps that are not held out."""
-        data = self.data
-        steps = len(data.x) - data.held_out
-        x, target = data.x[:steps], data.target[:steps]
+        steps = len(self.data.x) - self.data.held_out
+        x = self.data.x[:steps]
+        target = self.data.target[:steps]
         return Run(self.params, x, target, self.h_0, options, self.velocity)
 
 
-def prepare_experiment(options: Configuration) -> Experiment:
+def prepare_experiment(options: Options) -> Experiment:
     """Read or create the series or the text of a run, and its initial weights.
 
     Parameters
     ----------
-    options : Configuration
+    options : Options
         `data`, `text` and `weights` name files; without them the series is the sine
         wave, and the weights are drawn.
 
@@ -50,40 +54,34 @@ def prepare_experiment(options: Configuration) -> Experiment:
     InputError
         If a file cannot be used, or the weights do not fit the data.
     """
-    saved = None
-    dtype = options.dtype
-    alphabet = ""
     if options.weights is not None:
-        saved = load_run(options.weights)
-        dtype = saved.params.W_hh.dtype
-        alphabet = saved.alphabet
-    data: Series | Text
-    if options.text is not None:
-        data = make_text(options.text, options, alphabet)
-        distribution = OF_TEXT
-    else:
-        data = make_series(options, dtype)
-        distribution = Distribution()
-    D = data.size
-    step = options.run_options().step
-    velocity = None
-    if saved is None:
-        params = draw_parameters(
-            (D, options.hidden_size, D),
-            distribution,
-            dtype,
-            options.seed,
-            networks=None if options.command == "study" else options.seeds,
-            bias=options.bias,
-        )
-    else:
-        params = saved.params
-        if step.has_velocity and saved.adagrad == step.adagrad:
-            velocity = saved.velocity  # sums of squares are no velocity
+        return continued_experiment(options, load_run(options.weights))
+    data = make_data(options, options.dtype)
+    params = draw_parameters(
+        (data.size, options.hidden_size, data.size),
+        Distribution() if options.text is None else TEXT_WEIGHTS,
+        options.dtype,
+        options.seed,
+        networks=None if options.command == "study" else options.seeds,
+        bias=options.bias,
+    )
+    return Experiment(data, params)
+
+
+def continued_experiment(options: Options, saved: SavedRun) -> Experiment:
+    """Return the experiment that starts from saved weights.
+
+    The saved velocity is used if the step has one of the same kind.
+    """
+    params = saved.params
+    data = make_data(options, params.W_hh.dtype, saved.alphabet)
     sizes = params.W_xh.shape[-2], params.W_hy.shape[-1]
-    if sizes != (D, D):
+    expected = data.size, data.size
+    if sizes != expected:
         raise InputError(
-            f"{options.weights} has {sizes} inputs and outputs: expected {(D, D)}"
+            f"{options.weights} has {sizes} inputs and outputs: expected {expected}"
         )
-    h_0: NumpyArray = np.zeros((1, params.W_hh.shape[-1]), dtype)
-    return Experiment(data, params, h_0, velocity)
+    step = options.run_options().step
+    if step.has_velocity and saved.adagrad == step.adagrad:
+        return Experiment(data, params, saved.velocity)
+    return Experiment(data, params)  # sums of squares are no velocity

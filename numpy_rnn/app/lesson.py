@@ -5,20 +5,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy_rnn
-from numpy_rnn.app.options import Configuration
+from numpy_rnn.app.options import Options
 from numpy_rnn.common.texts import printable
 
 LESSON_PAGE = Path(numpy_rnn.__file__).parent / "study/lesson/lesson.html"
 
 
-def run(rnn: Any, options: Configuration) -> None:
+def run(rnn: Any, options: Options) -> None:
     """Print the path of the lesson that is installed, and open it in a browser.
 
     Parameters
     ----------
     rnn : module
         The package of the command line.
-    options : Configuration
+    options : Options
         None is used.
     """
     print(printable(str(LESSON_PAGE)), flush=True)

@@ -1,8 +1,9 @@
 """The options of all commands: one table, their defaults, and their values."""
 
+from argparse import BooleanOptionalAction
 from collections.abc import Mapping, Sequence
-from types import SimpleNamespace
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field, fields
+from typing import Any, NamedTuple, TypeVar
 
 from numpy_rnn.common.checks import check_schedule
 from numpy_rnn.common.errors import InputError
@@ -11,14 +12,79 @@ from numpy_rnn.common.records import (
     DTYPES,
     NONLINEARITY_NAMES,
     REDUCTION_NAMES,
+    Dtype,
+    LossName,
+    Nonlinearity,
     Objective,
+    Reduction,
     RunOptions,
     Schedule,
     Step,
 )
 
+T = TypeVar("T")
+
 TRAINING = ("train", "compare")
-RUNS = (*TRAINING, "study")
+ALL_RUNS = (*TRAINING, "study")
+
+# The groups of --help.
+RUN = "run"
+UPDATE = "update, as in torch.optim.SGD"
+SERIES = "series"
+FILES = "files and output"
+
+
+class Declaration(NamedTuple):
+    """How an option is typed and described."""
+
+    group: str
+    help: str
+    commands: tuple[str, ...]
+    needed: str | None  # the option without which it has no use
+    parsing: dict[str, Any]  # keywords of argparse's add_argument
+
+
+def option(
+    default: T,
+    group: str,
+    description: str,
+    *,
+    commands: tuple[str, ...] = ALL_RUNS,
+    needs: str | None = None,
+    **parsing: Any,
+) -> T:
+    """Declare an option as a field of `Options`.
+
+    Parameters
+    ----------
+    default : object
+        The value without the option. Its type is that of the values; None stands for
+        text.
+    group, description : str
+        Where --help lists the option, and what it says.
+    commands : tuple of str
+        The commands that have the option.
+    needs : str, optional
+        The option without which this one is refused.
+    **parsing
+        Keywords of argparse's `add_argument`, where the default does not give them.
+
+    Returns
+    -------
+    dataclasses.Field
+        The field, which type checkers see as its default.
+    """
+    if isinstance(default, bool):
+        parsing.setdefault("action", BooleanOptionalAction)
+    elif default is None:
+        parsing.setdefault("type", str)
+    else:
+        parsing.setdefault("type", type(default))
+    if default not in (None, False):
+        description += f" ({default})"
+    declaration = Declaration(group, description, commands, needs, parsing)
+    declared: T = field(default=default, metadata={"declaration": declaration})
+    return declared
 
 
 def number_or_none(text: str) -> float | None:
@@ -26,96 +92,129 @@ def number_or_none(text: str) -> float | None:
     return None if text == "none" else float(text)
 
 
-class Option(NamedTuple):
-    """An option, and the attribute of a Configuration that has its value."""
+@dataclass(frozen=True)
+class Options:
+    """The options of a command, and their values, as `make_options` makes them."""
 
-    name: str  # of the attribute, and of a record's field
-    kind: Any  # a type, a tuple of choices, bool (--name, --no-name), or None, a flag
-    default: Any
-    help: str
-    commands: tuple[str, ...] = RUNS
+    command: str
+    others: tuple[str, ...]  # what `compare` compares
+    given: Mapping[str, object]  # the values that were given
+    loss: LossName = "squared_error"  # --text chooses it
+
+    epochs: int = option(300, RUN, "passes over the series")
+    hidden_size: int = option(6, RUN, "hidden units")
+    k1: int = option(1, RUN, "new steps per update")
+    k2: int = option(1, RUN, "steps that the gradient covers: --k1 or more")
+    nonlinearity: Nonlinearity = option(
+        "tanh", RUN, "of the units", choices=NONLINEARITY_NAMES
+    )
+    reduction: Reduction = option("sum", RUN, "of the losses", choices=REDUCTION_NAMES)
+    bias: bool = option(False, RUN, "train biases")
+    dtype: Dtype = option("float32", RUN, "of numbers", choices=DTYPES)
+    seed: int = option(0, RUN, "seed of the initial weights")
+    seeds: int | None = option(
+        None, RUN, "networks, with consecutive seeds from --seed", type=int
+    )
+
+    learning_rate: float = option(0.1, UPDATE, "learning rate")
+    momentum: float = option(0.0, UPDATE, "momentum factor")
+    dampening: float = option(0.0, UPDATE, "dampening of the momentum")
+    nesterov: bool = option(False, UPDATE, "use Nesterov momentum")
+    weight_decay: float = option(0.0, UPDATE, "L2 penalty")
+    max_norm: float | None = option(
+        None, UPDATE, "largest norm of a gradient, or none", type=number_or_none
+    )
+    max_value: float | None = option(
+        None,
+        UPDATE,
+        "clip each number of the gradient to ± this, or none",
+        commands=TRAINING,
+        type=number_or_none,
+    )
+    adagrad: bool = option(
+        False,
+        UPDATE,
+        "divide by the root of the sum of squares so far",
+        commands=TRAINING,
+    )
+
+    data: str | None = option(
+        None, SERIES, "file of numbers, a row per step (the sine wave)"
+    )
+    columns: str | None = option(
+        None, SERIES, "names or numbers from 1, with commas (all)", needs="data"
+    )
+    standardize: bool = option(False, SERIES, "train on (value - mean) / deviation")
+    held_out: int = option(
+        0,
+        SERIES,
+        "rows at the end to predict, but not to train on",
+        commands=("train",),
+    )
+    steps: int | None = option(
+        None,
+        SERIES,
+        "first steps to study (all, up to 40) or to compare (up to 1000)",
+        commands=("study", "compare"),
+        type=int,
+    )
+    text: str | None = option(
+        None, SERIES, "train a character model of a text", commands=TRAINING
+    )
+    sample: int = option(
+        200,
+        SERIES,
+        "characters of a sample of the model",
+        commands=("train",),
+        needs="text",
+    )
+    temperature: float = option(
+        1.0,
+        SERIES,
+        "divides the outputs of it",
+        commands=("train",),
+        needs="text",
+    )
+
+    weights: str | None = option(
+        None, FILES, "start from the weights and velocity of a file"
+    )
+    save: str | None = option(
+        None, FILES, "save them as .npz, also after Ctrl-C", commands=("train",)
+    )
+    output: str | None = option(
+        None, FILES, "write losses, predictions as .csv", commands=("train",)
+    )
+    plot: str | None = option(
+        None, FILES, "file of the plot (COMMAND.png)", commands=TRAINING
+    )
+    no_plot: bool = option(
+        False, FILES, "do not plot", commands=TRAINING, action="store_true"
+    )
+    log_every: int = option(
+        10,
+        FILES,
+        "epochs, or updates of a text, between printed lines",
+        commands=("train",),
+    )
+    timeout: float = option(
+        10.0, FILES, "seconds for an answer of a port", commands=("compare",)
+    )
+    folder: str = option("study", FILES, "folder of the pages", commands=("study",))
+
+    def run_options(self) -> RunOptions:
+        """Return the options of `train`, each of which has a field of its name here."""
+        names = (*Schedule._fields, *Objective._fields, *Step._fields)
+        return RunOptions.from_keywords(**{name: getattr(self, name) for name in names})
 
 
-# By group of --help.
-OPTION_GROUPS = {
-    "run": [
-        Option("epochs", int, 300, "passes over the series"),
-        Option("hidden_size", int, 6, "hidden units"),
-        Option("k1", int, 1, "new steps per update"),
-        Option("k2", int, None, "steps that the gradient covers, with the new (k1)"),
-        Option("nonlinearity", NONLINEARITY_NAMES, "tanh", "of the units"),
-        Option("reduction", REDUCTION_NAMES, "sum", "of the losses"),
-        Option("bias", bool, False, "train biases"),
-        Option("dtype", DTYPES, "float32", "of numbers"),
-        Option("seed", int, 0, "seed of the initial weights"),
-        Option("seeds", int, None, "networks, with consecutive seeds from --seed"),
-    ],
-    "update, as in torch.optim.SGD": [
-        Option("learning_rate", float, 0.1, "learning rate"),
-        Option("momentum", float, 0.0, "momentum factor"),
-        Option("dampening", float, 0.0, "dampening of the momentum"),
-        Option("nesterov", bool, False, "use Nesterov momentum"),
-        Option("weight_decay", float, 0.0, "L2 penalty"),
-        Option("max_norm", number_or_none, None, "largest norm of a gradient, or none"),
-        Option(
-            "max_value",
-            number_or_none,
-            None,
-            "clip each number of the gradient to ± this, or none",
-            TRAINING,
-        ),
-        Option(
-            "adagrad",
-            bool,
-            False,
-            "divide by the root of the sum of squares so far",
-            TRAINING,
-        ),
-    ],
-    "series": [
-        Option("data", str, None, "file of numbers, a row per step (the sine wave)"),
-        Option("columns", str, None, "names or numbers from 1, with commas (all)"),
-        Option("standardize", bool, False, "train on (value - mean) / deviation"),
-        Option(
-            "held_out",
-            int,
-            0,
-            "rows at the end to predict, but not to train on",
-            ("train",),
-        ),
-        Option(
-            "steps",
-            int,
-            None,
-            "first steps to study (all, up to 40) or to compare (up to 1000)",
-            ("study", "compare"),
-        ),
-        Option("text", str, None, "train a character model of a text", TRAINING),
-        Option("sample", int, 200, "characters of a sample of the model", ("train",)),
-        Option("temperature", float, 1.0, "divides the outputs of it", ("train",)),
-    ],
-    "files and output": [
-        Option("weights", str, None, "start from the weights and velocity of a file"),
-        Option("save", str, None, "save them as .npz, also after Ctrl-C", ("train",)),
-        Option("output", str, None, "write losses, predictions as .csv", ("train",)),
-        Option("plot", str, None, "file of the plot (COMMAND.png)", TRAINING),
-        Option("no_plot", None, False, "do not plot", TRAINING),
-        Option(
-            "log_every",
-            int,
-            10,
-            "epochs, or updates of a text, between printed lines",
-            ("train",),
-        ),
-        Option("timeout", float, 10.0, "seconds for an answer of a port", ("compare",)),
-        Option("folder", str, "study", "folder of the pages", ("study",)),
-    ],
+DECLARATIONS: dict[str, Declaration] = {
+    each.name: each.metadata["declaration"]
+    for each in fields(Options)
+    if "declaration" in each.metadata
 }
-ALL_OPTIONS = [option for options in OPTION_GROUPS.values() for option in options]
-DEFAULTS = {option.name: option.default for option in ALL_OPTIONS}
-DEFAULTS["loss"] = "squared_error"
 # Defaults of a text, those of min-char-rnn, and of data.
-DEFAULTS_OF = {
+DEFAULTS_OF: dict[str, dict[str, object]] = {
     "text": {
         "hidden_size": 100,
         "loss": "cross_entropy",
@@ -140,26 +239,26 @@ DEFAULTS_OF = {
         "epochs": 200,
     },
 }
-DEFAULTS_OF_COMMAND = {
+DEFAULTS_OF_COMMAND: dict[str, dict[str, object]] = {
     "study": {"seeds": 32},
     "compare": {"steps": 1000},  # judging a text takes a while
 }
 RECORDED_EPOCHS = {"text": 1, "data": 10}  # of `compare`, which keeps all numbers
+POSITIVE = ("temperature", "timeout", "steps", "seeds", "log_every")
 EXCLUDED = {
     "weights": ("hidden_size", "bias", "dtype", "seeds"),  # the file has them
     "text": ("data", "standardize", "held_out", "seeds"),
     "plot": ("no_plot",),
     "save": ("seeds",),
 }
-NEEDED_WITH = {"columns": "data", "sample": "text", "temperature": "text"}
 
 
 def option_name(name: str) -> str:
-    """Return the option of an attribute, such as --hidden-size."""
+    """Return the option of a field, such as --hidden-size."""
     return "--" + name.replace("_", "-")
 
 
-def option_words(name: str, value: Any) -> str:
+def option_words(name: str, value: object) -> str:
     """Return an option and its value as they are typed."""
     if value is True:
         return option_name(name)
@@ -169,52 +268,65 @@ def option_words(name: str, value: Any) -> str:
     return f"{option_name(name)} {shown}"
 
 
-class Configuration(SimpleNamespace):
-    """The values of all options; `given` has those that were given.
+def make_options(
+    command: str = "train",
+    others: Sequence[str] = (),
+    forced: Mapping[str, object] | None = None,
+    **given: object,
+) -> Options:
+    """Make the options of a command from those that are given.
 
-    forced: defaults that what is compared needs, in place of the usual ones. Raises
-    InputError on options that do not go together. `train` checks the others of the run.
+    Parameters
+    ----------
+    command : str
+        The command.
+    others : sequence of str
+        What `compare` compares.
+    forced : mapping of str to object, optional
+        Defaults that what is compared needs, in place of the usual ones.
+    **given
+        The values that are given, by the names of the fields.
+
+    Returns
+    -------
+    Options
+        The values of all options.
+
+    Raises
+    ------
+    InputError
+        If options do not go together. `train` checks the others of the run.
     """
-
-    def __init__(
-        self,
-        command: str = "train",
-        others: Sequence[str] = (),
-        forced: Mapping[str, Any] | None = None,
-        **given: Any,
-    ):
-        values = defaults_of(command, given) | dict(forced or {}) | given
-        super().__init__(command=command, others=others, given=given, **values)
-        for name, others in EXCLUDED.items():
-            for other in others:
-                is_study = command == "study" and other == "seeds"
-                if given.keys() >= {name, other} and not is_study:
-                    both = f"{option_name(name)} and {option_name(other)}"
-                    raise InputError(f"{both} are both given: leave one of them out")
-        for name, other in NEEDED_WITH.items():
-            if name in given and other not in given:
-                missing = option_name(other)
-                raise InputError(
-                    f"{option_name(name)} is given without {missing}: give both"
-                )
-        for name in ("temperature", "timeout", "steps", "seeds", "log_every"):
-            if name in given:
-                check_positive(option_name(name), given[name])
-        check_schedule(self.run_options().schedule)
-
-    def run_options(self) -> RunOptions:
-        """Return the options of `train`."""
-        names = (*Schedule._fields, *Objective._fields, *Step._fields)
-        for name in names:
-            if name not in DEFAULTS:
-                raise InputError(
-                    f"{name} has no option: add it to OPTION_GROUPS of app/options.py"
-                )
-        return RunOptions.from_keywords(**{name: getattr(self, name) for name in names})
+    check_together(command, given)
+    for name in POSITIVE:
+        if name in given:
+            check_positive(option_name(name), given[name])
+    values = default_values(command, given)
+    values.update(forced or {})
+    values.update(given)
+    options = Options(command, tuple(others), given, **values)
+    check_schedule(options.run_options().schedule)
+    return options
 
 
-def defaults_of(command: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the defaults of a command.
+def check_together(command: str, given: Mapping[str, object]) -> None:
+    """Raise InputError if one option excludes another, or needs one that is absent."""
+    for name, excluded in EXCLUDED.items():
+        for other in excluded:
+            is_study = command == "study" and other == "seeds"
+            if given.keys() >= {name, other} and not is_study:
+                both = f"{option_name(name)} and {option_name(other)}"
+                raise InputError(f"{both} are both given: leave one of them out")
+    for name in given:
+        needed = DECLARATIONS[name].needed
+        if needed is not None and needed not in given:
+            raise InputError(
+                f"{option_name(name)} is given without {option_name(needed)}: give both"
+            )
+
+
+def default_values(command: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the defaults that are not those of `Options`.
 
     Parameters
     ----------
@@ -227,16 +339,17 @@ def defaults_of(command: str, given: Mapping[str, Any]) -> dict[str, Any]:
     Returns
     -------
     dict of str to object
-        The value of every option.
+        The values by the names of the fields, among them k1 and k2.
     """
-    values = dict(DEFAULTS)
-    values |= DEFAULTS_OF_COMMAND.get(command, {})
-    for source, own in DEFAULTS_OF.items():
+    values: dict[str, Any] = {"k1": Options.k1, "k2": Options.k2}
+    values.update(DEFAULTS_OF_COMMAND.get(command, {}))
+    for source, defaults in DEFAULTS_OF.items():
         if source in given and command != "study":
-            values |= own
+            values.update(defaults)
             if command == "compare":
                 values["epochs"] = RECORDED_EPOCHS[source]
-    if "k1" in given or values["k2"] is None:
-        values["k2"] = given.get("k1", values["k1"])
-    values["k1"] = min(values["k1"], given.get("k2", values["k1"]))
+    if "k1" in given:
+        values["k2"] = given["k1"]
+    if "k2" in given:
+        values["k1"] = min(values["k1"], given["k2"])
     return values

@@ -1,12 +1,22 @@
-"""The files that a command writes: what is refused before the work begins."""
+"""The files that a command writes: refused before the work begins, or written."""
 
+import csv
 import importlib
 import os
 import sys
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-from numpy_rnn.app.options import Configuration
+import numpy as np
+
+from numpy_rnn.app.options import Options
+from numpy_rnn.app.predictions import Curve
 from numpy_rnn.common.errors import InputError
+from numpy_rnn.common.files import written_whole
+from numpy_rnn.common.texts import printable
 
+INPUTS = ("data", "text", "weights")
 ENDINGS = {
     "save": (".npz",),
     "output": (".csv",),
@@ -14,12 +24,12 @@ ENDINGS = {
 }
 
 
-def check_files(options: Configuration, plot: str | None) -> None:
+def check_files(options: Options, plot: str | None) -> None:
     """Check, before the work begins, the files that a command writes.
 
     Parameters
     ----------
-    options : Configuration
+    options : Options
         Its files are `data`, `text`, `weights`, `save` and `output`.
     plot : str or None
         The file of the plot.
@@ -30,37 +40,39 @@ def check_files(options: Configuration, plot: str | None) -> None:
         If an output cannot be written, has another ending than its kind, or is another
         file of the command.
     """
-    options_of = dict[str, str]()  # by their files
-    for name in ("data", "text", "weights", *ENDINGS):
-        path = plot if name == "plot" else getattr(options, name)
+    paths = {name: getattr(options, name) for name in (*INPUTS, *ENDINGS)}
+    paths["plot"] = plot
+    options_of_files = dict[str, str]()
+    for name, path in paths.items():
         if path is None:
             continue
-        real = os.path.realpath(path)
-        given = f"--{name} {path}"
-        first = options_of.setdefault(real, name)
+        file = os.path.realpath(path)
+        first = options_of_files.setdefault(file, name)
         if first != name:
             raise InputError(
                 f"--{first} and --{name} both name {path}: expected different files"
             )
-        expected = ENDINGS.get(name)
-        if expected is None:
+        if name in INPUTS:
             continue
-        if not os.access(os.path.dirname(real), os.W_OK):
-            what = "its folder cannot be written to"
-            raise InputError(f"{given}: {what}: choose another")
-        if not path.lower().endswith(expected):
-            names = " or ".join(expected)
-            raise InputError(f"{given}: expected a name that ends with {names}")
+        if not os.access(os.path.dirname(file), os.W_OK):
+            raise InputError(
+                f"--{name} {path}: its folder cannot be written to: choose another"
+            )
+        if not path.lower().endswith(ENDINGS[name]):
+            endings = " or ".join(ENDINGS[name])
+            raise InputError(
+                f"--{name} {path}: expected a name that ends with {endings}"
+            )
 
 
-def plot_target(options: Configuration, name: str) -> str | None:
+def plot_target(options: Options, package: str) -> str | None:
     """Choose the file of the plot. Without Matplotlib and without --plot, print a note.
 
     Parameters
     ----------
-    options : Configuration
+    options : Options
         --plot and --no-plot.
-    name : str
+    package : str
         The name of the package, of which the usual file of `train` has its name.
 
     Returns
@@ -73,21 +85,77 @@ def plot_target(options: Configuration, name: str) -> str | None:
     InputError
         If --plot is given and Matplotlib cannot be imported.
     """
-    default = f"{options.command}.png"
-    if options.command == "train":
-        default = f"{name}.png"
-        if options.text is not None:
-            if options.plot is not None:
-                raise InputError("--text and --plot are both given: leave one out")
-            return None
+    if options.text is not None and options.command == "train":
+        if options.plot is not None:
+            raise InputError("--text and --plot are both given: leave one out")
+        return None
     if options.no_plot:
         return None
     try:
         importlib.import_module("matplotlib")
     except (ImportError, ValueError) as error:  # ValueError: MPLBACKEND is unknown
         if options.plot is None:
-            print(f"{name}: no plot: {error}", file=sys.stderr)
+            print(f"{package}: no plot: {error}", file=sys.stderr)
             return None
-        why = f"matplotlib cannot be imported ({error})"
-        raise InputError(f"{why}: install it, or use --no-plot") from None
-    return options.plot or default
+        reason = f"matplotlib cannot be imported ({error})"
+        raise InputError(f"{reason}: install it, or use --no-plot") from None
+    default = package if options.command == "train" else options.command
+    return options.plot or f"{default}.png"
+
+
+def write_csv(path: str, columns: Sequence[str], curves: Mapping[str, Curve]) -> None:
+    """Write losses and predictions, one number per row, in units of the series.
+
+    Parameters
+    ----------
+    path : str
+        The file, which is replaced at once, and only if all is written.
+    columns : sequence of str
+        The names of the columns of the series.
+    curves : mapping of str to Curve
+        By their kinds. The times of "loss" are epochs.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be written.
+    """
+    with (
+        written_whole(path) as temporary,
+        open(temporary, "w", encoding="utf-8", newline="") as file,
+    ):
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["kind", "time", "column", "network", "value"])
+        for kind, curve in curves.items():
+            for (t, network, feature), value in np.ndenumerate(curve.values):
+                column = "" if kind == "loss" else columns[feature]
+                writer.writerow([kind, curve.first + t, column, network + 1, value])
+
+
+def write_figure(path: str, draw_on: Callable[[Any], None]) -> None:
+    """Draw a figure, write it, and print where it is.
+
+    Parameters
+    ----------
+    path : str
+        The file; its ending is the format.
+    draw_on : callable
+        Draws on an empty Figure. Settings of the user have no effect.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be written.
+    """
+    from matplotlib import style
+    from matplotlib.figure import Figure
+
+    with (
+        style.context("default"),  # settings of the user, such as LaTeX, change nothing
+        warnings.catch_warnings(action="ignore"),  # of missing glyphs
+        written_whole(path) as temporary,
+    ):
+        figure = Figure(layout="constrained")
+        draw_on(figure)
+        figure.savefig(temporary, dpi=120, format=path.rpartition(".")[2].lower())
+    print(f"plot saved to {printable(path)}")

@@ -1,5 +1,6 @@
 """Predictions of a trained network."""
 
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,16 +15,20 @@ BAND = (50, 10, 90)  # percentiles of an ensemble
 class Curve(NamedTuple):
     """Values of N networks at consecutive times."""
 
-    first: int  # the time of the first ones
+    first: int  # the time of the first values
     values: NumpyArray  # (n, N, D)
 
-    def of(self, chosen: NumpyArray) -> "Curve":
+    def of_networks(self, chosen: NumpyArray) -> "Curve":
         """Return the curve of some of the networks, (N,) bool."""
         return self._replace(values=self.values[:, chosen])
 
 
 def predict(
-    rnn: Any, params: Any, series: Series, h_0: NumpyArray, objective: Objective
+    rnn: ModuleType,
+    params: Any,
+    series: Series,
+    h_0: NumpyArray,
+    objective: Objective,
 ) -> dict[str, Curve]:
     """Predict a series one step ahead, and freely, each value being the next input.
 
@@ -48,23 +53,28 @@ def predict(
     """
 
     def forward(x: NumpyArray, h: NumpyArray) -> tuple[NumpyArray, NumpyArray]:
-        x, h = rnn.from_numpy(x), rnn.from_numpy(h)
-        made = rnn.forward(params, x, h, nonlinearity=objective.nonlinearity)
-        return rnn.to_numpy(made.y), rnn.to_numpy(made.h)
+        activations = rnn.forward(
+            params,
+            rnn.from_numpy(x),
+            rnn.from_numpy(h),
+            nonlinearity=objective.nonlinearity,
+        )
+        return rnn.to_numpy(activations.y), rnn.to_numpy(activations.h)
 
     def curve(first: int, y: NumpyArray) -> Curve:
-        units = y.astype(np.float64) * series.deviation + series.mean
-        return Curve(first, units.reshape(len(y), -1, units.shape[-1]))
+        values = y.astype(np.float64) * series.deviation + series.mean
+        return Curve(first, values.reshape(len(y), -1, values.shape[-1]))
 
-    y, h = forward(series.x, h_0)
-    border = len(y) - series.held_out
-    free = [y[border - 1 : border]]
-    last = h[border]
+    predicted, states = forward(series.x, h_0)
+    border = len(predicted) - series.held_out
+    y = predicted[border - 1 : border]
+    h = states[border]
+    continuation = []
     for _ in range(series.held_out or GENERATED):
-        made, h = forward(free[-1], last)
-        free.append(made)
-        last = h[-1]
+        y, states = forward(y, h)
+        h = states[-1]
+        continuation.append(y)
     return {
-        "predicted": curve(2, y),
-        "free-running": curve(border + 2, np.concatenate(free[1:])),
+        "predicted": curve(2, predicted),
+        "free-running": curve(border + 2, np.concatenate(continuation)),
     }

@@ -1,32 +1,30 @@
 """The command `train`: train a network, and write what is asked."""
 
-from typing import Any
+from types import ModuleType
 
 import numpy as np
 
 from numpy_rnn.app.data import Series, Text
 from numpy_rnn.app.experiment import prepare_experiment
-from numpy_rnn.app.options import Configuration
-from numpy_rnn.app.outputs import check_files, plot_target
-from numpy_rnn.app.plots import draw_result, write_figure
-from numpy_rnn.app.results_file import write_csv
-from numpy_rnn.app.series_report import SeriesReport
-from numpy_rnn.app.text_report import TextReport
+from numpy_rnn.app.options import Options
+from numpy_rnn.app.outputs import check_files, plot_target, write_csv, write_figure
+from numpy_rnn.app.plots import draw_result
+from numpy_rnn.app.printing import describe_runs
+from numpy_rnn.app.reports import SeriesReport, TextReport
 from numpy_rnn.app.training import Training
-from numpy_rnn.app.weights_file import save_run
-from numpy_rnn.app.words import describe_runs
+from numpy_rnn.app.weights_file import SavedRun, save_run
 from numpy_rnn.common.texts import printable
 
 
 @np.errstate(all="ignore")  # what is not finite is reported as a divergence
-def run(rnn: Any, options: Configuration) -> int:
+def run(rnn: ModuleType, options: Options) -> int:
     """Train a network, print its losses and predictions, and write the files.
 
     Parameters
     ----------
     rnn : module
         The package that trains.
-    options : Configuration
+    options : Options
         The run and its files.
 
     Returns
@@ -45,7 +43,8 @@ def run(rnn: Any, options: Configuration) -> int:
     BrokenPipeError
         If the reader of the output is gone. Nothing is written then.
     """
-    plot = plot_target(options, rnn.__name__)
+    name = rnn.__name__
+    plot = plot_target(options, name)
     check_files(options, plot)
     experiment = prepare_experiment(options)
     data = experiment.data
@@ -55,25 +54,26 @@ def run(rnn: Any, options: Configuration) -> int:
         report = TextReport(training, data, options)
     else:
         report = SeriesReport(training, data, options.log_every)
-    name = rnn.__name__
     start = f"seed {options.seed}"
     if options.weights is not None:
         start = f"weights from {printable(options.weights)}"
-    described = describe_runs([name], data.name, [training.run])
-    print(f"{described}, {start}", report.heading(), sep="\n", flush=True)
+    description = describe_runs([name], data.name, [training.run])
+    print(f"{description}, {start}", report.heading(), sep="\n", flush=True)
     try:
         for update in training:
             for line in report.after(update):
                 print(line, flush=True)
     except KeyboardInterrupt:
-        said = save(training, options, data.alphabet)
+        outcome = "nothing was saved: --save FILE keeps the run"
+        if options.save is not None:
+            outcome = save(options.save, training, data.alphabet)
         raise KeyboardInterrupt(
-            f"interrupted after {training.updates} updates; {said}"
+            f"interrupted after {training.updates_made} updates; {outcome}"
         ) from None
     curves = report.curves()
     print(*report.final(curves), sep="\n")
     if options.save is not None:
-        print(save(training, options, data.alphabet))
+        print(save(options.save, training, data.alphabet))
     if options.output is not None:
         write_csv(options.output, data.columns, curves)
         print(f"results saved to {printable(options.output)}")
@@ -83,11 +83,10 @@ def run(rnn: Any, options: Configuration) -> int:
     return 0
 
 
-def save(training: Training, options: Configuration, alphabet: str) -> str:
-    """Save the weights if that is asked. Returns what to say."""
-    if options.save is None:
-        return "nothing was saved: --save FILE keeps the run"
+def save(path: str, training: Training, alphabet: str) -> str:
+    """Save the latest weights, and return a line that says so."""
     params = training.rnn.to_numpy(training.params)
     velocity = training.rnn.to_numpy(training.velocity)
-    save_run(options.save, params, velocity, alphabet=alphabet, adagrad=options.adagrad)
-    return f"weights saved to {printable(options.save)}"
+    adagrad = training.run.options.step.adagrad
+    save_run(path, SavedRun(params, velocity, alphabet, adagrad))
+    return f"weights saved to {printable(path)}"

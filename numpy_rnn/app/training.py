@@ -1,11 +1,11 @@
 """Training by a package: the updates of a run, and the losses of its epochs."""
 
 from collections.abc import Iterator
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from numpy_rnn.app.epochs import epoch_losses, updates_per_epoch
 from numpy_rnn.app.predictions import Curve
 from numpy_rnn.common.records import NumpyArray, Run, Update
 
@@ -18,7 +18,38 @@ class Diverged(ArithmeticError):
     """A run diverged: a value overflowed or is NaN. The message is one line."""
 
 
-def begin(rnn: Any, run: Run) -> Iterator[Update[Any]]:
+def updates_per_epoch(run: Run) -> int:
+    """Return the number of updates of an epoch of a run, (T1)."""
+    return len(range(0, len(run.x), run.options.schedule.k1))
+
+
+def epoch_losses(losses: NumpyArray, run: Run) -> NumpyArray:
+    """Compute the loss of every whole epoch.
+
+    Parameters
+    ----------
+    losses : ndarray, (n,) or (n, N)
+        Of the updates, in order.
+    run : Run
+        The run that made them.
+
+    Returns
+    -------
+    ndarray, (epochs,) or (epochs, N)
+        The sum of the losses of the updates of an epoch; for the reduction "mean", the
+        mean over its points.
+    """
+    T = len(run.x)
+    updates = updates_per_epoch(run)
+    shares = np.ones(updates)
+    if run.options.objective.reduction == "mean":
+        shares = np.diff([*range(0, T, run.options.schedule.k1), T]) / T
+    whole = losses[: len(losses) // updates * updates]
+    epochs = whole.reshape(-1, updates, *losses.shape[1:])
+    return np.asarray(np.einsum("en...,n->e...", epochs, shares))
+
+
+def begin(rnn: ModuleType, run: Run) -> Iterator[Update[Any]]:
     """Begin a run by a package.
 
     Parameters
@@ -48,36 +79,36 @@ def begin(rnn: Any, run: Run) -> Iterator[Update[Any]]:
 class Training:
     """A run by a package: an iterable of its updates."""
 
-    def __init__(self, rnn: Any, run: Run):
+    def __init__(self, rnn: ModuleType, run: Run):
         """Raise InputError if options and data do not agree."""
         self.rnn = rnn
         self.run = run
-        self.per_epoch = updates_per_epoch(run)
-        self.updates = 0
+        self.updates_per_epoch = updates_per_epoch(run)
+        self.updates_made = 0
         self.epoch = 0
         self.params = rnn.from_numpy(run.params)  # the current ones
         self.velocity = rnn.from_numpy(run.velocity)
         self.losses: list[NumpyArray] = []  # of the finished epochs
-        self._iterator = begin(rnn, run)
+        self._updates = begin(rnn, run)
 
     def __iter__(self) -> Iterator[Update[Any]]:
         """Make all updates. Raises Diverged if no network of the ensemble has a finite
         loss.
         """
-        losses = list[NumpyArray]()
-        for update in self._iterator:
+        losses = list[NumpyArray]()  # of the current epoch
+        for update in self._updates:
             loss = np.asarray(self.rnn.to_numpy(update.loss), np.float64)
             if not np.isfinite(loss).any():
                 raise Diverged(
                     f"the run diverged: epoch {update.epoch}, update {update.number}:"
                     f" no finite loss; {REMEDIES}"
                 )
-            self.updates += 1
+            self.updates_made += 1
             self.epoch = update.epoch
             self.params = update.parameters
             self.velocity = update.velocity
             losses.append(loss.ravel())
-            if len(losses) == self.per_epoch:
+            if len(losses) == self.updates_per_epoch:
                 self.losses += [*epoch_losses(np.array(losses), self.run)]
                 losses = []
             yield update

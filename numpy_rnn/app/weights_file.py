@@ -2,8 +2,7 @@
 
 Keys: W_xh and so on, the names of the Parameters; vW_xh and so on, the velocity, or
 with `adagrad` the sums of squares; alphabet, a string: the characters of a text in the
-order of their classes. Older files have the options of their run besides, as
-`configuration`, which is not read.
+order of their classes.
 """
 
 from typing import Any, NamedTuple
@@ -17,45 +16,45 @@ from numpy_rnn.common.files import load_arrays, save_arrays
 from numpy_rnn.common.records import Gradients, Parameters
 from numpy_rnn.common.texts import some_of
 
-THETAS = Parameters._fields
-VELOCITY = tuple("v" + name for name in THETAS)
-OTHER_ENTRIES = ("alphabet", "adagrad", "configuration")
+NAMES = Parameters._fields
+VELOCITY_NAMES = tuple("v" + name for name in NAMES)
+OTHER_NAMES = ("alphabet", "adagrad")
 
 
-class Saved(NamedTuple):
-    """What a weights file has."""
+class SavedRun(NamedTuple):
+    """The contents of a weights file."""
 
     params: Parameters[Any]
-    velocity: Gradients[Any] | None
-    alphabet: str
-    adagrad: bool
+    velocity: Gradients[Any] | None = None
+    """The velocity, or the sums of squares."""
+    alphabet: str = ""
+    """The characters of a text in the order of their classes."""
+    adagrad: bool = False
+    """Whether the velocity has the sums of squares."""
 
 
-def save_run(path: str, params: Any, velocity: Any = None, **more: Any) -> None:
+def save_run(path: str, saved: SavedRun) -> None:
     """Write the weights of a run.
 
     Parameters
     ----------
     path : str
         Of the .npz file, which is replaced at once, and only if all is written.
-    params : Parameters
-        As NumPy arrays.
-    velocity : Gradients, optional
-        The velocity, or the sums of squares.
-    **more
-        Further entries of the file.
+    saved : SavedRun
+        The contents, with NumPy arrays.
 
     Raises
     ------
     InputError
         If the file cannot be written.
     """
-    arrays = dict(zip(THETAS, params)) | dict(zip(VELOCITY, velocity or ()))
-    arrays = {name: array for name, array in arrays.items() if array is not None}
-    save_arrays(path, arrays | more)
+    entries = dict(zip(NAMES, saved.params))
+    entries.update(zip(VELOCITY_NAMES, saved.velocity or ()))
+    arrays = {name: array for name, array in entries.items() if array is not None}
+    save_arrays(path, arrays | {"alphabet": saved.alphabet, "adagrad": saved.adagrad})
 
 
-def load_run(path: str) -> Saved:
+def load_run(path: str) -> SavedRun:
     """Read the weights that `save_run` wrote.
 
     Parameters
@@ -65,8 +64,8 @@ def load_run(path: str) -> Saved:
 
     Returns
     -------
-    Saved
-        Parameters, velocity, alphabet, and the kind of the step.
+    SavedRun
+        The contents; those but the weights may be absent.
 
     Raises
     ------
@@ -74,21 +73,21 @@ def load_run(path: str) -> Saved:
         If the file is missing, damaged or foreign, or a shape, a dtype or a value does
         not fit.
     """
-    found = load_arrays(path, "weights file")
+    entries = load_arrays(path, "weights file")
     with errors_about(f"weights file {path}"):
-        unknown = found.keys() - {*THETAS, *VELOCITY, *OTHER_ENTRIES}
-        if unknown or not found.keys() >= {*THETAS[:3]}:
+        unknown = entries.keys() - {*NAMES, *VELOCITY_NAMES, *OTHER_NAMES}
+        if unknown or not entries.keys() >= {*NAMES[:3]}:
             raise InputError(
-                f"it has {some_of(sorted(unknown) or found)}: expected W_xh, W_hh, W_hy"
-                " and what --save writes"
+                f"it has {some_of(sorted(unknown) or entries)}: expected W_xh, W_hh,"
+                " W_hy and what --save writes"
             )
         # In C order, on which the rounding of products depends.
-        found = {name: np.array(array, order="C") for name, array in found.items()}
-        params: Any = Parameters(*map(found.get, THETAS))
-        velocity: Any = None
-        if found.keys() & VELOCITY:
-            velocity = Gradients(*map(found.get, VELOCITY))
+        arrays = {name: np.array(array, order="C") for name, array in entries.items()}
+        params: Parameters[Any] = Parameters(*map(arrays.get, NAMES))
+        velocity: Gradients[Any] | None = None
+        if arrays.keys() & VELOCITY_NAMES:
+            velocity = Gradients(*map(arrays.get, VELOCITY_NAMES))
         check_finite_parameters(ARRAYS, params, velocity)
-    alphabet = str(found.get("alphabet", ""))
-    adagrad = found.get("adagrad")
-    return Saved(params, velocity, alphabet, bool(np.any(adagrad)))
+    alphabet = str(arrays.get("alphabet", ""))
+    adagrad = bool(np.any(arrays.get("adagrad")))
+    return SavedRun(params, velocity, alphabet, adagrad)

@@ -9,7 +9,7 @@ import numpy as np
 
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.numbers import check_integer
-from numpy_rnn.common.records import DTYPES, A, NumpyArray
+from numpy_rnn.common.records import DTYPES, NumpyArray
 
 DTYPE_NAMES = " or ".join(DTYPES)
 
@@ -60,13 +60,6 @@ def is_integer(array: NumpyArray) -> bool:
     return array.dtype.kind in "iu"
 
 
-def per_network(value: A, theta: Any) -> A:
-    """Return a value (N,), or a scalar, with axes to broadcast with theta (N, ...)."""
-    array: Any = value
-    result: A = array.reshape(*array.shape, *(1,) * (theta.ndim - array.ndim))
-    return result
-
-
 def check_dtype(name: str, values: NumpyArray) -> None:
     """Check that the dtype is one of DTYPES, in native byte order."""
     if values.dtype not in DTYPES:
@@ -99,8 +92,8 @@ def check_values(name: str, values: Any, least: float = -inf) -> None:
 
 def check_classes(name: str, values: NumpyArray, size: int) -> None:
     """Check that all integers are classes from 0 to size − 1."""
-    for found in (values.min(), values.max()):
-        if not 0 <= found < size:
+    for extreme in (values.min(), values.max()):
+        if not 0 <= extreme < size:
             raise InputError(
-                f"{name} contains {found}: expected classes from 0 to {size - 1}"
+                f"{name} contains {extreme}: expected classes from 0 to {size - 1}"
             )

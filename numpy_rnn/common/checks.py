@@ -32,7 +32,6 @@ from numpy_rnn.common.numbers import (
 )
 from numpy_rnn.common.records import (
     Activations,
-    Clipping,
     Direction,
     Objective,
     Parameters,
@@ -202,20 +201,6 @@ def check_schedule(schedule: Schedule) -> Schedule:
     return Schedule(k1, k2, check_integer("epochs", schedule.epochs, 0))
 
 
-def check_clipping(clipping: Clipping) -> Clipping:
-    """Return the limits of clipping as plain numbers, or None."""
-    norm, value = clipping.max_norm, clipping.max_value
-    if norm is not None:
-        norm = check_positive("max norm", norm)
-    if value is not None:
-        value = check_positive("max value", value)
-    if norm is not None and value is not None:
-        raise InputError(
-            f"max norm is {norm} and max value is {value}: expected one of the two"
-        )
-    return Clipping(norm, value)
-
-
 def check_direction(direction: Direction) -> Direction:
     """Return the options of the direction in plain numbers and flags."""
     checked = direction._replace(
@@ -228,21 +213,31 @@ def check_direction(direction: Direction) -> Direction:
         adagrad=check_flag("adagrad", direction.adagrad),
     )
     mu, tau, nesterov = checked[:3]
-    given = f"they are {mu}, {tau} and {nesterov}"
+    values = f"they are {mu}, {tau} and {nesterov}"
     if checked.adagrad and (mu != 0 or tau != 0 or nesterov):
         raise InputError(
-            f"adagrad needs momentum 0, dampening 0 and nesterov False: {given}"
+            f"adagrad needs momentum 0, dampening 0 and nesterov False: {values}"
         )
     if nesterov and (mu == 0 or tau != 0):
-        raise InputError(f"nesterov needs momentum above 0 and dampening 0: {given}")
+        raise InputError(f"nesterov needs momentum above 0 and dampening 0: {values}")
     return checked
 
 
 def check_step(step: Step) -> Step:
     """Return the step in plain numbers, except for its learning rate."""
     direction = check_direction(step.direction)
-    clipping = check_clipping(step.clipping)
-    return step._replace(**direction._asdict(), **clipping._asdict())
+    max_norm = step.max_norm
+    max_value = step.max_value
+    if max_norm is not None:
+        max_norm = check_positive("max norm", max_norm)
+    if max_value is not None:
+        max_value = check_positive("max value", max_value)
+    if max_norm is not None and max_value is not None:
+        raise InputError(
+            f"max norm is {max_norm} and max value is {max_value}: expected one of "
+            "the two"
+        )
+    return Step(step.learning_rate, *direction, max_norm, max_value)
 
 
 def check_learning_rate(params: Parameters[Any], learning_rate: Any) -> Any:
@@ -266,13 +261,13 @@ def check_learning_rate(params: Parameters[Any], learning_rate: Any) -> Any:
     return rates.copy()
 
 
-def check_keywords(function: str, given: Mapping[str, Any], keywords: type) -> None:
-    """Check that keyword arguments are those of a function, of a TypedDict.
+def check_keywords(function: str, options: Mapping[str, Any], keywords: type) -> None:
+    """Check that the options of a function are the keywords of its TypedDict.
 
     Raises TypeError otherwise, with the name that was perhaps meant.
     """
     known = keywords.__annotations__
-    for name in given:
+    for name in options:
         if name not in known:
             hint = f"expected some of {', '.join(known)}"
             if nearest := nearest_name(name, known):
@@ -281,7 +276,7 @@ def check_keywords(function: str, given: Mapping[str, Any], keywords: type) -> N
                 f"{function}() got an unexpected keyword argument {name!r}: {hint}"
             )
     required: frozenset[str] = keywords.__required_keys__  # type: ignore[attr-defined]
-    missing = [repr(name) for name in known if name in required - given.keys()]
+    missing = [repr(name) for name in known if name in required - options.keys()]
     if missing:
         raise TypeError(f"{function}() needs the arguments {', '.join(missing)}")
 
@@ -316,8 +311,8 @@ def check_run_arguments(arrays: ArrayKind, run: Run) -> Run:
     if step.adagrad and run.velocity is not None:
         for name, v in run.velocity._asdict().items():
             if v is not None:
-                what = f"{name} of the velocity, a sum of squares,"
-                check_values(what, numpy_view(name, v), 0)
+                subject = f"{name} of the velocity, a sum of squares,"
+                check_values(subject, numpy_view(name, v), 0)
     options = RunOptions(schedule, objective, step._replace(learning_rate=rate))
     return run._replace(options=options)
 

@@ -67,13 +67,13 @@ def save_arrays(path: str, arrays: dict[str, Any]) -> None:
         np.savez(file, **arrays)
 
 
-def load_arrays(path: str, what: str) -> dict[str, np.ndarray]:
-    """Read all arrays of an .npz file; `what` describes the file in messages.
+def load_arrays(path: str, kind: str) -> dict[str, np.ndarray]:
+    """Read all arrays of an .npz file, of this kind in messages.
 
     Raises InputError if the file is missing, truncated, of another kind, or would need
     pickle.
     """
-    with errors_about(f"{what} {path}"):
+    with errors_about(f"{kind} {path}"):
         try:
             with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
                 size = sum(member.file_size for member in archive.zip.infolist())

@@ -55,9 +55,10 @@ def check_flag(name: str, value: Any) -> bool:
     return bool(value)
 
 
-def check_choice(what: str, name: Any, known: Sequence[str]) -> None:
-    """Check that the name is one of the known ones."""
-    if not (isinstance(name, str) and name in known):
+def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
+    """Check that the value is one of the choices."""
+    if not (isinstance(value, str) and value in choices):
+        expected = " or ".join(choices)
         raise InputError(
-            f"unknown {what} {short_repr(name, repr)}: expected {' or '.join(known)}"
+            f"unknown {name} {short_repr(value, repr)}: expected {expected}"
         )

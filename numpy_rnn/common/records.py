@@ -52,18 +52,9 @@ class Objective(NamedTuple):
     """Whether the losses of a window are added or averaged, (L2)."""
 
 
-class Clipping(NamedTuple):
-    """What limits the gradient before the step; nothing by default."""
-
-    max_norm: float | None = None
-    """Limit of the gradient's norm in each network, (U3)."""
-    max_value: float | None = None
-    """Limit of each element of the gradient, (U7)."""
-
-
 class Direction(NamedTuple):
-    """How a gradient becomes the direction of the step; by default it is the
-    gradient.
+    """How a gradient, within its limits, becomes the direction of the step; by default
+    it is the gradient.
     """
 
     momentum: float = 0.0
@@ -99,20 +90,15 @@ class Step(NamedTuple):
     adagrad: bool = False
     """See `Direction`."""
     max_norm: float | None = None
-    """See `Clipping`."""
+    """Limit of the gradient's norm in each network, (U3); None: no limit."""
     max_value: float | None = None
-    """See `Clipping`."""
-
-    @property
-    def clipping(self) -> Clipping:
-        """What limits the gradient."""
-        return Clipping(self.max_norm, self.max_value)
+    """Limit of each element of the gradient, (U7); None: no limit."""
 
     @property
     def direction(self) -> Direction:
-        """How the limited gradient becomes a direction."""
+        """The options of the direction."""
         options = (getattr(self, name) for name in Direction._fields)
-        return Direction(*options)
+        return Direction._make(options)
 
     @property
     def has_velocity(self) -> bool:

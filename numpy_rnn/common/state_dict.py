@@ -92,10 +92,10 @@ def _check_keys(state: Mapping[str, Any], keys: list[str]) -> None:
     """Check that the state has these keys and no others."""
     missing = [key for key in keys if key not in state]
     unknown = [key for key in state if key not in keys]
-    found = []
+    mistakes = []
     if missing:
-        found.append(f"no {some_of(missing)}")
+        mistakes.append(f"no {some_of(missing)}")
     if unknown:
-        found.append(f"an unknown {some_of(unknown)}")
-    if found:
-        raise InputError(f"the state has {' and '.join(found)}: {EXPECTED_KEYS}")
+        mistakes.append(f"an unknown {some_of(unknown)}")
+    if mistakes:
+        raise InputError(f"the state has {' and '.join(mistakes)}: {EXPECTED_KEYS}")

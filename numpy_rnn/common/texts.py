@@ -68,10 +68,10 @@ def nearest_name(name: str, known: Iterable[str]) -> str | None:
     'momentum'
     """
     names = list(known)
-    for each in names:
-        initials = [word[0] for word in each.split("_")]
+    for candidate in names:
+        initials = [word[0] for word in candidate.split("_")]
         if len(initials) > 1 and name == "".join(initials):
-            return each
+            return candidate
     from difflib import get_close_matches  # takes a while to import
 
     similar = get_close_matches(name, names, 1)

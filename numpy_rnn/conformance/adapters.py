@@ -5,7 +5,7 @@ module.
 import functools
 import inspect
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,12 +13,7 @@ import numpy as np
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import NumpyArray
 from numpy_rnn.conformance.case import FIELDS, NamedArrays
-from numpy_rnn.conformance.ports.adapter import (
-    ASSUMED,
-    TRIAL,
-    Adapter,
-    factor_in_words,
-)
+from numpy_rnn.conformance.ports.adapter import ASSUMED, RTOL, TRIAL, Adapter
 from numpy_rnn.conformance.ports.torch_module import TorchPort
 
 __all__ = ["function_port", "jax_port", "torch_port"]
@@ -37,9 +32,9 @@ DOUBLE_ERROR = 1e-12  # of a loss in float64, relative
 RETURNS = "expected the loss and the gradients, as `return loss, gradients`"
 
 
-def has_batch(way: str) -> bool:
+def has_batch(layout: str) -> bool:
     """Return whether a layout has an axis of sequences."""
-    return "B" in way.split()[1]
+    return "B" in layout.split()[1]
 
 
 def count_arguments(function: Callable[..., Any]) -> int:
@@ -54,6 +49,33 @@ def count_arguments(function: Callable[..., Any]) -> int:
         ):
             count += 1
     return count
+
+
+def trials_of(
+    layouts: Sequence[str], bias: bool
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield layouts with the fields of the case on which each is tried."""
+    for layout in layouts:
+        fields = {"bias": bias, "B": 1, "K": TRIAL["K"]}
+        if has_batch(layout):
+            fields["B"] = TRIAL["B"]
+        if "last" in layout:
+            fields["K"] = 1
+        yield layout, fields
+
+
+def factor_in_words(factors: Sequence[float]) -> str:
+    """Return the first factor of a trial that is a product of sizes as its letters, or
+    else the first one as a number.
+    """
+    T, B, O = TRIAL["T"], TRIAL["B"], TRIAL["O"]
+    products = {"T": T, "B": B, "O": O, "B·O": B * O}
+    products |= {"1/T": 1 / T, "1/B": 1 / B, "1/O": 1 / O, "1/(B·O)": 1 / (B * O)}
+    for factor in factors:
+        for words, product in products.items():
+            if abs(factor / product - 1) < RTOL:
+                return words
+    return f"{factors[0]:.3g}"
 
 
 class FunctionPort(Adapter):
@@ -81,8 +103,8 @@ class FunctionPort(Adapter):
         One of the layouts that are tried otherwise, as "rows TBN BH".
     names : mapping, optional
         The function's names of the parameters, as {"W_xh": "Wx"}.
-    **stated
-        Statements of any port: name, dtypes, lacks, sizes, cases, tanh_ulps, and
+    **statements
+        Those of any port: name, dtypes, lacks, sizes, cases, tanh_ulps, and
         mean_over, the axes over which the loss is a mean ("steps", "batch", "outputs");
         over the others it is a sum. mean_over=("batch",) is a sum over steps and
         outputs, and a mean over the batch. `compare` then trains with this reduction,
@@ -117,83 +139,73 @@ class FunctionPort(Adapter):
         classes: bool = False,
         layout: str | None = None,
         names: Mapping[str, str] | None = None,
-        **stated: Any,
+        **statements: Any,
     ):
         name = str(getattr(function, "__name__", "function"))
-        super().__init__(stated.pop("name", name), loss, nonlinearity, stated)
-        self.function, self.step = function, step
+        super().__init__(statements.pop("name", name), loss, nonlinearity, statements)
+        self.function = function
+        self.step = step
         self.names = {field: field for field in FIELDS} | dict(names or {})
-        self.arguments = count_arguments(function)
+        self.argument_count = count_arguments(function)
         if classes:
             self.capabilities += ("class_inputs",)
-        self.state(
-            {"h_0": self.arguments < 4, "vector_inputs": classes, "step": step is None}
-        )
-        if layout not in (None, *LAYOUTS):
+        self.state({"h_0": self.argument_count < 4, "vector_inputs": classes})
+        self.state({"step": step is None})
+        layouts = LAYOUTS if layout is None else (layout,)
+        if not {*layouts} <= {*LAYOUTS}:
             expected = ", ".join(map(" or ".join, (*LAYOUT_PARTS, ("last", "nothing"))))
             raise InputError(
                 f"{self.name}: the layout is {layout!r}: expected {expected}"
             )
-        is_right = self.find_layout(LAYOUTS if layout is None else (layout,))
-        is_last, is_batch = "last" in self.way, has_batch(self.way)
+        is_right = self.try_layouts(layouts)
+        is_last = "last" in self.call_layout
         self.state({"older steps": not is_last, "many losses": is_last})
-        self.state({"batch": not is_batch})
+        self.state({"batch": not has_batch(self.call_layout)})
         # Code that keeps its biases somewhere else computes a wrong loss without them.
         only_with = is_right.get(True, False) and not is_right.get(False)
         no_biases = only_with or False not in is_right
         self.state({"bias": True not in is_right, "no biases": no_biases})
         assumed = "" if any(is_right.values()) else ASSUMED
-        self.name += f" ({self.way}{assumed})"
-        axes = ", ".join(self.way.split()[1].replace("N", "D"))
+        self.name += f" ({self.call_layout}{assumed})"
+        axes = ", ".join(self.call_layout.split()[1].replace("N", "D"))
+        self.layout = f"({axes}) batches"
         if "batch" in self.lacks:
             self.layout = f"({axes.replace('B', '1')}) sequences"
-        else:
-            self.layout = f"({axes}) batches"
         if is_last:
             self.layout += ", with one target"
 
-    def find_layout(self, layouts: Sequence[str]) -> dict[bool, bool]:
-        """Set `way` to the layout that fits; return whether the loss is right with and
-        without biases, as far as there is one.
+    def try_layouts(self, layouts: Sequence[str]) -> dict[bool, bool]:
+        """Set `call_layout` to the layout that fits; return whether the loss is right
+        with and without biases, as far as there is one.
         """
-        is_right, errors = dict[bool, bool](), list[InputError]()
+        is_right = dict[bool, bool]()
+        errors = list[InputError]()
         is_given = len(layouts) == 1
         for bias in (True, False):
-            trials = []
-            for way in layouts:
-                fields = {"bias": bias, "B": 1, "K": TRIAL["K"]}
-                if has_batch(way):
-                    fields["B"] = TRIAL["B"]
-                if "last" in way:
-                    fields["K"] = 1
-                trials.append((way, fields))
             try:
-                is_right[bias] = self.find_way(trials)
+                is_right[bias] = self.find_layout(trials_of(layouts, bias))
             except InputError as error:
                 errors.append(error)
                 continue
             if is_right[bias] and not is_given:
                 self.refuse_wrong_batch()
-            layouts = (self.way,)
+            layouts = (self.call_layout,)
         if not is_right:
             raise errors[0]  # the other one may be that of a function without biases
-        (self.way,) = layouts
+        (self.call_layout,) = layouts
         return is_right
 
     def refuse_wrong_batch(self) -> None:
         """Raise InputError if the loss is right for one sequence, and there is a layout
         of a batch in which the function computes another one.
         """
-        batched = [trial for trial in self.possible if has_batch(trial.way)]
-        if has_batch(self.way) or not batched or "batch" in self.lacks:
+        factors = [t.factor for t in self.possible if has_batch(t.layout)]
+        if has_batch(self.call_layout) or not factors or "batch" in self.lacks:
             return
-        sizes = TRIAL | {"T": TRIAL["K"]}
-        words = [factor_in_words(trial.factor, sizes) for trial in batched]
-        known = [each for each in words if each[-1:].isalpha() or "(" in each]
-        factor = (known or words)[0]
         raise InputError(
             f"{self.name} is right for one sequence; for a batch the loss is × "
-            f"{factor}: state lacks=('batch',) if it takes one sequence"
+            f"{factor_in_words(factors)}: state lacks=('batch',) if it takes one "
+            "sequence"
         )
 
     def window_update(
@@ -206,23 +218,26 @@ class FunctionPort(Adapter):
     ) -> NamedArrays:
         """Return the loss, the gradients, and with a step the parameters after it."""
         learning_rate = options.get("learning_rate")
-        _, _, state, *last = self.way.split()
+        _, _, state_axes, *last = self.call_layout.split()
         x = self._laid_out(x, "TBN"[: x.ndim])
         states = {"H": h_0[0], "HB": h_0.T, "BH": h_0}
         if last:
             target = self._laid_out(target[-1], "BN"[: target.ndim - 1])
         else:
             target = self._laid_out(target, "TBN"[: target.ndim])
-        theirs = {self.names[n]: self._given(theta) for n, theta in params.items()}
-        arguments = (theirs, x, target, states[state])[: self.arguments]
-        loss, own = self._results(self.function(*arguments))
+        theta = {self.names[n]: self._oriented(array) for n, array in params.items()}
+        arguments = (theta, x, target, states[state_axes])
+        returned = self.function(*arguments[: self.argument_count])
+        loss, gradients = self._results(returned)
         report: dict[str, Any] = {"loss": self.factor * loss}
-        for name, gradient in self._back(params, own, self.factor).items():
+        for name, gradient in self._back(params, gradients, self.factor).items():
             report["d" + name] = gradient
-        if self.step is None or learning_rate is None:
-            return report
-        after = self.step(theirs, own, self.factor * learning_rate)
-        return report | self._back(params, theirs if after is None else after)
+        if self.step is not None and learning_rate is not None:
+            after = self.step(theta, gradients, self.factor * learning_rate)
+            if after is None:  # it has changed them in place
+                after = theta
+            report |= self._back(params, after)
+        return report
 
     def _results(self, returned: Any) -> tuple[Any, Mapping[str, Any]]:
         """Return the loss and the gradients by the function's names."""
@@ -230,55 +245,58 @@ class FunctionPort(Adapter):
             keys = ", ".join(map(str, returned))
             raise TypeError(f"it returns a dict with the keys {keys}: {RETURNS}")
         try:
-            loss, *gradients = returned
+            loss, *arrays = returned
         except TypeError:
             kind = type(returned).__name__
             raise TypeError(f"it returns one {kind}: {RETURNS}") from None
-        if not gradients:
+        if not arrays:
             raise TypeError(f"it returns the loss alone: {RETURNS}")
-        own: Any = gradients
-        if isinstance(gradients[0], Sequence | Mapping):
-            own = gradients[0]
-        if not isinstance(own, Mapping):
-            own = {self.names[n]: gradient for n, gradient in zip(FIELDS, own)}
+        gradients: Any = arrays
+        if isinstance(arrays[0], Sequence | Mapping):
+            gradients = arrays[0]
+        if not isinstance(gradients, Mapping):
+            gradients = {self.names[n]: array for n, array in zip(FIELDS, gradients)}
         # A Python float stays one, and is rounded to the dtype later.
-        return float(loss) if isinstance(loss, float) else np.asarray(loss), own
+        loss = float(loss) if isinstance(loss, float) else np.asarray(loss)
+        return loss, gradients
 
     def _laid_out(self, array: NumpyArray, letters: str) -> NumpyArray:
         """Return an array with these axes as the function takes it."""
-        axes = self.way.split()[1]
+        axes = self.call_layout.split()[1]
         if "B" not in axes:
             array = array.take(0, letters.index("B"))
             letters = letters.replace("B", "")
-        order = sorted(letters, key=axes.index)
-        return np.einsum(f"{letters}->{''.join(order)}", array)
+        order = "".join(sorted(letters, key=axes.index))
+        laid_out: NumpyArray = np.einsum(f"{letters}->{order}", array)
+        return laid_out
 
-    def _given(self, theta: np.ndarray) -> np.ndarray:
+    def _oriented(self, theta: NumpyArray) -> NumpyArray:
         """Return a parameter as the function takes it."""
-        weights, _, state, *_ = self.way.split()
+        weights, _, state_axes, *_ = self.call_layout.split()
         if theta.ndim == 2:
             return theta.T if weights == "columns" else theta
-        return theta[:, None] if state == "HB" else theta
+        return theta[:, None] if state_axes == "HB" else theta
 
     def _back(
         self, params: NamedArrays, arrays: Mapping[str, Any], factor: float = 1.0
     ) -> NamedArrays:
         """Return the arrays by our names, in the shapes of the parameters."""
-        found = {}
+        ours = NamedArrays()
         for name, theta in params.items():
-            own = self.names[name]
-            key = own if own in arrays else "d" + own
+            key = self.names[name]
+            if key not in arrays:
+                key = "d" + key
             if key not in arrays:
                 keys = ", ".join(map(str, arrays))
-                raise KeyError(f"{own} is not among the results {keys}")
-            array, shape = factor * np.asarray(arrays[key]), self._given(theta).shape
+                raise KeyError(f"{key[1:]} is not among the results {keys}")
+            array = factor * np.asarray(arrays[key])
+            shape = self._oriented(theta).shape
             if array.shape != shape:
                 raise ValueError(f"{key} has shape {array.shape}: expected {shape}")
-            if theta.ndim == 2 and self.way.startswith("columns"):
-                found[name] = array.T
-            else:
-                found[name] = array.reshape(theta.shape)
-        return found
+            if theta.ndim == 2 and self.call_layout.startswith("columns"):
+                array = array.T
+            ours[name] = array.reshape(theta.shape)
+        return ours
 
 
 def jax_port(
@@ -319,17 +337,18 @@ def jax_port(
     compiled = jax.jit(jax.value_and_grad(loss))
 
     @functools.wraps(loss)
-    def with_gradients(params, *given):
+    def with_gradients(params: NamedArrays, *arrays: Any) -> Any:
         is_double = any(theta.dtype == np.float64 for theta in params.values())
         with module.enable_x64(is_double):
-            found = compiled(params, *given)
-        return jax.tree.map(np.asarray, found)  # float64 is refused outside
+            results = compiled(params, *arrays)
+        return jax.tree.map(np.asarray, results)  # float64 is refused outside
 
-    own: dict[str, Any] = {"sizes": "few"}
-    port = FunctionPort(with_gradients, name, nonlinearity, **own | options)
+    options.setdefault("sizes", "few")
+    port = FunctionPort(with_gradients, name, nonlinearity, **options)
     if "dtypes" not in options and not port.error < DOUBLE_ERROR:
         port.dtypes = ("float32",)
     return port
 
 
-function_port, torch_port = FunctionPort, TorchPort
+function_port = FunctionPort
+torch_port = TorchPort

@@ -94,6 +94,8 @@ class WindowCase(NamedTuple):
     objective: Objective
     step: Step | None
     velocity: Gradients[Any] | None = None  # before the step
+    # The largest error of a velocity that is recomputed; None where it is reported.
+    velocity_error: Parameters[Any] | None = None
 
     @property
     def dtype(self) -> Any:

@@ -15,7 +15,7 @@ line with them. The backward equations are checked against the complex-step deri
 of the forward ones, and the step against torch.optim.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,7 +29,7 @@ from numpy_rnn.common.records import (
     Window,
 )
 from numpy_rnn.conformance import case as cases
-from numpy_rnn.conformance.arithmetics.arithmetic import Arithmetic, Operand
+from numpy_rnn.conformance.arithmetics.arithmetic import AnyArithmetic, Operand
 from numpy_rnn.conformance.arithmetics.numpy_arithmetic import NumpyArithmetic
 from numpy_rnn.conformance.case import NamedArrays, WindowCase, parameters_from, present
 
@@ -53,10 +53,14 @@ class Tensors:
 
     def __init__(self, x: Steps):
         """Begin with the inputs alone."""
-        self.x, self.steps = x, range(1, len(x) + 1)
-        self.a, self.h, self.y, self.dy, self.dh, self.da = (
-            Steps() for _ in cases.INTERMEDIATES
-        )
+        self.x = x
+        self.steps = range(1, len(x) + 1)
+        self.a = Steps()
+        self.h = Steps()
+        self.y = Steps()
+        self.dy = Steps()
+        self.dh = Steps()
+        self.da = Steps()
 
 
 class Definition:
@@ -74,73 +78,73 @@ class Definition:
     # -- forward
 
     def pre_activation(
-        self, n: Arithmetic, w: Tensors, p: OperandParameters, t: int
+        self, n: AnyArithmetic, w: Tensors, p: OperandParameters, t: int
     ) -> Operand:
         """Return a_t."""
         return n.affine([(w.x[t], p.W_xh), (w.h[t - 1], p.W_hh)], p.b_h)  # (F1) a_t
 
-    def state(self, n: Arithmetic, w: Tensors, t: int, nonlinearity: str) -> Operand:
+    def state(self, n: AnyArithmetic, w: Tensors, t: int, nonlinearity: str) -> Operand:
         """Return h_t."""
         return n.phi(w.a[t], nonlinearity)  # (F2) h_t
 
     def output(
-        self, n: Arithmetic, w: Tensors, p: OperandParameters, t: int
+        self, n: AnyArithmetic, w: Tensors, p: OperandParameters, t: int
     ) -> Operand:
         """Return y_t."""
         return n.affine([(w.h[t], p.W_hy)], p.b_y)  # (F3) y_t
 
     def loss_and_error(
-        self, n: Arithmetic, y: Operand, target: Operand, objective: Objective
+        self, n: AnyArithmetic, y: Operand, target: Operand, objective: Objective
     ) -> tuple[Operand, Operand]:
         """Return L, and dy of the steps with a loss, (K, ..., B, O)."""
         return n.loss_and_error(y, target, objective)  # (L1) to (L4), (B1)
 
-    def adjoint_without_loss(self, n: Arithmetic, w: Tensors, t: int) -> Operand:
+    def adjoint_without_loss(self, n: AnyArithmetic, w: Tensors, t: int) -> Operand:
         """Return dy_t of an older step of the window."""
         return n.zeros(w.y[t])  # (B1) dy_t of an older step of the window
 
     # -- backward
 
     def state_adjoint(
-        self, n: Arithmetic, w: Tensors, p: OperandParameters, t: int
+        self, n: AnyArithmetic, w: Tensors, p: OperandParameters, t: int
     ) -> Operand:
         """Return dh_t."""
         return n.affine([(w.dy[t], p.W_hy.mT), (w.da[t + 1], p.W_hh.mT)])  # (B2) dh_t
 
     def pre_activation_adjoint(
-        self, n: Arithmetic, w: Tensors, t: int, nonlinearity: str
+        self, n: AnyArithmetic, w: Tensors, t: int, nonlinearity: str
     ) -> Operand:
         """Return da_t."""
         return n.by_slope(w.dh[t], w.a[t], w.h[t], nonlinearity)  # (B3) da_t
 
-    def input_weights_gradient(self, n: Arithmetic, w: Tensors) -> Operand:
+    def input_weights_gradient(self, n: AnyArithmetic, w: Tensors) -> Operand:
         """Return dW_xh."""
         return n.affine([(w.x[t].mT, w.da[t]) for t in w.steps])  # (B4) dW_xh
 
-    def recurrent_weights_gradient(self, n: Arithmetic, w: Tensors) -> Operand:
+    def recurrent_weights_gradient(self, n: AnyArithmetic, w: Tensors) -> Operand:
         """Return dW_hh."""
         return n.affine([(w.h[t - 1].mT, w.da[t]) for t in w.steps])  # (B5) dW_hh
 
-    def output_weights_gradient(self, n: Arithmetic, w: Tensors) -> Operand:
+    def output_weights_gradient(self, n: AnyArithmetic, w: Tensors) -> Operand:
         """Return dW_hy."""
         return n.affine([(w.h[t].mT, w.dy[t]) for t in w.steps])  # (B6) dW_hy
 
-    def hidden_bias_gradient(self, n: Arithmetic, w: Tensors) -> Operand:
+    def hidden_bias_gradient(self, n: AnyArithmetic, w: Tensors) -> Operand:
         """Return db_h."""
         return n.total([w.da[t] for t in w.steps])  # (B7) db_h
 
-    def output_bias_gradient(self, n: Arithmetic, w: Tensors) -> Operand:
+    def output_bias_gradient(self, n: AnyArithmetic, w: Tensors) -> Operand:
         """Return db_y."""
         return n.total([w.dy[t] for t in w.steps])  # (B8) db_y
 
     def initial_state_adjoint(
-        self, n: Arithmetic, w: Tensors, p: OperandParameters
+        self, n: AnyArithmetic, w: Tensors, p: OperandParameters
     ) -> Operand:
         """Return dh_0."""
         return n.affine([(w.da[1], p.W_hh.mT)])  # (B9) dh_0
 
     def input_adjoint(
-        self, n: Arithmetic, w: Tensors, p: OperandParameters, t: int
+        self, n: AnyArithmetic, w: Tensors, p: OperandParameters, t: int
     ) -> Operand:
         """Return dx_t."""
         return n.affine([(w.da[t], p.W_xh.mT)])  # (B10) dx_t
@@ -148,7 +152,7 @@ class Definition:
     # -- loops over the steps
 
     def forward(
-        self, n: Arithmetic, w: Tensors, p: OperandParameters, nonlinearity: str
+        self, n: AnyArithmetic, w: Tensors, p: OperandParameters, nonlinearity: str
     ) -> None:
         """Compute a, h and y of all steps."""
         for t in w.steps:
@@ -157,7 +161,7 @@ class Definition:
             w.y[t] = n.record("y", t, self.output(n, w, p, t))
 
     def backward(
-        self, n: Arithmetic, w: Tensors, p: OperandParameters, nonlinearity: str
+        self, n: AnyArithmetic, w: Tensors, p: OperandParameters, nonlinearity: str
     ) -> NamedOperands:
         """Return dh and da of all steps, and the gradients of the parameters by their
         names.
@@ -172,13 +176,16 @@ class Definition:
         for t in w.steps:
             n.record("dx", t, self.input_adjoint(n, w, p, t))
         n.record("dh_0", None, self.initial_state_adjoint(n, w, p))
-        sums = ((name, getattr(self, GRADIENTS[name])) for name in present(p))
-        return {name: n.record("d" + name, None, total(n, w)) for name, total in sums}
+        gradients = NamedOperands()
+        for name in present(p):
+            gradient = getattr(self, GRADIENTS[name])
+            gradients[name] = n.record("d" + name, None, gradient(n, w))
+        return gradients
 
     # -- step
 
     def clipped(
-        self, n: Arithmetic, d: NamedOperands, p: NamedOperands, step: Step
+        self, n: AnyArithmetic, d: NamedOperands, p: NamedOperands, step: Step
     ) -> NamedOperands:
         """Return the gradients after clipping."""
         if step.max_norm is not None:
@@ -189,7 +196,7 @@ class Definition:
         return d
 
     def decayed(
-        self, n: Arithmetic, name: str, g: Operand, theta: Operand, step: Step
+        self, n: AnyArithmetic, name: str, g: Operand, theta: Operand, step: Step
     ) -> Operand:
         """Return the gradient with weight decay."""
         if not step.weight_decay:
@@ -197,7 +204,7 @@ class Definition:
         return g + n.constant(step.weight_decay) * theta  # (U4)
 
     def velocity(
-        self, n: Arithmetic, g: Operand, before: Operand | None, step: Step
+        self, n: AnyArithmetic, g: Operand, before: Operand | None, step: Step
     ) -> Operand:
         """Return v, or Adagrad's sum of squares; `before` is None at the first step."""
         if step.adagrad:
@@ -209,7 +216,7 @@ class Definition:
 
     def direction(
         self,
-        n: Arithmetic,
+        n: AnyArithmetic,
         g: Operand,
         v: Operand | None,
         before: Operand | None,
@@ -223,7 +230,7 @@ class Definition:
         return g + n.constant(step.momentum) * v if step.nesterov else v  # (U6)
 
     def updated(
-        self, n: Arithmetic, name: str, theta: Operand, delta: Operand, step: Step
+        self, n: AnyArithmetic, name: str, theta: Operand, delta: Operand, step: Step
     ) -> Operand:
         """Return the parameter after the step."""
         return theta - n.rate(step, theta) * delta  # (U1)
@@ -238,12 +245,18 @@ class Definition:
 
     def windows(self, run: Run) -> list[Window]:
         """Return the windows of an epoch."""
-        (k1, k2, _), T, windows = run.options.schedule, len(run.x), list[Window]()
-        while not windows or windows[-1].stop < T:
-            windows.append(self.window(T, windows[-1].stop if windows else 0, k1, k2))
+        k1, k2, _ = run.options.schedule
+        T = len(run.x)
+        new = 0
+        windows = list[Window]()
+        while not windows or new < T:
+            windows.append(self.window(T, new, k1, k2))
+            new = windows[-1].stop
         return windows
 
-    def carried_state(self, states: Steps, window: Window, epoch: int) -> NumpyArray:
+    def carried_state(
+        self, states: Mapping[int, NumpyArray], window: Window, epoch: int
+    ) -> NumpyArray:
         """Return the initial state of a window, from the latest states by step of the
         series; h_0 at 0.
         """
@@ -254,7 +267,9 @@ DEFINITION = Definition()
 
 
 def window_update(
-    case: WindowCase, n: Arithmetic | None = None, of: Definition = DEFINITION
+    case: WindowCase,
+    n: AnyArithmetic | None = None,
+    definition: Definition = DEFINITION,
 ) -> dict[str, Any]:
     """Return the report of a case with all intermediate values, as numbers of this
     arithmetic.
@@ -262,47 +277,61 @@ def window_update(
     Arrays have the axis of time first, and the leading axes of networks or updates
     after it.
     """
-    n, case = n or NumpyArithmetic(case.dtype), cases.with_rows(case)
+    case = cases.with_rows(case)
+    if n is None:
+        n = NumpyArithmetic(case.dtype)
     n.axes = cases.leading_axes(case.params)
     p = parameters_from(
         {name: n.from_input(theta) for name, theta in present(case.params).items()}
     )
     w = Tensors({t: n.from_input(n.with_axes(x_t)) for t, x_t in enumerate(case.x, 1)})
     w.h[0] = n.from_input(n.with_axes(cases.initial_state_of(case)))
-    of.forward(n, w, p, case.objective.nonlinearity)
+    definition.forward(n, w, p, case.objective.nonlinearity)
     older = len(case.x) - len(case.target)
     target = n.from_input(np.stack([n.with_axes(row) for row in case.target]))
     y = n.stack([w.y[t] for t in w.steps[older:]])
-    loss, errors = of.loss_and_error(n, y, target, case.objective)
+    loss, errors = definition.loss_and_error(n, y, target, case.objective)
     n.record("loss", None, loss)
     for t in w.steps:
-        dy = of.adjoint_without_loss(n, w, t) if t <= older else errors[t - 1 - older]
+        if t <= older:
+            dy = definition.adjoint_without_loss(n, w, t)
+        else:
+            dy = errors[t - 1 - older]
         w.dy[t] = n.record("dy", t, dy)
-    d = of.backward(n, w, p, case.objective.nonlinearity)
+    d = definition.backward(n, w, p, case.objective.nonlinearity)
     if case.step is not None:
-        apply_step(n, present(p), d, present(case.velocity), case.step, of)
+        velocities = NamedOperands()
+        errors = present(case.velocity_error)
+        for name, v in present(case.velocity).items():
+            velocities[name] = n.from_input(v, errors.get(name, 0.0))
+        apply_step(n, present(p), d, velocities, case.step, definition)
     return n.report()
 
 
 def apply_step(
-    n: Arithmetic,
+    n: AnyArithmetic,
     p: NamedOperands,
     d: NamedOperands,
-    before: NamedArrays,
+    velocities: NamedOperands,
     step: Step,
-    of: Definition = DEFINITION,
+    definition: Definition = DEFINITION,
 ) -> NamedOperands:
-    """Return the parameters after the step, by name; `before`: the velocities, or sums
-    of squares.
+    """Return the parameters after the step, by name.
+
+    p, d, velocities: parameters, gradients, and velocities or sums of squares before
+    it.
     """
-    after, gradients = NamedOperands(), of.clipped(n, d, p, step)
+    after = NamedOperands()
+    gradients = definition.clipped(n, d, p, step)
     for name, theta in p.items():
-        g = of.decayed(n, name, gradients[name], theta, step)
-        v, former = None, n.from_input(before[name]) if name in before else None
+        g = definition.decayed(n, name, gradients[name], theta, step)
+        before = velocities.get(name)
+        v = None
         if step.has_velocity:
-            v = n.record("v" + name, None, of.velocity(n, g, former, step))
-        delta = of.direction(n, g, v, former, step)
-        after[name] = n.record(name, None, of.updated(n, name, theta, delta, step))
+            v = n.record("v" + name, None, definition.velocity(n, g, before, step))
+        delta = definition.direction(n, g, v, before, step)
+        updated = definition.updated(n, name, theta, delta, step)
+        after[name] = n.record(name, None, updated)
     return after
 
 
@@ -321,31 +350,32 @@ class Recorded(NamedTuple):
 def train(
     run: Run,
     compute: Callable[[WindowCase], tuple[NamedArrays, NumpyArray]] | None = None,
-    of: Definition = DEFINITION,
+    definition: Definition = DEFINITION,
 ) -> Iterator[Recorded]:
     """Yield the updates of a run of TBPTT(k1, k2).
 
     compute(case): the report, and the states h_1 to h_T of the window; by default those
-    of `of`.
+    of the definition.
     """
 
     def by_definition(case: WindowCase) -> tuple[NamedArrays, NumpyArray]:
         """Return the report and the states of the definition."""
-        report = window_update(case, of=of)
+        report = window_update(case, definition=definition)
         return report, report["h"]
 
-    _, objective, step = run.options
+    schedule, objective, step = run.options
     params, velocity = run.params, run.velocity
     networks = params.W_hh.shape[: cases.leading_axes(params)]
     states = {0: np.broadcast_to(run.h_0, (*networks, *run.h_0.shape[-2:]))}
-    for epoch in range(1, run.options.schedule.epochs + 1):
-        for number, window in enumerate(of.windows(run), 1):
-            h_0 = of.carried_state(states, window, epoch)
+    for epoch in range(1, schedule.epochs + 1):
+        for number, window in enumerate(definition.windows(run), 1):
+            h_0 = definition.carried_state(states, window, epoch)
             x = run.x[window.start : window.stop]
             target = run.target[window.loss_start : window.stop]
             case = WindowCase(params, x, target, h_0, objective, step, velocity)
-            report, later = (compute or by_definition)(case)
-            states |= dict(enumerate(later, window.start + 1))
+            report, window_states = (compute or by_definition)(case)
+            states.update(enumerate(window_states, window.start + 1))
             params = parameters_from(report)
-            velocity = parameters_from(report, "v") if step.has_velocity else None  # type: ignore[assignment]
+            if step.has_velocity:
+                velocity = parameters_from(report, "v")  # type: ignore[assignment]
             yield Recorded(epoch, number, window, h_0, report)

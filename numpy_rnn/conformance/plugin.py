@@ -7,72 +7,103 @@ names a port. `session.py` does the work.
 """
 
 import argparse
-import contextlib
+import typing
+from collections.abc import Callable
+
+if typing.TYPE_CHECKING:
+    import pytest
+
+SIZE_LETTERS = "TBDHOK"
 
 
-def whole(smallest):
+def whole(smallest: int) -> Callable[[str], int]:
     """Return the type of an option: a whole number, `smallest` or more."""
 
-    def read(text):
-        if not (text.isdecimal() and int(text) >= smallest):
-            expected = f"expected a whole number, {smallest} or more"
-            raise argparse.ArgumentTypeError(f"{text!r}: {expected}")
-        return int(text)
+    def read(text: str) -> int:
+        if text.isdecimal() and int(text) >= smallest:
+            return int(text)
+        expected = f"expected a whole number, {smallest} or more"
+        raise argparse.ArgumentTypeError(f"{text!r}: {expected}")
 
     return read
 
 
-def sizes(text):
+def sizes(text: str) -> str | dict[str, int]:
     """Return the word "few", or sizes by their letters."""
     if text == "few":
         return text
-    with contextlib.suppress(ValueError):
-        pairs = (part.split("=") for part in text.split(","))
-        shape = {letter: whole(1)(size) for letter, size in pairs}
-        if shape.keys() <= {*"TBDHOK"} and shape.get("K", 1) <= shape.get(
-            "T", float("inf")
-        ):
+    shape = dict[str, int]()
+    for part in text.split(","):
+        letter, equals, size = part.partition("=")
+        if letter not in {*SIZE_LETTERS} or not equals:
+            break
+        shape[letter] = whole(1)(size)
+    else:
+        if "T" not in shape or shape.get("K", 1) <= shape["T"]:
             return shape
-    raise argparse.ArgumentTypeError(
-        f"{text!r}: expected few, or sizes as H=6,D=3, with K ≤ T"
-    )
+    expected = "expected few, or sizes as H=6,D=3, with K ≤ T"
+    raise argparse.ArgumentTypeError(f"{text!r}: {expected}")
 
 
-SUITE_OPTIONS = {
-    "backend": (
+class SuiteOption(typing.NamedTuple):
+    """An option of pytest, without --elman- before its name."""
+
+    name: str
+    metavar: str
+    help: str
+    type: Callable[[str], typing.Any] = str
+
+
+SUITE_OPTIONS = (
+    SuiteOption(
+        "backend",
         "PORT",
         "implementation under test: module:object, or a package as torch_rnn",
     ),
-    "command": (
+    SuiteOption(
+        "command",
         "COMMAND",
         "implementation under test: a program that speaks the port protocol",
     ),
-    "examples": ("N", "number of windows per test (100)"),
-    "seed": ("N", "seed of the cases (another one in every run)"),
-    "sizes": ("SIZES", "few: four shapes, for compiled code; H=6,D=3: only these"),
-    "timeout": ("SECONDS", "time limit of one answer of a program (10; in Python 60)"),
-}
-TYPES = {"examples": whole(1), "seed": whole(0), "sizes": sizes, "timeout": whole(1)}
+    SuiteOption("examples", "N", "number of windows per test (100)", whole(1)),
+    SuiteOption("seed", "N", "seed of the cases (another one in every run)", whole(0)),
+    SuiteOption(
+        "sizes",
+        "SIZES",
+        "few: four shapes, for compiled code; H=6,D=3: only these",
+        sizes,
+    ),
+    SuiteOption(
+        "timeout",
+        "SECONDS",
+        "time limit of one answer of a program (10; in Python 60)",
+        whole(1),
+    ),
+)
 
 
-def pytest_addoption(parser):
-    add = parser.getgroup(
-        "elman", "equivalence suite (numpy_rnn.conformance)"
-    ).addoption
-    for name, (metavar, text) in SUITE_OPTIONS.items():
-        add(f"--elman-{name}", metavar=metavar, help=text, type=TYPES.get(name, str))
+def pytest_addoption(parser: "pytest.Parser") -> None:
+    """Add the options of the suite to those of pytest."""
+    group = parser.getgroup("elman", "equivalence suite (numpy_rnn.conformance)")
+    for option in SUITE_OPTIONS:
+        group.addoption(
+            f"--elman-{option.name}",
+            metavar=option.metavar,
+            help=option.help,
+            type=option.type,
+        )
 
 
-def pytest_configure(config):
+def pytest_configure(config: "pytest.Config") -> None:
     """Create the named port before the collection, and register the suite."""
-    named = [config.getoption(f"elman_{name}", None) for name in ("backend", "command")]
+    ports = [config.getoption(f"elman_{name}", None) for name in ("backend", "command")]
     arguments = config.args if config.getoption("pyargs", False) else []
-    asked = any(argument.startswith("numpy_rnn.conformance") for argument in arguments)
-    if not asked and named == [None, None]:
+    is_asked = any(name.startswith("numpy_rnn.conformance") for name in arguments)
+    if not is_asked and ports == [None, None]:
         return
     import pytest
 
-    if None not in named or named == [None, None]:
+    if ports.count(None) != 1:
         expected = "expected --elman-backend module:object or --elman-command 'program'"
         raise pytest.UsageError(f"no implementation to test: {expected}")
     from numpy_rnn.conformance.session import Suite

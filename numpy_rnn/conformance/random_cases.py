@@ -23,7 +23,7 @@ from numpy_rnn.conformance.case import (
     parameters_from,
     present,
 )
-from numpy_rnn.conformance.definition import window_update
+from numpy_rnn.conformance.definition import train, window_update
 from numpy_rnn.conformance.ports.abilities import (
     EVERYTHING,
     LARGEST_LOGIT,
@@ -46,6 +46,7 @@ MAX_LOGIT = 1e4  # the scale of large outputs, whose exponentials overflow every
 # incoming weights, a = 0; the first component of inputs and state subnormal; the
 # first input and the initial state 0.
 SPECIAL = ("saturated", "silent", "subnormal", "zeros")
+MAX_MAGNITUDE = 1e12  # its square is still far from float32's largest number, 3e38
 PLAIN: dict[str, Any] = {"logits": 1.0, "learnt": False, "special": ""}
 
 
@@ -157,7 +158,9 @@ class CaseSpec(NamedTuple):
 
         def numbers(*shape: int) -> NumpyArray:
             """Return normal numbers of variance gain² / fan-in."""
-            return self.gain * generator.normal(size=shape) / np.sqrt(shape[0])
+            standard = generator.normal(size=shape)
+            scaled: NumpyArray = self.gain * standard / np.sqrt(shape[0])
+            return scaled
 
         D, H, O = self.D, self.H, self.O
         arrays = {
@@ -359,3 +362,13 @@ def random_run(
     step, schedule = step._replace(learning_rate=rate), records.Schedule(k1, k2, 2)
     options = records.RunOptions(schedule, spec.objective, step)
     return Run(case.params, case.x, case.target, initial_state_of(case), options)
+
+
+def is_bounded(run: Run) -> bool:
+    """Return whether the definition's run stays far within the range of float32."""
+    with np.errstate(all="ignore"):
+        for recorded in train(run):
+            for array in recorded.report.values():
+                if not (np.abs(array) < MAX_MAGNITUDE).all():
+                    return False
+    return True

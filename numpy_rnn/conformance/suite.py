@@ -19,10 +19,8 @@ from numpy_rnn.conformance.case import (
     equations,
 )
 from numpy_rnn.conformance.findings import Finding, finding_in
-from numpy_rnn.conformance.judge import judge
 from numpy_rnn.conformance.mutants.hints import hint_for_port, hint_specs
 from numpy_rnn.conformance.mutants.loops import hint_for_run
-from numpy_rnn.conformance.overflow import is_bounded
 from numpy_rnn.conformance.ports.abilities import stated_by
 from numpy_rnn.conformance.ports.port import (
     PackagePort,
@@ -38,8 +36,11 @@ from numpy_rnn.conformance.random_cases import (
     PLAIN,
     CaseSpec,
     RandomDraw,
+    is_bounded,
     random_run,
 )
+from numpy_rnn.conformance.runs.judge import judge
+from numpy_rnn.conformance.runs.sources import source_of
 from numpy_rnn.conformance.sampling import (
     Coverage,
     NamedCase,
@@ -48,7 +49,6 @@ from numpy_rnn.conformance.sampling import (
     sampled_cases,
     smaller,
 )
-from numpy_rnn.conformance.sources import source_of
 from numpy_rnn.conformance.verdicts import pass_line
 from numpy_rnn.conformance.window_checks import global_checks, local_checks
 

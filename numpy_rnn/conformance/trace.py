@@ -22,8 +22,9 @@ all float32 or all float64.
     W_xh, .., b_h, b_y         the same of the parameters after the update
 
 What a program does not compute it leaves out: all of a, h, y, dy, dh and da, or all but
-h; dx and dh_0. Without h, the initial state of a window is compared with one that is
-recomputed.
+h; dx and dh_0; all velocities. Without h, the initial state of a window is compared
+with one that is recomputed; without velocities, the parameters with those that the
+velocities of the recorded gradients give.
 """
 
 import json
@@ -56,9 +57,14 @@ from numpy_rnn.conformance.case import (
     parameters_from,
     present,
 )
-from numpy_rnn.conformance.definition import Recorded
-from numpy_rnn.conformance.recorded_run import STEPWISE, RecordedRun, RunRecorder
-from numpy_rnn.conformance.report_format import array_error
+from numpy_rnn.conformance.definition import DEFINITION, Definition, Recorded
+from numpy_rnn.conformance.ports.protocol import array_error
+from numpy_rnn.conformance.runs.recorded_run import (
+    STEPWISE,
+    RecordedRun,
+    RunRecorder,
+    with_velocities,
+)
 
 __all__ = ["Trace", "load_trace"]
 
@@ -66,6 +72,7 @@ FORMAT = "elman-trace 3"
 NamedInputs = dict[str, ArrayLike]
 UPDATE_COLUMNS = ("epoch", "number", *Window._fields)
 INITIAL = tuple(f"initial_{name}" for name in ("h_0", *FIELDS[:3]))
+VELOCITIES = {"v" + name for name in FIELDS}
 NEEDED = ("k1", "k2", "learning_rate", "epochs")
 
 
@@ -156,6 +163,11 @@ class Trace(RunRecorder):
         self.append_report(
             Recorded(*self.position, Window(*map(int, window)), initial, copies)
         )
+
+    def recorded(self, definition: Definition = DEFINITION) -> RecordedRun:
+        """Return the run of the updates so far, with velocities if it lacks them."""
+        recorded = super().recorded(definition)
+        return with_velocities(recorded) if recorded.lacks_velocities else recorded
 
     def save(self, path: str) -> None:
         """Write the file.
@@ -251,20 +263,17 @@ def read_arrays(arrays: NamedArrays) -> RecordedRun:
     except (ValueError, TypeError, OverflowError, RecursionError):
         expected = "a JSON object of options, with numbers for learning rates"
         raise InputError(f"configuration is not {expected}") from None
-    run, N = _run(arrays, options), arrays["epoch"].size
-    updates = {
-        n: array
-        for n, array in arrays.items()
-        if n in (*UPDATE_COLUMNS, "initial", *SHAPES)
-    }
+    run = _run(arrays, options)
+    updates = NamedArrays()
+    for name in (*UPDATE_COLUMNS, "initial", *SHAPES):
+        if name in arrays:
+            updates[name] = arrays[name]
+    N = arrays["epoch"].size
     for name in UPDATE_COLUMNS:
-        if (
-            updates[name].dtype.kind not in "iu"
-            or updates[name].shape != (N,)
-            or N == 0
-        ):
+        column = updates[name]
+        if column.dtype.kind not in "iu" or column.shape != (N,) or N == 0:
             raise InputError(f"{name} is no array of integers, one per update")
-        updates[name] = updates[name].astype(np.int64)
+        updates[name] = column.astype(np.int64)
     start, loss_start, stop = (updates[name] for name in Window._fields)
     is_ordered = (start <= loss_start) & (loss_start < stop)
     is_window = is_ordered & (start >= 0) & (stop <= len(run.x))
@@ -273,7 +282,8 @@ def read_arrays(arrays: NamedArrays) -> RecordedRun:
             "a window is wrong: expected 0 ≤ start ≤ loss_start < stop ≤ T"
         )
     _check_updates(run, updates)
-    return RecordedRun(run, updates)
+    recorded = RecordedRun(run, updates)
+    return with_velocities(recorded) if recorded.lacks_velocities else recorded
 
 
 def _run(arrays: NamedArrays, options: dict[str, Any]) -> Run:
@@ -288,11 +298,12 @@ def _run(arrays: NamedArrays, options: dict[str, Any]) -> Run:
             raise InputError(
                 f"{name!r} is no option of a run: expected {', '.join(known)}"
             )
-    series = (arrays[name] for name in ("x", "target"))
-    x, target = (v.astype(np.int64) if v.dtype.kind in "iu" else v for v in series)
-    given = RunOptions.from_keywords(**options)
     run = Run(
-        parameters_from(arrays, "initial_"), x, target, arrays["initial_h_0"], given
+        params=parameters_from(arrays, "initial_"),
+        x=_series(arrays["x"]),
+        target=_series(arrays["target"]),
+        h_0=arrays["initial_h_0"],
+        options=RunOptions.from_keywords(**options),
     )
     try:
         checked = check_run_arguments(NUMPY_ARRAYS, run)
@@ -303,36 +314,50 @@ def _run(arrays: NamedArrays, options: dict[str, Any]) -> Run:
     return checked
 
 
+def _series(array: NumpyArray) -> NumpyArray:
+    """Return a series of numbers, or of classes as integers of 64 bits."""
+    return array.astype(np.int64) if array.dtype.kind in "iu" else array
+
+
 def _check_updates(run: Run, updates: NamedArrays) -> None:
     """Raise InputError unless every required array is present, in its format, and no
     other.
     """
-    E, sizes = run.params.W_hh.shape[:-2], cases.case_sizes(run)
-    N, S = len(updates["start"]), int((updates["stop"] - updates["start"]).sum())
-    names = cases.output_names(run.params, run.options.step)
-    if updates.keys() & {*INTERMEDIATES} - {"h"}:
-        names.update(INTERMEDIATES)
-    names |= updates.keys() & {"h", *cases.INPUT_GRADIENTS}
-    expected = {"initial": (N, *E, sizes["B"], sizes["H"])}
-    for name, axes in SHAPES.items():
-        if name in names:
-            own = (sizes[letter] for letter in axes if letter != "T")
-            expected[name] = (S if name in STEPWISE else N, *E, *own)
-    for name, shape in expected.items():
+    shapes = _update_shapes(run, updates)
+    for name, shape in shapes.items():
         if name not in updates:
-            message = f"{name} is missing"
-            if name in {"v" + field for field in FIELDS}:
-                message += ": with momentum or Adagrad, every update reports the "
-                message += "velocity, or the sum of squares, after it"
-            raise InputError(message)
-        array, last = updates[name], 1
+            raise InputError(f"{name} is missing")
+        array = updates[name]
+        last = 1
         if name in STEPWISE:
             last = int(updates["stop"][-1] - updates["start"][-1])
         if array.shape == shape:  # numbers of the last update may be infinite or NaN
-            array, shape = array[:-last], (shape[0] - last, *shape[1:])
+            array = array[:-last]
+            shape = array.shape
         if error := array_error(name, array, shape, run.params.W_hh.dtype):
             raise InputError(error)
-    if unknown := updates.keys() - {*expected, *UPDATE_COLUMNS}:
+    if unknown := updates.keys() - {*shapes, *UPDATE_COLUMNS}:
         raise InputError(
             f"{min(unknown)} is present, but the configuration excludes it"
         )
+
+
+def _update_shapes(run: Run, updates: NamedArrays) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the arrays that these updates must have, by name."""
+    networks = run.params.W_hh.shape[:-2]
+    sizes = cases.case_sizes(run)
+    count = len(updates["start"])
+    steps = int((updates["stop"] - updates["start"]).sum())
+    names = cases.output_names(run.params, run.options.step)
+    if not updates.keys() & VELOCITIES:
+        names -= VELOCITIES
+    if updates.keys() & {*INTERMEDIATES} - {"h"}:
+        names.update(INTERMEDIATES)
+    names |= updates.keys() & {"h", *cases.INPUT_GRADIENTS}
+    shapes = {"initial": (count, *networks, sizes["B"], sizes["H"])}
+    for name, axes in SHAPES.items():
+        if name in names:
+            shape = [sizes[letter] for letter in axes if letter != "T"]
+            rows = steps if name in STEPWISE else count
+            shapes[name] = (rows, *networks, *shape)
+    return shapes

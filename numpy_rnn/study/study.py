@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 
 from numpy_rnn.app.experiment import prepare_experiment
-from numpy_rnn.app.options import Configuration
-from numpy_rnn.app.words import progress
+from numpy_rnn.app.options import Options, make_options
+from numpy_rnn.app.printing import progress
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.texts import printable
 from numpy_rnn.study.subject import study_run
 
 PACKAGES = ["matplotlib", "latex2mathml"]
-NOT_OF_THE_RUN = ("folder", "given")  # attributes of a configuration
+NOT_OF_THE_RUN = ("folder", "given")  # fields of the options
 LESSON_FOLDER = Path(__file__).parent / "lesson"
 PAGE = "evidence.html"
 WRITTEN = (PAGE, "evidence.css", "figures", "lesson")  # in the folder of a study
@@ -29,14 +29,14 @@ DERIVATION_LINK = b"../../DERIVATION.md", DERIVATION_FILE.as_uri().encode()
 GENERATOR = b'<meta name="generator" content="numpy_rnn study">'
 
 
-def run(rnn: Any, options: Configuration) -> int:
+def run(rnn: Any, options: Options) -> int:
     """Study a run, and write the folder of its pages.
 
     Parameters
     ----------
     rnn : module
         The package of the command line.
-    options : Configuration
+    options : Options
         The run, the number of its networks and steps, and the folder.
 
     Returns
@@ -92,9 +92,9 @@ def run(rnn: Any, options: Configuration) -> int:
     return 0 if evidence.is_right else 1
 
 
-def choices_of(options: Configuration) -> dict[str, str]:
+def choices_of(options: Options) -> dict[str, str]:
     """Return the options other than the defaults, in words."""
-    default = vars(Configuration("study"))
+    default = vars(make_options("study"))
     result = {}
     for name, value in vars(options).items():
         if name not in NOT_OF_THE_RUN and value != default[name]:

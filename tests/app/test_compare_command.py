@@ -12,17 +12,22 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import numpy_rnn
-from numpy_rnn.app.compare import all_sources, examine
+from numpy_rnn.app.compare import examine, find_sources
+from numpy_rnn.app.compared_sources import TraceFile
 from numpy_rnn.app.comparison_plot import draw_comparisons
+from numpy_rnn.app.comparison_report import (
+    ComparedRun,
+    Comparison,
+    comparison_report,
+    covered,
+)
 from numpy_rnn.app.experiment import prepare_experiment
-from numpy_rnn.app.named_sources import TraceFile
-from numpy_rnn.app.options import Configuration
-from numpy_rnn.app.verdict import ComparedRun, Comparison, comparison_report, covered
+from numpy_rnn.app.options import make_options
 from numpy_rnn.conformance.definition import Definition, train
 from numpy_rnn.conformance.findings import Finding
-from numpy_rnn.conformance.judge import Judgement
-from numpy_rnn.conformance.recorded_run import record
-from numpy_rnn.conformance.sources import PortSource
+from numpy_rnn.conformance.runs.judge import Judgement
+from numpy_rnn.conformance.runs.recorded_run import record
+from numpy_rnn.conformance.runs.sources import PortSource
 from numpy_rnn.conformance.trace import trace_arrays
 from tests.helpers.command_line import command, configured, rows_of
 from tests.helpers.comparing import fewer
@@ -97,6 +102,14 @@ class no_clip(right):
     name, lacks = "no clip", ()
     capabilities = ("class_inputs", "cross_entropy", "adagrad")
 
+class ending(wrong):
+    left = 3
+    def window_update(self, p, **given):
+        self.left -= 1
+        if self.left < 0:
+            raise ValueError("no window any more")
+        return super().window_update(p, **given)
+
 class failing(right):
     def window_update(self, p, **given):
         raise ValueError("no window today")
@@ -122,7 +135,7 @@ def recorded(words, of=None):
     """Return the run of these options by the definition, or by other equations."""
     configuration = configured(words)
     run = prepare_experiment(configuration).run(configuration.run_options())
-    return record(run, train(run, of=of or Definition()))
+    return record(run, train(run, definition=of or Definition()))
 
 
 @pytest.mark.needs_torch
@@ -264,12 +277,12 @@ def test_plot_has_the_ratios_and_marks_the_first_fault(compare, name):
     from matplotlib.figure import Figure
 
     compare(f"made_ports:{name} --epochs 1")  # the folder of the ports is searched
-    options = Configuration("compare", [f"made_ports:{name}"], epochs=2, k2=5)
+    options = make_options("compare", [f"made_ports:{name}"], epochs=2, k2=5)
     if name == "right":
-        options = Configuration(
+        options = make_options(
             "compare", options.others, epochs=2, k2=5, bias=True, momentum=0.5
         )
-    (source,) = all_sources(numpy_rnn, options)
+    (source,) = find_sources(numpy_rnn, options)
     found = examine(source, prepare_experiment(options).run(options.run_options()))
     draw_comparisons(figure := Figure(), [Comparison(source, [found])])
     axes, losses = figure.axes
@@ -290,6 +303,22 @@ def test_plot_has_the_ratios_and_marks_the_first_fault(compare, name):
         assert first == ([2], [found.judgement.first.ratio])
         expected = "WRONG dW_xh (B4), update 2\nW_hh used without its transpose"
         assert axes.get_title().endswith(expected)
+
+
+@pytest.mark.needs_matplotlib
+def test_plot_of_a_run_that_ends_within_its_first_epoch(compare):
+    """It has the ratios of the updates before, and no losses."""
+    from matplotlib.figure import Figure
+
+    compare("made_ports:right --epochs 1")  # the folder of the ports is searched
+    options = make_options("compare", ["made_ports:ending"], epochs=2)
+    (source,) = find_sources(numpy_rnn, options)
+    ended = examine(source, prepare_experiment(options).run(options.run_options()))
+    draw_comparisons(figure := Figure(), [Comparison(source, [ended])])
+    ratios, losses = figure.axes
+    shown = {line.get_label(): line.get_xdata() for line in ratios.lines}
+    assert list(shown["dW_xh"]) == [1, 2, 3]
+    assert len(losses.lines[0].get_ydata()) == 0
 
 
 NAMES = """

@@ -13,9 +13,9 @@ from unittest.mock import Mock
 import pytest
 
 import numpy_rnn
-from numpy_rnn.app.options import DEFAULTS_OF, Configuration
-from numpy_rnn.app.parsing import parse_command
-from numpy_rnn.app.words import progress
+from numpy_rnn.app.command_line import parse_command
+from numpy_rnn.app.options import DEFAULTS_OF, make_options
+from numpy_rnn.app.printing import progress
 from numpy_rnn.common.records import Objective, RunOptions, Schedule, Step
 from tests.helpers.command_line import (
     command,
@@ -120,11 +120,11 @@ def test_misspelt_words_are_answered_with_the_nearest_ones(capsys):
 def test_defaults_of_data(command):
     """The study of a file has the defaults of the sine wave instead."""
     given = {"data": "a.csv"}
-    found = vars(Configuration(command, **given))
+    found = vars(make_options(command, **given))
     expected = DEFAULTS_OF["data"] | {"epochs": {"train": 200, "compare": 10}[command]}
     assert found.items() >= expected.items()
-    assert Configuration(command, **given, k2=5).k1 == 5
-    assert Configuration("study", **given).standardize is False
+    assert make_options(command, **given, k2=5).k1 == 5
+    assert make_options("study", **given).standardize is False
 
 
 def test_defaults_that_are_turned_off():

@@ -13,7 +13,7 @@ from numpy_rnn import Parameters
 from numpy_rnn.app.data import Series
 from numpy_rnn.app.plots import STYLES, draw_result
 from numpy_rnn.app.predictions import Curve, predict
-from numpy_rnn.app.series_report import error_table
+from numpy_rnn.app.reports import error_table
 from numpy_rnn.common.records import Objective
 from tests.helpers.command_line import command, refused, succeed
 

@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 
 from numpy_rnn import InputError
-from numpy_rnn.app import reading
-from numpy_rnn.app.data import make_series
-from numpy_rnn.app.options import Configuration
-from numpy_rnn.app.reading import read_series, read_text
+from numpy_rnn.app import data
+from numpy_rnn.app.data import make_series, read_series, read_text
+from numpy_rnn.app.options import make_options
 from tests.helpers.comparing import bits
 
 THREE = [[1, 2], [3, -4.5], [5e-3, 6]]
@@ -81,13 +80,13 @@ def test_columns_are_separated_by_commas_and_spaces(columns):
     """A name that has a comma is in quotes."""
     head = b'day,"sunspots, monthly",place\n'
     Path("a.csv").write_bytes(head + b"1,96.7,5\n2,104.3,3\n4,154.5,4\n")
-    configuration = Configuration(data="a.csv", columns=columns)
+    configuration = make_options(data="a.csv", columns=columns)
     series = make_series(configuration, "float64")
     assert list(series.columns) == COLUMNS[columns]
 
 
 def test_limit_of_a_text_is_of_its_bytes(monkeypatch):
-    monkeypatch.setattr(reading, "MAX_MEGABYTES", 1)
+    monkeypatch.setattr(data, "MAX_MEGABYTES", 1)
     text = "é" * 2**19
     Path("a.txt").write_text(text, encoding="utf-8")
     assert read_text("a.txt") == text

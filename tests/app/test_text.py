@@ -9,7 +9,7 @@ import pytest
 import numpy_rnn
 from benchmarks.implementations import min_char_rnn
 from numpy_rnn.app.experiment import prepare_experiment
-from numpy_rnn.app.text_report import TextReport
+from numpy_rnn.app.reports import TextReport
 from numpy_rnn.app.training import Diverged, Training
 from numpy_rnn.app.weights_file import load_run
 from numpy_rnn.common.trees import tree_map
@@ -70,7 +70,7 @@ def test_losses_are_those_of_min_char_rnn():
         losses.append(float(update.loss))
         report.after(update)
         expected = expected * 0.999 + loss * 0.001
-        assert abs(report.smoothed - expected) < 1e-9
+        assert abs(report.smoothed_loss - expected) < 1e-9
     np.testing.assert_allclose(losses, theirs, rtol=1e-9)
     assert len(losses) == 105
 

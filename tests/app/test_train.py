@@ -12,10 +12,9 @@ import numpy as np
 import pytest
 
 import numpy_rnn
-from numpy_rnn.app.epochs import epoch_losses
 from numpy_rnn.app.experiment import prepare_experiment
-from numpy_rnn.app.series_report import SeriesReport
-from numpy_rnn.app.training import Training
+from numpy_rnn.app.reports import SeriesReport
+from numpy_rnn.app.training import Training, epoch_losses
 from numpy_rnn.app.weights_file import load_run
 from tests.helpers.command_line import command, configured, succeed
 from tests.helpers.comparing import bits
@@ -188,7 +187,7 @@ def test_interrupted_run_saves_its_latest_update(capsys, monkeypatch):
     """Ctrl-C comes in epoch 3, once with --save and once without."""
 
     def interrupted(self, update):
-        if self.training.updates == 47:
+        if self.training.updates_made == 47:
             os.kill(os.getpid(), signal.SIGINT)
         return []
 

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import numpy_rnn
-from numpy_rnn import InputError
-from numpy_rnn.app.weights_file import load_run, save_run
+from numpy_rnn import Gradients, InputError
+from numpy_rnn.app.weights_file import SavedRun, load_run, save_run
 from tests.helpers.command_line import command, contents, refused
 from tests.helpers.comparing import bits, fewer
 
@@ -49,11 +49,6 @@ def test_refused_weights(capsys, changed, message):
     assert not Path("exploded").exists()
 
 
-def test_older_file_with_the_options_of_its_run_is_read():
-    save_run("w.npz", ONE, configuration="{}")
-    assert bits(load_run("w.npz").params) == bits(ONE)
-
-
 def test_what_is_large_and_compressed_is_not_unpacked(capsys):
     np.savez_compressed("w.npz", W_hh=np.zeros((9, 2**24), bool))
     message = refused(numpy_rnn, capsys, "--weights", "w.npz", "--no-plot")
@@ -63,7 +58,7 @@ def test_what_is_large_and_compressed_is_not_unpacked(capsys):
 @fewer(2)
 @given(place=st.integers(0, 2**20), bit=st.integers(0, 7), size=st.integers(0, 2**20))
 def test_damaged_file_is_refused_or_complete(place, bit, size):
-    save_run("w.npz", ONE, ONE)
+    save_run("w.npz", SavedRun(ONE, Gradients(*ONE)))
     whole = Path("w.npz").read_bytes()
     flipped = bytearray(whole)
     flipped[place % len(whole)] ^= 1 << bit

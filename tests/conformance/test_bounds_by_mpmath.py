@@ -37,7 +37,7 @@ def mpmath_function(name):
 class Exact(NumpyArithmetic):
     """Arrays of mpmath's numbers, whose options are the float64 of their names."""
 
-    def from_input(self, array):
+    def from_input(self, array, error=0.0):
         return np.vectorize(mpmath.mpf, otypes=[object])(np.asarray(array, np.float64))
 
     def phi(self, a, nonlinearity):

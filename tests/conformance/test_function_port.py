@@ -114,7 +114,7 @@ def test_right_function_passes_in_the_layout_that_is_found(
     function, step, layout, lacks
 ):
     port = function_port(function, step=step)
-    assert port.way == layout
+    assert port.call_layout == layout
     assert {*port.lacks} & SHAPE_ABILITIES == lacks
     check_levels(port, "float64")
     port.sizes = "few"
@@ -139,7 +139,7 @@ SIGNATURES = [(with_keyword, 3), (with_keywords, 4), (of_any_arguments, 4)]
 @pytest.mark.parametrize(("function", "count"), SIGNATURES)
 def test_function_is_called_with_its_positional_arguments(function, count):
     port = function_port(function)
-    assert port.arguments == count
+    assert port.argument_count == count
     check_levels(port, "float64", examples=10)
 
 

@@ -32,12 +32,12 @@ from numpy_rnn.conformance.mutants.fits import Fit
 from numpy_rnn.conformance.mutants.hints import explanation, hint_for_port
 from numpy_rnn.conformance.ports.abilities import CAPABILITIES, stated_by
 from numpy_rnn.conformance.ports.port import call_port
+from numpy_rnn.conformance.ports.protocol import format_errors
 from numpy_rnn.conformance.random_cases import (
     CaseSpec,
     RandomDraw,
     random_spec,
 )
-from numpy_rnn.conformance.report_format import format_errors
 from tests.helpers.ports import RIGHT, DefinitionPort, Port
 from tests.helpers.windows import SEED, check_global, check_local
 
@@ -56,7 +56,7 @@ def names_of(mutants):
 def wrong_tensor(mutant, case, is_box):
     """Return the first tensor beyond its bound: of a black box at L2, or at L1."""
     with np.errstate(all="ignore"):  # a wrong gradient may well overflow
-        report = window_update(case, of=mutant.definition)
+        report = window_update(case, definition=mutant.definition)
         if format_errors(case, report, True, True):  # a number that is not finite
             return None
         if is_box:
@@ -312,7 +312,10 @@ def test_right_port_has_no_hint():
 def test_hint_explains_all_of_the_deviation_and_all_tensors():
     spec = CaseSpec(T=8, B=3, D=2, H=4, O=5, K=8, dtype="float64", seed=SEED)
     case = spec._replace(step=Step(0.1)).case()
-    good, wrong = window_update(case), window_update(case, of=MUTANTS[1].definition)
+    good, wrong = (
+        window_update(case),
+        window_update(case, definition=MUTANTS[1].definition),
+    )
     assert explanation([Fit(case, wrong)]) == MUTANTS[1].name
     assert not Fit(case, wrong).explains({"dW_hh": np.full((4, 4), np.inf)}, ["dW_hh"])
     near = {name: good[name] + 0.99 * (wrong[name] - good[name]) for name in good}

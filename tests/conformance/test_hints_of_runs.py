@@ -23,15 +23,15 @@ from numpy_rnn.conformance.definition import (
     window_update,
 )
 from numpy_rnn.conformance.findings import Finding
-from numpy_rnn.conformance.judge import judge
 from numpy_rnn.conformance.mutants.catalogue import MUTANTS
 from numpy_rnn.conformance.mutants.loops import hint_for_run
-from numpy_rnn.conformance.overflow import is_bounded
 from numpy_rnn.conformance.random_cases import (
     RandomDraw,
+    is_bounded,
     random_run,
 )
-from numpy_rnn.conformance.recorded_run import RecordedRun, record
+from numpy_rnn.conformance.runs.judge import judge
+from numpy_rnn.conformance.runs.recorded_run import RecordedRun, record
 from tests.helpers import random_runs
 from tests.helpers.windows import SEED
 
@@ -40,7 +40,7 @@ MOST = 400  # runs in which a mutant is looked for
 
 
 def trace(of, run):
-    return record(run, train(run, of=of))
+    return record(run, train(run, definition=of))
 
 
 def wrong_runs(mutant, count):
@@ -153,6 +153,18 @@ def test_hint_of_a_loop(hint):
 def hint_of_run(run, updates):
     found = record(run, updates)
     return hint_for_run(found, judge(found).first)
+
+
+def test_run_that_ends_in_its_first_window_has_no_hint():
+    """Moved targets allow anything in the first window: there they explain nothing."""
+    run = series(1)
+    wrong = record(
+        run,
+        train(
+            run, loop_of(lambda case, before, i: (case._replace(x=case.x + 0.1), {}))
+        ),
+    ).first(1)
+    assert hint_for_run(wrong, judge(wrong).first) == ""
 
 
 @pytest.mark.parametrize(("words", "shift"), [("ahead", -1), ("behind", 1)])

@@ -22,15 +22,19 @@ from numpy_rnn.conformance.definition import (
     train,
     window_update,
 )
-from numpy_rnn.conformance.judge import judge
-from numpy_rnn.conformance.overflow import finite_part, is_bounded
 from numpy_rnn.conformance.ports.abilities import CAPABILITIES, REPORTED, stated_by
 from numpy_rnn.conformance.ports.port import PackagePort
 from numpy_rnn.conformance.ports.protocol import PortFault
 from numpy_rnn.conformance.ports.run_needs import unsupported
-from numpy_rnn.conformance.random_cases import CaseSpec, RandomDraw, random_run
-from numpy_rnn.conformance.recorded_run import STEPWISE, record
-from numpy_rnn.conformance.sources import PackageSource, PortSource
+from numpy_rnn.conformance.random_cases import (
+    CaseSpec,
+    RandomDraw,
+    is_bounded,
+    random_run,
+)
+from numpy_rnn.conformance.runs.judge import judge
+from numpy_rnn.conformance.runs.recorded_run import STEPWISE, finite_part, record
+from numpy_rnn.conformance.runs.sources import PackageSource, PortSource
 from tests.helpers import random_runs
 from tests.helpers.ports import Port
 from tests.helpers.recorded_runs import PACKAGE, STEP, small_run
@@ -145,7 +149,7 @@ def test_case_is_freed_with_its_report():
     """An arithmetic whose arrays refer to it is a cycle, which would keep gigabytes."""
     numbers = NumpyArithmetic("float64")
     window_update(CaseSpec(3, 1, 1, 2, 1, 3, "float64").case(), numbers)
-    assert numbers.seen == {}
+    assert numbers.tensors == {}
 
 
 def moved(run, tensor, update, step=-1):

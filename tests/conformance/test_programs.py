@@ -24,8 +24,11 @@ from numpy_rnn.conformance.ports import program as program_module
 from numpy_rnn.conformance.ports import protocol
 from numpy_rnn.conformance.ports.abilities import CAPABILITIES
 from numpy_rnn.conformance.ports.program import ProgramPort
-from numpy_rnn.conformance.ports.protocol import PortFault, encode_request
-from numpy_rnn.conformance.report_format import format_errors
+from numpy_rnn.conformance.ports.protocol import (
+    PortFault,
+    encode_request,
+    format_errors,
+)
 from numpy_rnn.conformance.suite import check_port
 from tests.helpers import program_port
 from tests.helpers.ports import PLAIN, right_report, verdict_on

@@ -7,11 +7,12 @@ import pytest
 
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Step
-from numpy_rnn.conformance.case import INTERMEDIATES, present
+from numpy_rnn.conformance.case import FIELDS, INTERMEDIATES, present
 from numpy_rnn.conformance.definition import DEFINITION, Definition, train
-from numpy_rnn.conformance.judge import judge
-from numpy_rnn.conformance.overflow import finite_part, is_bounded
-from numpy_rnn.conformance.random_cases import RandomDraw, random_run
+from numpy_rnn.conformance.mutants.loops import hint_for_run
+from numpy_rnn.conformance.random_cases import RandomDraw, is_bounded, random_run
+from numpy_rnn.conformance.runs.judge import judge
+from numpy_rnn.conformance.runs.recorded_run import finite_part
 from numpy_rnn.conformance.trace import Trace, load_trace, read_arrays, trace_arrays
 from tests.helpers.recorded_runs import PACKAGE, small_run
 from tests.helpers.windows import SEED
@@ -31,6 +32,7 @@ def configured(**changes):
     return np.bytes_(json.dumps(json.loads(PLAIN["configuration"]) | changes))
 
 
+SGD = Step(0.1)
 REQUIRED = ["x", "a", "dW_hh", "initial", "loss", "epoch"]
 REQUIRED += ["initial_h_0", "configuration"]
 ABSENT = [(PLAIN, name) for name in REQUIRED] + [(MOMENTUM, "vb_h")]
@@ -55,11 +57,6 @@ WRONG = [  # part of the message, and what is changed
 def test_array_that_is_missing_is_named(arrays, name):
     with pytest.raises(InputError, match=f"^{name} is missing"):
         read(arrays, **{name: None})
-
-
-def test_velocity_that_is_missing_is_asked_for():
-    with pytest.raises(InputError, match="every update reports the velocity, or the"):
-        read(MOMENTUM, vW_xh=None)
 
 
 @pytest.mark.parametrize("absent", [("dx",), INTERMEDIATES], ids=["dx", "black box"])
@@ -95,14 +92,16 @@ def test_other_file_is_no_trace(tmp_path):
         load_trace(str(tmp_path / "other.npz"))
 
 
-def loop_trace(left_out=(), **equations):
+def loop_trace(left_out=(), step=SGD, dtype="float64", **equations):
     """Return the Trace of the definition's loop with other equations."""
-    run = small_run(Step(0.1), k1=5, k2=5)
+    run = small_run(step, k1=5, k2=5, dtype=dtype)
     trace = Trace(
         present(run.params), run.x, run.target, run.h_0, **run.options.keywords()
     )
     with np.errstate(all="ignore"):
-        for epoch, _, window, state, report in train(run, of=Definition(**equations)):
+        for epoch, _, window, state, report in train(
+            run, definition=Definition(**equations)
+        ):
             values = {name: v for name, v in report.items() if name not in left_out}
             trace.update(epoch, window, state, **values)
     return trace
@@ -129,6 +128,49 @@ def test_right_loop_passes_by_its_trace(left_out, tmp_path):
     judgement = judge(load_trace(tmp_path / "t.npz"))
     assert judgement.passed, judgement.first
     assert judgement.updates == 8
+
+
+VELOCITIES = tuple("v" + name for name in FIELDS)
+STEPS = {
+    "momentum": Step(0.02, 0.9, dampening=0.1, weight_decay=0.01, max_norm=0.5),
+    "Nesterov": Step(0.02, 0.9, nesterov=True),
+    "Adagrad": Step(0.02, adagrad=True),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("kind", STEPS)
+@pytest.mark.parametrize("left_out", LEFT_OUT)
+def test_right_loop_without_velocities_passes(left_out, kind, dtype, tmp_path):
+    trace = loop_trace((*LEFT_OUT[left_out], *VELOCITIES), STEPS[kind], dtype)
+    trace.save(tmp_path / "t.npz")
+    judgement = judge(load_trace(tmp_path / "t.npz"))
+    assert judgement.passed, judgement.first
+
+
+def slower_velocity(n, g, before, step):
+    """Compute the velocity with a momentum of 0.8."""
+    return DEFINITION.velocity(n, g, before, step._replace(momentum=0.8))
+
+
+def squares_without_the_first(n, g, before, step):
+    """Forget Adagrad's former sum of squares."""
+    return g * g
+
+
+WRONG_VELOCITIES = [("momentum", slower_velocity), ("Nesterov", slower_velocity)]
+WRONG_VELOCITIES += [("Adagrad", squares_without_the_first)]
+
+
+@pytest.mark.parametrize(("kind", "velocity"), WRONG_VELOCITIES)
+@pytest.mark.parametrize("left_out", LEFT_OUT)
+def test_wrong_velocity_is_found_in_the_parameters(left_out, kind, velocity):
+    """The trace has no velocities; the first update has none before it."""
+    left_out = (*LEFT_OUT[left_out], *VELOCITIES)
+    recorded = loop_trace(left_out, STEPS[kind], velocity=velocity).recorded()
+    first = judge(recorded).first
+    assert first[:3] == (1, 2, "W_xh")
+    hint_for_run(recorded, first)
 
 
 @pytest.mark.parametrize("left_out", LEFT_OUT)

@@ -29,19 +29,22 @@ LAYERS = {  # what the files of a folder import, besides each other and NumPy
     "numpy_rnn/conformance/arithmetics": "numpy_rnn/common numpy_rnn/conformance",
     "numpy_rnn/conformance/ports": """torch numpy_rnn numpy_rnn/common
         numpy_rnn/conformance numpy_rnn/conformance/arithmetics""",
-    "numpy_rnn/conformance/mutants": """numpy_rnn/common numpy_rnn/conformance
+    "numpy_rnn/conformance/runs": """numpy_rnn/common numpy_rnn/conformance
         numpy_rnn/conformance/arithmetics numpy_rnn/conformance/ports""",
+    "numpy_rnn/conformance/mutants": """numpy_rnn/common numpy_rnn/conformance
+        numpy_rnn/conformance/arithmetics numpy_rnn/conformance/ports
+        numpy_rnn/conformance/runs""",
     "numpy_rnn/conformance": """pytest jax numpy_rnn/common
         numpy_rnn/conformance/arithmetics numpy_rnn/conformance/ports
-        numpy_rnn/conformance/mutants""",
+        numpy_rnn/conformance/runs numpy_rnn/conformance/mutants""",
     "numpy_rnn/conformance/gradients": "numpy_rnn/common numpy_rnn/conformance",
     "numpy_rnn/app": """matplotlib numpy_rnn numpy_rnn/common numpy_rnn/conformance
         numpy_rnn/conformance/arithmetics numpy_rnn/conformance/ports
-        numpy_rnn/conformance/mutants""",
+        numpy_rnn/conformance/runs numpy_rnn/conformance/mutants""",
     "numpy_rnn/study/lesson": "",
     "numpy_rnn/study": """matplotlib latex2mathml numpy_rnn numpy_rnn/common
         numpy_rnn/app numpy_rnn/conformance numpy_rnn/conformance/arithmetics
-        numpy_rnn/conformance/ports""",
+        numpy_rnn/conformance/ports numpy_rnn/conformance/runs""",
 }
 FILES = [
     path for name in ("numpy_rnn", "torch_rnn") for path in ROOT.glob(f"{name}/**/*.py")

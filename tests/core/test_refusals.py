@@ -22,7 +22,7 @@ from tests.helpers.random_runs import OPTIONS, STEPS, Kind, Sizes, random_run, t
 
 SERIES = "x", "target"
 NAMES = [name for name in numpy_rnn.__all__ if isfunction(getattr(numpy_rnn, name))]
-NAMES.remove("from_state_dict")  # test_torch_layers.py has its refusals
+NAMES.remove("from_state_dict")  # test_parameters.py has its refusals
 
 
 @pytest.mark.parametrize("N", [None, 7])

@@ -16,8 +16,7 @@ import numpy_rnn
 from numpy_rnn import Update
 from numpy_rnn.common.records import Schedule
 from numpy_rnn.common.trees import tree_map
-from numpy_rnn.conformance.overflow import is_bounded
-from numpy_rnn.conformance.random_cases import RandomDraw
+from numpy_rnn.conformance.random_cases import RandomDraw, is_bounded
 from numpy_rnn.engine import ensemble, gradient, grouping, plan, views, workspace
 from tests.helpers.comparing import UPDATE, bits, fewer
 from tests.helpers.random_runs import (

@@ -5,11 +5,11 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from numpy_rnn.app.options import Configuration
-from numpy_rnn.app.parsing import parse_command
+from numpy_rnn.app.command_line import parse_command
+from numpy_rnn.app.options import Options
 
 
-def configured(options: str = "") -> Configuration:
+def configured(options: str = "") -> Options:
     """Return the configuration that these options of `train` give."""
     return parse_command("numpy_rnn", ["train", *options.split()])
 

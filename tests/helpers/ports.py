@@ -18,8 +18,11 @@ from numpy_rnn.conformance.ports.abilities import (
     stated_by,
 )
 from numpy_rnn.conformance.ports.port import PackagePort, call_port
-from numpy_rnn.conformance.ports.protocol import PortFault, port_arguments
-from numpy_rnn.conformance.report_format import format_errors
+from numpy_rnn.conformance.ports.protocol import (
+    PortFault,
+    format_errors,
+    port_arguments,
+)
 from numpy_rnn.conformance.suite import check_port
 from tests.helpers.windows import window
 
@@ -66,7 +69,7 @@ class DefinitionPort:
             velocity=cases.parameters_from(velocity) if velocity else None,
         )
         with np.errstate(all="ignore"):
-            report = window_update(case, of=self.of)
+            report = window_update(case, definition=self.of)
         tables = {
             "intermediates": cases.INTERMEDIATES,
             "input_gradients": cases.INPUT_GRADIENTS,

@@ -3,7 +3,7 @@
 import numpy_rnn
 from numpy_rnn.common.records import Objective, RunOptions, Schedule, Step
 from numpy_rnn.conformance.ports.port import PackagePort
-from numpy_rnn.conformance.sources import PackageSource
+from numpy_rnn.conformance.runs.sources import PackageSource
 from tests.helpers.random_runs import Kind, Sizes, random_run
 from tests.helpers.windows import SEED
 

@@ -28,7 +28,7 @@ class Way(NamedTuple):
             return change(array) if array.dtype.kind == "f" else array
 
         class Numbers(self.numbers):
-            def from_input(self, array):
+            def from_input(self, array, error=0.0):
                 return changed(array)
 
         arrays = {name: tree_map(changed, getattr(case, name)) for name in ARRAYS}

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from numpy_rnn import Parameters
+from numpy_rnn.app.command_line import parse_command
 from numpy_rnn.app.experiment import prepare_experiment
-from numpy_rnn.app.parsing import parse_command
 from numpy_rnn.study.subject import study_run
 from tests.helpers.lesson import CHECKS, SCRIPTS
 

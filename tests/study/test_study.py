@@ -12,9 +12,9 @@ import pytest
 
 import numpy_rnn
 from numpy_rnn.__main__ import main
+from numpy_rnn.app.command_line import parse_command
 from numpy_rnn.app.experiment import prepare_experiment
-from numpy_rnn.app.options import Configuration
-from numpy_rnn.app.parsing import parse_command
+from numpy_rnn.app.options import make_options
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.initial import initial_parameters
 from numpy_rnn.common.trees import tree_map
@@ -172,5 +172,5 @@ def test_a_package_that_is_missing_is_named(package, capsys, monkeypatch):
 
 
 def test_page_lists_the_options_that_differ_from_the_defaults():
-    chosen = Configuration("study", seed=3, folder="pages", nonlinearity="tanh")
+    chosen = make_options("study", seed=3, folder="pages", nonlinearity="tanh")
     assert choices_of(chosen) == {"seed": "3"}

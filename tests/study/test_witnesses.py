@@ -11,7 +11,7 @@ import pytest
 import numpy_rnn
 from numpy_rnn import reference
 from numpy_rnn.common.records import NONLINEARITY_NAMES
-from numpy_rnn.conformance.update_cases import single_update
+from numpy_rnn.conformance.runs.recorded_run import single_update
 from numpy_rnn.study.equation_table import formulas, verdict_on
 from numpy_rnn.study.evaluated_equations import BLOCKS, EVALUATED, SLIDING_CLASSES
 from numpy_rnn.study.study_runs import runs_of

@@ -2,93 +2,144 @@
 nonlinearities.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from numpy_rnn.common.numbers import check_choice
-from numpy_rnn.common.records import NumpyArray, Objective, Value
+from numpy_rnn.common.records import NumpyArray, Objective, Step, Value
 from numpy_rnn.conformance.case import LOSS_AXES, SHAPES, loss_kind
 
 AnyDtype = npt.DTypeLike
-# Numbers: an array, whose operators round or carry a bound as its arithmetic does.
+# The arrays of one arithmetic: NumPy's, or a class with the same operators.
+Numbers = TypeVar("Numbers")
+# The same in the equations, which run in any arithmetic.
 Operand = Any
-LossTerms = tuple[Operand, Operand]
-Operation = Callable[..., Operand]
 
 
-class Arithmetic:
-    """The numbers of one window. dtype: of the parameters, to which the rate is
-    rounded.
+class Arithmetic(ABC, Generic[Numbers]):
+    """The operations of one window.
 
-    axes: the number of leading axes of the parameters, those of networks or updates.
-    seen: the tensors so far, by their names and steps. Operations with a name are those
-    whose correct forms differ, or which other numbers compute otherwise; + − × are the
-    operators of the numbers.
+    Operations with a name are those whose correct forms differ, or which other numbers
+    compute otherwise; + − × are the operators of the numbers.
+
+    Attributes
+    ----------
+    dtype : dtype
+        That of the parameters, to which the learning rate is rounded.
+    axes : int
+        The number of leading axes of the parameters, those of networks or updates.
+    tensors : dict
+        The tensors so far, by their names and steps.
     """
 
-    dtype: np.dtype[Any]
-    axes: int
-    seen: dict[str, dict[int | None, Operand]]
+    def __init__(self, dtype: AnyDtype):
+        """Begin a window of one network."""
+        self.dtype: np.dtype[Any] = np.dtype(dtype)
+        self.axes = 0
+        self.tensors = dict[str, dict[int | None, Numbers]]()
 
-    from_input: Operation  # (array): an input
-    zeros: Operation  # (value): like a value
-    stack: Operation  # (values): of several steps, time first
+    @abstractmethod
+    def from_input(self, array: NumpyArray, error: NumpyArray | float = 0.0) -> Numbers:
+        """Return an input of the window, which is off by `error` at most."""
 
-    # The sum of products of matrices and of a bias, and over steps and sequences, in
-    # any order.
-    affine: Operation  # (products, bias)
-    total: Operation  # (steps)
+    @abstractmethod
+    def constant(self, number: float) -> Operand:
+        """Return an option of the step, which may be rounded to the dtype or not."""
 
-    # φ(a); dh ∘ φ'(a) by any factorisation.
-    phi: Operation  # (a, nonlinearity)
-    by_slope: Operation  # (dh, a, h, nonlinearity)
+    @abstractmethod
+    def rate(self, step: Step, theta: Numbers) -> Operand:
+        """Return η, rounded to the dtype, with the axes of a parameter."""
 
-    # Of rows: log p and p of the outputs. The sum over all rows divided by C, and
-    # numbers divided by C.
-    softmax: Operation  # (y)
-    mean: Operation  # (terms, C)
-    divided: Operation  # (values, C)
+    @abstractmethod
+    def zeros(self, value: Numbers) -> Numbers:
+        """Return zeros like the value."""
 
-    # An option, rounded to the dtype or not; η, rounded, with the axes of a parameter.
-    constant: Operation  # (number)
-    rate: Operation  # (step, theta)
+    @abstractmethod
+    def stack(self, values: Sequence[Numbers]) -> Numbers:
+        """Return values of steps as one array, time first."""
 
-    # The norm of all gradients of a network, the factor that clips; ±max_value; g over
-    # the root.
-    norm: Operation  # (gradients)
-    factor: Operation  # (norm, max_norm)
-    clip: Operation  # (g, max_value)
-    by_root: Operation  # (g, squares)
+    @abstractmethod
+    def affine(
+        self, products: Sequence[tuple[Numbers, Numbers]], bias: Numbers | None = None
+    ) -> Numbers:
+        """Return Σ A B, summed in any order, and the bias, for every row."""
+
+    @abstractmethod
+    def total(self, steps: Sequence[Numbers]) -> Numbers:
+        """Return the sum over steps and sequences, in any order."""
+
+    @abstractmethod
+    def phi(self, a: Numbers, nonlinearity: str) -> Numbers:
+        """Return φ(a)."""
+
+    @abstractmethod
+    def by_slope(
+        self, dh: Numbers, a: Numbers, h: Numbers, nonlinearity: str
+    ) -> Numbers:
+        """Return dh ∘ φ'(a), by any factorisation."""
+
+    @abstractmethod
+    def softmax(self, y: Numbers) -> tuple[Numbers, Numbers]:
+        """Return log p and p = softmax(y) of every row."""
+
+    @abstractmethod
+    def mean(self, terms: Numbers, C: float) -> Numbers:
+        """Return the sum of the terms of all steps, rows and outputs, divided by C."""
+
+    @abstractmethod
+    def divided(self, values: Numbers, C: float) -> Numbers:
+        """Return the values divided by C."""
+
+    @abstractmethod
+    def norm(self, gradients: Sequence[Numbers]) -> Numbers:
+        """Return the norm of all gradients of a network, (U2)."""
+
+    @abstractmethod
+    def factor(self, norm: Numbers, max_norm: float) -> Numbers:
+        """Return the factor by which gradients are clipped, (U3)."""
+
+    @abstractmethod
+    def clip(self, g: Numbers, max_value: float) -> Numbers:
+        """Return g within ± max_value, (U7)."""
+
+    @abstractmethod
+    def by_root(self, g: Numbers, squares: Numbers) -> Numbers:
+        """Return g over the root of the sum of squares, (U9)."""
 
     def loss_and_error(
         self, y: Operand, target: Operand, objective: Objective
-    ) -> tuple[Operand, Operand]:
+    ) -> tuple[Numbers, Numbers]:
         """Return L and dy of the steps with a loss, (K, ..., B, O)."""
         C = loss_divisor(y.shape, objective)
-        terms, errors = choose(LOSS_TERMS, objective.loss, "loss")(self, y, target)
+        loss_terms = choose(LOSS_TERMS, objective.loss, "loss")
+        terms, errors = loss_terms(self, y, target)
         return self.mean(terms, C), self.divided(errors, C)  # (L2), (B1)
 
-    def record(self, name: str, t: int | None, value: Operand) -> Operand:
+    def record(self, name: str, t: int | None, value: Numbers) -> Numbers:
         """Note a tensor at a step, and return the value with which the equations
         continue.
         """
-        self.seen.setdefault(name, {})[t] = value
+        self.tensors.setdefault(name, {})[t] = value
         return value
 
-    def report(self) -> dict[str, Operand]:
+    def report(self) -> dict[str, Any]:
         """Return the tensors by name, in causal order. Those with steps have the axis
         of time first.
         """
-        found = dict[str, Operand]()
-        for name in (name for name in SHAPES if name in self.seen):
-            steps: Operand = self.seen[name]
-            values = [steps[t] for t in sorted(steps)]
-            found[name] = values[0] if None in steps else self.stack(values)
-        self.seen = {}  # arrays refer to their arithmetic: such a cycle is freed late
-        return found
+        report = dict[str, Any]()
+        for name in SHAPES:
+            steps = self.tensors.get(name, {})
+            if None in steps:
+                report[name] = steps[None]
+            elif steps:
+                report[name] = self.stack([value for _, value in sorted(steps.items())])
+        # Arrays refer to their arithmetic: such a cycle is freed late.
+        self.tensors = {}
+        return report
 
     def with_axes(self, array: NumpyArray) -> NumpyArray:
         """Return an array (B, N) that all networks share as (1, .., 1, B, N)."""
@@ -101,6 +152,9 @@ class Arithmetic:
         return per_network.reshape(
             *per_network.shape, *(1,) * (array.ndim - per_network.ndim)
         )
+
+
+AnyArithmetic = Arithmetic[Operand]
 
 
 def choose(table: Mapping[str, Value], name: str, what: str) -> Value:
@@ -132,20 +186,24 @@ def loss_divisor(shape: Sequence[int], objective: Objective) -> float:
     return C
 
 
-def squared_error_terms(n: Arithmetic, y: Operand, target: Operand) -> LossTerms:
+def squared_error_terms(
+    n: AnyArithmetic, y: Operand, target: Operand
+) -> tuple[Operand, Operand]:
     """Return the terms of the loss, and of dy, before the division by C."""
     error = y - target
     return n.constant(0.5) * error * error, error  # (L1), (B1)
 
 
-def cross_entropy_terms(n: Arithmetic, y: Operand, target: Operand) -> LossTerms:
+def cross_entropy_terms(
+    n: AnyArithmetic, y: Operand, target: Operand
+) -> tuple[Operand, Operand]:
     """Return the same of softmax cross-entropy; target: classes as rows of 0 and 1."""
     log_p, p = n.softmax(y)  # (L3)
     return -(target * log_p), p - target  # (L4), (B1)
 
 
 # By the names of LOSS_KINDS.
-LOSS_TERMS: dict[str, Callable[[Arithmetic, Operand, Operand], LossTerms]] = {
+LOSS_TERMS: dict[str, Callable[..., tuple[Operand, Operand]]] = {
     "squared_error": squared_error_terms,
     "cross_entropy": cross_entropy_terms,
 }
@@ -164,6 +222,10 @@ def not_stated(*arrays: NumpyArray) -> NumpyArray:
     raise NotImplementedError
 
 
+Elementwise = Callable[[NumpyArray], NumpyArray]
+Elementwise2 = Callable[[NumpyArray, NumpyArray], NumpyArray]
+
+
 class Nonlinearity(NamedTuple):
     """φ, its slope, and what the rounding bounds need of them.
 
@@ -171,19 +233,17 @@ class Nonlinearity(NamedTuple):
     only φ and its slope are used.
     """
 
-    phi: Operation  # (a), of any numbers
-    slope: Operation  # (a, h): φ'(a), from h where that is usual
-    slope_of_a: Callable[[NumpyArray], NumpyArray]  # the same; nothing cancels
-    change: Operation = not_stated  # (h): |∂ slope(a, h)/∂h|
-    steepest: Operation = not_stated  # (a, E): the largest |φ'| within E of a
+    phi: Elementwise  # of a, real or complex
+    slope: Elementwise2  # of a and h: φ'(a), from h where that is usual
+    slope_of_a: Elementwise  # φ'(a) from a; nothing cancels
+    change: Elementwise = not_stated  # of h: |∂ slope(a, h)/∂h|
+    steepest: Elementwise2 = not_stated  # of a and E: the largest |φ'| within E of a
     curvature: float = 0.0  # the largest |φ''|/|φ'|
     roundings: float = 0.0  # those of φ are in units of |h| and this
     has_kink: bool = False
 
 
-def steepest_of_even(
-    slope: Callable[[NumpyArray], NumpyArray],
-) -> Callable[[NumpyArray, NumpyArray], NumpyArray]:
+def steepest_of_even(slope: Elementwise) -> Elementwise2:
     """Return the column `steepest` of a slope that is even and falls with |a|."""
     return lambda a, E: slope(np.maximum(np.abs(a) - E, 0))
 

@@ -63,7 +63,7 @@ class TanhError(NamedTuple):
 TAU = TanhError()
 
 
-class Bounds(Rounding, Arithmetic):
+class Bounds(Rounding, Arithmetic[BoundedArray]):
     """Values of one window with their bounds. tau: the error of tanh; reported: given
     tensors.
     """
@@ -75,8 +75,10 @@ class Bounds(Rounding, Arithmetic):
         reported: dict[str, NumpyArray] | None = None,
     ):
         """Make the bounds of a dtype."""
-        super().__init__(dtype)
-        self.axes, self.seen, self.tau, self.reported = 0, {}, tau, reported or {}
+        Rounding.__init__(self, dtype)
+        Arithmetic.__init__(self, dtype)
+        self.tau = tau
+        self.reported = reported or {}
 
     def record(self, name: str, t: int | None, value: BoundedArray) -> BoundedArray:
         """Note a tensor, and return it, or what is reported instead."""
@@ -233,10 +235,9 @@ class Bounds(Rounding, Arithmetic):
         """Return η, rounded to the dtype or not; the value is the rounded one."""
         rate = np.asarray(step.learning_rate, np.float64)
         rounded = rate.astype(self.dtype).astype(np.float64)
-        near = BoundedArray(
-            rounded, np.abs(rate - rounded) + self.from_input(rounded).E, self
-        )
-        return self.expand(near, theta)
+        error = np.abs(rate - rounded)
+        bounded: BoundedArray = self.expand(self.from_input(rounded, error), theta)
+        return bounded
 
     def norm(self, gradients: Sequence[BoundedArray]) -> BoundedArray:
         """Return the norm n, (U2).

@@ -69,7 +69,8 @@ def spread_of(samples: Array, axis: int, center: Array | None = None) -> Array:
         center = samples.mean(axis=axis)
     deviations = samples - np.expand_dims(center, axis)
     size = root_of_squares(deviations, axis).squeeze(axis)
-    return size / np.sqrt(samples.shape[axis])
+    spread: Array = size / np.sqrt(samples.shape[axis])
+    return spread
 
 
 def repeats(terms: Array, u: float) -> Array:
@@ -82,11 +83,12 @@ def repeats(terms: Array, u: float) -> Array:
     near = np.sort(rounded, axis=-2)
     index = np.arange(near.shape[-2])[:, None]
     is_new = np.diff(near, axis=-2, prepend=np.nan) != 0
-    place = index - np.maximum.accumulate(np.where(is_new, index, 0), axis=-2)
+    repetition = index - np.maximum.accumulate(np.where(is_new, index, 0), axis=-2)
     is_term = near != 0
     # 1 + 3 + .. + (2m − 1) = m²
-    m_squared = np.where(is_term, 2 * place + 1, 0).sum(axis=-2)
-    return m_squared / np.maximum(is_term.sum(axis=-2), 1)
+    m_squared = np.where(is_term, 2 * repetition + 1, 0).sum(axis=-2)
+    mean: Array = m_squared / np.maximum(is_term.sum(axis=-2), 1)
+    return mean
 
 
 class MonteCarloArray(np.ndarray):
@@ -138,9 +140,11 @@ class MonteCarloArithmetic(NumpyArithmetic):
         self.generator = np.random.default_rng(seed)
         self.tilt = self.generator.uniform(-1, 1, SAMPLE_COUNT)  # of tanh, by sample
 
-    def from_input(self, array: Array, /) -> Array:
+    def from_input(self, array: Array, error: Array | float = 0.0) -> Array:
         """Return the numbers; half of the samples read subnormal ones as zeros."""
         value = np.asarray(array, np.float64)
+        if np.any(error):
+            value = value + error * self.generator.uniform(-1, 1, value.shape)
         is_tiny = (np.abs(value) < self.smallest) & (value != 0)
         if is_tiny.any():
             value = np.where(is_tiny & self.per_sample(value, FLUSHES), 0.0, value)

@@ -11,7 +11,6 @@ import numpy as np
 from numpy_rnn.common.records import NumpyArray as Array
 from numpy_rnn.common.records import Step
 from numpy_rnn.conformance.arithmetics.arithmetic import (
-    AnyDtype,
     Arithmetic,
     nonlinearity_of,
 )
@@ -20,14 +19,10 @@ NORM_OFFSET = 1e-6  # added to the norm, (U3)
 ADAGRAD_OFFSET = 1e-8  # added to the sum of squares, (U9)
 
 
-class NumpyArithmetic(Arithmetic):
+class NumpyArithmetic(Arithmetic[Array]):
     """Arrays of floats, or of complex numbers."""
 
-    def __init__(self, dtype: AnyDtype):
-        """Make the arithmetic of a dtype, for one network."""
-        self.dtype, self.axes, self.seen = np.dtype(dtype), 0, {}
-
-    def from_input(self, array: Array, /) -> Array:
+    def from_input(self, array: Array, error: Array | float = 0.0) -> Array:
         """Return numbers of the case, as they are."""
         return array
 
@@ -45,12 +40,13 @@ class NumpyArithmetic(Arithmetic):
         self, products: Sequence[tuple[Array, Array]], bias: Array | None = None
     ) -> Array:
         """Return Σ A B, and the bias, for every row."""
-        total = reduce(add, [A @ B for A, B in products])
+        total: Array = reduce(add, [A @ B for A, B in products])
         return total if bias is None else total + bias[..., None, :]
 
     def total(self, steps: Sequence[Array]) -> Array:
         """Return the sum over steps and sequences."""
-        return reduce(add, [value.sum(axis=-2) for value in steps])
+        total: Array = reduce(add, [value.sum(axis=-2) for value in steps])
+        return total
 
     def phi(self, a: Array, nonlinearity: str) -> Array:
         """Return φ(a)."""
@@ -62,7 +58,8 @@ class NumpyArithmetic(Arithmetic):
 
     def mean(self, terms: Array, C: float) -> Array:
         """Return the sum of the terms, divided by C."""
-        return terms.sum(axis=(0, -2, -1)) / C
+        total: Array = terms.sum(axis=(0, -2, -1))
+        return total / C
 
     def divided(self, values: Array, C: float) -> Array:
         """Return the values divided by C."""
@@ -70,13 +67,9 @@ class NumpyArithmetic(Arithmetic):
 
     def softmax(self, y: Array) -> tuple[Array, Array]:
         """Return log p and p = softmax(y)."""
-        log_p = self.log_softmax(y)
+        z = y - y.real.max(axis=-1, keepdims=True)  # no exponential overflows
+        log_p = z - np.log(np.exp(z).sum(axis=-1, keepdims=True))
         return log_p, np.exp(log_p)
-
-    def log_softmax(self, y: Array) -> Array:
-        """Return log p, without overflow."""
-        z = y - y.real.max(axis=-1, keepdims=True)
-        return z - np.log(np.exp(z).sum(axis=-1, keepdims=True))
 
     def constant(self, number: float) -> float:
         """Return a number of the definition."""
@@ -84,16 +77,20 @@ class NumpyArithmetic(Arithmetic):
 
     def rate(self, step: Step, theta: Array) -> Array:
         """Return η, rounded to the dtype, for an array of the parameters."""
-        return self.expand(np.asarray(step.learning_rate, self.dtype), theta)
+        rate = np.asarray(step.learning_rate, self.dtype)
+        expanded: Array = self.expand(rate, theta)
+        return expanded
 
     def norm(self, gradients: Sequence[Array]) -> Array:
         """Return the norm of all gradients of a network."""
         squares = [(g * g).sum(axis=tuple(range(self.axes, g.ndim))) for g in gradients]
-        return np.sqrt(reduce(add, squares))  # (U2)
+        norm: Array = np.sqrt(reduce(add, squares))  # (U2)
+        return norm
 
     def factor(self, norm: Array, max_norm: float) -> Array:
         """Return the factor by which gradients are clipped."""
-        return np.minimum(1, max_norm / (norm + NORM_OFFSET))  # (U3)
+        factor: Array = np.minimum(1, max_norm / (norm + NORM_OFFSET))  # (U3)
+        return factor
 
     def clip(self, g: Array, max_value: float) -> Array:
         """Return g within ± max_value."""

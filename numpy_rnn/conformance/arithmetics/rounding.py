@@ -66,11 +66,14 @@ class Rounding:
         """Return the numbers of a result; its bound is rounded upwards."""
         return BoundedArray(value, E * UPWARDS, self)
 
-    def from_input(self, array: npt.ArrayLike) -> "BoundedArray":
-        """Return numbers as they are: exact; a subnormal one may be read as zero."""
+    def from_input(
+        self, array: npt.ArrayLike, error: NumpyArray | float = 0.0
+    ) -> "BoundedArray":
+        """Return numbers with this error; a subnormal one may be read as zero."""
         value = np.asarray(array, np.float64)
         size = np.abs(value)
-        return BoundedArray(value, np.where(size < self.smallest, size, 0.0), self)
+        E = np.where(size < self.smallest, size, 0.0) + error
+        return BoundedArray(value, E, self)
 
     def constant(self, number: float) -> "BoundedArray":
         """Return a number of float64 that may be rounded to the dtype: E is what that
@@ -185,4 +188,5 @@ def root_of_squares(v: NumpyArray, axis: int | tuple[int, ...]) -> NumpyArray:
     """
     _, exponent = np.frexp(np.abs(v).max(axis=axis, keepdims=True))
     squares = np.square(np.ldexp(v, -exponent)).sum(axis=axis, keepdims=True)
-    return np.ldexp(np.sqrt(squares), exponent)
+    root: NumpyArray = np.ldexp(np.sqrt(squares), exponent)
+    return root

@@ -37,14 +37,14 @@ def transposed(value):
 
 def softmax_over_batch(L, dy, n, y, z, objective):
     """Return the loss of a softmax over the sequences."""
-    log_p, C = n.log_softmax(y.mT).mT, loss_divisor(y.shape, objective)
+    log_p, C = n.softmax(y.mT)[0].mT, loss_divisor(y.shape, objective)
     dy = np.exp(log_p) * z.sum(-2, keepdims=True) - z
     return -(z * log_p).sum(axis=(0, -2, -1)) / C, dy / C
 
 
 def twice_softmax(L, dy, n, y, z, objective):
     """Return the loss of a softmax of a softmax."""
-    p = np.exp(n.log_softmax(y))
+    _, p = n.softmax(y)
     L, error = right.loss_and_error(n, p, z, objective)
     return L, p * (error - (p * error).sum(axis=-1, keepdims=True))
 
@@ -55,7 +55,7 @@ def twice_softmax(L, dy, n, y, z, objective):
 def with_one_state(n, w, p, nonlinearity):
     """Let the states of all steps be one array, that of the last step."""
     w.h = dict.fromkeys(w.h, w.h[len(w.x)])
-    n.seen["h"] = {t: w.h[t] for t in w.steps}
+    n.tensors["h"] = {t: w.h[t] for t in w.steps}
     return right.backward(n, w, p, nonlinearity)
 
 

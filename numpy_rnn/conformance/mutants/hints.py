@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from numpy_rnn.common.records import Clipping, Step
+from numpy_rnn.common.records import Step
 from numpy_rnn.conformance import case as cases
 from numpy_rnn.conformance.case import WindowCase
 from numpy_rnn.conformance.mutants.edits import FORWARD_EQUATIONS, Mutant
@@ -79,7 +79,7 @@ def _hint_step(step: Step | None, factor: float) -> Step | None:
     if step is None:
         return None
     limits = dict[str, Any]()
-    for name in Clipping._fields:
+    for name in ("max_norm", "max_value"):
         limit = getattr(step, name)
         if limit:
             limits[name] = factor * limit
@@ -186,12 +186,17 @@ def words_of(mutant: Mutant, fits: Sequence[Fit]) -> str:
         if common is None:
             return ""
         text, numbers = common
+    is_shown = False
     for fit, number in zip(fits, numbers):
         values = fit.values(mutant.with_number(number))
         if not fit.explains(values, wrong):
             return ""
+        if fit.wrong and values is not fit.report:  # which allows anything
+            is_shown = True
         if any(fit.is_off(name, values) for name in right & values.keys()):
             return ""
+    if not is_shown:
+        return ""
     words = mutant.name.replace("{number}", text)
     return words.replace("{names}", subject(fits, wrong))
 

@@ -27,8 +27,7 @@ from numpy_rnn.conformance.mutants.edits import (
 from numpy_rnn.conformance.mutants.families import OF_GRADIENTS, rated
 from numpy_rnn.conformance.mutants.fits import ROUNDING, Fit, largest
 from numpy_rnn.conformance.mutants.hints import explanation, is_of_step
-from numpy_rnn.conformance.recorded_run import RecordedRun
-from numpy_rnn.conformance.update_cases import single_update
+from numpy_rnn.conformance.runs.recorded_run import RecordedRun, single_update
 
 NEAR = 8  # updates after the first wrong one that are looked at
 EXPECTED = "as expected"

@@ -53,14 +53,14 @@ RTOL = 1e-3  # of the loss of a trial
 class Trial(NamedTuple):
     """A layout, and the loss of the code in it, as a multiple of the right one."""
 
-    way: str
+    layout: str
     factor: float
 
 
 class Adapter:
     """A port with one nonlinearity and one loss.
 
-    stated: name, lacks, sizes and so on, as of any port.
+    statements: name, lacks, sizes and so on, as of any port.
     """
 
     dtypes: Sequence[str] = ("float32", "float64")
@@ -68,20 +68,21 @@ class Adapter:
     window_update: Callable[..., NamedArrays]
     mean_over: Sequence[str] | None = None
     layout = ""  # of the inputs, for the verdict
-    error = 0.0  # of the loss of the layout, relative
+    call_layout = ""  # in which the code is called, one of those that are tried
+    error = 0.0  # of the loss of that layout, relative
 
     def __init__(
-        self, name: str, loss: str, nonlinearity: Any, stated: Mapping[str, Any]
+        self, name: str, loss: str, nonlinearity: str, statements: Mapping[str, Any]
     ):
-        axes = stated.get("mean_over")
+        axes = statements.get("mean_over")
+        lacks = statements.get("lacks", ())
         with errors_about(name):
             check_choice("loss", loss, tuple(NAMED_LOSSES))
             check_choice("nonlinearity", nonlinearity, NONLINEARITY_NAMES)
-            for each in stated:
-                check_choice("statement", each, (*protocol.STATEMENTS, "cases"))
-            for each in axes or ():
-                check_choice("axis of mean_over", each, LOSS_AXES)
-            lacks = stated.get("lacks", ())
+            for statement in statements:
+                check_choice("statement", statement, (*protocol.STATEMENTS, "cases"))
+            for axis in axes or ():
+                check_choice("axis of mean_over", axis, LOSS_AXES)
             if isinstance(lacks, str):
                 raise InputError(
                     f"lacks is {lacks!r}: expected a tuple of names, as ({lacks!r},)"
@@ -92,20 +93,18 @@ class Adapter:
                 f"{name}: {loss} is a mean, and mean_over is given: expected the name "
                 "of a sum, as half_sum_of_squares"
             )
-        self.name, self.way = name, ""
-        vars(self).update(stated)
+        vars(self).update(statements)
         self.label = name
-        if self.factor == 0.5:
-            self.name += ", halved"
-        self.objective = Objective(nonlinearity, kind, reduction)
-        has = {*self.objective}
-        self.capabilities = tuple(each for each in CAPABILITIES if each in has)
+        self.name = name if self.factor == 1 else f"{name}, halved"
+        self.objective = Objective(nonlinearity, kind, reduction)  # type: ignore[arg-type]
+        choices = {*self.objective}
+        self.capabilities = tuple(name for name in CAPABILITIES if name in choices)
         others = list[str]()
         for ability in ABILITIES:
             is_choice = ability.group in Objective._fields
             if axes is not None and ability.group == "reduction":
                 continue
-            if is_choice and ability.stated == "lacks" and ability.name not in has:
+            if is_choice and ability.stated == "lacks" and ability.name not in choices:
                 others.append(ability.name)
         self.lacks = (*others, *lacks)
         if axes is not None:
@@ -117,13 +116,17 @@ class Adapter:
             if is_absent and name not in self.lacks:
                 self.lacks += (name,)
 
-    def find_way(self, ways: Iterable[tuple[str, dict[str, Any]]]) -> bool:
-        """Set `way` to the first with the right loss, or that computes one; whether it
-        is right. `possible` has the other ones that compute one.
+    def find_layout(self, layouts: Iterable[tuple[str, dict[str, Any]]]) -> bool:
+        """Set `call_layout` to the first with the right loss, or else to the first that
+        computes one; return whether it is right.
+
+        layouts: each with the fields of the case on which it is tried. `possible` has
+        those that compute a wrong loss.
         """
-        self.possible, failures = list[Trial](), list[str]()
-        for way, fields in ways:
-            self.way = way
+        self.possible = list[Trial]()
+        failures = list[str]()
+        for layout, fields in layouts:
+            self.call_layout = layout
             try:
                 factor = self.trial(fields)
             except InputError:
@@ -134,13 +137,13 @@ class Adapter:
             self.error = abs(factor - 1)
             if self.error < RTOL:
                 return True
-            self.possible.append(Trial(way, factor))
+            self.possible.append(Trial(layout, factor))
         if not self.possible:
             reasons = one_line("; ".join(dict.fromkeys(failures)), 600)
             raise InputError(
                 f"{self.name} cannot be called in any known way: {reasons}"
             )
-        self.way = self.possible[0].way
+        self.call_layout = self.possible[0].layout
         return False
 
     def trial(self, fields: Mapping[str, Any]) -> float:
@@ -149,28 +152,16 @@ class Adapter:
             **TRIAL, dtype=self.dtypes[-1], objective=self.objective, seed=1
         )
         spec = spec._replace(step=None, **fields)
-        said = stated_by(self)
-        if said.sizes:  # the code has sizes of its own
-            sizes: dict[str, Any] = dict(said.sizes[0])
+        stated = stated_by(self)
+        if stated.sizes:  # the code has sizes of its own
+            sizes: dict[str, Any] = dict(stated.sizes[0])
             spec = spec._replace(**sizes)
             spec = spec._replace(K=1 if fields["K"] == 1 else spec.T)
-        stated = Abilities(
-            self.capabilities, tuple(self.lacks), reduction=said.reduction
+        abilities = Abilities(
+            self.capabilities, tuple(self.lacks), reduction=stated.reduction
         )
-        case = without_unsupported(spec, stated).case()
+        case = without_unsupported(spec, abilities).case()
         expected = window_update(case)["loss"]
         arguments = protocol.port_arguments(case)
         with np.errstate(all="ignore"), warnings.catch_warnings(action="ignore"):
             return float(self.window_update(**arguments)["loss"] / expected)
-
-
-def factor_in_words(factor: float, sizes: Mapping[str, int]) -> str:
-    """Return a factor of a trial as a product of sizes, or as a number."""
-    known = {"T": sizes["T"], "B": sizes["B"], "O": sizes["O"]}
-    known["B·O"] = sizes["B"] * sizes["O"]
-    for text, number in known.items():
-        if abs(factor / number - 1) < RTOL:
-            return text
-        if abs(factor * number - 1) < RTOL:
-            return f"1/({text})" if "·" in text else f"1/{text}"
-    return f"{factor:.3g}"

@@ -2,7 +2,6 @@
 provides.
 """
 
-import functools
 import importlib
 import inspect
 import os
@@ -31,8 +30,11 @@ from numpy_rnn.conformance.ports import protocol
 from numpy_rnn.conformance.ports.abilities import CAPABILITIES, stated_by
 from numpy_rnn.conformance.ports.guard import guarded
 from numpy_rnn.conformance.ports.program import ProgramPort
-from numpy_rnn.conformance.ports.protocol import PortFault, port_arguments
-from numpy_rnn.conformance.report_format import format_errors
+from numpy_rnn.conformance.ports.protocol import (
+    PortFault,
+    format_errors,
+    port_arguments,
+)
 
 # The functions of a package, by the names of losses.
 LOSS_FUNCTIONS = {
@@ -87,43 +89,52 @@ class PackagePort:
     dtypes = ("float32", "float64")
 
     def __init__(self, rnn: Any):
-        self.rnn, self.name = rnn, rnn.__name__
+        self.rnn = rnn
+        self.name = rnn.__name__
 
-    def window_update(self, params, x, target, h_0, *, learning_rate, **options):
+    def window_update(
+        self,
+        params: NamedArrays,
+        x: NumpyArray,
+        target: NumpyArray,
+        h_0: NumpyArray,
+        *,
+        learning_rate: float,
+        **options: Any,
+    ) -> NamedArrays:
         """Return one window and its SGD step. options: those of the objective and of
         the step.
         """
-        rnn, defaults = self.rnn, Objective._field_defaults
-        objective = {
-            name: options.pop(name, default) for name, default in defaults.items()
-        }
-        velocity, *clips = (
-            options.pop(n, None) for n in ("velocity", "max_norm", "max_value")
-        )
-        theta, x, target, h_0 = map(
-            rnn.from_numpy, (Parameters(**params), x, target, h_0)
-        )
+        rnn = self.rnn
+        objective = dict[str, Any]()
+        for name, default in Objective._field_defaults.items():
+            objective[name] = options.pop(name, default)
+        velocity = options.pop("velocity", None)
+        max_norm = options.pop("max_norm", None)
+        max_value = options.pop("max_value", None)
+        theta = rnn.from_numpy(Parameters(**params))
+        x, target, h_0 = map(rnn.from_numpy, (x, target, h_0))
         activations = rnn.forward(theta, x, h_0, nonlinearity=objective["nonlinearity"])
-        function = getattr(rnn, LOSS_FUNCTIONS[objective["loss"]])
-        y, reduction = activations.y[-len(target) :], objective["reduction"]
-        L = function(y, target, reduction=reduction)
-        flow = rnn.adjoints(theta, activations, target, **objective)
-        gradients = clipped = rnn.bptt(theta, activations, target, **objective)
-        for clip, limit in zip((rnn.clip_by_global_norm, rnn.clip_by_value), clips):
-            clipped = clipped if limit is None else clip(clipped, limit)
+        loss_function = getattr(rnn, LOSS_FUNCTIONS[objective["loss"]])
+        y = activations.y[-len(target) :]
+        L = loss_function(y, target, reduction=objective["reduction"])
+        adjoints = rnn.adjoints(theta, activations, target, **objective)
+        gradients = rnn.bptt(theta, activations, target, **objective)
+        clipped = gradients
+        if max_norm is not None:
+            clipped = rnn.clip_by_global_norm(clipped, max_norm)
+        if max_value is not None:
+            clipped = rnn.clip_by_value(clipped, max_value)
         if velocity is not None:
             velocity = rnn.from_numpy(parameters_from(velocity))
         delta, v = rnn.direction(theta, clipped, velocity, **options)
         updated = rnn.sgd(theta, delta, learning_rate)
-        report = {
-            "loss": L,
-            "a": activations.a,
-            "h": activations.h[1:],
-            "y": activations.y,
-        }
-        for prefix, arrays in (("", flow), ("d", gradients), ("v", v), ("", updated)):
-            report |= {prefix + name: array for name, array in present(arrays).items()}
-        return {name: np.asarray(rnn.to_numpy(array)) for name, array in report.items()}
+        arrays = {"loss": L, "y": activations.y}
+        arrays |= {"a": activations.a, "h": activations.h[1:]}
+        arrays |= present(adjoints) | present(updated)
+        arrays |= {"d" + name: array for name, array in present(gradients).items()}
+        arrays |= {"v" + name: array for name, array in present(v).items()}
+        return {name: np.asarray(rnn.to_numpy(array)) for name, array in arrays.items()}
 
 
 def find_port(name: str) -> Any:
@@ -147,39 +158,44 @@ def find_port(name: str) -> Any:
     try:
         # An import changes neither how NumPy treats overflows nor the exit status.
         with np.errstate(), guarded():
-            port: Any = functools.reduce(
-                getattr, path.split("."), importlib.import_module(module)
-            )
-            is_function = inspect.isfunction(port)
-            parameters = (
-                inspect.signature(port).parameters.values() if is_function else ()
-            )
-            if any(each.default is each.empty for each in parameters):
-                raise InputError(
-                    f"it is a function: expected a port; function_port({path}) "
-                    "makes one of a"
-                    " function of the parameters, x, target and h_0:"
-                    " from numpy_rnn.conformance.adapters import function_port"
-                )
-            if isinstance(port, type) or is_function:
-                port = port()
-            found = stated_port(port)
+            port = stated_port(_loaded(module, path))
     except (InputError, PortFault) as error:
         raise InputError(f"port {name!r}: {error}") from None
     except (Exception, SystemExit) as error:
         raise InputError(
             f"port {name!r} cannot be loaded: {describe_error(error)}"
         ) from None
-    found.label = module if path == "port" else name
-    return found
+    port.label = module if path == "port" else name
+    return port
+
+
+def _loaded(module: str, path: str) -> Any:
+    """Return the object at a path in a module, or what it returns if it is a class or a
+    function. Raises InputError on a function that needs arguments.
+    """
+    port: Any = importlib.import_module(module)
+    for name in path.split("."):
+        port = getattr(port, name)
+    if inspect.isfunction(port):
+        parameters = inspect.signature(port).parameters.values()
+        if any(parameter.default is parameter.empty for parameter in parameters):
+            raise InputError(
+                f"it is a function: expected a port; function_port({path}) makes one "
+                "of a function of the parameters, x, target and h_0: "
+                "from numpy_rnn.conformance.adapters import function_port"
+            )
+        return port()
+    return port() if isinstance(port, type) else port
 
 
 def stated_port(port: object) -> SimpleNamespace:
     """Return a port with all statements. Raises InputError if an object is no port, or
     states what is invalid.
     """
-    fields = (*protocol.STATEMENTS, "cases", "layout", "label", "window_update")
-    stated = {n: getattr(port, n) for n in fields if hasattr(port, n)}
+    stated = dict[str, Any]()
+    for name in (*protocol.STATEMENTS, "cases", "layout", "label", "window_update"):
+        if hasattr(port, name):
+            stated[name] = getattr(port, name)
     if not callable(stated.get("window_update")):
         expected = "expected name, dtypes and window_update"
         raise InputError(f"it has no function window_update: {expected}")
@@ -194,10 +210,12 @@ def tanh_error(port: object) -> TanhError:
     """Return the error of its tanh that the bounds allow: twice the declared one, or
     the usual one.
     """
-    ulps, absolute = (
-        getattr(port, name, None) for name in ("tanh_ulps", "tanh_absolute_ulps")
-    )
-    return TanhError(TAU.relative if ulps is None else 2 * ulps, 2 * (absolute or 0))
+    relative = TAU.relative
+    ulps = getattr(port, "tanh_ulps", None)
+    if ulps is not None:
+        relative = 2 * ulps
+    absolute = getattr(port, "tanh_absolute_ulps", None) or 0
+    return TanhError(relative, 2 * absolute)
 
 
 def call_port(port: Port, case: WindowCase) -> NamedArrays:
@@ -210,29 +228,29 @@ def call_port(port: Port, case: WindowCase) -> NamedArrays:
     if isinstance(port, ProgramPort):
         return port.report(case)
     arguments = port_arguments(case)
-    given = _copied(arguments)
+    copies = _copied(arguments)
     try:
         with np.errstate(), guarded(getattr(port, "timeout", None)):
-            report = _copied(port.window_update(given.pop("params"), **given))
+            report = _copied(port.window_update(copies.pop("params"), **copies))
     except PortFault:
         raise
     except (Exception, SystemExit) as error:
         raise PortFault(f"raises {describe_error(error)}") from None
     for name in ("x", "target", "h_0"):
-        if not np.array_equal(given[name], arguments[name]):
+        if not np.array_equal(copies[name], arguments[name]):
             raise PortFault(
                 f"changes {name} in place: expected it unchanged; copy it first"
             )
     if isinstance(report, dict) and type(report.get("loss")) is float:
         with np.errstate(over="ignore"):
             report["loss"] = case.dtype.type(report["loss"])
-    return report
+    return report  # type: ignore[no-any-return]
 
 
 def _copied(value: Any) -> Any:
     """Return the value with copies of its arrays, also of those in dicts."""
     if isinstance(value, dict):
-        return {name: _copied(each) for name, each in value.items()}
+        return {name: _copied(entry) for name, entry in value.items()}
     return value.copy() if isinstance(value, np.ndarray) else value
 
 
@@ -240,13 +258,16 @@ def validated_report(port: Port, case: WindowCase, where: str) -> NamedArrays:
     """Return a port's report on a case, in a valid format. Raises PortFault otherwise,
     with `where`.
     """
-    has = stated_by(port).capabilities
+    capabilities = stated_by(port).capabilities
     try:
         report = call_port(port, case)
     except PortFault as fault:
         raise PortFault(f"{port.name} {fault}, in {where}") from None
     errors = format_errors(
-        case, report, "intermediates" in has, "input_gradients" in has
+        case,
+        report,
+        intermediates="intermediates" in capabilities,
+        input_gradients="input_gradients" in capabilities,
     )
     if not errors:
         return report
@@ -264,15 +285,15 @@ def describe_error(error: BaseException) -> str:
         message = f"{type(error).__name__}: {one_line(str(error))}".removesuffix(": ")
     except Exception:  # a __str__ that raises
         message = f"{type(error).__name__}, whose message cannot be printed"
-    every = traceback.extract_tb(error.__traceback__)
-    stack = [frame for frame in every if not frame.filename.startswith(OUR_FOLDERS)]
-    frames = [
-        each for each in stack if "-packages" + os.sep not in each.filename
-    ] or stack[:1]
+    frames = list[traceback.FrameSummary]()  # those that are not ours
+    user_frames = list[traceback.FrameSummary]()  # nor those of an installed package
+    for frame in traceback.extract_tb(error.__traceback__):
+        if not frame.filename.startswith(OUR_FOLDERS):
+            frames.append(frame)
+            if "-packages" + os.sep not in frame.filename:
+                user_frames.append(frame)
     if not frames:
         return message
-    file, line = (
-        os.path.basename(frames[-1].filename),
-        one_line(frames[-1].line or "", 80),
-    )
-    return f"{message} ({file} line {frames[-1].lineno}: {line})"
+    last = user_frames[-1] if user_frames else frames[0]
+    line = one_line(last.line or "", 80)
+    return f"{message} ({os.path.basename(last.filename)} line {last.lineno}: {line})"

@@ -1,4 +1,4 @@
-"""The statements of a port about itself, and the lines of JSON of a program.
+"""What a port says: its statements, its reports, and the lines of JSON of a program.
 
 protocol.txt documents both, for programs in any language.
 """
@@ -9,6 +9,7 @@ from math import inf, prod
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from numpy_rnn.common.records import DTYPES, LOSS_NAMES, Step
 from numpy_rnn.common.texts import one_line, short_repr
@@ -231,3 +232,51 @@ def _float_from(name: str, given: object) -> float:
         pass
     shown = short_repr(given, repr)
     raise PortFault(f"{name} holds {shown}: expected a number, as 0.75 or '0x1.8p-1'")
+
+
+def format_errors(
+    case: WindowCase, report: Any, intermediates: bool, input_gradients: bool = False
+) -> list[str]:
+    """Return the errors in the format of a report, one line each: names, shape, dtype,
+    NaN or infinity.
+
+    Only a report without such errors has numbers that can be compared, since `NaN >
+    bound` is false. Intermediates and input gradients that are not required are
+    optional.
+    """
+    if not isinstance(report, dict):
+        kind = type(report).__name__
+        return [f"the report is a {kind}: expected a dict of arrays by name"]
+    optional = {"dh_0"} if case.h_0 is None else set()
+    expected = required_outputs(case, intermediates, input_gradients).keys() - optional
+    known = required_outputs(case, True, True)
+    errors = [f"{n} is missing" for n in known if n in expected - report.keys()]
+    for name in report:
+        if name not in known:
+            errors.append(f"{short_repr(name)} is not an expected name")
+    for name, shape in known.items():
+        array = report.get(name)
+        if name not in report:
+            continue
+        if type(array) is np.ndarray or isinstance(array, np.generic):  # not masked
+            if error := array_error(name, array, shape, case.dtype):
+                errors.append(error)
+        else:
+            errors.append(f"{name} is a {type(array).__name__}: expected a NumPy array")
+    return errors
+
+
+def array_error(
+    name: str, array: Any, shape: tuple[int, ...], dtype: npt.DTypeLike
+) -> str:
+    """Return the error in an array that should have this shape and dtype and be finite,
+    or "".
+    """
+    if array.dtype != dtype:
+        return f"{name} is {array.dtype}: expected {dtype}"
+    if array.shape != shape:
+        return f"{name} has shape {array.shape}: expected {shape}"
+    if np.isfinite(array).all():
+        return ""
+    index = tuple(map(int, np.argwhere(~np.isfinite(array))[0]))
+    return f"{name}{list(index) or ''} is {array[index]}: expected a finite number"

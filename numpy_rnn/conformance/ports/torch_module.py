@@ -5,6 +5,7 @@ from collections import Counter
 from typing import Any
 
 from numpy_rnn.common.errors import InputError
+from numpy_rnn.common.records import NumpyArray
 from numpy_rnn.conformance.case import NamedArrays, loss_kind
 from numpy_rnn.conformance.ports.abilities import shapes_of
 from numpy_rnn.conformance.ports.adapter import ASSUMED, TRIAL, Adapter
@@ -53,7 +54,7 @@ class TorchPort(Adapter):
         One of the names of `function_port`.
     optimizer : callable, optional
         Called as torch.optim.SGD, which is the default. None: no step is checked.
-    **stated
+    **statements
         As for `function_port`.
 
     Raises
@@ -74,47 +75,49 @@ class TorchPort(Adapter):
         loss: Any = None,
         loss_name: str | None = None,
         optimizer: Any = "SGD",
-        **stated: Any,
+        **statements: Any,
     ):
         import torch
 
-        self.torch, is_module = torch, isinstance(module, torch.nn.Module)
+        self.torch = torch
         self.optimizer = torch.optim.SGD if optimizer == "SGD" else optimizer
-        loss = (loss or torch.nn.MSELoss)() if isinstance(loss, type | None) else loss
-        self.modules, self.loss_function = dict[tuple[int, ...], Any](), loss
+        if loss is None:
+            loss = torch.nn.MSELoss
+        self.loss_function = loss() if isinstance(loss, type) else loss
+        self.modules = dict[tuple[int, ...], Any]()  # by D, H and O
+        is_module = isinstance(module, torch.nn.Module)
         self.make = (lambda D, H, O: module) if is_module else module
         named = type(module) if is_module else module
-        label = stated.pop("name", getattr(named, "__name__", "module"))
+        label = statements.pop("name", getattr(named, "__name__", "module"))
         _, rnn, out = self._parts(tuple(TRIAL[letter] for letter in "DHO"))
-        fixed = {"D": rnn.input_size, "H": rnn.hidden_size, "O": out.out_features}
+        sizes = {"D": rnn.input_size, "H": rnn.hidden_size, "O": out.out_features}
         if is_module:
-            shapes = shapes_of(stated.get("sizes") or {})
-            stated = stated | {"sizes": [dict(shape) | fixed for shape in shapes]}
-        if loss_name is None or type(loss).__name__ in TORCH_LOSSES:
-            loss_name = name_of_loss(label, loss)
-        super().__init__(label, loss_name, rnn.nonlinearity, stated)
+            shapes = shapes_of(statements.get("sizes") or {})
+            statements["sizes"] = [dict(shape) | sizes for shape in shapes]
+        if loss_name is None or type(self.loss_function).__name__ in TORCH_LOSSES:
+            loss_name = name_of_loss(label, self.loss_function)
+        super().__init__(label, loss_name, rnn.nonlinearity, statements)
         if self.optimizer is not None:
-            made = type(self.optimizer(rnn.parameters(), lr=0.5))
-            if made is not torch.optim.SGD and made.__module__.startswith("torch."):
+            kind = type(self.optimizer(rnn.parameters(), lr=0.5))
+            if kind is not torch.optim.SGD and kind.__module__.startswith("torch."):
                 raise InputError(
-                    f"{label} has optim.{made.__name__}: expected torch.optim.SGD"
+                    f"{label} has optim.{kind.__name__}: expected torch.optim.SGD"
                 )
             self.capabilities += ("sgd_options", "clip_by_value")
         trials = []
-        for way in itertools.product(("TBD", "BTD"), ("BH", "1BH", "none")):
-            fields = {"bias": rnn.bias, "K": 1, "no_h_0": way[1] == "none", **fixed}
-            trials.append((" ".join(way), fields))
-        is_right = self.find_way(trials)
-        axes, state = self.way.split()
+        for axes, state in itertools.product(("TBD", "BTD"), ("BH", "1BH", "none")):
+            fields = {"bias": rnn.bias, "K": 1, "no_h_0": state == "none", **sizes}
+            trials.append((f"{axes} {state}", fields))
+        is_right = self.find_layout(trials)
+        axes, state = self.call_layout.split()
         if state == "none":  # a module that takes a state is tested with it
             for trial in reversed(self.possible):
-                if trial.way.startswith(axes):
-                    self.way = trial.way
-        self.state(
-            {"bias": not rnn.bias, "no biases": rnn.bias, "step": not self.optimizer}
-        )
-        self.state({"h_0": self.way.endswith("none"), "many losses": self.last_alone})
-        axes, state = self.way.split()
+                if trial.layout.startswith(axes):
+                    self.call_layout = trial.layout
+        axes, state = self.call_layout.split()
+        self.state({"bias": not rnn.bias, "no biases": rnn.bias})
+        self.state({"step": not self.optimizer, "h_0": state == "none"})
+        self.state({"many losses": self.last_alone})
         self.layout = f"({', '.join(axes)}) batches"
         assumed = "" if is_right else ASSUMED
         self.name += f" (x {axes}, state {state}{assumed})"
@@ -123,13 +126,15 @@ class TorchPort(Adapter):
         """Return the module of these sizes, its RNN and its nn.Linear."""
         nn = self.torch.nn
         if sizes not in self.modules:
-            self.modules[sizes] = self.make(*sizes)
-            if foreign := self._foreign_parts(self.modules[sizes]):
-                name = type(self.modules[sizes]).__name__
+            module = self.make(*sizes)
+            if foreign := self._foreign_parts(module):
                 raise InputError(
-                    f"{name} has {', '.join(foreign)}: expected {EXPECTED_MODULE}"
+                    f"{type(module).__name__} has {', '.join(foreign)}: "
+                    f"expected {EXPECTED_MODULE}"
                 )
-        rnn, out = None, None
+            self.modules[sizes] = module
+        rnn = None
+        out = None
         for part in self.modules[sizes].modules():
             if rnn is None and isinstance(part, nn.RNN | nn.RNNCell):
                 rnn = part
@@ -147,33 +152,33 @@ class TorchPort(Adapter):
             if is_known and not (hasattr(part, "reduction") or any(part.children())):
                 layers.append(part)
         kinds = Counter(type(p).__name__ for p in layers if getattr(p, "p", None) != 0)
-        found = [f"nn.{kind}" for kind in kinds if kind not in HARMLESS]
+        foreign = [f"nn.{kind}" for kind in kinds if kind not in HARMLESS]
         counts = {"nn.RNN or nn.RNNCell": kinds["RNN"] + kinds["RNNCell"]}
         counts["nn.Linear"] = kinds["Linear"]
         for words, count in counts.items():
             if count > 1:
-                found.append(f"{count} {words}")
+                foreign.append(f"{count} {words}")
         for words, count in counts.items():
-            if not (count or found):
-                found.append(f"no {words}")
+            if not (count or foreign):
+                foreign.append(f"no {words}")
         biases = set()
         for part in layers:
             for name, usual in (("num_layers", 1), ("bidirectional", False)):
                 value = getattr(part, name, usual)
                 if value != usual:
-                    found.append(f"{name}={value}")
+                    foreign.append(f"{name}={value}")
             if hasattr(part, "bias"):
                 biases.add(part.bias is None or part.bias is False)
         if len(biases) > 1:
-            found.append("biases in one of the layers")
-        return found
+            foreign.append("biases in one of the layers")
+        return foreign
 
     def window_update(
         self,
         params: NamedArrays,
-        x: Any,
-        target: Any,
-        h_0: Any,
+        x: NumpyArray,
+        target: NumpyArray,
+        h_0: NumpyArray,
         **options: Any,
     ) -> NamedArrays:
         """Return the loss, autograd's gradients, and the parameters after the
@@ -183,55 +188,63 @@ class TorchPort(Adapter):
         module, rnn, out = self._parts((*params["W_xh"].shape, params["W_hy"].shape[1]))
         module.to(getattr(torch, str(params["W_hh"].dtype))).train()
         suffix = "_l0" if isinstance(rnn, torch.nn.RNN) else ""
-        every = {"W_hy": out.weight, "b_y": out.bias}
+        leaves = {"W_hy": out.weight, "b_y": out.bias}
         for name, part in MODULE_PARAMETERS.items():
-            every[name] = getattr(rnn, part + suffix, None)
-        own = {name: every[name] for name in params}
-        for name, theta in own.items():
-            theta.data, theta.grad = torch.tensor(params[name].T).contiguous(), None
+            leaves[name] = getattr(rnn, part + suffix, None)
+        leaves = {name: leaves[name] for name in params}
+        for name, theta in leaves.items():
+            theta.data = torch.tensor(params[name].T).contiguous()
+            theta.grad = None
         if rnn.bias:
             getattr(rnn, "bias_hh" + suffix).data.zero_()
-        axes, state = self.way.split()
-        x, h_0 = torch.tensor(x), torch.tensor(h_0)
-        states = {"BH": (h_0,), "1BH": (h_0[None],), "none": ()}[state]
-        y = module(x if axes == "TBD" else x.transpose(0, 1), *states)
-        y = y[0] if isinstance(y, tuple) else y
+        axes, state = self.call_layout.split()
+        inputs = torch.tensor(x)
+        if axes == "BTD":
+            inputs = inputs.transpose(0, 1)
+        states = list[Any]()
+        if state != "none":
+            states.append(torch.tensor(h_0 if state == "BH" else h_0[None]))
+        y = module(inputs, *states)
+        if isinstance(y, tuple):
+            y = y[0]
         self.last_alone = y.ndim == 2
         if self.last_alone:
             y = y[None]
         elif axes == "BTD":
             y = y.transpose(0, 1)
-        y, target = y[-len(target) :], torch.tensor(target)
+        y = y[-len(target) :]
+        targets = torch.tensor(target)
         if loss_kind(self.objective).has_classes:  # whose classes are the second axis
-            y, target = y.flatten(0, 1), target.flatten(0, 1)
-        loss = self.factor * self.loss_function(y, target)
+            y = y.flatten(0, 1)
+            targets = targets.flatten(0, 1)
+        loss = self.factor * self.loss_function(y, targets)
         loss.backward()
         report = {"loss": loss}
-        for name, theta in own.items():
+        for name, theta in leaves.items():
             report["d" + name] = theta.grad.clone()
         if "learning_rate" in options:
-            report.update(self._step(own, options))
+            report.update(self._step(leaves, options))
         return {name: array.detach().numpy().T.copy() for name, array in report.items()}
 
-    def _step(self, own: dict[str, Any], options: dict[str, Any]) -> Any:
+    def _step(self, leaves: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
         """Return the parameters after the optimizer's step, and the velocities if there
         are any.
         """
         torch = self.torch
         if options.get("max_norm") is not None:
-            torch.nn.utils.clip_grad_norm_(own.values(), options["max_norm"])
+            torch.nn.utils.clip_grad_norm_(leaves.values(), options["max_norm"])
         elif options.get("max_value") is not None:
-            torch.nn.utils.clip_grad_value_(own.values(), options["max_value"])
+            torch.nn.utils.clip_grad_value_(leaves.values(), options["max_value"])
         names = ("momentum", "dampening", "nesterov", "weight_decay")
         used = {name: options[name] for name in names if options.get(name)}
-        optimizer = self.optimizer(own.values(), lr=options["learning_rate"], **used)
+        optimizer = self.optimizer(leaves.values(), lr=options["learning_rate"], **used)
         for name, v in (options.get("velocity") or {}).items():
             buffer = torch.tensor(v.T).contiguous()
-            optimizer.state[own[name]]["momentum_buffer"] = buffer
+            optimizer.state[leaves[name]]["momentum_buffer"] = buffer
         optimizer.step()
-        after = dict(own)
+        after = dict(leaves)
         if options.get("momentum"):
-            for name, theta in own.items():
+            for name, theta in leaves.items():
                 after["v" + name] = optimizer.state[theta]["momentum_buffer"]
         return after
 

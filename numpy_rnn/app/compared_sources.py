@@ -15,8 +15,8 @@ from numpy_rnn.conformance.arithmetics.bounds import TAU, TanhError
 from numpy_rnn.conformance.ports.port import find_port
 from numpy_rnn.conformance.ports.program import FIRST_TIMES, ProgramPort
 from numpy_rnn.conformance.ports.protocol import PortFault
-from numpy_rnn.conformance.recorded_run import RecordedRun
-from numpy_rnn.conformance.sources import PortSource, source_of
+from numpy_rnn.conformance.runs.recorded_run import RecordedRun
+from numpy_rnn.conformance.runs.sources import PortSource, source_of
 from numpy_rnn.conformance.trace import load_trace
 
 EXPECTED_SOURCE = (
@@ -40,7 +40,7 @@ class TraceFile(NamedTuple):
 Source = PortSource | TraceFile
 
 
-def source(name: str, timeout: float) -> Source:
+def find_source(name: str, timeout: float) -> Source:
     """Find the implementation that a name means.
 
     Parameters

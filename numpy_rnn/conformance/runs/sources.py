@@ -15,7 +15,11 @@ from numpy_rnn.conformance.ports.abilities import stated_by
 from numpy_rnn.conformance.ports.port import PackagePort, tanh_error, validated_report
 from numpy_rnn.conformance.ports.protocol import PortFault
 from numpy_rnn.conformance.ports.run_needs import loop_of, with_reduction
-from numpy_rnn.conformance.recorded_run import RecordedRun, RunRecorder, stack_columns
+from numpy_rnn.conformance.runs.recorded_run import (
+    RecordedRun,
+    RunRecorder,
+    stack_columns,
+)
 
 # updates at a time: the garbage collector visits every tensor that is not joined
 JOINED = 100

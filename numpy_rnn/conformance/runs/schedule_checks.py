@@ -8,7 +8,7 @@ from numpy_rnn.common.records import NumpyArray as Array
 from numpy_rnn.common.records import Window
 from numpy_rnn.conformance.case import NamedArrays
 from numpy_rnn.conformance.findings import Finding
-from numpy_rnn.conformance.recorded_run import RecordedRun
+from numpy_rnn.conformance.runs.recorded_run import RecordedRun
 
 
 def schedule_divergences(recorded: RecordedRun, whole: bool) -> Iterator[Finding]:

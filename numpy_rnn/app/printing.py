@@ -1,6 +1,7 @@
-"""Words of commands about runs: their sizes, schedules, options and progress."""
+"""What several commands print: descriptions of runs, tables and progress."""
 
 import sys
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -26,7 +27,8 @@ def describe_runs(names: list[str], series: str, runs: list[Run]) -> str:
         The sizes, and the options that are not off.
     """
     run = runs[0]
-    params, options = run.params, run.options
+    params = run.params
+    options = run.options
     biases = "no biases" if params.b_h is None else "biases"
     return (
         f"{join_names(names)}: {series}, T={len(run.x)} B={run.x.shape[1]}"
@@ -57,3 +59,13 @@ def progress(text: str) -> None:
     """Print what takes a while on standard error, if that is a terminal."""
     if sys.stderr is not None and sys.stderr.isatty():
         print(f"{text} ...", file=sys.stderr, flush=True)
+
+
+def format_table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return the lines of a table, whose columns are as wide as their longest cell."""
+    widths = [max(map(len, column)) + 3 for column in zip(*rows)]
+    lines = []
+    for row in rows:
+        cells = map(str.ljust, row, widths)
+        lines.append("".join(cells).rstrip())
+    return lines

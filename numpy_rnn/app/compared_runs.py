@@ -5,20 +5,20 @@ refuse, in the options of the command line.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from numpy_rnn.app.compared_sources import Source
 from numpy_rnn.app.experiment import prepare_experiment
-from numpy_rnn.app.named_sources import Source
-from numpy_rnn.app.options import DEFAULTS, Configuration, option_words
+from numpy_rnn.app.options import DECLARATIONS, Options, make_options, option_words
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Run, Schedule
 from numpy_rnn.common.texts import join_names
 from numpy_rnn.conformance.ports.abilities import forced_schedule
 from numpy_rnn.conformance.ports.run_needs import run_defaults
 from numpy_rnn.conformance.ports.run_needs import unsupported as unsupported_by
-from numpy_rnn.conformance.sources import PortSource
+from numpy_rnn.conformance.runs.sources import PortSource
 
-# Runs from the same weights without --k1 and --k2: the tutorial's, and one whose
-# gradients go back through time.
-USUAL = (Schedule(1, 1, 300), Schedule(1, 5, 60))
+# Schedules without --k1 and --k2: the tutorial's, and one whose gradients go back
+# through time.
+USUAL_SCHEDULES = (Schedule(1, 1, 300), Schedule(1, 5, 60))
 OPTION_OF_FIELD = {"H": "hidden_size", "networks": "seeds"}  # options with another name
 DATA_SIZES = ("B", "D", "O")  # of the data
 BY_DATA = ("loss", "class_inputs")  # fields that --text chooses
@@ -32,19 +32,19 @@ SUITE = (
 class FittedRuns(NamedTuple):
     """Runs from the same weights, which differ in their schedules."""
 
-    series: str  # its name
+    series: str  # the name of the data
     runs: list[Run]
-    notes: list[str]  # what was not asked for, a line each
+    notes: list[str]  # what was chosen without being asked for, a line each
 
 
-def fitted_runs(sources: Sequence[Source], usual: Configuration) -> FittedRuns:
+def fitted_runs(sources: Sequence[Source], usual: Options) -> FittedRuns:
     """Choose runs that the compared ports can make.
 
     Parameters
     ----------
     sources : sequence of Source
         What is compared. Only ports of users limit the runs.
-    usual : Configuration
+    usual : Options
         The options that were given, and the usual defaults of the others. Where an
         option was not given, what a port lacks chooses its value.
 
@@ -59,15 +59,18 @@ def fitted_runs(sources: Sequence[Source], usual: Configuration) -> FittedRuns:
         If an option that was given asks for what a port lacks. The message names all
         options to change.
     """
-    ports = [each for each in sources if type(each) is PortSource]  # of the user's
-    forced = forced_options(ports, usual)
-    values = {name: forced[name] for name in forced.keys() - SCHEDULE}
-    options = Configuration(usual.command, usual.others, values, **usual.given)
+    ports = [source for source in sources if type(source) is PortSource]  # of users
+    forced = forced_values(ports, usual)
+    defaults = {name: forced[name] for name in forced.keys() - SCHEDULE}
+    options = make_options(usual.command, usual.others, defaults, **usual.given)
     experiment = prepare_experiment(options)
     whole = experiment.run(options.run_options())
     run = whole._replace(
         x=whole.x[: options.steps], target=whole.target[: options.steps]
     )
+    schedules = asked_schedules(usual)
+    runs = runs_by_schedule(run, schedules, forced)
+    check_ports(ports, options, runs)
     T = len(run.x)
     notes = list[str]()
     if len(whole.x) > T:
@@ -75,19 +78,16 @@ def fitted_runs(sources: Sequence[Source], usual: Configuration) -> FittedRuns:
             f"the first {T} of {len(whole.x)} steps are compared; --steps changes"
             " their number"
         )
-    before = schedules(usual)
-    runs = runs_by_schedule(run, before, forced)
-    check_ports(ports, options, runs)
-    words = changes(forced, usual, before, T)
-    if words:
+    changed = changed_options(forced, usual, schedules, T)
+    if changed:
         names = [port.name for port in ports]
-        notes.append(f"chosen for what {join_names(names)} has: {' '.join(words)}")
+        notes.append(f"chosen for what {join_names(names)} has: {' '.join(changed)}")
     return FittedRuns(experiment.data.name, runs, notes)
 
 
-def forced_options(ports: Iterable[PortSource], usual: Configuration) -> dict[str, Any]:
+def forced_values(ports: Iterable[PortSource], usual: Options) -> dict[str, Any]:
     """Return the values that the ports need of options that are not given."""
-    free = DEFAULTS.keys() - usual.given.keys() - {"loss", "seeds"}
+    free = DECLARATIONS.keys() - usual.given.keys() - {"seeds"}
     forced = dict[str, Any]()
     for port in ports:
         for field, value in run_defaults(port.port).items():
@@ -97,35 +97,55 @@ def forced_options(ports: Iterable[PortSource], usual: Configuration) -> dict[st
     return forced
 
 
+def asked_schedules(options: Options) -> Sequence[Schedule]:
+    """Return the schedules of the runs, before ports limit them."""
+    if options.given.keys() & {*SCHEDULE, "data", "text"}:
+        return [options.run_options().schedule]
+    if "epochs" in options.given:
+        return [
+            schedule._replace(epochs=options.epochs) for schedule in USUAL_SCHEDULES
+        ]
+    return USUAL_SCHEDULES
+
+
 def runs_by_schedule(
-    run: Run, before: Iterable[Schedule], forced: Mapping[str, Any]
+    run: Run, schedules: Iterable[Schedule], forced: Mapping[str, Any]
 ) -> list[Run]:
     """Return the run with each schedule, as it is forced: the last of those that are
     equal then.
     """
     runs = dict[tuple[int, int], Run]()
-    for k1, k2, epochs in before:
+    for k1, k2, epochs in schedules:
         schedule = Schedule(*forced_schedule(forced, k1, k2, len(run.x)), epochs)
         options = run.options._replace(schedule=schedule)
         runs[schedule[:2]] = run._replace(options=options)
     return list(runs.values())
 
 
-def schedules(options: Configuration) -> Sequence[Schedule]:
-    """Return the schedules of the runs."""
-    given = options.given
-    if given.keys() & {*SCHEDULE, "data", "text"}:
-        return [options.run_options().schedule]
-    return [each._replace(epochs=given.get("epochs", each.epochs)) for each in USUAL]
-
-
-def changes(
+def changed_options(
     fields: Mapping[str, Any],
-    options: Configuration,
-    before: Iterable[Schedule],
+    options: Options,
+    schedules: Iterable[Schedule],
     T: int,
 ) -> list[str]:
-    """Return the options that change these fields of runs, as they are typed."""
+    """Return the options that give runs these fields, as they are typed.
+
+    Parameters
+    ----------
+    fields : mapping of str to object
+        Fields of runs, and their values.
+    options : Options
+        The options that are changed.
+    schedules : iterable of Schedule
+        The schedules that are changed.
+    T : int
+        Steps of the series.
+
+    Returns
+    -------
+    list of str
+        One text for each option.
+    """
     words = list[str]()
     for field, value in fields.items():
         name = OPTION_OF_FIELD.get(field, field)
@@ -138,7 +158,7 @@ def changes(
             words.append("(without --seeds)")
         elif name not in SCHEDULE and value != getattr(options, name):
             words.append(option_words(name, value))
-    for schedule in before:
+    for schedule in schedules:
         k1, k2 = forced_schedule(fields, *schedule[:2], T)
         if (k1, k2) != schedule[:2]:
             words.append(f"--k1 {k1} --k2 {k2}")
@@ -146,29 +166,29 @@ def changes(
 
 
 def check_ports(
-    ports: Iterable[PortSource], options: Configuration, runs: Sequence[Run]
+    ports: Iterable[PortSource], options: Options, runs: Sequence[Run]
 ) -> None:
     """Raise InputError, with all that is wrong and the options to change, unless the
     ports can make the runs.
     """
+    schedules = [run.options.schedule for run in runs]
     messages = list[str]()
-    before = [run.options.schedule for run in runs]
     for port in ports:
         forced = run_defaults(port.port)
-        absent = list[str]()
         if (forced.get("class_inputs"), forced.get("loss")) == (False, "cross_entropy"):
             messages.append(f"{port.name} has classes as targets of vectors: {SUITE}")
             continue
-        fields = dict[str, Any]()
+        missing = list[str]()
+        remedies = dict[str, Any]()
         for run in runs:
             for ability in unsupported_by(port.port, run):
-                absent.append(f"no {ability.words}")
-                fields.update(ability.remedy)
-        if absent:
-            message = f"{port.name} has {', '.join(dict.fromkeys(absent))}"
-            words = changes(fields, options, before, len(runs[0].x))
-            if words:
-                message += f": use {' '.join(words)}"
+                missing.append(f"no {ability.words}")
+                remedies.update(ability.remedy)
+        if missing:
+            message = f"{port.name} has {', '.join(dict.fromkeys(missing))}"
+            changed = changed_options(remedies, options, schedules, len(runs[0].x))
+            if changed:
+                message += f": use {' '.join(changed)}"
             messages.append(message)
     if messages:
         raise InputError("; ".join(messages))

@@ -22,14 +22,18 @@ from numpy_rnn.conformance import case as cases
 from numpy_rnn.conformance.arithmetics.bounds import TAU, TanhError
 from numpy_rnn.conformance.case import INTERMEDIATES, SHAPES, TENSORS
 from numpy_rnn.conformance.findings import Finding, finding_in
-from numpy_rnn.conformance.recorded_run import STEPWISE, RecordedRun
-from numpy_rnn.conformance.schedule_checks import (
+from numpy_rnn.conformance.runs.recorded_run import (
+    STEPWISE,
+    RecordedRun,
+    single_update,
+    stacks,
+)
+from numpy_rnn.conformance.runs.schedule_checks import (
     carried_steps,
     schedule_divergences,
     state_divergences,
 )
-from numpy_rnn.conformance.sources import PortSource
-from numpy_rnn.conformance.update_cases import single_update, stacks
+from numpy_rnn.conformance.runs.sources import PortSource
 from numpy_rnn.conformance.window_checks import (
     Check,
     Counts,

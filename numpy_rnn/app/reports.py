@@ -1,0 +1,226 @@
+"""What training on a series or on a text prints, and its curves."""
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from numpy_rnn.app.data import Series, Text
+from numpy_rnn.app.options import Options
+from numpy_rnn.app.predictions import BAND, Curve, predict
+from numpy_rnn.app.printing import format_table
+from numpy_rnn.app.training import REMEDIES, Diverged, Training
+from numpy_rnn.common.records import NumpyArray, Update
+from numpy_rnn.common.texts import pluralize, printable, some_of
+
+SMOOTHING = 0.999  # of the smoothed loss of a text, at each update
+
+
+class SeriesReport:
+    """The report on a series: a table of losses, and one of errors."""
+
+    def __init__(self, training: Training, series: Series, log_every: int):
+        """log_every: epochs between rows."""
+        self.training = training
+        self.series = series
+        self.log_every = log_every
+
+    def heading(self) -> str:
+        """Return the heading of the losses."""
+        networks = self.training.run.params.networks
+        if networks is None:
+            return "epoch           loss"
+        columns = "epoch    median loss           10 %           90 %"
+        return f"{columns}   of {networks} networks"
+
+    def after(self, update: Update[Any]) -> list[str]:
+        """Return the row of an epoch that ends with this update: the loss, or median
+        and band of the finite ones.
+        """
+        training = self.training
+        epoch = update.epoch
+        if training.updates_made % training.updates_per_epoch:
+            return []
+        is_last = epoch == training.run.options.schedule.epochs
+        if epoch % self.log_every and epoch != 1 and not is_last:
+            return []
+        losses = training.losses[-1]
+        percentiles = BAND if len(losses) > 1 else BAND[:1]
+        row = f"{epoch:5d}"
+        for value in np.percentile(losses[np.isfinite(losses)], percentiles):
+            row += f"{value:15.6g}"
+        return [row]
+
+    def curves(self) -> dict[str, Curve]:
+        """Return losses and predictions of the networks that converged, and the series.
+
+        Raises Diverged if there is no such network.
+        """
+        training = self.training
+        run = training.run
+        rnn = training.rnn
+        curves = predict(
+            rnn, training.params, self.series, run.h_0, run.options.objective
+        )
+        curves["loss"] = training.loss_curve()
+        converged = np.array(True)
+        for kind in ("loss", "predicted"):
+            is_finite = np.isfinite(curves[kind].values).all(axis=(0, 2))
+            converged = converged & is_finite
+        if not converged.any():
+            raise Diverged(f"the predictions are not finite; {REMEDIES}")
+        if not converged.all():
+            print(
+                f"{rnn.__name__}: {np.sum(~converged)} of {converged.size}"
+                " networks diverged; they are left out",
+                file=sys.stderr,
+            )
+        for kind, curve in curves.items():
+            curves[kind] = curve.of_networks(converged)
+        curves["actual"] = Curve(1, self.series.rows[:, None])
+        return curves
+
+    def final(self, curves: Mapping[str, Curve]) -> list[str]:
+        """Return the table of the errors of predictions."""
+        return error_table(self.series, curves["predicted"].values)
+
+
+def error_table(series: Series, predicted: NumpyArray) -> list[str]:
+    """Return the table of the root mean square errors of the network, and of
+    persistence, which predicts that nothing changes.
+
+    Parameters
+    ----------
+    series : Series
+        The series.
+    predicted : ndarray, (T, N, D)
+        The predictions one step ahead; the median error of the networks is printed.
+
+    Returns
+    -------
+    list of str
+        The lines. The last one says which columns the network does not predict better,
+        on the steps that it was trained on.
+    """
+    border = len(predicted) - series.held_out
+    parts = {"trained on": slice(border)}
+    if series.held_out:
+        parts["held out"] = slice(border, None)
+    errors = predicted - series.rows[1:, None]
+    changes = np.diff(series.rows, axis=0)[:, None]
+    rows = [
+        ["one step ahead, root mean square error", "network", "persistence baseline"]
+    ]
+    worse = []
+    for part, steps in parts.items():
+        network = _root_mean_square(errors[steps])
+        persistence = _root_mean_square(changes[steps])
+        count = pluralize(len(errors[steps]), "step")
+        for column, error, change in zip(series.columns, network, persistence):
+            heading = f"{part}, {count}: {column}"
+            rows.append([heading, f"{error:.6f}", f"{change:.6f}"])
+            if part == "trained on" and not error < change:
+                worse.append(column)
+    lines = format_table(rows)
+    if worse:
+        lines.append(
+            f"the network is not better than persistence for {some_of(worse)}: try more"
+            " --epochs, or another --learning-rate"
+        )
+    return lines
+
+
+def _root_mean_square(errors: NumpyArray) -> NumpyArray:
+    """Return the median over networks of errors (T, networks, D)."""
+    return np.asarray(np.median(np.sqrt((errors**2).mean(axis=0)), axis=0))
+
+
+class TextReport:
+    """The report on a text, as min-char-rnn: rows of its smoothed loss, and samples."""
+
+    def __init__(self, training: Training, text: Text, options: Options):
+        self.training = training
+        self.text = text
+        self.options = options
+        steps = options.k1 if options.reduction == "sum" else 1
+        self.smoothed_loss = steps * float(np.log(len(text.alphabet)))
+
+    def heading(self) -> str:
+        """Describe the text, and return the heading of the rows."""
+        return (
+            f"{len(self.text.alphabet)} different characters,"
+            f" {self.training.updates_per_epoch} updates per epoch;"
+            f" the loss at random is {self.smoothed_loss:.3f}\n"
+            "  update   epoch   smoothed loss"
+        )
+
+    def after(self, update: Update[Any]) -> list[str]:
+        """Smooth the loss of an update. Returns its row, if it is printed, and a
+        sample; `final` has the last.
+        """
+        loss = float(update.loss)
+        self.smoothed_loss = SMOOTHING * self.smoothed_loss + (1 - SMOOTHING) * loss
+        training = self.training
+        is_last = (
+            training.updates_made == training.updates_per_epoch * self.options.epochs
+        )
+        if is_last or training.updates_made % self.options.log_every:
+            return []
+        return self.final({})
+
+    def curves(self) -> dict[str, Curve]:
+        """Return the losses."""
+        return {"loss": self.training.loss_curve()}
+
+    def final(self, curves: Mapping[str, Curve]) -> list[str]:
+        """Return the row of the latest update, and a sample between two rules."""
+        training = self.training
+        lines = [
+            f"{training.updates_made:8d}{training.epoch:8d}{self.smoothed_loss:16.6f}"
+        ]
+        sample = self.sample(self.options.sample)
+        if sample:
+            lines += ["----", *map(printable, sample.split("\n")), "----"]
+        return lines
+
+    def sample(self, length: int) -> str:
+        """Draw a text: each character from softmax(y / temperature), the next input.
+
+        Parameters
+        ----------
+        length : int
+            Number of characters.
+
+        Returns
+        -------
+        str
+            The text.
+
+        Raises
+        ------
+        Diverged
+            If an output is not finite.
+        """
+        training = self.training
+        options = self.options
+        rnn = training.rnn
+        generator = np.random.default_rng((options.seed, training.updates_made))
+        h = rnn.from_numpy(training.run.h_0)
+        x = self.text.x[:1]
+        sample = ""
+        for _ in range(length):
+            activations = rnn.forward(
+                training.params,
+                rnn.from_numpy(x),
+                h,
+                nonlinearity=options.nonlinearity,
+            )
+            h = activations.h[-1]
+            y = rnn.to_numpy(activations.y)[0, 0].astype(np.float64)
+            if not np.isfinite(y).all():
+                raise Diverged(f"a sample cannot be drawn: y is not finite; {REMEDIES}")
+            p = np.exp((y - y.max()) / options.temperature)
+            x = generator.choice(len(p), (1, 1), p=p / p.sum())
+            sample += self.text.alphabet[x.item()]
+        return sample

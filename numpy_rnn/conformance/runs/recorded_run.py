@@ -1,0 +1,320 @@
+"""Recorded runs: every update of a training run as arrays, as a case and a report."""
+
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from numpy_rnn.common.array_kinds import is_integer
+from numpy_rnn.common.records import NumpyArray, Parameters, Run, Window
+from numpy_rnn.common.trees import tree_map
+from numpy_rnn.conformance import case as cases
+from numpy_rnn.conformance.arithmetics.bounds import Bounds
+from numpy_rnn.conformance.arithmetics.rounding import BoundedArray
+from numpy_rnn.conformance.case import NamedArrays, WindowCase, present
+from numpy_rnn.conformance.definition import (
+    DEFINITION,
+    Definition,
+    Recorded,
+    apply_step,
+    window_update,
+)
+from numpy_rnn.conformance.ports.protocol import PortFault
+
+STEPWISE = (*cases.INTERMEDIATES, "dx")  # one row per step of all windows, concatenated
+MAX_NUMBERS = 2**20  # of the updates that are checked together
+
+
+class RecordedRun(NamedTuple):
+    """A run and the arrays of all its updates, by the keys of a trace file."""
+
+    run: Run
+    updates: NamedArrays
+    definition: Definition = DEFINITION  # of its schedule
+    fault: PortFault | None = None  # which ended it early
+    # Recomputed where the updates have none: see `with_velocities`.
+    velocities: Mapping[str, BoundedArray] | None = None
+
+    def first(self, count: int) -> "RecordedRun":
+        """Return the run of the first updates."""
+        rows = self.first_rows[count]
+        updates = NamedArrays()
+        for name, array in self.updates.items():
+            updates[name] = array[: rows if name in STEPWISE else count]
+        return self._replace(updates=updates)
+
+    @property
+    def length(self) -> int:
+        """Return the number of updates."""
+        return len(self.updates["stop"])
+
+    def finite_updates(self) -> int:
+        """Return the number of updates before the first with NaN or infinity."""
+        is_finite = np.ones(self.length, bool)
+        for name, array in self.updates.items():
+            rows = np.isfinite(array.reshape(len(array), -1)).all(axis=1)
+            if name in STEPWISE:
+                rows = np.logical_and.reduceat(rows, self.first_rows[:-1])
+            is_finite &= rows
+        return first_false(is_finite)
+
+    @property
+    def first_rows(self) -> NumpyArray:
+        """Return the first row of every update in arrays with one per step, and their
+        number of rows.
+        """
+        return np.cumsum(np.append(0, self.updates["stop"] - self.updates["start"]))
+
+    def update_index(self, update: Any) -> int:
+        """Return the index of an update, by its `epoch` and its `number`."""
+        is_epoch = self.updates["epoch"] == update.epoch
+        is_number = self.updates["number"] == update.number
+        return int(np.argmax(is_epoch & is_number))
+
+    def window(self, index: int) -> Window:
+        """Return the window of the update with this index."""
+        return Window(*(int(self.updates[name][index]) for name in Window._fields))
+
+    @property
+    def windows(self) -> list[Window]:
+        """Return the windows of an epoch by (T1) and (T2)."""
+        return self.definition.windows(self.run)
+
+    @property
+    def lacks_velocities(self) -> bool:
+        """Return whether the step has velocities, and the updates do not have them."""
+        return self.run.options.step.has_velocity and "vW_hh" not in self.updates
+
+
+def first_false(are_true: NumpyArray) -> int:
+    """Return the first index at which an array is false, or its length."""
+    return int(np.argmin(np.append(are_true, False)))
+
+
+class RunRecorder:
+    """Collect the updates of a run."""
+
+    def __init__(self, run: Run):
+        self.run = run
+        self.columns = dict[str, list[Any]]()
+
+    def append_report(self, update: Recorded) -> None:
+        """Add one update by its report. Its arrays are kept, not copied."""
+        columns: dict[str, Any] = update.window._asdict() | update.report
+        columns["epoch"] = update.epoch
+        columns["number"] = update.number
+        columns["initial"] = update.initial
+        for name, value in columns.items():
+            self.columns.setdefault(name, []).append(value)
+
+    def recorded(self, definition: Definition = DEFINITION) -> RecordedRun:
+        """Return the run of the updates so far, with the definition of its schedule."""
+        return RecordedRun(self.run, stack_columns(self.columns), definition)
+
+
+def record(run: Run, updates: Iterable[Recorded]) -> RecordedRun:
+    """Return the run with all of these updates."""
+    recorder = RunRecorder(run)
+    for update in updates:
+        recorder.append_report(update)
+    return recorder.recorded()
+
+
+def stack_columns(columns: Mapping[str, list[Any]]) -> NamedArrays:
+    """Return the arrays of all updates by name. torch joins its own tensors: each
+    conversion is slow.
+    """
+    arrays = {}
+    for name, values in columns.items():
+        is_torch = hasattr(values[0], "detach")
+        library: Any = sys.modules["torch"] if is_torch else np
+        join = library.concatenate if name in STEPWISE else library.stack
+        array = join(values)
+        arrays[name] = array.detach().numpy() if is_torch else array
+    return arrays
+
+
+def with_velocities(recorded: RecordedRun) -> RecordedRun:
+    """Return a run whose updates lack velocities with those that its gradients give.
+
+    They start from rest or from the velocity of the run, and carry the rounding bound
+    of all updates before. So the parameters are judged, and the velocities are not.
+    """
+    run, updates = recorded.run, recorded.updates
+    n = Bounds(run.params.W_hh.dtype)
+    n.axes = cases.leading_axes(run.params)
+    params = present(run.params)
+    velocities = {name: n.from_input(v) for name, v in present(run.velocity).items()}
+    rows = dict[str, list[BoundedArray]]()
+    with np.errstate(all="ignore"):  # a bound that overflows accuses nothing
+        for index in range(recorded.length):
+            theta = {name: n.from_input(array) for name, array in params.items()}
+            gradients = {
+                name: n.from_input(updates["d" + name][index]) for name in theta
+            }
+            apply_step(n, theta, gradients, velocities, run.options.step)
+            report = n.report()
+            params = {name: updates[name][index] for name in theta}
+            velocities = {name: report["v" + name] for name in theta}
+            for name, velocity in velocities.items():
+                rows.setdefault("v" + name, []).append(velocity)
+    return recorded._replace(
+        velocities={key: n.stack(row) for key, row in rows.items()}
+    )
+
+
+def stacks(
+    recorded: RecordedRun,
+) -> Iterator[tuple[NumpyArray, WindowCase, NamedArrays]]:
+    """Yield the indices of some updates of one kind, and these updates as one case and
+    one report: as many at a time as memory allows.
+    """
+    kinds = _kinds(recorded)
+    params = present(recorded.run.params)
+    weights = sum(theta.size for theta in params.values())
+    per_step = sum(theta[..., 0, :].size for theta in params.values() if theta.ndim > 1)
+    per_step *= recorded.run.h_0.shape[-2]
+    for kind in np.unique(kinds, axis=0):
+        of_kind = np.flatnonzero((kinds == kind).all(axis=1))
+        count = max(1, MAX_NUMBERS // (3 * weights + 4 * int(kind[0]) * per_step))
+        for start in range(0, len(of_kind), count):
+            indices = of_kind[start : start + count]
+            yield indices, *_stack(recorded, indices)
+
+
+def single_update(
+    recorded: RecordedRun, index: int, network: tuple[int, ...] = ()
+) -> tuple[WindowCase, NamedArrays]:
+    """Return one update of one network of a run, as a case and a report."""
+    case, report = _stack(recorded, np.array([index]))
+
+    def entry_of(array: NumpyArray, first: int = 0) -> NumpyArray:
+        """Return the entry of an array whose ensemble axis may have size 1, shared by
+        all networks.
+        """
+        entry: list[Any] = [slice(None)] * first
+        for position, size in zip((0, *network), array.shape[first:]):
+            entry.append(min(position, size - 1))
+        return np.asarray(array[*entry])
+
+    step = case.step
+    if step is not None and np.ndim(step.learning_rate):
+        rate = entry_of(step.learning_rate)
+        step = step._replace(learning_rate=rate if rate.ndim else float(rate))
+    single = case._replace(
+        params=tree_map(entry_of, case.params),
+        x=entry_of(case.x, 1),
+        target=entry_of(case.target, 1),
+        h_0=entry_of(case.h_0),
+        step=step,
+        velocity=tree_map(entry_of, case.velocity),
+        velocity_error=tree_map(entry_of, case.velocity_error),
+    )
+    entries = NamedArrays()
+    for name, array in report.items():
+        entries[name] = entry_of(array, int(name in STEPWISE))
+    return single, entries
+
+
+def _kinds(recorded: RecordedRun) -> NumpyArray:
+    """Return T and K of every update, and whether there is a velocity before it."""
+    run = recorded.run
+    start, loss_start, stop = (recorded.updates[name] for name in Window._fields)
+    has_velocity = (np.arange(len(start)) > 0) | (run.velocity is not None)
+    has_velocity &= run.options.step.has_velocity
+    return np.stack((stop - start, stop - loss_start, has_velocity), axis=1)
+
+
+def _stack(
+    recorded: RecordedRun, indices: NumpyArray
+) -> tuple[WindowCase, NamedArrays]:
+    """Return these updates, which are of one kind, as one case and one report.
+
+    Their axis comes first, or after time.
+    """
+    run, updates = recorded.run, recorded.updates
+    T, K, has_velocity = _kinds(recorded)[indices[0]].tolist()
+    axes = cases.leading_axes(run.params)
+    step = run.options.step
+    rate = np.asarray(step.learning_rate)
+    if rate.ndim:
+        step = step._replace(learning_rate=rate[None])
+
+    def rows(first: NumpyArray, steps: int) -> NumpyArray:
+        """Return the indices of the rows of these updates, by step."""
+        return first[indices] + np.arange(steps)[:, None]
+
+    def series(array: NumpyArray) -> NumpyArray:
+        """Return a series with the axes of networks."""
+        shared = axes + 3 - array.ndim - is_integer(array)
+        return array.reshape(len(array), *(1,) * shared, *array.shape[1:])
+
+    def before(
+        arrays: Mapping[str, NumpyArray], prefix: str, initial: Mapping[str, NumpyArray]
+    ) -> Parameters[Any]:
+        """Return the parameters or velocities before these updates."""
+        former = {n: arrays[prefix + n][indices - 1] for n in present(run.params)}
+        if indices[0] == 0:
+            for name, array in initial.items():
+                former[name][0] = array
+        return cases.parameters_from(former)
+
+    case = WindowCase(
+        params=before(updates, "", present(run.params)),
+        x=series(run.x)[rows(updates["start"], T)],
+        target=series(run.target)[rows(updates["loss_start"], K)],
+        h_0=updates["initial"][indices],
+        objective=run.options.objective,
+        step=step,
+    )
+    if has_velocity:
+        velocities: NamedArrays = updates
+        if recorded.velocities is not None:
+            values = {key: v.value for key, v in recorded.velocities.items()}
+            errors = {key: v.E for key, v in recorded.velocities.items()}
+            exact = {name: np.zeros(()) for name in present(run.velocity)}
+            velocities = values
+            case = case._replace(velocity_error=before(errors, "v", exact))
+        velocity: Any = before(velocities, "v", present(run.velocity))
+        case = case._replace(velocity=velocity)
+    steps = rows(recorded.first_rows, T)
+    report = NamedArrays()
+    for name in updates.keys() & cases.SHAPES.keys():
+        report[name] = updates[name][steps if name in STEPWISE else indices]
+    return case, report
+
+
+def finite_part(recorded: RecordedRun) -> RecordedRun:
+    """Return the updates before the first that overflows: with NaN or infinity, or a
+    gradient whose norm overflows.
+
+    An update is kept whose numbers are not finite, but those of the definition are: it
+    is wrong.
+    """
+    count = min(recorded.finite_updates(), _clippable_updates(recorded))
+    if count == recorded.length:
+        return recorded
+    case, report = single_update(recorded, count)
+    with np.errstate(all="ignore"):
+        expected = window_update(case)
+    is_expected_finite = all(np.isfinite(expected[name]).all() for name in report)
+    is_finite = all(np.isfinite(array).all() for array in report.values())
+    if is_expected_finite and not is_finite:
+        count += 1
+    return recorded.first(count)
+
+
+def _clippable_updates(recorded: RecordedRun) -> int:
+    """Return the number of updates before the first with a gradient whose norm
+    overflows, if gradients are clipped by their norm.
+    """
+    run = recorded.run
+    is_small = np.ones(recorded.length, bool)
+    if run.options.step.max_norm is not None:
+        largest = float(np.finfo(run.params.W_hh.dtype).max)
+        for name, theta in present(run.params).items():
+            gradients = recorded.updates["d" + name].reshape(recorded.length, -1)
+            limit = (largest / (8 * theta.size)) ** 0.5
+            is_small &= (np.abs(gradients) < limit).all(axis=1)
+    return first_false(is_small)
