@@ -6,8 +6,7 @@ its activations have that axis between time and batch.
 """
 
 import typing
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Generic, Literal, NamedTuple, TypedDict, TypeVar, get_args
 
 from numpy.typing import NDArray
@@ -257,21 +256,6 @@ class Update(Generic[A]):
     """Losses of all n updates of the epoch, of shape (n,) or (n, N); only with
     yield_every="epoch".
     """
-
-
-def last_of_epochs(
-    every: Iterator[Update[A]], T: int, stack: Callable[[list[A]], A]
-) -> Iterator[Update[A]]:
-    """Yield the last update of each epoch of T steps, with the losses of all.
-
-    stack: joins the losses of a package along a new first axis.
-    """
-    losses: list[A] = []
-    for update in every:
-        losses.append(update.loss)
-        if update.window.stop == T:
-            yield replace(update, losses=stack(losses))
-            losses = []
 
 
 class Run(NamedTuple):
