@@ -74,7 +74,7 @@ FAULTS = {  # a line of the reference, what it becomes, and the first wrong equa
     "T2": ("tbptt.py", "loss_start - older)", "stop - schedule.k2)"),
     "U2": ("step.py", "np.sqrt(total)", "np.sqrt(2 * total)"),
     "U7": ("step.py", "g, -max_value, max_value)", "g, -max_value, 2 * max_value)"),
-    "U5": ("step.py", "(1 - rule.dampening) * g", "(1 + rule.dampening) * g"),
+    "U5": ("step.py", "(1 - step.dampening) * g", "(1 + step.dampening) * g"),
 }
 
 
