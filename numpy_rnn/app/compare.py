@@ -3,12 +3,12 @@ update.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from types import ModuleType
 
 import numpy as np
 
 from numpy_rnn.app.compared_runs import FittedRuns, fitted_runs
-from numpy_rnn.app.compared_sources import Source, TraceFile, source
+from numpy_rnn.app.compared_sources import Source, TraceFile, find_source
 from numpy_rnn.app.comparison_plot import draw_comparisons
 from numpy_rnn.app.comparison_report import ComparedRun, Comparison, comparison_report
 from numpy_rnn.app.options import Options, option_name
@@ -26,11 +26,11 @@ from numpy_rnn.conformance.runs.judge import judge
 from numpy_rnn.conformance.runs.recorded_run import finite_part
 from numpy_rnn.conformance.runs.sources import PackageSource, PortSource
 
-OUTPUT = {"plot", "no_plot", "timeout"}  # options that are not of a run
+NOT_OF_A_RUN = {"plot", "no_plot", "timeout"}  # options
 MAX_KEPT_NUMBERS = 2**29  # of a run, which are all kept in memory
 
 
-def run(rnn: Any, options: Options) -> int:
+def run(rnn: ModuleType, options: Options) -> int:
     """Compare implementations, and print the verdict.
 
     Parameters
@@ -60,42 +60,42 @@ def run(rnn: Any, options: Options) -> int:
     return 1
 
 
-def compare(rnn: Any, options: Options) -> int:
+def compare(rnn: ModuleType, options: Options) -> int:
     """Do what `run` does, but raise PortFault where an implementation fails."""
     plot = plot_target(options, rnn.__name__)
     check_files(options, plot)
     if plot is not None:
         plot = absolute_path(plot)  # a port may change the working folder
-    sources = all_sources(rnn, options)
-    traces = [each for each in sources if isinstance(each, TraceFile)]
+    sources = find_sources(rnn, options)
+    traces = [source for source in sources if isinstance(source, TraceFile)]
     if traces:
         check_traces(traces, options)
         fitted = FittedRuns("series of the trace", [traces[0].recorded.run], [])
     else:
         fitted = fitted_runs(sources, options)
         check_lengths(fitted.runs)
-    for each in fitted.runs:
-        begin(rnn, each)  # makes no update; options that no run can have are refused
-    names = [each.name for each in sources]
+    for run in fitted.runs:
+        begin(rnn, run)  # makes no update; options that no run can have are refused
+    names = [source.name for source in sources]
     heading = describe_runs(names, fitted.series, fitted.runs)
     print(*fitted.notes, heading, sep="\n", flush=True)
     comparisons = []
-    for one in sources:
-        found = list[ComparedRun]()
-        for each in fitted.runs:
-            progress(f"{one.name}: {schedule_name(each)}")
-            found.append(examine(one, each))
-        comparisons.append(Comparison(one, found))
+    for source in sources:
+        compared = list[ComparedRun]()
+        for run in fitted.runs:
+            progress(f"{source.name}: {schedule_name(run)}")
+            compared.append(examine(source, run))
+        comparisons.append(Comparison(source, compared))
     print(comparison_report(comparisons))
     if plot is not None:
         write_figure(plot, lambda figure: draw_comparisons(figure, comparisons))
-    return 0 if all(each.passed for each in comparisons) else 1
+    return 0 if all(comparison.passed for comparison in comparisons) else 1
 
 
-def all_sources(rnn: Any, options: Options) -> list[Source]:
+def find_sources(rnn: ModuleType, options: Options) -> list[Source]:
     """Find what is compared; with a package, the package of the command too."""
-    sources = [source(other, options.timeout) for other in options.others]
-    has_packages = any(isinstance(each, PackageSource) for each in sources)
+    sources = [find_source(name, options.timeout) for name in options.others]
+    has_packages = any(isinstance(source, PackageSource) for source in sources)
     if has_packages and rnn.__name__ not in options.others:
         sources.insert(0, PackageSource(PackagePort(rnn)))
     return sources
@@ -103,22 +103,22 @@ def all_sources(rnn: Any, options: Options) -> list[Source]:
 
 def check_traces(traces: Sequence[TraceFile], options: Options) -> None:
     """Raise InputError on several traces, and on options of a run with one."""
-    given = sorted(options.given.keys() - OUTPUT)
+    given = sorted(options.given.keys() - NOT_OF_A_RUN)
     if given or len(traces) > 1:
-        found = " ".join([each.name for each in traces] + [*map(option_name, given)])
+        words = [trace.name for trace in traces] + list(map(option_name, given))
         raise InputError(
-            f"{found} are given: expected one trace, whose run is repeated, and no"
-            " option of a run"
+            f"{' '.join(words)} are given: expected one trace, whose run is repeated,"
+            " and no option of a run"
         )
 
 
 def check_lengths(runs: Sequence[Run]) -> None:
     """Raise InputError on a run without an update, and on one that is too long."""
-    for each in runs:
-        W_hh = each.params.W_hh
-        schedule = each.options.schedule
-        updates = schedule.epochs * updates_per_epoch(each)
-        steps = min(schedule.k2, len(each.x))
+    for run in runs:
+        W_hh = run.params.W_hh
+        schedule = run.options.schedule
+        updates = schedule.epochs * updates_per_epoch(run)
+        steps = min(schedule.k2, len(run.x))
         # a, h, dh and da of every step; gradients, parameters and velocity.
         numbers = updates * (4 * steps * W_hh[..., 0].size + 3 * W_hh.size)
         if not 0 < numbers <= MAX_KEPT_NUMBERS:
@@ -153,20 +153,22 @@ def examine(source: Source, run: Run) -> ComparedRun:
     recorded = source.trace(run)
     finite = finite_part(recorded)
     is_whole = finite is recorded
-    asked = source if isinstance(source, PortSource) else None
-    judgement = judge(finite, source.tau, whole=is_whole, source=asked)
-    first = judgement.first
+    port = source if isinstance(source, PortSource) else None
+    judgement = judge(finite, source.tau, whole=is_whole, source=port)
+    finding = judgement.first
     with np.errstate(all="ignore"):  # of wrong numbers of any size
         losses = epoch_losses(recorded.updates["loss"], recorded.run)
-        if first is not None:
-            where = f"in the run {schedule_name(run)}"
-            first = first._replace(where=where, hint=hint_for_run(finite, first))
-    updates = finite.updates
+        if finding is not None:
+            finding = finding._replace(
+                where=f"in the run {schedule_name(run)}",
+                hint=hint_for_run(finite, finding),
+            )
+    windows = finite.updates
     return ComparedRun(
         run,
-        judgement._replace(first=first),
-        reach=int((updates["stop"] - updates["start"]).max(initial=1)) - 1,
-        carried=int(np.count_nonzero(updates["start"])),
+        judgement._replace(first=finding),
+        reach=int((windows["stop"] - windows["start"]).max(initial=1)) - 1,
+        carried=int(np.count_nonzero(windows["start"])),
         losses=losses,
         overflows=not is_whole,
     )

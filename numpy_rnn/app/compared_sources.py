@@ -40,7 +40,7 @@ class TraceFile(NamedTuple):
 Source = PortSource | TraceFile
 
 
-def source(name: str, timeout: float) -> Source:
+def find_source(name: str, timeout: float) -> Source:
     """Find the implementation that a name means.
 
     Parameters

@@ -20,10 +20,12 @@ from numpy_rnn.app.plots import (
 from numpy_rnn.app.printing import schedule_name
 from numpy_rnn.app.training import updates_per_epoch
 from numpy_rnn.conformance.case import TENSORS
+from numpy_rnn.conformance.runs.judge import Judgement
 
 MOST_POINTS = 50  # of a line; each is the largest ratio of some updates
-FLOOR, CEILING = 1e-2, 1e12  # of the ratios that are drawn
-LINES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 3)))
+SMALLEST_RATIO = 1e-2  # that is drawn, as is the largest one
+LARGEST_RATIO = 1e12
+LINE_STYLES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 3)))
 LINE_COLORS = (BLUE, GREEN, PURPLE, BLACK, ORANGE)
 
 
@@ -44,7 +46,8 @@ def draw_comparisons(figure: Any, comparisons: Sequence[Comparison]) -> None:
     for row, comparison in zip(panels, comparisons):
         losses = {}
         for axes, compared in zip(row, comparison.runs):
-            draw_ratios(axes, comparison.name, compared)
+            draw_ratios(axes, compared.judgement)
+            draw_verdict(axes, comparison.name, compared)
             networks = compared.run.params.networks or 1
             by_epoch = compared.losses.reshape(-1, networks)
             losses[schedule_name(compared.run)] = by_epoch
@@ -54,31 +57,34 @@ def draw_comparisons(figure: Any, comparisons: Sequence[Comparison]) -> None:
     add_legend(figure, panels[:, :-1].flat)
 
 
-def draw_ratios(axes: Any, name: str, compared: ComparedRun) -> None:
-    """Draw the ratio of every update, by tensor, and mark and name the first fault."""
-    judgement = compared.judgement
+def draw_ratios(axes: Any, judgement: Judgement) -> None:
+    """Draw the ratio of every update, by tensor, and the line of the bound."""
+    axes.set(xlabel="update", yscale="log")
+    axes.minorticks_off()  # a log scale has many, which take long to draw
     axes.axhline(1, color=RED, lw=1.5, label="bound")
-    for tensor, (line, color) in zip(TENSORS, product(LINES, LINE_COLORS)):
+    joined = judgement.updates // MOST_POINTS + 1
+    first = np.arange(0, judgement.updates, joined)
+    for tensor, (style, color) in zip(TENSORS, product(LINE_STYLES, LINE_COLORS)):
         if tensor in judgement.ratios:
-            starts = np.arange(
-                0, judgement.updates, judgement.updates // MOST_POINTS + 1
-            )
-            ratios = np.maximum.reduceat(judgement.ratios[tensor], starts)
-            shown = np.clip(ratios, FLOOR, CEILING)
-            shown[ratios == 0] = np.nan  # not drawn
-            axes.plot(starts + 1, shown, label=tensor, color=color, ls=line, lw=1)
-    first = judgement.first
+            ratios = np.maximum.reduceat(judgement.ratios[tensor], first)
+            drawn = np.clip(ratios, SMALLEST_RATIO, LARGEST_RATIO)
+            drawn[ratios == 0] = np.nan  # not drawn
+            axes.plot(first + 1, drawn, label=tensor, color=color, ls=style, lw=1)
+
+
+def draw_verdict(axes: Any, name: str, compared: ComparedRun) -> None:
+    """Draw the title of a run, and mark and name its first fault."""
+    judgement = compared.judgement
+    finding = judgement.first
     verdict = "not judged"
     if judgement.passed:
         verdict = "within the bounds"
-    if first is not None:
-        update = (first.epoch - 1) * updates_per_epoch(compared.run) + first.number
-        verdict = f"WRONG {first.tensor} ({first.equation}), update {update}"
-        verdict += f"\n{first.hint}"
-        ratio = min(first.ratio, CEILING)
+    if finding is not None:
+        update = (finding.epoch - 1) * updates_per_epoch(compared.run) + finding.number
+        verdict = f"WRONG {finding.tensor} ({finding.equation}), update {update}"
+        verdict += f"\n{finding.hint}"
+        ratio = min(finding.ratio, LARGEST_RATIO)
         axes.plot(update, ratio, color=RED, marker="o", ls="", label="first fault")
     title = f"{name}, {schedule_name(compared.run)}: {verdict}"
     color = BLACK if judgement.passed else RED
     axes.set_title(title, color=color, fontsize="medium", parse_math=False)
-    axes.set(xlabel="update", yscale="log")
-    axes.minorticks_off()  # a log scale has many, which take long to draw

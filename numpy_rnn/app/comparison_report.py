@@ -47,31 +47,30 @@ class Comparison(NamedTuple):
     @property
     def passed(self) -> bool:
         """Check whether every run passes."""
-        return all(each.judgement.passed for each in self.runs)
+        return all(run.judgement.passed for run in self.runs)
 
     def first_finding(self) -> Finding | None:
         """Return the first finding that a hint explains, or the first of all."""
-        first = None
-        for each in self.runs:
-            found = each.judgement.first
-            if first is None or (found is not None and found.hint and not first.hint):
-                first = found
-        return first
+        findings = [run.judgement.first for run in self.runs if run.judgement.first]
+        for finding in findings:
+            if finding.hint:
+                return finding
+        return findings[0] if findings else None
 
-    def worst(self) -> dict[str, float]:
+    def worst_ratios(self) -> dict[str, float]:
         """Return the largest ratio of every tensor that is reported."""
-        largest = dict[str, float]()
-        for each in self.runs:
-            for name, ratio in each.judgement.worst.items():
-                largest[name] = max(ratio, largest.get(name, 0.0))
-        return largest
+        worst = dict[str, float]()
+        for run in self.runs:
+            for tensor, ratio in run.judgement.worst.items():
+                worst[tensor] = max(ratio, worst.get(tensor, 0.0))
+        return worst
 
-    def named(self, what: str) -> list[str]:
-        """Return the tensors that a field of a judgement of any run has."""
-        names = set[str]()
-        for each in self.runs:
-            names.update(getattr(each.judgement, what))
-        return sorted(names, key=TENSORS.index)
+    def tensors_in(self, field: str) -> list[str]:
+        """Return the tensors that this field of the judgement of any run has."""
+        tensors = set[str]()
+        for run in self.runs:
+            tensors.update(getattr(run.judgement, field))
+        return sorted(tensors, key=TENSORS.index)
 
 
 def comparison_report(comparisons: Sequence[Comparison]) -> str:
@@ -90,8 +89,8 @@ def comparison_report(comparisons: Sequence[Comparison]) -> str:
     """
     lines = verdict(comparisons) + coverage(comparisons)
     lines += ["", *ratio_table(comparisons)]
-    for each in comparisons:
-        lines += reservations(each)
+    for comparison in comparisons:
+        lines += reservations(comparison)
     return "\n".join(lines)
 
 
@@ -99,43 +98,44 @@ def verdict(comparisons: Sequence[Comparison]) -> list[str]:
     """Return one line for every implementation that is wrong or not judged, with what
     shows it; one line if all agree.
     """
+    names = [comparison.name for comparison in comparisons]
     lines = list[str]()
     reach = 0
     note = ""
-    names = [each.name for each in comparisons]
-    for each in comparisons:
-        name = each.name if len(names) > 1 else ""
-        lines += fault(each, name)
-        reach += sum(run.reach for run in each.runs)
-        if each.named("estimated"):
+    for comparison in comparisons:
+        lines += faults(comparison, is_single=len(names) == 1)
+        reach += sum(run.reach for run in comparison.runs)
+        if comparison.tensors_in("estimated"):
             note = " (~: estimated)"
     if lines:
         return lines
     agree = "agree" if len(names) > 1 else "agrees with the definition"
     line = f"{join_names(names)} {agree}: every update is within its rounding bounds"
-    if not reach:
+    if reach == 0:
         is_trace = isinstance(comparisons[0].source, TraceFile)
         remedy = "record a run with k2 5" if is_trace else "use --k2 5"
         note += f"; but no gradient went back a step: {remedy}"
     return [line + note]
 
 
-def fault(comparison: Comparison, name: str) -> list[str]:
+def faults(comparison: Comparison, is_single: bool) -> list[str]:
     """Return the lines about what is wrong or not judged in an implementation; none
-    if it passes. name: of it, among several.
+    if it passes. Its name is left out if it is the single one.
     """
-    first = comparison.first_finding()
-    not_judged = comparison.named("not_judged")
-    if first is not None:
-        return [first.report(name)]
-    of = f" of {name}" if name else ""
-    dtype = comparison.runs[0].run.params.W_hh.dtype
-    if not comparison.runs[0].judgement.updates:
-        return [f"NOT JUDGED{of}: the first update overflows {dtype}"]
+    name = "" if is_single else comparison.name
+    of_name = f" of {name}" if name else ""
+    finding = comparison.first_finding()
+    if finding is not None:
+        return [finding.report(name)]
+    first = comparison.runs[0]
+    dtype = first.run.params.W_hh.dtype
+    if not first.judgement.updates:
+        return [f"NOT JUDGED{of_name}: the first update overflows {dtype}"]
+    not_judged = comparison.tensors_in("not_judged")
     if not_judged:
         return [
-            f"NOT JUDGED {', '.join(not_judged)}{of}: rounding alone changes them too"
-            f" much in {dtype}; {LESS_ROUNDING}"
+            f"NOT JUDGED {', '.join(not_judged)}{of_name}: rounding alone changes them"
+            f" too much in {dtype}; {LESS_ROUNDING}"
         ]
     return []
 
@@ -147,58 +147,57 @@ def coverage(comparisons: Sequence[Comparison]) -> list[str]:
 
 def covered(comparison: Comparison) -> str:
     """Describe what the judged updates of an implementation cover."""
+    runs = comparison.runs
     schedules = list[str]()
-    reach = 0
-    carried = 0
-    windows = 0
-    for each in comparison.runs:
-        judged = each.judgement.updates
-        epochs = pluralize(max(1, len(each.losses)), "epoch")
-        schedule = f"{epochs} of {schedule_name(each.run)}"
-        if each.overflows:
-            schedule += f", which overflows after {judged} updates: these are judged"
+    for compared in runs:
+        epochs = pluralize(max(1, len(compared.losses)), "epoch")
+        updates = compared.judgement.updates
+        schedule = f"{epochs} of {schedule_name(compared.run)}"
+        if compared.overflows:
+            schedule += f", which overflows after {updates} updates: these are judged"
         schedules.append(schedule)
-        reach = max(reach, each.reach)
-        carried += each.carried
-        windows += judged
+    reach = max(compared.reach for compared in runs)
+    carried = sum(compared.carried for compared in runs)
+    windows = sum(compared.judgement.updates for compared in runs)
     return (
         f"gradients that go back {pluralize(reach, 'step')}; {carried} of"
         f" {pluralize(windows, 'window')} start from a state that was carried;"
-        f" {join_names(schedules)}; {step_words(comparison.runs[0].run.options.step)}"
+        f" {join_names(schedules)}; {step_words(runs[0].run.options.step)}"
     )
 
 
 def ratio_table(comparisons: Sequence[Comparison]) -> list[str]:
     """Return the table of the largest ratios, but for what the loop chooses."""
     options = comparisons[0].runs[0].run.options
-    rows = [["tensor", "equation", *(each.name for each in comparisons)]]
-    for name in TENSORS:
-        cells = [ratio_cell(name, each) for each in comparisons]
-        if name not in LOOP and set(cells) != {"-"}:
-            ids = equations(name, options.objective, options.step)
-            rows.append([name, ids, *cells])
-    head = "largest difference / rounding bound"
-    return [head, *format_table(rows)]
+    names = [comparison.name for comparison in comparisons]
+    rows = [["tensor", "equation", *names]]
+    for tensor in TENSORS:
+        cells = [ratio_cell(tensor, comparison) for comparison in comparisons]
+        if tensor not in LOOP and set(cells) != {"-"}:
+            ids = equations(tensor, options.objective, options.step)
+            rows.append([tensor, ids, *cells])
+    return ["largest difference / rounding bound", *format_table(rows)]
 
 
 def ratio_cell(tensor: str, comparison: Comparison) -> str:
     """Return the largest ratio of a tensor as it is printed."""
-    worst = comparison.worst().get(tensor)
-    if worst is None:
+    ratio = comparison.worst_ratios().get(tensor)
+    if ratio is None:
         return "-"
-    if tensor in comparison.named("unjudged"):
+    if tensor in comparison.tensors_in("unjudged"):
         return "not judged"
-    if worst > 1:
-        return f"{worst:.1e} !"
-    mark = " ~" if tensor in comparison.named("estimated") else ""
-    return f"{worst:.3f}{mark}"
+    if ratio > 1:
+        return f"{ratio:.1e} !"
+    mark = " ~" if tensor in comparison.tensors_in("estimated") else ""
+    return f"{ratio:.3f}{mark}"
 
 
 def reservations(comparison: Comparison) -> list[str]:
     """Return lines about what was judged in another way, or not at all."""
     lines = list[str]()
-    for what, words in RESERVATIONS.items():
-        if tensors := comparison.named(what):
+    for field, words in RESERVATIONS.items():
+        tensors = comparison.tensors_in(field)
+        if tensors:
             lines.append(f"{comparison.name}: {words}: {', '.join(tensors)}")
     relative, absolute = comparison.source.tau
     if relative > 2 * STRICT_TANH_ULPS or absolute:

@@ -16,6 +16,7 @@ from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.files import written_whole
 from numpy_rnn.common.texts import printable
 
+INPUTS = ("data", "text", "weights")
 ENDINGS = {
     "save": (".npz",),
     "output": (".csv",),
@@ -39,37 +40,39 @@ def check_files(options: Options, plot: str | None) -> None:
         If an output cannot be written, has another ending than its kind, or is another
         file of the command.
     """
-    options_of = dict[str, str]()  # by their files
-    for name in ("data", "text", "weights", *ENDINGS):
-        path = plot if name == "plot" else getattr(options, name)
+    paths = {name: getattr(options, name) for name in (*INPUTS, *ENDINGS)}
+    paths["plot"] = plot
+    options_of_files = dict[str, str]()
+    for name, path in paths.items():
         if path is None:
             continue
-        real = os.path.realpath(path)
-        given = f"--{name} {path}"
-        first = options_of.setdefault(real, name)
+        file = os.path.realpath(path)
+        first = options_of_files.setdefault(file, name)
         if first != name:
             raise InputError(
                 f"--{first} and --{name} both name {path}: expected different files"
             )
-        expected = ENDINGS.get(name)
-        if expected is None:
+        if name in INPUTS:
             continue
-        if not os.access(os.path.dirname(real), os.W_OK):
-            what = "its folder cannot be written to"
-            raise InputError(f"{given}: {what}: choose another")
-        if not path.lower().endswith(expected):
-            names = " or ".join(expected)
-            raise InputError(f"{given}: expected a name that ends with {names}")
+        if not os.access(os.path.dirname(file), os.W_OK):
+            raise InputError(
+                f"--{name} {path}: its folder cannot be written to: choose another"
+            )
+        if not path.lower().endswith(ENDINGS[name]):
+            endings = " or ".join(ENDINGS[name])
+            raise InputError(
+                f"--{name} {path}: expected a name that ends with {endings}"
+            )
 
 
-def plot_target(options: Options, name: str) -> str | None:
+def plot_target(options: Options, package: str) -> str | None:
     """Choose the file of the plot. Without Matplotlib and without --plot, print a note.
 
     Parameters
     ----------
     options : Options
         --plot and --no-plot.
-    name : str
+    package : str
         The name of the package, of which the usual file of `train` has its name.
 
     Returns
@@ -82,24 +85,22 @@ def plot_target(options: Options, name: str) -> str | None:
     InputError
         If --plot is given and Matplotlib cannot be imported.
     """
-    default = f"{options.command}.png"
-    if options.command == "train":
-        default = f"{name}.png"
-        if options.text is not None:
-            if options.plot is not None:
-                raise InputError("--text and --plot are both given: leave one out")
-            return None
+    if options.text is not None and options.command == "train":
+        if options.plot is not None:
+            raise InputError("--text and --plot are both given: leave one out")
+        return None
     if options.no_plot:
         return None
     try:
         importlib.import_module("matplotlib")
     except (ImportError, ValueError) as error:  # ValueError: MPLBACKEND is unknown
         if options.plot is None:
-            print(f"{name}: no plot: {error}", file=sys.stderr)
+            print(f"{package}: no plot: {error}", file=sys.stderr)
             return None
-        why = f"matplotlib cannot be imported ({error})"
-        raise InputError(f"{why}: install it, or use --no-plot") from None
-    return options.plot or default
+        reason = f"matplotlib cannot be imported ({error})"
+        raise InputError(f"{reason}: install it, or use --no-plot") from None
+    default = package if options.command == "train" else options.command
+    return options.plot or f"{default}.png"
 
 
 def write_csv(path: str, columns: Sequence[str], curves: Mapping[str, Curve]) -> None:
@@ -128,8 +129,7 @@ def write_csv(path: str, columns: Sequence[str], curves: Mapping[str, Curve]) ->
         for kind, curve in curves.items():
             for (t, network, feature), value in np.ndenumerate(curve.values):
                 column = "" if kind == "loss" else columns[feature]
-                row = [kind, curve.first + t, column, network + 1, value]
-                writer.writerow(row)
+                writer.writerow([kind, curve.first + t, column, network + 1, value])
 
 
 def write_figure(path: str, draw_on: Callable[[Any], None]) -> None:

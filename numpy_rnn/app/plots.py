@@ -1,4 +1,4 @@
-"""The plot of a training run. Matplotlib is imported only by functions that draw."""
+"""The plot of a training run, and what it shares with that of `compare`."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -12,8 +12,12 @@ from numpy_rnn.common.records import NumpyArray
 MAX_PANELS = 4  # columns of a series that are drawn
 
 # Okabe and Ito's colours, which are distinct for the colour-blind.
-BLACK, ORANGE, BLUE = "#000000", "#E69F00", "#0072B2"
-GREEN, RED, PURPLE = "#009E73", "#D55E00", "#CC79A7"
+BLACK = "#000000"
+ORANGE = "#E69F00"
+BLUE = "#0072B2"
+GREEN = "#009E73"
+RED = "#D55E00"
+PURPLE = "#CC79A7"
 STYLES: dict[str, dict[str, Any]] = {
     "actual": {"color": BLACK, "marker": ".", "lw": 0.5},
     "predicted": {"color": ORANGE, "ls": "--"},
@@ -43,14 +47,15 @@ def draw_result(
     names = series.columns[:MAX_PANELS]
     figure.set_size_inches(12, 2.2 + 2.6 * len(names))
     figure.suptitle(title, parse_math=False)
-    mosaic = [[name, "loss"] for name in range(len(names))]
+    mosaic = [[feature, "loss"] for feature in range(len(names))]
     panels = figure.subplot_mosaic(mosaic, width_ratios=(2, 1))
     draw_losses(panels.pop("loss"), {"": curves["loss"].values[..., 0]})
     border = len(series.rows) + 0.5 - series.held_out
     for feature, axes in panels.items():
         for kind, style in STYLES.items():
-            first, values = curves[kind]
-            draw_band(axes, first, values[..., feature], label=kind, **style)
+            curve = curves[kind]
+            values = curve.values[..., feature]
+            draw_band(axes, curve.first, values, label=kind, **style)
         if series.held_out:
             axes.axvline(border, color=BLUE, lw=1, label="held out from here on")
         axes.set_ylabel(names[feature], parse_math=False)
@@ -67,9 +72,9 @@ def draw_losses(axes: Any, losses: Mapping[str, NumpyArray]) -> None:
 
 def draw_band(axes: Any, first: int, values: NumpyArray, **style: Any) -> None:
     """Draw values (n, networks) from a time on: the median, and percentiles."""
-    middle, low, high = np.percentile(values, BAND, axis=1)
+    median, low, high = np.percentile(values, BAND, axis=1)
     times = np.arange(first, first + len(values))
-    axes.plot(times, middle, **style)
+    axes.plot(times, median, **style)
     axes.fill_between(times, low, high, color=style["color"], alpha=0.2, lw=0)
 
 
@@ -79,5 +84,6 @@ def add_legend(figure: Any, panels: Iterable[Any]) -> None:
     for axes in panels:
         for line, label in zip(*axes.get_legend_handles_labels()):
             lines.setdefault(label, line)
-    place = "outside lower center"
-    figure.legend(lines.values(), lines, loc=place, ncols=8, frameon=False)
+    figure.legend(
+        lines.values(), lines, loc="outside lower center", ncols=8, frameon=False
+    )

@@ -27,7 +27,8 @@ def describe_runs(names: list[str], series: str, runs: list[Run]) -> str:
         The sizes, and the options that are not off.
     """
     run = runs[0]
-    params, options = run.params, run.options
+    params = run.params
+    options = run.options
     biases = "no biases" if params.b_h is None else "biases"
     return (
         f"{join_names(names)}: {series}, T={len(run.x)} B={run.x.shape[1]}"

@@ -9,11 +9,11 @@ import numpy as np
 
 from numpy_rnn.arrays import Array
 from numpy_rnn.common.checks import TrainingArguments
-from numpy_rnn.common.records import Update
+from numpy_rnn.common.records import Activations, Adjoints, Update
 from numpy_rnn.common.trees import tree_map
 from numpy_rnn.engine.flat_update import flat_update
 from numpy_rnn.engine.gradient import gradient_function, recorded
-from numpy_rnn.engine.grouping import WIDE_ENSEMBLE, Part, group
+from numpy_rnn.engine.grouping import WIDE_ENSEMBLE, Group, make_groups
 from numpy_rnn.engine.memory import ParameterVectors
 from numpy_rnn.engine.plan import Plan, PlannedUpdate
 from numpy_rnn.engine.sgd_step import step_function
@@ -27,16 +27,18 @@ class Block:
     """A group of networks, or one: its parameters, its plan and its updates."""
 
     latest: PlannedUpdate
+    recorded: tuple[Activations[Array], Adjoints[Array]]  # of the latest update
 
-    def __init__(self, training: TrainingArguments, part: Part, blocks: int):
+    def __init__(self, training: TrainingArguments, group: Group, blocks: int):
         """blocks: how many there are."""
         run = training.run
-        step, members = run.options.step, part.members
+        step = run.options.step
+        members = group.members
         params, velocity = tree_map(
             lambda array: array[members], (run.params, run.velocity)
         )
         self.vectors = ParameterVectors(
-            part.layout, params, velocity, step.has_velocity
+            group.layout, params, velocity, step.has_velocity
         )
         rate = rounded_rate(run.params, step.learning_rate)
         if rate.ndim:
@@ -44,9 +46,8 @@ class Block:
         self.apply_step = step_function(
             self.vectors, step, rate, initialized=velocity is not None
         )
-        self.plan = Plan(training, part, blocks)
+        self.plan = Plan(training, group, blocks)
         self.record = training.record
-        self.recorded: Any = None  # activations and adjoints of the latest update
         self.updates = self.make_updates()
 
     def make_updates(self) -> Iterator[PlannedUpdate]:
@@ -79,11 +80,10 @@ class Ensemble:
         run = training.run
         self.training = training
         self.networks = run.params.networks
-        parts = group(run.params, run.h_0.shape[-2])
-        self.blocks = [Block(training, part, len(parts)) for part in parts]
+        groups = make_groups(run.params, run.h_0.shape[-2])
+        self.blocks = [Block(training, group, len(groups)) for group in groups]
         self.first_block = self.blocks[0]
         self.layout = self.first_block.vectors.layout
-        self.locations = self.layout.locations(run.params.W_hh.shape[:-2])
         is_grouped = self.layout.networks is not None
         self.is_wide = is_grouped and (self.networks or 0) >= WIDE_ENSEMBLE
 
@@ -109,8 +109,9 @@ class Ensemble:
     def single_updates(self) -> Iterator[Update[Array]]:
         """Yield every update of such a run of one network, in few calls."""
         has_divisor = self.first_block.plan.work.terms is not None
-        vectors, locations = self.first_block.vectors.array, self.locations
-        half = self.layout.dtype.type(0.5)
+        vectors = self.first_block.vectors.array
+        layout = self.layout
+        half = layout.dtype.type(0.5)
         epoch = 0
         views: Any
         for views, number, window, _ in self.first_block.updates:
@@ -120,7 +121,7 @@ class Ensemble:
             loss = half * errors.dot(errors)  # (L1)
             if has_divisor:
                 loss = loss / views.divisor  # (L2)
-            yield flat_update(epoch, number, window, loss, vectors.copy(), locations)
+            yield flat_update(epoch, number, window, loss, vectors.copy(), layout)
 
     def advance(self) -> None:
         """Make the updates up to the next one that is yielded, block by block for the
@@ -136,11 +137,12 @@ class Ensemble:
 
     def update(self, epoch: int) -> Update[Array]:
         """Return the latest update of all networks."""
-        latest, blocks = self.first_block.latest, self.blocks
+        latest = self.first_block.latest
+        blocks = self.blocks
         vectors = self.joined([block.vectors.array for block in blocks], axis=-2)
         losses = self.joined([block.take_losses() for block in blocks], axis=-1)
         update = flat_update(
-            epoch, latest.number, latest.window, losses[-1], vectors, self.locations
+            epoch, latest.number, latest.window, losses[-1], vectors, self.layout
         )
         if self.training.by_epoch:
             update.add(losses=losses)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
 from numpy_rnn.arrays import Array
 from numpy_rnn.common.records import Gradients, Parameters, Update, Window
-from numpy_rnn.engine.memory import Location, arrays_at
+from numpy_rnn.engine.memory import Layout
 
 
 class FlatUpdate(Update[Array]):
@@ -17,7 +16,7 @@ class FlatUpdate(Update[Array]):
     """
 
     _vectors: Array
-    _locations: Sequence[Location | None]
+    _layout: Layout
 
     @cached_property
     def parameters(self) -> Parameters[Array]:
@@ -35,8 +34,9 @@ class FlatUpdate(Update[Array]):
         return self._views(2) if len(self._vectors) > 2 else None
 
     def _views(self, row: int) -> Gradients[Array]:
+        """Return a row of the vectors by name."""
         self._vectors.setflags(write=False)
-        return Gradients(*arrays_at(self._vectors[row], self._locations))
+        return self._layout.named(self._vectors[row])
 
     def add(self, **fields: Any) -> None:
         """Set more fields, before anybody has the update."""
@@ -49,7 +49,7 @@ def flat_update(
     window: Window,
     loss: Array,
     vectors: Array,
-    locations: Sequence[Location | None],
+    layout: Layout,
 ) -> FlatUpdate:
     """Return an Update of these vectors.
 
@@ -63,5 +63,5 @@ def flat_update(
     attributes["window"] = window
     attributes["loss"] = loss
     attributes["_vectors"] = vectors
-    attributes["_locations"] = locations
+    attributes["_layout"] = layout
     return update

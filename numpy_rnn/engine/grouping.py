@@ -18,36 +18,39 @@ WIDE_ENSEMBLE = 512  # networks from which on the rows of groups are whole cache
 GROUP_BYTES = 2**19
 
 
-class Part(NamedTuple):
-    """Networks that are computed together."""
+class Group(NamedTuple):
+    """Networks that are computed together; perhaps a single one."""
 
     members: EllipsisType | int | Array
     """The index of the networks, in arrays with their axis."""
     layout: Layout
 
 
-def group(params: Parameters[Array], B: int) -> list[Part]:
-    """Return the parts of an ensemble that are computed one after the other.
+def make_groups(params: Parameters[Array], B: int) -> list[Group]:
+    """Return the groups of an ensemble, which are computed one after the other.
 
     Small networks form groups that fit into the cache; large ones, and a few, are
     computed one by one. The rows of the groups of a wide ensemble are whole cache
     lines: the last network is repeated to fill them.
     """
     D, H = params.W_xh.shape[-2:]
-    O, bias, dtype = params.W_hy.shape[-1], params.b_h is not None, params.W_hh.dtype
+    O = params.W_hy.shape[-1]
+    bias = params.b_h is not None
+    dtype = params.W_hh.dtype
     single = Layout(D, H, O, B, bias, dtype)
     networks = params.networks
     if networks is None:
-        return [Part(..., single)]
+        return [Group(..., single)]
     if B * H > MAX_GROUPED or networks < MIN_GROUP:
-        return [Part(n, single) for n in range(networks)]
+        return [Group(n, single) for n in range(networks)]
     line = CACHE_LINE // dtype.itemsize if networks >= WIDE_ENSEMBLE else 1
     lines = ceil(networks / line)
     most = max(MIN_GROUP, GROUP_BYTES // (single.size * dtype.itemsize * line))
     count = ceil(lines / most)
     ends = [lines * n // count * line for n in range(count + 1)]
-    parts = []
+    groups = []
     for first, stop in pairwise(ends):
         members = np.minimum(np.arange(first, stop), networks - 1)
-        parts.append(Part(members, single._replace(networks=stop - first)))
-    return parts
+        layout = single._replace(networks=stop - first)
+        groups.append(Group(members, layout))
+    return groups

@@ -15,17 +15,9 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from numpy_rnn.arrays import Array
-from numpy_rnn.common.records import Parameters
+from numpy_rnn.common.records import Gradients, Parameters
 
 CACHE_LINE = 64  # bytes: rows of matrices that begin at cache lines are read faster
-
-
-class Location(NamedTuple):
-    """Where an array is in vectors."""
-
-    numbers: slice
-    """Of each vector."""
-    shape: tuple[int, ...]
 
 
 def empty(shape: tuple[int, ...], dtype: DTypeLike) -> Array:
@@ -60,46 +52,33 @@ class Layout(NamedTuple):
             return empty(shape, self.dtype)
         return np.moveaxis(empty((*shape, self.networks), self.dtype), -1, 0)
 
-    def locations(self, axes: tuple[int, ...]) -> list[Location | None]:
-        """Return the location of every parameter, in the order of Parameters, in
-        vectors (*axes, P).
-        """
+    def named(self, vectors: Array) -> Gradients[Array]:
+        """Return the arrays of vectors (..., P) by the parameters' names, as views."""
         D, H, O = self.D, self.H, self.O
         if not self.bias:
-            return [*consecutive(axes, [(D, H), (H, H), (H, O)]), None, None]
-        in_memory = consecutive(axes, [(D, H), (H, H), (H,), (H, O), (O,)])
+            return Gradients(*consecutive(vectors, [(D, H), (H, H), (H, O)]))
+        in_memory = consecutive(vectors, [(D, H), (H, H), (H,), (H, O), (O,)])
         W_xh, W_hh, b_h, W_hy, b_y = in_memory
-        return [W_xh, W_hh, W_hy, b_h, b_y]
+        return Gradients(W_xh, W_hh, W_hy, b_h, b_y)
 
-    def named(self, vectors: Array) -> Parameters[Array]:
-        """Return the parameters of vectors (..., P), as views."""
-        return Parameters(*arrays_at(vectors, self.locations(vectors.shape[:-1])))
-
-    def stacked(self, vectors: Array) -> list[Any]:
+    def stacked(self, vectors: Array) -> list[Array]:
         """Return the matrices W and U of vectors (..., P), as views."""
         W = self.D + self.H + self.bias, self.H
         U = self.H + self.bias, self.O
-        return arrays_at(vectors, consecutive(vectors.shape[:-1], [W, U]))
+        return consecutive(vectors, [W, U])
 
 
-def consecutive(
-    axes: tuple[int, ...], shapes: Sequence[tuple[int, ...]]
-) -> list[Location]:
-    """Return the locations of arrays that follow each other in vectors (*axes, P)."""
-    locations: list[Location] = []
+def consecutive(vectors: Array, shapes: Sequence[tuple[int, ...]]) -> list[Array]:
+    """Return arrays of these shapes that follow each other in vectors (..., P), as
+    views.
+    """
+    axes = vectors.shape[:-1]
+    arrays = []
     end = 0
     for shape in shapes:
         begin, end = end, end + prod(shape)
-        locations.append(Location(slice(begin, end), (*axes, *shape)))
-    return locations
-
-
-def arrays_at(vectors: Array, locations: Sequence[Location | None]) -> list[Any]:
-    """Return the arrays at these locations of vectors, as views; None for None."""
-    return [
-        location and vectors[..., location.numbers].reshape(location.shape)
-        for location in locations
-    ]
+        arrays.append(vectors[..., begin:end].reshape(axes + shape))
+    return arrays
 
 
 class ParameterVectors:
@@ -130,13 +109,12 @@ class ParameterVectors:
         self._assign(self.theta, params)
         if has_velocity:
             self.velocity = self.array[2, ..., : layout.size]
-            self._assign(self.velocity, velocity)
+            if velocity is not None:
+                self._assign(self.velocity, velocity)
         self.scratch = layout.empty(layout.size)
         self.changed = layout.empty(layout.size)  # a gradient
 
-    def _assign(self, vector: Array, given: Parameters[Array] | None) -> None:
-        if given is None:
-            return
-        for view, array in zip(self.layout.named(vector), given):
+    def _assign(self, vector: Array, values: Parameters[Array]) -> None:
+        for view, array in zip(self.layout.named(vector), values):
             if view is not None:
                 view[...] = array

@@ -1,4 +1,6 @@
-"""The plan of a run: its updates in order, and the parts of the series they read."""
+"""The plan of a run: its updates in order, the parts of the series that they read, and
+their losses.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +9,17 @@ from itertools import chain, repeat
 from math import ceil
 from typing import NamedTuple
 
+import numpy as np
+
 from numpy_rnn.arrays import Array
 from numpy_rnn.common.array_kinds import is_integer
 from numpy_rnn.common.checks import TrainingArguments
 from numpy_rnn.common.records import Schedule, Window
-from numpy_rnn.engine.grouping import Part
-from numpy_rnn.engine.losses import CollectedLosses
+from numpy_rnn.engine.grouping import Group
 from numpy_rnn.engine.memory import Layout
+from numpy_rnn.engine.objective import window_losses
 from numpy_rnn.engine.views import MAX_VIEWED, KeptViews, Views
-from numpy_rnn.engine.workspace import Workspace
+from numpy_rnn.engine.workspace import Workspace, rows
 from numpy_rnn.tbptt import compute_windows
 
 # Bytes of the rows of a workspace; it is larger where one window needs more.
@@ -40,20 +44,20 @@ class PlannedUpdate(NamedTuple):
 class Plan:
     """The updates of some networks of a run, and their workspace."""
 
-    def __init__(self, training: TrainingArguments, part: Part, blocks: int):
+    def __init__(self, training: TrainingArguments, group: Group, blocks: int):
         """blocks: how many plans the run has, which share the memory."""
         run = training.run
         self.schedule, objective, _ = run.options
         self.by_epoch = training.by_epoch
-        self.members = part.members
+        self.members = group.members
         self.x = run.x
         self.target = run.target
         self.h_0 = self.series(run.h_0[None])[0].copy()
         T = len(run.x)
-        steps = workspace_steps(part.layout, self.schedule, T, blocks)
+        steps = workspace_steps(group.layout, self.schedule, T, blocks)
         self.is_whole = steps is None
         k1, k2 = min(self.schedule.k1, T), min(self.schedule.k2, T)
-        self.work = Workspace(part.layout, steps or T, k1, k2, objective)
+        self.work = Workspace(group.layout, steps or T, k1, k2, objective)
         self.views = KeptViews(self.work)
         self.losses = CollectedLosses(self.work, T)
 
@@ -81,7 +85,7 @@ class Plan:
             if number == 1 or window.stop > work.stop:
                 self.load(window)
             is_yielded = window.stop == T or not self.by_epoch
-            yield PlannedUpdate(self.views.of(window), number, window, is_yielded)
+            yield PlannedUpdate(self.views.get(window), number, window, is_yielded)
 
     def load(self, window: Window) -> None:
         """Load the part of the series that begins with this window."""
@@ -119,3 +123,48 @@ def workspace_steps(
     most_windows = max(1, min(PART_STEPS, most_viewed // 3) // k2)
     part_steps = max(k2, min(most_steps, k2 + k1 * (most_windows - 1)))
     return min(T, part_steps)
+
+
+class CollectedLosses:
+    """The losses of the updates since they were taken last, from a workspace."""
+
+    def __init__(self, work: Workspace, T: int):
+        """T: the steps of the series."""
+        self.work = work
+        self.T = T
+        self.losses: list[Array] = []
+        self.stop = 0  # the step up to which they are collected
+
+    def take(self, stop: int) -> Array:
+        """Return the losses of all updates up to step `stop` since the previous call,
+        (n,) or (n, networks).
+        """
+        self.collect(stop)
+        losses = self.losses
+        self.losses = []
+        return losses[0] if len(losses) == 1 else np.concatenate(losses)
+
+    def collect(self, stop: int) -> None:
+        """Compute the losses of the updates up to step `stop`, while the workspace has
+        them.
+        """
+        k1 = self.work.k1
+        whole = (stop - self.stop) // k1 * k1  # a shorter window may follow
+        for end in (self.stop + whole, stop):
+            if end > self.stop:
+                self.losses.append(self._until(end))
+                self.stop = end
+        self.stop %= self.T
+
+    def _until(self, end: int) -> Array:
+        """Return the losses of updates with equally many new steps."""
+        work = self.work
+        B = work.layout.B
+        steps = end - self.stop
+        index = rows((self.stop - work.base) * B, (end - work.base) * B)
+        row_losses = work.row_losses
+        if row_losses is not None:
+            row_losses = row_losses[index]
+        windows = ceil(steps / work.k1)
+        divisor = work.divisor(steps // windows)
+        return window_losses(work.error[index], row_losses, windows, divisor)

@@ -32,8 +32,11 @@ class WindowViews:
     """
 
     def __init__(self, work: Workspace, begin: int, first_new: int, end: int):
-        B, T, K = work.layout.B, end - begin, end - first_new
-        window, new = rows(begin * B, end * B), rows(first_new * B, end * B)
+        B = work.layout.B
+        T = end - begin
+        K = end - first_new
+        window = rows(begin * B, end * B)
+        new = rows(first_new * B, end * B)
         # Rows of h have one step more: h_t follows the row of x_t.
         after_window = rows((begin + 1) * B, (end + 1) * B)
         after_new = rows((first_new + 1) * B, (end + 1) * B)
@@ -63,14 +66,16 @@ class WindowViews:
             self.errors = self.error.reshape(-1)
 
         # (the row that W, or W_hh, multiplies, a_t, h_t) of every step
-        before, after = by_step.before[begin:end], by_step.h[begin + 1 :]
+        before = by_step.before[begin:end]
+        after = by_step.h[begin + 1 :]
         self.forward = list(zip(before, by_step.a, after))
         self.last_step = by_step.dh[T - 1], by_step.slope[T - 1], by_step.da[T - 1]
         # (da_{t+1}, dh_t, φ'(a_t), da_t) of the others, the latest first: new steps,
         # and older ones, without a loss
         da_next = by_step.da[1:T]
         earlier = list(zip(da_next, by_step.dh, by_step.slope, by_step.da))[::-1]
-        self.newer_steps, self.older_steps = earlier[: K - 1], earlier[K - 1 :]
+        self.newer_steps = earlier[: K - 1]
+        self.older_steps = earlier[K - 1 :]
         self.joint: JointViews | None = None
         if work.dy_da is not None and K == T > 1:
             self.joint = joint_views(work, work.dy_da, T)
@@ -81,7 +86,8 @@ def joint_views(work: Workspace, dy_da: Array, T: int) -> JointViews:
 
     They end where the array dy_da ends, so that no step follows the last one.
     """
-    O, B, by_step = work.layout.O, work.layout.B, work.by_step
+    O, B = work.layout.O, work.layout.B
+    by_step = work.by_step
     dy_da = dy_da[..., -(T + 1) * B :, :]
     left, da = by_step.dy_da[-T:], by_step.da_next[-T - 1 :]
     steps = list(zip(left, by_step.dh, by_step.slope, da))[::-1]
@@ -103,7 +109,8 @@ class OneStepViews:
     )
 
     def __init__(self, work: Workspace, t: int):
-        step, after = rows(t, t + 1), rows(t + 1, t + 2)
+        step = rows(t, t + 1)
+        after = rows(t + 1, t + 2)
         self.z = work.before[step]  # [x_t h_{t-1} 1]
         self.z_T = self.z.mT
         self.h = work.h[after]
@@ -125,7 +132,7 @@ class KeptViews:
         self.views: dict[tuple[int, ...], Views] = {}
         self.viewed = 0  # steps of these windows
 
-    def of(self, window: Window) -> Views:
+    def get(self, window: Window) -> Views:
         """Return the views of this window of the series."""
         work = self.work
         begin = window.start - work.base

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import numpy_rnn
-from numpy_rnn.app.compare import all_sources, examine
+from numpy_rnn.app.compare import examine, find_sources
 from numpy_rnn.app.compared_sources import TraceFile
 from numpy_rnn.app.comparison_plot import draw_comparisons
 from numpy_rnn.app.comparison_report import (
@@ -282,7 +282,7 @@ def test_plot_has_the_ratios_and_marks_the_first_fault(compare, name):
         options = make_options(
             "compare", options.others, epochs=2, k2=5, bias=True, momentum=0.5
         )
-    (source,) = all_sources(numpy_rnn, options)
+    (source,) = find_sources(numpy_rnn, options)
     found = examine(source, prepare_experiment(options).run(options.run_options()))
     draw_comparisons(figure := Figure(), [Comparison(source, [found])])
     axes, losses = figure.axes
@@ -312,7 +312,7 @@ def test_plot_of_a_run_that_ends_within_its_first_epoch(compare):
 
     compare("made_ports:right --epochs 1")  # the folder of the ports is searched
     options = make_options("compare", ["made_ports:ending"], epochs=2)
-    (source,) = all_sources(numpy_rnn, options)
+    (source,) = find_sources(numpy_rnn, options)
     ended = examine(source, prepare_experiment(options).run(options.run_options()))
     draw_comparisons(figure := Figure(), [Comparison(source, [ended])])
     ratios, losses = figure.axes

@@ -1,4 +1,5 @@
-"""One number for every equation of DERIVATION.md, which a reader can check on paper.
+"""The equations of DERIVATION.md: their ids in the code, and one number for each, which
+a reader can check on paper.
 
 The network has two hidden units and runs over two steps, with relu:
 
@@ -25,14 +26,29 @@ The steps below are those of W_hh[0, 0], which is 1 and has the gradient 7, at t
 0.5. Every velocity is v = 4 before, or 15 where it is a sum of squares.
 """
 
+import io
 import math
+import re
+from contextlib import redirect_stdout
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import numpy_rnn
 from numpy_rnn import Gradients, Parameters
 from numpy_rnn.common.trees import tree_map
-from tests.helpers.derivation import DEFINED
+
+PACKAGE = Path(numpy_rnn.__file__).parent
+DOCUMENT = (PACKAGE / "DERIVATION.md").read_text("utf-8")
+ID = re.compile(r"\(([A-Z][1-9][0-9]?)\)")
+DEFINED = re.findall(rf"\*\*{ID.pattern}\*\*", DOCUMENT)
+# Equations that a folder leaves to another one.
+ELSEWHERE = {
+    "numpy_rnn": set(),
+    "numpy_rnn/engine": {"T1", "T2"},  # the windows are shared
+    "torch_rnn": {f"B{n}" for n in range(1, 11)},  # by autograd
+}
 
 WEIGHTS = [[[1, 2]], [[1, 0], [1, 1]], [[1], [2]], [0, -3], [-1]]
 PARAMS = Parameters(*(np.array(theta, float) for theta in WEIGHTS))
@@ -76,27 +92,28 @@ STEPS = {  # options, v before, W_hh[0, 0] after, v after
 }
 OTHERS = {"F4", "L2", "L3", "L4", "T1", "T2", "T3"}  # with a test of their own
 
-pytestmark = pytest.mark.with_reference
+
+def test_every_id_is_defined_once():
+    assert sorted(DEFINED) == sorted(set(ID.findall(DOCUMENT)))
 
 
-def trained(rnn, params=PARAMS, x=X, target=TARGET, **options):
-    """Return the first update, and its numbers in NumPy by "record.field"."""
-    arrays = (rnn.from_numpy(array) for array in (params, x, target, H_0))
-    if "velocity" in options:
-        options["velocity"] = rnn.from_numpy(options["velocity"])
-    return rnn.train(*arrays, **WINDOW | {"record": True} | options)
+@pytest.mark.parametrize("folder", ELSEWHERE)
+def test_every_equation_is_computed_by_a_line_with_its_id(folder):
+    """The test reads the sources as text, so it imports no torch."""
+    in_comments = set()
+    for path in (PACKAGE.parent / folder).glob("*.py"):
+        code = path.read_text(encoding="utf-8")
+        for comment in re.findall(r"^ *[^# ].*  # (.*)$", code, re.MULTILINE):
+            in_comments |= {*ID.findall(comment)}
+    assert in_comments == {*DEFINED} - ELSEWHERE[folder]
 
 
-def numbers(rnn, update, name):
-    value = update
-    for part in name.split("."):
-        value = getattr(value, part)
-    return np.ravel(rnn.to_numpy(value))
-
-
-def assert_close(found, expected):
-    """All sums are of small integers, and exact but for roots and logarithms."""
-    np.testing.assert_allclose(found, expected, rtol=1e-12)
+def test_program_of_the_document_finds_rounding_alone():
+    """It prints the largest error of a gradient: 45 eps are allowed."""
+    [code] = re.findall(r"^```python\n(.*?)^```$", DOCUMENT, re.DOTALL | re.MULTILINE)
+    with redirect_stdout(io.StringIO()) as output:
+        exec(compile(code, "DERIVATION.md", "exec"), {})
+    assert float(output.getvalue()) < 1e-14
 
 
 def test_every_equation_has_its_numbers():
@@ -104,12 +121,35 @@ def test_every_equation_has_its_numbers():
     assert not differing, f"{differing}: expected in NUMBERS, STEPS or OTHERS"
 
 
+def trained(rnn, params=PARAMS, x=X, target=TARGET, **options):
+    """Train on the window above, or one that differs in these arguments."""
+    arrays = (rnn.from_numpy(array) for array in (params, x, target, H_0))
+    if "velocity" in options:
+        options["velocity"] = rnn.from_numpy(options["velocity"])
+    return rnn.train(*arrays, **WINDOW | {"record": True} | options)
+
+
+def numbers(rnn, update, name):
+    """Return the numbers of a field of an update, or of a record in it."""
+    value = update
+    for part in name.split("."):
+        value = getattr(value, part)
+    return np.ravel(rnn.to_numpy(value))
+
+
+def assert_close(values, expected):
+    """All sums are of small integers, and exact but for roots and logarithms."""
+    np.testing.assert_allclose(values, expected, rtol=1e-12)
+
+
+@pytest.mark.with_reference
 @pytest.mark.parametrize("equation", NUMBERS)
 def test_window(rnn, equation):
     name, expected = NUMBERS[equation]
     assert_close(numbers(rnn, next(trained(rnn)), name), expected)
 
 
+@pytest.mark.with_reference
 @pytest.mark.parametrize("equation", STEPS)
 def test_step(rnn, equation):
     options, before, after, velocity = STEPS[equation]
@@ -122,6 +162,7 @@ def test_step(rnn, equation):
         assert_close(numbers(rnn, update, "velocity.W_hh")[0], velocity)
 
 
+@pytest.mark.with_reference
 def test_F4_classes_are_one_hot_rows(rnn):
     """The classes 1, 0 of D = 2 are the rows (0 1), (1 0)."""
     params = PARAMS._replace(W_xh=np.ones((2, 2)))
@@ -129,13 +170,15 @@ def test_F4_classes_are_one_hot_rows(rnn):
     assert_close(numbers(rnn, update, "activations.x"), [0, 1, 1, 0])
 
 
+@pytest.mark.with_reference
 def test_L2_mean_divides_by_the_number_of_terms(rnn):
-    """Two steps of one output: L = 2.5 / 2, and every gradient is halved."""
+    """There are two steps of one output: L = 2.5 / 2, and gradients are halved."""
     update = next(trained(rnn, reduction="mean"))
     assert_close(numbers(rnn, update, "loss"), 1.25)
     assert_close(numbers(rnn, update, "gradients.b_y"), 1.5)
 
 
+@pytest.mark.with_reference
 def test_L3_L4_cross_entropy(rnn):
     """The outputs are (0 ln 3) at both steps, so p = (1/4 3/4). The classes 1 and 0
     give ℓ = ln 4/3 + ln 4, and dy = (1/4 -1/4), (-3/4 3/4).
@@ -148,17 +191,19 @@ def test_L3_L4_cross_entropy(rnn):
     assert_close(numbers(rnn, update, "adjoints.dy"), expected)
 
 
+@pytest.mark.with_reference
 def test_T1_T2_windows(rnn):
-    """Seven steps: updates end at 3, 6 and 7, and have two older steps."""
+    """The updates of seven steps end at 3, 6 and 7, and have two older steps."""
     windows = [tuple(window) for window in rnn.windows(7, k1=3, k2=5)]
     assert windows == [(0, 0, 3), (1, 3, 6), (4, 6, 7)]
+    assert not list(rnn.windows(0, k1=3, k2=5))
 
 
+@pytest.mark.with_reference
 def test_T3_state_is_carried(rnn):
-    """Two chunks of one step, without a step of the weights: the second starts from
-    h_1 = (2 0), as a constant: dW_xh = 2 (2 4), without a part of step 1.
+    """The second chunk of one step starts from h_1 = (2 0), a constant, as the weights
+    do not change: dW_xh = 2 (2 4), without a part of step 1.
     """
-    updates = trained(rnn, k1=1, k2=1, learning_rate=0.0)
-    _, second = updates
+    _, second = trained(rnn, k1=1, k2=1, learning_rate=0.0)
     assert_close(numbers(rnn, second, "activations.h"), [2, 0, 4, 1])
     assert_close(numbers(rnn, second, "gradients.W_xh"), [4, 8])
