@@ -146,8 +146,8 @@ def compute_adjoints(
     The loop goes backwards, since dh_t needs da_{t+1}; its t is an index, that of step
     t + 1. What needs no later step is computed for all steps at once.
     """
-    W_xh, W_hh, W_hy, _, _ = params
-    _, a, h, y = activations
+    W_xh, W_hh, W_hy = params[:3]
+    a, h, y = activations[1:]
     slope = SLOPES[objective.nonlinearity]
     dy = np.zeros_like(y)
     dy[-len(target) :] = output_adjoints(y[-len(target) :], target, objective)  # (B1)
@@ -242,7 +242,8 @@ def compute_gradients(
     derivatives: Adjoints[Array],
 ) -> Gradients[Array]:
     """Compute the gradients of the parameters from activations and adjoints."""
-    x, h, dy, da = activations.x, activations.h, derivatives.dy, derivatives.da
+    x, h = activations.x, activations.h
+    dy, da = derivatives.dy, derivatives.da
     dW_xh = sum_over_steps(x, da)  # (B4)
     dW_hh = sum_over_steps(h[:-1], da)  # (B5)
     dW_hy = sum_over_steps(h[1:], dy)  # (B6)

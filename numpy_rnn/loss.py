@@ -20,8 +20,8 @@ Elementwise: TypeAlias = Callable[[Array, Array], Array]
 
 def half_squares(y: Array, target: Array) -> Array:
     """Return ½ (y − target)², element by element."""
-    half: Array = 0.5 * (y - target) ** 2  # (L1)
-    return half
+    terms: Array = 0.5 * (y - target) ** 2  # (L1)
+    return terms
 
 
 def negative_log_likelihoods(y: Array, target: Array) -> Array:

@@ -5,6 +5,7 @@ section 5).
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Unpack
 
 import numpy as np
@@ -20,7 +21,6 @@ from numpy_rnn.common.records import (
     TrainKeywords,
     Update,
     Window,
-    last_of_epochs,
 )
 from numpy_rnn.elman import compute_activations
 from numpy_rnn.loss import compute_loss
@@ -100,7 +100,7 @@ def plain_train(
     run = run._replace(params=params, h_0=h_0, velocity=velocity)
     every_update = compute_updates(run, record=record)
     if by_epoch:
-        return last_of_epochs(every_update, len(x), np.stack)
+        return last_of_epochs(every_update, len(x))
     return every_update
 
 
@@ -121,9 +121,7 @@ def compute_updates(run: Run, *, record: bool) -> Iterator[Update[Array]]:
             derivatives = compute_adjoints(params, activations, target, objective)
             gradients = compute_gradients(params, activations, derivatives)
             clipped = compute_clipped(gradients, step.max_norm, step.max_value)
-            delta, velocity = compute_direction(
-                params, clipped, velocity, step.direction
-            )
+            delta, velocity = compute_direction(params, clipped, velocity, step)
             params = compute_parameters(params, delta, rate)
             states = dict(enumerate(copy_of(activations.h), start=window.start))
             yield Update(
@@ -137,3 +135,15 @@ def compute_updates(run: Run, *, record: bool) -> Iterator[Update[Array]]:
                 activations=activations if record else None,
                 adjoints=derivatives if record else None,
             )
+
+
+def last_of_epochs(
+    every_update: Iterator[Update[Array]], T: int
+) -> Iterator[Update[Array]]:
+    """Yield the last update of each epoch of T steps, with the losses of all."""
+    losses: list[Array] = []
+    for update in every_update:
+        losses.append(update.loss)
+        if update.window.stop == T:
+            yield replace(update, losses=np.stack(losses))
+            losses = []

@@ -13,17 +13,17 @@ import torch
 
 from numpy_rnn.common.checks import (
     check_clipped_gradients,
-    check_direction,
     check_keywords,
     check_learning_rate,
+    check_step,
     check_update,
 )
 from numpy_rnn.common.records import (
-    Direction,
     DirectionKeywords,
     Gradients,
     NumpyArray,
     Parameters,
+    Step,
 )
 from numpy_rnn.common.trees import tree_map
 from torch_rnn.arrays import ARRAYS, Array, copy_of, per_network
@@ -253,9 +253,9 @@ def direction(
     tensor([[1.5000]])
     """
     check_keywords("direction", options, DirectionKeywords)
-    rule = check_direction(Direction(**options))
+    step = check_step(Step(None, **options))
     check_update(ARRAYS, params, gradients, velocity)
-    return copy_of(compute_direction(params, gradients, velocity, rule))
+    return copy_of(compute_direction(params, gradients, velocity, step))
 
 
 @torch.no_grad()
@@ -263,7 +263,7 @@ def compute_direction(
     params: Parameters[Array],
     gradients: Gradients[Array],
     velocity: Gradients[Array] | None,
-    rule: Direction,
+    step: Step,
 ) -> tuple[Gradients[Array], Gradients[Array] | None]:
     """Compute the direction and the velocity. What does not change is not copied."""
     before: Iterable[Array | None] = velocity or (None,) * len(params)
@@ -271,29 +271,27 @@ def compute_direction(
     velocities: list[Array | None] = []
     for theta, g, v in zip(params, gradients, before):
         if theta is not None and g is not None:
-            if rule.weight_decay:
-                g = g + rule.weight_decay * theta  # (U4)
-            if rule.momentum:
-                g, v = momentum_direction(g, v, rule)
-            if rule.adagrad:
+            if step.weight_decay:
+                g = g + step.weight_decay * theta  # (U4)
+            if step.momentum:
+                g, v = momentum_direction(g, v, step)
+            if step.adagrad:
                 g, v = adagrad_direction(g, v)
         directions.append(g)
         velocities.append(v)
     delta: Gradients[Array] = Gradients._make(directions)
-    if not rule.has_velocity:
+    if not step.has_velocity:
         return delta, None
     return delta, Gradients._make(velocities)
 
 
-def momentum_direction(
-    g: Array, v: Array | None, rule: Direction
-) -> tuple[Array, Array]:
+def momentum_direction(g: Array, v: Array | None, step: Step) -> tuple[Array, Array]:
     """Compute the direction of a gradient g, and the velocity, before it v."""
     velocity = g  # (U5), the first time
     if v is not None:
-        velocity = rule.momentum * v + (1 - rule.dampening) * g  # (U5)
-    if rule.nesterov:
-        return g + rule.momentum * velocity, velocity  # (U6)
+        velocity = step.momentum * v + (1 - step.dampening) * g  # (U5)
+    if step.nesterov:
+        return g + step.momentum * velocity, velocity  # (U6)
     return velocity, velocity  # (U6)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Unpack
 
 import torch
@@ -16,7 +17,6 @@ from numpy_rnn.common.records import (
     TrainKeywords,
     Update,
     Window,
-    last_of_epochs,
 )
 from torch_rnn.arrays import ARRAYS, Array, copy_of
 from torch_rnn.backward import compute_derivatives
@@ -131,7 +131,7 @@ def train(
     )
     every_update = compute_updates(run, record=record)
     if by_epoch:
-        return last_of_epochs(every_update, len(x), torch.stack)
+        return last_of_epochs(every_update, len(x))
     return every_update
 
 
@@ -156,9 +156,7 @@ def compute_updates(run: Run, *, record: bool) -> Iterator[Update[Array]]:
             recorded = activations if record else None
             gradients, derivatives = compute_derivatives(L, params, recorded)
             clipped = compute_clipped(gradients, step.max_norm, step.max_value)
-            delta, velocity = compute_direction(
-                params, clipped, velocity, step.direction
-            )
+            delta, velocity = compute_direction(params, clipped, velocity, step)
             params = compute_parameters(params, delta, rate)
             states = dict(enumerate(activations.h.detach(), start=window.start))
             yield Update(
@@ -172,3 +170,15 @@ def compute_updates(run: Run, *, record: bool) -> Iterator[Update[Array]]:
                 activations=copy_of(recorded),
                 adjoints=derivatives,
             )
+
+
+def last_of_epochs(
+    every_update: Iterator[Update[Array]], T: int
+) -> Iterator[Update[Array]]:
+    """Yield the last update of each epoch of T steps, with the losses of all."""
+    losses: list[Array] = []
+    for update in every_update:
+        losses.append(update.loss)
+        if update.window.stop == T:
+            yield replace(update, losses=torch.stack(losses))
+            losses = []

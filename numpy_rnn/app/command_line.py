@@ -2,7 +2,6 @@
 
 import argparse
 import importlib
-import os
 import sys
 from collections.abc import Iterable
 from types import ModuleType
@@ -12,7 +11,7 @@ import numpy as np
 
 from numpy_rnn.app.options import DECLARATIONS, Options, make_options, option_name
 from numpy_rnn.app.training import Diverged
-from numpy_rnn.common.errors import InputError, failed
+from numpy_rnn.common.errors import InputError, failed, silence_output
 from numpy_rnn.common.texts import nearest_name
 from numpy_rnn.common.version import __version__
 
@@ -36,7 +35,7 @@ COMMANDS = {
     ),
     "study": Command(
         "write two pages about the gradient of a run",
-        "numpy_rnn.study.study",
+        "numpy_rnn.study.study_command",
         "numpy-rnn",  # the gradient is that derived by hand
     ),
     "lesson": Command(
@@ -229,8 +228,7 @@ def run_main(rnn: ModuleType, arguments: list[str] | None) -> int:
         reason = error.strerror or str(error)
         if error.filename is not None:  # standard output has none
             return failed(name, 2, f"{error.filename}: {reason}")
-        if sys.stdout is not None:  # redirect it, so that the flush at exit succeeds
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        silence_output()
         if isinstance(error, BrokenPipeError):
             return 1
         return failed(name, 2, f"the output cannot be written: {reason}")

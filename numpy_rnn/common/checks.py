@@ -32,7 +32,6 @@ from numpy_rnn.common.numbers import (
 )
 from numpy_rnn.common.records import (
     Activations,
-    Direction,
     Objective,
     Parameters,
     Run,
@@ -201,18 +200,18 @@ def check_schedule(schedule: Schedule) -> Schedule:
     return Schedule(k1, k2, check_integer("epochs", schedule.epochs, 0))
 
 
-def check_direction(direction: Direction) -> Direction:
-    """Return the options of the direction in plain numbers and flags."""
-    checked = direction._replace(
-        momentum=check_number("momentum", direction.momentum),
+def check_step(step: Step) -> Step:
+    """Return the step in plain numbers and flags, except for its learning rate."""
+    checked = step._replace(
+        momentum=check_number("momentum", step.momentum),
         dampening=check_number(
-            "dampening", direction.dampening, -inf, "a finite number, usually 0 to 1"
+            "dampening", step.dampening, -inf, "a finite number, usually 0 to 1"
         ),
-        nesterov=check_flag("nesterov", direction.nesterov),
-        weight_decay=check_number("weight decay", direction.weight_decay),
-        adagrad=check_flag("adagrad", direction.adagrad),
+        nesterov=check_flag("nesterov", step.nesterov),
+        weight_decay=check_number("weight decay", step.weight_decay),
+        adagrad=check_flag("adagrad", step.adagrad),
     )
-    mu, tau, nesterov = checked[:3]
+    mu, tau, nesterov = checked.momentum, checked.dampening, checked.nesterov
     values = f"they are {mu}, {tau} and {nesterov}"
     if checked.adagrad and (mu != 0 or tau != 0 or nesterov):
         raise InputError(
@@ -220,24 +219,21 @@ def check_direction(direction: Direction) -> Direction:
         )
     if nesterov and (mu == 0 or tau != 0):
         raise InputError(f"nesterov needs momentum above 0 and dampening 0: {values}")
-    return checked
+    return check_limits(checked)
 
 
-def check_step(step: Step) -> Step:
-    """Return the step in plain numbers, except for its learning rate."""
-    direction = check_direction(step.direction)
-    max_norm = step.max_norm
-    max_value = step.max_value
-    if max_norm is not None:
-        max_norm = check_positive("max norm", max_norm)
-    if max_value is not None:
-        max_value = check_positive("max value", max_value)
-    if max_norm is not None and max_value is not None:
+def check_limits(step: Step) -> Step:
+    """Return the step with the limits of its gradient in plain numbers, or None."""
+    norm, value = step.max_norm, step.max_value
+    if norm is not None:
+        norm = check_positive("max norm", norm)
+    if value is not None:
+        value = check_positive("max value", value)
+    if norm is not None and value is not None:
         raise InputError(
-            f"max norm is {max_norm} and max value is {max_value}: expected one of "
-            "the two"
+            f"max norm is {norm} and max value is {value}: expected one of the two"
         )
-    return Step(step.learning_rate, *direction, max_norm, max_value)
+    return step._replace(max_norm=norm, max_value=value)
 
 
 def check_learning_rate(params: Parameters[Any], learning_rate: Any) -> Any:

@@ -1,5 +1,6 @@
 """The exception of invalid input, and how it is told."""
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -30,6 +31,12 @@ def errors_about(subject: str) -> Iterator[None]:
         raise InputError(
             f"{subject} cannot be read: {reason}; check the path"
         ) from None
+
+
+def silence_output() -> None:
+    """Redirect standard output to nothing, so that Python's flush at exit succeeds."""
+    if sys.stdout is not None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def failed(program: str, status: int, message: str) -> int:

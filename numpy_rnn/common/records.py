@@ -6,8 +6,7 @@ its activations have that axis between time and batch.
 """
 
 import typing
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Generic, Literal, NamedTuple, TypedDict, TypeVar, get_args
 
 from numpy.typing import NDArray
@@ -52,11 +51,13 @@ class Objective(NamedTuple):
     """Whether the losses of a window are added or averaged, (L2)."""
 
 
-class Direction(NamedTuple):
-    """How a gradient, within its limits, becomes the direction of the step; by default
-    it is the gradient.
-    """
+class Step(NamedTuple):
+    """The step of an update; the defaults are plain gradient descent."""
 
+    learning_rate: Any
+    """η of (U1), a number, or one per network of an ensemble; None where a direction is
+    computed and no step is made.
+    """
     momentum: float = 0.0
     """μ of (U5)."""
     dampening: float = 0.0
@@ -67,43 +68,15 @@ class Direction(NamedTuple):
     """λ of (U4)."""
     adagrad: bool = False
     """Whether each element has a rate of its own, (U8) and (U9)."""
-
-    @property
-    def has_velocity(self) -> bool:
-        """Whether an array is kept per parameter: a velocity, or a sum of squares."""
-        return self.momentum > 0 or self.adagrad
-
-
-class Step(NamedTuple):
-    """The step of an update; the defaults are plain gradient descent."""
-
-    learning_rate: Any
-    """η of (U1), a number, or one per network of an ensemble."""
-    momentum: float = 0.0
-    """See `Direction`."""
-    dampening: float = 0.0
-    """See `Direction`."""
-    nesterov: bool = False
-    """See `Direction`."""
-    weight_decay: float = 0.0
-    """See `Direction`."""
-    adagrad: bool = False
-    """See `Direction`."""
     max_norm: float | None = None
     """Limit of the gradient's norm in each network, (U3); None: no limit."""
     max_value: float | None = None
     """Limit of each element of the gradient, (U7); None: no limit."""
 
     @property
-    def direction(self) -> Direction:
-        """The options of the direction."""
-        options = (getattr(self, name) for name in Direction._fields)
-        return Direction._make(options)
-
-    @property
     def has_velocity(self) -> bool:
-        """Whether the step keeps a velocity, or a sum of squares."""
-        return self.direction.has_velocity
+        """Whether an array is kept per parameter: a velocity, or a sum of squares."""
+        return self.momentum > 0 or self.adagrad
 
 
 class RunOptions(NamedTuple):
@@ -259,21 +232,6 @@ class Update(Generic[A]):
     """
 
 
-def last_of_epochs(
-    every: Iterator[Update[A]], T: int, stack: Callable[[list[A]], A]
-) -> Iterator[Update[A]]:
-    """Yield the last update of each epoch of T steps, with the losses of all.
-
-    stack: joins the losses of a package along a new first axis.
-    """
-    losses: list[A] = []
-    for update in every:
-        losses.append(update.loss)
-        if update.window.stop == T:
-            yield replace(update, losses=stack(losses))
-            losses = []
-
-
 class Run(NamedTuple):
     """A training run on a series: its data, as arrays of one package, and its
     options.
@@ -294,7 +252,7 @@ class Run(NamedTuple):
 
 
 class DirectionKeywords(TypedDict, total=False):
-    """The keyword arguments of `direction`; `Direction` has their defaults."""
+    """The keyword arguments of `direction`; `Step` has their defaults."""
 
     momentum: float
     dampening: float

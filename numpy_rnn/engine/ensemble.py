@@ -13,7 +13,7 @@ from numpy_rnn.common.records import Activations, Adjoints, Update
 from numpy_rnn.common.trees import tree_map
 from numpy_rnn.engine.flat_update import flat_update
 from numpy_rnn.engine.gradient import gradient_function, recorded
-from numpy_rnn.engine.grouping import WIDE_ENSEMBLE, Group, divided
+from numpy_rnn.engine.grouping import WIDE_ENSEMBLE, Group, make_groups
 from numpy_rnn.engine.memory import ParameterVectors
 from numpy_rnn.engine.plan import Plan, PlannedUpdate
 from numpy_rnn.engine.sgd_step import step_function
@@ -80,7 +80,7 @@ class Ensemble:
         run = training.run
         self.training = training
         self.networks = run.params.networks
-        groups = divided(run.params, run.h_0.shape[-2])
+        groups = make_groups(run.params, run.h_0.shape[-2])
         self.blocks = [Block(training, group, len(groups)) for group in groups]
         self.first_block = self.blocks[0]
         self.layout = self.first_block.vectors.layout

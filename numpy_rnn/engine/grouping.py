@@ -26,7 +26,7 @@ class Group(NamedTuple):
     layout: Layout
 
 
-def divided(params: Parameters[Array], B: int) -> list[Group]:
+def make_groups(params: Parameters[Array], B: int) -> list[Group]:
     """Return the groups of an ensemble, which are computed one after the other.
 
     Small networks form groups that fit into the cache; large ones, and a few, are

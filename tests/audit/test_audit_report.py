@@ -15,7 +15,8 @@ from torch import nn
 import torch_rnn
 from numpy_rnn.common.errors import InputError
 from tests.helpers.audited_loops import FOLDER, audited, source
-from torch_rnn.loop_audit.recorder import LOSS_FUNCTIONS, LOSSES_OF_TORCH, LoopRecorder
+from torch_rnn.loop_audit.recorder import LOSS_FUNCTIONS, LOSSES_OF_TORCH
+from torch_rnn.loop_audit.updates import UpdateRecorder
 
 pytestmark = [
     pytest.mark.needs_torch,
@@ -84,22 +85,27 @@ def test_place_of_a_loss_in_a_library_is_its_call_in_the_script():
     assert Path(__file__).name in loss.location
 
 
-def patched():
-    """Return what an audit replaces in torch."""
-    classes = [nn.RNNBase, nn.RNNCellBase, torch.amp.GradScaler]
-    modules = [torch._C._nn, torch, torch.autograd]
-    cells = nn.utils.clip_grad_value_.__closure__
-    return [*(dict(vars(owner)) for owner in classes + modules), cells[0].cell_contents]
+def contents_of_torch():
+    """Return what an audit may replace in torch."""
+    owners = [nn.Module, nn.RNNBase, nn.RNN, nn.RNNCellBase, torch.amp.GradScaler]
+    owners += [torch.optim.Optimizer, torch.optim.SGD, torch.Tensor]
+    owners += [torch, torch._C._nn, torch.autograd, nn.functional, nn.utils]
+    clip = nn.utils.clip_grad_value_.__closure__[0].cell_contents
+    return [*(dict(vars(owner)) for owner in owners), clip]
 
 
 def test_hooks_are_removed_at_the_end():
-    before = patched()
+    """Also within the block, after the last update that is recorded."""
+    before = contents_of_torch()
     with torch_rnn.audit(updates=4) as report:
-        assert all(a != b for a, b in zip(patched(), before))
+        assert contents_of_torch() != before
         exec(source("right_cells"), {})
-        assert patched() == before
+        assert contents_of_torch() == before
     assert (len(report.updates), report.loop.record.steps) == (4, 12)
     assert "updates after the first 4 of 12" in " ".join(str(report).split())
+    with torch_rnn.audit():
+        pass
+    assert contents_of_torch() == before
 
 
 def test_numbers_and_warnings_of_torch_are_the_same():
@@ -149,7 +155,7 @@ def test_compiled_modules_run_as_without_audit(make):
 
 
 def test_error_of_the_audit_does_not_end_the_script(monkeypatch):
-    monkeypatch.setattr(LoopRecorder, "_find_updates_by_hand", lambda *_: 1 / 0)
+    monkeypatch.setattr(UpdateRecorder, "find_by_hand", lambda *_: 1 / 0)
     with torch_rnn.audit() as report:
         exec(source("right_cells") + "done = True", values := {})
     assert values["done"]
@@ -162,14 +168,3 @@ def test_training_in_a_thread():
         thread.start()
         thread.join()
     report.assert_tbptt(5, 5)
-
-
-def test_torch_is_as_before_after_an_audit():
-    """Nothing that was watched is left, nor is what a class only inherits."""
-    owners = [torch, torch.Tensor, torch.autograd, torch.nn.functional, torch.nn.utils]
-    owners += [torch.nn.Module, torch.nn.RNNBase, torch.nn.RNNCellBase, torch.nn.RNN]
-    owners += [torch.optim.Optimizer, torch.optim.SGD, torch.optim.Adam]
-    before = [dict(vars(owner)) for owner in owners]
-    with torch_rnn.audit():
-        pass
-    assert [dict(vars(owner)) for owner in owners] == before

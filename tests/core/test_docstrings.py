@@ -1,12 +1,10 @@
-"""The docstrings of public functions and records: complete, and their examples run.
-
-They follow numpydoc.
-"""
+"""The docstrings of public functions follow numpydoc, and their examples run."""
 
 import doctest
 import importlib
 import inspect
 import re
+import sys
 
 import numpy as np
 
@@ -20,11 +18,12 @@ MODULES = {"torch_rnn": ["torch_rnn.modules"], "numpy_rnn": []}
 
 
 def public_functions(rnn):
-    """(name, function) of a package, and of its modules for users."""
-    yield from ((name, getattr(rnn, name)) for name in FUNCTIONS)
-    for name in MODULES[rnn.__name__]:
-        module = importlib.import_module(name)
-        yield from ((each, getattr(module, each)) for each in module.__all__)
+    """Return the functions of a package, and of its modules for users."""
+    functions = [getattr(rnn, name) for name in FUNCTIONS]
+    for module_name in MODULES[rnn.__name__]:
+        module = importlib.import_module(module_name)
+        functions += [getattr(module, name) for name in module.__all__]
+    return functions
 
 
 def sections(function):
@@ -35,32 +34,35 @@ def sections(function):
 
 def documented(section):
     """Return the names that a section of parameters describes."""
-    found = set()
+    described = set()
     for names in re.findall(r"^\*{0,2}(\w[\w, ]*)(?: : .*)?$", section, re.MULTILINE):
-        found |= {*re.split(", *", names)}
-    return found
+        described |= {*re.split(", *", names)}
+    return described
 
 
 def test_functions_have_their_sections(rnn):
-    """Parameters, each by its name, what is returned and raised, and an example."""
-    for name, function in public_functions(rnn):
-        found = sections(function)
-        assert {"Parameters", "Returns", "Raises", "Examples"} <= found.keys(), name
-        assert ">>> " in found["Examples"], name
+    """Each says what it returns and raises, shows an example, and describes each of its
+    parameters by name.
+    """
+    for function in public_functions(rnn):
+        name = function.__name__
+        texts_of = sections(function)
+        assert {"Parameters", "Returns", "Raises", "Examples"} <= texts_of.keys(), name
+        assert ">>> " in texts_of["Examples"], name
         expected = {*inspect.signature(function).parameters} - {"options"}
-        missing = expected - documented(found["Parameters"])
+        missing = expected - documented(texts_of["Parameters"])
         assert not missing, f"{name} does not document {missing}"
 
 
 def test_options_of_train_are_documented():
-    named = documented(sections(numpy_rnn.train)["Parameters"])
-    assert not TrainKeywords.__annotations__.keys() - named
+    described = documented(sections(numpy_rnn.train)["Parameters"])
+    assert not TrainKeywords.__annotations__.keys() - described
 
 
 def test_examples_run(rnn):
-    modules = {importlib.import_module(f.__module__) for _, f in public_functions(rnn)}
+    modules = {sys.modules[f.__module__] for f in public_functions(rnn)}
     for module in modules | {records, texts}:
         with np.printoptions(legacy=False):
-            found = doctest.testmod(module)
-        assert found.attempted, module
-        assert not found.failed, module
+            results = doctest.testmod(module)
+        assert results.attempted, module
+        assert not results.failed, module

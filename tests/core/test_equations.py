@@ -99,7 +99,7 @@ def test_every_id_is_defined_once():
 
 @pytest.mark.parametrize("folder", ELSEWHERE)
 def test_every_equation_is_computed_by_a_line_with_its_id(folder):
-    """The sources are read as text, so nothing imports torch."""
+    """The test reads the sources as text, so it imports no torch."""
     in_comments = set()
     for path in (PACKAGE.parent / folder).glob("*.py"):
         code = path.read_text(encoding="utf-8")
@@ -122,7 +122,7 @@ def test_every_equation_has_its_numbers():
 
 
 def trained(rnn, params=PARAMS, x=X, target=TARGET, **options):
-    """Return the first update, and its numbers in NumPy by "record.field"."""
+    """Train on the window above, or one that differs in these arguments."""
     arrays = (rnn.from_numpy(array) for array in (params, x, target, H_0))
     if "velocity" in options:
         options["velocity"] = rnn.from_numpy(options["velocity"])
@@ -130,6 +130,7 @@ def trained(rnn, params=PARAMS, x=X, target=TARGET, **options):
 
 
 def numbers(rnn, update, name):
+    """Return the numbers of a field of an update, or of a record in it."""
     value = update
     for part in name.split("."):
         value = getattr(value, part)
@@ -171,7 +172,7 @@ def test_F4_classes_are_one_hot_rows(rnn):
 
 @pytest.mark.with_reference
 def test_L2_mean_divides_by_the_number_of_terms(rnn):
-    """Two steps of one output: L = 2.5 / 2, and every gradient is halved."""
+    """There are two steps of one output: L = 2.5 / 2, and gradients are halved."""
     update = next(trained(rnn, reduction="mean"))
     assert_close(numbers(rnn, update, "loss"), 1.25)
     assert_close(numbers(rnn, update, "gradients.b_y"), 1.5)
@@ -192,17 +193,17 @@ def test_L3_L4_cross_entropy(rnn):
 
 @pytest.mark.with_reference
 def test_T1_T2_windows(rnn):
-    """Seven steps: updates end at 3, 6 and 7, and have two older steps."""
+    """The updates of seven steps end at 3, 6 and 7, and have two older steps."""
     windows = [tuple(window) for window in rnn.windows(7, k1=3, k2=5)]
     assert windows == [(0, 0, 3), (1, 3, 6), (4, 6, 7)]
+    assert not list(rnn.windows(0, k1=3, k2=5))
 
 
 @pytest.mark.with_reference
 def test_T3_state_is_carried(rnn):
-    """Two chunks of one step, without a step of the weights: the second starts from
-    h_1 = (2 0), as a constant: dW_xh = 2 (2 4), without a part of step 1.
+    """The second chunk of one step starts from h_1 = (2 0), a constant, as the weights
+    do not change: dW_xh = 2 (2 4), without a part of step 1.
     """
-    updates = trained(rnn, k1=1, k2=1, learning_rate=0.0)
-    _, second = updates
+    _, second = trained(rnn, k1=1, k2=1, learning_rate=0.0)
     assert_close(numbers(rnn, second, "activations.h"), [2, 0, 4, 1])
     assert_close(numbers(rnn, second, "gradients.W_xh"), [4, 8])

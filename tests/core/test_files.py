@@ -18,8 +18,9 @@ def mode_of(path):
 
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o444])
 def test_mode_of_a_replaced_file_is_kept(tmp_path, mode, monkeypatch):
-    """Nobody else reads the unfinished one."""
-    modes, savez = [], np.savez
+    """Nobody else can read the unfinished file."""
+    modes = []
+    savez = np.savez
 
     def observed(file, **arrays):
         modes.append(mode_of(file.name))

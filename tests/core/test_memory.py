@@ -1,4 +1,4 @@
-"""The memory of a run: nothing of the caller's, and no more than it needs."""
+"""A run shares no memory with its caller, and takes no more than it needs."""
 
 import tracemalloc
 from itertools import chain, islice, repeat
@@ -12,7 +12,7 @@ from numpy_rnn.engine import plan
 from tests.helpers.comparing import arrays_in, bits, in_numpy
 from tests.helpers.random_runs import Kind, Sizes, arguments, random_run, train
 
-# And whether the run begins with a velocity.
+# The step, and whether the run begins with a velocity.
 STEPS = [
     (Step(0.01), False),
     (Step(0.01, momentum=0.9), False),  # the first velocity is the gradient
@@ -39,8 +39,8 @@ def overwrite(value):
 def test_run_has_its_own_memory(
     rnn, schedule, part_steps, N, step, velocity, monkeypatch
 ):
-    """No effect has what a caller does to the arguments, but for the series, and to
-    updates, nor a run at the same time.
+    """What a caller writes into arguments, except x and target, and into updates has no
+    effect on the run; nor has another run at the same time.
     """
     monkeypatch.setattr(plan, "PART_STEPS", part_steps)
     if N:
@@ -49,10 +49,10 @@ def test_run_has_its_own_memory(
     record = schedule.k2 == 3
     run = random_run(Sizes(N=N), Kind(own=("h_0",), velocity=velocity), options)
     untouched = [bits(update) for update in train(rnn, run, record=record)]
-    given = arguments(rnn, run)
-    updates = rnn.train(**given, record=record)
-    del given["x"], given["target"]
-    overwrite(given)
+    own_arguments = arguments(rnn, run)
+    updates = rnn.train(**own_arguments, record=record)
+    del own_arguments["x"], own_arguments["target"]
+    overwrite(own_arguments)
     others = chain(train(rnn, random_run(kind=Kind(bias=False))), repeat(None))
     for update, expected, _ in zip(updates, untouched, others):
         assert bits(update) == expected
@@ -64,11 +64,11 @@ def test_run_has_its_own_memory(
 
 
 def peak(sizes, k1, k2, epochs=1, count=None):
-    """Return the most bytes of Python and NumPy while so many updates are made."""
+    """Return the most bytes that Python and NumPy have during so many updates."""
     schedule = {"k1": k1, "k2": k2, "epochs": epochs, "learning_rate": 1e-3}
-    given = arguments(numpy_rnn, random_run(sizes)) | schedule
+    updates = train(numpy_rnn, random_run(sizes), **schedule)
     tracemalloc.start()
-    for _ in islice(numpy_rnn.train(**given), count):
+    for _ in islice(updates, count):
         pass
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
@@ -76,14 +76,14 @@ def peak(sizes, k1, k2, epochs=1, count=None):
 
 
 def test_memory_does_not_grow_with_the_steps():
-    """Half of a list's pointer for each step is allowed."""
+    """The limit is half of a list's pointer for each step."""
     short, long = (peak(Sizes(T, 1, 3, 6, 1), 20, 25) for T in (2_500, 10_000))
     assert long - short < (10_000 - 2_500) * 8 / 2
 
 
 def test_memory_of_long_windows_and_large_ensembles_is_limited(monkeypatch):
-    """Views of all windows would take 8 MB, workspaces of the whole series for all
-    networks 46.
+    """The views of all windows would take 8 MB, and workspaces of the whole series for
+    all networks 46 MB.
     """
     assert peak(Sizes(300, 1, 1, 2, 1), 1, 300) < 4e6
     monkeypatch.setattr(plan, "WORKSPACE_BYTES", 2**18)

@@ -1,5 +1,5 @@
-"""The packages: imports that point down, the same names, and a wheel that has every
-file.
+"""The packages: their imports point down, they export the same names, and the wheel has
+every file.
 """
 
 import ast
@@ -112,8 +112,8 @@ loaded("numpy.random", "torch", "matplotlib")
 
 @pytest.mark.slow
 def test_import_and_run_load_numpy_alone():
-    """Not even NumPy before the first use of a name: pytest imports the suite's
-    options.
+    """The import loads not even NumPy before the first use of a name: pytest imports
+    the suite's options.
     """
     ended = subprocess.run(
         [sys.executable, "-c", LOADED], capture_output=True, text=True
@@ -123,14 +123,14 @@ def test_import_and_run_load_numpy_alone():
 
 
 def parameters(function):
-    """(name, kind, default) of each parameter of a function."""
+    """Return the name, kind and default of each parameter of a function."""
     signature = inspect.signature(function)
     return [(p.name, p.kind, p.default) for p in signature.parameters.values()]
 
 
 @pytest.mark.needs_torch
 def test_packages_export_the_same_names_and_signatures():
-    """And what is no function is one and the same: the records and the error."""
+    """The records and the error, which are no functions, are the same objects."""
     packages = numpy_rnn, reference, importlib.import_module("torch_rnn")
     for package in packages:
         assert package.__all__ == sorted(numpy_rnn.__all__)
@@ -144,9 +144,7 @@ def test_packages_export_the_same_names_and_signatures():
 
 @pytest.mark.slow
 def test_wheel_has_the_packages_and_entry_points(tmp_path):
-    """The files of the packages and nothing else, and entry points that can
-    be loaded.
-    """
+    """It has their files and nothing else, and its entry points can be loaded."""
     command = f"{sys.executable} -m hatchling build -t wheel -d {tmp_path}"
     subprocess.run(command.split(), cwd=ROOT, check=True, capture_output=True)
     [wheel] = map(zipfile.ZipFile, tmp_path.iterdir())

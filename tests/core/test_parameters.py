@@ -1,5 +1,5 @@
-"""Parameters: initial weights, and conversions from and to NumPy and torch's layers, to
-the bit.
+"""Initial parameters, and their conversions from and to NumPy and torch's layers, are
+right to the bit.
 
 A state dict of torch has a weight's transpose, and two biases of the hidden units,
 whose sum is b_h.
@@ -36,7 +36,7 @@ def drawn(D=2, H=3, O=4, N=None, **kind):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_conversions_change_no_bit(rnn, dtype):
-    """Of an array, also a transposed one, a number, None and tuples."""
+    """The values are arrays, also a transposed one, a number, None and tuples."""
     transposed = np.arange(12, dtype=dtype).reshape(3, 4).T[::2]
     nested = np.array(2.0, dtype), (None, 2)
     for value in (drawn(dtype=dtype), transposed, nested, None, 3):
@@ -57,7 +57,7 @@ def test_sizes_without_memory_are_refused_before_a_draw(rnn, monkeypatch):
 
 
 def as_stated(D, H, O, seed, dtype, bias=False):
-    """W_xh, then W_hh, then W_hy, by one generator, in float64 and then rounded."""
+    """Draw W_xh, W_hh and W_hy by one generator, in float64, and round them."""
     generator = np.random.Generator(np.random.PCG64(seed))
     sizes = (0.4, (D, H)), (0.4, (H, H)), (0.3, (H, O))
     weights = [deviation * generator.standard_normal(size) for deviation, size in sizes]
@@ -67,13 +67,13 @@ def as_stated(D, H, O, seed, dtype, bias=False):
 
 @KINDS
 def test_initial_parameters_are_drawn_as_stated(rnn, bias, dtype):
-    """The same bits in every package. Network n of an ensemble is what seed + n draws
+    """Every package has the same bits. Network n of an ensemble is what seed + n draws
     alone.
     """
     kind = {"input_size": 3, "hidden_size": 5, "output_size": 2}
     kind |= {"bias": bias, "dtype": dtype}
-    found = rnn.initial_parameters(**kind, seed=100)
-    assert bits(found) == bits(as_stated(3, 5, 2, 100, dtype, bias))
+    single = rnn.initial_parameters(**kind, seed=100)
+    assert bits(single) == bits(as_stated(3, 5, 2, 100, dtype, bias))
     ensemble = rnn.initial_parameters(**kind, seed=100, networks=4)
     networks = [as_stated(3, 5, 2, seed, dtype, bias) for seed in range(100, 104)]
     assert bits(ensemble) == bits(tree_map(lambda *thetas: np.stack(thetas), *networks))
@@ -91,8 +91,8 @@ def expected_state(params):
 @pytest.mark.parametrize("sizes", [(2, 3, 4), (1, 1, 1)], ids=str)
 @pytest.mark.parametrize("prefixes", ["rnn. linear.", " head.", "a.b. a."])
 def test_state_dict_there_and_back_is_exact(rnn, prefixes, sizes, bias, dtype):
-    """Also the sign of zeros. No memory is shared, even where weights are their own
-    transposes.
+    """Even the signs of zeros stay. No memory is shared, not even that of a weight
+    which is its own transpose.
     """
     params = drawn(*sizes, bias=bias, dtype=dtype)
     params.W_xh.flat[0] = params.W_hh.flat[0] = params.W_hy.flat[0] = -0.0
@@ -132,7 +132,7 @@ OTHER_ARRAYS: list[tuple] = [  # a key, its array, and what the message says
 
 
 def test_states_of_other_networks_are_refused(rnn):
-    """Layers of another kind, missing or unknown keys, and arrays that do not fit."""
+    """They have other layers, missing or unknown keys, or arrays that do not fit."""
     state = expected_state(drawn())
     unknown = "no rnn.weight_ih_l0, .* an unknown 0, 1, 2, .*, ..."
     overflowing = dict.fromkeys(["rnn.bias_ih_l0", "rnn.bias_hh_l0"], np.full(3, 1e308))
@@ -178,9 +178,8 @@ def test_modules_that_are_not_this_network_are_refused():
 @KINDS
 @pytest.mark.parametrize("kind", [("tanh", False), ("relu", True)], ids=str)
 def test_modules_have_the_parameters_and_options(kind, bias, dtype):
-    """No bit changes there and back, nor the random state of torch. No memory is
-    shared. Each package reads the state of modules, also tensors that require a
-    gradient.
+    """No bit changes there and back, and the random state of torch stays. No memory is
+    shared. Each package reads the state of modules, whose tensors require a gradient.
     """
     import torch
 

@@ -1,5 +1,5 @@
-"""Arguments that fit are left alone; others are refused, before anything is computed,
-by name.
+"""Functions leave arguments that fit as they are, and refuse others by name before they
+compute anything.
 """
 
 import re
@@ -14,7 +14,7 @@ import numpy_rnn
 from numpy_rnn import InputError
 from numpy_rnn.common.checks import check_step
 from numpy_rnn.common.errors import MAX_MESSAGE, failed
-from numpy_rnn.common.records import Direction, Objective, Step
+from numpy_rnn.common.records import DirectionKeywords, Objective, Step
 from numpy_rnn.common.trees import tree_map
 from tests.helpers.calls import B, D, H, O, T, refusal, valid_calls
 from tests.helpers.comparing import arrays_in, bits, share_memory
@@ -29,22 +29,22 @@ NAMES.remove("from_state_dict")  # test_parameters.py has its refusals
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.with_reference
 def test_valid_arguments_are_accepted_and_left_alone(rnn, N, step):
-    """Nor does a result share their memory."""
+    """No result shares their memory."""
     for name in NAMES:
-        given = dict(valid_calls(rnn, N)[name])
-        if "velocity" in given:
+        keywords = dict(valid_calls(rnn, N)[name])
+        if "velocity" in keywords:
             velocity = None
             if step.has_velocity:  # a square is a valid sum of squares too
-                velocity = tree_map(lambda v: v * v, given["velocity"])
+                velocity = tree_map(lambda v: v * v, keywords["velocity"])
             options = step._asdict() | {"velocity": velocity}
-            given |= {key: options[key] for key in options.keys() & given.keys()}
-        before = bits(tuple(given.values()))
-        result = getattr(rnn, name)(**given)
+            keywords |= {key: options[key] for key in options.keys() & keywords.keys()}
+        before = bits(tuple(keywords.values()))
+        result = getattr(rnn, name)(**keywords)
         if name in ("train", "windows"):
             result = list(result)
         assert name != "train" or len(result) == T
-        assert bits(tuple(given.values())) == before
-        assert not share_memory(arrays_in((result,)), arrays_in(given)), name
+        assert bits(tuple(keywords.values())) == before
+        assert not share_memory(arrays_in((result,)), arrays_in(keywords)), name
 
 
 FOREIGN = [  # what no argument may be, but for some that may be None or a tuple
@@ -144,22 +144,22 @@ def names_of(argument, value):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_one_spoiled_argument_is_refused_by_its_name(rnn, name):
-    given = valid_calls(rnn)[name]
-    for argument, value in given.items():
+    keywords = valid_calls(rnn)[name]
+    for argument, value in keywords.items():
         for other in spoiled(rnn, name, argument, value):
             names = names_of(argument, value)
-            refusal(rnn, name, given | {argument: other}, *names)
+            refusal(rnn, name, keywords | {argument: other}, *names)
 
 
 @pytest.mark.needs_torch
 def test_options_of_sgd_are_those_of_torch(monkeypatch):
-    """A step has exactly the combinations of options that torch.optim.SGD accepts."""
+    """A step accepts exactly the combinations of options that torch.optim.SGD does."""
     optim = import_module("torch").optim
     # which imports the compiler
     monkeypatch.setattr(optim.Optimizer, "__init__", lambda *_: None)
     numbers = (0.0, 0.1, -0.1)
     for values in product(numbers, numbers, (False, True), numbers):
-        options = dict(zip(Direction._fields, values))
+        options = dict(zip(DirectionKeywords.__annotations__, values))
         step = Step(0.1, **options)
         try:
             optim.SGD([], 0.1, **options)
@@ -180,7 +180,7 @@ def test_message_of_a_long_text_is_cut(capsys):
 
 @pytest.mark.with_reference
 def test_classes_are_integers_of_any_kind(rnn):
-    """Also unsigned ones of torch, which has little for them."""
+    """Unsigned integers are accepted too, for which torch has few operations."""
     options = OPTIONS._replace(objective=Objective(loss="cross_entropy"))
     run = random_run(Sizes(O=3), Kind(classes=True), options)
     wide = [*map(bits, train(rnn, run))]
@@ -242,14 +242,14 @@ CALLS = [
 
 @pytest.mark.parametrize(("name", "changes", "says"), CALLS)
 def test_arguments_that_do_not_fit_each_other(rnn, name, changes, says):
-    given = valid_calls(rnn, 7)[name]
+    keywords = valid_calls(rnn, 7)[name]
     for key, value in changes.items():
         if type(value) is np.ndarray and key != "value":
             value = rnn.from_numpy(value)
         record, _, field = key.rpartition(".")
-        value = given[record]._replace(**{field: value}) if record else value
-        given = given | {record or key: value}
-    assert re.search(says, refusal(rnn, name, given))
+        value = keywords[record]._replace(**{field: value}) if record else value
+        keywords = keywords | {record or key: value}
+    assert re.search(says, refusal(rnn, name, keywords))
 
 
 NEAREST = {
@@ -262,12 +262,12 @@ NEAREST = {
 @pytest.mark.with_reference
 @pytest.mark.parametrize("name", NEAREST)
 def test_unknown_keyword_is_refused_with_the_nearest_name(rnn, name):
-    given = dict(valid_calls(rnn)["train"])
+    keywords = dict(valid_calls(rnn)["train"])
     with pytest.raises(TypeError, match=rf"\Atrain\(\) .*'{name}': {NEAREST[name]}"):
-        rnn.train(**given, **{name: 3})
-    del given["k1"], given["k2"]
+        rnn.train(**keywords, **{name: 3})
+    del keywords["k1"], keywords["k2"]
     with pytest.raises(TypeError, match=r"\Atrain\(\) needs .* 'k1', 'k2'\Z"):
-        rnn.train(**given)
-    given = valid_calls(rnn)["direction"]
+        rnn.train(**keywords)
+    keywords = valid_calls(rnn)["direction"]
     with pytest.raises(TypeError, match=r"\Adirection\(\) .*'lr'"):
-        rnn.direction(**given, lr=3)
+        rnn.direction(**keywords, lr=3)

@@ -1,4 +1,4 @@
-"""Runs by every implementation: the sequence of updates, and every number of each.
+"""Runs of every implementation have the right updates, and right numbers in each.
 
 The engine computes small and large networks, groups and long series in different ways:
 its thresholds are set to values that small runs cross.
@@ -37,7 +37,7 @@ RECORDED = "activations", "adjoints"
 
 @pytest.fixture(autouse=True, scope="module")
 def _memory_that_nobody_wrote():
-    """Such memory may hold any number: here it holds NaN."""
+    """Fill new memory with NaN, since it may hold any number."""
 
     def empty(shape, dtype=float):
         is_float = np.dtype(dtype).kind == "f"
@@ -50,8 +50,9 @@ def _memory_that_nobody_wrote():
 
 
 def same(updates, others, *without):
-    """Whether all their numbers are the same, to the bit, without the fields of these
-    names.
+    """Return whether all numbers of two lists of updates are the same, to the bit.
+
+    without: names of fields that are not compared.
     """
     names = [name for name in UPDATE if name not in without]
     pairs = zip(updates, others, strict=True)
@@ -97,8 +98,8 @@ LAYOUTS = [
 
 @given(seed=SEEDS)
 def test_every_update_is_right(rnn, seed):
-    """With every option and layout of the arguments, and for each network of an
-    ensemble with its own series and rate.
+    """The runs have every option and layout of the arguments, and ensembles whose
+    networks have their own series and rates.
     """
     draw = RandomDraw(seed)
     run, layout, arrays = drawn_run(draw), draw.choice(LAYOUTS), {}
@@ -110,8 +111,8 @@ def test_every_update_is_right(rnn, seed):
 
 @pytest.mark.parametrize("step", STEPS)
 def test_network_of_an_ensemble_does_not_depend_on_the_others(rnn, step):
-    """Not even where all numbers of another one overflow, and those that clipping
-    squares.
+    """It does not even where all numbers of another network overflow, and the squares
+    that clipping adds.
     """
     run = random_run(Sizes(N=3), options=OPTIONS._replace(step=step))
     wild = tree_map(np.copy, run.params)
@@ -145,7 +146,9 @@ SCHEDULES = [Schedule(1, 1, 2), Schedule(1, 3, 2), Schedule(3, 3, 2), Schedule(2
 @fewer(2, least=6)
 @given(seed=SEEDS)
 def test_engine_is_right_beyond_its_thresholds(name, seed):
-    """Beyond this one, and others at once; NumPy's buffers are restored."""
+    """The run crosses this threshold and perhaps others. NumPy's buffer has its former
+    size afterwards.
+    """
     draw = RandomDraw(seed, [*THRESHOLDS].index(name))
     sizes = Sizes(
         T=draw.integer(5, 9),
@@ -162,8 +165,8 @@ def test_engine_is_right_beyond_its_thresholds(name, seed):
     size = np.getbufsize()
     with pytest.MonkeyPatch.context() as patch:
         for module in modules:
-            for each in vars(module).keys() & crossed:
-                patch.setattr(module, each, THRESHOLDS[each])
+            for threshold in vars(module).keys() & crossed:
+                patch.setattr(module, threshold, THRESHOLDS[threshold])
         assert_right_training(numpy_rnn, run)
     assert np.getbufsize() == size
 

@@ -29,7 +29,7 @@ def other_value(name):
 
 
 def two_steps(name):
-    """Two valid steps that differ in this field."""
+    """Return two valid steps that differ in this field."""
     for base in BASES:
         other = base._replace(**{name: other_value(name)})
         try:

@@ -1,5 +1,5 @@
-"""Tensors that users of torch have: with graphs, under inference_mode or autocast,
-sparse.
+"""torch_rnn takes the tensors that users of torch have: with graphs, under
+inference_mode or autocast, sparse ones.
 """
 
 import pytest
@@ -18,9 +18,9 @@ REST = [name for name in UPDATE if name != "parameters"]
 OPTIONS = {"momentum": 0.9, "weight_decay": 0.01, "max_norm": 0.5}
 
 
-def trained(given):
+def trained(keywords):
     """Return the bits of all updates."""
-    return [bits(update) for update in rnn.train(**given)]
+    return [bits(update) for update in rnn.train(**keywords)]
 
 
 def differentiated(params, x, target, h_0, **_):
@@ -33,28 +33,28 @@ def differentiated(params, x, target, h_0, **_):
 @pytest.mark.parametrize("record", [True, False])
 @pytest.mark.parametrize("grad", [True, False], ids=["grad", "no_grad"])
 def test_updates_hold_no_graph(grad, record):
-    """Also within no_grad. No gradient is left."""
-    given = arguments(rnn, random_run()) | OPTIONS | {"record": record}
+    """They hold none with and without no_grad, and no tensor keeps a gradient."""
+    keywords = arguments(rnn, random_run()) | OPTIONS | {"record": record}
     with torch.set_grad_enabled(grad):
-        updates = list(rnn.train(**given))
+        updates = list(rnn.train(**keywords))
     for update in updates:
         rest = arrays_in([getattr(update, name) for name in REST])
         assert not any(getattr(tensor, "requires_grad", False) for tensor in rest)
         assert all(theta.is_leaf and theta.requires_grad for theta in update.parameters)
-    assert all(theta.grad is None for theta in given["params"])
+    assert all(theta.grad is None for theta in keywords["params"])
 
 
 def test_tensors_with_and_without_graphs():
-    """They train the same. Nothing flows back, neither into leaves, whose grad stays
-    None, nor through a graph, which can be used afterwards.
+    """They train the same. Nothing flows back into leaves, whose grad stays None, nor
+    through a graph, which can be used afterwards.
     """
-    given = arguments(rnn, random_run())
-    params, expected = given["params"], trained(given)
+    keywords = arguments(rnn, random_run())
+    params, expected = keywords["params"], trained(keywords)
     plain = tree_map(lambda theta: theta.detach().clone(), params)
-    leaves = {name: given[name].clone().requires_grad_() for name in SERIES}
+    leaves = {name: keywords[name].clone().requires_grad_() for name in SERIES}
     with_graphs = {name: leaf * 1 for name, leaf in leaves.items()}
     for changed in ({"params": plain}, leaves, with_graphs):
-        assert trained(given | changed) == expected
+        assert trained(keywords | changed) == expected
     torch.autograd.backward([tensor.sum() for tensor in with_graphs.values()])
     assert all((leaf.grad == 1).all() for leaf in leaves.values())
     assert not any(theta.requires_grad for theta in plain)
@@ -62,26 +62,28 @@ def test_tensors_with_and_without_graphs():
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
 def test_gradients_are_the_same_in_modes_without_them(mode):
-    """Of activations that were computed outside."""
-    given = arguments(rnn, random_run())
-    activations, *found = differentiated(**given)
-    window = given["params"], activations, given["target"]
+    """The activations are computed outside of the mode."""
+    keywords = arguments(rnn, random_run())
+    activations, *derivatives = differentiated(**keywords)
+    window = keywords["params"], activations, keywords["target"]
     with mode():
-        assert bits((rnn.bptt(*window), rnn.adjoints(*window))) == bits(tuple(found))
+        assert bits((rnn.bptt(*window), rnn.adjoints(*window))) == bits(
+            tuple(derivatives)
+        )
 
 
 def test_training_under_inference_mode():
-    """It has a graph of its own; forward has none there, and none can be
-    made outside.
+    """Training makes its own graph there. forward makes none there, and cannot make one
+    outside of tensors from there.
     """
     outside = arguments(rnn, random_run()) | OPTIONS | {"record": True}
     expected = trained(outside)
     with torch.inference_mode():
         inside = arguments(rnn, random_run()) | OPTIONS | {"record": True}
-        for given in (inside, outside):
-            assert trained(given) == expected
+        for keywords in (inside, outside):
+            assert trained(keywords) == expected
             with pytest.raises(InputError, match="no autograd graph"):
-                differentiated(**given)
+                differentiated(**keywords)
     assert trained(inside) == expected
     window = {name: outside[name] for name in ("params", "x", "h_0")}
     for name in window:
@@ -90,13 +92,13 @@ def test_training_under_inference_mode():
 
 
 def test_autocast_has_no_effect():
-    given = arguments(rnn, random_run(Sizes(7, 4, 8, 16, 8), Kind("float32")))
-    given["record"] = True
-    expected = bits(differentiated(**given)), trained(given)
+    keywords = arguments(rnn, random_run(Sizes(7, 4, 8, 16, 8), Kind("float32")))
+    keywords["record"] = True
+    expected = bits(differentiated(**keywords)), trained(keywords)
     with torch.autocast("cpu", torch.bfloat16):
-        assert (bits(differentiated(**given)), trained(given)) == expected
-        assert next(rnn.train(**given)).loss.dtype == torch.float32
-        product = given["x"][0] @ given["params"].W_xh
+        assert (bits(differentiated(**keywords)), trained(keywords)) == expected
+        assert next(rnn.train(**keywords)).loss.dtype == torch.float32
+        product = keywords["x"][0] @ keywords["params"].W_xh
         assert product.dtype == torch.bfloat16
 
 
@@ -121,15 +123,17 @@ def test_tensors_without_numbers_for_numpy_are_refused(change):
         ("to_numpy", "value", kind),
         ("bptt", "params", "W_xh is torch."),
     ):
-        given = valid_calls(rnn)[name]
-        changed = tree_map(change, given[argument])
-        refusal(rnn, name, given | {argument: changed}, says)
+        keywords = valid_calls(rnn)[name]
+        changed = tree_map(change, keywords[argument])
+        refusal(rnn, name, keywords | {argument: changed}, says)
 
 
 def test_activations_of_other_parameters_are_refused():
-    """Equal ones, those of another network, or none that a gradient can reach."""
-    given = valid_calls(rnn)["bptt"]
-    params, activations = given["params"], given["activations"]
+    """The parameters are equal ones or without a gradient, or activations have no graph
+    or are copies.
+    """
+    keywords = valid_calls(rnn)["bptt"]
+    params, activations = keywords["params"], keywords["activations"]
     equal = rnn.from_numpy(rnn.to_numpy(params))
     plain = tree_map(torch.Tensor.detach, equal)
     with torch.no_grad():
@@ -141,7 +145,7 @@ def test_activations_of_other_parameters_are_refused():
         ("adjoints", {"activations": copied}, "not of these parameters"),
         ("bptt", {"params": plain}, "which require a gradient"),
     ):
-        refusal(rnn, name, given | changed, says)
+        refusal(rnn, name, keywords | changed, says)
 
 
 def test_a_graph_that_is_used_up_is_an_error_of_torch():

@@ -1,4 +1,4 @@
-"""Every function of one window and its step, in both packages."""
+"""Every function of one window and its step is right, in both packages."""
 
 import math
 from itertools import product
@@ -13,6 +13,7 @@ from numpy_rnn.common.trees import tree_map
 from numpy_rnn.conformance.case import present
 from numpy_rnn.conformance.ports.port import PackagePort
 from numpy_rnn.conformance.random_cases import RandomDraw
+from tests.helpers.calls import direction_options
 from tests.helpers.comparing import arrays_in, bits
 from tests.helpers.random_runs import (
     STEPS,
@@ -31,7 +32,7 @@ DTYPE = pytest.mark.parametrize("dtype", DTYPES)
 
 @given(seed=SEEDS)
 def test_every_function_is_right(rnn, seed):
-    """With every option, older steps, and for each network of an ensemble."""
+    """The windows have every option, older steps, and ensembles."""
     draw = RandomDraw(seed)
     case = as_case(drawn_run(draw, drawn_sizes(draw, largest=7)))
     case = case._replace(target=case.target[draw.integer(0, len(case.x) - 1) :])
@@ -44,11 +45,11 @@ def test_every_function_is_right(rnn, seed):
     assert_right_window(case, report)
 
 
-def random_step(dtype="float64", N=None):
-    """Parameters, and gradients of their shapes, in NumPy."""
-    sizes, kind = Sizes(1, 1, 2, 4, 3, N), Kind(dtype)
-    params, gradients = (random_run(sizes, kind, seed=seed).params for seed in range(2))
-    return params, Gradients(*gradients)
+def random_gradients(dtype="float64", N=None):
+    """Return parameters, and gradients of their shapes, in NumPy."""
+    sizes = Sizes(1, 1, 2, 4, 3, N)
+    params, values = (random_run(sizes, Kind(dtype), seed=n).params for n in range(2))
+    return params, Gradients(*values)
 
 
 @DTYPE
@@ -56,11 +57,10 @@ def random_step(dtype="float64", N=None):
     "kind", [float, np.float32, np.array], ids=lambda kind: kind.__name__
 )
 def test_learning_rate_is_rounded_first(rnn, kind, dtype):
-    """From zero what is left is η dθ: a rate rounded after the product shows in the
-    bits.
-    """
-    params, gradients = random_step(dtype)
-    zeros, rate = tree_map(np.zeros_like, params), kind(0.1)
+    """A step from zero is −η dθ, whose bits show whether η is rounded first."""
+    params, gradients = random_gradients(dtype)
+    zeros = tree_map(np.zeros_like, params)
+    rate = kind(0.1)
     updated = rnn.sgd(rnn.from_numpy(zeros), rnn.from_numpy(gradients), rate)
     expected = Parameters(*(0 - np.dtype(dtype).type(rate) * g for g in gradients))
     assert bits(updated) == bits(expected)
@@ -68,42 +68,41 @@ def test_learning_rate_is_rounded_first(rnn, kind, dtype):
 
 @pytest.mark.parametrize("step", STEPS)
 def test_parameter_without_a_gradient_stays(rnn, step):
-    """And its velocity too; later its first gradient is treated as a first one."""
-    momentum = step.direction._asdict()
-    params, gradients = map(rnn.from_numpy, random_step())
+    """Its velocity stays too, and a later gradient counts as its first one."""
+    options = direction_options(step)
+    params, gradients = map(rnn.from_numpy, random_gradients())
     absent = gradients._replace(W_hy=None)
     clipped = rnn.clip_by_global_norm(absent, 1.0), rnn.clip_by_value(absent, 1.0)
     assert not any(getattr(g, "requires_grad", False) for g in arrays_in(clipped))
-    _, velocity = rnn.direction(params, gradients, None, **momentum)
+    _, velocity = rnn.direction(params, gradients, None, **options)
     for some, before in product((absent, *clipped), (velocity, None)):
-        delta, after = rnn.direction(params, some, before, **momentum)
+        delta, after = rnn.direction(params, some, before, **options)
         updated = rnn.sgd(params, delta, 0.1)
         stays = [bits(v) == bits(theta) for v, theta in zip(updated, params)]
         assert stays == [False, False, True, False, False]
         assert bits(after and after.W_hy) == bits(before and before.W_hy)
     assert (after is None) == (velocity is None)
-    _, later = rnn.direction(params, gradients, after, **momentum)
+    _, later = rnn.direction(params, gradients, after, **options)
     assert bits(later and later.W_hy) == bits(velocity and velocity.W_hy)
 
 
 @DTYPE
 def test_clipping_special_numbers_by_value(rnn, dtype):
-    """torch.nn.utils.clip_grad_value_ does the same."""
+    """The expected numbers are those of torch.nn.utils.clip_grad_value_."""
     for limit in map(np.dtype(dtype).type, (0.01, 0.3, 100.0)):
         numbers = [np.nan, np.inf, -np.inf, -0.0, 5e-324, limit, -limit, -2 * limit]
         b_h = np.array(numbers, dtype)
         is_large = np.abs(b_h) > limit
         expected = np.where(is_large, np.copysign(limit, b_h), b_h)
         gradients = rnn.from_numpy(Gradients(None, np.ones((8, 8), dtype), None, b_h))
-        found = rnn.clip_by_value(gradients, float(limit)).b_h
-        assert bits(found) == bits(expected)
+        clipped = rnn.clip_by_value(gradients, float(limit)).b_h
+        assert bits(clipped) == bits(expected)
 
 
 @DTYPE
 def test_norm_of_any_size_is_right(rnn, dtype):
-    """From numbers whose squares are zero to the largest whose squares are finite.
-
-    Gradients that are short enough together stay as they are.
+    """The sizes go from numbers whose squares are zero to the largest whose squares are
+    finite. Gradients within the limit stay as they are.
     """
     info = np.finfo(dtype)
     tiny, eps, least = float(info.tiny), float(info.eps), info.smallest_subnormal
@@ -122,12 +121,12 @@ def test_norm_of_any_size_is_right(rnn, dtype):
 
 @DTYPE
 def test_nonfinite_norm_leaves_nothing_finite(rnn, dtype):
-    """Zero would be a run that silently stops learning. The other network does not
-    notice.
+    """All gradients become NaN: with zeros, the run would silently stop learning. Those
+    of the other network stay finite.
     """
     overflowing = [1e200] if dtype == "float64" else []
     for bad in (np.nan, np.inf, -np.inf, *overflowing):
-        _, gradients = random_step(dtype, N=2)
+        _, gradients = random_gradients(dtype, N=2)
         gradients.W_hy[1, 0, 0] = bad
         with np.errstate(over="ignore"):
             result = rnn.to_numpy(

@@ -1,4 +1,4 @@
-"""For each public function, one valid call; and what a refusal of a call looks like."""
+"""One valid call of each public function, and the message of one that is refused."""
 
 from functools import cache
 
@@ -6,10 +6,15 @@ import numpy as np
 import pytest
 
 from numpy_rnn import InputError
-from numpy_rnn.common.records import Step
+from numpy_rnn.common.records import DirectionKeywords, Step
 from tests.helpers.random_runs import OPTIONS, Kind, Sizes, arguments, random_run
 
 T, B, D, H, O = 4, 2, 3, 5, 6
+
+
+def direction_options(step):
+    """Return the keyword arguments of `direction` for a step."""
+    return {name: getattr(step, name) for name in DirectionKeywords.__annotations__}
 
 
 @cache
@@ -30,7 +35,7 @@ def valid_calls(rnn, N=None):
         "params": params,
         "gradients": gradients,
         "velocity": series["velocity"],
-        **step.direction._asdict(),
+        **direction_options(step),
     }
     initial = {
         "input_size": D,
@@ -61,14 +66,14 @@ def valid_calls(rnn, N=None):
     }
 
 
-def refusal(rnn, name, given, *names):
+def refusal(rnn, name, keywords, *names):
     """Return the message of the InputError that a call raises.
 
     It is one line of at most 400 characters that says what is expected, and has one of
     the names.
     """
     with pytest.raises(InputError, match=r"\A[^\n]{,400}\Z") as refused:
-        getattr(rnn, name)(**given)
+        getattr(rnn, name)(**keywords)
     message = str(refused.value)
     assert any(word in message for word in ("expected", "choose", "needs")), message
     assert not names or any(part in message for part in names), message

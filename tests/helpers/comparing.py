@@ -22,11 +22,9 @@ def fewer(divisor, least=10):
 
 def members(value):
     """Return the attributes of an Update, in order; other values as they are."""
-    return (
-        tuple(getattr(value, name) for name in UPDATE)
-        if isinstance(value, Update)
-        else value
-    )
+    if not isinstance(value, Update):
+        return value
+    return tuple(getattr(value, name) for name in UPDATE)
 
 
 def in_numpy(array):
@@ -46,7 +44,7 @@ def bits(value):
 
 
 def arrays_in(value):
-    """All arrays and NumPy numbers of nested tuples, updates, lists and
+    """Return all arrays and NumPy numbers of nested tuples, updates, lists and
     dictionaries.
     """
     value = tuple(value.values()) if isinstance(value, dict) else members(value)
@@ -56,6 +54,6 @@ def arrays_in(value):
 
 
 def share_memory(arrays, others):
-    """Whether any array of either package shares memory with any of the others."""
+    """Return whether any array shares memory with any of the others."""
     pairs = itertools.product(map(in_numpy, arrays), map(in_numpy, others))
     return any(np.shares_memory(*pair) for pair in pairs)

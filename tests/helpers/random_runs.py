@@ -136,12 +136,12 @@ def as_case(run) -> WindowCase:
 
 def arguments(rnn, run) -> dict[str, Any]:
     """Return the arguments of `train`, in arrays of the package."""
-    given = run.options.keywords()
+    keywords = run.options.keywords()
     for name in ("params", "x", "target", "h_0", "velocity"):
-        given[name] = rnn.from_numpy(getattr(run, name))
-    if np.ndim(given["learning_rate"]):
-        given["learning_rate"] = rnn.from_numpy(given["learning_rate"])
-    return given
+        keywords[name] = rnn.from_numpy(getattr(run, name))
+    if np.ndim(keywords["learning_rate"]):
+        keywords["learning_rate"] = rnn.from_numpy(keywords["learning_rate"])
+    return keywords
 
 
 def train(rnn, run, **changes):

@@ -1,3 +1,39 @@
 """The computation of a PyTorch training loop, observed while it runs."""
 
-from torch_rnn.loop_audit.session import audit as audit
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+
+from numpy_rnn.common.numbers import check_integer
+from torch_rnn.loop_audit.audit_report import LoopReport
+from torch_rnn.loop_audit.recorder import LoopRecorder
+
+
+@contextmanager
+def audit(updates: int = 200, ignore: Collection[str] = ()) -> Iterator[LoopReport]:
+    """Watch the training loops of a `with` block.
+
+    Parameters
+    ----------
+    updates
+        Number of updates that are recorded. Later ones are counted.
+    ignore
+        Names of warnings that are switched off.
+
+    Yields
+    ------
+    LoopReport
+        The report, complete when the block ends. An exception of the block is not
+        suppressed.
+
+    Raises
+    ------
+    InputError
+        If `updates` is no integer of 1 or more, or a name is unknown.
+    """
+    recorder = LoopRecorder(check_integer("updates", updates, 1))
+    report = LoopReport(recorder, ignore)
+    recorder.start()
+    try:
+        yield report
+    finally:
+        recorder.stop()

@@ -13,7 +13,7 @@ from getopt import GetoptError, getopt
 from pathlib import Path
 from types import FrameType, ModuleType
 
-from numpy_rnn.common.errors import InputError, errors_about, failed
+from numpy_rnn.common.errors import InputError, errors_about, failed, silence_output
 from numpy_rnn.common.numbers import check_integer
 from torch_rnn.loop_audit.audit_report import LoopReport
 from torch_rnn.loop_audit.mistakes import MISTAKES
@@ -54,16 +54,25 @@ def parse_options(words: list[str]) -> Options:
         raise InputError(f"{error}: expected {USAGE}") from None
     if not rest:
         raise InputError(f"no script: expected {USAGE}")
-    given = dict(pairs)
-    updates = given.get("--updates", "200")
+    values = dict(pairs)
+    updates = values.get("--updates", "200")
     number = int(updates) if updates.isdecimal() else updates
     return Options(
         rest,
         check_integer("--updates", number, 1),
-        [name for option, name in pairs if option == "--ignore"],
-        "--strict" in given,
-        "-m" in given,
+        [value for option, value in pairs if option == "--ignore"],
+        "--strict" in values,
+        "-m" in values,
     )
+
+
+def read_script(options: Options) -> bytes:
+    """Return the source of the script; empty for a module, which Python finds."""
+    if options.is_module:
+        return b""
+    script = options.words[0]
+    with errors_about(f"the script {script}"):
+        return Path(script).read_bytes()
 
 
 class Printer:
@@ -96,6 +105,12 @@ class Printer:
             with suppress(AttributeError, OSError, ValueError):
                 print("audit: no report, as standard error is closed", flush=True)
 
+    def handle_termination(self) -> None:
+        """Print also where the process is terminated, unless the script handles it."""
+        with suppress(ValueError):  # not in the main thread
+            if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+                signal.signal(signal.SIGTERM, self.terminate)
+
     def terminate(self, number: int, _: FrameType | None) -> None:
         """Print, and end as a signal does without a handler."""
         with suppress(Exception):
@@ -104,7 +119,7 @@ class Printer:
         os.kill(os.getpid(), number)
 
 
-def run_script(options: Options) -> None:
+def run_script(options: Options, source: bytes) -> None:
     """Run the script as Python does."""
     name = options.words[0]
     sys.argv = options.words
@@ -112,7 +127,6 @@ def run_script(options: Options) -> None:
         sys.path[0] = os.getcwd()
         runpy.run_module(name, run_name="__main__", alter_sys=True)
         return
-    source = Path(name).read_bytes()
     sys.path[0] = os.path.dirname(os.path.realpath(name))
     main = sys.modules["__main__"] = ModuleType("__main__")
     file = os.path.abspath(name)
@@ -120,13 +134,25 @@ def run_script(options: Options) -> None:
     exec(compile(source, file, "exec"), main.__dict__)
 
 
+def show_error(error: BaseException) -> None:
+    """Show an error as Python does, with the frames of the script alone.
+
+    The error is raised again, and decides on the exit status of the interpreter.
+    """
+    traceback = error.__traceback__
+    while traceback and traceback.tb_frame.f_code.co_filename in OWN_FILES:
+        traceback = traceback.tb_next
+    error.__traceback__ = traceback
+    sys.excepthook(type(error), error, traceback)
+    sys.excepthook = lambda *_: None
+
+
 def show_help() -> int:
     """Print the help. Returns the exit status."""
     try:
         print(HELP, flush=True)
     except OSError as error:
-        # Standard output is redirected, so that Python's own flush at exit succeeds.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        silence_output()
         message = f"the output cannot be written: {error.strerror}"
         return failed("torch_rnn", 2, message)
     return 0
@@ -140,26 +166,16 @@ def audit_script(words: list[str]) -> int:
         options = parse_options(words)
         recorder = LoopRecorder(options.updates)
         report = LoopReport(recorder, options.ignored)
-        if not options.is_module:
-            with errors_about(f"the script {options.words[0]}"):
-                Path(options.words[0]).read_bytes()
+        source = read_script(options)
     except InputError as error:
         return failed("torch_rnn", 2, str(error))
     printer = Printer(recorder, report)
-    with suppress(ValueError):  # not in the main thread
-        if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-            signal.signal(signal.SIGTERM, printer.terminate)
+    printer.handle_termination()
     recorder.start()
     try:
-        run_script(options)
+        run_script(options, source)
     except (Exception, KeyboardInterrupt) as error:
-        # is shown here, and decides on the exit status of the interpreter
-        traceback = error.__traceback__
-        while traceback and traceback.tb_frame.f_code.co_filename in OWN_FILES:
-            traceback = traceback.tb_next
-        error.__traceback__ = traceback
-        sys.excepthook(type(error), error, traceback)
-        sys.excepthook = lambda *_: None
+        show_error(error)
         raise
     except SystemExit as error:
         printer.print()

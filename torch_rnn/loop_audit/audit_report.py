@@ -3,10 +3,10 @@
 import textwrap
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
 from itertools import chain
 
 from torch import nn
-from torch.nn.utils import parametrize
 
 from numpy_rnn.common.numbers import check_choice, check_integer
 from numpy_rnn.common.texts import pluralize
@@ -14,6 +14,7 @@ from torch_rnn.loop_audit.events import (
     BackwardPass,
     Event,
     ForwardPass,
+    GradientClip,
     GradientUnscale,
     LoopUpdate,
     LossCall,
@@ -22,14 +23,14 @@ from torch_rnn.loop_audit.events import (
 )
 from torch_rnn.loop_audit.loop import (
     TrainingLoop,
+    by_optimizer,
     grouped,
-    origin_in_words,
     parameters_of,
     truncation,
 )
-from torch_rnn.loop_audit.loop_warnings import LoopWarning, warnings_of
 from torch_rnn.loop_audit.mistakes import MISTAKES
 from torch_rnn.loop_audit.recorder import LoopRecorder
+from torch_rnn.loop_audit.recurrent_modules import kind_of
 
 MAX_LISTED = 5
 NO_UPDATE = "no update was seen"
@@ -49,15 +50,24 @@ CLIP_IS_FOLLOWED: dict[type[object], str] = {
 
 def first_items(items: Iterable[str]) -> str:
     """Return the first items, and how many more there are."""
-    found = list(items)
-    more = len(found) - MAX_LISTED
-    shown = ", ".join(found[:MAX_LISTED])
+    texts = list(items)
+    more = len(texts) - MAX_LISTED
+    shown = ", ".join(texts[:MAX_LISTED])
     return f"{shown} and {more} more" if more > 0 else shown
 
 
 def counted(items: Iterable[str]) -> str:
     """Return each different item with its count."""
     return first_items(f"{item}: {n}" for item, n in Counter(items).items())
+
+
+@dataclass(frozen=True)
+class LoopWarning:
+    """A mistake that was found: its name, FILE:LINE of the call, and the message."""
+
+    name: str
+    location: str
+    message: str
 
 
 class LoopReport:
@@ -96,8 +106,15 @@ class LoopReport:
 
     @property
     def warnings(self) -> list[LoopWarning]:
-        """The mistakes that were found."""
-        return warnings_of(self.loop, self._ignored)
+        """The mistakes that were found, without those that are switched off."""
+        loop = self.loop
+        warnings = []
+        for mistake in MISTAKES.values():
+            if mistake.name not in self._ignored:
+                for location in mistake.locations(loop):
+                    warning = LoopWarning(mistake.name, location, mistake.message)
+                    warnings.append(warning)
+        return warnings
 
     def assert_tbptt(self, k1: int, k2: int) -> None:
         """Check that each recurrent module is trained by TBPTT(k1, k2).
@@ -114,18 +131,20 @@ class LoopReport:
         changed = union(update.parameters for update in self.updates)
         trained = [m for m in self.loop.windows if parameters_of(m) & changed]
         for module in trained:
-            found = truncation(self.loop, module)
-            if (found.k1, found.k2) != (k1, k2):
-                text = f"{self.loop.passes[module][0].location}: {found.text}"
-                raise AssertionError(f"{text}; expected TBPTT({k1}, {k2})")
+            actual = truncation(self.loop, module)
+            if (actual.k1, actual.k2) != (k1, k2):
+                location = self.loop.passes[module][0].location
+                text = f"{location}: {actual.text}; expected TBPTT({k1}, {k2})"
+                raise AssertionError(text)
         if not trained:
             raise AssertionError(self.loop.record.error or NO_UPDATE)
 
     def __str__(self) -> str:
         """Return the report as text."""
         lines = [self._summary()]
-        for each in self.warnings:
-            lines.append(f"warning: {each.location}: {each.message} [{each.name}]")
+        for warning in self.warnings:
+            text = f"{warning.location}: {warning.message} [{warning.name}]"
+            lines.append(f"warning: {text}")
         for module in self.loop.windows:
             lines += _module_lines(self.loop, module)
         for write in (_loss_lines, _gradient_lines, _clip_lines, _step_lines):
@@ -137,24 +156,25 @@ class LoopReport:
     def _summary(self) -> str:
         """Return the first line: truncations, and what was looked for and not seen."""
         loop = self.loop
-        verdicts = []
-        for module in loop.windows:
-            verdicts.append((truncation(loop, module).text, _name_of(loop, module)))
-        by_verdict = grouped(verdicts)
+        by_verdict = grouped(loop.windows, lambda module: truncation(loop, module).text)
         texts = list(by_verdict)
         if len(texts) > 1:
-            texts = [f"{first_items(by_verdict[text])}: {text}" for text in texts]
+            texts = []
+            for text, modules in by_verdict.items():
+                names = first_items(_name_of(loop, module) for module in modules)
+                texts.append(f"{names}: {text}")
         if not self.updates:
             texts = [NO_UPDATE]
         verdict = "; ".join(texts) or "no recurrent module"
-        sought = [m for m in MISTAKES.values() if loop.is_seen(m.needs)]
-        count = len({each.name for each in sought} - self._ignored)
-        missing = loop.record.unseen.union(_unseen(loop))
-        missing.update(f"{name} (switched off)" for name in self._ignored)
-        found = pluralize(len({each.name for each in self.warnings}), "mistake")
-        text = f"{verdict}; {found} of the {count} that were looked for"
-        if missing:
-            text += f"; not seen: {', '.join(sorted(missing))}"
+        sought = {m.name for m in MISTAKES.values() if loop.is_seen(m.needs)}
+        count = len(sought - self._ignored)
+        mistakes = {warning.name for warning in self.warnings}
+        text = f"{verdict}; {pluralize(len(mistakes), 'mistake')} of the {count}"
+        text += " that were looked for"
+        unseen = loop.record.unseen.union(_unseen(loop))
+        unseen.update(f"{name} (switched off)" for name in self._ignored)
+        if unseen:
+            text += f"; not seen: {', '.join(sorted(unseen))}"
         return text
 
 
@@ -168,7 +188,8 @@ def _unseen(loop: TrainingLoop) -> Iterator[str]:
     unknown = sum(part.origin is Origin.UNKNOWN for part in states)
     unordered = 0
     for window in chain(*loop.windows.values()):
-        unordered += not all(part.is_order_known for part in window.first.state)
+        if not all(part.is_order_known for part in window.first.state):
+            unordered += 1
     for count, noun, text in (
         (changed, "update", "how the script has changed the gradients of {}"),
         (unknown, "state", "the origin of {}"),
@@ -180,16 +201,7 @@ def _unseen(loop: TrainingLoop) -> Iterator[str]:
 
 def _name_of(loop: TrainingLoop, module: nn.Module) -> str:
     """Return the name of a module, or its kind."""
-    return loop.record.names.get(id(module)) or _kind_of(module)
-
-
-def _kind_of(module: nn.Module) -> str:
-    """Return the class of a module, and its sizes."""
-    kind = type(module)
-    if parametrize.is_parametrized(module):
-        kind = kind.__mro__[1]
-    library = "nn." if kind.__module__.startswith("torch.nn") else ""
-    return f"{library}{kind.__name__}({module.extra_repr()})"
+    return loop.record.names.get(id(module)) or kind_of(module)
 
 
 def _module_lines(loop: TrainingLoop, module: nn.Module) -> Iterator[str]:
@@ -198,7 +210,7 @@ def _module_lines(loop: TrainingLoop, module: nn.Module) -> Iterator[str]:
     for forward in loop.passes[module]:
         kind = "" if forward.has_gradient else " without gradient"
         sizes.append(f"{forward.steps}{kind}")
-    names = dict.fromkeys([_name_of(loop, module), _kind_of(module)])
+    names = dict.fromkeys([_name_of(loop, module), kind_of(module)])
     place = loop.passes[module][0].location
     yield f"module {': '.join(names)}, called at {place}; steps: {counted(sizes)}"
     windows = loop.windows[module]
@@ -207,53 +219,59 @@ def _module_lines(loop: TrainingLoop, module: nn.Module) -> Iterator[str]:
         steps = sorted({window.steps for window in windows})
         size = " to ".join(str(n) for n in dict.fromkeys([steps[0], steps[-1]]))
         yield f"  windows: {len(windows)} of {size} steps; {pairs}"
-        yield f"  initial states: {counted(map(origin_in_words, windows))}"
+        yield f"  initial states: {counted(window.origin for window in windows)}"
 
 
 def _loss_lines(loop: TrainingLoop) -> Iterator[str]:
     """Yield a line for each loss of a line of the script."""
-    backwards = grouped((loss, b) for b in loop.backwards for loss in b.losses)
-    kinds = []
-    for loss in loop.losses:
-        kind = "without backward()"
-        if loss in backwards:
-            updates = union(loop.updates_of(backward) for backward in backwards[loss])
-            # a loss of two optimizers is in one update of each
-            by_optimizer = Counter(update.optimizer for update in updates)
-            count = max(by_optimizer.values(), default=0)
-            kind = f"in {pluralize(count, 'update')}"
-        kinds.append((f"{loss.name} ({loss.location})", kind))
-    for name, own in grouped(kinds).items():
-        yield f"loss: {name}, {len(own)} times; {counted(own)}"
+    updates_of: dict[LossCall, set[LoopUpdate]] = {}
+    for backward in loop.backwards:
+        for loss in backward.losses:
+            updates_of.setdefault(loss, set()).update(loop.updates_of(backward))
+
+    def use_of(loss: LossCall) -> str:
+        """Return in how many updates a loss is, in words."""
+        if loss not in updates_of:
+            return "without backward()"
+        # a loss of two optimizers is in one update of each
+        count = max(map(len, by_optimizer(updates_of[loss])), default=0)
+        return f"in {pluralize(count, 'update')}"
+
+    by_line = grouped(loop.losses, lambda loss: f"{loss.name} ({loss.location})")
+    for line, losses in by_line.items():
+        yield f"loss: {line}, {len(losses)} times; {counted(map(use_of, losses))}"
 
 
 def _gradient_lines(loop: TrainingLoop) -> Iterator[str]:
     """Yield the line of gradients that are zeroed, and of backward passes."""
-    from_zero = len(loop.updates) - len(loop.adding)
+    from_zero = len(loop.updates) - len(loop.adding_updates())
     sums = [f"sum of {len(update.backwards)}" for update in loop.updates]
     sums += ["in no update" for b in loop.backwards if not loop.updates_of(b)]
     text = f"gradients: from zero in {from_zero} of {len(loop.updates)} updates"
     yield f"{text}; backward passes: {counted(sums)}"
 
 
+def _clip_line(clip: GradientClip) -> str:
+    """Return what is clipped, and where."""
+    size = pluralize(len(clip.parameters), "parameter")
+    return f"{clip.kind} {clip.limit:g} ({clip.location}) of {size}"
+
+
 def _clip_lines(loop: TrainingLoop) -> Iterator[str]:
     """Yield a line for each call that clips."""
-    kinds = []
-    for clip in loop.clips:
-        of = pluralize(len(clip.parameters), "parameter")
-        kinds.append((f"{clip.kind} {clip.limit:g} ({clip.location}) of {of}", clip))
-    for kind, clips in grouped(kinds).items():
+    for line, clips in grouped(loop.clips, _clip_line).items():
         times = counted(CLIP_IS_FOLLOWED[type(loop.event_after(c))] for c in clips)
         acting = f"it acts in {sum(c.acts for c in clips)} of {len(clips)}"
-        yield f"clipping: by {kind}; {times}; {acting}"
+        yield f"clipping: by {line}; {times}; {acting}"
 
 
 def _step_lines(loop: TrainingLoop) -> Iterator[str]:
     """Yield a line for each optimizer, and one of parameters without a step."""
-    kinds = ((f"{u.optimizer.kind} ({u.location})", u) for u in loop.updates)
-    for kind, own in grouped(kinds).items():
-        changed = pluralize(len(union(u.parameters for u in own)), "parameter")
-        yield f"step: {kind}, {pluralize(len(own), 'update')} of {changed}"
+    by_line = grouped(loop.updates, lambda u: f"{u.optimizer.kind} ({u.location})")
+    for line, updates in by_line.items():
+        changed = union(update.parameters for update in updates)
+        size = pluralize(len(changed), "parameter")
+        yield f"step: {line}, {pluralize(len(updates), 'update')} of {size}"
     left = union(backward.parameters for backward in loop.backwards)
     left -= union(update.parameters for update in loop.updates)
     if left and loop.updates:

@@ -2,26 +2,44 @@
 
 An event says what was called, with what, and what came out. It contains no judgement:
 windows are derived from the events in `loop.py`, mistakes in `mistakes.py`. Parameters
-are named by their `id`, as they live as long as the record.
+are identified by their `id`, as they live as long as the record.
 """
 
+import os
+import re
+import site
+import sys
+import sysconfig
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import NamedTuple, TypeVar
+from functools import cache
+from pathlib import Path
+from types import FrameType
+from typing import Any, NamedTuple, TypeVar
 
+import torch
 from torch import nn
 
 MAX_EVENTS = 100_000  # of a record
 UNNAMED_LOSS = "a loss"  # of which no function of torch was called
-
-
+FOLDERS = (
+    Path(__file__).parent,
+    *torch.__path__,
+    *map(sysconfig.get_path, ("stdlib", "purelib", "platlib")),
+    site.getusersitepackages(),  # of pip install --user
+)
+LIBRARIES = tuple(f"{folder}{os.sep}" for folder in FOLDERS)
 AnyKey = TypeVar("AnyKey")
+AnyEvent = TypeVar("AnyEvent", bound="Event")
 
 
 def union(sets: Iterable[Iterable[AnyKey]]) -> frozenset[AnyKey]:
     """Return all elements of sets."""
     return frozenset[AnyKey]().union(*sets)
+
+
+# Initial states
 
 
 class Origin(Enum):
@@ -38,17 +56,6 @@ class Origin(Enum):
     WITHOUT_GRADIENT = "a pass without gradient"
     COMPUTED = "learned or computed"
     UNKNOWN = "unknown"
-
-
-@dataclass(eq=False)
-class OptimizerRecord:
-    """An optimizer. It is fresh if its first step has made its moments."""
-
-    kind: str
-    is_fresh: bool = False
-
-
-BY_HAND = OptimizerRecord("by hand, after backward()")
 
 
 class InputData(NamedTuple):
@@ -71,14 +78,6 @@ class InputData(NamedTuple):
         return is_known and first.step < self.step < last.step + steps
 
 
-@dataclass(frozen=True, eq=False)
-class Event:
-    """What all events have. `location` is FILE:LINE of the call in the script."""
-
-    number: int
-    location: str
-
-
 class StatePart(NamedTuple):
     """h or c of an initial state: its origin, and for a carried one the pass, output
     ("h", "c", "out") and number of steps after which it is taken.
@@ -94,6 +93,17 @@ class StatePart(NamedTuple):
     def is_carried(self) -> bool:
         """Whether it has the numbers of an earlier pass, without its graph."""
         return self.source is not None and self.origin is not Origin.ATTACHED
+
+
+# Events
+
+
+@dataclass(frozen=True, eq=False)
+class Event:
+    """What all events have. `location` is FILE:LINE of the call in the script."""
+
+    number: int
+    location: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,6 +171,17 @@ class GradientUnscale(GradientEvent):
     """A call by which a GradScaler unscales the gradients of an optimizer."""
 
 
+@dataclass(eq=False)
+class OptimizerRecord:
+    """An optimizer. It is fresh if its first step has made its moments."""
+
+    kind: str
+    is_fresh: bool = False
+
+
+BY_HAND = OptimizerRecord("by hand, after backward()")
+
+
 @dataclass(frozen=True, eq=False)
 class LoopUpdate(GradientEvent):
     """A step of an optimizer, or a change of parameters by hand after backward().
@@ -174,14 +195,49 @@ class LoopUpdate(GradientEvent):
     is_known: bool  # the gradient is this sum, and not changed by the script
 
 
+# The record
+
+
+@cache
+def _script_name(file: str) -> str:
+    """Return the name of a file of the script, relative to the working folder; empty
+    for a library.
+    """
+    if file.startswith(LIBRARIES) or re.match("<(?!ipython|stdin|string)", file):
+        return ""
+    relative = os.path.relpath(file) if os.path.isabs(file) else file
+    return file if relative.startswith("..") else relative
+
+
+def _current_location() -> str:
+    """Return FILE:LINE of the innermost call in the script."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        name = _script_name(frame.f_code.co_filename)
+        if name:
+            return f"{name}:{frame.f_lineno}"
+        frame = frame.f_back
+    return "?"
+
+
 @dataclass(eq=False)
 class LoopRecord:
     """All that a recorder has seen."""
 
-    limit: int
+    limit: int  # of updates
     events: list[Event] = field(default_factory=list)
     names: dict[int, str] = field(default_factory=dict)  # of parts, by id
     steps: int = 0  # of optimizers, also after the limit
     stepped: set[int] = field(default_factory=set)  # also after the limit
     unseen: set[str] = field(default_factory=set)
     error: str = ""
+
+    def add(self, event_type: type[AnyEvent], **facts: Any) -> AnyEvent:
+        """Make an event with its number and location, and add it while there is
+        room.
+        """
+        facts.setdefault("location", _current_location())
+        event = event_type(number=len(self.events) + 1, **facts)
+        if len(self.events) < MAX_EVENTS:
+            self.events.append(event)
+        return event

@@ -1,4 +1,8 @@
-"""The graph of autograd between the passes of recurrent modules."""
+"""The graph of autograd between the passes of recurrent modules.
+
+The results of a pass are marked in the graph. A walk from a loss or a state finds the
+marks; hooks in the nodes that use a result tell which of its steps get a gradient.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -7,102 +11,21 @@ from typing import Any
 
 import numpy
 import torch
+from numpy.typing import NDArray
 from torch import nn
 from torch.autograd.graph import get_gradient_edge
 
 from torch_rnn.loop_audit.events import ForwardPass, LossCall, Reach
-from torch_rnn.loop_audit.module_calls import ModuleCall
+from torch_rnn.loop_audit.recurrent_modules import ModuleCall
 
-# Keys of the metadata of a node: {output number: PassEnd}, and a LossCall
-PASS_END = "torch_rnn.pass_end"
+# Keys of the metadata of a node: {output number: PassResult}, and a LossCall
+PASS_RESULTS = "torch_rnn.pass_results"
 LOSS_CALL = "torch_rnn.loss"
 MAX_NODES = 200_000  # of a walk
 MAX_STATE_NODES = 200  # of one that ends at passes
-Edge = tuple[Any, int]
-
-
-@dataclass(frozen=True, eq=False)
-class PassEnd:
-    """A result of a forward pass, and the edges that lead on before the pass."""
-
-    forward: ForwardPass
-    output: str  # "out", "h" or "c"
-    before: list[Edge]
-    axis: int  # of the steps
-    batch_sizes: list[int] | None  # of a packed sequence
-
-
-class UsedOutputs:
-    """The steps of a pass that get a gradient from outside their own module."""
-
-    def __init__(self, forward: ForwardPass) -> None:
-        """Begin without any."""
-        self.forward = forward
-        self.is_last_used = False  # as h or c
-        self.outputs: Any = numpy.zeros((forward.steps, 1), bool)  # and sequences
-
-    def add(self, end: PassEnd, index: int, inputs: Any, _: Any = None) -> None:
-        """Add those of a node that has the result as an input of this index, by the
-        gradients of its inputs; without any, as of a root, all.
-        """
-        if inputs is None:
-            self.is_last_used = True
-            self.outputs = self.outputs | (end.output == "out")
-        elif inputs[index] is None:
-            return
-        elif end.output == "out":
-            self.outputs = self.outputs | _used_by_time(end, inputs[index].detach())
-        else:
-            self.is_last_used |= bool(inputs[index].any())
-
-    def reach(self, is_carried: bool) -> Reach:
-        """Return how much of the pass the backward pass has reached."""
-        steps = self.outputs.any(1)
-        sequences = self.outputs.any(0)
-        # as if the last sequence were meant to be the last step: one, in several steps
-        is_one = len(sequences) > 1 and sequences.sum() == 1 and steps.sum() > 1
-        steps[-1] |= self.is_last_used
-        used = int(steps.sum())
-        reached = self.forward.steps
-        if not (is_carried or (used and self.forward.is_bidirectional)):
-            reached = int(steps.nonzero()[0].max(initial=-1)) + 1
-        return Reach(reached, used, bool(is_one))
-
-
-class UseWatch:
-    """Watches during a backward pass which outputs of forward passes get a gradient."""
-
-    def __init__(self, walk: "GraphWalk") -> None:
-        """Register a hook in each node that uses an output."""
-        self._carried = walk.carried
-        self._used = {forward: UsedOutputs(forward) for forward in walk.passes}
-        self._handles = []
-        for end, (node, index) in walk.uses:
-            add = partial(self._used[end.forward].add, end, index)
-            if node is None:
-                add(None)
-            else:
-                self._handles.append(node.register_hook(add))
-
-    def end(self) -> dict[ForwardPass, Reach]:
-        """Remove the hooks. Return how much of each pass is reached."""
-        for handle in self._handles:
-            handle.remove()
-        reached = {}
-        for forward, used in self._used.items():
-            reached[forward] = used.reach(forward in self._carried)
-        return reached
-
-
-def _used_by_time(end: PassEnd, gradient: torch.Tensor) -> Any:
-    """Return which steps (rows) and sequences of an output have a gradient."""
-    used = (gradient != 0).any(-1).cpu()
-    if end.batch_sizes is not None:
-        parts = torch.split(used, end.batch_sizes)
-        used = torch.stack([part.any() for part in parts])
-    if used.dim() == 1:  # without an axis of the batch
-        return used.unsqueeze(1).numpy()
-    return used.transpose(0, end.axis).numpy()
+Edge = tuple[Any, int]  # a node of autograd, and the number of its output or input
+Gradients = tuple[torch.Tensor | None, ...]
+ROOT: Edge = (None, 0)  # uses the tensors from which a walk begins
 
 
 def edges_of(tensors: Iterable[torch.Tensor]) -> list[Edge]:
@@ -115,14 +38,26 @@ def edges_of(tensors: Iterable[torch.Tensor]) -> list[Edge]:
     return edges
 
 
-def mark_outputs(forward: ForwardPass, call: ModuleCall) -> None:
+@dataclass(frozen=True, eq=False)
+class PassResult:
+    """A result of a forward pass, and the edges that lead on before the pass."""
+
+    forward: ForwardPass
+    output: str  # "out", "h" or "c"
+    before: list[Edge]
+    axis: int  # of the steps
+    batch_sizes: list[int] | None  # of a packed sequence
+
+
+def mark_results(forward: ForwardPass, call: ModuleCall) -> None:
     """Mark the results of a pass in the graph."""
     before = edges_of([call.x, *call.state])
     for name, tensor in call.outputs.items():
         node: Any = tensor.grad_fn
         if node is not None:
-            end = PassEnd(forward, name, before, call.axis or 0, call.batch_sizes)
-            node.metadata.setdefault(PASS_END, {})[tensor.output_nr] = end
+            result = PassResult(forward, name, before, call.axis or 0, call.batch_sizes)
+            results = node.metadata.setdefault(PASS_RESULTS, {})
+            results[tensor.output_nr] = result
 
 
 class GraphWalk:
@@ -143,58 +78,148 @@ class GraphWalk:
         """Walk from the roots to the end."""
         self.passes: dict[ForwardPass, str] = {}  # and the output that is met
         self.carried = set[ForwardPass]()  # whose state or output its own module uses
-        self.uses: list[tuple[PassEnd, Edge]] = []  # outside, and by which inputs
+        self.uses: list[tuple[PassResult, Edge]] = []  # outside, and by which inputs
         self.parameters: dict[int, nn.Parameter] = {}
         self.reaches_data = False  # a leaf that is no parameter
         self.losses: dict[LossCall, None] = {}
         self.is_complete = True
         self._into_passes = into_passes
-        self._seen = set[tuple[Any, nn.Module | None]]()
+        self._limit = MAX_NODES if into_passes else MAX_STATE_NODES
+        self._visited = set[tuple[Any, nn.Module | None]]()
         self._pending: list[tuple[Edge, nn.Module | None, Edge]] = []
         self._add_edges(edges_of(roots), None)
         while self._pending:
             (node, output), after, consumer = self._pending.pop()
-            ends = node.metadata.get(PASS_END, {})
-            if output in ends:
-                self._enter_pass(ends[output], after, consumer)
-            elif (node, after) not in self._seen:
-                self._enter_node(node, after)
+            metadata = node.metadata
+            result = metadata.get(PASS_RESULTS, {}).get(output)
+            if result is not None:
+                self._enter_pass(result, after, consumer)
+            elif (node, after) not in self._visited:
+                self._enter_node(node, after, metadata.get(LOSS_CALL))
 
     def _add_edges(self, edges: list[Edge], after: nn.Module | None) -> None:
         """Add edges that no node uses, as those of roots, to what is to be visited."""
         for edge in edges:
-            self._pending.append((edge, after, (None, 0)))
+            self._pending.append((edge, after, ROOT))
 
     def _enter_pass(
-        self, end: PassEnd, after: nn.Module | None, consumer: Edge
+        self, result: PassResult, after: nn.Module | None, consumer: Edge
     ) -> None:
         """Note a pass and the use of its result, and go on before it."""
-        forward = end.forward
+        forward = result.forward
         if forward not in self.passes and self._into_passes:
-            self._add_edges(end.before, forward.module)
-        if self.passes.setdefault(forward, end.output) != end.output:
+            self._add_edges(result.before, forward.module)
+        if self.passes.setdefault(forward, result.output) != result.output:
             self.passes[forward] = ""  # more than one
         if after is not forward.module:
-            self.uses.append((end, consumer))
-        if after is forward.module or end.output != "out":
+            self.uses.append((result, consumer))
+        if after is forward.module or result.output != "out":
             self.carried.add(forward)
 
-    def _enter_node(self, node: Any, after: nn.Module | None) -> None:
+    def _enter_node(
+        self, node: Any, after: nn.Module | None, loss: LossCall | None
+    ) -> None:
         """Note the loss or the leaf of a node, and go on to its inputs."""
-        most = MAX_NODES if self._into_passes else MAX_STATE_NODES
-        is_full = len(self._seen) >= most
-        if is_full or type(node).__name__.startswith("CompiledFunction"):
+        kind = type(node).__name__
+        is_full = len(self._visited) >= self._limit
+        if is_full or kind.startswith("CompiledFunction"):
             self.is_complete = False
         if is_full:
             return
-        self._seen.add((node, after))
-        if LOSS_CALL in node.metadata:
-            self.losses[node.metadata[LOSS_CALL]] = None
+        self._visited.add((node, after))
+        if loss is not None:
+            self.losses[loss] = None
         for index, edge in enumerate(node.next_functions):
             if edge[0] is not None:
                 self._pending.append((edge, after, (node, index)))
-        leaf = getattr(node, "variable", None)
+        if kind == "AccumulateGrad":
+            self._enter_leaf(node.variable)
+
+    def _enter_leaf(self, leaf: torch.Tensor) -> None:
+        """Note a parameter, or that there is another leaf."""
         if isinstance(leaf, nn.Parameter):
             self.parameters[id(leaf)] = leaf
-        elif leaf is not None:
+        else:
             self.reaches_data = True
+
+
+# What a backward pass reaches
+
+
+class UsedSteps:
+    """The steps of a pass that get a gradient from outside their own module."""
+
+    def __init__(self, forward: ForwardPass) -> None:
+        """Begin without any."""
+        self.forward = forward
+        self.is_last_used = False  # as h or c
+        # a row for each step, a column for each sequence
+        self.outputs: NDArray[numpy.bool_] = numpy.zeros((forward.steps, 1), bool)
+
+    def add(
+        self, result: PassResult, index: int, inputs: Gradients | None, _: Any = None
+    ) -> None:
+        """Add those of a node that has the result as an input of this index, by the
+        gradients of its inputs; without any, as of a root, all.
+        """
+        if inputs is None:
+            self.is_last_used = True
+            self.outputs = self.outputs | (result.output == "out")
+            return
+        gradient = inputs[index]
+        if gradient is None:
+            return
+        if result.output == "out":
+            self.outputs = self.outputs | _used_by_time(result, gradient.detach())
+        else:
+            self.is_last_used |= bool(gradient.any())
+
+    def reach(self, is_carried: bool) -> Reach:
+        """Return how much of the pass the backward pass has reached."""
+        steps = numpy.any(self.outputs, axis=1)
+        sequences = numpy.any(self.outputs, axis=0)
+        # as if the last sequence were meant to be the last step: one, in several steps
+        is_one = len(sequences) > 1 and sequences.sum() == 1 and steps.sum() > 1
+        steps[-1] |= self.is_last_used
+        used = int(steps.sum())
+        reached = self.forward.steps
+        if not (is_carried or (used and self.forward.is_bidirectional)):
+            reached = int(steps.nonzero()[0].max(initial=-1)) + 1
+        return Reach(reached, used, bool(is_one))
+
+
+def _used_by_time(result: PassResult, gradient: torch.Tensor) -> NDArray[numpy.bool_]:
+    """Return which steps (rows) and sequences of an output have a gradient."""
+    used = (gradient != 0).any(-1).cpu()
+    if result.batch_sizes is not None:
+        parts = torch.split(used, result.batch_sizes)
+        used = torch.stack([part.any() for part in parts])
+    if used.dim() == 1:  # without an axis of the batch
+        used = used.unsqueeze(1)
+    table: NDArray[numpy.bool_] = used.transpose(0, result.axis).numpy()
+    return table
+
+
+class UseWatch:
+    """Watches during a backward pass which outputs of forward passes get a gradient."""
+
+    def __init__(self, walk: GraphWalk) -> None:
+        """Register a hook in each node that uses an output."""
+        self._carried = walk.carried
+        self._used = {forward: UsedSteps(forward) for forward in walk.passes}
+        self._handles = []
+        for result, (node, index) in walk.uses:
+            add = partial(self._used[result.forward].add, result, index)
+            if node is None:
+                add(None)
+            else:
+                self._handles.append(node.register_hook(add))
+
+    def end(self) -> dict[ForwardPass, Reach]:
+        """Remove the hooks. Return how much of each pass is reached."""
+        for handle in self._handles:
+            handle.remove()
+        reached = {}
+        for forward, used in self._used.items():
+            reached[forward] = used.reach(forward in self._carried)
+        return reached

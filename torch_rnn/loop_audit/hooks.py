@@ -7,55 +7,23 @@ error of the audit ends the audit alone. Compiled, traced and transformed calls 
 not recorded.
 """
 
-import os
-import re
-import site
-import sys
-import sysconfig
 import threading
 from collections.abc import Callable, Generator
 from contextlib import ExitStack
-from functools import cache, wraps
-from pathlib import Path
+from functools import partial, wraps
 from typing import Any
 from unittest.mock import patch
 
 import torch
 from torch.jit import _builtins
+from torch.utils.hooks import RemovableHandle
 
 from numpy_rnn.common.texts import one_line
-from torch_rnn.loop_audit.module_calls import as_list
+from torch_rnn.loop_audit.recurrent_modules import as_list
 
-FOLDERS = (
-    Path(__file__).parent,
-    *torch.__path__,
-    *map(sysconfig.get_path, ("stdlib", "purelib", "platlib")),
-    site.getusersitepackages(),  # of pip install --user
-)
-LIBRARIES = tuple(f"{folder}{os.sep}" for folder in FOLDERS)
 FAILED = object()  # the result of a call that raised an exception
-Hook = Callable[..., Generator[None, Any, None]]
-
-
-@cache
-def _script_name(file: str) -> str:
-    """Return the name of a file of the script, relative to the working folder; empty
-    for a library."""
-    if file.startswith(LIBRARIES) or re.match("<(?!ipython|stdin|string)", file):
-        return ""
-    relative = os.path.relpath(file) if os.path.isabs(file) else file
-    return file if relative.startswith("..") else relative
-
-
-def location() -> str:
-    """Return FILE:LINE of the innermost call in the script."""
-    frame: Any = sys._getframe(1)
-    while frame is not None:
-        name = _script_name(frame.f_code.co_filename)
-        if name:
-            return f"{name}:{frame.f_lineno}"
-        frame = frame.f_back
-    return "?"
+Watcher = Generator[None, Any, None]
+Hook = Callable[..., Watcher]
 
 
 def _is_hidden() -> bool:
@@ -132,6 +100,12 @@ class Hooks:
 
         _run_uncompiled(watched)
         return watched
+
+    def register(
+        self, register: Callable[[Any], RemovableHandle], hook: Callable[..., None]
+    ) -> None:
+        """Register a hook that torch itself calls."""
+        self.undo.callback(register(partial(self.call, hook)).remove)
 
     def patch(self, owner: Any, name: str, hook: Hook) -> None:
         """Watch an attribute of a class or a module."""

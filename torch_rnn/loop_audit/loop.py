@@ -6,7 +6,7 @@ where the graph of the state joins them.
 
 from bisect import bisect
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -15,6 +15,7 @@ from torch import nn
 from torch_rnn.loop_audit.events import (
     BY_HAND,
     UNNAMED_LOSS,
+    AnyEvent,
     AnyKey,
     BackwardPass,
     Event,
@@ -26,18 +27,20 @@ from torch_rnn.loop_audit.events import (
     LossCall,
     Origin,
     Reach,
+    StatePart,
     union,
 )
 
-EventKind = TypeVar("EventKind", bound=Event)
 AnyValue = TypeVar("AnyValue")
 
 
-def grouped(pairs: Iterable[tuple[AnyKey, AnyValue]]) -> dict[AnyKey, list[AnyValue]]:
-    """Return the values of each key."""
+def grouped(
+    values: Iterable[AnyValue], key: Callable[[AnyValue], AnyKey]
+) -> dict[AnyKey, list[AnyValue]]:
+    """Return the values of each key, in their order."""
     groups: dict[AnyKey, list[AnyValue]] = {}
-    for key, value in pairs:
-        groups.setdefault(key, []).append(value)
+    for value in values:
+        groups.setdefault(key(value), []).append(value)
     return groups
 
 
@@ -61,17 +64,70 @@ class LoopWindow:
     k1: int = 0
     k2: int = 0
 
+    @property
+    def carried_part(self) -> StatePart:
+        """The first carried part of the initial state, or the first."""
+        state = self.first.state
+        return next((part for part in state if part.is_carried), state[0])
 
-@dataclass(frozen=True)
-class Truncation:
-    """The truncation that the windows of a module make, in words.
+    @property
+    def origin(self) -> str:
+        """In words where the initial state comes from."""
+        origins = [part.origin.value for part in self.first.state]
+        if len(set(origins)) == 1:
+            return origins[0]
+        return " (h) and ".join(origins) + " (c)"
 
-    k1 and k2 are those of TBPTT(k1, k2), and 0 for other kinds.
-    """
 
-    text: str
-    k1: int = 0
-    k2: int = 0
+def parameters_of(module: nn.Module) -> frozenset[int]:
+    """Return what identifies the parameters of a module in events."""
+    return frozenset(map(id, module.parameters()))
+
+
+def reached_passes(
+    module: nn.Module, backwards: Iterable[BackwardPass]
+) -> Iterator[tuple[ForwardPass, Reach]]:
+    """Yield the passes of a module that backward passes reach, and how much of each."""
+    for backward in backwards:
+        for forward, reach in backward.reached.items():
+            if forward.module is module:
+                yield forward, reach
+
+
+def _joined_passes(module: nn.Module, update: LoopUpdate) -> Iterable[LoopWindow]:
+    """Return the windows of a module in an update, in the order of their passes."""
+    reached: dict[ForwardPass, Reach] = {}
+    for forward, reach in reached_passes(module, update.backwards):
+        known = reached.get(forward)
+        if known is None or reach.steps > known.steps:
+            reached[forward] = reach
+    depth: dict[ForwardPass, int] = {}  # steps of the gradient up to each pass
+    window_of: dict[ForwardPass, LoopWindow] = {}
+    for forward in sorted(reached, key=lambda forward: forward.number):
+        parents = [parent for parent in forward.parents if parent in depth]
+        window = window_of[parents[0]] if parents else LoopWindow(update, forward)
+        before = max((depth[parent] for parent in parents), default=0)
+        depth[forward] = reached[forward].steps + before
+        window_of[forward] = window
+        window.passes.add(forward)
+        window.steps += forward.steps
+        window.k1 += reached[forward].used
+        window.k2 = max(window.k2, depth[forward])
+    return dict.fromkeys(window_of.values())
+
+
+def _windows_of(module: nn.Module, updates: list[LoopUpdate]) -> list[LoopWindow]:
+    """Return the windows of a module, each once if it is in several updates."""
+    windows: dict[frozenset[ForwardPass], LoopWindow] = {}
+    for update in updates:
+        for window in _joined_passes(module, update):
+            windows.setdefault(frozenset(window.passes), window)
+    return list(windows.values())
+
+
+def by_optimizer(updates: Iterable[LoopUpdate]) -> Iterable[list[LoopUpdate]]:
+    """Return the updates of each optimizer."""
+    return grouped(updates, lambda update: update.optimizer).values()
 
 
 class TrainingLoop:
@@ -86,34 +142,24 @@ class TrainingLoop:
         self.clips = self._events(GradientClip)
         # with those by hand of parameters that an optimizer steps
         self._changes = self._events(LoopUpdate)
-        self.changed = union(u.held for u in self._changes) | record.stepped
-        # backward passes whose gradients have moved parameters
-        self.moved = union(u.backwards for u in self._changes)
         self.updates = self._counted_updates()
-        self._used_in = grouped((b, u) for u in self.updates for b in u.backwards)
-        self.by_optimizer = grouped((u.optimizer, u) for u in self.updates)
-        self.adding = self._adding_updates()
-        self.passes = grouped((forward.module, forward) for forward in self.forwards)
+        self._updates_of: dict[BackwardPass, list[LoopUpdate]] = {}
+        for update in self.updates:
+            for backward in update.backwards:
+                self._updates_of.setdefault(backward, []).append(update)
+        self.passes = grouped(self.forwards, lambda forward: forward.module)
         self.windows: dict[nn.Module, list[LoopWindow]] = {}
         # passes whose state or input is attached to a pass of an earlier update
         self.attached: list[ForwardPass] = []
         for module in self.passes:
             parameters = parameters_of(module)
-            own = [u for u in self.updates if u.parameters & parameters]
-            self.windows[module] = _windows_of(module, own)
+            updates = [u for u in self.updates if u.parameters & parameters]
+            self.windows[module] = _windows_of(module, updates)
             self.attached += self._attached_passes(module)
 
-    def is_seen(self, kind: type[Event]) -> bool:
-        """Return whether there are passes with gradient, losses or updates."""
-        if kind is ForwardPass:
-            return any(forward.has_gradient for forward in self.forwards)
-        if kind is LossCall:
-            return any(loss.name != UNNAMED_LOSS for loss in self.losses)
-        return bool(self.updates)
-
-    def updates_of(self, backward: BackwardPass) -> list[LoopUpdate]:
-        """Return the updates that use the gradients of a backward pass."""
-        return self._used_in.get(backward, [])
+    def _events(self, kind: type[AnyEvent]) -> list[AnyEvent]:
+        """Return the events of a kind, in their order."""
+        return [event for event in self.record.events if isinstance(event, kind)]
 
     def _counted_updates(self) -> list[LoopUpdate]:
         """Return the updates, without moves by hand of what an optimizer steps, as
@@ -127,16 +173,6 @@ class TrainingLoop:
                 updates.append(update)
         return updates
 
-    def _adding_updates(self) -> set[LoopUpdate]:
-        """Return updates whose gradient has a part that an earlier one of the same
-        optimizer has used.
-        """
-        adding = set[LoopUpdate]()
-        for users in self._used_in.values():
-            for own in grouped((u.optimizer, u) for u in users).values():
-                adding.update(own[1:])
-        return adding
-
     def _attached_passes(self, module: nn.Module) -> Iterator[ForwardPass]:
         """Yield reached passes of a module, before which and after a parent of which
         its parameters have changed.
@@ -149,9 +185,35 @@ class TrainingLoop:
             if before and min(before) < bisect(numbers, forward.number):
                 yield forward
 
-    def _events(self, kind: type[EventKind]) -> list[EventKind]:
-        """Return the events of a kind, in their order."""
-        return [event for event in self.record.events if isinstance(event, kind)]
+    def is_seen(self, kind: type[Event]) -> bool:
+        """Return whether there are passes with gradient, losses or updates."""
+        if kind is ForwardPass:
+            return any(forward.has_gradient for forward in self.forwards)
+        if kind is LossCall:
+            return any(loss.name != UNNAMED_LOSS for loss in self.losses)
+        return bool(self.updates)
+
+    def updates_of(self, backward: BackwardPass) -> list[LoopUpdate]:
+        """Return the updates that use the gradients of a backward pass."""
+        return self._updates_of.get(backward, [])
+
+    def adding_updates(self) -> set[LoopUpdate]:
+        """Return updates whose gradient has a part that an earlier one of the same
+        optimizer has used.
+        """
+        adding = set[LoopUpdate]()
+        for users in self._updates_of.values():
+            for updates in by_optimizer(users):
+                adding.update(updates[1:])
+        return adding
+
+    def changed_parameters(self) -> frozenset[int]:
+        """Return the parameters that an optimizer holds, or that change by hand."""
+        return union(change.held for change in self._changes) | self.record.stepped
+
+    def used_backwards(self) -> frozenset[BackwardPass]:
+        """Return the backward passes whose gradients have moved parameters."""
+        return union(change.backwards for change in self._changes)
 
     def event_after(self, clip: GradientClip) -> GradientEvent | None:
         """Return the next event that changes or uses the gradients that are clipped."""
@@ -163,57 +225,33 @@ class TrainingLoop:
         return None
 
 
-def parameters_of(module: nn.Module) -> frozenset[int]:
-    """Return the names of the parameters of a module in events."""
-    return frozenset(map(id, module.parameters()))
+@dataclass(frozen=True)
+class Truncation:
+    """The truncation that the windows of a module make, in words.
+
+    k1 and k2 are those of TBPTT(k1, k2), and 0 for other kinds.
+    """
+
+    text: str
+    k1: int = 0
+    k2: int = 0
 
 
-def reached_passes(
-    module: nn.Module, backwards: Iterable[BackwardPass]
-) -> Iterator[tuple[ForwardPass, Reach]]:
-    """Yield the passes of a module that backward passes reach, and how much of each."""
-    for backward in backwards:
-        for forward, reach in backward.reached.items():
-            if forward.module is module:
-                yield forward, reach
-
-
-def _windows_of(module: nn.Module, updates: list[LoopUpdate]) -> list[LoopWindow]:
-    """Return the windows of a module, each once if it is in several updates."""
-    windows: dict[frozenset[ForwardPass], LoopWindow] = {}
-    for update in updates:
-        for window in _joined_passes(module, update):
-            windows.setdefault(frozenset(window.passes), window)
-    return list(windows.values())
-
-
-def _joined_passes(module: nn.Module, update: LoopUpdate) -> Iterable[LoopWindow]:
-    """Return the windows of a module in an update, in the order of their passes."""
-    reached: dict[ForwardPass, Reach] = {}
-    for forward, reach in reached_passes(module, update.backwards):
-        known = reached.get(forward, reach)
-        reached[forward] = max(known, reach, key=lambda each: each.steps)
-    depth: dict[ForwardPass, int] = {}
-    found: dict[ForwardPass, LoopWindow] = {}  # of each pass
-    for forward in sorted(reached, key=lambda each: each.number):
-        parents = [p for p in forward.parents if p in depth]
-        window = found[parents[0]] if parents else LoopWindow(update, forward)
-        before = max((depth[p] for p in parents), default=0)
-        depth[forward] = reached[forward].steps + before
-        found[forward] = window
-        window.passes.add(forward)
-        window.steps += forward.steps
-        window.k1 += reached[forward].used
-        window.k2 = max(window.k2, depth[forward])
-    return dict.fromkeys(found.values())
-
-
-def origin_in_words(window: LoopWindow) -> str:
-    """Return in words where the initial state of a window comes from."""
-    kinds = [part.origin.value for part in window.first.state]
-    if len(set(kinds)) == 1:
-        return kinds[0]
-    return " (h) and ".join(kinds) + " (c)"
+def _are_tbptt(k1: int, k2: int, windows: list[LoopWindow]) -> bool:
+    """Return whether the windows are those of TBPTT(k1, k2), but for the first ones."""
+    usual = [w for w in windows if (w.k1, w.k2) == (k1, k2)]
+    adjacent = [w for w in windows if w.origin == Origin.PREVIOUS.value]
+    updates = {window.update for window in windows}
+    # chunks of which some steps have no loss are no TBPTT(k1, k2)
+    is_partial = k1 < k2 and is_most(len(adjacent), len(windows))
+    return (
+        0 < k1 <= k2
+        and not is_partial
+        and len(updates) == len(windows)
+        and is_most(len(usual), len(windows))
+        and all(window.steps == k2 for window in usual)
+        and all(window.k2 <= k2 for window in windows)
+    )
 
 
 def truncation(loop: TrainingLoop, module: nn.Module) -> Truncation:
@@ -224,27 +262,17 @@ def truncation(loop: TrainingLoop, module: nn.Module) -> Truncation:
     if any(forward.module is module for forward in loop.attached):
         return Truncation("no truncation: the gradient goes on into earlier updates")
     pairs = Counter((window.k1, window.k2) for window in windows)
-    (k1, k2), count = pairs.most_common(1)[0]
-    states = Counter(map(origin_in_words, windows))
+    (k1, k2), _ = pairs.most_common(1)[0]
     is_cut = any(part.is_carried for w in windows for part in w.first.state)
-    is_tbptt = (
-        is_cut
-        and len(windows) == len({window.update for window in windows})
-        and all(w.steps == k2 for w in windows if (w.k1, w.k2) == (k1, k2))
-        and is_most(count, len(windows))
-        and k2 == max(window.k2 for window in windows)
-        # chunks of which some steps have no loss are no TBPTT(k1, k2)
-        and 0 < k1 <= k2
-        and (k1 == k2 or 2 * states[Origin.PREVIOUS.value] <= len(windows))
-    )
-    if is_tbptt:
+    if is_cut and _are_tbptt(k1, k2, windows):
         return Truncation(f"TBPTT({k1}, {k2}), state carried and cut", k1, k2)
+    origins = Counter(window.origin for window in windows)
     kind = "truncated BPTT"
-    if states[Origin.UNKNOWN.value]:
+    if origins[Origin.UNKNOWN.value]:
         kind = "BPTT"
-    elif states[Origin.RESET.value]:
+    elif origins[Origin.RESET.value]:
         kind = "BPTT within windows"
-        del states[Origin.ZEROS.value]
-    elif not is_cut and all(w.k2 == w.steps for w in windows):
+        del origins[Origin.ZEROS.value]
+    elif not is_cut and all(window.k2 == window.steps for window in windows):
         kind = "full BPTT"
-    return Truncation(f"{kind}, each window from {' or '.join(states)}")
+    return Truncation(f"{kind}, each window from {' or '.join(origins)}")

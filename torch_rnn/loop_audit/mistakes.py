@@ -25,15 +25,16 @@ from torch_rnn.loop_audit.events import (
     union,
 )
 from torch_rnn.loop_audit.loop import (
-    LoopWindow,
     TrainingLoop,
+    by_optimizer,
     grouped,
     is_most,
     reached_passes,
 )
 
-Places = Iterator[Event]
-Finder = Callable[[TrainingLoop], Places]
+MAX_VALIDATION_SHARE = 1 / 3  # of the carried states: burn-in states are more
+MIN_LOST_SHARE = 1 / 2  # of the updates: those of two optimizers are two for a loss
+Finder = Callable[[TrainingLoop], Iterator[Event]]
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,13 @@ class Mistake:
     needs: type[Event]  # without which it cannot be looked for
     least: int  # times that it shows, for a warning
     find: Finder
+
+    def locations(self, loop: TrainingLoop) -> list[str]:
+        """Return the lines of the script where it shows, if that is often enough."""
+        locations = [event.location for event in self.find(loop)]
+        if len(locations) < self.least:
+            return []
+        return list(dict.fromkeys(locations))
 
 
 MISTAKES: dict[str, Mistake] = {}  # by name
@@ -67,12 +75,6 @@ def mistake(
 # States
 
 
-def _carried_part(window: LoopWindow) -> StatePart:
-    """Return the first carried part of an initial state, or the first."""
-    state = window.first.state
-    return next((part for part in state if part.is_carried), state[0])
-
-
 def _is_from_validation(part: StatePart) -> bool:
     """Return whether passes without gradient lead from training to a state."""
     if part.origin is not Origin.WITHOUT_GRADIENT:
@@ -89,13 +91,13 @@ def _is_from_validation(part: StatePart) -> bool:
     ForwardPass,
     least=1,
 )
-def state_attached(loop: TrainingLoop) -> Places:
+def state_attached(loop: TrainingLoop) -> Iterator[Event]:
     """Yield each pass whose state or input is attached to an earlier update."""
     yield from loop.attached
 
 
 @mistake("h and c are exchanged: the state of an LSTM is (h, c)", ForwardPass)
-def state_exchanged(loop: TrainingLoop) -> Places:
+def state_exchanged(loop: TrainingLoop) -> Iterator[Event]:
     """Yield each pass that gets c as h."""
     for forward in loop.forwards:
         outputs = [part.output for part in forward.state]
@@ -108,12 +110,13 @@ def state_exchanged(loop: TrainingLoop) -> Places:
     " the update",
     ForwardPass,
 )
-def state_cut_within_update(loop: TrainingLoop) -> Places:
+def state_cut_within_update(loop: TrainingLoop) -> Iterator[Event]:
     """Yield windows whose state is cut from another window of their update."""
-    for own in loop.windows.values():
-        for update, windows in grouped((w.update, w) for w in own).items():
+    for module_windows in loop.windows.values():
+        by_update = grouped(module_windows, lambda window: window.update)
+        for update, windows in by_update.items():
             passes = union(window.passes for window in windows)
-            cut = [w for w in windows if _carried_part(w).source in passes]
+            cut = [w for w in windows if w.carried_part.source in passes]
             # one step may follow a window, for the value of the next state
             is_cut = len(cut) > 1 or any(window.steps > 1 for window in cut)
             if is_cut and len(update.backwards) == 1:
@@ -126,14 +129,13 @@ def state_cut_within_update(loop: TrainingLoop) -> Places:
     ForwardPass,
     least=1,
 )
-def state_from_validation(loop: TrainingLoop) -> Places:
+def state_from_validation(loop: TrainingLoop) -> Iterator[Event]:
     """Yield windows that begin with a state of a pass without gradient."""
     for windows in loop.windows.values():
-        parts = {window.first: _carried_part(window) for window in windows}
-        found = [first for first, part in parts.items() if _is_from_validation(part)]
-        # burn-in and stored states are regular
-        if 3 * len(found) <= sum(part.is_carried for part in parts.values()):
-            yield from found
+        carried = [window for window in windows if window.carried_part.is_carried]
+        validated = [w.first for w in carried if _is_from_validation(w.carried_part)]
+        if len(validated) <= MAX_VALIDATION_SHARE * len(carried):
+            yield from validated
 
 
 @mistake(
@@ -141,37 +143,39 @@ def state_from_validation(loop: TrainingLoop) -> Places:
     " carry the state only to the data that follow",
     ForwardPass,
 )
-def state_from_elsewhere(loop: TrainingLoop) -> Places:
+def state_from_elsewhere(loop: TrainingLoop) -> Iterator[Event]:
     """Yield windows whose data do not follow those of their state."""
     for window in chain(*loop.windows.values()):
-        if _carried_part(window).origin is Origin.ELSEWHERE:
+        if window.carried_part.origin is Origin.ELSEWHERE:
             yield window.first
 
 
 @mistake(
     "no call gets the state of the step before: pass it as h", ForwardPass, least=1
 )
-def state_never_given(loop: TrainingLoop) -> Places:
+def state_never_given(loop: TrainingLoop) -> Iterator[Event]:
     """Yield cells that are called several times before most of the backward passes
     that reach them, by one line and without a state.
     """
     for module, passes in loop.passes.items():
-        own = [forward for forward in passes if forward.has_gradient]
-        is_given = any(forward.is_state_given or forward.steps > 1 for forward in own)
-        is_one_line = len({forward.location for forward in own}) == 1
-        reaching = [b for b in loop.backwards if [*reached_passes(module, [b])]]
+        calls = [forward for forward in passes if forward.has_gradient]
+        is_given = any(call.is_state_given or call.steps > 1 for call in calls)
+        lines = {call.location for call in calls}
+        if is_given or len(lines) != 1:
+            continue
+        reaching = [b for b in loop.backwards if any(reached_passes(module, [b]))]
         numbers = [backward.number for backward in reaching]
-        calls = Counter(bisect(numbers, forward.number) for forward in own)
-        several = [number for number, _ in enumerate(numbers) if calls[number] > 1]
-        if is_one_line and not is_given and is_most(len(several), len(numbers)):
-            yield own[0]
+        before = Counter(bisect(numbers, call.number) for call in calls)
+        several = [index for index in range(len(numbers)) if before[index] > 1]
+        if is_most(len(several), len(numbers)):
+            yield calls[0]
 
 
 @mistake(
     "the loss uses the outputs of one sequence of the batch: check batch_first",
     ForwardPass,
 )
-def time_and_batch_exchanged(loop: TrainingLoop) -> Places:
+def time_and_batch_exchanged(loop: TrainingLoop) -> Iterator[Event]:
     """Yield passes of modules of which losses use one sequence alone."""
     for module in loop.windows:
         reached = list(reached_passes(module, loop.backwards))
@@ -186,7 +190,7 @@ def time_and_batch_exchanged(loop: TrainingLoop) -> Places:
 @mistake(
     "a loss of an earlier update is in this one again: begin each sum of losses at 0"
 )
-def loss_in_two_updates(loop: TrainingLoop) -> Places:
+def loss_in_two_updates(loop: TrainingLoop) -> Iterator[Event]:
     """Yield backward passes through a loss that an earlier update has used."""
     first = dict[LossCall, BackwardPass]()
     for backward in loop.backwards:
@@ -201,35 +205,37 @@ def loss_in_two_updates(loop: TrainingLoop) -> Places:
 
 
 @mistake("not every loss of an update reaches backward(): add them up", LossCall)
-def loss_in_no_update(loop: TrainingLoop) -> Places:
+def loss_in_no_update(loop: TrainingLoop) -> Iterator[Event]:
     """Yield lines of losses of which all but one, or all but the last, reach
     backward().
     """
     reached = union(backward.losses for backward in loop.backwards)
     numbers = [update.number for update in loop.updates]
-    places = [(loss.location, bisect(numbers, loss.number)) for loss in loop.losses]
-    found = []
-    for (_, update), losses in grouped(zip(places, loop.losses)).items():
+    by_line = grouped(
+        loop.losses, lambda loss: (bisect(numbers, loss.number), loss.location)
+    )
+    incomplete = []
+    for (update, _), losses in by_line.items():
         lost = [loss for loss in losses if loss not in reached]
         is_last_alone = lost and lost == losses[:-1]
         is_without_one = len(lost) == 1 < len(losses) - 1
         if update < len(numbers) and (is_last_alone or is_without_one):
-            found.append(losses[0])
-    times = Counter(loss.location for loss in found)
-    for loss in found:
+            incomplete.append(losses[0])
+    for losses in grouped(incomplete, lambda loss: loss.location).values():
         # an evaluation may use the same line
-        if 2 * times[loss.location] >= len(numbers):
-            yield loss
+        if len(losses) >= MIN_LOST_SHARE * len(numbers):
+            yield from losses
 
 
 @mistake(
     "the gradient of each update is added to that of the update before: call"
     " zero_grad()"
 )
-def gradients_not_zeroed(loop: TrainingLoop) -> Places:
+def gradients_not_zeroed(loop: TrainingLoop) -> Iterator[Event]:
     """Yield updates whose gradient has a part that an earlier one has used."""
+    adding = loop.adding_updates()
     for update in loop.updates:
-        if update.is_known and update in loop.adding:
+        if update.is_known and update in adding:
             yield update
 
 
@@ -237,12 +243,13 @@ def gradients_not_zeroed(loop: TrainingLoop) -> Places:
     "this gradient is zeroed before a step uses it: call zero_grad() once, after step()"
     " or before the first backward()"
 )
-def gradients_thrown_away(loop: TrainingLoop) -> Places:
+def gradients_thrown_away(loop: TrainingLoop) -> Iterator[Event]:
     """Yield backward passes whose gradients no update uses."""
     lost: dict[LoopUpdate, BackwardPass] = {}
+    used = loop.used_backwards()
     for backward in loop.backwards:
         # adversarial examples use the gradient of the data
-        is_used = backward in loop.moved or backward.reaches_data
+        is_used = backward in used or backward.reaches_data
         if is_used or backward.has_failed:
             continue
         for update in loop.updates:
@@ -250,10 +257,11 @@ def gradients_thrown_away(loop: TrainingLoop) -> Places:
             if is_next and update.held & backward.parameters:
                 lost[update] = backward
                 break
-    for own in loop.by_optimizer.values():
-        found = [lost[update] for update in own if update in lost and update.is_known]
-        if is_most(len(found), len(own)):
-            yield from found
+    for updates in by_optimizer(loop.updates):
+        known = [update for update in updates if update.is_known]
+        thrown_away = [lost[update] for update in known if update in lost]
+        if is_most(len(thrown_away), len(updates)):
+            yield from thrown_away
 
 
 # Clipping
@@ -262,14 +270,14 @@ def gradients_thrown_away(loop: TrainingLoop) -> Places:
 def _clips_by_line(loop: TrainingLoop) -> list[list[GradientClip]]:
     """Return the calls that clip, by their lines."""
     # an infinite limit measures the norm
-    clips = (clip for clip in loop.clips if not isinf(clip.limit))
-    return list(grouped((clip.location, clip) for clip in clips).values())
+    clips = [clip for clip in loop.clips if not isinf(clip.limit)]
+    return list(grouped(clips, lambda clip: clip.location).values())
 
 
 @mistake(
     "gradients are clipped before backward(), or after step(): clip between the two"
 )
-def clip_without_effect(loop: TrainingLoop) -> Places:
+def clip_without_effect(loop: TrainingLoop) -> Iterator[Event]:
     """Yield lines after whose clipping a backward pass follows, and never a step."""
     late = []
     for clips in _clips_by_line(loop):
@@ -285,15 +293,17 @@ def clip_without_effect(loop: TrainingLoop) -> Places:
 @mistake(
     "clipping gets no parameters that are updated, as of an iterator that is read once"
 )
-def clip_of_wrong_parameters(loop: TrainingLoop) -> Places:
+def clip_of_wrong_parameters(loop: TrainingLoop) -> Iterator[Event]:
     """Yield lines that clip nothing that is updated."""
+    changed = loop.changed_parameters()
     for clips in _clips_by_line(loop):
-        if loop.updates and not union(c.parameters for c in clips) & loop.changed:
+        clipped = union(clip.parameters for clip in clips)
+        if loop.updates and not clipped & changed:
             yield from clips
 
 
 @mistake("scaled gradients are clipped: call scaler.unscale_(optimizer) before")
-def clip_of_scaled_gradients(loop: TrainingLoop) -> Places:
+def clip_of_scaled_gradients(loop: TrainingLoop) -> Iterator[Event]:
     """Yield lines that clip before gradients are unscaled."""
     for clip in chain(*_clips_by_line(loop)):
         if isinstance(loop.event_after(clip), GradientUnscale):
@@ -307,11 +317,12 @@ def clip_of_scaled_gradients(loop: TrainingLoop) -> Places:
     "parameters get a gradient, and no step: give them to an optimizer and call its"
     " step(), or freeze them"
 )
-def parameter_not_stepped(loop: TrainingLoop) -> Places:
+def parameter_not_stepped(loop: TrainingLoop) -> Iterator[Event]:
     """Yield updates after a gradient of parameters that nothing changes."""
+    changed = loop.changed_parameters()
     for backward in loop.backwards:
         updates = loop.updates_of(backward)
-        if updates and backward.parameters - loop.changed:
+        if updates and backward.parameters - changed:
             yield updates[0]
 
 
@@ -320,12 +331,12 @@ def parameter_not_stepped(loop: TrainingLoop) -> Places:
     " it once",
     least=3,
 )
-def optimizer_recreated(loop: TrainingLoop) -> Places:
+def optimizer_recreated(loop: TrainingLoop) -> Iterator[Event]:
     """Yield the steps of optimizers that make one step each, for most updates."""
     single = []
-    for optimizer, (update, *others) in loop.by_optimizer.items():
-        if optimizer.is_fresh and not others:
-            single.append((update.held, update))
-    for updates in grouped(single).values():
+    for first, *others in by_optimizer(loop.updates):
+        if first.optimizer.is_fresh and not others:
+            single.append(first)
+    for updates in grouped(single, lambda update: update.held).values():
         if is_most(len(updates), len(loop.updates)):
             yield from updates

@@ -10,7 +10,7 @@ known where both are views of one tensor, or embeddings of views of one.
 
 from collections.abc import MutableMapping
 from itertools import count
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -18,34 +18,20 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from torch_rnn.loop_audit.events import ForwardPass, InputData, Origin, StatePart
 from torch_rnn.loop_audit.graph import GraphWalk
-from torch_rnn.loop_audit.module_calls import ModuleCall
+from torch_rnn.loop_audit.recurrent_modules import ModuleCall
 
 MAX_STATE_ROWS = 8  # of a state that are looked at
 MAX_REMEMBERED = 40_000  # rows
 MAX_EMBEDDING_DEPTH = 8  # nodes between the input of a pass and an embedding
 
 
-def _row_hashes(tensor: torch.Tensor) -> list[int]:
-    """Return a hash of each row, 0 for one of zeros."""
-    rows: Any = tensor.float().cpu().numpy() + 0.0  # without -0.0
-    zeros = bytes(rows.itemsize * rows.shape[-1])
-    hashes = []
-    for row in rows:
-        content = row.tobytes()
-        hashes.append(0 if content == zeros else hash(content))
-    return hashes
-
-
-def _state_hashes(state: torch.Tensor) -> list[int]:
-    """Return hashes of the first rows of the last layer, 0 for those of zeros."""
-    last = state.detach()
-    if last.dim() == 3:
-        last = last[-1]
-    return _row_hashes(last.reshape(-1, last.shape[-1])[:MAX_STATE_ROWS])
+# Data
 
 
 def _data_behind(x: torch.Tensor) -> torch.Tensor | None:
     """Return the data that the input of a pass is, or of which it is an embedding."""
+    if not x.requires_grad:
+        return x
     node: Any = x.grad_fn
     for _ in range(MAX_EMBEDDING_DEPTH):
         if type(node).__name__ == "EmbeddingBackward0":
@@ -54,7 +40,7 @@ def _data_behind(x: torch.Tensor) -> torch.Tensor | None:
         if node is None or not node.next_functions:
             break
         node = node.next_functions[0][0]
-    return None if x.requires_grad else x
+    return None
 
 
 def _sizes_by_stride(tensor: torch.Tensor) -> dict[int, int]:
@@ -63,18 +49,15 @@ def _sizes_by_stride(tensor: torch.Tensor) -> dict[int, int]:
     return {stride: size for stride, size in sizes if size > 1}
 
 
-class StateMemory:
-    """The states that the passes of a module returned, and the order of their data."""
+class DataOrder:
+    """The order in which the windows of a module read the data."""
 
     def __init__(self) -> None:
-        """Make an empty memory."""
-        self._known: dict[int, StatePart] = {}  # by the hash of a row
-        self._series: MutableMapping[torch.Tensor, int]  # numbers of tensors of data
-        self._series = WeakIdKeyDictionary()
+        """Begin without any window."""
+        self._tensors: MutableMapping[torch.Tensor, int]  # numbers of tensors of data
+        self._tensors = WeakIdKeyDictionary()
         self._numbers = count()
-        self._window: ForwardPass | None = None  # the first pass of the latest one
-        self._latest: ForwardPass | None = None  # the latest pass
-        self._begun = set[InputData]()  # windows of this epoch, by their first data
+        self._epoch = set[InputData]()  # the first data of its windows
         self._predecessors: dict[InputData, InputData | None] = {}
 
     def input_data(self, x: torch.Tensor, axis: int | None) -> InputData:
@@ -95,15 +78,74 @@ class StateMemory:
         (stride,) = strides
         start = int(data.storage_offset())
         step = start // stride % sizes[stride]
-        number = self._series.setdefault(base, next(self._numbers))
+        number = self._tensors.setdefault(base, next(self._numbers))
         return InputData((number, base._version, start - step * stride), step)
+
+    def begin_window(self, data: InputData, before: InputData | None) -> Origin | None:
+        """Begin a window after another. Return what earlier epochs say of their order:
+        that there is a new epoch, or that another window came before.
+        """
+        if data.series is None:
+            return None
+        is_other = self._predecessors.get(data, before) != before
+        self._predecessors[data] = before
+        if data in self._epoch:
+            self._epoch = {data}
+            return Origin.EPOCH
+        self._epoch.add(data)
+        return Origin.ELSEWHERE if is_other else None
+
+
+# States
+
+
+def _row_hashes(tensor: torch.Tensor) -> list[int]:
+    """Return a hash of each row, 0 for one of zeros."""
+    values = tensor.float().cpu().numpy() + 0.0  # without -0.0
+    content = values.tobytes()
+    width = values.itemsize * values.shape[-1]
+    zeros = bytes(width)
+    hashes = []
+    for start in range(0, len(content), width):
+        row = content[start : start + width]
+        hashes.append(0 if row == zeros else hash(row))
+    return hashes
+
+
+def _state_hashes(state: torch.Tensor) -> list[int]:
+    """Return hashes of the first rows of the last layer, 0 for those of zeros."""
+    last = state.detach()
+    if last.dim() == 3:
+        last = last[-1]
+    return _row_hashes(last.reshape(-1, last.shape[-1])[:MAX_STATE_ROWS])
+
+
+class PassInputs(NamedTuple):
+    """What is known of the inputs of a pass: its data, initial state and parents."""
+
+    data: InputData
+    state: tuple[StatePart, ...]
+    parents: tuple[ForwardPass, ...]
+
+
+class StateMemory:
+    """The states that the passes of a module returned."""
+
+    def __init__(self, module: nn.Module) -> None:
+        """Make an empty memory."""
+        self._module = module
+        self._order = DataOrder()
+        self._known: dict[int, StatePart] = {}  # by the hash of a row
+        self._window: ForwardPass | None = None  # the first pass of the latest one
+        self._latest: ForwardPass | None = None  # the latest pass
 
     def remember(self, forward: ForwardPass, call: ModuleCall) -> None:
         """Remember the last states of a pass, and of its first sequence all."""
         for name, tensor in call.outputs.items():
             if name != "out":
+                part = StatePart(Origin.OLDER, forward, name, call.steps)
                 for row in _state_hashes(tensor):
-                    self._add(row, StatePart(Origin.OLDER, forward, name, call.steps))
+                    self._add(row, part)
             elif tensor.dim() == 3 and not forward.is_bidirectional:
                 first = tensor.detach().select(1 - (call.axis or 0), 0)
                 for step, row in enumerate(_row_hashes(first[:-1]), 1):
@@ -121,46 +163,31 @@ class StateMemory:
         if row and (is_training or row not in self._known):
             self._known[row] = part
 
-    def initial_state(
-        self,
-        module: nn.Module,
-        state: list[torch.Tensor],
-        walks: list[GraphWalk],
-        data: InputData,
-        begins: bool,
-    ) -> tuple[StatePart, ...]:
-        """Return where the parts of an initial state come from.
-
-        Parameters
-        ----------
-        module
-            The module that gets the state.
-        state
-            Its parts; empty if the module begins from zeros.
-        walks
-            The walks from them.
-        data
-            The data of the pass.
-        begins
-            Whether the pass begins a window of training.
-        """
+    def inputs_of(self, call: ModuleCall) -> PassInputs:
+        """Return what is known of the inputs of a call."""
+        walks = [GraphWalk([state], into_passes=False) for state in call.state]
+        parents = []
+        for walk in (GraphWalk([call.x], into_passes=False), *walks):
+            parents += [f for f in walk.passes if f.module is self._module]
+        data = self._order.input_data(call.x, call.axis)
         order = None
-        if begins and data.series is not None:
-            order = self._begin(data)
-        if not state:
-            return (self._locate(StatePart(Origin.ZEROS), data, order),)
+        if call.has_gradient and not parents:
+            before = self._window.data if self._window else None
+            order = self._order.begin_window(data, before)
         parts = []
-        for tensor, walk in zip(state, walks):
-            part = self._origin_in_graph(module, walk) or self._origin_by_rows(tensor)
-            parts.append(self._locate(part, data, order))
-        return tuple(parts)
+        for tensor, walk in zip(call.state, walks):
+            parts.append(self._origin_in_graph(walk) or self._origin_by_rows(tensor))
+        if not parts:
+            parts.append(StatePart(Origin.ZEROS))
+        state = tuple(self._located(part, data, order) for part in parts)
+        return PassInputs(data, state, tuple(parents))
 
-    def _origin_in_graph(self, module: nn.Module, walk: GraphWalk) -> StatePart | None:
+    def _origin_in_graph(self, walk: GraphWalk) -> StatePart | None:
         """Return where a state comes from by its graph, None if that does not say."""
         if not walk.is_complete:
             return StatePart(Origin.UNKNOWN)
         for source, output in walk.passes.items():
-            if source.module is module:
+            if source.module is self._module:
                 return StatePart(Origin.ATTACHED, source, output, source.steps)
         if walk.passes or walk.parameters:
             return StatePart(Origin.COMPUTED)
@@ -175,20 +202,7 @@ class StateMemory:
         is_zero = not any(rows) and not state.any()
         return StatePart(Origin.ZEROS if is_zero else Origin.UNKNOWN)
 
-    def _begin(self, data: InputData) -> Origin | None:
-        """Begin a window. Return what the epochs before say of the order of its data
-        and those of the window before.
-        """
-        before = self._window.data if self._window else None
-        is_other = self._predecessors.get(data, before) != before
-        self._predecessors[data] = before
-        if data in self._begun:
-            self._begun = {data}
-            return Origin.EPOCH
-        self._begun.add(data)
-        return Origin.ELSEWHERE if is_other else None
-
-    def _locate(
+    def _located(
         self, part: StatePart, data: InputData, order: Origin | None
     ) -> StatePart:
         """Return a state with its origin among the windows and their data.
@@ -200,7 +214,7 @@ class StateMemory:
         data
             The data of the window that begins with it.
         order
-            What `_begin` has found of the order of their data.
+            What earlier epochs say of the order of the data.
         """
         source, window, latest = part.source, self._window, self._latest
         if part.origin is Origin.ZEROS and latest is not None:
@@ -216,6 +230,6 @@ class StateMemory:
         origin = Origin.PREVIOUS if is_end else Origin.INSIDE
         if data.follows(source.data, part.steps):
             return part._replace(origin=origin)
-        is_between = data.is_between(window.data, source.data, part.steps)
-        known = Origin.ELSEWHERE if is_between else order
-        return part._replace(origin=known or origin, is_order_known=known is not None)
+        if data.is_between(window.data, source.data, part.steps):
+            order = Origin.ELSEWHERE
+        return part._replace(origin=order or origin, is_order_known=order is not None)
