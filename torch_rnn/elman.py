@@ -73,7 +73,8 @@ def compute_activations(
     x = as_rows(x, W_xh.shape[-2], W_xh).expand(len(x), *networks, -1, -1)
     x = x.clone().requires_grad_()
     h_0 = h_0.expand(*networks, -1, -1).clone().requires_grad_()
-    a, h = [], [h_0]
+    a: list[Array] = []
+    h = [h_0]
     with torch.autocast(W_hh.device.type, enabled=False):
         for x_t in x:
             a_t = x_t @ W_xh + h[-1] @ W_hh  # (F1)

@@ -140,7 +140,8 @@ def check_like_parameters(
     """
     check_record(name, record, Parameters)
     for field, axes in CHECKED_AXES.items():
-        array, theta = getattr(record, field), getattr(params, field)
+        array = getattr(record, field)
+        theta = getattr(params, field)
         if array is None and (partial or theta is None):
             continue
         if theta is None:
