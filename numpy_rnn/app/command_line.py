@@ -35,7 +35,7 @@ COMMANDS = {
     ),
     "study": Command(
         "write two pages about the gradient of a run",
-        "numpy_rnn.study.study",
+        "numpy_rnn.study.study_command",
         "numpy-rnn",  # the gradient is that derived by hand
     ),
     "lesson": Command(

@@ -21,13 +21,13 @@ from numpy_rnn.common.trees import tree_map
 from numpy_rnn.conformance.case import present
 from numpy_rnn.study import subject as subjects
 from numpy_rnn.study.evaluated_equations import EVALUATED
-from numpy_rnn.study.study import (
+from numpy_rnn.study.folder import (
     LESSON_FOLDER,
     WRITTEN,
     check_folder,
-    choices_of,
     write_folder,
 )
+from numpy_rnn.study.study_command import choices_of
 from tests.helpers.command_line import contents, refused, rows_of
 
 pytestmark = [
