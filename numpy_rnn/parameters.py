@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from numpy_rnn.arrays import ARRAYS, Array
+from numpy_rnn.arrays import ARRAY_KIND, Array
 from numpy_rnn.common.array_kinds import check_convertible
 from numpy_rnn.common.checks import check_finite_parameters
 from numpy_rnn.common.initial import initial_parameters as initial_parameters
@@ -125,7 +125,7 @@ def to_state_dict(
     >>> list(rnn.to_state_dict(rnn.initial_parameters(), rnn="", linear="head."))
     ['weight_ih_l0', 'weight_hh_l0', 'head.weight']
     """
-    check_finite_parameters(ARRAYS, params)
+    check_finite_parameters(ARRAY_KIND, params)
     return state_from_parameters(to_numpy(params), rnn, linear)
 
 
