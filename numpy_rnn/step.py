@@ -7,7 +7,7 @@ from typing import TypeAlias, Unpack
 
 import numpy as np
 
-from numpy_rnn.arrays import ARRAYS, Array, copy_of, per_network
+from numpy_rnn.arrays import ARRAY_KIND, Array, copy_of, per_network
 from numpy_rnn.common.checks import (
     check_clipped_gradients,
     check_keywords,
@@ -70,7 +70,7 @@ def sgd(
     >>> rnn.sgd(params, gradients, 0.25).W_hh
     array([[0.75]])
     """
-    check_update(ARRAYS, params, delta)
+    check_update(ARRAY_KIND, params, delta)
     rate = check_learning_rate(params, learning_rate)
     return compute_parameters(params, delta, rounded_rate(params, rate))
 
@@ -135,7 +135,7 @@ def clip_by_global_norm(
     >>> clipped.W_xh.round(4), clipped.W_hh.round(4)
     (array([[0.6]]), array([[0.8]]))
     """
-    max_norm = check_clipped_gradients(ARRAYS, gradients, "max norm", max_norm)
+    max_norm = check_clipped_gradients(ARRAY_KIND, gradients, "max norm", max_norm)
     return scaled_to_norm(gradients, max_norm)
 
 
@@ -176,7 +176,7 @@ def clip_by_value(gradients: Gradients[Array], max_value: float) -> Gradients[Ar
     array([[-1. ,  0.5],
            [ 1. , -1. ]])
     """
-    max_value = check_clipped_gradients(ARRAYS, gradients, "max value", max_value)
+    max_value = check_clipped_gradients(ARRAY_KIND, gradients, "max value", max_value)
     return limited(gradients, max_value)
 
 
@@ -294,7 +294,7 @@ def direction(
     """
     check_keywords("direction", options, DirectionKeywords)
     step = check_step(Step(None, **options))
-    check_update(ARRAYS, params, gradients, velocity)
+    check_update(ARRAY_KIND, params, gradients, velocity)
     return copy_of(compute_direction(params, gradients, velocity, step))
 
 

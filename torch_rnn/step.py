@@ -26,7 +26,7 @@ from numpy_rnn.common.records import (
     Step,
 )
 from numpy_rnn.common.trees import tree_map
-from torch_rnn.arrays import ARRAYS, Array, copy_of, per_network
+from torch_rnn.arrays import ARRAY_KIND, Array, copy_of, per_network
 
 NORM_EPSILON = 1e-6  # added to the norm, as in clip_grad_norm_
 ADAGRAD_EPSILON = 1e-8  # added to Adagrad's sum of squares, as in min-char-rnn
@@ -65,7 +65,7 @@ def sgd(
     >>> rnn.sgd(params, gradients, 0.25).W_hh
     tensor([[0.7500]], requires_grad=True)
     """
-    check_update(ARRAYS, params, delta)
+    check_update(ARRAY_KIND, params, delta)
     rate = check_learning_rate(params, learning_rate)
     return compute_parameters(params, delta, rounded_rate(params, rate))
 
@@ -123,7 +123,7 @@ def clip_by_global_norm(
     >>> round(clipped.W_hh.item(), 4)
     0.8
     """
-    max_norm = check_clipped_gradients(ARRAYS, gradients, "max norm", max_norm)
+    max_norm = check_clipped_gradients(ARRAY_KIND, gradients, "max norm", max_norm)
     return scaled_to_norm(gradients, max_norm)
 
 
@@ -155,7 +155,7 @@ def clip_by_value(gradients: Gradients[Array], max_value: float) -> Gradients[Ar
     >>> rnn.clip_by_value(gradients, 1.0).W_hh
     tensor([[-1.]])
     """
-    max_value = check_clipped_gradients(ARRAYS, gradients, "max value", max_value)
+    max_value = check_clipped_gradients(ARRAY_KIND, gradients, "max value", max_value)
     return limited(gradients, max_value)
 
 
@@ -254,7 +254,7 @@ def direction(
     """
     check_keywords("direction", options, DirectionKeywords)
     step = check_step(Step(None, **options))
-    check_update(ARRAYS, params, gradients, velocity)
+    check_update(ARRAY_KIND, params, gradients, velocity)
     return copy_of(compute_direction(params, gradients, velocity, step))
 
 

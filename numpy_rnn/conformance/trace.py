@@ -34,7 +34,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from numpy_rnn.common.array_kinds import NUMPY_ARRAYS
+from numpy_rnn.common.array_kinds import NUMPY_KIND
 from numpy_rnn.common.checks import check_run_arguments
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.files import load_arrays, save_arrays
@@ -306,7 +306,7 @@ def _run(arrays: NamedArrays, options: dict[str, Any]) -> Run:
         options=RunOptions.from_keywords(**options),
     )
     try:
-        checked = check_run_arguments(NUMPY_ARRAYS, run)
+        checked = check_run_arguments(NUMPY_KIND, run)
     except InputError as error:
         raise InputError(f"its run cannot be repeated: {error}") from None
     if checked.options.schedule.epochs == 0:

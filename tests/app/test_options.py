@@ -93,8 +93,8 @@ def test_help_lists_the_commands_of_the_package(rnn, capsys):
         main(rnn, ["--help"])
     assert ended.value.code == 0
     listed = re.findall(r"^    (\w+)  +\w", capsys.readouterr().out, re.MULTILINE)
-    own = ["study", "lesson"] if rnn is numpy_rnn else ["audit"]
-    assert listed == ["train", "compare", *own]
+    others = ["study", "lesson"] if rnn is numpy_rnn else ["audit"]
+    assert listed == ["train", "compare", *others]
 
 
 MISSPELT = """
@@ -120,9 +120,9 @@ def test_misspelt_words_are_answered_with_the_nearest_ones(capsys):
 def test_defaults_of_data(command):
     """The study of a file has the defaults of the sine wave instead."""
     given = {"data": "a.csv"}
-    found = vars(make_options(command, **given))
+    values = vars(make_options(command, **given))
     expected = DEFAULTS_OF["data"] | {"epochs": {"train": 200, "compare": 10}[command]}
-    assert found.items() >= expected.items()
+    assert values.items() >= expected.items()
     assert make_options(command, **given, k2=5).k1 == 5
     assert make_options("study", **given).standardize is False
 

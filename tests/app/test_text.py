@@ -28,8 +28,8 @@ def _short():
 
 def rows(out):
     """Return the printed rows: (update, epoch, smoothed loss)."""
-    found = re.findall(r"^ *(\d+) +(\d+) +(\d+\.\d{6})$", out, re.MULTILINE)
-    return [tuple(map(float, row)) for row in found]
+    texts = re.findall(r"^ *(\d+) +(\d+) +(\d+\.\d{6})$", out, re.MULTILINE)
+    return [tuple(map(float, row)) for row in texts]
 
 
 def samples(out):
@@ -58,11 +58,12 @@ def test_losses_are_those_of_min_char_rnn():
     """With 20 units training is not chaotic: the curves agree but for rounding."""
     words = f"--text {ALICE} --hidden-size 20 --epochs 1"
     experiment, report = run_of(numpy_rnn, words)
-    losses, expected = [], 25 * np.log(54)
+    losses = []
+    expected = 25 * np.log(54)
     assert all(abs(W.std() / 0.01 - 1) < 0.1 for W in experiment.params[:3])
-    given = [w for w in experiment.params if w is not None]
+    params = [w for w in experiment.params if w is not None]
     # It has transposed matrices, and columns for biases.
-    weights = [np.array(w.T if w.ndim == 2 else w[:, None]) for w in given]
+    weights = [np.array(w.T if w.ndim == 2 else w[:, None]) for w in params]
     theirs = min_char_rnn.train_chunks(
         experiment.data.x[:, 0], experiment.data.target[:, 0], weights
     )
@@ -84,17 +85,18 @@ def test_sample_draws_from_the_distributions(rnn, temperature):
     params = tree_map(lambda W: generator.normal(size=W.shape), experiment.params)
     report.training.params = rnn.from_numpy(params)
     generator, expected = np.random.default_rng((3, 0)), ""
-    h, character = experiment.h_0, experiment.data.x[0, 0]
+    h = experiment.h_0
+    character = experiment.data.x[0, 0]
     with np.errstate(all="ignore"):
-        found = report.sample(60)
+        sample = report.sample(60)
         for _ in range(60):
             h = np.tanh(params.W_xh[character] + h @ params.W_hh + params.b_h)
             logits = (h @ params.W_hy + params.b_y)[0]
             p = np.exp((logits - logits.max()) / temperature)
             character = generator.choice(len(p), p=p / p.sum())
             expected += experiment.data.alphabet[character]
-    assert found == expected
-    assert len(set(found)) > 2
+    assert sample == expected
+    assert len(set(sample)) > 2
     params.b_y[3] = np.inf
     report.training.params = rnn.from_numpy(params)
     with pytest.raises(Diverged, match="y is not finite"):
