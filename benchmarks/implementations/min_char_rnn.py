@@ -73,7 +73,8 @@ def prepare(case: Case) -> Call:
     if (case.options.schedule, case.options.step) != (ONE_PASS, step):
         raise Unsupported("one pass with the options of the program only")
     (W_xh, W_hh, W_hy, b_h, b_y), x, target, _ = case.arrays()
-    assert b_h is not None and b_y is not None
+    assert b_h is not None
+    assert b_y is not None
     columns = [W_xh.T, W_hh.T, W_hy.T, b_h[:, None], b_y[:, None]]
 
     def call():

@@ -32,7 +32,8 @@ class Network(nn.Module):
         self.target = torch.tensor(target)
         self.h_0 = torch.tensor(h_0)[None]
         if case.is_text:  # one sequence, no batch axis
-            assert b_h is not None and b_y is not None
+            assert b_h is not None
+            assert b_y is not None
             values += [b_y, b_h]
             # Under SGD the sum of two biases moves twice as far as one: the second is
             # constant.
