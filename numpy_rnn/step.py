@@ -136,7 +136,7 @@ def clip_by_global_norm(
     (array([[0.6]]), array([[0.8]]))
     """
     max_norm = check_clipped_gradients(ARRAY_KIND, gradients, "max norm", max_norm)
-    return scaled_to_norm(gradients, max_norm)
+    return compute_clipped_by_norm(gradients, max_norm)
 
 
 def clip_by_value(gradients: Gradients[Array], max_value: float) -> Gradients[Array]:
@@ -177,21 +177,23 @@ def clip_by_value(gradients: Gradients[Array], max_value: float) -> Gradients[Ar
            [ 1. , -1. ]])
     """
     max_value = check_clipped_gradients(ARRAY_KIND, gradients, "max value", max_value)
-    return limited(gradients, max_value)
+    return compute_clipped_by_value(gradients, max_value)
 
 
 def compute_clipped(
     gradients: Gradients[Array], max_norm: float | None, max_value: float | None
 ) -> Gradients[Array]:
-    """Compute the gradients within the limits; None: without this limit."""
+    """Compute the gradients within a limit, if there is one."""
     if max_norm is not None:
-        return scaled_to_norm(gradients, max_norm)
+        return compute_clipped_by_norm(gradients, max_norm)
     if max_value is not None:
-        return limited(gradients, max_value)
+        return compute_clipped_by_value(gradients, max_value)
     return gradients
 
 
-def scaled_to_norm(gradients: Gradients[Array], max_norm: float) -> Gradients[Array]:
+def compute_clipped_by_norm(
+    gradients: Gradients[Array], max_norm: float
+) -> Gradients[Array]:
     """Compute the gradients within a limit of their norm."""
     factor = clipping_factor(global_norm(gradients), max_norm)
 
@@ -225,7 +227,9 @@ def clipping_factor(norm: Array, max_norm: float) -> Array:
     return np.where(np.isfinite(norm), factor, np.nan)
 
 
-def limited(gradients: Gradients[Array], max_value: float) -> Gradients[Array]:
+def compute_clipped_by_value(
+    gradients: Gradients[Array], max_value: float
+) -> Gradients[Array]:
     """Compute the gradients within a limit of their elements."""
     return tree_map(lambda g: np.clip(g, -max_value, max_value), gradients)  # (U7)
 
@@ -325,7 +329,7 @@ def compute_direction(
 
 
 def momentum_direction(g: Array, v: Array | None, step: Step) -> tuple[Array, Array]:
-    """Compute the direction of a gradient g, and the velocity, before it v."""
+    """Compute the direction and the velocity, for a gradient g and the last velocity."""
     velocity = g  # (U5), the first time
     if v is not None:
         velocity = step.momentum * v + (1 - step.dampening) * g  # (U5)
@@ -335,7 +339,7 @@ def momentum_direction(g: Array, v: Array | None, step: Step) -> tuple[Array, Ar
 
 
 def adagrad_direction(g: Array, v: Array | None) -> tuple[Array, Array]:
-    """Compute the direction of a gradient g, and the sum of squares, before it v."""
+    """Compute the direction and the sum of squares, for a gradient g and the last sum."""
     squares = g * g  # (U8), the first time
     if v is not None:
         squares = v + squares  # (U8)

@@ -124,7 +124,7 @@ def clip_by_global_norm(
     0.8
     """
     max_norm = check_clipped_gradients(ARRAY_KIND, gradients, "max norm", max_norm)
-    return scaled_to_norm(gradients, max_norm)
+    return compute_clipped_by_norm(gradients, max_norm)
 
 
 def clip_by_value(gradients: Gradients[Array], max_value: float) -> Gradients[Array]:
@@ -156,22 +156,24 @@ def clip_by_value(gradients: Gradients[Array], max_value: float) -> Gradients[Ar
     tensor([[-1.]])
     """
     max_value = check_clipped_gradients(ARRAY_KIND, gradients, "max value", max_value)
-    return limited(gradients, max_value)
+    return compute_clipped_by_value(gradients, max_value)
 
 
 def compute_clipped(
     gradients: Gradients[Array], max_norm: float | None, max_value: float | None
 ) -> Gradients[Array]:
-    """Compute the gradients within the limits; None: without this limit."""
+    """Compute the gradients within a limit, if there is one."""
     if max_norm is not None:
-        return scaled_to_norm(gradients, max_norm)
+        return compute_clipped_by_norm(gradients, max_norm)
     if max_value is not None:
-        return limited(gradients, max_value)
+        return compute_clipped_by_value(gradients, max_value)
     return gradients
 
 
 @torch.no_grad()
-def scaled_to_norm(gradients: Gradients[Array], max_norm: float) -> Gradients[Array]:
+def compute_clipped_by_norm(
+    gradients: Gradients[Array], max_norm: float
+) -> Gradients[Array]:
     """Compute the gradients within a limit of their norm."""
     factor = clipping_factor(global_norm(gradients), max_norm)
     return tree_map(
@@ -199,7 +201,9 @@ def clipping_factor(norm: Array, max_norm: float) -> Array:
 
 
 @torch.no_grad()
-def limited(gradients: Gradients[Array], max_value: float) -> Gradients[Array]:
+def compute_clipped_by_value(
+    gradients: Gradients[Array], max_value: float
+) -> Gradients[Array]:
     """Compute the gradients within a limit of their elements."""
     # In float64, since `clamp` refuses a limit that is too large for float32.
     return tree_map(
@@ -286,7 +290,7 @@ def compute_direction(
 
 
 def momentum_direction(g: Array, v: Array | None, step: Step) -> tuple[Array, Array]:
-    """Compute the direction of a gradient g, and the velocity, before it v."""
+    """Compute the direction and the velocity, for a gradient g and the last velocity."""
     velocity = g  # (U5), the first time
     if v is not None:
         velocity = step.momentum * v + (1 - step.dampening) * g  # (U5)
@@ -296,7 +300,7 @@ def momentum_direction(g: Array, v: Array | None, step: Step) -> tuple[Array, Ar
 
 
 def adagrad_direction(g: Array, v: Array | None) -> tuple[Array, Array]:
-    """Compute the direction of a gradient g, and the sum of squares, before it v."""
+    """Compute the direction and the sum of squares, for a gradient g and the last sum."""
     squares = g * g  # (U8), the first time
     if v is not None:
         squares = v + squares  # (U8)

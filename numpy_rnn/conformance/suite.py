@@ -208,8 +208,8 @@ def overflow_fault(port: Port, fault: PortFault) -> PortFault:
     text = str(fault).removeprefix(f"{port.name}: ").partition(", in ")[0]
     text = text.removesuffix(": expected a finite number")
     message = f"OVERFLOW {port.name}: right for outputs up to 30, but {text} "
-    message += f"for outputs of {MAX_LOGIT:g}: use log-sum-exp, which subtracts the "
-    message += "largest output of each row, or state "
+    message += f"for outputs of {MAX_LOGIT:g}: subtract the largest output of each "
+    message += "row, as in log-sum-exp, or state "
     message += 'lacks=("large outputs",) in the port, or in the call of its adapter'
     return PortFault(message)
 
