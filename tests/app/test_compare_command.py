@@ -29,7 +29,7 @@ from numpy_rnn.conformance.runs.judge import Judgement
 from numpy_rnn.conformance.runs.recorded_run import record
 from numpy_rnn.conformance.runs.sources import PortSource
 from numpy_rnn.conformance.trace import trace_arrays
-from tests.helpers.command_line import command, configured, rows_of
+from tests.helpers.command_line import command, rows_of, train_options
 from tests.helpers.comparing import fewer
 
 SIZES = [0.0, 5e-324, 1e-300, 1e-45, 1e-40, 1e-22, 1e-8, 1.0]  # squares underflow
@@ -133,7 +133,7 @@ def compare(capsys, tmp_path, monkeypatch):
 
 def recorded(words, of=None):
     """Return the run of these options by the definition, or by other equations."""
-    configuration = configured(words)
+    configuration = train_options(words)
     run = prepare_experiment(configuration).run(configuration.run_options())
     return record(run, train(run, definition=of or Definition()))
 
