@@ -36,11 +36,11 @@ def samples(out):
     return re.findall(r"^----\n(.*?)\n----$", out, re.MULTILINE | re.DOTALL)
 
 
-def run_of(rnn, options):
-    configuration = train_options(f"--dtype float64 {options}")
-    experiment = prepare_experiment(configuration)
-    training = Training(rnn, experiment.run(configuration.run_options()))
-    return experiment, TextReport(training, experiment.data, configuration)
+def run_of(rnn, words):
+    options = train_options(f"--dtype float64 {words}")
+    experiment = prepare_experiment(options)
+    training = Training(rnn, experiment.run())
+    return experiment, TextReport(training, experiment.data, options)
 
 
 def test_rows_and_samples_of_every_so_many_updates(capsys):

@@ -21,8 +21,8 @@ from tests.helpers.comparing import bits
 
 
 def training_of(options):
-    """Return the run of a configuration, by numpy_rnn."""
-    run = prepare_experiment(options).run(options.run_options())
+    """Return the run of these options, by numpy_rnn."""
+    run = prepare_experiment(options).run()
     return Training(numpy_rnn, run)
 
 
