@@ -329,7 +329,7 @@ def compute_direction(
 
 
 def momentum_direction(g: Array, v: Array | None, step: Step) -> tuple[Array, Array]:
-    """Compute the direction and the velocity, for a gradient g and the last velocity."""
+    """Compute the direction and the new velocity, from the last one v."""
     velocity = g  # (U5), the first time
     if v is not None:
         velocity = step.momentum * v + (1 - step.dampening) * g  # (U5)
@@ -339,7 +339,7 @@ def momentum_direction(g: Array, v: Array | None, step: Step) -> tuple[Array, Ar
 
 
 def adagrad_direction(g: Array, v: Array | None) -> tuple[Array, Array]:
-    """Compute the direction and the sum of squares, for a gradient g and the last sum."""
+    """Compute the direction and the new sum of squares, from the last one v."""
     squares = g * g  # (U8), the first time
     if v is not None:
         squares = v + squares  # (U8)
