@@ -9,12 +9,13 @@ import numpy as np
 
 from numpy_rnn.arrays import ARRAY_KIND, Array, copy_of, per_network
 from numpy_rnn.common.checks import (
-    check_clipped_gradients,
+    check_gradients,
     check_keywords,
     check_learning_rate,
     check_step,
     check_update,
 )
+from numpy_rnn.common.numbers import check_positive
 from numpy_rnn.common.records import (
     DirectionKeywords,
     Gradients,
@@ -135,8 +136,8 @@ def clip_by_global_norm(
     >>> clipped.W_xh.round(4), clipped.W_hh.round(4)
     (array([[0.6]]), array([[0.8]]))
     """
-    max_norm = check_clipped_gradients(ARRAY_KIND, gradients, "max norm", max_norm)
-    return compute_clipped_by_norm(gradients, max_norm)
+    check_gradients(ARRAY_KIND, gradients)
+    return compute_clipped_by_norm(gradients, check_positive("max norm", max_norm))
 
 
 def clip_by_value(gradients: Gradients[Array], max_value: float) -> Gradients[Array]:
@@ -176,8 +177,8 @@ def clip_by_value(gradients: Gradients[Array], max_value: float) -> Gradients[Ar
     array([[-1. ,  0.5],
            [ 1. , -1. ]])
     """
-    max_value = check_clipped_gradients(ARRAY_KIND, gradients, "max value", max_value)
-    return compute_clipped_by_value(gradients, max_value)
+    check_gradients(ARRAY_KIND, gradients)
+    return compute_clipped_by_value(gradients, check_positive("max value", max_value))
 
 
 def compute_clipped(

@@ -12,12 +12,13 @@ from typing import Unpack
 import torch
 
 from numpy_rnn.common.checks import (
-    check_clipped_gradients,
+    check_gradients,
     check_keywords,
     check_learning_rate,
     check_step,
     check_update,
 )
+from numpy_rnn.common.numbers import check_positive
 from numpy_rnn.common.records import (
     DirectionKeywords,
     Gradients,
@@ -123,8 +124,8 @@ def clip_by_global_norm(
     >>> round(clipped.W_hh.item(), 4)
     0.8
     """
-    max_norm = check_clipped_gradients(ARRAY_KIND, gradients, "max norm", max_norm)
-    return compute_clipped_by_norm(gradients, max_norm)
+    check_gradients(ARRAY_KIND, gradients)
+    return compute_clipped_by_norm(gradients, check_positive("max norm", max_norm))
 
 
 def clip_by_value(gradients: Gradients[Array], max_value: float) -> Gradients[Array]:
@@ -155,8 +156,8 @@ def clip_by_value(gradients: Gradients[Array], max_value: float) -> Gradients[Ar
     >>> rnn.clip_by_value(gradients, 1.0).W_hh
     tensor([[-1.]])
     """
-    max_value = check_clipped_gradients(ARRAY_KIND, gradients, "max value", max_value)
-    return compute_clipped_by_value(gradients, max_value)
+    check_gradients(ARRAY_KIND, gradients)
+    return compute_clipped_by_value(gradients, check_positive("max value", max_value))
 
 
 def compute_clipped(

@@ -164,14 +164,11 @@ def check_update(
         check_like_parameters(checks, "velocity", velocity, params, partial=True)
 
 
-def check_clipped_gradients(
-    kind: ArrayKind, gradients: Any, name: str, limit: Any
-) -> float:
-    """Return the limit of clipping. Gradients may be None, except that of W_hh."""
+def check_gradients(kind: ArrayKind, gradients: Any) -> None:
+    """Check gradients by themselves. They may be None, except that of W_hh."""
     checks = ArrayChecks(kind)
     check_like_parameters(checks, "gradient", gradients, gradients, partial=True)
     kind.as_numpy("W_hh of the gradient", gradients.W_hh)
-    return check_positive(name, limit)
 
 
 def check_finite_parameters(
