@@ -1,13 +1,13 @@
 """The options of all commands: one table, their defaults, and their values."""
 
-from argparse import BooleanOptionalAction
+from argparse import ArgumentTypeError, BooleanOptionalAction
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple, TypeVar
 
 from numpy_rnn.common.checks import check_schedule
 from numpy_rnn.common.errors import InputError
-from numpy_rnn.common.numbers import check_positive
+from numpy_rnn.common.numbers import check_integer, check_positive
 from numpy_rnn.common.records import (
     DTYPES,
     NONLINEARITY_NAMES,
@@ -89,7 +89,12 @@ def option(
 
 def number_or_none(text: str) -> float | None:
     """Convert the value of an option that "none" turns off."""
-    return None if text == "none" else float(text)
+    if text == "none":
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        raise ArgumentTypeError(f"{text!r}: expected a number or none") from None
 
 
 @dataclass(frozen=True)
@@ -209,9 +214,9 @@ class Options:
 
 
 DECLARATIONS: dict[str, Declaration] = {
-    each.name: each.metadata["declaration"]
-    for each in fields(Options)
-    if "declaration" in each.metadata
+    declared.name: declared.metadata["declaration"]
+    for declared in fields(Options)
+    if declared.metadata
 }
 # Defaults of a text, those of min-char-rnn, and of data.
 DEFAULTS_OF: dict[str, dict[str, object]] = {
@@ -251,6 +256,15 @@ EXCLUDED = {
     "plot": ("no_plot",),
     "save": ("seeds",),
 }
+
+
+def declarations_of(command: str) -> dict[str, Declaration]:
+    """Return the options that a command has."""
+    declarations = {}
+    for name, declaration in DECLARATIONS.items():
+        if command in declaration.commands:
+            declarations[name] = declaration
+    return declarations
 
 
 def option_name(name: str) -> str:
@@ -301,6 +315,8 @@ def make_options(
     for name in POSITIVE:
         if name in given:
             check_positive(option_name(name), given[name])
+    if "sample" in given:
+        check_integer(option_name("sample"), given["sample"], 0)
     values = default_values(command, given)
     values.update(forced or {})
     values.update(given)
@@ -351,5 +367,5 @@ def default_values(command: str, given: Mapping[str, Any]) -> dict[str, Any]:
     if "k1" in given:
         values["k2"] = given["k1"]
     if "k2" in given:
-        values["k1"] = min(values["k1"], given["k2"])
+        values["k1"] = max(1, min(values["k1"], given["k2"]))
     return values

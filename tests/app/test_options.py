@@ -54,6 +54,8 @@ REFUSED = """
 --momentun 0.9 → there is no option --momentun (did you mean --momentum?); see numpy-rnn train --help
 --epochs x → argument --epochs: invalid int value: 'x'; see numpy-rnn train --help
 --learning-rate nan → the learning rate is nan: expected a finite number, 0 or more
+--k2 0 → k2 is 0: expected a whole number, 1 or more
+--max-norm None → argument --max-norm: 'None': expected a number or none; see numpy-rnn train --help
 --max-norm 0 → max norm is 0.0: expected a finite number above 0
 --held-out 19 → --held-out is 19: expected 0 to 18
 --log-every 0 → --log-every is 0: expected a finite number above 0
@@ -61,6 +63,8 @@ compare json → 'json' has no from_numpy, to_numpy, forward, train: expected a 
 --text s.txt → text s.txt: it has 2 characters: expected more than --k1
 --text folder → text folder cannot be read: Is a directory; check the path
 --text binary.txt → text binary.txt: it is binary, or has fewer than 2 different characters
+--text s.txt --sample -1 → --sample is -1: expected a whole number, 0 or more
+--plot= → --plot : expected a name that ends with .png or .pdf or .svg or .jpg
 --text s.txt --temperature 0 → --temperature is 0.0: expected a finite number above 0
 --save folder → --save folder: expected a name that ends with .npz
 --save none/a.npz → --save none/a.npz: its folder cannot be written to: choose another

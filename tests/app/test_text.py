@@ -84,7 +84,8 @@ def test_sample_draws_from_the_distributions(rnn, temperature):
     generator = np.random.default_rng(1)
     params = tree_map(lambda W: generator.normal(size=W.shape), experiment.params)
     report.training.params = rnn.from_numpy(params)
-    generator, expected = np.random.default_rng((3, 0)), ""
+    generator = np.random.default_rng((3, 0))
+    expected = ""
     h = experiment.h_0
     character = experiment.data.x[0, 0]
     with np.errstate(all="ignore"):

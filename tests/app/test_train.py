@@ -63,7 +63,8 @@ def test_loss_of_an_epoch_is_that_of_its_steps(reduction):
     """The last window has fewer steps than others. An unfinished epoch has no loss."""
     options = configured(f"--epochs 2 --k1 3 --seeds 2 --reduction {reduction}")
     training = training_of(options)
-    expected, losses = np.zeros((2, 2)), []
+    losses = []
+    expected = np.zeros((2, 2))
     for update in training:
         steps = update.window.loss_steps / 20 if reduction == "mean" else 1
         losses.append(update.loss.astype(float))
@@ -78,7 +79,8 @@ def test_loss_of_an_epoch_is_that_of_its_steps(reduction):
 def test_standardized_run_is_that_of_standardized_rows(capsys):
     """The numbers of the output have the units of the data."""
     data = np.random.default_rng(1).normal((100, -3), (30, 0.2), (15, 2))
-    mean, deviation = data[:12].mean(axis=0), data[:12].std(axis=0)
+    mean = data[:12].mean(axis=0)
+    deviation = data[:12].std(axis=0)
     np.savetxt("data.csv", data, "%.17g")
     np.savetxt("rows.csv", (data - mean) / deviation, "%.17g")
     words = "--held-out 3 --epochs 2 --seeds 3 --dtype float64 --no-plot"
