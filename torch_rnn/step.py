@@ -12,12 +12,13 @@ from typing import Unpack
 import torch
 
 from numpy_rnn.common.checks import (
-    check_clipped_gradients,
+    check_gradients_alone,
     check_keywords,
     check_learning_rate,
     check_step,
     check_update,
 )
+from numpy_rnn.common.numbers import check_positive
 from numpy_rnn.common.records import (
     DirectionKeywords,
     Gradients,
@@ -123,8 +124,8 @@ def clip_by_global_norm(
     >>> round(clipped.W_hh.item(), 4)
     0.8
     """
-    max_norm = check_clipped_gradients(ARRAY_KIND, gradients, "max norm", max_norm)
-    return compute_clipped_by_norm(gradients, max_norm)
+    check_gradients_alone(ARRAY_KIND, gradients)
+    return compute_clipped_by_norm(gradients, check_positive("max norm", max_norm))
 
 
 def clip_by_value(gradients: Gradients[Array], max_value: float) -> Gradients[Array]:
@@ -155,8 +156,8 @@ def clip_by_value(gradients: Gradients[Array], max_value: float) -> Gradients[Ar
     >>> rnn.clip_by_value(gradients, 1.0).W_hh
     tensor([[-1.]])
     """
-    max_value = check_clipped_gradients(ARRAY_KIND, gradients, "max value", max_value)
-    return compute_clipped_by_value(gradients, max_value)
+    check_gradients_alone(ARRAY_KIND, gradients)
+    return compute_clipped_by_value(gradients, check_positive("max value", max_value))
 
 
 def compute_clipped(
@@ -290,7 +291,7 @@ def compute_direction(
 
 
 def momentum_direction(g: Array, v: Array | None, step: Step) -> tuple[Array, Array]:
-    """Compute the direction and the velocity, for a gradient g and the last velocity."""
+    """Compute the direction and the new velocity, from the last one v."""
     velocity = g  # (U5), the first time
     if v is not None:
         velocity = step.momentum * v + (1 - step.dampening) * g  # (U5)
@@ -300,7 +301,7 @@ def momentum_direction(g: Array, v: Array | None, step: Step) -> tuple[Array, Ar
 
 
 def adagrad_direction(g: Array, v: Array | None) -> tuple[Array, Array]:
-    """Compute the direction and the sum of squares, for a gradient g and the last sum."""
+    """Compute the direction and the new sum of squares, from the last one v."""
     squares = g * g  # (U8), the first time
     if v is not None:
         squares = v + squares  # (U8)

@@ -160,13 +160,15 @@ def extent_of(check: Check) -> str:
             words = MATRIX[axis]
         share = float(along.mean())
         if share < least:
-            least, text = share, f"in {part_of(along)} {words}"
+            least = share
+            text = f"in {part_of(along)} {words}"
     return text
 
 
 def part_of(along: NumpyArray) -> str:
     """Return how many are true, and whether these are the first or the last ones."""
-    count, n = int(along.sum()), len(along)
+    count = int(along.sum())
+    n = len(along)
     if n > 2 and along[:count].all():
         return f"the first {count} of {n}"
     if n > 2 and along[n - count :].all():

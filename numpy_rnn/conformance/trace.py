@@ -218,7 +218,8 @@ class Trace(RunRecorder):
 
 def trace_arrays(recorded: RecordedRun) -> NamedArrays:
     """Return the arrays of a trace file."""
-    run, options = recorded.run, dict[str, Any]()
+    run = recorded.run
+    options = dict[str, Any]()
     for name, value in recorded.run.options.keywords().items():
         options[name] = value
         if not isinstance(value, str | None):
