@@ -27,13 +27,13 @@ from numpy_rnn.conformance.runs.judge import judge
 from numpy_rnn.conformance.runs.recorded_run import STEPWISE, finite_part, record
 from numpy_rnn.conformance.runs.sources import PackageSource, PortSource
 from tests.helpers import random_runs
-from tests.helpers.ports import Port
-from tests.helpers.recorded_runs import PACKAGE, STEP, small_run
+from tests.helpers.ports import PACKAGE, Port
+from tests.helpers.random_runs import SMALL_STEP, small_run
 from tests.helpers.windows import SEED, SEEDS
 
 UNREPORTED = tuple(name for name in CAPABILITIES if name not in REPORTED)
 black_box_port = partial(Port, capabilities=("sgd_options",))
-RATES = STEP._replace(learning_rate=np.array([0.1, 0.02, 0.05]))
+RATES = SMALL_STEP._replace(learning_rate=np.array([0.1, 0.02, 0.05]))
 RUNS = {
     "full": small_run(),
     "plain": small_run(Step(0.1), dtype="float32"),
