@@ -34,7 +34,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from numpy_rnn.common.array_kinds import NUMPY_ARRAYS
+from numpy_rnn.common.array_kinds import NUMPY_KIND
 from numpy_rnn.common.checks import check_run_arguments
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.files import load_arrays, save_arrays
@@ -218,7 +218,8 @@ class Trace(RunRecorder):
 
 def trace_arrays(recorded: RecordedRun) -> NamedArrays:
     """Return the arrays of a trace file."""
-    run, options = recorded.run, dict[str, Any]()
+    run = recorded.run
+    options = dict[str, Any]()
     for name, value in recorded.run.options.keywords().items():
         options[name] = value
         if not isinstance(value, str | None):
@@ -306,7 +307,7 @@ def _run(arrays: NamedArrays, options: dict[str, Any]) -> Run:
         options=RunOptions.from_keywords(**options),
     )
     try:
-        checked = check_run_arguments(NUMPY_ARRAYS, run)
+        checked = check_run_arguments(NUMPY_KIND, run)
     except InputError as error:
         raise InputError(f"its run cannot be repeated: {error}") from None
     if checked.options.schedule.epochs == 0:

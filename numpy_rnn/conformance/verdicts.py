@@ -14,9 +14,9 @@ from numpy_rnn.conformance.sampling import Coverage
 def pass_line(port: Any, coverage: Coverage) -> str:
     """Return the verdict on a right port: what was checked, and what was not."""
     stated = stated_by(port)
-    what = "loss and gradients"
+    results = "loss and gradients"
     if "step" not in stated.unsupported:
-        what = "loss, gradients and step"
+        results = "loss, gradients and step"
     layout = getattr(port, "layout", "")
     if not layout:
         layout = "sequences" if "batch" in stated.unsupported else "(T, B, D) batches"
@@ -27,16 +27,17 @@ def pass_line(port: Any, coverage: Coverage) -> str:
             text = f"{letter} {low}–{high}" if low < high else f"{letter} {low}"
             ranges.append(text)
     name = getattr(port, "label", port.name)
-    text = f"PASS {name}: {what} of {layout}, {' and '.join(port.dtypes)}, "
+    text = f"PASS {name}: {results} of {layout}, {' and '.join(port.dtypes)}, "
     text += ", ".join(ranges)
     if "T" in coverage.high:
         text += f"; gradients followed through up to {coverage.high['T']} steps"
-    absent = [each.name for each in ABILITIES if each.group != "dtype"]
-    absent = [name for name in absent if name in stated.unsupported]
-    known = (*REPORTED, *stated.capabilities)
-    absent += [name for name in CAPABILITIES if name not in known]
-    if absent:
-        text += f"; not tested: {', '.join(absent)}"
+    others = [ability.name for ability in ABILITIES if ability.group != "dtype"]
+    untested = [name for name in others if name in stated.unsupported]
+    for name in CAPABILITIES:
+        if name not in (*REPORTED, *stated.capabilities):
+            untested.append(name)
+    if untested:
+        text += f"; not tested: {', '.join(untested)}"
     return text
 
 

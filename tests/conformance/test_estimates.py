@@ -40,7 +40,7 @@ from tests.helpers.windows import SEED, SEEDS, learnt_classifier, tiny_window
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)
 # Of a gradient, which is refused.
 FACTOR = {"float32": 1 + 3e-5, "float64": 1 + 1e-13}
-VARIANTS = {  # fields of a spec
+VARIANTS: dict[str, dict] = {  # fields of a spec
     **{name: {"objective": Objective(name)} for name in NONLINEARITY_NAMES},
     "classes": {"objective": Objective("sigmoid", "cross_entropy", "mean")},
     "momentum": {"step": Step(0.1, 0.9, nesterov=True), "velocity": True},

@@ -176,7 +176,8 @@ def loss_divisor(shape: Sequence[int], objective: Objective) -> float:
     a mean, or of those along the axes of a mean.
     """
     sizes = {"steps": shape[0], "batch": shape[-2], "outputs": shape[-1]}
-    name, axes = objective.reduction, loss_kind(objective).axes
+    name = objective.reduction
+    axes = loss_kind(objective).axes
     if name != "mean":
         axes = tuple(axis for axis in axes if axis in name.split())
         check_choice("reduction", name, ("mean", mean_over(axes)))
