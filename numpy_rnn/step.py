@@ -9,7 +9,7 @@ import numpy as np
 
 from numpy_rnn.arrays import ARRAY_KIND, Array, copy_of, per_network
 from numpy_rnn.common.checks import (
-    check_gradients,
+    check_gradients_alone,
     check_keywords,
     check_learning_rate,
     check_step,
@@ -136,7 +136,7 @@ def clip_by_global_norm(
     >>> clipped.W_xh.round(4), clipped.W_hh.round(4)
     (array([[0.6]]), array([[0.8]]))
     """
-    check_gradients(ARRAY_KIND, gradients)
+    check_gradients_alone(ARRAY_KIND, gradients)
     return compute_clipped_by_norm(gradients, check_positive("max norm", max_norm))
 
 
@@ -177,7 +177,7 @@ def clip_by_value(gradients: Gradients[Array], max_value: float) -> Gradients[Ar
     array([[-1. ,  0.5],
            [ 1. , -1. ]])
     """
-    check_gradients(ARRAY_KIND, gradients)
+    check_gradients_alone(ARRAY_KIND, gradients)
     return compute_clipped_by_value(gradients, check_positive("max value", max_value))
 
 

@@ -12,7 +12,7 @@ from typing import Unpack
 import torch
 
 from numpy_rnn.common.checks import (
-    check_gradients,
+    check_gradients_alone,
     check_keywords,
     check_learning_rate,
     check_step,
@@ -124,7 +124,7 @@ def clip_by_global_norm(
     >>> round(clipped.W_hh.item(), 4)
     0.8
     """
-    check_gradients(ARRAY_KIND, gradients)
+    check_gradients_alone(ARRAY_KIND, gradients)
     return compute_clipped_by_norm(gradients, check_positive("max norm", max_norm))
 
 
@@ -156,7 +156,7 @@ def clip_by_value(gradients: Gradients[Array], max_value: float) -> Gradients[Ar
     >>> rnn.clip_by_value(gradients, 1.0).W_hh
     tensor([[-1.]])
     """
-    check_gradients(ARRAY_KIND, gradients)
+    check_gradients_alone(ARRAY_KIND, gradients)
     return compute_clipped_by_value(gradients, check_positive("max value", max_value))
 
 

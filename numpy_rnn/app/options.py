@@ -40,7 +40,6 @@ class Declaration(NamedTuple):
     group: str
     help: str
     commands: tuple[str, ...]
-    needed: str | None  # the option without which it has no use
     parsing: dict[str, Any]  # keywords of argparse's add_argument
 
 
@@ -50,7 +49,6 @@ def option(
     description: str,
     *,
     commands: tuple[str, ...] = ALL_RUNS,
-    needs: str | None = None,
     **parsing: Any,
 ) -> T:
     """Declare an option as a field of `Options`.
@@ -64,8 +62,6 @@ def option(
         Where --help lists the option, and what it says.
     commands : tuple of str
         The commands that have the option.
-    needs : str, optional
-        The option without which this one is refused.
     **parsing
         Keywords of argparse's `add_argument`, where the default does not give them.
 
@@ -82,7 +78,7 @@ def option(
         parsing.setdefault("type", type(default))
     if default not in (None, False):
         description += f" ({default})"
-    declaration = Declaration(group, description, commands, needs, parsing)
+    declaration = Declaration(group, description, commands, parsing)
     declared: T = field(default=default, metadata={"declaration": declaration})
     return declared
 
@@ -147,7 +143,7 @@ class Options:
         None, SERIES, "file of numbers, a row per step (the sine wave)"
     )
     columns: str | None = option(
-        None, SERIES, "names or numbers from 1, with commas (all)", needs="data"
+        None, SERIES, "names or numbers from 1, with commas (all)"
     )
     standardize: bool = option(False, SERIES, "train on (value - mean) / deviation")
     held_out: int = option(
@@ -171,14 +167,12 @@ class Options:
         SERIES,
         "characters of a sample of the model",
         commands=("train",),
-        needs="text",
     )
     temperature: float = option(
         1.0,
         SERIES,
         "divides the outputs of it",
         commands=("train",),
-        needs="text",
     )
 
     weights: str | None = option(
@@ -249,6 +243,7 @@ DEFAULTS_OF_COMMAND: dict[str, dict[str, object]] = {
     "compare": {"steps": 1000},  # judging a text takes a while
 }
 RECORDED_EPOCHS = {"text": 1, "data": 10}  # of `compare`, which keeps all numbers
+# Refusals, by the names of options.
 POSITIVE = ("temperature", "timeout", "steps", "seeds", "log_every")
 EXCLUDED = {
     "weights": ("hidden_size", "bias", "dtype", "seeds"),  # the file has them
@@ -256,6 +251,7 @@ EXCLUDED = {
     "plot": ("no_plot",),
     "save": ("seeds",),
 }
+NEEDED = {"columns": "data", "sample": "text", "temperature": "text"}
 
 
 def declarations_of(command: str) -> dict[str, Declaration]:
@@ -333,9 +329,8 @@ def check_together(command: str, given: Mapping[str, object]) -> None:
             if given.keys() >= {name, other} and not is_study:
                 both = f"{option_name(name)} and {option_name(other)}"
                 raise InputError(f"{both} are both given: leave one of them out")
-    for name in given:
-        needed = DECLARATIONS[name].needed
-        if needed is not None and needed not in given:
+    for name, needed in NEEDED.items():
+        if name in given and needed not in given:
             raise InputError(
                 f"{option_name(name)} is given without {option_name(needed)}: give both"
             )

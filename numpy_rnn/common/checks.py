@@ -43,7 +43,7 @@ from numpy_rnn.common.records import (
 from numpy_rnn.common.texts import nearest_name
 
 # The axes of each parameter, in the order in which they are checked.
-PARAMETER_AXES = {"W_xh": "NDH", "W_hh": "NHH", "W_hy": "NHO", "b_h": "NH", "b_y": "NO"}
+CHECKED_AXES = {"W_xh": "NDH", "W_hh": "NHH", "W_hy": "NHO", "b_h": "NH", "b_y": "NO"}
 
 # -- windows
 
@@ -125,7 +125,7 @@ def check_record(name: str, record: Any, record_type: type) -> None:
 def check_parameters(checks: ArrayChecks, params: Any) -> None:
     """Check the weights, and both biases or neither."""
     check_record("params", params, Parameters)
-    for name, axes in PARAMETER_AXES.items():
+    for name, axes in CHECKED_AXES.items():
         array = getattr(params, name)
         if array is not None or name not in Parameters._field_defaults:
             checks.check(name, array, axes)
@@ -141,7 +141,7 @@ def check_like_parameters(
     partial: whether any of them may be None.
     """
     check_record(name, record, Parameters)
-    for field, axes in PARAMETER_AXES.items():
+    for field, axes in CHECKED_AXES.items():
         array = getattr(record, field)
         theta = getattr(params, field)
         if array is None and (partial or theta is None):
@@ -164,8 +164,8 @@ def check_update(
         check_like_parameters(checks, "velocity", velocity, params, partial=True)
 
 
-def check_gradients(kind: ArrayKind, gradients: Any) -> None:
-    """Check gradients by themselves. They may be None, except that of W_hh."""
+def check_gradients_alone(kind: ArrayKind, gradients: Any) -> None:
+    """Check gradients without their parameters. That of W_hh must be there."""
     checks = ArrayChecks(kind)
     check_like_parameters(checks, "gradient", gradients, gradients, partial=True)
     kind.as_numpy("W_hh of the gradient", gradients.W_hh)

@@ -29,7 +29,7 @@ from numpy_rnn.conformance.runs.judge import Judgement
 from numpy_rnn.conformance.runs.recorded_run import record
 from numpy_rnn.conformance.runs.sources import PortSource
 from numpy_rnn.conformance.trace import trace_arrays
-from tests.helpers.command_line import command, configured, rows_of
+from tests.helpers.command_line import command, rows_of, train_options
 from tests.helpers.comparing import fewer
 
 SIZES = [0.0, 5e-324, 1e-300, 1e-45, 1e-40, 1e-22, 1e-8, 1.0]  # squares underflow
@@ -133,8 +133,7 @@ def compare(capsys, tmp_path, monkeypatch):
 
 def recorded(words, of=None):
     """Return the run of these options by the definition, or by other equations."""
-    configuration = configured(words)
-    run = prepare_experiment(configuration).run(configuration.run_options())
+    run = prepare_experiment(train_options(words)).run()
     return record(run, train(run, definition=of or Definition()))
 
 
@@ -284,7 +283,7 @@ def test_plot_has_the_ratios_and_marks_the_first_fault(compare, name):
             "compare", options.others, epochs=2, k2=5, bias=True, momentum=0.5
         )
     (source,) = find_sources(numpy_rnn, options)
-    compared = examine(source, prepare_experiment(options).run(options.run_options()))
+    compared = examine(source, prepare_experiment(options).run())
     draw_comparisons(figure := Figure(), [Comparison(source, [compared])])
     axes, losses = figure.axes
     lines = {line.get_label(): line.get_data() for line in axes.lines}
@@ -314,7 +313,7 @@ def test_plot_of_a_run_that_ends_within_its_first_epoch(compare):
     compare("made_ports:right --epochs 1")  # the folder of the ports is searched
     options = make_options("compare", ["made_ports:ending"], epochs=2)
     (source,) = find_sources(numpy_rnn, options)
-    ended = examine(source, prepare_experiment(options).run(options.run_options()))
+    ended = examine(source, prepare_experiment(options).run())
     draw_comparisons(figure := Figure(), [Comparison(source, [ended])])
     ratios, losses = figure.axes
     lines = {line.get_label(): line.get_xdata() for line in ratios.lines}
