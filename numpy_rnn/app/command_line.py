@@ -20,7 +20,7 @@ class Command(NamedTuple):
     """A command of the scripts."""
 
     help: str
-    module: str  # has a function `run`; it is imported only if the command is used
+    module: str  # whose function `run` is the command; imported only if it is used
     program: str | None = None  # the only script that has it, if not both
 
 
@@ -43,7 +43,7 @@ COMMANDS = {
     ),
     "audit": Command(
         "report which training a PyTorch script does",
-        "torch_rnn.loop_audit.audit_command",
+        "torch_rnn.loop_audit.audit_command",  # torch_rnn.__main__ calls it itself
         "torch-rnn",
     ),
 }
@@ -207,7 +207,7 @@ def run_main(rnn: ModuleType, arguments: list[str] | None) -> int:
     try:
         options = parse_command(name, words)
         module = importlib.import_module(COMMANDS[options.command].module)
-        status: int = module.run(rnn, options) or 0
+        status: int = module.run(rnn, options)
         if sys.stdout is not None:
             sys.stdout.flush()
         return status
