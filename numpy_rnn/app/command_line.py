@@ -9,7 +9,12 @@ from typing import NamedTuple, NoReturn
 
 import numpy as np
 
-from numpy_rnn.app.options import Options, declarations_of, make_options, option_name
+from numpy_rnn.app.options import (
+    CommandOptions,
+    declarations_of,
+    make_options,
+    option_name,
+)
 from numpy_rnn.app.training import Diverged
 from numpy_rnn.common.errors import InputError, failed, silence_output
 from numpy_rnn.common.texts import nearest_name
@@ -129,7 +134,7 @@ def nearest(name: str, known: Iterable[str], prefix: str = "") -> str:
     return f" (did you mean {prefix}{meant.replace('_', '-')}?)"
 
 
-def parse_command(package: str, words: list[str]) -> Options:
+def parse_command(package: str, words: list[str]) -> CommandOptions:
     """Parse a command line.
 
     Parameters
@@ -141,7 +146,7 @@ def parse_command(package: str, words: list[str]) -> Options:
 
     Returns
     -------
-    Options
+    CommandOptions
         The values of all options.
 
     Raises
