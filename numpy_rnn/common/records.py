@@ -5,9 +5,18 @@ units, O outputs. The parameters of an ensemble of N networks have a first axis 
 its activations have that axis between time and batch.
 """
 
-import typing
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, NamedTuple, TypedDict, TypeVar, get_args
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Generic,
+    Literal,
+    NamedTuple,
+    Required,
+    TypedDict,
+    TypeVar,
+    get_args,
+)
 
 from numpy.typing import NDArray
 
@@ -51,11 +60,13 @@ class Objective(NamedTuple):
     """Whether the losses of a window are added or averaged, (L2)."""
 
 
-class Direction(NamedTuple):
-    """How a gradient, within its limits, becomes the direction of the step; by default
-    it is the gradient.
-    """
+class Step(NamedTuple):
+    """The step of an update; the defaults are plain gradient descent."""
 
+    learning_rate: Any
+    """η of (U1), a number, or one per network of an ensemble; None where a direction is
+    computed and no step is made.
+    """
     momentum: float = 0.0
     """μ of (U5)."""
     dampening: float = 0.0
@@ -66,43 +77,15 @@ class Direction(NamedTuple):
     """λ of (U4)."""
     adagrad: bool = False
     """Whether each element has a rate of its own, (U8) and (U9)."""
-
-    @property
-    def has_velocity(self) -> bool:
-        """Whether an array is kept per parameter: a velocity, or a sum of squares."""
-        return self.momentum > 0 or self.adagrad
-
-
-class Step(NamedTuple):
-    """The step of an update; the defaults are plain gradient descent."""
-
-    learning_rate: Any
-    """η of (U1), a number, or one per network of an ensemble."""
-    momentum: float = 0.0
-    """See `Direction`."""
-    dampening: float = 0.0
-    """See `Direction`."""
-    nesterov: bool = False
-    """See `Direction`."""
-    weight_decay: float = 0.0
-    """See `Direction`."""
-    adagrad: bool = False
-    """See `Direction`."""
     max_norm: float | None = None
     """Limit of the gradient's norm in each network, (U3); None: no limit."""
     max_value: float | None = None
     """Limit of each element of the gradient, (U7); None: no limit."""
 
     @property
-    def direction(self) -> Direction:
-        """The options of the direction."""
-        options = (getattr(self, name) for name in Direction._fields)
-        return Direction._make(options)
-
-    @property
     def has_velocity(self) -> bool:
-        """Whether the step keeps a velocity, or a sum of squares."""
-        return self.direction.has_velocity
+        """Whether an array is kept per parameter: a velocity, or a sum of squares."""
+        return self.momentum > 0 or self.adagrad
 
 
 class RunOptions(NamedTuple):
@@ -159,8 +142,10 @@ class Parameters(NamedTuple, Generic[A]):
         return W_hh.shape[0] if W_hh.ndim > 2 else None
 
 
-# dX has the shape of X. None: no gradient, and the parameter does not change.
-if typing.TYPE_CHECKING:
+# dX has the shape of X. Any of them may be None: that parameter does not change. The
+# types do not say so, since `bptt` returns all weights' gradients, and its users would
+# have to ask at each one. Type checkers alone see a class of its own.
+if TYPE_CHECKING:
 
     class Gradients(Parameters[A]):
         """∂L/∂θ of every parameter θ, or a direction, or a velocity (Adagrad: sums of
@@ -278,7 +263,7 @@ class Run(NamedTuple):
 
 
 class DirectionKeywords(TypedDict, total=False):
-    """The keyword arguments of `direction`; `Direction` has their defaults."""
+    """The keyword arguments of `direction`; `Step` has their defaults."""
 
     momentum: float
     dampening: float
@@ -290,10 +275,10 @@ class DirectionKeywords(TypedDict, total=False):
 class TrainKeywords(DirectionKeywords, Generic[A], total=False):
     """The keyword arguments of `train`, which numpy_rnn.train describes."""
 
-    k1: typing.Required[int]
-    k2: typing.Required[int]
-    learning_rate: typing.Required[float | A]
-    epochs: typing.Required[int]
+    k1: Required[int]
+    k2: Required[int]
+    learning_rate: Required[float | A]
+    epochs: Required[int]
     nonlinearity: Nonlinearity
     loss: LossName
     reduction: Reduction

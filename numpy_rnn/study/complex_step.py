@@ -43,29 +43,31 @@ def complex_step(
     elements: (n,) indices into the flattened array. Nothing is subtracted, so nothing
     cancels. Source: Squire and Trapp 1998.
     """
-    moved = np.zeros((len(elements), value.size), complex)
-    moved[np.arange(len(elements)), elements] = 1j * DELTA
-    return function(value + moved.reshape(-1, *value.shape)).imag / DELTA
+    steps = np.zeros((len(elements), value.size), complex)
+    steps[np.arange(len(elements)), elements] = 1j * DELTA
+    perturbed = value + steps.reshape(-1, *value.shape)
+    derivative: np.ndarray = function(perturbed).imag / DELTA
+    return derivative
 
 
 def some_elements(size: int) -> np.ndarray:
     """Return the indices of all elements, or of 512, evenly spaced."""
-    return np.unique(
-        np.linspace(0, size - 1, min(size, MAX_ELEMENTS)).round().astype(int)
-    )
+    positions = np.linspace(0, size - 1, min(size, MAX_ELEMENTS))
+    return np.unique(positions.round().astype(int))
 
 
-class Moved(NumpyArithmetic):
-    """Complex numbers, with an addition to the tensor `name`, (n, T, B, ·) for n
+class PerturbedArithmetic(NumpyArithmetic):
+    """Numbers, with an addition to the tensor `name`, (n, T, B, ·) for n
     passes.
     """
 
     def __init__(self, name: str, added: np.ndarray):
         super().__init__(np.float64)
-        self.name, self.added = name, added
+        self.name = name
+        self.added = added
 
-    def record(self, name: str, t: int | None, value: Any) -> Any:
-        """Note the moved value, with which the equations continue."""
+    def record(self, name: str, t: int | None, value: np.ndarray) -> np.ndarray:
+        """Note the perturbed value, with which the equations continue."""
         if t is not None and name == self.name:
             value = value + self.added[:, t - 1]
         return super().record(name, t, value)
@@ -76,23 +78,26 @@ def passes(case: WindowCase) -> WindowCase:
     its initial state, and without a step.
     """
     params = tree_map(lambda theta: theta[None], case.params)
-    return case._replace(params=params, h_0=case.h_0[None], step=None)  # type: ignore[arg-type]
+    return case._replace(params=params, h_0=case.h_0[None], step=None)
 
 
-def moved_loss(case: WindowCase, name: str, values: np.ndarray) -> np.ndarray:
+def perturbed_losses(case: WindowCase, name: str, values: np.ndarray) -> np.ndarray:
     """Return the losses of n passes over a window, one for each of n values of a
     tensor; of a, h or y, of what is added to it.
     """
-    of = passes(case)
+    ensemble = passes(case)
+    numbers = NumpyArithmetic(np.float64)
     if name in BY_STEP:
-        return window_update(of, Moved(name, values), FORWARD_ONLY)["loss"]
-    if name == "x":
-        of = of._replace(x=values.swapaxes(0, 1))
+        numbers = PerturbedArithmetic(name, values)
+    elif name == "x":
+        ensemble = ensemble._replace(x=values.swapaxes(0, 1))
     elif name == "h_0":
-        of = of._replace(h_0=values)
+        ensemble = ensemble._replace(h_0=values)
     else:
-        of = of._replace(params=of.params._replace(**{name: values}))
-    return window_update(of, NumpyArithmetic(np.float64), FORWARD_ONLY)["loss"]
+        params = ensemble.params._replace(**{name: values})
+        ensemble = ensemble._replace(params=params)
+    losses: np.ndarray = window_update(ensemble, numbers, FORWARD_ONLY)["loss"]
+    return losses
 
 
 class Derivative(NamedTuple):
@@ -114,7 +119,7 @@ def derivatives(
     result = {}
     for name, value in values.items():
         elements = some_elements(value.size)
-        loss = partial(moved_loss, case, name)
+        loss = partial(perturbed_losses, case, name)
         computed = complex_step(loss, value, elements)
         result[f"d{name}"] = Derivative(elements, computed)
     return result

@@ -8,20 +8,21 @@ et al. 2019 (RNNbow) plot the same numbers as itemized gradients. Relative bias:
 Foti and Fox 2019.
 """
 
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
 
 import numpy_rnn
-from numpy_rnn.common.records import Activations, Parameters, Schedule
+from numpy_rnn.common.records import Activations, Schedule
 from numpy_rnn.conformance.case import present
-from numpy_rnn.study.subject import Subject
+from numpy_rnn.study.subject import NumpyParameters, Subject
 from numpy_rnn.study.witnesses import relative
 
 TRUNCATION_KINDS = ("chunks", "sliding")  # of truncations: (k, k) and (1, k)
 
 
-def component_matrix(subject: Subject, params: Parameters) -> np.ndarray:
+def component_matrix(subject: Subject, params: NumpyParameters) -> np.ndarray:
     """Compute all components ∂ℓ_t/∂θ_s of a series, (T, T, P).
 
     The component (t, s) is at [t-1, s-1].
@@ -38,16 +39,17 @@ def component_matrix(subject: Subject, params: Parameters) -> np.ndarray:
 
     each a single term of the sum over steps, with the da and dy of ℓ_t.
     """
-    options: Any = {"nonlinearity": subject.options.objective.nonlinearity}
-    x, a, h, y = numpy_rnn.forward(params, subject.x, subject.h_0, **options)
+    phi = subject.options.objective.nonlinearity
+    x, a, h, y = numpy_rnn.forward(params, subject.x, subject.h_0, nonlinearity=phi)
     T, B, _ = y.shape
     da = np.zeros((T, T, B, params.W_hh.shape[-1]))
     dy = np.zeros((T, *y.shape))
     for t in range(1, T + 1):
         window = Activations(x[:t], a[:t], h[: t + 1], y[:t])
-        flow = numpy_rnn.adjoints(params, window, subject.target[t - 1 : t], **options)
-        da[t - 1, :t] = flow.da
-        dy[t - 1, t - 1] = flow.dy[-1]
+        target = subject.target[t - 1 : t]
+        adjoints = numpy_rnn.adjoints(params, window, target, nonlinearity=phi)
+        da[t - 1, :t] = adjoints.da
+        dy[t - 1, t - 1] = adjoints.dy[-1]
     terms = {
         "W_xh": x.mT @ da,  # (B4)
         "W_hh": h[:-1].mT @ da,  # (B5)
@@ -58,9 +60,6 @@ def component_matrix(subject: Subject, params: Parameters) -> np.ndarray:
     return np.concatenate(
         [terms[name].reshape(T, T, -1) for name in present(params)], axis=-1
     )
-
-
-# -- truncations as masks
 
 
 def mask(T: int, k1: int, k2: int) -> np.ndarray:
@@ -99,13 +98,13 @@ def mask_costs(components: np.ndarray) -> Costs:
         return Costs(cosine, np.linalg.norm(kept - full, axis=-1) / norm)
 
 
-def costs_of(subject: Subject, networks: list[Parameters]) -> Costs:
+def costs_of(subject: Subject, networks: Iterable[NumpyParameters]) -> Costs:
     """Return the costs of some networks, along a first axis."""
     costs = [mask_costs(component_matrix(subject, params)) for params in networks]
     return Costs(*(np.stack(parts) for parts in zip(*costs, strict=True)))
 
 
-def check_components(subject: Subject, params: Parameters) -> float:
+def check_components(subject: Subject, params: NumpyParameters) -> float:
     """Return the largest relative difference of sums of components from `train`.
 
     In a sliding window of k steps with a learning rate of 0, the gradient of ℓ_t is the
@@ -124,9 +123,8 @@ def check_components(subject: Subject, params: Parameters) -> float:
             run.params, run.x, run.target, run.h_0, **options.keywords()
         )
         for t, update in enumerate(updates, start=1):
-            found = [
-                gradient.ravel() for gradient in present(update.gradients).values()
-            ]
+            parts = present(update.gradients).values()
+            gradient = np.concatenate([part.ravel() for part in parts])
             kept = components[t - 1, max(0, t - k) : t].sum(axis=0)
-            worst = max(worst, relative(kept, np.concatenate(found)))
+            worst = max(worst, relative(kept, gradient))
     return worst

@@ -12,7 +12,7 @@ from numpy_rnn.study.witnesses import (
     BY_AUTOGRAD,
     BY_COMPLEX_STEP,
     WRONG,
-    Checked,
+    CheckedEquation,
 )
 
 DERIVATION_TEXT = Path(__file__).parents[1] / "DERIVATION.md"
@@ -22,31 +22,33 @@ SPACES = re.compile(r"^(\\quad|\s)+|,?(\\quad|\s)+$")
 
 def formulas() -> dict[str, str]:
     """Return the TeX of every equation that DERIVATION.md defines, by its id."""
-    found = DEFINED.findall(DERIVATION_TEXT.read_text(encoding="utf-8"))
-    return {equation: SPACES.sub("", tex) for equation, tex in found}
+    definitions = DEFINED.findall(DERIVATION_TEXT.read_text(encoding="utf-8"))
+    return {equation: SPACES.sub("", tex) for equation, tex in definitions}
 
 
-def verdict_on(checked: list[Checked]) -> str:
+def verdict_on(checked: list[CheckedEquation]) -> str:
     """Return the verdict on all equations in one line, with the first wrong one."""
-    wrong = [one for one in checked if one.verdict == WRONG]
+    wrong = [equation for equation in checked if equation.verdict == WRONG]
     if wrong:
-        first = wrong[0]
-        others = ", ".join(f"({one.id})" for one in wrong[1:])
-        also = f"; wrong as well: {others}" if others else ""
-        return f"WRONG: ({first.id}), {first.element} in {first.where}{also}"
-    right = sum(one.verdict == AGREES for one in checked)
+        first, *others = wrong
+        verdict = f"WRONG: ({first.id}), {first.element} in {first.run_name}"
+        if others:
+            ids = ", ".join(f"({equation.id})" for equation in others)
+            verdict += f"; wrong as well: {ids}"
+        return verdict
+    right = sum(equation.verdict == AGREES for equation in checked)
     return f"{right} of {len(checked)} equations agree within rounding"
 
 
-def equation_tables(checked: list[Checked]) -> str:
+def equation_tables(checked: list[CheckedEquation]) -> str:
     """Return a table for each section."""
     sections: dict[str, list[list[str]]] = {}
-    by_id = {one.id: one for one in checked}
-    for equation, tex in formulas().items():
-        evaluated = EVALUATED[equation]
-        section = sections.setdefault(evaluated.section, [])
-        what = evaluated.what or mathml(tex)
-        section.append(equation_row(by_id[equation], what))
+    by_id = {equation.id: equation for equation in checked}
+    for equation_id, tex in formulas().items():
+        evaluated = EVALUATED[equation_id]
+        rows = sections.setdefault(evaluated.section, [])
+        description = evaluated.description or mathml(tex)
+        rows.append(equation_row(by_id[equation_id], description))
     head = ["id", "equation", "a number of this run", "error, in bounds"]
     head += ["complex step", "autograd", "verdict"]
     blocks = []
@@ -55,28 +57,30 @@ def equation_tables(checked: list[Checked]) -> str:
     return "\n".join(blocks)
 
 
-def equation_row(one: Checked, what: str) -> list[str]:
+def equation_row(equation: CheckedEquation, description: str) -> list[str]:
     """Return the cells of an equation as HTML."""
-    kind = "wrong" if one.verdict == WRONG else ""
-    number = f"{one.value:.6g}".replace("-", "−")
+    kind = "wrong" if equation.verdict == WRONG else ""
+    number = f"{equation.value:.6g}".replace("-", "−")
     differences = []
     for witness in (BY_COMPLEX_STEP, BY_AUTOGRAD):
-        found = one.differences.get(witness)
-        differences.append("" if found is None else scale(found))
+        difference = equation.differences.get(witness)
+        differences.append("" if difference is None else scale(difference))
     return [
-        f"({one.id})",
-        what,
-        f"<code>{one.element}</code> = {number}",
-        scale(one.ratio),
+        f"({equation.id})",
+        description,
+        f"<code>{equation.element}</code> = {number}",
+        scale(equation.ratio),
         *differences,
-        f'<span class="{kind}">{one.verdict}</span>',
+        f'<span class="{kind}">{equation.verdict}</span>',
     ]
 
 
 def scale(value: float) -> str:
     """Return a difference as HTML, such as 3·10⁻¹⁵, with one digit."""
-    if value == 0 or not np.isfinite(value):
-        return "0" if value == 0 else "not finite"
+    if value == 0:
+        return "0"
+    if not np.isfinite(value):
+        return "not finite"
     if value >= 0.01:
         return f"{value:.2g}"
     mantissa, exponent = f"{value:.0e}".split("e")

@@ -24,13 +24,13 @@ class EvaluatedEquation(NamedTuple):
     """The tensors of a report that an equation computes, and the runs that are judged.
 
     The page shows an element of the first tensor, of the last update of the first run.
-    what: the tensor in words, where the formula does not say it.
+    description: the tensor in words, where the formula does not say it.
     """
 
     section: str
     tensors: tuple[str, ...]
     runs: tuple[str, ...] = (WINDOW, BLOCKS)
-    what: str = ""
+    description: str = ""
 
 
 FORWARD_SECTION = "The forward pass"

@@ -49,8 +49,8 @@ class Findings(NamedTuple):
 
     norms: np.ndarray  # (T, T) of the components, after training
     masks: list[tuple[int, int]]  # (k1, k2) of the truncations that are drawn
-    own: Costs  # of the network of the run before and after training, (2, kinds, T)
-    many: list[Costs]  # before and after training: (networks, kinds, T)
+    single: Costs  # of the network of the run before and after training, (2, kinds, T)
+    ensemble: list[Costs]  # before and after training: (networks, kinds, T)
 
 
 Draw = Callable[[Any, Findings], None]  # onto an empty Matplotlib Figure
@@ -59,7 +59,6 @@ Draw = Callable[[Any, Findings], None]  # onto an empty Matplotlib Figure
 def svg(draw: Draw, findings: Findings) -> str:
     """Return a figure as an SVG element. The same findings make the same text."""
     import matplotlib
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
     # The same numbers make the same file, and two figures share no id.
@@ -67,7 +66,7 @@ def svg(draw: Draw, findings: Findings) -> str:
         figure = Figure(figsize=FIGURE_SIZES[draw])
         file = io.BytesIO()
         draw(figure, findings)
-        FigureCanvasSVG(figure).print_svg(file, metadata={"Date": None})
+        figure.savefig(file, format="svg", metadata={"Date": None})
     text = file.getvalue().decode("utf-8")
     text = MADE_ID.sub("", PAINT.sub(r"\1: currentColor", text[text.index("<svg") :]))
     # CSS pixels; on narrow screens it shrinks while text is readable.
@@ -94,10 +93,12 @@ def draw_masks(figure: Any, findings: Findings) -> None:
     from matplotlib.colors import LogNorm
 
     norms = findings.norms
-    T = len(findings.norms)
-    above = norms[norms > 0] if np.any(norms > 0) else np.array([1.0])
-    most = above.max()
-    scale = LogNorm(min(max(above.min(), most * 10.0**-DECADES), most / 10), most)
+    T = len(norms)
+    positive = norms[norms > 0]
+    largest = positive.max(initial=0.0) or 1.0
+    smallest = positive.min(initial=largest)
+    lowest = np.clip(smallest, largest * 10.0**-DECADES, largest / 10)
+    scale = LogNorm(lowest, largest)
     look = colormaps[HEAT].with_extremes(bad="none", under=colormaps[HEAT](0.0))
     panels = np.ravel(
         figure.subplots(1, len(findings.masks), sharey=True, squeeze=False)
@@ -161,18 +162,17 @@ def draw_cosine_bias(figure: Any, findings: Findings) -> None:
     grid = figure.subplots(2, 2, sharex=True, sharey="row")
     k = np.arange(1, len(findings.norms) + 1)
     for row, (part, label, goal) in enumerate(COST_PARTS):
-        own = getattr(findings.own, part)
-        for column, costs in enumerate(findings.many):
+        single = getattr(findings.single, part)
+        for column, costs in enumerate(findings.ensemble):
             axes = grid[row, column]
-            many = getattr(costs, part)
-            for kind, (name, color) in enumerate(
-                zip(TRUNCATION_NAMES, KIND_COLORS, strict=True)
-            ):
-                of = band(many[:, kind])
-                axes.plot(k, of.median, ".-", color=color, label=name)
-                axes.fill_between(k, of.low, of.high, color=color, alpha=0.25, lw=0)
+            ensemble = getattr(costs, part)
+            for kind, name in enumerate(TRUNCATION_NAMES):
+                color = KIND_COLORS[kind]
+                low, median, high = band(ensemble[:, kind])
+                axes.plot(k, median, ".-", color=color, label=name)
+                axes.fill_between(k, low, high, color=color, alpha=0.25, lw=0)
                 look = {"color": color, "linewidth": 1.1, "label": f"{name}, this run"}
-                axes.plot(k, own[column, kind], ":", **look)
+                axes.plot(k, single[column, kind], ":", **look)
             axes.axhline(goal, color=INK, linewidth=0.6)
             axes.xaxis.get_major_locator().set_params(integer=True)
         grid[row, 0].set_ylabel(label)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from html import escape
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from numpy_rnn.study.equation_table import equation_tables, scale, verdict_on
 from numpy_rnn.study.figures import DRAWINGS, Findings, band, mask_name, svg, svg_file
 from numpy_rnn.study.study_runs import CLASS_COUNT
 from numpy_rnn.study.subject import Subject
-from numpy_rnn.study.witnesses import AGREES, WRONG, check_equations, has_torch
+from numpy_rnn.study.witnesses import WRONG, check_equations, has_torch
 
 HERE = Path(__file__).parent / "evidence"
 LENGTHS = (1, 2, 3, 5, 10)  # k of the table, and all steps of the series
@@ -50,13 +50,16 @@ def make_evidence(subject: Subject, choices: Mapping[str, str]) -> Evidence:
     findings = measure_truncations(subject)
     drawings = {name: svg(draw, findings) for name, draw in DRAWINGS.items()}
     verdict = verdict_on(checked)
-    is_right = all(one.verdict != WRONG for one in checked)
-    values = words_about(subject, findings, choices)
+    is_right = all(equation.verdict != WRONG for equation in checked)
     masks = figure_block(drawings["masks"], *masks_caption(findings))
     curves = figure_block(drawings["cosine_bias"], *cosine_bias_caption(findings))
-    values |= {"masks": masks, "cosine_bias": curves}
-    values |= {"verdict": verdict, "kind": AGREES.split()[0] if is_right else WRONG}
-    values["equations"] = equation_tables(checked)
+    values = words_about(subject, findings, choices) | {
+        "verdict": verdict,
+        "kind": "agrees" if is_right else "wrong",
+        "equations": equation_tables(checked),
+        "masks": masks,
+        "cosine_bias": curves,
+    }
     page = fill(with_formulas(read_part("evidence.html")), values)
     files = {
         "evidence.html": page.encode(),
@@ -71,17 +74,14 @@ def measure_truncations(subject: Subject) -> Findings:
     """Compute the numbers that the figures show."""
     T = len(subject.x)
     k = max(2, T // 4)
-    shown = [(1, 1), (k, k), (1, k), (k, 2 * k), (T, T)]
-    own = [subject.start, subject.end]
-    pairs = subject.networks or [(subject.start, subject.end)]
-    many = []
-    for end in (0, 1):
-        many.append(costs_of(subject, [pair[end] for pair in pairs]))
+    truncations = [(1, 1), (k, k), (1, k), (k, 2 * k), (T, T)]
+    pair_of_run = (subject.start, subject.end)
+    before, after = zip(*(subject.networks or [pair_of_run]), strict=True)
     return Findings(
         norms=np.linalg.norm(component_matrix(subject, subject.end), axis=-1),
-        masks=[pair for pair in dict.fromkeys(shown) if pair[1] <= T],
-        own=costs_of(subject, own),
-        many=many,
+        masks=[(k1, k2) for k1, k2 in dict.fromkeys(truncations) if k2 <= T],
+        single=costs_of(subject, pair_of_run),
+        ensemble=[costs_of(subject, before), costs_of(subject, after)],
     )
 
 
@@ -103,14 +103,15 @@ def figure_block(drawing: str, caption: str, alternative: str) -> str:
 
 def masks_caption(findings: Findings) -> tuple[str, str]:
     """Return the caption of the masks, and the text for those who do not see them."""
-    T = len(findings.norms)
     norms = findings.norms
+    T = len(norms)
     kept = []
     for k1, k2 in findings.masks:
-        of = mask(T, k1, k2)
-        words = f"({k1}, {k2}), {mask_name(k1, k2, T)}: {of.sum():.0f}"
+        is_kept = mask(T, k1, k2)
+        words = f"({k1}, {k2}), {mask_name(k1, k2, T)}: {is_kept.sum():.0f}"
         if norms.any():
-            words += f", {(norms * of).sum() / norms.sum():.0%} of the norms"
+            share = (norms * is_kept).sum() / norms.sum()
+            words += f", {share:.0%} of the norms"
         kept.append(words)
     caption = (
         "The components that truncations (<i>k</i><sub>1</sub>, "
@@ -123,8 +124,8 @@ def masks_caption(findings: Findings) -> tuple[str, str]:
 
 def cosine_bias_caption(findings: Findings) -> tuple[str, str]:
     """Return the caption of cosine and bias, and the text for those who do not see."""
-    networks, _, T = findings.many[1].cosine.shape
-    medians = [float(np.nanmedian(end.cosine[:, 0, 0])) for end in findings.many]
+    networks, _, T = findings.ensemble[1].cosine.shape
+    medians = [float(np.nanmedian(end.cosine[:, 0, 0])) for end in findings.ensemble]
     caption = (
         "The distance of the truncated gradient of an epoch from the full one, with "
         f"fixed parameters: median of {networks} networks and band from the 10th to "
@@ -145,7 +146,6 @@ def words_about(
     start = check_components(subject, subject.start)
     end = check_components(subject, subject.end)
     T = len(subject.x)
-    given = "; ".join(f"{name} {escape(value)}" for name, value in choices.items())
     parameters = sum(theta.size for theta in subject.start if theta is not None)
     words: dict[str, object] = {
         "series": escape(subject.name),
@@ -173,15 +173,16 @@ def words_about(
     if subject.diverged:
         words["diverged"] = f"; {subject.diverged} more diverged"
     if choices:
-        words["choices"] = f"the default ones but for {given}"
+        listed = [f"{name} {escape(value)}" for name, value in choices.items()]
+        words["choices"] = f"the default ones but for {'; '.join(listed)}"
     return words
 
 
 def cost_table(findings: Findings) -> str:
     """Return the costs after training as a table: bands, and those of the run."""
-    many = findings.many[1]
+    ensemble = findings.ensemble[1]
     T = len(findings.norms)
-    parts = {"cosine": many.cosine, "bias": many.bias}
+    parts = {"cosine": ensemble.cosine, "bias": ensemble.bias}
     rows = [["k"]]
     for part in parts:
         rows[0] += [f"{kind}: {part}" for kind in TRUNCATION_KINDS]
@@ -189,18 +190,19 @@ def cost_table(findings: Findings) -> str:
     for k in sorted({k for k in LENGTHS if k < T} | {T}):
         row = [str(k)]
         for costs in parts.values():
-            of = band(costs[..., k - 1])
-            for median, low, high in zip(of.median, of.low, of.high, strict=True):
+            for low, median, high in zip(*band(costs[..., k - 1]), strict=True):
                 row.append(f"{fixed(median)} ({fixed(low)}, {fixed(high)})")
-        row += [fixed(value) for value in findings.own.cosine[1, :, k - 1]]
+        row += [fixed(value) for value in findings.single.cosine[1, :, k - 1]]
         rows.append(row)
     caption = (
-        f"After training: median of {len(many.bias)} networks (10th, 90th percentile), "
-        "and the cosine of this run"
+        f"After training: median of {len(ensemble.bias)} networks (10th, 90th "
+        "percentile), and the cosine of this run"
     )
     return table(caption, rows)
 
 
-def fixed(value: Any) -> str:
+def fixed(value: float) -> str:
     """Return a number with two decimals; a dash where it is not defined."""
-    return f"{float(value):.2f}".replace("-", "−") if np.isfinite(value) else "–"
+    if not np.isfinite(value):
+        return "–"
+    return f"{value:.2f}".replace("-", "−")

@@ -56,7 +56,11 @@ class LagTraining(NamedTuple):
 
 
 def gradients(
-    w: Weights, x: np.ndarray, target: np.ndarray, h_0: np.ndarray, of: LagTraining
+    w: Weights,
+    x: np.ndarray,
+    target: np.ndarray,
+    h_0: np.ndarray,
+    training: LagTraining,
 ) -> tuple[Weights, np.ndarray, np.ndarray]:
     """Compute the masked gradients of the mean loss of one window.
 
@@ -70,7 +74,7 @@ def gradients(
         Targets of its newest K steps, which have a loss.
     h_0 : ndarray, (N, B, H)
         Initial state, a constant.
-    of : LagTraining
+    training : LagTraining
         Its k_x and k_h are the masks.
 
     Returns
@@ -81,7 +85,8 @@ def gradients(
     h : ndarray, (T + 1, N, B, H)
         States; h[0] is h_0.
     """
-    T, K = len(x), len(target)
+    T = len(x)
+    K = len(target)
     h = np.zeros((T + 1, *h_0.shape))
     h[0] = h_0
     for t in range(1, T + 1):
@@ -97,15 +102,15 @@ def gradients(
             dh += dy @ w.W_hy.mT  # (B2), the part of this one
             result.W_hy[:] += h[t].mT @ dy  # (B6)
         da = dh * (1 - h[t] ** 2)  # (B3)
-        if T - t < of.k_x:
+        if T - t < training.k_x:
             result.W_xh[:] += x[t - 1].mT @ da  # (B4)
-        if T - t < of.k_h:
+        if T - t < training.k_h:
             result.W_hh[:] += h[t - 1].mT @ da  # (B5)
     return result, errors, h
 
 
 def train_on_lag(
-    of: LagTraining, seed: int, networks: int = NETWORKS
+    training: LagTraining, seed: int, networks: int = NETWORKS
 ) -> tuple[np.ndarray, Weights]:
     """Train networks.
 
@@ -119,27 +124,29 @@ def train_on_lag(
     """
     draw = np.random.default_rng(seed)
     w = Weights(
-        draw.normal(0, of.deviation, (networks, 1, HIDDEN_UNITS)),
+        draw.normal(0, training.deviation, (networks, 1, HIDDEN_UNITS)),
         draw.normal(0, DEVIATION_HH, (networks, HIDDEN_UNITS, HIDDEN_UNITS)),
         draw.normal(0, DEVIATION_HY, (networks, HIDDEN_UNITS, 1)),
     )
-    T = of.updates * of.k1
-    signs = draw.choice([-1.0, 1.0], (T + of.d, networks, SEQUENCES, 1))
-    x, target = signs[of.d :], signs[:T]
+    T = training.updates * training.k1
+    signs = draw.choice([-1.0, 1.0], (T + training.d, networks, SEQUENCES, 1))
+    x = signs[training.d :]
+    target = signs[:T]
     # By step, as last computed.
     states = {0: np.zeros((networks, SEQUENCES, HIDDEN_UNITS))}
-    total = np.zeros((of.k1, networks))
-    for n in range(of.updates):
-        first, stop = n * of.k1, (n + 1) * of.k1
-        start = max(0, first - (of.k2 - of.k1))  # (T2)
+    total = np.zeros((training.k1, networks))
+    for n in range(training.updates):
+        first = n * training.k1
+        stop = first + training.k1
+        start = max(0, first - (training.k2 - training.k1))  # (T2)
         window = x[start:stop], target[first:stop], states.pop(start)
-        gradient, errors, h = gradients(w, *window, of)
+        gradient, errors, h = gradients(w, *window, training)
         for step in range(start + 1, stop + 1):
             states[step] = h[step - start]
         states[start] = h[0]
-        for theta, of_theta in zip(w, gradient, strict=True):
-            theta -= LEARNING_RATE * of_theta  # (U1)
-        if n >= of.updates - LAST:
+        for theta, theta_gradient in zip(w, gradient, strict=True):
+            theta -= LEARNING_RATE * theta_gradient  # (U1)
+        if n >= training.updates - LAST:
             total += (errors**2).mean(axis=(2, 3))
         states.pop(start - 1, None)
     return total / LAST, w
@@ -166,20 +173,20 @@ def chunk_ways(d: int) -> dict[str, LagTraining]:
     return result
 
 
-def shares(of: LagTraining) -> list[float]:
+def shares(training: LagTraining) -> list[float]:
     """Return the share of networks that learn, for each seed."""
     result = []
     for seed in SEEDS:
-        errors, _ = train_on_lag(of, seed)
+        errors, _ = train_on_lag(training, seed)
         result.append(float((errors.mean(axis=0) < LEARNED).mean()))
     return result
 
 
-def median_norm_of_W_xh(of: LagTraining) -> list[float]:
+def median_norm_of_W_xh(training: LagTraining) -> list[float]:
     """Return the median norm of W_xh after training, for each seed."""
     result = []
     for seed in SEEDS:
-        _, w = train_on_lag(of, seed)
+        _, w = train_on_lag(training, seed)
         result.append(float(np.median(np.linalg.norm(w.W_xh, axis=(1, 2)))))
     return result
 
@@ -191,7 +198,7 @@ def main() -> None:
         tables = {f"{size}": sliding_ways(d, size) for size in DEVIATIONS}
         tables["chunks"] = chunk_ways(d)
         for table, ways in tables.items():
-            row = {way: shares(of) for way, of in ways.items()}
+            row = {way: shares(training) for way, training in ways.items()}
             result.setdefault(table, {})[f"{d}"] = row
             print(table, d, row, flush=True)
     # Two sentences of the lesson: on the error at each step of a chunk,
@@ -200,8 +207,8 @@ def main() -> None:
     # and on the length of W_xh, which grows with the term of lag 3 alone.
     norms = {}
     for k_x in (0, 3, 4):
-        of = LagTraining(d=3, k1=1, k_x=k_x, k_h=3, deviation=DEVIATIONS[1])
-        norms[f"{k_x}, 3"] = median_norm_of_W_xh(of)
+        training = LagTraining(d=3, k1=1, k_x=k_x, k_h=3, deviation=DEVIATIONS[1])
+        norms[f"{k_x}, 3"] = median_norm_of_W_xh(training)
     result["lengths"] = {"3": norms}
     REACH_RESULTS.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 

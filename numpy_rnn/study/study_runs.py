@@ -5,7 +5,6 @@ import numpy as np
 from numpy_rnn.common.initial import initial_parameters
 from numpy_rnn.common.records import (
     Objective,
-    Parameters,
     Run,
     RunOptions,
     Schedule,
@@ -22,7 +21,7 @@ from numpy_rnn.study.evaluated_equations import (
     SLIDING_CLASSES,
     WINDOW,
 )
-from numpy_rnn.study.subject import Subject
+from numpy_rnn.study.subject import NumpyParameters, Subject
 
 K1, K2 = 2, 5  # of the truncated runs, where the series has as many steps
 STEP_OPTIONS = {
@@ -45,28 +44,29 @@ def runs_of(subject: Subject) -> dict[str, Run]:
     classes are intervals of the first column of the series.
     """
     T = len(subject.x)
+    k1 = min(K1, T)
+    k2 = min(K2, T)
     rate = float(subject.options.step.learning_rate)
-    k1, k2 = min(K1, T), min(K2, T)
-    start, end = (with_biases(params) for params in (subject.start, subject.end))
     objective = subject.options.objective
-    whole = RunOptions(Schedule(T, T, 2), objective, Step(rate))
-    result = {WINDOW: subject.run_of(end, whole)}
+    start = with_biases(subject.start)
+    end = with_biases(subject.end)
+    one_window = RunOptions(Schedule(T, T, 2), objective, Step(rate))
+    result = {WINDOW: subject.run_of(end, one_window)}
     for name, options in STEP_OPTIONS.items():
         step = Step(rate, **options)  # type: ignore[arg-type]
         run_options = RunOptions(Schedule(k1, k2, 2), objective, step)
         result[name] = subject.run_of(start, run_options)
     entropy = Objective(objective.nonlinearity, "cross_entropy")
-    of_classes = RunOptions(Schedule(1, k2), entropy, Step(rate))
-    result[SLIDING_CLASSES] = subject.run_of(
-        class_parameters(subject), of_classes
-    )._replace(
+    class_options = RunOptions(Schedule(1, k2), entropy, Step(rate))
+    class_run = subject.run_of(class_parameters(subject), class_options)
+    result[SLIDING_CLASSES] = class_run._replace(
         x=class_indices(subject, subject.x),
         target=class_indices(subject, subject.target),
     )
     return result
 
 
-def with_biases(params: Parameters) -> Parameters:
+def with_biases(params: NumpyParameters) -> NumpyParameters:
     """Return the parameters, with biases of zero where they have none."""
     if params.b_h is not None:
         return params
@@ -74,12 +74,11 @@ def with_biases(params: Parameters) -> Parameters:
     return params._replace(b_h=np.zeros(H), b_y=np.zeros(O))
 
 
-def class_parameters(subject: Subject) -> Parameters:
+def class_parameters(subject: Subject) -> NumpyParameters:
     """Return initial parameters of a network that reads and predicts classes."""
-    H = subject.start.W_hh.shape[0]
     return initial_parameters(
         input_size=CLASS_COUNT,
-        hidden_size=H,
+        hidden_size=subject.start.W_hh.shape[0],
         output_size=CLASS_COUNT,
         bias=True,
         dtype="float64",
@@ -92,5 +91,6 @@ def class_indices(subject: Subject, rows: np.ndarray) -> np.ndarray:
     the extremes of the first column.
     """
     column = subject.x[..., 0]
-    inner = np.linspace(column.min(), column.max(), CLASS_COUNT + 1)[1:-1]
-    return np.digitize(rows[..., 0], inner)
+    edges = np.linspace(column.min(), column.max(), CLASS_COUNT + 1)
+    classes: np.ndarray = np.digitize(rows[..., 0], edges[1:-1])
+    return classes

@@ -14,6 +14,8 @@ from numpy_rnn.common.initial import initial_parameters
 from numpy_rnn.common.records import Dtype, Gradients, Parameters, Run, RunOptions
 from numpy_rnn.common.trees import tree_map
 
+NumpyParameters = Parameters[np.ndarray]
+
 MAX_STUDIED_STEPS = 40  # that are studied, unless --steps asks for more
 MAX_MATRIX_SIZE = 2**27  # numbers of the component matrix: a gibibyte
 REMEDY = (
@@ -31,32 +33,32 @@ class Subject:
     name: str  # of the series
     run: Run  # in its own dtype
     seed: int
-    start: Parameters  # before training, in float64
-    end: Parameters  # after training, in float64
-    networks: list[tuple[Parameters, Parameters]]  # of each the same two
+    start: NumpyParameters  # before training, in float64
+    end: NumpyParameters  # after training, in float64
+    networks: list[tuple[NumpyParameters, NumpyParameters]]  # of each the same two
     diverged: int  # networks that are not among them
 
     @cached_property
     def x(self) -> np.ndarray:
         """The inputs (T, 1, D), in float64."""
-        return self.run.x.astype(np.float64)
+        return np.asarray(self.run.x, np.float64)
 
     @cached_property
     def target(self) -> np.ndarray:
         """The targets (T, 1, O), in float64."""
-        return self.run.target.astype(np.float64)
+        return np.asarray(self.run.target, np.float64)
 
     @cached_property
     def h_0(self) -> np.ndarray:
         """The initial state (1, H), in float64."""
-        return self.run.h_0.astype(np.float64)
+        return np.asarray(self.run.h_0, np.float64)
 
     @property
     def options(self) -> RunOptions:
         """The options of the run."""
         return self.run.options
 
-    def run_of(self, params: Parameters, options: RunOptions) -> Run:
+    def run_of(self, params: NumpyParameters, options: RunOptions) -> Run:
         """Return a run of these parameters on the series, in float64."""
         series = {"x": self.x, "target": self.target, "h_0": self.h_0}
         return self.run._replace(
@@ -88,16 +90,17 @@ def study_run(
             " fewer --steps, or a smaller --hidden-size"
         )
     run = run._replace(x=run.x[:steps], target=run.target[:steps])
-    ends = train_parameters(run, run.params, run.velocity)
-    if not is_finite(ends[1]):
+    start, end = train_parameters(run, run.params, run.velocity)
+    if not is_finite(end):
         raise InputError(f"the run diverges: {REMEDY}")
     pairs = trained_networks(run, seed, networks)
-    return Subject(name, run, seed, *ends, pairs, networks - len(pairs))
+    diverged = networks - len(pairs)
+    return Subject(name, run, seed, start, end, pairs, diverged)
 
 
 def train_parameters(
-    run: Run, params: Parameters, velocity: Gradients | None = None
-) -> tuple[Parameters, Parameters]:
+    run: Run, params: NumpyParameters, velocity: Gradients[np.ndarray] | None = None
+) -> tuple[NumpyParameters, NumpyParameters]:
     """Train parameters with the data and the options of a run.
 
     Returns them before and after training, in float64.
@@ -115,38 +118,38 @@ def train_parameters(
 
 def trained_networks(
     run: Run, seed: int, networks: int
-) -> list[tuple[Parameters, Parameters]]:
+) -> list[tuple[NumpyParameters, NumpyParameters]]:
     """Train networks drawn with the seeds from `seed` on.
 
     Returns each before and after training, without those that diverge.
     """
-    (D, H), O = run.params.W_xh.shape, run.params.W_hy.shape[-1]
-    bias = run.params.b_h is not None
-    dtype = cast(Dtype, str(run.params.W_hh.dtype))
     drawn = initial_parameters(
-        input_size=D,
-        hidden_size=H,
-        output_size=O,
-        bias=bias,
-        dtype=dtype,
+        input_size=run.params.W_xh.shape[0],
+        hidden_size=run.params.W_hh.shape[0],
+        output_size=run.params.W_hy.shape[1],
+        bias=run.params.b_h is not None,
+        dtype=cast(Dtype, str(run.params.W_hh.dtype)),
         seed=seed,
         networks=networks,
     )
     before, after = train_parameters(run, drawn)
-    pairs = ((network(before, n), network(after, n)) for n in range(networks))
-    return [pair for pair in pairs if is_finite(pair[1])]
+    pairs = []
+    for n in range(networks):
+        if is_finite(network(after, n)):
+            pairs.append((network(before, n), network(after, n)))
+    return pairs
 
 
-def network(ensemble: Parameters, n: int) -> Parameters:
+def network(ensemble: NumpyParameters, n: int) -> NumpyParameters:
     """Return the parameters of the n-th network of an ensemble."""
     return tree_map(lambda theta: theta[n], ensemble)
 
 
-def in_float64(params: Parameters) -> Parameters:
+def in_float64(params: NumpyParameters) -> NumpyParameters:
     """Return the same numbers in float64."""
     return tree_map(lambda theta: np.array(theta, np.float64), params)
 
 
-def is_finite(params: Parameters) -> bool:
+def is_finite(params: NumpyParameters) -> bool:
     """Return whether all numbers are finite."""
     return all(np.isfinite(theta).all() for theta in params if theta is not None)

@@ -11,7 +11,8 @@ rounding error of that one equation. Two more ways to compute the numbers are sh
 
 import importlib
 from importlib.util import find_spec
-from typing import Any, NamedTuple
+from types import ModuleType
+from typing import NamedTuple
 
 import numpy as np
 
@@ -32,91 +33,106 @@ BY_COMPLEX_STEP, BY_AUTOGRAD = "complex step", "autograd"
 AGREES, WRONG, NOT_JUDGED = "agrees within rounding", "WRONG", "not judged"
 
 
-class Checked(NamedTuple):
+class CheckedEquation(NamedTuple):
     """One equation in all of its runs."""
 
     id: str
     verdict: str
     ratio: float  # largest error of the reference, in units of what rounding explains
-    where: str  # the run of the element that is shown
+    run_name: str  # of the element that is shown
     element: str  # dW_hh[2, 5], with indices from 1
     value: float
     differences: dict[str, float]  # by witness, relative to the largest element
 
 
-class Judged(NamedTuple):
+class JudgedRun(NamedTuple):
     """One run of the reference by tensor."""
 
     ratios: dict[str, float]  # to the rounding bound
     unjudged: tuple[str, ...]  # tensors that rounding alone changes too much
-    last: TensorReport  # of the last update
-    differences: dict[tuple[str, str], float]  # by witness and tensor
+    last_report: TensorReport  # of the last update
+    differences: dict[str, dict[str, float]]  # by witness
 
 
-def check_equations(subject: Subject) -> list[Checked]:
+def check_equations(subject: Subject) -> list[CheckedEquation]:
     """Judge every equation in all of its runs, in the order of EVALUATED."""
-    judged = {where: judged_run(run) for where, run in runs_of(subject).items()}
+    judged = {name: judged_run(run) for name, run in runs_of(subject).items()}
     return [check_equation(equation, judged) for equation in EVALUATED]
 
 
-def check_equation(equation_id: str, judged: dict[str, Judged]) -> Checked:
+def check_equation(equation_id: str, judged: dict[str, JudgedRun]) -> CheckedEquation:
     """Judge one equation."""
     equation = EVALUATED[equation_id]
-    ratio = 0.0
-    is_judged = True
-    differences: dict[str, float] = {}
-    for where in equation.runs:
-        run = judged[where]
-        for name in equation.tensors:
-            ratio = max(ratio, run.ratios[name])
-            is_judged = is_judged and name not in run.unjudged
-            for witness in (BY_COMPLEX_STEP, BY_AUTOGRAD):
-                found = run.differences.get((witness, name))
-                if found is not None:
-                    differences[witness] = max(differences.get(witness, 0.0), found)
-    verdict = AGREES if is_judged else NOT_JUDGED
-    if not ratio <= 1:
+    runs = [judged[name] for name in equation.runs]
+    ratio = max(run.ratios[name] for run in runs for name in equation.tensors)
+    unjudged = {name for run in runs for name in run.unjudged}
+    if ratio > 1:
         verdict = WRONG
-    tensor = judged[equation.runs[0]].last[equation.tensors[0]]
-    at = int(np.abs(tensor).argmax())
-    shown = element(equation.tensors[0], tensor, at)
-    value = float(tensor.flat[at])
-    return Checked(
-        equation_id, verdict, ratio, equation.runs[0], shown, value, differences
+    elif unjudged.isdisjoint(equation.tensors):
+        verdict = AGREES
+    else:
+        verdict = NOT_JUDGED
+    differences: dict[str, float] = {}
+    for run in runs:
+        for witness, by_tensor in run.differences.items():
+            for name in by_tensor.keys() & equation.tensors:
+                largest = max(differences.get(witness, 0.0), by_tensor[name])
+                differences[witness] = largest
+    tensor = equation.tensors[0]
+    numbers = runs[0].last_report[tensor]
+    position = int(np.abs(numbers).argmax())
+    return CheckedEquation(
+        equation_id,
+        verdict,
+        ratio,
+        run_name=equation.runs[0],
+        element=element_name(tensor, numbers.shape, position),
+        value=float(numbers.flat[position]),
+        differences=differences,
     )
 
 
-def judged_run(run: Run) -> Judged:
-    """Judge a run of the reference, and compare it with the witnesses.
-
-    The complex step is taken in the first and the last update.
-    """
+def judged_run(run: Run) -> JudgedRun:
+    """Judge a run of the reference, and compare it with the witnesses."""
     recorded = recorded_run(reference, run)
     judgement = judge(recorded)
-    ratios = dict(judgement.worst)
-    ratios |= {"start": 0.0, "stop": 0.0}
+    ratios = dict(judgement.worst) | {"start": 0.0, "stop": 0.0}
     for divergence in schedule_divergences(recorded, whole=True):
         ratios["start" if divergence.element == (0,) else "stop"] = np.inf
-    count = len(recorded.updates["epoch"])
-    differences: dict[tuple[str, str], float] = {}
-    for n in {0, count - 1}:
+    differences = {BY_COMPLEX_STEP: complex_step_differences(recorded)}
+    if has_torch():
+        differences[BY_AUTOGRAD] = autograd_differences(recorded, run)
+    _, last_report = single_update(recorded, len(recorded.updates["epoch"]) - 1)
+    for name in ("initial", "start", "stop"):
+        last_report[name] = recorded.updates[name][-1]
+    return JudgedRun(ratios, judgement.unjudged, last_report, differences)
+
+
+def complex_step_differences(recorded: RecordedRun) -> dict[str, float]:
+    """Return the differences of a run from the complex step, by tensor.
+
+    It is taken in the first and the last update.
+    """
+    result: dict[str, float] = {}
+    for n in {0, len(recorded.updates["epoch"]) - 1}:
         case, report = single_update(recorded, n)
         for name, derivative in derivatives(case, report).items():
-            found = relative(report[name], derivative.values, derivative.elements)
-            place = BY_COMPLEX_STEP, name
-            differences[place] = max(differences.get(place, 0.0), found)
-    if has_torch():
-        other = recorded_run(importlib.import_module("torch_rnn"), run).updates
-        for name in recorded.updates.keys() & other.keys():
-            found = relative(recorded.updates[name], other[name].ravel())
-            differences[BY_AUTOGRAD, name] = found
-    _, last = single_update(recorded, count - 1)
-    for name in ("initial", "start", "stop"):
-        last[name] = recorded.updates[name][-1]
-    return Judged(ratios, judgement.unjudged, last, differences)
+            difference = relative(report[name], derivative.values, derivative.elements)
+            result[name] = max(result.get(name, 0.0), difference)
+    return result
 
 
-def recorded_run(rnn: Any, run: Run) -> RecordedRun:
+def autograd_differences(recorded: RecordedRun, run: Run) -> dict[str, float]:
+    """Return the differences of a recorded run from that of torch_rnn, by tensor."""
+    updates = recorded.updates
+    by_torch = recorded_run(importlib.import_module("torch_rnn"), run).updates
+    result = {}
+    for name in updates.keys() & by_torch.keys():
+        result[name] = relative(updates[name], by_torch[name].ravel())
+    return result
+
+
+def recorded_run(rnn: ModuleType, run: Run) -> RecordedRun:
     """Record a run by the `train` of a package."""
     return PackageSource(PackagePort(rnn)).trace(run)
 
@@ -140,10 +156,15 @@ def relative(
     return float(difference / largest)
 
 
-def element(name: str, tensor: np.ndarray, at: int) -> str:
-    """Return the name of an element, its indices from 1, such as dW_hh[2, 5]."""
-    index = ", ".join(str(i + 1) for i in np.unravel_index(at, tensor.shape))
-    return f"{name}[{index}]" if index else name
+def element_name(name: str, shape: tuple[int, ...], position: int) -> str:
+    """Return the name of an element, its indices from 1, such as dW_hh[2, 5].
+
+    position: that of the element in the flattened tensor.
+    """
+    if not shape:
+        return name
+    index = ", ".join(str(i + 1) for i in np.unravel_index(position, shape))
+    return f"{name}[{index}]"
 
 
 def has_torch() -> bool:

@@ -14,7 +14,7 @@ import numpy_rnn
 from numpy_rnn import InputError
 from numpy_rnn.common.checks import check_step
 from numpy_rnn.common.errors import MAX_MESSAGE, failed
-from numpy_rnn.common.records import Direction, Objective, Step
+from numpy_rnn.common.records import DirectionKeywords, Objective, Step
 from numpy_rnn.common.trees import tree_map
 from tests.helpers.calls import B, D, H, O, T, refusal, valid_calls
 from tests.helpers.comparing import arrays_in, bits, share_memory
@@ -159,7 +159,7 @@ def test_options_of_sgd_are_those_of_torch(monkeypatch):
     monkeypatch.setattr(optim.Optimizer, "__init__", lambda *_: None)
     numbers = (0.0, 0.1, -0.1)
     for values in product(numbers, numbers, (False, True), numbers):
-        options = dict(zip(Direction._fields, values))
+        options = dict(zip(DirectionKeywords.__annotations__, values))
         step = Step(0.1, **options)
         try:
             optim.SGD([], 0.1, **options)

@@ -13,6 +13,7 @@ from numpy_rnn.common.trees import tree_map
 from numpy_rnn.conformance.case import present
 from numpy_rnn.conformance.ports.port import PackagePort
 from numpy_rnn.conformance.random_cases import RandomDraw
+from tests.helpers.calls import direction_options
 from tests.helpers.comparing import arrays_in, bits
 from tests.helpers.random_runs import (
     STEPS,
@@ -68,20 +69,20 @@ def test_learning_rate_is_rounded_first(rnn, kind, dtype):
 @pytest.mark.parametrize("step", STEPS)
 def test_parameter_without_a_gradient_stays(rnn, step):
     """Its velocity stays too, and a later gradient counts as its first one."""
-    momentum = step.direction._asdict()
+    options = direction_options(step)
     params, gradients = map(rnn.from_numpy, random_gradients())
     absent = gradients._replace(W_hy=None)
     clipped = rnn.clip_by_global_norm(absent, 1.0), rnn.clip_by_value(absent, 1.0)
     assert not any(getattr(g, "requires_grad", False) for g in arrays_in(clipped))
-    _, velocity = rnn.direction(params, gradients, None, **momentum)
+    _, velocity = rnn.direction(params, gradients, None, **options)
     for some, before in product((absent, *clipped), (velocity, None)):
-        delta, after = rnn.direction(params, some, before, **momentum)
+        delta, after = rnn.direction(params, some, before, **options)
         updated = rnn.sgd(params, delta, 0.1)
         stays = [bits(v) == bits(theta) for v, theta in zip(updated, params)]
         assert stays == [False, False, True, False, False]
         assert bits(after and after.W_hy) == bits(before and before.W_hy)
     assert (after is None) == (velocity is None)
-    _, later = rnn.direction(params, gradients, after, **momentum)
+    _, later = rnn.direction(params, gradients, after, **options)
     assert bits(later and later.W_hy) == bits(velocity and velocity.W_hy)
 
 
@@ -104,7 +105,9 @@ def test_norm_of_any_size_is_right(rnn, dtype):
     finite. Gradients within the limit stay as they are.
     """
     info = np.finfo(dtype)
-    tiny, eps, least = float(info.tiny), float(info.eps), info.smallest_subnormal
+    tiny = float(info.tiny)
+    eps = float(info.eps)
+    least = info.smallest_subnormal
     largest = min(float(info.max) / 16, 1e152)
     for size in (64 * least, tiny, 1e-3 * tiny**0.5, tiny**0.5, 1.0, largest):
         drawn = np.random.default_rng(0).normal(size=(9, 9))

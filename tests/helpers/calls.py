@@ -6,10 +6,15 @@ import numpy as np
 import pytest
 
 from numpy_rnn import InputError
-from numpy_rnn.common.records import Step
+from numpy_rnn.common.records import DirectionKeywords, Step
 from tests.helpers.random_runs import OPTIONS, Kind, Sizes, arguments, random_run
 
 T, B, D, H, O = 4, 2, 3, 5, 6
+
+
+def direction_options(step):
+    """Return the keyword arguments of `direction` for a step."""
+    return {name: getattr(step, name) for name in DirectionKeywords.__annotations__}
 
 
 @cache
@@ -30,7 +35,7 @@ def valid_calls(rnn, N=None):
         "params": params,
         "gradients": gradients,
         "velocity": series["velocity"],
-        **step.direction._asdict(),
+        **direction_options(step),
     }
     initial = {
         "input_size": D,

@@ -11,7 +11,7 @@ from numpy_rnn.study.components import mask
 from numpy_rnn.study.document import mathml, with_formulas
 from numpy_rnn.study.equation_table import scale
 from numpy_rnn.study.figures import draw_cosine_bias, draw_masks
-from numpy_rnn.study.study import write_folder
+from numpy_rnn.study.folder import write_folder
 
 pytestmark = [pytest.mark.needs_torch, pytest.mark.needs_matplotlib]
 
@@ -51,15 +51,15 @@ def test_formulas_are_mathml_and_unknown_commands_are_errors():
 def test_numbers_of_the_page_are_those_of_the_run(small):
     subject = small(steps=12, networks=4, epochs=60, k1=3, k2=3)
     findings = page.measure_truncations(subject)
-    before = np.median(findings.many[0].cosine[:, 0, 0])
+    before = np.median(findings.ensemble[0].cosine[:, 0, 0])
     assert f" {before:.2f} before" in page.cosine_bias_caption(findings)[1]
     shown = page.cost_table(findings).replace("−", "-")
     _, *rows = shown.split("<tr>")[1:]
     for row, k in zip(rows, (1, 2, 3, 5, 10, 12), strict=True):
         cells = re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row)
-        median = np.median(findings.many[1].cosine[:, 0, k - 1])
+        median = np.median(findings.ensemble[1].cosine[:, 0, k - 1])
         assert (cells[0], cells[1].split()[0]) == (str(k), f"{median:.2f}")
-        assert cells[5] == f"{findings.own.cosine[1, 0, k - 1]:.2f}"
+        assert cells[5] == f"{findings.single.cosine[1, 0, k - 1]:.2f}"
 
 
 def test_page_without_torch_says_so(small, monkeypatch):
@@ -79,8 +79,8 @@ def test_curves_are_those_of_the_findings(small):
     for axes, (part, end) in zip(figure.axes, panels, strict=True):
         curves = [line.get_ydata() for line in axes.lines]
         for kind in (0, 1):
-            many = getattr(findings.many[end], part)[:, kind]
-            own = getattr(findings.own, part)[end, kind]
+            many = getattr(findings.ensemble[end], part)[:, kind]
+            own = getattr(findings.single, part)[end, kind]
             for curve in (own, np.median(many, axis=0)):
                 assert any(np.array_equal(curve, drawn) for drawn in curves)
 

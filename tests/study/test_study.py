@@ -21,13 +21,13 @@ from numpy_rnn.common.trees import tree_map
 from numpy_rnn.conformance.case import present
 from numpy_rnn.study import subject as subjects
 from numpy_rnn.study.evaluated_equations import EVALUATED
-from numpy_rnn.study.study import (
+from numpy_rnn.study.folder import (
     LESSON_FOLDER,
     WRITTEN,
     check_folder,
-    choices_of,
     write_folder,
 )
+from numpy_rnn.study.study_command import choices_of
 from tests.helpers.command_line import contents, refused, rows_of
 
 pytestmark = [
@@ -85,7 +85,7 @@ def test_networks_are_trained_as_the_run_is():
     Path("two.csv").write_text("1,2\n2,1\n3,3\n1,4\n")
     words = "study --data two.csv --epochs 2 --k1 2 --k2 3"
     configuration = parse_command("numpy_rnn", words.split())
-    run = prepare_experiment(configuration).run(configuration.run_options())
+    run = prepare_experiment(configuration).run()
     subject = subjects.study_run("two", run, 0, networks=3)
     assert (len(subject.x), len(subject.networks), subject.diverged) == (3, 3, 0)
     assert subject.start.W_xh.shape == subject.start.W_hy.T.shape == (2, 6)

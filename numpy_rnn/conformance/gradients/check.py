@@ -41,15 +41,15 @@ class GradientReport(NamedTuple):
 
     def __str__(self) -> str:
         methods = dict.fromkeys(check.derivative.method for check in self.checks)
-        how = f"({self.dtype}, {' and '.join(methods)})"
+        details = f"({self.dtype}, {' and '.join(methods)})"
         right = self.tensors("right")
         if self.passed:
-            return f"PASS {right}: the derivatives of this loss {how}"
+            return f"PASS {right}: the derivatives of this loss {details}"
         lines = []
         for check in self.checks:
             if check.verdict != "right":
                 lines.append(f"{check.verdict.upper()} {check.tensor}: {check.words}")
-        return "\n".join([*lines, f"right: {right or 'none'} {how}"])
+        return "\n".join([*lines, f"right: {right or 'none'} {details}"])
 
 
 def check_gradients(f: Callable[..., Any], params: Any, *data: Any) -> GradientReport:
@@ -122,9 +122,9 @@ def check_gradients(f: Callable[..., Any], params: Any, *data: Any) -> GradientR
     """
     function = UserFunction(f, params, data)
     arrays = function.arrays()
-    given = function.evaluate(arrays)
-    if not np.isfinite(given.loss):
-        raise InputError(f"the loss is {given.loss}: choose data with a finite loss")
+    original = function.evaluate(arrays)
+    if not np.isfinite(original.loss):
+        raise InputError(f"the loss is {original.loss}: choose data with a finite loss")
     function = function._replace(data=nested_map(as_float64, data))
     point = {name: array.astype(float) for name, array in arrays.items()}
     double = function.evaluate(point)
@@ -145,7 +145,7 @@ def check_gradients(f: Callable[..., Any], params: Any, *data: Any) -> GradientR
             # loss by less than its roundoff, over the parameter's own size, is lost.
             noise = ROUNDOFF * abs(double.loss) / derivative.scale
         check = GradientCheck("d" + name, gradient, derivative, noise)
-        verdict, words = judge_gradient(check, given.gradients[name])
+        verdict, words = judge_gradient(check, original.gradients[name])
         checks.append(check._replace(verdict=verdict, words=words))
     report = GradientReport(tuple(checks), np.result_type(*arrays.values()))
     if report.tensors("wrong"):
@@ -153,12 +153,12 @@ def check_gradients(f: Callable[..., Any], params: Any, *data: Any) -> GradientR
     return report
 
 
-def judge_gradient(check: GradientCheck, as_given: Array) -> tuple[str, str]:
-    """Return the verdict, and what is wrong or why it is not judged. as_given: the
+def judge_gradient(check: GradientCheck, original: Array) -> tuple[str, str]:
+    """Return the verdict, and what is wrong or why it is not judged. original: the
     gradient in the user's own dtype.
     """
     gradient = check.gradient
-    count = np.count_nonzero(~np.isfinite(as_given + gradient))
+    count = np.count_nonzero(~np.isfinite(original + gradient))
     if count:
         return "wrong", f"nan or inf in {count} of {gradient.size} elements"
     is_ill_conditioned = 0 < check.size < check.allowed
@@ -168,6 +168,6 @@ def judge_gradient(check: GradientCheck, as_given: Array) -> tuple[str, str]:
         return "not judged", "its derivative is 0 with these data"
     if not check.allowed <= JUDGED * check.size:
         return "not judged", f"rounding or a kink may change it by more than {JUDGED}"
-    if norm(as_given - gradient) > JUDGED * norm(gradient):
+    if norm(original - gradient) > JUDGED * norm(gradient):
         return "not judged", f"float32 rounding changes it by more than {JUDGED}"
     return "right", ""

@@ -85,7 +85,9 @@ class LossDerivative:
     def __init__(
         self, function: UserFunction, params: ArraysByName, name: str, loss: float
     ):
-        self.function, self.params, self.name = function, params, name
+        self.function = function
+        self.params = params
+        self.name = name
         self.loss = loss
         array = params[name]
         random = np.random.default_rng(SEED)
@@ -100,9 +102,9 @@ class LossDerivative:
         allowed = SPREADS * (self.error + first.error)
         if not abs(first.value - self.values[0]) <= allowed < np.inf:
             self.method = "differences"
-            found = [self._difference(v, self.steps) for v in self.directions]
-            self.values = np.array([each.value for each in found])
-            self.error = max(each.error for each in found)
+            differences = [self._difference(v, self.steps) for v in self.directions]
+            self.values = np.array([difference.value for difference in differences])
+            self.error = max(difference.error for difference in differences)
 
     def products(self, gradient: Array) -> Array:
         """Return the products of the directions and a gradient."""
@@ -127,13 +129,15 @@ class LossDerivative:
     def _error_of_complex_step(self) -> float:
         """Estimate the rounding error from runs with other roundings."""
         total = self.directions.sum(axis=0)
-        found = with_other_roundings(
-            # Backwards, which shows a kink at this very point.
-            lambda nearby: self._complex_step(-total, nearby),
-            self.params,
-            REPEATS,
-        )
-        return norm(np.array(found) + self.values.sum()) / REPEATS**0.5
+
+        def backwards(nearby: ArraysByName) -> float:
+            """Compute the derivative along −total, which shows a kink at this point."""
+            return self._complex_step(-total, nearby)
+
+        samples = with_other_roundings(backwards, self.params, REPEATS)
+        errors = np.array(samples) + self.values.sum()
+        error: float = norm(errors) / REPEATS**0.5
+        return error
 
     @np.errstate(all="ignore")
     def _difference(self, direction: Array, steps: Array) -> Difference:
@@ -154,6 +158,7 @@ class LossDerivative:
         return Difference(slope[best], errors[best], steps[best : best + 3])
 
     def _changes_of_loss(self, direction: Array, steps: Array) -> Array:
+        """Return the changes of the loss by these steps along a direction."""
         changes = []
         for step in steps:
             changed = self.params[self.name] + step * direction

@@ -6,10 +6,7 @@ import numpy as np
 from numpy.linalg import norm
 
 from numpy_rnn.common.records import NumpyArray as Array
-from numpy_rnn.conformance.gradients.derivatives import (
-    ROUNDOFF,
-    LossDerivative,
-)
+from numpy_rnn.conformance.gradients.derivatives import ROUNDOFF, LossDerivative
 from numpy_rnn.conformance.window_checks import ROUNDOFFS, SPREADS
 
 MAX_PARTS = 64  # of an axis that are looked at one by one
@@ -42,12 +39,13 @@ class GradientCheck(NamedTuple):
     @property
     def size(self) -> float:
         """The 2-norm of the expected gradient, estimated from the directions."""
-        return float(norm(self.expected)) / len(self.expected) ** 0.5
+        size: float = norm(self.expected) / len(self.expected) ** 0.5
+        return size
 
     @property
     def allowed(self) -> float:
         """What rounding explains along one direction."""
-        error = self.noise + self.derivative.error
+        error: float = self.noise + self.derivative.error
         return SPREADS * error + ROUNDOFFS * ROUNDOFF * self.size
 
     @property
@@ -85,7 +83,8 @@ class GradientCheck(NamedTuple):
 
 def describe(check: GradientCheck) -> str:
     """Return what is wrong with a gradient, in words."""
-    gradient, expected = check.gradient, check.expected
+    gradient = check.gradient
+    expected = check.expected
     if not np.any(gradient):
         return "is 0 everywhere"
     if check.size == 0:
@@ -112,10 +111,10 @@ def factor_words(factor: float, data: tuple[Any, ...]) -> str:
 
 def size_words(number: int, data: tuple[Any, ...]) -> str:
     """Return which size of the data a number is, or no words."""
-    for place, value in enumerate(data):
+    for position, value in enumerate(data):
         for axis, size in enumerate(getattr(value, "shape", ())):
             if size == number > 2:  # a factor of 2 comes from a square
-                return f" ({number} is data[{place}].shape[{axis}])"
+                return f" ({number} is data[{position}].shape[{axis}])"
     return ""
 
 
@@ -132,7 +131,8 @@ def clipped_words(check: GradientCheck) -> str:
 
 def where_words(check: GradientCheck) -> str:
     """Return how far a gradient is off, where, and one wrong element."""
-    words = f"off by {norm(check.reported - check.expected) / norm(check.expected):.2%}"
+    share = norm(check.reported - check.expected) / norm(check.expected)
+    words = f"off by {share:.2%}"
     flat = np.arange(check.gradient.size)
     indices = flat.reshape(check.gradient.shape)
     for axis in range(indices.ndim):
@@ -147,6 +147,6 @@ def where_words(check: GradientCheck) -> str:
             words += f" ({wrong[0]} to {wrong[-1]})"
     while len(flat) > 1:
         flat = max(np.array_split(flat, 2), key=check.error_in)
-    (place,) = np.argwhere(indices == flat).tolist()
+    (element,) = np.argwhere(indices == flat).tolist()
     expected, reported = check.along_elements(flat)
-    return f"{words}; expected {place} {expected:.6g}, is {reported:.6g}"
+    return f"{words}; expected {element} {expected:.6g}, is {reported:.6g}"

@@ -35,12 +35,12 @@ class UserFunction(NamedTuple):
 
     def arrays(self) -> ArraysByName:
         """Return the parameters by their names. Raises InputError."""
-        found = {}
+        arrays = {}
         for name, value in leaves_of(self.params).items():
-            found[name] = number_array(f"parameter {name}", value, "f")
-        if not found:
+            arrays[name] = number_array(f"parameter {name}", value, "f")
+        if not arrays:
             raise InputError("params: expected at least one array")
-        return found
+        return arrays
 
     def evaluate(self, arrays: ArraysByName) -> Evaluation:
         """Call the function. Raises InputError if it returns something else."""
@@ -55,10 +55,10 @@ class UserFunction(NamedTuple):
 def nested_map(change: Callable[[str, Any], Any], value: Any, name: str = "") -> Any:
     """Return nested dicts, lists and tuples with change(name, item) for each item."""
     if isinstance(value, Mapping):
-        found = {}
+        changed = {}
         for key, item in value.items():
-            found[key] = nested_map(change, item, f"{name}.{key}")
-        return found
+            changed[key] = nested_map(change, item, f"{name}.{key}")
+        return changed
     if isinstance(value, list | tuple):
         items = []
         for index, item in enumerate(value):
@@ -70,9 +70,9 @@ def nested_map(change: Callable[[str, Any], Any], value: Any, name: str = "") ->
 
 def leaves_of(value: Any) -> dict[str, Any]:
     """Return the items of nested dicts, lists and tuples by their names."""
-    found: dict[str, Any] = {}
-    nested_map(found.__setitem__, value)
-    return found
+    leaves: dict[str, Any] = {}
+    nested_map(leaves.__setitem__, value)
+    return leaves
 
 
 def as_float64(name: str, value: Any) -> Any:
@@ -81,15 +81,15 @@ def as_float64(name: str, value: Any) -> Any:
     return value.astype(float) if is_floating else value
 
 
-def number_array(what: str, value: Any, kinds: str = "fciu") -> Array:
+def number_array(label: str, value: Any, kinds: str = "fciu") -> Array:
     """Return the value as an array. Raises InputError unless its dtype is of kinds."""
     package = type(value).__module__
     if package.startswith(("torch", "jax")):
         instead = "torch.autograd.gradcheck or jax.test_util.check_grads"
-        raise InputError(f"{what} is of {package}: this is for NumPy, use {instead}")
+        raise InputError(f"{label} is of {package}: this is for NumPy, use {instead}")
     array = np.asarray(value)
     if array.dtype.kind not in kinds:
-        raise InputError(f"{what} is {array.dtype}: expected floating-point numbers")
+        raise InputError(f"{label} is {array.dtype}: expected floating-point numbers")
     return array
 
 
@@ -111,7 +111,7 @@ def gradients_of(result: Any, params: ArraysByName) -> ArraysByName:
     named = leaves_of(gradients)
     if not isinstance(gradients, Mapping):
         named = dict(zip(params, named.values()))
-    found = {}
+    arrays = {}
     for name, parameter in params.items():
         key = "d" + name if "d" + name in named else name
         if key not in named:
@@ -122,5 +122,5 @@ def gradients_of(result: Any, params: ArraysByName) -> ArraysByName:
                 f"the gradient {key} has the shape {gradient.shape}: expected"
                 f" {parameter.shape}"
             )
-        found[name] = gradient
-    return found
+        arrays[name] = gradient
+    return arrays

@@ -3,63 +3,86 @@
 Every one is found by the suite, at its stage.
 """
 
+from typing import Any
+
 import numpy as np
 
-from numpy_rnn.common.records import Window
+from numpy_rnn.common.records import NumpyArray, Objective, Step, Window
 from numpy_rnn.conformance.arithmetics.arithmetic import Operand, loss_divisor
 from numpy_rnn.conformance.arithmetics.numpy_arithmetic import (
     ADAGRAD_OFFSET,
     NORM_OFFSET,
+    NumpyArithmetic,
 )
 from numpy_rnn.conformance.definition import DEFINITION as right
-from numpy_rnn.conformance.definition import GRADIENTS, Definition, Steps, Tensors
+from numpy_rnn.conformance.definition import (
+    GRADIENTS,
+    Definition,
+    NamedOperands,
+    OperandParameters,
+    Steps,
+    Tensors,
+)
 from numpy_rnn.conformance.mutants.edits import (
     FLOW,
+    Equations,
     Mutant,
-    changed,
-    changed_loss,
     neighbours,
-    operands,
-    operating,
     reading,
     slope,
-    with_weights,
+    when_read,
+    with_operands,
+    with_operations,
+    with_result,
 )
 
-
-def transposed(value):
-    """Return matrices with rows for columns."""
-    return value.mT
+# Forward passes.
 
 
-# -- losses
+def with_transposed_recurrence(
+    n: NumpyArithmetic, w: Tensors, p: OperandParameters, *step: int
+) -> tuple[Any, ...]:
+    """Return the operands of an equation with W_hhᵀ for W_hh."""
+    return n, w, p._replace(W_hh=p.W_hh.mT), *step
 
 
-def softmax_over_batch(L, dy, n, y, z, objective):
-    """Return the loss of a softmax over the sequences."""
-    log_p, C = n.softmax(y.mT)[0].mT, loss_divisor(y.shape, objective)
-    dy = np.exp(log_p) * z.sum(-2, keepdims=True) - z
-    return -(z * log_p).sum(axis=(0, -2, -1)) / C, dy / C
+# Losses.
 
 
-def twice_softmax(L, dy, n, y, z, objective):
-    """Return the loss of a softmax of a softmax."""
+def softmax_over_batch(
+    n: NumpyArithmetic, y: Operand, target: Operand, objective: Objective
+) -> tuple[Operand, Operand]:
+    """Return the loss of a softmax over the sequences, and its error."""
+    log_p = n.softmax(y.mT)[0].mT
+    C = loss_divisor(y.shape, objective)
+    error = np.exp(log_p) * target.sum(-2, keepdims=True) - target
+    return -(target * log_p).sum(axis=(0, -2, -1)) / C, error / C
+
+
+def twice_softmax(
+    n: NumpyArithmetic, y: Operand, target: Operand, objective: Objective
+) -> tuple[Operand, Operand]:
+    """Return the loss of a softmax of a softmax, and its error."""
     _, p = n.softmax(y)
-    L, error = right.loss_and_error(n, p, z, objective)
+    L, error = right.loss_and_error(n, p, target, objective)
     return L, p * (error - (p * error).sum(axis=-1, keepdims=True))
 
 
-# -- backward passes
+# Backward passes.
 
 
-def with_one_state(n, w, p, nonlinearity):
+def with_one_state(
+    n: NumpyArithmetic, w: Tensors, p: OperandParameters, nonlinearity: str
+) -> NamedOperands:
     """Let the states of all steps be one array, that of the last step."""
     w.h = dict.fromkeys(w.h, w.h[len(w.x)])
     n.tensors["h"] = {t: w.h[t] for t in w.steps}
     return right.backward(n, w, p, nonlinearity)
 
 
-def each_loss_over(k: int, n, w, p, nonlinearity):
+def each_loss_over(
+    k: int, n: NumpyArithmetic, w: Tensors, p: OperandParameters, nonlinearity: str
+) -> NamedOperands:
     """Let each loss go back over k steps, as in rnnlm of Britz 2015: dh_t = Σ_{j<k}
     g_{t,j} with
 
@@ -76,7 +99,9 @@ def each_loss_over(k: int, n, w, p, nonlinearity):
     return other.backward(n, w, p, nonlinearity)
 
 
-def forward_in_time(n, w, p, nonlinearity):
+def forward_in_time(
+    n: NumpyArithmetic, w: Tensors, p: OperandParameters, nonlinearity: str
+) -> NamedOperands:
     """Let the loop of the backward pass begin with the first step."""
 
     def da_before(w: Tensors, name: str, s: int) -> Operand:
@@ -88,45 +113,60 @@ def forward_in_time(n, w, p, nonlinearity):
     return other.backward(n, w, p, nonlinearity)
 
 
-def outside_of_slope(n, w, p, nonlinearity):
+def outside_of_slope(
+    n: NumpyArithmetic, w: Tensors, p: OperandParameters, nonlinearity: str
+) -> NamedOperands:
     """Multiply only the error of the step itself by φ′."""
 
-    def adjoint(n, w, t, phi):
+    def adjoint(n: NumpyArithmetic, w: Tensors, t: int, nonlinearity: str) -> Operand:
         """Return da: φ′ times dh without the flow of the step after, and the flow."""
         flow = w.da[t + 1] @ p.W_hh.mT
-        return n.by_slope(w.dh[t] - flow, w.a[t], w.h[t], phi) + flow
+        return n.by_slope(w.dh[t] - flow, w.a[t], w.h[t], nonlinearity) + flow
 
     other = Definition(pre_activation_adjoint=adjoint)
     return other.backward(n, w, p, nonlinearity)
 
 
-def in_single(v: Operand, t: int, T: int) -> Operand:
+def in_single(v: NumpyArray, t: int, T: int) -> NumpyArray:
     """Return numbers that were float32."""
     return v.astype(np.float32).astype(v.dtype)
 
 
-# -- steps
+# Steps.
 
 
-def clipped_per_tensor(value, n, d, p, step):
+def clipped_per_tensor(
+    n: NumpyArithmetic, d: NamedOperands, p: NamedOperands, step: Step
+) -> NamedOperands:
     """Return gradients of which each has been clipped by its norm."""
     return {name: right.clipped(n, {name: g}, p, step)[name] for name, g in d.items()}
 
 
-def with_decay(n, d, p, step):
-    """Return the operands of clipping with gradients that have decayed."""
+def clipped_after_decay(
+    n: NumpyArithmetic, d: NamedOperands, p: NamedOperands, step: Step
+) -> NamedOperands:
+    """Return the clipped gradients, whose weights have decayed before."""
     decayed = {name: g + step.weight_decay * p[name] for name, g in d.items()}
-    return n, decayed, p, step
+    return right.clipped(n, decayed, p, step)
 
 
-def with_decay_of_change(n, name, theta, delta, step):
-    """Return the operands of the update, with the weight decay in Δ."""
-    return n, name, theta, delta + step.weight_decay * theta, step
+def decoupled(
+    n: NumpyArithmetic, name: str, theta: Operand, delta: Operand, step: Step
+) -> Operand:
+    """Return the parameter after a step whose change has the weight decay."""
+    return right.updated(n, name, theta, delta + step.weight_decay * theta, step)
 
 
-UNDECAYED = changed("decayed", result=lambda value, n, name, g, *rest: g)
+def dampened_at_first(
+    n: NumpyArithmetic, g: Operand, before: Operand | None, step: Step
+) -> Operand:
+    """Return the velocity, of one of zeros at the first step."""
+    return right.velocity(n, g, 0 * g if before is None else before, step)
 
-# -- loops
+
+UNDECAYED: Equations = {"decayed": lambda n, name, g, theta, step: g}
+
+# Loops.
 
 
 def kept_state(states: Steps, window: Window, epoch: int) -> Operand:
@@ -138,7 +178,7 @@ def kept_state(states: Steps, window: Window, epoch: int) -> Operand:
 MUTANTS = (
     Mutant(
         "W_hh used without its transpose",
-        with_weights(FLOW, "W_hh", transposed),
+        with_operands(with_transposed_recurrence, *FLOW),
         "dh",
     ),
     Mutant(
@@ -169,12 +209,8 @@ MUTANTS = (
         "initial",
     ),
     Mutant("state not reset between epochs", {"carried_state": kept_state}, "initial"),
-    Mutant("softmax applied twice", changed_loss(twice_softmax), "loss"),
-    Mutant(
-        "softmax over the batch",
-        changed_loss(softmax_over_batch),
-        "loss",
-    ),
+    Mutant("softmax applied twice", {"loss_and_error": twice_softmax}, "loss"),
+    Mutant("softmax over the batch", {"loss_and_error": softmax_over_batch}, "loss"),
     Mutant(
         "1 − h_{t-1}² for 1 − h_t²",
         reading(["pre_activation_adjoint"], "h", neighbours(-1)),
@@ -186,7 +222,7 @@ MUTANTS = (
     Mutant("φ′ left out", slope(lambda phi, a, h: 1.0), "da"),
     Mutant(
         "W_hh transposed throughout",
-        with_weights(["pre_activation"], "W_hh", transposed),
+        with_operands(with_transposed_recurrence, "pre_activation"),
         "a",
     ),
     Mutant(
@@ -197,7 +233,7 @@ MUTANTS = (
     Mutant("output read from h_{t-1}", reading(["output"], "h", neighbours(-1)), "y"),
     Mutant(
         "tanh of the outputs",
-        changed("output", result=lambda y, *operands: np.tanh(y)),
+        with_result(lambda y, *operands: np.tanh(y), "output"),
         "y",
     ),
     Mutant(
@@ -207,45 +243,43 @@ MUTANTS = (
     ),
     Mutant(
         "dW_hh of numbers in float32",
-        operands([GRADIENTS["W_hh"]], "h da")(in_single),
+        when_read([GRADIENTS["W_hh"]], "h da")(in_single),
         "dW_hh",
     ),
     Mutant(
         "clipping without 10⁻⁶",
-        operating("clipped", factor=lambda norm, c: np.minimum(1, c / norm)),
+        with_operations("clipped", factor=lambda norm, c: np.minimum(1, c / norm)),
         "vW_xh",
     ),
-    Mutant(
-        "clipping per tensor", changed("clipped", result=clipped_per_tensor), "vW_xh"
-    ),
+    Mutant("clipping per tensor", {"clipped": clipped_per_tensor}, "vW_xh"),
     Mutant(
         "clipping also scales up",
-        operating("clipped", factor=lambda norm, c: c / (norm + NORM_OFFSET)),
+        with_operations("clipped", factor=lambda norm, c: c / (norm + NORM_OFFSET)),
         "vW_xh",
     ),
     Mutant(
         "weight decay before clipping",
-        UNDECAYED | changed("clipped", given=with_decay),
+        UNDECAYED | {"clipped": clipped_after_decay},
         "vW_xh",
     ),
     Mutant(
         "no weight decay of the biases",
-        changed(
+        with_result(
+            lambda decayed, n, name, g, *rest: g if name[0] == "b" else decayed,
             "decayed",
-            result=lambda value, n, name, g, *rest: g if name[0] == "b" else value,
         ),
         "vb_h",
     ),
     Mutant(
         "decoupled weight decay",
-        UNDECAYED | changed("updated", given=with_decay_of_change),
+        UNDECAYED | {"updated": decoupled},
         "vW_xh",
     ),
     Mutant(
         "learning rate inside the velocity",
         {
-            **changed(
-                "decayed", result=lambda g, n, _, __, p, step: n.rate(step, p) * g
+            **with_result(
+                lambda g, n, _, __, theta, step: n.rate(step, theta) * g, "decayed"
             ),
             "updated": lambda n, name, theta, delta, step: theta - delta,
         },
@@ -253,23 +287,18 @@ MUTANTS = (
     ),
     Mutant(
         "nesterov forgotten, or from the velocity before the step",
-        changed(
+        with_result(
+            lambda delta, n, g, v, before, step: v if step.nesterov else delta,
             "direction",
-            result=lambda value, n, g, v, before, step: v if step.nesterov else value,
         ),
         "W_xh",
     ),
-    Mutant(
-        "dampening at the first step too",
-        changed(
-            "velocity",
-            given=lambda n, g, v, step: (n, g, 0 * g if v is None else v, step),
-        ),
-        "vW_xh",
-    ),
+    Mutant("dampening at the first step too", {"velocity": dampened_at_first}, "vW_xh"),
     Mutant(
         "10⁻⁸ outside the root",
-        operating("direction", by_root=lambda g, v: g / (np.sqrt(v) + ADAGRAD_OFFSET)),
+        with_operations(
+            "direction", by_root=lambda g, v: g / (np.sqrt(v) + ADAGRAD_OFFSET)
+        ),
         "W_xh",
     ),
     Mutant(

@@ -5,20 +5,24 @@ operands, or with other results.
 from collections.abc import Callable, Container, Iterable
 from copy import copy
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from numpy_rnn.common.records import NumpyArray
+from numpy_rnn.common.records import NumpyArray, Objective
 from numpy_rnn.conformance.arithmetics.arithmetic import Operand
+from numpy_rnn.conformance.arithmetics.numpy_arithmetic import NumpyArithmetic
 from numpy_rnn.conformance.definition import DEFINITION as right
 from numpy_rnn.conformance.definition import GRADIENTS, Definition, Steps, Tensors
 
-Replacement = Callable[..., Operand]
+Replacement = Callable[..., Any]
 Equations = dict[str, Replacement]
 Change = Callable[[Operand, int, int], Operand]  # of the value of step t of T
-FORWARD_EQUATIONS = {"pre_activation", "state", "output"}
-STEP_FIELDS = {"clipped", "decayed", "velocity", "direction", "updated"}
+Place = Callable[[Change], Equations]  # where numbers pass, which are changed there
+Reading = Callable[[Tensors, str, int], Operand]  # of a tensor for step s
+Copied = TypeVar("Copied")
+FORWARD_EQUATIONS = {"pre_activation", "state", "output", "forward"}
+STEP_EQUATIONS = {"clipped", "decayed", "velocity", "direction", "updated"}
 FLOW = ("state_adjoint", "initial_state_adjoint")
 SUMS = tuple(GRADIENTS.values())
 RECORD = "record"  # among equations: a change of what is recorded
@@ -56,95 +60,72 @@ class Mutant(NamedTuple):
 
 
 class View:
-    """A tensor by step, of which another value is read; of(s): the one for step s."""
+    """A tensor by step, of which another value is read: value(s) for step s."""
 
-    def __init__(self, of: Callable[[int], Operand]):
-        """Read the values of `of`."""
-        self.of = of
+    def __init__(self, value: Callable[[int], Operand]):
+        """Read these values."""
+        self.value = value
 
     def __getitem__(self, s: int) -> Operand:
         """Return the value for step s."""
-        return self.of(s)
+        return self.value(s)
 
 
-def replace(of, **attributes):
+def replace(original: Copied, **attributes: Any) -> Copied:
     """Return a copy of tensors, or of an arithmetic, with other attributes."""
-    other = copy(of)
+    other = copy(original)
     vars(other).update(attributes)
     return other
 
 
-def changed(
-    *fields: str, given: Replacement | None = None, result: Replacement | None = None
-) -> Equations:
-    """Return equations of other operands, given(*operands), or with another result,
-    result(value, *operands).
-    """
+# Edits of any equation.
 
-    def equation(field: str, *operands):
-        """Compute an equation with these operands, and its other result."""
-        value = getattr(right, field)(*(given(*operands) if given else operands))
-        return result(value, *operands) if result else value
+
+def with_operands(change: Replacement, *fields: str) -> Equations:
+    """Return equations of other operands, change(*operands)."""
+
+    def equation(field: str, *operands: Any) -> Operand:
+        """Compute an equation with the other operands."""
+        return getattr(right, field)(*change(*operands))
 
     return {field: partial(equation, field) for field in fields}
 
 
-def with_step(change: Replacement, *fields: str) -> Equations:
-    """Return equations of another step, or objective, which is their last operand."""
-    return changed(*fields, given=lambda *given: (*given[:-1], change(given[-1])))
+def with_result(change: Replacement, *fields: str) -> Equations:
+    """Return equations with another result, change(result, *operands)."""
+
+    def equation(field: str, *operands: Any) -> Operand:
+        """Compute the other result of an equation."""
+        return change(getattr(right, field)(*operands), *operands)
+
+    return {field: partial(equation, field) for field in fields}
 
 
-def with_weights(fields: Iterable[str], name: str, change: Replacement) -> Equations:
-    """Return equations of another weight matrix or bias."""
-
-    def given(n, w, p, *t):
-        """Return the operands with the other weights."""
-        theta = getattr(p, name)
-        return n, w, p._replace(**{name: None if theta is None else change(theta)}), *t
-
-    return changed(*fields, given=given)
-
-
-def operating(field: str, **operations: Replacement) -> Equations:
+def with_operations(field: str, **operations: Replacement) -> Equations:
     """Return an equation with other operations of the numbers."""
-    return changed(field, given=lambda n, *rest: (replace(n, **operations), *rest))
+    return with_operands(lambda n, *rest: (replace(n, **operations), *rest), field)
 
 
-def reading(
-    fields: Iterable[str], tensors: str, of: Callable[[Tensors, str, int], Operand]
-) -> Equations:
-    """Return equations that read other values of some tensors; of(w, tensor, s): that
-    of step s.
-    """
+def reading(fields: Iterable[str], tensors: str, read: Reading) -> Equations:
+    """Return equations that read other values of some tensors."""
 
-    def given(n, w, *rest):
+    def change(n: NumpyArithmetic, w: Tensors, *rest: Any) -> tuple[Any, ...]:
         """Return the operands with views of the tensors."""
-        views = {name: View(partial(of, w, name)) for name in tensors.split()}
+        views = {name: View(partial(read, w, name)) for name in tensors.split()}
         return n, replace(w, **views), *rest
 
-    return changed(*fields, given=given)
+    return with_operands(change, *fields)
 
 
-def neighbours(by: int) -> Callable[[Tensors, str, int], Operand]:
+def neighbours(distance: int) -> Reading:
     """Return what reads the tensor of another step, so many steps later."""
 
-    def of(w: Tensors, name: str, s: int) -> Operand:
+    def read(w: Tensors, name: str, s: int) -> Operand:
         """Return the tensor at the other step, or at the nearest that there is."""
         steps: Steps = getattr(w, name)
-        return steps[min(max(s + by, min(steps)), max(steps))]
+        return steps[min(max(s + distance, min(steps)), max(steps))]
 
-    return of
-
-
-def slope(change: Replacement) -> Equations:
-    """Return another slope, change(φ′, a, h)."""
-
-    def result(da, n, w, t, phi):
-        """Return dh times the other slope."""
-        one = np.ones_like(w.a[t])
-        return w.dh[t] * change(n.by_slope(one, w.a[t], w.h[t], phi), w.a[t], w.h[t])
-
-    return changed("pre_activation_adjoint", result=result)
+    return read
 
 
 def recording(names: Container[str], change: Replacement) -> Equations:
@@ -152,43 +133,47 @@ def recording(names: Container[str], change: Replacement) -> Equations:
     value).
     """
 
-    def result(n, name, t, value):
+    def record(n: NumpyArithmetic, name: str, t: int | None, value: Operand) -> Operand:
         """Return the changed tensor, or another one as it is."""
         return change(n, name, t, value) if name in names else value
 
-    return {RECORD: result}
+    return {RECORD: record}
 
 
-def changed_loss(change: Replacement) -> Equations:
-    """Return a loss and its error, change(L, dy, n, y, target, objective)."""
-    return changed(
-        "loss_and_error", result=lambda value, *given: change(*value, *given)
-    )
+# Edits of one equation.
 
 
-def of_losses(change: Change) -> Equations:
-    """Return the loss and error of some of the terms: outputs are perfect, and add
-    nothing, where the change makes a 0 of a 1.
+def slope(change: Replacement) -> Equations:
+    """Return another slope, change(φ′, a, h)."""
+
+    def adjoint(n: NumpyArithmetic, w: Tensors, t: int, nonlinearity: str) -> Operand:
+        """Return dh times the other slope."""
+        a, h = w.a[t], w.h[t]
+        phi = n.by_slope(np.ones_like(a), a, h, nonlinearity)
+        return w.dh[t] * change(phi, a, h)
+
+    return {"pre_activation_adjoint": adjoint}
+
+
+# Places.
+
+
+def when_recorded(*tensors: str) -> Place:
+    """Return the place where tensors are recorded."""
+
+    def place(change: Change) -> Equations:
+        """Return the change of the tensors."""
+        return recording(tensors, lambda n, name, t, v: change(v, t, len(n.fit.case.x)))
+
+    return place
+
+
+def when_read(fields: Iterable[str], tensors: str, offset: int = 0) -> Place:
+    """Return the place where equations read tensors; offset: of the step that is read
+    from the step of the equation.
     """
 
-    def given(n, y, target, objective):
-        """Return the operands with perfect outputs."""
-        ones = np.ones_like(y[0])
-        steps = [change(ones, t, len(y)) for t in range(1, len(y) + 1)]
-        perfect = 1e4 * target if objective.loss == "cross_entropy" else target
-        return n, np.where(np.stack(steps) == 0, perfect, y), target, objective
-
-    return changed("loss_and_error", given=given)
-
-
-def operands(
-    fields: Iterable[str], tensors: str, offset: int = 0
-) -> Callable[[Change], Equations]:
-    """Return how the tensors that equations read are changed; offset: of the step that
-    is read from the step of the equation.
-    """
-
-    def of(change: Change) -> Equations:
+    def place(change: Change) -> Equations:
         """Return the equations that read changed tensors."""
 
         def read(w: Tensors, name: str, s: int) -> Operand:
@@ -197,7 +182,38 @@ def operands(
 
         return reading(fields, tensors, read)
 
-    return of
+    return place
+
+
+def flow_back(change: Change) -> Equations:
+    """Return a changed flow into dh_t from the step after."""
+
+    def adjoint(dh: Operand, n: NumpyArithmetic, w: Tensors, p: Any, t: int) -> Operand:
+        """Return dh_t with the changed flow."""
+        flow = w.da[t + 1] @ p.W_hh.mT
+        return dh - flow + change(flow, t, len(w.x))
+
+    return with_result(adjoint, "state_adjoint")
+
+
+def terms_of_loss(change: Change) -> Equations:
+    """Return the loss and error of some of the terms: outputs are perfect, and add
+    nothing, where the change makes a 0 of a 1.
+    """
+
+    def operands(
+        n: NumpyArithmetic, y: Operand, target: Operand, objective: Objective
+    ) -> tuple[Any, ...]:
+        """Return the operands with perfect outputs."""
+        ones = np.ones_like(y[0])
+        steps = [change(ones, t, len(y)) for t in range(1, len(y) + 1)]
+        perfect = 1e4 * target if objective.loss == "cross_entropy" else target
+        return n, np.where(np.stack(steps) == 0, perfect, y), target, objective
+
+    return with_operands(operands, "loss_and_error")
+
+
+# Changes at a place.
 
 
 def clamped(c: float, v: NumpyArray, *step: int) -> NumpyArray:

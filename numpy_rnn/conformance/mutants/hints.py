@@ -24,8 +24,7 @@ from numpy_rnn.conformance.mutants.families import (
     step_mutants,
     window_mutants,
 )
-from numpy_rnn.conformance.mutants.fits import Fit, subject
-from numpy_rnn.conformance.mutants.measured import measured_number
+from numpy_rnn.conformance.mutants.fits import Fit, measured_number, subject
 from numpy_rnn.conformance.ports.abilities import stated_by
 from numpy_rnn.conformance.ports.port import Port, validated_report
 from numpy_rnn.conformance.ports.protocol import PortFault
@@ -33,7 +32,7 @@ from numpy_rnn.conformance.random_cases import PLAIN, CaseSpec, without_unsuppor
 
 NOISE = 1e-3  # two answers of a port without noise differ by less, as by other threads
 FEWEST_DIGITS = 8  # numbers whose digits are looked at
-BEFORE = {"loss", "a", "h", "y"}  # the backward pass
+FORWARD_TENSORS = {"loss", "a", "h", "y"}
 FIRST_SIZES = {"T": 11, "B": 3, "D": 2, "H": 4, "O": 5, "K": 7}
 OTHER_SIZES = {"T": 7, "B": 2, "D": 3, "H": 5, "O": 4, "K": 4}
 HINT_SIZES = (FIRST_SIZES, OTHER_SIZES, FIRST_SIZES)
@@ -43,7 +42,7 @@ STATEFUL = (
     "call to call"
 )
 
-# -- cases
+# Cases.
 
 
 def hint_specs(port: Port, spec: CaseSpec) -> Iterator[CaseSpec]:
@@ -58,11 +57,11 @@ def hint_specs(port: Port, spec: CaseSpec) -> Iterator[CaseSpec]:
         sizes: dict[str, Any] = dict(usual)
         if number == 0:
             sizes["T"] = max(spec.T, sizes["T"])
-        own = stated.sizes[number % len(stated.sizes)] if stated.sizes else {}
-        sizes |= own
-        if "K" not in own:
+        fixed = stated.sizes[number % len(stated.sizes)] if stated.sizes else {}
+        sizes |= fixed
+        if "K" not in fixed:
             sizes["K"] = sizes["T"] if spec.K == spec.T else min(7, sizes["T"])
-        changed = spec._replace(
+        other = spec._replace(
             **PLAIN,
             **sizes,
             velocity=number != 1,
@@ -71,7 +70,7 @@ def hint_specs(port: Port, spec: CaseSpec) -> Iterator[CaseSpec]:
             dtype=dtype,
             seed=spec.seed + number,
         )
-        yield without_unsupported(changed, stated)
+        yield without_unsupported(other, stated)
 
 
 def _hint_step(step: Step | None, factor: float) -> Step | None:
@@ -86,43 +85,43 @@ def _hint_step(step: Step | None, factor: float) -> Step | None:
     return step._replace(learning_rate=step.learning_rate or 0.1, **limits)
 
 
-# -- answers
+# Answers.
 
 
 def hint_for_port(port: Port, spec: CaseSpec | None, case: WindowCase) -> str:
     """Return the hint for a port that is wrong on this case, of this spec; "" if
     nothing fits.
     """
-    others = [] if spec is None else list(hint_specs(port, spec))
+    specs = [] if spec is None else hint_specs(port, spec)
     fits = list[Fit]()
-    for each in (*(other.case() for other in others), case):
+    for asked in (*(other.case() for other in specs), case):
         try:
-            report = validated_report(port, each, "a hint")
-            again = validated_report(port, each, "a hint")
+            report = validated_report(port, asked, "a hint")
+            again = validated_report(port, asked, "a hint")
         except PortFault:
             return ""
         for name, array in report.items():
             if not np.allclose(array, again[name], rtol=NOISE, atol=NOISE):
                 return STATEFUL
-        fits.append(Fit(each, report))
-    *usual, own = fits
-    wrong = [fit for fit in usual if fit.wrong] or [own]
+        fits.append(Fit(asked, report))
+    *usual, original = fits
+    wrong = [fit for fit in usual if fit.wrong] or [original]
     wrong.sort(key=lambda fit: len(fit.case.x))  # small ones are faster
     return explanation([*wrong, *(fit for fit in usual if not fit.wrong)])
 
 
 def is_of_step(fits: Sequence[Fit]) -> bool:
     """Return whether all windows are right."""
-    return not any(fit.wrong & fit.flow for fit in fits)
+    return not any(fit.wrong & fit.window_names for fit in fits)
 
 
 def wrong_names(fits: Sequence[Fit]) -> set[str]:
     """Return the wrong tensors of a window; where there are none, those of its step."""
-    every = set[str]().union(*(fit.wrong for fit in fits))
-    return every & fits[0].flow or every
+    names = set[str]().union(*(fit.wrong for fit in fits))
+    return names & fits[0].window_names or names
 
 
-# -- the search
+# The search.
 
 
 def explanation(fits: Sequence[Fit], loops: Iterable[Mutant] = ()) -> str:
@@ -134,16 +133,17 @@ def explanation(fits: Sequence[Fit], loops: Iterable[Mutant] = ()) -> str:
     wrong = wrong_names(fits)
     if not wrong:
         return ""
-    step, sizes = fits[0].step, cases.case_sizes(fits[0].case)
+    step = fits[0].step
+    sizes = cases.case_sizes(fits[0].case)
     if step is not None and is_of_step(fits):
         mutants = step_mutants(step)
-        has_none = not any(fit.case.velocity for fit in fits)
-        is_alike = has_none and step.has_velocity
+        has_begun = any(fit.case.velocity for fit in fits)
+        are_alike = step.has_velocity and not has_begun
     else:
-        mutants = window_mutants(sizes, bool(wrong & BEFORE))
-        is_alike = sizes["T"] < FEW_STEPS  # where many mistakes are alike
+        mutants = window_mutants(sizes, bool(wrong & FORWARD_TENSORS))
+        are_alike = sizes["T"] < FEW_STEPS
     with np.errstate(all="ignore"):  # a wrong gradient may well overflow
-        hint = only_words(fits, mutants) if is_alike else first_words(fits, mutants)
+        hint = only_words(fits, mutants) if are_alike else first_words(fits, mutants)
         return hint or digits_of(fits) or first_words(fits, loops)
 
 
@@ -160,27 +160,28 @@ def only_words(fits: Sequence[Fit], mutants: Iterable[Mutant]) -> str:
     """Return the words of the mutant that explains all of these; "" if there is none,
     or one of other words does too.
     """
-    found = ""
+    hint = ""
     for mutant in mutants:
         words = words_of(mutant, fits)
-        if found and words not in ("", found):
+        if hint and words not in ("", hint):
             return ""
-        found = words or found
-    return found
+        hint = words or hint
+    return hint
 
 
 def words_of(mutant: Mutant, fits: Sequence[Fit]) -> str:
     """Return the words of a mutant, if it explains all of these fits, or ""."""
     names = {*fits[0].report}
     if mutant.fields <= FORWARD_EQUATIONS:
-        names &= BEFORE
+        names &= FORWARD_TENSORS
     wrong = wrong_names(fits) & names
     if not wrong:
         return ""
     right = names - wrong
     if "{names}" in mutant.name:
         right = set()  # it changes the tensors that it names
-    text, numbers = "", [mutant.start] * len(fits)
+    text = ""
+    numbers = [mutant.start] * len(fits)
     if "{number}" in mutant.name:
         common = measured_number(mutant, fits, wrong)
         if common is None:
@@ -206,11 +207,12 @@ def digits_of(fits: Sequence[Fit]) -> str:
     of the port.
     """
     wrong = wrong_names(fits)
-    every = np.concatenate([fit.report[name].ravel() for fit in fits for name in wrong])
-    if np.count_nonzero(every) < FEWEST_DIGITS:
+    parts = [fit.report[name].ravel() for fit in fits for name in wrong]
+    numbers = np.concatenate(parts)
+    if np.count_nonzero(numbers) < FEWEST_DIGITS:
         return ""
     for dtype in (np.float16, np.float32):
         is_less = np.finfo(dtype).eps > fits[0].eps
-        if is_less and np.array_equal(every.astype(dtype), every):
+        if is_less and np.array_equal(numbers.astype(dtype), numbers):
             return f"{subject(fits, wrong)} with the digits of {dtype.__name__}"
     return ""

@@ -7,24 +7,21 @@ Every update is a fit, whose mistakes are those of a window or of its step.
 from collections.abc import Iterator, Sequence
 from functools import lru_cache, partial
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
-from numpy_rnn.common.records import NumpyArray, Window
+from numpy_rnn.common.records import NumpyArray, Step, Window
 from numpy_rnn.common.texts import pluralize
 from numpy_rnn.conformance import case as cases
+from numpy_rnn.conformance.arithmetics.arithmetic import Operand
 from numpy_rnn.conformance.case import WindowCase
 from numpy_rnn.conformance.definition import DEFINITION as right
 from numpy_rnn.conformance.definition import window_update
 from numpy_rnn.conformance.findings import Finding
 from numpy_rnn.conformance.mutants.catalogue import MUTANTS
-from numpy_rnn.conformance.mutants.edits import (
-    CASE,
-    Mutant,
-    changed,
-    recording,
-)
-from numpy_rnn.conformance.mutants.families import OF_GRADIENTS, rated
+from numpy_rnn.conformance.mutants.edits import CASE, Mutant, recording
+from numpy_rnn.conformance.mutants.families import WINDOW_GRADIENTS, change_times
 from numpy_rnn.conformance.mutants.fits import ROUNDING, Fit, largest
 from numpy_rnn.conformance.mutants.hints import explanation, is_of_step
 from numpy_rnn.conformance.runs.recorded_run import RecordedRun, single_update
@@ -34,9 +31,9 @@ EXPECTED = "as expected"
 KEPT = 64  # updates that are not recomputed for every mutant
 
 
-def window_of_all_losses(*given: int) -> Window:
+def window_of_all_losses(T: int, new: int, k1: int, k2: int) -> Window:
     """Return the window with the losses of all of its steps."""
-    window = right.window(*given)
+    window = right.window(T, new, k1, k2)
     return window._replace(loss_start=window.start)
 
 
@@ -51,7 +48,8 @@ class Updates:
 
     def __init__(self, recorded: RecordedRun, network: tuple[int, ...]):
         """Take the run."""
-        self.recorded, self.network = recorded, network
+        self.recorded = recorded
+        self.network = network
         self.fit = lru_cache(KEPT)(self.new_fit)
 
     def new_fit(self, index: int) -> Fit:
@@ -71,12 +69,12 @@ def hint_for_run(recorded: RecordedRun, first: Finding) -> str:
         return windows_in_words(recorded)
     network = first.element[: cases.leading_axes(recorded.run.params)]
     updates = Updates(recorded, network)
-    index, count = recorded.update_index(first), recorded.length
+    index = recorded.update_index(first)
     with np.errstate(all="ignore"):
         if first.tensor == "initial":
             return states_in_words(updates)
-        near = range(max(0, index - 2), min(count, index + NEAR))
-        fits = [updates.fit(i) for i in sorted({0, *near, count - 1})]
+        near = range(max(0, index - 2), min(recorded.length, index + NEAR))
+        fits = [updates.fit(i) for i in sorted({0, *near, recorded.length - 1})]
         wrong = [fit for fit in fits if fit.wrong]
         if not wrong:
             return ""
@@ -89,16 +87,20 @@ def hint_for_run(recorded: RecordedRun, first: Finding) -> str:
 
 def windows_in_words(recorded: RecordedRun) -> str:
     """Return the schedule that gives all windows of the run, or how they are moved."""
-    run, expected = recorded.run, recorded.windows
+    run = recorded.run
+    expected = recorded.windows
     k1, _, epochs = run.options.schedule
-    rows = [recorded.window(i) for i in range(recorded.length)]
+    reported = [recorded.window(i) for i in range(recorded.length)]
     others = {"the last, shorter window left out": expected[: len(run.x) // k1]}
     for mutant in SCHEDULES:
         others[mutant.name] = mutant.definition.windows(run)
-    for text, windows in others.items():
-        if windows != expected and rows == (windows * epochs)[: len(rows)]:
-            return text
-    gaps = {b.loss_start - a.stop for a, b in pairwise(rows) if b.start}
+    for words, windows in others.items():
+        if windows != expected and reported == (windows * epochs)[: len(reported)]:
+            return words
+    gaps = set[int]()
+    for previous, window in pairwise(reported):
+        if window.start:
+            gaps.add(window.loss_start - previous.stop)
     if len(gaps) != 1 or gaps == {0}:
         return ""
     gap = gaps.pop()
@@ -113,18 +115,19 @@ def states_in_words(updates: Updates) -> str:
     rounding = ROUNDING * float(np.finfo(h_0.dtype).eps)
     latest = {0: h_0}  # the state after each step, as the latest window computed it
     labels = list[str]()  # what explains all of the wrong states so far
-    wrong, carried = set[int](), set[int]()  # numbers of windows in their epoch
+    wrong = set[int]()  # numbers of windows in their epoch
+    carried = set[int]()  # those of windows that a state is carried to
     for index in range(updates.recorded.length):
         case, report = single_update(updates.recorded, index, updates.network)
         window = updates.recorded.window(index)
         number = int(updates.recorded.updates["number"][index]) - 1
-        found = list[str]()
+        equal = list[str]()  # the states that this one is
         for words, state in known_states(latest, window).items():
             if largest(case.h_0 - state) <= rounding * max(1.0, largest(state)):
-                found.append(words)
-        is_wrong = EXPECTED not in found
+                equal.append(words)
+        is_wrong = EXPECTED not in equal
         if is_wrong:
-            labels = [each for each in labels or found if each in found]
+            labels = [label for label in labels or equal if label in equal]
         if window.start:
             carried.add(number)
             if is_wrong:
@@ -152,9 +155,9 @@ def known_states(
     if window.loss_start in latest:
         known["of the newest step"] = latest[window.loss_start]
     for step, state in latest.items():
-        away = step - window.start
-        words = "early" if away < 0 else "late"
-        known[f"{pluralize(abs(away), 'step')} {words}"] = state
+        distance = step - window.start
+        words = "early" if distance < 0 else "late"
+        known[f"{pluralize(abs(distance), 'step')} {words}"] = state
     return known
 
 
@@ -175,11 +178,13 @@ def rates_in_words(fits: Sequence[Fit]) -> str:
     for fit in fits:
         factor = 1.0
         if fit.wrong:
-            measured = fit.measure(Mutant("step × {number}", rated), sorted(fit.wrong))
+            measured = fit.measure(
+                Mutant("step × {number}", change_times), sorted(fit.wrong)
+            )
             if measured is None:
                 return ""
             factor = measured.value
-            if not fit.explains(fit.values(rated(factor)), fit.wrong):
+            if not fit.explains(fit.values(change_times(factor)), fit.wrong):
                 return ""
         factors.append(factor)
     return f"step × {factors[0]:.3g} to {factors[-1]:.3g}"
@@ -188,12 +193,14 @@ def rates_in_words(fits: Sequence[Fit]) -> str:
 def step_loops(updates: Updates) -> Iterator[Mutant]:
     """Yield mistakes in what a step is computed from."""
 
-    def given(n, g, v, step):
-        """Return the operands of the velocity; none where an epoch begins."""
-        return n, g, None if updates.is_first(n.fit) else v, step
+    def velocity(n: Any, g: Operand, before: Operand | None, step: Step) -> Operand:
+        """Return the velocity, of none before where an epoch begins."""
+        if updates.is_first(n.fit):
+            before = None
+        return right.velocity(n, g, before, step)
 
     words = "the velocity, or sum of squares, reset at every epoch"
-    yield Mutant(words, changed("velocity", given=given))
+    yield Mutant(words, {"velocity": velocity})
 
 
 def window_loops(updates: Updates) -> Iterator[Mutant]:
@@ -202,16 +209,16 @@ def window_loops(updates: Updates) -> Iterator[Mutant]:
         ("from update to update", False),
         ("within an epoch", True),
     ):
-        edit = recording(OF_GRADIENTS, partial(with_added, updates, is_reset))
+        edit = recording(WINDOW_GRADIENTS, partial(with_added, updates, is_reset))
         yield Mutant(f"gradients add up {words}", edit)
     for where, shift in (("ahead", -1), ("behind", 1)):
         edit = {CASE: partial(with_moved_targets, updates, shift)}
         yield Mutant(f"targets one step {where}", edit)
-    words = "{names} of the weights before the last update"
-    yield Mutant(words, {CASE: partial(of_older_weights, updates)})
 
 
-def with_added(updates: Updates, is_reset: bool, n, name: str, t, g):
+def with_added(
+    updates: Updates, is_reset: bool, n: Any, name: str, t: None, g: NumpyArray
+) -> NumpyArray:
     """Return a gradient and that of the update before; is_reset: not in a new epoch."""
     if n.fit.index == 0 or (is_reset and updates.is_first(n.fit)):
         return g
@@ -222,17 +229,11 @@ def with_moved_targets(updates: Updates, shift: int, fit: Fit) -> WindowCase | N
     """Return the case with moved targets; None in the first and the last window of an
     epoch, where code may treat what is missing as it likes.
     """
-    run, window = updates.recorded.run, updates.recorded.window(fit.index)
+    run = updates.recorded.run
+    window = updates.recorded.window(fit.index)
     is_inner = window.loss_start > 0 and window.stop < len(run.x)
     if not is_inner and len(updates.recorded.windows) > 2:
         return None
     run = run._replace(target=np.roll(run.target, shift, axis=0))
     other = Updates(updates.recorded._replace(run=run), updates.network)
     return other.new_fit(fit.index).case
-
-
-def of_older_weights(updates: Updates, fit: Fit) -> WindowCase | None:
-    """Return the case with the weights before the last update."""
-    if fit.index == 0:
-        return None
-    return fit.case._replace(params=updates.fit(fit.index - 1).case.params)
