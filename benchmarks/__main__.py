@@ -21,8 +21,10 @@ from benchmarks.implementations import BOUND, IMPLEMENTATIONS, Unsupported
 from benchmarks.report import ROOT, is_disturbed, report
 from numpy_rnn import reference
 from numpy_rnn.common.texts import one_line
+from numpy_rnn.common.trees import tree_map
 
-QUICK, FULL = {"processes": 2, "values": 1}, {"processes": 6, "values": 3}
+QUICK = {"processes": 2, "values": 1}
+FULL = {"processes": 6, "values": 3}
 QUICK_CASES = (
     "default experiment",
     "default experiment, every update",
@@ -59,10 +61,7 @@ def main() -> int:
     add_benchmark_options(runner.argparser)
     options = runner.parse_args()
     if options.worker:
-        case_name, _, name = options.name.partition(" / ")
-        call = implementations.prepare(name, CASES[case_name])
-        runner.metadata.update(metadata())
-        runner.bench_func(options.name, call)
+        time_in_worker(runner, options.name)
         return 0
     cases = chosen_cases(options.cases, full)
     if not cases:
@@ -75,13 +74,10 @@ def main() -> int:
         if not os.path.isfile(options.implementation):
             runner.argparser.error(f"there is no file {options.implementation}")
         names.append(options.implementation)
-    os.environ.update(ENVIRONMENT)
-    options.inherit_environ = [*(options.inherit_environ or []), *ENVIRONMENT]
-    if hasattr(os, "sched_getaffinity"):  # XLA uses all cores that it sees
-        options.affinity = str(max(os.sched_getaffinity(0)))
-    file = options.output
-    options.quiet = True
+    use_one_thread(options)
+    file = options.output  # written here, after every case
     options.output = None
+    options.quiet = True
     return time_cases(runner, cases, names, file)
 
 
@@ -99,6 +95,22 @@ def add_benchmark_options(parser: argparse.ArgumentParser) -> None:
         "--implementation", metavar="FILE.py", help="time the function train of a file"
     )
     parser.add_argument("--name", help=argparse.SUPPRESS)  # the benchmark of a worker
+
+
+def time_in_worker(runner: pyperf.Runner, benchmark: str) -> None:
+    """Time the benchmark of this name, in a process that times nothing else."""
+    case, _, name = benchmark.partition(" / ")
+    call = implementations.prepare(name, CASES[case])
+    runner.metadata.update(metadata())
+    runner.bench_func(benchmark, call)
+
+
+def use_one_thread(options: argparse.Namespace) -> None:
+    """Let all workers of pyperf compute with one thread."""
+    os.environ.update(ENVIRONMENT)
+    options.inherit_environ = [*(options.inherit_environ or []), *ENVIRONMENT]
+    if hasattr(os, "sched_getaffinity"):  # XLA uses all cores that it sees
+        options.affinity = str(max(os.sched_getaffinity(0)))
 
 
 def chosen_cases(parts: Sequence[str] | None, full: bool) -> list[Case]:
@@ -147,15 +159,14 @@ def time_cases(
 
 
 def disagreement(name: str, case: Case) -> str | None:
-    """Return the first difference of a short run from the reference in float64.
+    """Return how a short run of an implementation differs from the reference, or what
+    it raises; None if it agrees.
 
-    The largest error of a tensor must be at most √ε times its largest number. Rounding
-    stays below that, and mistakes of the size of the numbers or of the learning rate do
-    not. The result is None without a difference.
+    Raises Unsupported if the implementation cannot run this case.
     """
-    case = case.beginning()
+    beginning = case.beginning()
     try:
-        call = implementations.prepare(name, case)
+        call = implementations.prepare(name, beginning)
         if name == BOUND:
             return None
         losses, weights = call()
@@ -163,33 +174,63 @@ def disagreement(name: str, case: Case) -> str | None:
         raise
     except Exception as error:  # code of a user may raise anything
         return one_line(f"{type(error).__name__}: {error}")
+    return first_difference(beginning, losses, weights)
+
+
+def first_difference(case: Case, losses: Any, weights: Any) -> str | None:
+    """Return the first difference of a run from the reference in float64.
+
+    The largest error of a tensor must be at most √ε times its largest number. Rounding
+    stays below that, and mistakes of the size of the numbers or of the learning rate do
+    not.
+
+    Parameters
+    ----------
+    case : Case
+        The run.
+    losses : array_like
+        Of all updates, in any shape.
+    weights : sequence of array_like
+        W_xh, W_hh and W_hy after the last update.
+
+    Returns
+    -------
+    str or None
+        None without a difference.
+    """
     updates = exact_updates(case)
     expected = np.array([update.loss for update in updates])
     # The dtype of losses is not compared: they may be Python's numbers.
-    tensors = [("losses", np.asarray(losses, case.dtype), expected)]
+    losses = np.asarray(losses, case.dtype)
+    if losses.size == expected.size:
+        losses = losses.reshape(expected.shape)
+    tensors = [("losses", losses, expected)]
     if not case.is_text:  # Adagrad divides by |g|: small numbers have large errors
         last = updates[-1].parameters
-        for tensor, W in zip(("W_xh", "W_hh", "W_hy"), weights):
-            tensors.append((tensor, np.asarray(W), getattr(last, tensor)))
-    for tensor, array, exact in tensors:
-        if tensor == "losses" and array.size == exact.size:
-            array = array.reshape(exact.shape)
-        if (array.shape, array.dtype) != (exact.shape, case.dtype):
-            wanted = f"expected {case.dtype} {exact.shape}"
-            return f"{tensor}: {array.dtype} {array.shape}, {wanted}"
-        off = np.max(np.abs(array - exact)) / np.max(np.abs(exact))
-        if not off <= np.sqrt(np.finfo(case.dtype).eps):  # NaN does not agree either
-            return f"{tensor}: an error of {off:.1g} of the largest number"
+        for name, W in zip(("W_xh", "W_hh", "W_hy"), weights):
+            tensors.append((name, np.asarray(W), getattr(last, name)))
+    for name, array, exact in tensors:
+        if array.shape != exact.shape or array.dtype != case.dtype:
+            return (
+                f"{name}: {array.dtype} {array.shape},"
+                f" expected {case.dtype} {exact.shape}"
+            )
+        error = np.max(np.abs(array - exact)) / np.max(np.abs(exact))
+        if not error <= np.sqrt(np.finfo(case.dtype).eps):  # nor is NaN
+            return f"{name}: an error of {error:.1g} of the largest number"
     return None
 
 
 def exact_updates(case: Case) -> list[Any]:
     """Return the updates of the reference, in float64."""
     params, *series = case.arrays()
-    copies = [p if p is None else p.astype(np.float64) for p in params]
-    exact = [v if v.dtype.kind == "i" else v.astype(np.float64) for v in series]
+    exact_params = tree_map(np.float64, params)
+    exact_series = []
+    for array in series:
+        is_index = array.dtype.kind == "i"
+        exact_series.append(array if is_index else array.astype(np.float64))
     keywords = case.options.keywords()
-    return list(reference.train(type(params)(*copies), *exact, **keywords))
+    return list(reference.train(exact_params, *exact_series, **keywords))
 
 
 def time_case(
@@ -198,7 +239,7 @@ def time_case(
     """Time a case with these implementations, all again if a time is disturbed."""
     attempts = ATTEMPTS if runner.args.full else 1
     best: list[pyperf.Benchmark] = []
-    fewest = len(names) + 1  # disturbed times
+    fewest_disturbed = len(names) + 1
     for _ in range(attempts):
         times = []
         for name in names:
@@ -207,9 +248,10 @@ def time_case(
             runner._bench_names.discard(runner.args.name)
             times.append(runner.bench_func(runner.args.name, lambda: None))
         disturbed = sum(map(is_disturbed, times))
-        if disturbed < fewest:
-            best, fewest = times, disturbed
-        if fewest == 0:
+        if disturbed < fewest_disturbed:
+            best = times
+            fewest_disturbed = disturbed
+        if fewest_disturbed == 0:
             break
     return best
 

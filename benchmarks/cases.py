@@ -9,7 +9,18 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import numpy_rnn
-from numpy_rnn.common.records import Dtype, Objective, RunOptions, Schedule, Step
+from numpy_rnn.common.records import (
+    Dtype,
+    NumpyArray,
+    Objective,
+    Parameters,
+    RunOptions,
+    Schedule,
+    Step,
+)
+
+# Parameters, x, target and h_0.
+Arrays = tuple[Parameters[NumpyArray], NumpyArray, NumpyArray, NumpyArray]
 
 BENCHMARK_RATE = 0.1
 MAX_GRADIENT = 5.0  # of a character model, whose gradients are clipped by value
@@ -25,7 +36,7 @@ class Case(NamedTuple):
     H: int
     O: int
     options: RunOptions
-    data: Callable[[Case], tuple[Any, ...]]  # makes the arrays
+    data: Callable[[Case], Arrays]  # makes the arrays
     dtype: Dtype = "float32"
     networks: int | None = None
     every_update: bool = False  # whether the loss is read after every update
@@ -41,8 +52,8 @@ class Case(NamedTuple):
         k1, _, epochs = self.options.schedule
         return epochs * math.ceil(self.T / k1)
 
-    def arrays(self) -> tuple[Any, ...]:
-        """Parameters, x, target and h_0: the same numbers in every call."""
+    def arrays(self) -> Arrays:
+        """Return parameters, x, target and h_0: the same numbers in every call."""
         return self.data(self)
 
     def beginning(self) -> Case:
@@ -54,7 +65,7 @@ class Case(NamedTuple):
         return self._replace(T=3 * k1 if self.is_text else self.T, options=options)
 
 
-def sine_arrays(case: Case) -> tuple[Any, ...]:
+def sine_arrays(case: Case) -> Arrays:
     """Return the weights and the series of the default experiment."""
     params = numpy_rnn.initial_parameters(dtype=case.dtype, networks=case.networks)
     series = np.sin(np.linspace(2, 10, case.T + 1)).astype(case.dtype).reshape(-1, 1, 1)
@@ -66,21 +77,21 @@ def sine_arrays(case: Case) -> tuple[Any, ...]:
     )
 
 
-def random_arrays(case: Case) -> tuple[Any, ...]:
+def random_arrays(case: Case) -> Arrays:
     """Return weights of variance 1 / fan-in, and data of variance 1. States neither
     vanish nor saturate.
     """
-    T, B, D, H, O = case[1:6]
+    T, B = case.T, case.B
+    D, H, O = case.D, case.H, case.O
     generator = np.random.default_rng(0)
     shapes = (D, H), (H, H), (H, O), (T, B, D), (T, B, O), (B, H)
-    *weights, x, target, a_0 = (
-        generator.normal(size=n).astype(case.dtype) for n in shapes
-    )
-    weights = [W * np.asarray(len(W) ** -0.5, W.dtype) for W in weights]
-    return numpy_rnn.Parameters(*weights), x, target, np.tanh(a_0)
+    arrays = [generator.normal(size=shape).astype(case.dtype) for shape in shapes]
+    weights = [W * np.asarray(len(W) ** -0.5, W.dtype) for W in arrays[:3]]
+    x, target, a_0 = arrays[3:]
+    return Parameters(*weights), x, target, np.tanh(a_0)
 
 
-def text_arrays(case: Case) -> tuple[Any, ...]:
+def text_arrays(case: Case) -> Arrays:
     """Return the small weights of min-char-rnn, zero biases, and a random text, of
     which each character has at most four successors.
     """
@@ -93,11 +104,11 @@ def text_arrays(case: Case) -> tuple[Any, ...]:
     text = [0]
     for choice in generator.integers(4, size=case.T):
         text.append(followers[text[-1], choice])
-    x, target = (np.array(part)[:, None] for part in (text[:-1], text[1:]))
+    classes = np.array(text)[:, None]
     return (
-        numpy_rnn.Parameters(*weights, *biases),
-        x,
-        target,
+        Parameters(*weights, *biases),
+        classes[:-1],
+        classes[1:],
         np.zeros((case.B, H), case.dtype),
     )
 
@@ -105,7 +116,9 @@ def text_arrays(case: Case) -> tuple[Any, ...]:
 def sine(name: str, k2: int = 1, epochs: int = 300, **options: Any) -> Case:
     """Return a run on the series of the default experiment."""
     run = RunOptions(Schedule(1, k2, epochs), Objective(), Step(BENCHMARK_RATE))
-    return Case(name, 20, B=1, D=1, H=6, O=1, options=run, data=sine_arrays, **options)
+    return Case(
+        name, T=20, B=1, D=1, H=6, O=1, options=run, data=sine_arrays, **options
+    )
 
 
 def window(H: int, B: int, T: int = 50, epochs: int = 30) -> Case:
@@ -116,7 +129,7 @@ def window(H: int, B: int, T: int = 50, epochs: int = 30) -> Case:
         Schedule(T, T, epochs), Objective(), Step(BENCHMARK_RATE / (T * B * H))
     )
     name = f"H = {H}, B = {B}, T = {T}"
-    return Case(name, T, B, D=1, H=H, O=1, options=run, data=random_arrays)
+    return Case(name, T=T, B=B, D=1, H=H, O=1, options=run, data=random_arrays)
 
 
 def character_model(dtype: Dtype, updates: int = 100) -> Case:
@@ -125,8 +138,17 @@ def character_model(dtype: Dtype, updates: int = 100) -> Case:
     """
     step = Step(BENCHMARK_RATE, adagrad=True, max_value=MAX_GRADIENT)
     run = RunOptions(Schedule(25, 25, 1), Objective(loss="cross_entropy"), step)
-    name = f"character model, {dtype}"
-    return Case(name, 25 * updates, 1, 65, 100, 65, run, text_arrays, dtype)
+    return Case(
+        f"character model, {dtype}",
+        T=25 * updates,
+        B=1,
+        D=65,
+        H=100,
+        O=65,
+        options=run,
+        data=text_arrays,
+        dtype=dtype,
+    )
 
 
 CASES = {

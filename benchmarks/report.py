@@ -21,7 +21,8 @@ OUR_NAME = "numpy_rnn"
 RESULTS = ROOT / "benchmarks/results.json"
 MAX_LOAD = 1.5  # average of a minute
 MAX_SPREAD = 0.1  # of the processes from their median, relative
-BEGIN, END = "<!-- times -->\n", "<!-- end of times -->"
+BEGIN = "<!-- times -->\n"
+END = "<!-- end of times -->"
 MACHINE = (
     "cpu_model_name",
     "platform",
@@ -51,10 +52,10 @@ def process_times(benchmark: pyperf.Benchmark) -> list[float]:
 
 def loads(benchmark: pyperf.Benchmark) -> list[float]:
     """Return the load average of a minute at every process."""
-    found = []
+    averages = []
     for run in benchmark.get_runs():
-        found.append(run.get_metadata().get("load_avg_1min", 0))
-    return found
+        averages.append(run.get_metadata().get("load_avg_1min", 0))
+    return averages
 
 
 def is_disturbed(benchmark: pyperf.Benchmark) -> bool:
@@ -107,10 +108,10 @@ def report(suite: pyperf.BenchmarkSuite, names: Sequence[str]) -> str:
     """Return all times, the machine that they are of, and the implementations."""
     lines = [times_table(suite, names)]
     for field in MACHINE:
-        found = set()
+        values = set()
         for benchmark in suite:
-            found.add(str(benchmark.get_metadata().get(field, "unknown")))
-        lines.append(f"- {field.replace('_', ' ')}: {'; '.join(sorted(found))}")
+            values.add(str(benchmark.get_metadata().get(field, "unknown")))
+        lines.append(f"- {field.replace('_', ' ')}: {'; '.join(sorted(values))}")
     averages = []
     for benchmark in suite:
         averages += loads(benchmark)

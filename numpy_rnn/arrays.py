@@ -8,11 +8,11 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from numpy_rnn.common.array_kinds import NUMPY_ARRAYS, is_integer
+from numpy_rnn.common.array_kinds import NUMPY_KIND, is_integer
 from numpy_rnn.common.records import Value
 from numpy_rnn.common.trees import tree_map
 
-ARRAYS = NUMPY_ARRAYS
+ARRAY_KIND = NUMPY_KIND
 Array: TypeAlias = NDArray[Any]
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from numpy_rnn.arrays import ARRAYS, Array
+from numpy_rnn.arrays import ARRAY_KIND, Array
 from numpy_rnn.common.checks import check_backward
 from numpy_rnn.common.records import (
     Activations,
@@ -131,7 +131,7 @@ def adjoints(
     (array([3., 1.]), array([[6.]]))
     """
     objective = Objective(nonlinearity, loss, reduction)
-    check_backward(ARRAYS, params, activations, target, objective)
+    check_backward(ARRAY_KIND, params, activations, target, objective)
     return compute_adjoints(params, activations, target, objective)
 
 
@@ -231,7 +231,7 @@ def bptt(
     array([[6.]])
     """
     objective = Objective(nonlinearity, loss, reduction)
-    check_backward(ARRAYS, params, activations, target, objective)
+    check_backward(ARRAY_KIND, params, activations, target, objective)
     derivatives = compute_adjoints(params, activations, target, objective)
     return compute_gradients(params, activations, derivatives)
 

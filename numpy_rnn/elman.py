@@ -8,7 +8,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import DTypeLike
 
-from numpy_rnn.arrays import ARRAYS, Array, with_network_axis
+from numpy_rnn.arrays import ARRAY_KIND, Array, with_network_axis
 from numpy_rnn.common.array_kinds import is_integer
 from numpy_rnn.common.checks import check_forward
 from numpy_rnn.common.records import Activations, Nonlinearity, Objective, Parameters
@@ -84,7 +84,7 @@ def forward(
     >>> activations.h.ravel(), activations.y.ravel()
     (array([1., 3., 7.]), array([ 9., 21.]))
     """
-    check_forward(ARRAYS, params, x, h_0, Objective(nonlinearity))
+    check_forward(ARRAY_KIND, params, x, h_0, Objective(nonlinearity))
     return compute_activations(params, x, h_0, nonlinearity)
 
 

@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from numpy_rnn.arrays import ARRAYS, Array, with_network_axis
+from numpy_rnn.arrays import ARRAY_KIND, Array, with_network_axis
 from numpy_rnn.common.array_kinds import is_integer
 from numpy_rnn.common.checks import check_loss
 from numpy_rnn.common.records import Objective, Reduction
@@ -107,7 +107,7 @@ def half_squared_error(
     5.0
     """
     objective = Objective(loss="squared_error", reduction=reduction)
-    check_loss(ARRAYS, y, target, objective)
+    check_loss(ARRAY_KIND, y, target, objective)
     return compute_loss(y, target, objective)
 
 
@@ -151,7 +151,7 @@ def cross_entropy(y: Array, target: Array, *, reduction: Reduction = "sum") -> A
     0.75
     """
     objective = Objective(loss="cross_entropy", reduction=reduction)
-    check_loss(ARRAYS, y, target, objective)
+    check_loss(ARRAY_KIND, y, target, objective)
     return compute_loss(y, target, objective)
 
 

@@ -7,16 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from numpy_rnn.arrays import ARRAYS, Array
+from numpy_rnn.arrays import ARRAY_KIND, Array
 from numpy_rnn.common.array_kinds import check_convertible
 from numpy_rnn.common.checks import check_finite_parameters
 from numpy_rnn.common.initial import initial_parameters as initial_parameters
-from numpy_rnn.common.records import Parameters
+from numpy_rnn.common.records import Parameters, Value
 from numpy_rnn.common.state_dict import parameters_from_state, state_from_parameters
 from numpy_rnn.common.trees import tree_map
 
 
-def from_numpy(value: Any, *, copy: bool = True) -> Any:
+def from_numpy(value: Value, *, copy: bool = True) -> Value:
     """Convert a NumPy array, or every array of a named tuple, to this package's.
 
     Here they are NumPy arrays again; `torch_rnn.from_numpy` makes tensors.
@@ -56,7 +56,7 @@ def from_numpy(value: Any, *, copy: bool = True) -> Any:
     return tree_map(converted, value)
 
 
-def to_numpy(value: Any) -> Any:
+def to_numpy(value: Value) -> Value:
     """Copy an array of this package, or every array of a named tuple, to NumPy.
 
     Parameters
@@ -125,7 +125,7 @@ def to_state_dict(
     >>> list(rnn.to_state_dict(rnn.initial_parameters(), rnn="", linear="head."))
     ['weight_ih_l0', 'weight_hh_l0', 'head.weight']
     """
-    check_finite_parameters(ARRAYS, params)
+    check_finite_parameters(ARRAY_KIND, params)
     return state_from_parameters(to_numpy(params), rnn, linear)
 
 

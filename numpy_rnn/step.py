@@ -7,14 +7,15 @@ from typing import TypeAlias, Unpack
 
 import numpy as np
 
-from numpy_rnn.arrays import ARRAYS, Array, copy_of, per_network
+from numpy_rnn.arrays import ARRAY_KIND, Array, copy_of, per_network
 from numpy_rnn.common.checks import (
-    check_clipped_gradients,
+    check_gradients_alone,
     check_keywords,
     check_learning_rate,
     check_step,
     check_update,
 )
+from numpy_rnn.common.numbers import check_positive
 from numpy_rnn.common.records import (
     DirectionKeywords,
     Gradients,
@@ -70,7 +71,7 @@ def sgd(
     >>> rnn.sgd(params, gradients, 0.25).W_hh
     array([[0.75]])
     """
-    check_update(ARRAYS, params, delta)
+    check_update(ARRAY_KIND, params, delta)
     rate = check_learning_rate(params, learning_rate)
     return compute_parameters(params, delta, rounded_rate(params, rate))
 
@@ -135,8 +136,8 @@ def clip_by_global_norm(
     >>> clipped.W_xh.round(4), clipped.W_hh.round(4)
     (array([[0.6]]), array([[0.8]]))
     """
-    max_norm = check_clipped_gradients(ARRAYS, gradients, "max norm", max_norm)
-    return scaled_to_norm(gradients, max_norm)
+    check_gradients_alone(ARRAY_KIND, gradients)
+    return compute_clipped_by_norm(gradients, check_positive("max norm", max_norm))
 
 
 def clip_by_value(gradients: Gradients[Array], max_value: float) -> Gradients[Array]:
@@ -176,22 +177,24 @@ def clip_by_value(gradients: Gradients[Array], max_value: float) -> Gradients[Ar
     array([[-1. ,  0.5],
            [ 1. , -1. ]])
     """
-    max_value = check_clipped_gradients(ARRAYS, gradients, "max value", max_value)
-    return limited(gradients, max_value)
+    check_gradients_alone(ARRAY_KIND, gradients)
+    return compute_clipped_by_value(gradients, check_positive("max value", max_value))
 
 
 def compute_clipped(
     gradients: Gradients[Array], max_norm: float | None, max_value: float | None
 ) -> Gradients[Array]:
-    """Compute the gradients within the limits; None: without this limit."""
+    """Compute the gradients within a limit, if there is one."""
     if max_norm is not None:
-        return scaled_to_norm(gradients, max_norm)
+        return compute_clipped_by_norm(gradients, max_norm)
     if max_value is not None:
-        return limited(gradients, max_value)
+        return compute_clipped_by_value(gradients, max_value)
     return gradients
 
 
-def scaled_to_norm(gradients: Gradients[Array], max_norm: float) -> Gradients[Array]:
+def compute_clipped_by_norm(
+    gradients: Gradients[Array], max_norm: float
+) -> Gradients[Array]:
     """Compute the gradients within a limit of their norm."""
     factor = clipping_factor(global_norm(gradients), max_norm)
 
@@ -225,7 +228,9 @@ def clipping_factor(norm: Array, max_norm: float) -> Array:
     return np.where(np.isfinite(norm), factor, np.nan)
 
 
-def limited(gradients: Gradients[Array], max_value: float) -> Gradients[Array]:
+def compute_clipped_by_value(
+    gradients: Gradients[Array], max_value: float
+) -> Gradients[Array]:
     """Compute the gradients within a limit of their elements."""
     return tree_map(lambda g: np.clip(g, -max_value, max_value), gradients)  # (U7)
 
@@ -294,7 +299,7 @@ def direction(
     """
     check_keywords("direction", options, DirectionKeywords)
     step = check_step(Step(None, **options))
-    check_update(ARRAYS, params, gradients, velocity)
+    check_update(ARRAY_KIND, params, gradients, velocity)
     return copy_of(compute_direction(params, gradients, velocity, step))
 
 
@@ -325,7 +330,7 @@ def compute_direction(
 
 
 def momentum_direction(g: Array, v: Array | None, step: Step) -> tuple[Array, Array]:
-    """Compute the direction of a gradient g, and the velocity, before it v."""
+    """Compute the direction and the new velocity, from the last one v."""
     velocity = g  # (U5), the first time
     if v is not None:
         velocity = step.momentum * v + (1 - step.dampening) * g  # (U5)
@@ -335,7 +340,7 @@ def momentum_direction(g: Array, v: Array | None, step: Step) -> tuple[Array, Ar
 
 
 def adagrad_direction(g: Array, v: Array | None) -> tuple[Array, Array]:
-    """Compute the direction of a gradient g, and the sum of squares, before it v."""
+    """Compute the direction and the new sum of squares, from the last one v."""
     squares = g * g  # (U8), the first time
     if v is not None:
         squares = v + squares  # (U8)

@@ -10,7 +10,7 @@ from typing import Unpack
 
 import numpy as np
 
-from numpy_rnn.arrays import ARRAYS, Array, copy_of, read_only
+from numpy_rnn.arrays import ARRAY_KIND, Array, copy_of, read_only
 from numpy_rnn.backward import compute_adjoints, compute_gradients
 from numpy_rnn.common.checks import check_schedule, check_training
 from numpy_rnn.common.numbers import check_integer
@@ -95,7 +95,7 @@ def plain_train(
 
     Parameters, results and errors are those of `numpy_rnn.train`, which describes them.
     """
-    run, record, by_epoch = check_training(ARRAYS, params, x, target, h_0, options)
+    run, record, by_epoch = check_training(ARRAY_KIND, params, x, target, h_0, options)
     params, h_0, velocity = copy_of((run.params, run.h_0, run.velocity))
     run = run._replace(params=params, h_0=h_0, velocity=velocity)
     every_update = compute_updates(run, record=record)

@@ -11,7 +11,9 @@ from numpy_rnn.common.array_kinds import ArrayKind
 from numpy_rnn.common.records import Value
 from numpy_rnn.common.trees import tree_map
 
-ARRAYS = ArrayKind(torch.Tensor, "a torch.Tensor; from_numpy converts a NumPy array")
+ARRAY_KIND = ArrayKind(
+    torch.Tensor, "a torch.Tensor; from_numpy converts a NumPy array"
+)
 Array: TypeAlias = torch.Tensor
 
 

@@ -22,7 +22,7 @@ from numpy_rnn.common.records import (
     Parameters,
     Reduction,
 )
-from torch_rnn.arrays import ARRAYS, Array
+from torch_rnn.arrays import ARRAY_KIND, Array
 from torch_rnn.loss import compute_loss
 
 FOREIGN = (
@@ -157,7 +157,7 @@ def checked_loss(
     objective: Objective,
 ) -> Array:
     """Compute L of the last steps with its graph, if the arguments are right."""
-    check_backward(ARRAYS, params, activations, target, objective)
+    check_backward(ARRAY_KIND, params, activations, target, objective)
     x, *computed = activations
     if not (x.requires_grad and all(v.grad_fn is not None for v in computed)):
         raise InputError(NO_GRAPH)

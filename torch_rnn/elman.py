@@ -7,7 +7,7 @@ import torch
 from numpy_rnn.common.checks import check_forward
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Activations, Nonlinearity, Objective, Parameters
-from torch_rnn.arrays import ARRAYS, Array, as_rows
+from torch_rnn.arrays import ARRAY_KIND, Array, as_rows
 
 NONLINEARITIES = {"tanh": torch.tanh, "relu": torch.relu, "sigmoid": torch.sigmoid}
 
@@ -54,7 +54,7 @@ def forward(
     >>> activations.h.shape
     torch.Size([3, 1, 3])
     """
-    check_forward(ARRAYS, params, x, h_0, Objective(nonlinearity))
+    check_forward(ARRAY_KIND, params, x, h_0, Objective(nonlinearity))
     tensors = [v for v in (*params, x, h_0) if v is not None]
     if not torch.is_inference_mode_enabled() and any(v.is_inference() for v in tensors):
         raise InputError(
@@ -73,7 +73,8 @@ def compute_activations(
     x = as_rows(x, W_xh.shape[-2], W_xh).expand(len(x), *networks, -1, -1)
     x = x.clone().requires_grad_()
     h_0 = h_0.expand(*networks, -1, -1).clone().requires_grad_()
-    a, h = [], [h_0]
+    a: list[Array] = []
+    h = [h_0]
     with torch.autocast(W_hh.device.type, enabled=False):
         for x_t in x:
             a_t = x_t @ W_xh + h[-1] @ W_hh  # (F1)

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from numpy_rnn.common.checks import check_loss
 from numpy_rnn.common.records import Objective, Reduction
-from torch_rnn.arrays import ARRAYS, Array, as_rows
+from torch_rnn.arrays import ARRAY_KIND, Array, as_rows
 
 
 def half_squares(y: Array, target: Array) -> Array:
@@ -63,7 +63,7 @@ def half_squared_error(
     5.0
     """
     objective = Objective(loss="squared_error", reduction=reduction)
-    check_loss(ARRAYS, y, target, objective)
+    check_loss(ARRAY_KIND, y, target, objective)
     return compute_loss(y, target, objective)
 
 
@@ -97,7 +97,7 @@ def cross_entropy(y: Array, target: Array, *, reduction: Reduction = "sum") -> A
     2.0
     """
     objective = Objective(loss="cross_entropy", reduction=reduction)
-    check_loss(ARRAYS, y, target, objective)
+    check_loss(ARRAY_KIND, y, target, objective)
     return compute_loss(y, target, objective)
 
 

@@ -14,7 +14,7 @@ from numpy_rnn.common.checks import check_finite_parameters
 from numpy_rnn.common.records import Dtype, Parameters
 from numpy_rnn.common.state_dict import parameters_from_state, state_from_parameters
 from numpy_rnn.common.trees import tree_map
-from torch_rnn.arrays import ARRAYS, Array
+from torch_rnn.arrays import ARRAY_KIND, Array
 
 
 def from_numpy(value: Any, *, copy: bool = True) -> Any:
@@ -89,7 +89,7 @@ def to_numpy(value: Any) -> Any:
     """
 
     def converted(tensor: Any) -> Any:
-        array = ARRAYS.values("the value", tensor)
+        array = ARRAY_KIND.as_numpy("the value", tensor)
         check_convertible(array)
         return np.array(array)
 
@@ -182,7 +182,7 @@ def to_state_dict(
     >>> list(rnn.to_state_dict(rnn.initial_parameters(), rnn="", linear="head."))
     ['weight_ih_l0', 'weight_hh_l0', 'head.weight']
     """
-    check_finite_parameters(ARRAYS, params)
+    check_finite_parameters(ARRAY_KIND, params)
     arrays = state_from_parameters(to_numpy(params), rnn, linear)
     return {key: torch.tensor(array) for key, array in arrays.items()}
 

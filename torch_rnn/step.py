@@ -12,12 +12,13 @@ from typing import Unpack
 import torch
 
 from numpy_rnn.common.checks import (
-    check_clipped_gradients,
+    check_gradients_alone,
     check_keywords,
     check_learning_rate,
     check_step,
     check_update,
 )
+from numpy_rnn.common.numbers import check_positive
 from numpy_rnn.common.records import (
     DirectionKeywords,
     Gradients,
@@ -26,7 +27,7 @@ from numpy_rnn.common.records import (
     Step,
 )
 from numpy_rnn.common.trees import tree_map
-from torch_rnn.arrays import ARRAYS, Array, copy_of, per_network
+from torch_rnn.arrays import ARRAY_KIND, Array, copy_of, per_network
 
 NORM_EPSILON = 1e-6  # added to the norm, as in clip_grad_norm_
 ADAGRAD_EPSILON = 1e-8  # added to Adagrad's sum of squares, as in min-char-rnn
@@ -65,7 +66,7 @@ def sgd(
     >>> rnn.sgd(params, gradients, 0.25).W_hh
     tensor([[0.7500]], requires_grad=True)
     """
-    check_update(ARRAYS, params, delta)
+    check_update(ARRAY_KIND, params, delta)
     rate = check_learning_rate(params, learning_rate)
     return compute_parameters(params, delta, rounded_rate(params, rate))
 
@@ -123,8 +124,8 @@ def clip_by_global_norm(
     >>> round(clipped.W_hh.item(), 4)
     0.8
     """
-    max_norm = check_clipped_gradients(ARRAYS, gradients, "max norm", max_norm)
-    return scaled_to_norm(gradients, max_norm)
+    check_gradients_alone(ARRAY_KIND, gradients)
+    return compute_clipped_by_norm(gradients, check_positive("max norm", max_norm))
 
 
 def clip_by_value(gradients: Gradients[Array], max_value: float) -> Gradients[Array]:
@@ -155,23 +156,25 @@ def clip_by_value(gradients: Gradients[Array], max_value: float) -> Gradients[Ar
     >>> rnn.clip_by_value(gradients, 1.0).W_hh
     tensor([[-1.]])
     """
-    max_value = check_clipped_gradients(ARRAYS, gradients, "max value", max_value)
-    return limited(gradients, max_value)
+    check_gradients_alone(ARRAY_KIND, gradients)
+    return compute_clipped_by_value(gradients, check_positive("max value", max_value))
 
 
 def compute_clipped(
     gradients: Gradients[Array], max_norm: float | None, max_value: float | None
 ) -> Gradients[Array]:
-    """Compute the gradients within the limits; None: without this limit."""
+    """Compute the gradients within a limit, if there is one."""
     if max_norm is not None:
-        return scaled_to_norm(gradients, max_norm)
+        return compute_clipped_by_norm(gradients, max_norm)
     if max_value is not None:
-        return limited(gradients, max_value)
+        return compute_clipped_by_value(gradients, max_value)
     return gradients
 
 
 @torch.no_grad()
-def scaled_to_norm(gradients: Gradients[Array], max_norm: float) -> Gradients[Array]:
+def compute_clipped_by_norm(
+    gradients: Gradients[Array], max_norm: float
+) -> Gradients[Array]:
     """Compute the gradients within a limit of their norm."""
     factor = clipping_factor(global_norm(gradients), max_norm)
     return tree_map(
@@ -199,7 +202,9 @@ def clipping_factor(norm: Array, max_norm: float) -> Array:
 
 
 @torch.no_grad()
-def limited(gradients: Gradients[Array], max_value: float) -> Gradients[Array]:
+def compute_clipped_by_value(
+    gradients: Gradients[Array], max_value: float
+) -> Gradients[Array]:
     """Compute the gradients within a limit of their elements."""
     # In float64, since `clamp` refuses a limit that is too large for float32.
     return tree_map(
@@ -254,7 +259,7 @@ def direction(
     """
     check_keywords("direction", options, DirectionKeywords)
     step = check_step(Step(None, **options))
-    check_update(ARRAYS, params, gradients, velocity)
+    check_update(ARRAY_KIND, params, gradients, velocity)
     return copy_of(compute_direction(params, gradients, velocity, step))
 
 
@@ -286,7 +291,7 @@ def compute_direction(
 
 
 def momentum_direction(g: Array, v: Array | None, step: Step) -> tuple[Array, Array]:
-    """Compute the direction of a gradient g, and the velocity, before it v."""
+    """Compute the direction and the new velocity, from the last one v."""
     velocity = g  # (U5), the first time
     if v is not None:
         velocity = step.momentum * v + (1 - step.dampening) * g  # (U5)
@@ -296,7 +301,7 @@ def momentum_direction(g: Array, v: Array | None, step: Step) -> tuple[Array, Ar
 
 
 def adagrad_direction(g: Array, v: Array | None) -> tuple[Array, Array]:
-    """Compute the direction of a gradient g, and the sum of squares, before it v."""
+    """Compute the direction and the new sum of squares, from the last one v."""
     squares = g * g  # (U8), the first time
     if v is not None:
         squares = v + squares  # (U8)

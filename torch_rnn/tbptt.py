@@ -18,7 +18,7 @@ from numpy_rnn.common.records import (
     Update,
     Window,
 )
-from torch_rnn.arrays import ARRAYS, Array, copy_of
+from torch_rnn.arrays import ARRAY_KIND, Array, copy_of
 from torch_rnn.backward import compute_derivatives
 from torch_rnn.elman import compute_activations
 from torch_rnn.loss import compute_loss
@@ -121,7 +121,7 @@ def train(
     >>> [update.number for update in rnn.train(params, x, target, h_0, **options)]
     [1, 2, 1, 2]
     """
-    run, record, by_epoch = check_training(ARRAYS, params, x, target, h_0, options)
+    run, record, by_epoch = check_training(ARRAY_KIND, params, x, target, h_0, options)
     run = run._replace(
         params=copy_of(run.params, as_leaves=True),
         x=copy_of(run.x),

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from benchmarks.cases import Case
 
-Call = Callable[[], tuple[Any, Any]]
+Call = Callable[[], tuple[Any, Any]]  # losses, and W_xh, W_hh, W_hy
 
 
 class Unsupported(Exception):
@@ -64,8 +64,8 @@ def prepare(name: str, case: Case) -> Call:
     module, package, _ = IMPLEMENTATIONS[name]
     if find_spec(package) is None:
         raise Unsupported(f"{package} is not installed")
-    found = import_module(f"benchmarks.implementations.{module}")
-    call: Call = found.prepare(case)
+    implementation = import_module(f"benchmarks.implementations.{module}")
+    call: Call = implementation.prepare(case)
     return call
 
 

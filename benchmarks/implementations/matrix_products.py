@@ -69,7 +69,7 @@ def prepare(case: Case) -> Call:
         arrays[product] = left, right, np.empty((rows, columns), case.dtype)
     operands = [arrays[product] for product in products]
 
-    def call():
+    def call() -> tuple[list[float], None]:
         for _ in range(case.options.schedule.epochs):
             for left, right, out in operands:
                 np.dot(left, right, out)

@@ -9,7 +9,9 @@ from benchmarks.cases import Case
 from benchmarks.implementations import Call, Unsupported
 from numpy_rnn.common.records import Schedule, Step
 
-SEQUENCE, CHUNK_RATE, LIMIT = 25, 1e-1, 5
+SEQUENCE = 25
+CHUNK_RATE = 1e-1
+LIMIT = 5
 ONE_PASS = Schedule(SEQUENCE, SEQUENCE, 1)
 
 
@@ -71,12 +73,13 @@ def prepare(case: Case) -> Call:
     if (case.options.schedule, case.options.step) != (ONE_PASS, step):
         raise Unsupported("one pass with the options of the program only")
     (W_xh, W_hh, W_hy, b_h, b_y), x, target, _ = case.arrays()
+    assert b_h is not None
+    assert b_y is not None
     columns = [W_xh.T, W_hh.T, W_hy.T, b_h[:, None], b_y[:, None]]
 
     def call():
         weights = [np.array(column) for column in columns]
-        return train_chunks(x[:, 0].tolist(), target[:, 0].tolist(), weights), [
-            weight.T for weight in weights[:3]
-        ]
+        losses = train_chunks(x[:, 0].tolist(), target[:, 0].tolist(), weights)
+        return losses, [weight.T for weight in weights[:3]]
 
     return call

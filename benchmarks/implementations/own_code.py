@@ -9,6 +9,7 @@ import numpy as np
 
 from benchmarks.cases import Case
 from benchmarks.implementations import Call, Unsupported
+from numpy_rnn.common.trees import tree_map
 
 
 def prepare(case: Case, path: str) -> Call:
@@ -29,8 +30,8 @@ def prepare(case: Case, path: str) -> Call:
         keywords = case.options.keywords()
 
         def call() -> tuple[Any, Any]:
-            copies = [None if p is None else np.copy(p) for p in params]
-            result: tuple[Any, Any] = train(type(params)(*copies), *series, **keywords)
+            copies = tree_map(np.copy, params)
+            result: tuple[Any, Any] = train(copies, *series, **keywords)
             return result
 
         return call

@@ -3,9 +3,8 @@ it.
 """
 
 from copy import deepcopy
-from functools import partial
-from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, mse_loss, one_hot
@@ -29,10 +28,12 @@ class Network(nn.Module):
         weight_ih, weight_hh, *biases = self.rnn.parameters()
         self.trained = [weight_ih, weight_hh, *self.linear.parameters(), *biases[:1]]
         values = [W_xh.T, W_hh.T, W_hy.T]
-        self.x, self.target = torch.tensor(x), torch.tensor(target)
+        self.x = torch.tensor(x)
+        self.target = torch.tensor(target)
         self.h_0 = torch.tensor(h_0)[None]
-        optimizer: Any = torch.optim.SGD
         if case.is_text:  # one sequence, no batch axis
+            assert b_h is not None
+            assert b_y is not None
             values += [b_y, b_h]
             # Under SGD the sum of two biases moves twice as far as one: the second is
             # constant.
@@ -40,16 +41,25 @@ class Network(nn.Module):
             self.x = one_hot(self.x[:, 0], case.D).to(dtype)
             self.target = self.target[:, 0]
             self.h_0 = self.h_0[0]
-            # For √(Σd² + 1e-8) in place of √Σd² + eps, the sum starts at 1e-8.
-            optimizer = partial(
-                torch.optim.Adagrad, initial_accumulator_value=1e-8, eps=0
-            )
         for parameter, value in zip(self.trained, values):
             parameter.data = torch.tensor(value.copy())
         self.cell = nn.RNNCell(case.D, case.H, bias=False)
-        self.cell.weight_ih, self.cell.weight_hh = weight_ih, weight_hh
-        rate = case.options.step.learning_rate
-        self.optimizer = optimizer(self.trained, lr=rate, foreach=False)
+        self.cell.weight_ih = weight_ih
+        self.cell.weight_hh = weight_hh
+        self.optimizer = self.make_optimizer(case.options.step.learning_rate)
+
+    def make_optimizer(self, rate: float) -> torch.optim.Optimizer:
+        """Return SGD, or Adagrad for a text."""
+        if not self.is_text:
+            return torch.optim.SGD(self.trained, lr=rate, foreach=False)
+        return torch.optim.Adagrad(
+            self.trained,
+            lr=rate,
+            # For √(Σd² + 1e-8) in place of √Σd² + eps, the sum starts at 1e-8.
+            initial_accumulator_value=1e-8,
+            eps=0,
+            foreach=False,
+        )
 
     def update(self, y: Tensor, target: Tensor) -> float:
         """Return the loss of a window before its update."""
@@ -103,16 +113,16 @@ def prepare(case: Case) -> Call:
     initial = Network(one_network(case))
     k1, k2, epochs = case.options.schedule
 
-    def call():
+    def call() -> tuple[list[float], list[np.ndarray]]:
         network = deepcopy(initial)
         losses = []
         for _ in range(epochs):
             if k1 < k2:
                 losses += network.train_sliding(k2)
+            elif k1 == 1:
+                losses += network.train_points()
             else:
-                losses += (
-                    network.train_points() if k2 == 1 else network.train_chunks(k1)
-                )
+                losses += network.train_chunks(k1)
         return losses, [weight.detach().numpy().T for weight in network.trained[:3]]
 
     return call

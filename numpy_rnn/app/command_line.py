@@ -9,7 +9,7 @@ from typing import NamedTuple, NoReturn
 
 import numpy as np
 
-from numpy_rnn.app.options import DECLARATIONS, Options, make_options, option_name
+from numpy_rnn.app.options import Options, declarations_of, make_options, option_name
 from numpy_rnn.app.training import Diverged
 from numpy_rnn.common.errors import InputError, failed, silence_output
 from numpy_rnn.common.texts import nearest_name
@@ -113,9 +113,7 @@ def add_command_options(parser: Parser, command: str) -> None:
             " a program; or a trace file",
         )
     groups = dict[str, argparse._ArgumentGroup]()
-    for name, option in DECLARATIONS.items():
-        if command not in option.commands:
-            continue
+    for name, option in declarations_of(command).items():
         if option.group not in groups:
             groups[option.group] = parser.add_argument_group(option.group)
         groups[option.group].add_argument(
@@ -172,11 +170,8 @@ def parse_command(package: str, words: list[str]) -> Options:
             parser.error("-- is no value")
     if unknown:
         word = unknown[0].partition("=")[0]
-        names = list[str]()
-        for name, option in DECLARATIONS.items():
-            if values.command in option.commands:
-                names.append(name)
-        advice = nearest(word.strip("-").replace("-", "_"), names, "--")
+        name = word.strip("-").replace("-", "_")
+        advice = nearest(name, declarations_of(values.command), "--")
         parser.error(f"there is no option {word}{advice}")
     return make_options(**vars(values))
 

@@ -15,10 +15,11 @@ TEXT_WEIGHTS = Distribution(0.01, 0.01, 0.01)  # as in min-char-rnn
 
 
 class Experiment(NamedTuple):
-    """The data and the initial weights of a run, as NumPy arrays."""
+    """The data, the initial weights and the options of a run."""
 
     data: Series | Text
     params: Parameters[NumpyArray]
+    options: RunOptions
     velocity: Gradients[NumpyArray] | None = None
 
     @property
@@ -27,12 +28,12 @@ class Experiment(NamedTuple):
         W_hh = self.params.W_hh
         return np.zeros((1, W_hh.shape[-1]), W_hh.dtype)
 
-    def run(self, options: RunOptions) -> Run:
-        """Return the run with these options, on the steps that are not held out."""
+    def run(self) -> Run:
+        """Return the run, on the steps that are not held out."""
         steps = len(self.data.x) - self.data.held_out
         x = self.data.x[:steps]
         target = self.data.target[:steps]
-        return Run(self.params, x, target, self.h_0, options, self.velocity)
+        return Run(self.params, x, target, self.h_0, self.options, self.velocity)
 
 
 def prepare_experiment(options: Options) -> Experiment:
@@ -65,7 +66,7 @@ def prepare_experiment(options: Options) -> Experiment:
         networks=None if options.command == "study" else options.seeds,
         bias=options.bias,
     )
-    return Experiment(data, params)
+    return Experiment(data, params, options.run_options())
 
 
 def continued_experiment(options: Options, saved: SavedRun) -> Experiment:
@@ -81,7 +82,9 @@ def continued_experiment(options: Options, saved: SavedRun) -> Experiment:
         raise InputError(
             f"{options.weights} has {sizes} inputs and outputs: expected {expected}"
         )
-    step = options.run_options().step
+    run_options = options.run_options()
+    step = run_options.step
+    velocity = None  # sums of squares are none
     if step.has_velocity and saved.adagrad == step.adagrad:
-        return Experiment(data, params, saved.velocity)
-    return Experiment(data, params)  # sums of squares are no velocity
+        velocity = saved.velocity
+    return Experiment(data, params, run_options, velocity)

@@ -1,13 +1,13 @@
 """The options of all commands: one table, their defaults, and their values."""
 
-from argparse import BooleanOptionalAction
+from argparse import ArgumentTypeError, BooleanOptionalAction
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple, TypeVar
 
 from numpy_rnn.common.checks import check_schedule
 from numpy_rnn.common.errors import InputError
-from numpy_rnn.common.numbers import check_positive
+from numpy_rnn.common.numbers import check_integer, check_positive
 from numpy_rnn.common.records import (
     DTYPES,
     NONLINEARITY_NAMES,
@@ -40,7 +40,6 @@ class Declaration(NamedTuple):
     group: str
     help: str
     commands: tuple[str, ...]
-    needed: str | None  # the option without which it has no use
     parsing: dict[str, Any]  # keywords of argparse's add_argument
 
 
@@ -50,7 +49,6 @@ def option(
     description: str,
     *,
     commands: tuple[str, ...] = ALL_RUNS,
-    needs: str | None = None,
     **parsing: Any,
 ) -> T:
     """Declare an option as a field of `Options`.
@@ -64,8 +62,6 @@ def option(
         Where --help lists the option, and what it says.
     commands : tuple of str
         The commands that have the option.
-    needs : str, optional
-        The option without which this one is refused.
     **parsing
         Keywords of argparse's `add_argument`, where the default does not give them.
 
@@ -82,14 +78,19 @@ def option(
         parsing.setdefault("type", type(default))
     if default not in (None, False):
         description += f" ({default})"
-    declaration = Declaration(group, description, commands, needs, parsing)
+    declaration = Declaration(group, description, commands, parsing)
     declared: T = field(default=default, metadata={"declaration": declaration})
     return declared
 
 
 def number_or_none(text: str) -> float | None:
     """Convert the value of an option that "none" turns off."""
-    return None if text == "none" else float(text)
+    if text == "none":
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        raise ArgumentTypeError(f"{text!r}: expected a number or none") from None
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,7 @@ class Options:
         None, SERIES, "file of numbers, a row per step (the sine wave)"
     )
     columns: str | None = option(
-        None, SERIES, "names or numbers from 1, with commas (all)", needs="data"
+        None, SERIES, "names or numbers from 1, with commas (all)"
     )
     standardize: bool = option(False, SERIES, "train on (value - mean) / deviation")
     held_out: int = option(
@@ -166,14 +167,12 @@ class Options:
         SERIES,
         "characters of a sample of the model",
         commands=("train",),
-        needs="text",
     )
     temperature: float = option(
         1.0,
         SERIES,
         "divides the outputs of it",
         commands=("train",),
-        needs="text",
     )
 
     weights: str | None = option(
@@ -209,9 +208,9 @@ class Options:
 
 
 DECLARATIONS: dict[str, Declaration] = {
-    each.name: each.metadata["declaration"]
-    for each in fields(Options)
-    if "declaration" in each.metadata
+    declared.name: declared.metadata["declaration"]
+    for declared in fields(Options)
+    if declared.metadata
 }
 # Defaults of a text, those of min-char-rnn, and of data.
 DEFAULTS_OF: dict[str, dict[str, object]] = {
@@ -244,6 +243,7 @@ DEFAULTS_OF_COMMAND: dict[str, dict[str, object]] = {
     "compare": {"steps": 1000},  # judging a text takes a while
 }
 RECORDED_EPOCHS = {"text": 1, "data": 10}  # of `compare`, which keeps all numbers
+# Refusals, by the names of options.
 POSITIVE = ("temperature", "timeout", "steps", "seeds", "log_every")
 EXCLUDED = {
     "weights": ("hidden_size", "bias", "dtype", "seeds"),  # the file has them
@@ -251,6 +251,16 @@ EXCLUDED = {
     "plot": ("no_plot",),
     "save": ("seeds",),
 }
+NEEDED = {"columns": "data", "sample": "text", "temperature": "text"}
+
+
+def declarations_of(command: str) -> dict[str, Declaration]:
+    """Return the options that a command has."""
+    declarations = {}
+    for name, declaration in DECLARATIONS.items():
+        if command in declaration.commands:
+            declarations[name] = declaration
+    return declarations
 
 
 def option_name(name: str) -> str:
@@ -301,6 +311,8 @@ def make_options(
     for name in POSITIVE:
         if name in given:
             check_positive(option_name(name), given[name])
+    if "sample" in given:
+        check_integer(option_name("sample"), given["sample"], 0)
     values = default_values(command, given)
     values.update(forced or {})
     values.update(given)
@@ -317,9 +329,8 @@ def check_together(command: str, given: Mapping[str, object]) -> None:
             if given.keys() >= {name, other} and not is_study:
                 both = f"{option_name(name)} and {option_name(other)}"
                 raise InputError(f"{both} are both given: leave one of them out")
-    for name in given:
-        needed = DECLARATIONS[name].needed
-        if needed is not None and needed not in given:
+    for name, needed in NEEDED.items():
+        if name in given and needed not in given:
             raise InputError(
                 f"{option_name(name)} is given without {option_name(needed)}: give both"
             )
@@ -351,5 +362,5 @@ def default_values(command: str, given: Mapping[str, Any]) -> dict[str, Any]:
     if "k1" in given:
         values["k2"] = given["k1"]
     if "k2" in given:
-        values["k1"] = min(values["k1"], given["k2"])
+        values["k1"] = max(1, min(values["k1"], given["k2"]))
     return values

@@ -99,8 +99,10 @@ def plot_target(options: Options, package: str) -> str | None:
             return None
         reason = f"matplotlib cannot be imported ({error})"
         raise InputError(f"{reason}: install it, or use --no-plot") from None
-    default = package if options.command == "train" else options.command
-    return options.plot or f"{default}.png"
+    if options.plot is not None:
+        return options.plot
+    name = package if options.command == "train" else options.command
+    return f"{name}.png"
 
 
 def write_csv(path: str, columns: Sequence[str], curves: Mapping[str, Curve]) -> None:

@@ -48,7 +48,7 @@ def run(rnn: ModuleType, options: Options) -> int:
     check_files(options, plot)
     experiment = prepare_experiment(options)
     data = experiment.data
-    training = Training(rnn, experiment.run(options.run_options()))
+    training = Training(rnn, experiment.run())
     report: SeriesReport | TextReport
     if isinstance(data, Text):
         report = TextReport(training, data, options)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from numpy_rnn.arrays import ARRAYS
+from numpy_rnn.arrays import ARRAY_KIND
 from numpy_rnn.common.checks import check_finite_parameters
 from numpy_rnn.common.errors import InputError, errors_about
 from numpy_rnn.common.files import load_arrays, save_arrays
@@ -87,7 +87,7 @@ def load_run(path: str) -> SavedRun:
         velocity: Gradients[Any] | None = None
         if arrays.keys() & VELOCITY_NAMES:
             velocity = Gradients(*map(arrays.get, VELOCITY_NAMES))
-        check_finite_parameters(ARRAYS, params, velocity)
+        check_finite_parameters(ARRAY_KIND, params, velocity)
     alphabet = str(arrays.get("alphabet", ""))
     adagrad = bool(np.any(arrays.get("adagrad")))
     return SavedRun(params, velocity, alphabet, adagrad)

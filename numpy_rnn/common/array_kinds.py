@@ -17,16 +17,16 @@ DTYPE_NAMES = " or ".join(DTYPES)
 class ArrayKind(NamedTuple):
     """The arrays of one package."""
 
-    kind: type
+    array_type: type
     """numpy.ndarray or torch.Tensor."""
     expected: str
     """What a message says of them."""
 
-    def values(self, name: str, value: Any) -> Any:
+    def as_numpy(self, name: str, value: Any) -> Any:
         """Return the value as a NumPy array, if it is an array of this package, and
         neither a mask nor a matrix.
         """
-        is_array = isinstance(value, self.kind)
+        is_array = isinstance(value, self.array_type)
         if not is_array or isinstance(value, np.matrix | np.ma.MaskedArray):
             raise InputError(
                 f"{name} is of type {type(value).__name__}: expected {self.expected}"
@@ -34,7 +34,7 @@ class ArrayKind(NamedTuple):
         return numpy_view(name, value)
 
 
-NUMPY_ARRAYS = ArrayKind(
+NUMPY_KIND = ArrayKind(
     np.ndarray, "a NumPy array, no mask, no matrix; torch_rnn takes tensors"
 )
 
@@ -73,7 +73,7 @@ def check_convertible(value: Any) -> None:
     int64.
     """
     if not isinstance(value, np.generic):
-        NUMPY_ARRAYS.values("the value", value)
+        NUMPY_KIND.as_numpy("the value", value)
     if not (is_integer(value) and value.dtype.isnative):
         check_dtype("the array", value)
     elif value.dtype == np.uint64 and value.size:

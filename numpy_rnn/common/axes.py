@@ -27,9 +27,9 @@ class ArrayChecks:
     ensemble. No axis is empty.
     """
 
-    def __init__(self, arrays: ArrayKind, *, finite: bool = False):
+    def __init__(self, kind: ArrayKind, *, finite: bool = False):
         """finite: whether NaN and infinity are errors."""
-        self.arrays = arrays
+        self.kind = kind
         self.finite = finite
         self.sizes: dict[str, int] = {}
         self.dtype: Any = None
@@ -39,7 +39,7 @@ class ArrayChecks:
 
         shared: whether an ensemble may share one, without N.
         """
-        values = self.arrays.values(name, value)
+        values = self.kind.as_numpy(name, value)
         self._check_shape(name, values.shape, self._forms(axes, shared))
         check_dtype(name, values)
         if self.dtype is None:
@@ -56,7 +56,7 @@ class ArrayChecks:
         """Check rows that an ensemble may share: numbers, or classes, which have not
         the last axis.
         """
-        values = self.arrays.values(name, value)
+        values = self.kind.as_numpy(name, value)
         if not is_integer(values):
             self.check(name, value, axes, shared=True)
             return

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, get_args
 import numpy as np
 
 from numpy_rnn.common.array_kinds import (
-    NUMPY_ARRAYS,
+    NUMPY_KIND,
     ArrayKind,
     check_dtype,
     check_values,
@@ -42,36 +42,37 @@ from numpy_rnn.common.records import (
 )
 from numpy_rnn.common.texts import nearest_name
 
+# The axes of each parameter, in the order in which they are checked.
 CHECKED_AXES = {"W_xh": "NDH", "W_hh": "NHH", "W_hy": "NHO", "b_h": "NH", "b_y": "NO"}
 
 # -- windows
 
 
 def check_forward(
-    arrays: ArrayKind, params: Any, x: Any, h_0: Any, objective: Objective
+    kind: ArrayKind, params: Any, x: Any, h_0: Any, objective: Objective
 ) -> None:
     """Check the parameters, inputs and initial state of a window."""
     check_objective(objective)
-    checks = ArrayChecks(arrays)
+    checks = ArrayChecks(kind)
     check_parameters(checks, params)
     checks.check_rows("x", x, "TNBD")
     checks.check("h_0", h_0, "NBH", shared=True)
 
 
-def check_loss(arrays: ArrayKind, y: Any, target: Any, objective: Objective) -> None:
+def check_loss(kind: ArrayKind, y: Any, target: Any, objective: Objective) -> None:
     """Check the outputs of steps with a loss, and their targets."""
     check_objective(objective)
-    checks = ArrayChecks(arrays)
+    checks = ArrayChecks(kind)
     checks.check("y", y, "KNBO")
     check_target(checks, target, "KNBO", objective)
 
 
 def check_backward(
-    arrays: ArrayKind, params: Any, activations: Any, target: Any, objective: Objective
+    kind: ArrayKind, params: Any, activations: Any, target: Any, objective: Objective
 ) -> None:
     """Check a window of T steps, the last K ≤ T of which have a target."""
     check_objective(objective)
-    checks = ArrayChecks(arrays)
+    checks = ArrayChecks(kind)
     check_parameters(checks, params)
     check_record("activations", activations, Activations)
     for field, axes in zip(Activations._fields, ("TNBD", "TNBH", "SNBH", "TNBO")):
@@ -94,7 +95,7 @@ def check_target(
     if objective.loss != "cross_entropy":
         checks.check("target", target, axes, shared=True)
         return
-    values = checks.arrays.values("target", target)
+    values = checks.kind.as_numpy("target", target)
     if not is_integer(values):
         raise InputError(
             f"target is {values.dtype}, and the loss is one of classes: expected "
@@ -112,11 +113,12 @@ def check_objective(objective: Objective) -> None:
 # -- parameters and updates
 
 
-def check_record(name: str, record: Any, kind: type) -> None:
-    """Check that a record is of this kind."""
-    if not isinstance(record, kind):
+def check_record(name: str, record: Any, record_type: type) -> None:
+    """Check that a record is of this type."""
+    if not isinstance(record, record_type):
+        expected = record_type.__name__
         raise InputError(
-            f"{name} is of type {type(record).__name__}: expected {kind.__name__}"
+            f"{name} is of type {type(record).__name__}: expected {expected}"
         )
 
 
@@ -140,7 +142,8 @@ def check_like_parameters(
     """
     check_record(name, record, Parameters)
     for field, axes in CHECKED_AXES.items():
-        array, theta = getattr(record, field), getattr(params, field)
+        array = getattr(record, field)
+        theta = getattr(params, field)
         if array is None and (partial or theta is None):
             continue
         if theta is None:
@@ -151,34 +154,31 @@ def check_like_parameters(
 
 
 def check_update(
-    arrays: ArrayKind, params: Any, gradients: Any, velocity: Any = None
+    kind: ArrayKind, params: Any, gradients: Any, velocity: Any = None
 ) -> None:
     """Check parameters, and the gradient and velocity of any of them."""
-    checks = ArrayChecks(arrays)
+    checks = ArrayChecks(kind)
     check_parameters(checks, params)
     check_like_parameters(checks, "gradient", gradients, params, partial=True)
     if velocity is not None:
         check_like_parameters(checks, "velocity", velocity, params, partial=True)
 
 
-def check_clipped_gradients(
-    arrays: ArrayKind, gradients: Any, name: str, limit: Any
-) -> float:
-    """Return the limit of clipping. Gradients may be None, except that of W_hh."""
-    checks = ArrayChecks(arrays)
+def check_gradients_alone(kind: ArrayKind, gradients: Any) -> None:
+    """Check gradients without their parameters. That of W_hh must be there."""
+    checks = ArrayChecks(kind)
     check_like_parameters(checks, "gradient", gradients, gradients, partial=True)
-    arrays.values("W_hh of the gradient", gradients.W_hh)
-    return check_positive(name, limit)
+    kind.as_numpy("W_hh of the gradient", gradients.W_hh)
 
 
 def check_finite_parameters(
-    arrays: ArrayKind, params: Any, velocity: Any = None
+    kind: ArrayKind, params: Any, velocity: Any = None
 ) -> ArrayChecks:
     """Check that parameters, and a velocity if there is one, are whole and finite.
 
     It returns the checks, with which further arrays must fit.
     """
-    checks = ArrayChecks(arrays, finite=True)
+    checks = ArrayChecks(kind, finite=True)
     check_parameters(checks, params)
     if velocity is not None:
         check_like_parameters(checks, "velocity", velocity, params)
@@ -252,7 +252,7 @@ def check_learning_rate(params: Parameters[Any], learning_rate: Any) -> Any:
         if networks:
             expected += f", or one per network, of shape {networks}"
         raise InputError(f"{name} has shape {shape}: expected {expected}")
-    check_dtype(name, NUMPY_ARRAYS.values(name, rates))
+    check_dtype(name, NUMPY_KIND.as_numpy(name, rates))
     check_values(name, rates, 0)
     return rates.copy()
 
@@ -289,7 +289,7 @@ class TrainingArguments(NamedTuple):
     """Whether only the last update of each epoch is yielded."""
 
 
-def check_run_arguments(arrays: ArrayKind, run: Run) -> Run:
+def check_run_arguments(kind: ArrayKind, run: Run) -> Run:
     """Return the run in plain numbers."""
     schedule, objective, step = run.options
     schedule = check_schedule(schedule)
@@ -299,7 +299,7 @@ def check_run_arguments(arrays: ArrayKind, run: Run) -> Run:
         raise InputError(
             "velocity is given without momentum or adagrad: expected one of them"
         )
-    checks = check_finite_parameters(arrays, run.params, run.velocity)
+    checks = check_finite_parameters(kind, run.params, run.velocity)
     checks.check_rows("x", run.x, "TNBD")
     checks.check("h_0", run.h_0, "NBH", shared=True)
     check_target(checks, run.target, "TNBO", objective)
@@ -314,7 +314,7 @@ def check_run_arguments(arrays: ArrayKind, run: Run) -> Run:
 
 
 def check_training(
-    arrays: ArrayKind,
+    kind: ArrayKind,
     params: Any,
     x: Any,
     target: Any,
@@ -328,7 +328,7 @@ def check_training(
     record = options.pop("record", False)
     yield_every = options.pop("yield_every", 1)
     run = Run(params, x, target, h_0, RunOptions.from_keywords(**options), velocity)
-    run = check_run_arguments(arrays, run)
+    run = check_run_arguments(kind, run)
     by_epoch = isinstance(yield_every, str) and yield_every == "epoch"
     if not by_epoch:
         expected = "1, for every update, or 'epoch', for the last update of each epoch"

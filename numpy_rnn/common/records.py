@@ -5,9 +5,18 @@ units, O outputs. The parameters of an ensemble of N networks have a first axis 
 its activations have that axis between time and batch.
 """
 
-import typing
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, NamedTuple, TypedDict, TypeVar, get_args
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Generic,
+    Literal,
+    NamedTuple,
+    Required,
+    TypedDict,
+    TypeVar,
+    get_args,
+)
 
 from numpy.typing import NDArray
 
@@ -133,8 +142,10 @@ class Parameters(NamedTuple, Generic[A]):
         return W_hh.shape[0] if W_hh.ndim > 2 else None
 
 
-# dX has the shape of X. None: no gradient, and the parameter does not change.
-if typing.TYPE_CHECKING:
+# dX has the shape of X. Any of them may be None: that parameter does not change. The
+# types do not say so, since `bptt` returns all weights' gradients, and its users would
+# have to ask at each one. Type checkers alone see a class of its own.
+if TYPE_CHECKING:
 
     class Gradients(Parameters[A]):
         """∂L/∂θ of every parameter θ, or a direction, or a velocity (Adagrad: sums of
@@ -264,10 +275,10 @@ class DirectionKeywords(TypedDict, total=False):
 class TrainKeywords(DirectionKeywords, Generic[A], total=False):
     """The keyword arguments of `train`, which numpy_rnn.train describes."""
 
-    k1: typing.Required[int]
-    k2: typing.Required[int]
-    learning_rate: typing.Required[float | A]
-    epochs: typing.Required[int]
+    k1: Required[int]
+    k2: Required[int]
+    learning_rate: Required[float | A]
+    epochs: Required[int]
     nonlinearity: Nonlinearity
     loss: LossName
     reduction: Reduction

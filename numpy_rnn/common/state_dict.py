@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from numpy_rnn.common.array_kinds import NUMPY_ARRAYS, numpy_view
+from numpy_rnn.common.array_kinds import NUMPY_KIND, numpy_view
 from numpy_rnn.common.axes import ArrayChecks
 from numpy_rnn.common.checks import check_finite_parameters
 from numpy_rnn.common.errors import InputError
@@ -72,7 +72,7 @@ def parameters_from_state(
     if any(key in state for key in biases):
         expected |= biases
     _check_keys(state, list(expected))
-    checks = ArrayChecks(NUMPY_ARRAYS, finite=True)
+    checks = ArrayChecks(NUMPY_KIND, finite=True)
     arrays = []
     for key, axes in expected.items():
         array = numpy_view(key, state[key])
@@ -84,7 +84,7 @@ def parameters_from_state(
         with np.errstate(over="ignore"):  # an infinite sum is refused below
             b_h = np.where(second == 0, first, first + second)  # −0 + 0 would be 0
         params = params._replace(b_h=b_h, b_y=b_y)
-    check_finite_parameters(NUMPY_ARRAYS, params)
+    check_finite_parameters(NUMPY_KIND, params)
     return params
 
 

@@ -115,20 +115,20 @@ def equations(tensor: str, objective: Objective, step: Step | None) -> str:
         return FIXED_EQUATIONS[tensor]
     if step is None:
         raise ValueError(f"{tensor} is computed by a step, and there is none")
-    gradient = ""
+    of_gradient = ""
     if step.max_norm is not None:
-        gradient = "U2, U3, "
+        of_gradient = "U2, U3, "
     elif step.max_value is not None:
-        gradient = "U7, "
+        of_gradient = "U7, "
     if step.weight_decay:
-        gradient += "U4, "
+        of_gradient += "U4, "
     if tensor.startswith("v"):
-        return gradient + ("U8" if step.adagrad else "U5")
+        return of_gradient + ("U8" if step.adagrad else "U5")
     if step.adagrad:
-        return gradient + "U9, U1"
-    if step.momentum:
-        gradient = "U6, " if step.nesterov else ""
-    return gradient + "U1"
+        return of_gradient + "U9, U1"
+    if not step.momentum:
+        return of_gradient + "U1"
+    return "U6, U1" if step.nesterov else "U1"
 
 
 def parameters_from(arrays: Mapping[str, Any], prefix: str = "") -> Parameters[Any]:
@@ -154,9 +154,10 @@ def leading_axes(params: Parameters[Any]) -> int:
 
 def case_sizes(case: WindowCase | Run) -> dict[str, int]:
     """Return T, B, D, H, O and K by their letters."""
-    x, (D, H), O = case.x, case.params.W_xh.shape[-2:], case.params.W_hy.shape[-1]
-    B = x.shape[-1 if is_integer(x) else -2]
-    return {"T": len(x), "B": B, "D": D, "H": H, "O": O, "K": len(case.target)}
+    D, H = case.params.W_xh.shape[-2:]
+    O = case.params.W_hy.shape[-1]
+    B = case.x.shape[-1 if is_integer(case.x) else -2]
+    return {"T": len(case.x), "B": B, "D": D, "H": H, "O": O, "K": len(case.target)}
 
 
 def initial_state_of(case: WindowCase) -> NumpyArray:
@@ -186,11 +187,12 @@ def required_outputs(
         names.update(INTERMEDIATES)
     if input_gradients:
         names.update(INPUT_GRADIENTS)
-    sizes, found = case_sizes(case), {}
+    sizes = case_sizes(case)
+    shapes = {}
     for name, axes in SHAPES.items():
         if name in names:
-            found[name] = tuple(sizes[letter] for letter in axes)
-    return found
+            shapes[name] = tuple(sizes[letter] for letter in axes)
+    return shapes
 
 
 def output_names(params: Parameters[Any], step: Step | None) -> set[str]:

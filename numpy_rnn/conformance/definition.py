@@ -364,7 +364,8 @@ def train(
         return report, report["h"]
 
     schedule, objective, step = run.options
-    params, velocity = run.params, run.velocity
+    params = run.params
+    velocity = run.velocity
     networks = params.W_hh.shape[: cases.leading_axes(params)]
     states = {0: np.broadcast_to(run.h_0, (*networks, *run.h_0.shape[-2:]))}
     for epoch in range(1, schedule.epochs + 1):

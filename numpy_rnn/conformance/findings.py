@@ -43,9 +43,9 @@ class Finding(NamedTuple):
     where: str = ""  # the level and the case
     hint: str = ""
 
-    def report(self, of: str = "") -> str:
-        """Return the lines of a verdict; of: the implementation, among several."""
-        name = f" of {of}" if of else ""
+    def report(self, implementation: str = "") -> str:
+        """Return the lines of a verdict; implementation: its name, among several."""
+        name = f" of {implementation}" if implementation else ""
         hint = f": {self.hint}" if self.hint else ""
         lines = [f"WRONG {self.tensor} ({self.equation}){name}{hint}"]
         lines.append(f"  {self.message()}")
@@ -62,12 +62,12 @@ class Finding(NamedTuple):
         if location:
             location += ": "
         if self.tensor == "window":
-            what = "the number of updates in this epoch"
+            subject = "the number of updates in this epoch"
             if self.element:
-                what = Window._fields[self.element[0]]
+                subject = Window._fields[self.element[0]]
             elif self.reported < self.expected:
-                what = f"this window is missing: {what}"
-            return f"{location}{what} is {numbers} by TBPTT(k1, k2)"
+                subject = f"this window is missing: {subject}"
+            return f"{location}{subject} is {numbers} by TBPTT(k1, k2)"
         limit = "nothing rounds here"
         if self.allowed:
             bound = "the rounding bound"
@@ -93,13 +93,14 @@ class Finding(NamedTuple):
         """Return its rank in the order of computation: a_1 h_1 a_2 h_2 .., loss, ..
         dh_1 da_1, ..
         """
-        together = {"h": "a", "da": "dh"}.get(self.tensor, self.tensor)
-        order, step = TENSORS.index, self.step or 0
-        if together == "dh":
-            step = -step
-        elif together != "a":
-            step = 0
-        return self.epoch, self.number, order(together), step, order(self.tensor)
+        stage = {"h": "a", "da": "dh"}.get(self.tensor, self.tensor)
+        step = 0
+        if stage == "a":
+            step = self.step or 0
+        elif stage == "dh":
+            step = -(self.step or 0)
+        order = TENSORS.index
+        return self.epoch, self.number, order(stage), step, order(self.tensor)
 
 
 def finding_in(check: Check) -> Finding:
@@ -108,7 +109,8 @@ def finding_in(check: Check) -> Finding:
     Of a tensor with steps it is in the first wrong step in the order of computation,
     and there in the element that is off most.
     """
-    name, step = check.tensor, None
+    name = check.tensor
+    step = None
     arrays = np.broadcast_arrays(
         check.reported, check.expected, check.allowed, check.ratio
     )
@@ -116,7 +118,8 @@ def finding_in(check: Check) -> Finding:
         is_wrong = ~(arrays[-1] <= 1)
         (wrong,) = np.nonzero(is_wrong.reshape(len(is_wrong), -1).any(axis=1))
         index = int(wrong[-1] if name in cases.BACKWARDS else wrong[0])
-        step, arrays = index + 1, tuple(array[index] for array in arrays)
+        step = index + 1
+        arrays = tuple(array[index] for array in arrays)
     ratio = arrays[-1]
     element = np.unravel_index(int(np.argmax(ratio)), ratio.shape)
     reported, expected, allowed, worst = (float(array[element]) for array in arrays)
@@ -139,7 +142,8 @@ def extent_of(check: Check) -> str:
     """Return how much of a tensor of one window is wrong: along the axis on which that
     is least, or by which factors all of it is.
     """
-    reported, expected = np.asarray(check.reported), np.asarray(check.expected)
+    reported = np.asarray(check.reported)
+    expected = np.asarray(check.expected)
     is_wrong = ~(np.asarray(check.ratio) <= 1)
     letters = SHAPES.get(check.tensor, "")
     if is_wrong.ndim != len(letters) or is_wrong.size < 2:
@@ -156,13 +160,15 @@ def extent_of(check: Check) -> str:
             words = MATRIX[axis]
         share = float(along.mean())
         if share < least:
-            least, text = share, f"in {part_of(along)} {words}"
+            least = share
+            text = f"in {part_of(along)} {words}"
     return text
 
 
 def part_of(along: NumpyArray) -> str:
     """Return how many are true, and whether these are the first or the last ones."""
-    count, n = int(along.sum()), len(along)
+    count = int(along.sum())
+    n = len(along)
     if n > 2 and along[:count].all():
         return f"the first {count} of {n}"
     if n > 2 and along[n - count :].all():

@@ -118,13 +118,16 @@ class CaseSpec(NamedTuple):
             """Return classes, some of which occur several times."""
             return generator.integers(0, generator.integers(1, size + 1), shape)
 
-        velocity, step = None, self.step
+        velocity = None
+        step = self.step
         if self.velocity and step is not None and step.has_velocity:  # of order one
-            given = {}
+            velocities = {}
             for name, theta in present(params).items():
                 v = generator.normal(size=theta.shape)
-                given[name] = (v * v if step.adagrad else v).astype(self.dtype)
-            velocity = parameters_from(given)
+                if step.adagrad:
+                    v = v * v
+                velocities[name] = v.astype(self.dtype)
+            velocity = parameters_from(velocities)
         if self.class_inputs:
             x = classes((T, B), D)
         has_classes = loss_kind(self.objective).has_classes
@@ -190,9 +193,11 @@ def _call(record: Any) -> str:
     if not hasattr(record, "_field_defaults"):
         return repr(record)
     defaults = record._field_defaults
-    given = {n: v for n, v in record._asdict().items() if defaults.get(n, ...) != v}
-    arguments = ", ".join(f"{name}={_call(value)}" for name, value in given.items())
-    return f"{type(record).__name__}({arguments})"
+    arguments = []
+    for name, value in record._asdict().items():
+        if name not in defaults or value != defaults[name]:
+            arguments.append(f"{name}={_call(value)}")
+    return f"{type(record).__name__}({', '.join(arguments)})"
 
 
 def random_spec(
@@ -320,7 +325,8 @@ def large_spec(
     draw: RandomDraw, dtype: str, abilities: Abilities = EVERYTHING
 ) -> CaseSpec:
     """Draw a spec with a large T, H, B, D or O, and some special numbers."""
-    spec, letter = random_spec(draw, dtype, abilities), draw.choice("THBDO")
+    spec = random_spec(draw, dtype, abilities)
+    letter = draw.choice("THBDO")
     size = draw.integer(*LARGE_SIZES[letter])
     changes: dict[str, Any] = {letter: size, "special": draw.choice(SPECIAL)}
     if letter == "T":
@@ -343,7 +349,8 @@ def random_run(
     sizes = {letter: min(getattr(spec, letter), 6) for letter in "BDHO"}
     if draw.one_in(10):
         sizes["H"] = draw.integer(*LARGE_SIZES["H"])
-    T, k1 = draw.integer(4, 12), draw.integer(1, 4)
+    T = draw.integer(4, 12)
+    k1 = draw.integer(1, 4)
     k1, k2 = forced_schedule(fields, k1, k1 + draw.integer(0, 3), T)
     if abilities.sizes:
         shape = dict(draw.choice(abilities.sizes))
@@ -359,16 +366,16 @@ def random_run(
     step = spec.step or Step(0.1)
     terms = spec.B * spec.O * k1 * spec.scale**2
     rate = draw.choice((1.0, 0.3, 0.1)) / (10 * terms) * (1 - step.momentum)
-    step, schedule = step._replace(learning_rate=rate), records.Schedule(k1, k2, 2)
-    options = records.RunOptions(schedule, spec.objective, step)
+    step = step._replace(learning_rate=rate)
+    options = records.RunOptions(records.Schedule(k1, k2, 2), spec.objective, step)
     return Run(case.params, case.x, case.target, initial_state_of(case), options)
 
 
 def is_bounded(run: Run) -> bool:
     """Return whether the definition's run stays far within the range of float32."""
     with np.errstate(all="ignore"):
-        for recorded in train(run):
-            for array in recorded.report.values():
+        for update in train(run):
+            for array in update.report.values():
                 if not (np.abs(array) < MAX_MAGNITUDE).all():
                     return False
     return True

@@ -1,7 +1,6 @@
 """The windows on which a port is checked: random ones, and those of its own data."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,12 +25,11 @@ from numpy_rnn.conformance.random_cases import (
     random_spec,
     without_unsupported,
 )
-from numpy_rnn.conformance.window_checks import Counts
 
 EXAMPLES = 100  # windows per test
 LARGE_OUTPUTS_SHARE = 5  # of so many windows, one whose outputs overflow exponentials
 LARGE_EVERY = 6  # one of so many windows is large
-OWN_CHOICES = 2  # random choices of the options, for each window of own data
+CHOICES_PER_WINDOW = 2  # of the options, for a window of a port's own data
 MAX_WORK = 8e7  # of the windows of a test, in products: fewer where they are large
 MIN_WINDOWS = 5  # whatever their work is
 
@@ -44,28 +42,6 @@ class NamedCase(NamedTuple):
     name: str  # the call that makes the case
 
 
-@dataclass
-class Coverage(Counts):
-    """The sizes of the checked windows, and how their checks were judged."""
-
-    low: dict[str, int] = field(default_factory=dict)
-    high: dict[str, int] = field(default_factory=dict)
-    work: float = 0.0
-
-    def note_sizes(self, sizes: Mapping[str, int]) -> None:
-        """Count a window of these sizes."""
-        for letter, size in sizes.items():
-            self.low[letter] = min(size, self.low.get(letter, size))
-            self.high[letter] = max(size, self.high.get(letter, size))
-
-    def add(self, other: Counts) -> None:
-        """Add what another one has counted, and widen the ranges of sizes by its."""
-        super().add(other)
-        if isinstance(other, Coverage):
-            self.note_sizes(other.low)
-            self.note_sizes(other.high)
-
-
 def named_case(spec: CaseSpec) -> NamedCase:
     """Return the case of a spec, with the spec as its name."""
     return NamedCase(spec.case(), spec, repr(spec))
@@ -73,60 +49,66 @@ def named_case(spec: CaseSpec) -> NamedCase:
 
 def port_cases(port: Port, dtype: str, seed: int) -> Iterator[NamedCase]:
     """Yield the windows of the port's own data, under random choices of its options."""
-    for number, given in enumerate(getattr(port, "cases", ())):
+    stated = stated_by(port)
+    for number, data in enumerate(getattr(port, "cases", ())):
         for name in ("x", "target"):
-            if given.get(name) is None:
+            if data.get(name) is None:
                 expected = "expected x, target, and if you like h_0 and params"
                 raise PortFault(f"cases[{number}] has no {name}: {expected}")
-        sizes = own_sizes(given)
-        for choice in range(OWN_CHOICES):
+        sizes = sizes_of_data(data)
+        for choice in range(CHOICES_PER_WINDOW):
             draw = RandomDraw(seed, number, choice)
-            spec = random_spec(draw, dtype, stated_by(port))
+            spec = random_spec(draw, dtype, stated)
             spec = spec._replace(**sizes, **PLAIN)
-            if given.get("params"):
-                spec = spec._replace(bias="b_h" in given["params"])
-            spec = without_unsupported(spec, stated_by(port))
+            if data.get("params"):
+                spec = spec._replace(bias="b_h" in data["params"])
+            spec = without_unsupported(spec, stated)
             name = f"cases[{number}] with {spec!r}"
-            yield NamedCase(own_case(spec.case(), given, dtype), None, name)
+            yield NamedCase(case_of_data(spec.case(), data, dtype), None, name)
 
 
-def own_sizes(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the sizes of a window of own data, as far as its arrays have them."""
-    x, target = np.asarray(given["x"]), np.asarray(given["target"])
+def sizes_of_data(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the sizes of a window of a port's own data, as far as its arrays have
+    them.
+    """
+    x = np.asarray(data["x"])
+    target = np.asarray(data["target"])
     sizes: dict[str, Any] = {"T": len(x), "B": x.shape[1], "K": len(target)}
     for letter, array in (("D", x), ("O", target)):
         if is_integer(array):
             sizes[letter] = int(array.max()) + 1  # classes are numbers below it
         else:
             sizes[letter] = array.shape[-1]
-    if given.get("h_0") is not None:
-        sizes["H"] = np.shape(given["h_0"])[-1]
-    if params := given.get("params"):
+    if data.get("h_0") is not None:
+        sizes["H"] = np.shape(data["h_0"])[-1]
+    if params := data.get("params"):
         sizes["D"], sizes["H"] = np.shape(params["W_xh"])
         sizes["O"] = np.shape(params["W_hy"])[1]
     return sizes
 
 
-def own_case(case: WindowCase, given: Mapping[str, Any], dtype: str) -> WindowCase:
-    """Return the case with own data, and with zeros for h_0 if none is given."""
+def case_of_data(case: WindowCase, data: Mapping[str, Any], dtype: str) -> WindowCase:
+    """Return the case with a port's own data, and with zeros for h_0 if there is
+    none.
+    """
 
     def in_dtype(value: Any) -> NumpyArray:
         """Return an array of this dtype, or one of classes as it is."""
         array = np.asarray(value)
         return array if is_integer(array) else array.astype(dtype)
 
-    h_0 = given.get("h_0")
+    h_0 = data.get("h_0")
     if h_0 is not None:
         h_0 = in_dtype(h_0)
     elif case.h_0 is not None:
         h_0 = np.zeros_like(case.h_0)
     params = present(case.params)
-    for name, theta in (given.get("params") or {}).items():
+    for name, theta in (data.get("params") or {}).items():
         params[name] = in_dtype(theta)
     return case._replace(
         params=parameters_from(params),
-        x=in_dtype(given["x"]),
-        target=in_dtype(given["target"]),
+        x=in_dtype(data["x"]),
+        target=in_dtype(data["target"]),
         h_0=h_0,
     )
 
@@ -145,9 +127,10 @@ def sampled_cases(
     Those whose outputs overflow exponentials are left out.
     """
     yield from port_cases(port, dtype, seed)
+    stated = stated_by(port)
     work = 0.0
     for number in range(examples or EXAMPLES):
-        draw, stated = RandomDraw(seed, number), stated_by(port)
+        draw = RandomDraw(seed, number)
         if number % LARGE_EVERY == LARGE_EVERY - 1:
             spec = large_spec(draw, dtype, stated)
         else:
@@ -167,7 +150,8 @@ def large_output_cases(
     Those that have learnt come last: they may hide which tensor is wrong.
     """
     learnt = list[CaseSpec]()
-    count, work = max(1, (examples or EXAMPLES) // LARGE_OUTPUTS_SHARE), 0.0
+    count = max(1, (examples or EXAMPLES) // LARGE_OUTPUTS_SHARE)
+    work = 0.0
     for number in range(max(examples or 0, EXAMPLES)):  # half or more have classes
         spec = random_spec(RandomDraw(seed, number), dtype, stated_by(port))
         if count == 0 or (examples is None and work > MAX_WORK):

@@ -13,13 +13,8 @@ from numpy_rnn.conformance.ports.abilities import stated_by
 from numpy_rnn.conformance.ports.port import find_port
 from numpy_rnn.conformance.ports.program import FIRST_TIMES, ProgramPort
 from numpy_rnn.conformance.ports.protocol import PortFault
-from numpy_rnn.conformance.sampling import Coverage
-from numpy_rnn.conformance.suite import (
-    WrongPort,
-    check_port,
-    tested,
-)
-from numpy_rnn.conformance.verdicts import notes, pass_line
+from numpy_rnn.conformance.suite import WrongPort, check_port, tested
+from numpy_rnn.conformance.verdicts import Coverage, notes, pass_line
 
 TESTS = {
     "test_local": "L1",
@@ -36,7 +31,8 @@ class Suite:
     """
 
     def __init__(self, config: pytest.Config):
-        self.config, self.coverage = config, Coverage()
+        self.config = config
+        self.coverage = Coverage()
         self.fault = ""  # the first one; the tests after it are skipped
         self.verdict = ""
         seed = self.option("seed")
@@ -54,7 +50,8 @@ class Suite:
 
     def _port(self) -> Any:
         """Return the port of the options, with its time limit."""
-        command, timeout = self.option("command"), self.option("timeout") or 10
+        command = self.option("command")
+        timeout = self.option("timeout") or 10
         if command is None:
             port = find_port(self.option("backend"))
             port.timeout = FIRST_TIMES * timeout
@@ -79,12 +76,12 @@ class Suite:
             pytest.skip(f"not run, as {self.fault} fails")
         examples = self.option("examples")
         try:
-            found = check_port(self.port, level, dtype, self.seed, examples)
+            coverage = check_port(self.port, level, dtype, self.seed, examples)
         except (WrongPort, PortFault) as error:
             self.fault = f"{level} in {dtype}"
             self.verdict = str(error).partition("\n")[0]
             raise pytest.fail.Exception(str(error), pytrace=False) from None
-        self.coverage.add(found)
+        self.coverage.add(coverage)
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         """Parametrize the tests of the suite over the dtypes of the port."""
@@ -92,24 +89,24 @@ class Suite:
             metafunc.parametrize("dtype", self.dtypes)
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Leave out the tests of levels that the port has not, or that are not asked
-        for.
-        """
-        kept, left_out = [], []
+        """Leave out the tests of levels that the port has not."""
+        selected = list[pytest.Item]()
+        deselected = list[pytest.Item]()
         for item in items:
-            is_own = "elman_check" in getattr(item, "fixturenames", ())
+            is_of_suite = "elman_check" in getattr(item, "fixturenames", ())
             name = getattr(item, "originalname", "")
-            if is_own and TESTS[name] not in self.levels:
-                left_out.append(item)
+            if is_of_suite and TESTS[name] not in self.levels:
+                deselected.append(item)
             else:
-                kept.append(item)
-        if left_out:
-            self.config.hook.pytest_deselected(items=left_out)
-            items[:] = kept
+                selected.append(item)
+        if deselected:
+            self.config.hook.pytest_deselected(items=deselected)
+            items[:] = selected
 
     def pytest_report_header(self) -> list[str]:
         """Return two lines: what is tested, and what is not."""
-        port, (has, lacks, sizes, *_) = self.port, stated_by(self.port)
+        port = self.port
+        stated = stated_by(port)
         ulps = getattr(port, "tanh_ulps", None) or STRICT_TANH_ULPS
         absolute = getattr(port, "tanh_absolute_ulps", None)
         accuracy = f"tanh within {ulps:g} ulps"
@@ -118,15 +115,17 @@ class Suite:
         if ulps > STRICT_TANH_ULPS or absolute:
             accuracy += " (not a strict pass)"
         head = f"port: {port.name}, {' and '.join(port.dtypes)}, {accuracy}"
-        if "intermediates" not in has:
+        if "intermediates" not in stated.capabilities:
             head += "; no L1, as it reports no intermediate values"
-        parts = [f"seed {self.seed}"]
-        if sizes:
-            shapes = (" ".join(f"{n}={s}" for n, s in each.items()) for each in sizes)
-            parts.insert(0, f"sizes {' or '.join(shapes)} alone")
-        if lacks:
-            parts.append(f"not tested, as it lacks them: {', '.join(lacks)}")
-        return [head, "; ".join(parts)]
+        cases = f"seed {self.seed}"
+        if stated.sizes:
+            shapes = list[str]()
+            for shape in stated.sizes:
+                shapes.append(" ".join(f"{n}={size}" for n, size in shape.items()))
+            cases = f"sizes {' or '.join(shapes)} alone; {cases}"
+        if unsupported := stated.unsupported:
+            cases += f"; not tested, as it lacks them: {', '.join(unsupported)}"
+        return [head, cases]
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """Report what was estimated, wide or ill-conditioned."""

@@ -1,12 +1,18 @@
 """The suite: find what is wrong in a port, on random cases and on its own data.
 
-    check_port(port, level, dtype)  →  for every case: a report of the port, its checks
+    sampling or random_cases  draws a window or a run,
+    ports                     answers with a report,
+    window_checks, runs       compare it with the definition and its bounds,
+    findings, mutants         say what is wrong, and what the mistake looks like,
+    verdicts                  says what was checked.
 
-`check(port)` does all of that, for a test file of one's own.
+`check(port)` does all of that in a test file of one's own; session.py is the suite in
+pytest.
 """
 
 import contextlib
 import secrets
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from numpy_rnn.common.errors import errors_about
@@ -27,13 +33,13 @@ from numpy_rnn.conformance.ports.port import (
     Port,
     find_port,
     stated_port,
+    tanh_error,
     validated_report,
 )
 from numpy_rnn.conformance.ports.program import ProgramPort
 from numpy_rnn.conformance.ports.protocol import PortFault
 from numpy_rnn.conformance.random_cases import (
     MAX_LOGIT,
-    PLAIN,
     CaseSpec,
     RandomDraw,
     is_bounded,
@@ -42,21 +48,19 @@ from numpy_rnn.conformance.random_cases import (
 from numpy_rnn.conformance.runs.judge import judge
 from numpy_rnn.conformance.runs.sources import source_of
 from numpy_rnn.conformance.sampling import (
-    Coverage,
     NamedCase,
     large_output_cases,
     named_case,
     sampled_cases,
     smaller,
 )
-from numpy_rnn.conformance.verdicts import pass_line
-from numpy_rnn.conformance.window_checks import global_checks, local_checks
+from numpy_rnn.conformance.verdicts import Coverage, pass_line
+from numpy_rnn.conformance.window_checks import Check, global_checks, local_checks
 
 __all__ = ["WrongPort", "check", "check_port"]
 
 RUN_EVERY = 10  # windows per run of several updates
-ONE_ROWS = 10  # cases of one row, where outputs overflow
-MIN_RUNS = 3  # whatever their work is
+MIN_RUNS = 3  # however large they are
 LISTED_RESULTS = ("loss", *("d" + name for name in FIELDS))  # which a verdict lists
 
 
@@ -83,8 +87,8 @@ def tested(port: Any) -> Tested:
     levels = ["L2", "L3"]
     if "intermediates" in stated.capabilities:
         levels.insert(0, "L1")
-    kinds = [LOSS_KINDS[n] for n in LOSS_KINDS if n in stated.capabilities]
-    has_classes = any(kind.has_classes for kind in kinds)
+    losses = [kind for name, kind in LOSS_KINDS.items() if name in stated.capabilities]
+    has_classes = any(kind.has_classes for kind in losses)
     if has_classes and "large outputs" not in stated.unsupported:
         levels.append("large outputs")
     return Tested(tuple(levels), tuple(sorted(port.dtypes, reverse=True)))
@@ -128,9 +132,10 @@ def check(port: Any, *, seed: int | None = None, examples: int | None = None) ->
             port = stated_port(port)
     if seed is None:
         seed = secrets.randbelow(2**32)
-    coverage, what = Coverage(), tested(port)
-    for level in what.levels:
-        for dtype in what.dtypes:
+    coverage = Coverage()
+    levels, dtypes = tested(port)
+    for level in levels:
+        for dtype in dtypes:
             try:
                 coverage.add(check_port(port, level, dtype, seed, examples))
             except PortFault as fault:
@@ -172,59 +177,21 @@ def check_port(
     """
     coverage = Coverage()
     if level == "L3":
-        count = max(examples or sampling.EXAMPLES, RUN_EVERY) // RUN_EVERY
-        for number in range(count):
-            if found := check_sampled_run(port, dtype, seed + number, coverage):
-                raise WrongPort(found)
-            is_much = coverage.work > sampling.MAX_WORK and number + 1 >= MIN_RUNS
-            if is_much and examples is None:
-                break
-        return checked_coverage(port, coverage)
-    is_large = level == "large outputs"
-    sample = large_output_cases if is_large else sampled_cases
-    for named in sample(port, dtype, seed, examples):
-        try:
-            found = check_case(port, level, named, coverage)
-        except PortFault as fault:
-            raise overflow_fault(port, fault, named) if is_large else fault from None
-        if found:
-            raise WrongPort(explained(port, level, named, found))
-    if is_large:
+        check_runs(port, dtype, seed, examples, coverage)
+        return judged_coverage(port, coverage)
+    if level == "large outputs":
+        for sample in large_output_cases(port, dtype, seed, examples):
+            try:
+                check_window(port, level, sample, coverage)
+            except PortFault as fault:
+                raise overflow_fault(port, fault) from None
         return coverage  # what matters is that the numbers are finite
-    return checked_coverage(port, coverage)
+    for sample in sampled_cases(port, dtype, seed, examples):
+        check_window(port, level, sample, coverage)
+    return judged_coverage(port, coverage)
 
 
-def overflow_fault(port: Port, fault: PortFault, named: NamedCase) -> PortFault:
-    """Return the fault of a port whose outputs of 1e4 are no finite numbers."""
-    text = str(fault).removeprefix(f"{port.name}: ").partition(", in ")[0]
-    text = text.removesuffix(": expected a finite number")
-    advice = "use log-sum-exp"
-    if is_right_on_one_row(port, named):
-        advice = "subtract the largest output of each row, not that of all rows"
-    message = f"OVERFLOW {port.name}: right for outputs up to 30, but {text} "
-    message += f"for outputs of {MAX_LOGIT:g}: {advice}, or state "
-    message += 'lacks=("large outputs",) in the port, or in the call of its adapter'
-    return PortFault(message)
-
-
-def is_right_on_one_row(port: Port, named: NamedCase) -> bool:
-    """Return whether a port is right for the outputs of one step of one sequence, most
-    of whose classes are not the likeliest ones.
-    """
-    if named.spec is None or stated_by(port).sizes:
-        return False
-    for seed in range(ONE_ROWS):
-        spec = named.spec._replace(T=1, B=1, K=1, O=8, seed=seed, **PLAIN)
-        spec = spec._replace(logits=MAX_LOGIT)
-        try:
-            if check_case(port, "L2", named_case(spec)):
-                return False
-        except PortFault:
-            return False
-    return True
-
-
-def checked_coverage(port: Port, coverage: Coverage) -> Coverage:
+def judged_coverage(port: Port, coverage: Coverage) -> Coverage:
     """Return what is covered. Raises PortFault where no window judges a result."""
     if coverage.unjudged:
         advice = "ill-conditioned in all windows; test float64, shorter windows "
@@ -235,78 +202,123 @@ def checked_coverage(port: Port, coverage: Coverage) -> Coverage:
     return coverage
 
 
-def check_case(
-    port: Port, level: str, named: NamedCase, coverage: Coverage | None = None
-) -> Finding | None:
-    """Return the finding of a window at L1 or L2: its first tensor in causal order that
-    exceeds its bound.
+def overflow_fault(port: Port, fault: PortFault) -> PortFault:
+    """Return the fault of a port whose outputs of 1e4 are no finite numbers."""
+    text = str(fault).removeprefix(f"{port.name}: ").partition(", in ")[0]
+    text = text.removesuffix(": expected a finite number")
+    message = f"OVERFLOW {port.name}: right for outputs up to 30, but {text} "
+    message += f"for outputs of {MAX_LOGIT:g}: subtract the largest output of each "
+    message += "row, as in log-sum-exp, or state "
+    message += 'lacks=("large outputs",) in the port, or in the call of its adapter'
+    return PortFault(message)
+
+
+# -- windows, levels L1 and L2
+
+
+def check_window(port: Port, level: str, sample: NamedCase, coverage: Coverage) -> None:
+    """Check a window at L1 or L2, and add it to the coverage. Raises WrongPort, with
+    the smallest case that shows the mistake, and a hint.
     """
-    report = validated_report(port, named.case, named.name)
+    checks = checks_by_name(port, level, sample)
+    coverage.note_sizes(case_sizes(sample.case))
+    coverage.note(checks.values())
+    finding = first_finding(checks, level, sample)
+    if finding is not None:
+        raise WrongPort(explained(port, level, sample, finding))
+
+
+def checks_by_name(port: Port, level: str, sample: NamedCase) -> dict[str, Check]:
+    """Return the checks of the port's report on a window, by tensor."""
+    case = sample.case
+    report = validated_report(port, case, sample.name)
     checks = local_checks if level == "L1" else global_checks
-    found = {}
-    for each in checks(named.case, report, source_of(port).tau):
-        found[each.tensor] = each
-    if coverage is not None:
-        coverage.note_sizes(case_sizes(named.case))
-        coverage.note(found.values())
-    wrong = [name for name in TENSORS if name in found and not found[name].is_right]
+    return {check.tensor: check for check in checks(case, report, tanh_error(port))}
+
+
+def first_finding(
+    checks: Mapping[str, Check], level: str, sample: NamedCase
+) -> Finding | None:
+    """Return the finding of a window: its first tensor in causal order that exceeds
+    its bound.
+    """
+    wrong = [name for name in TENSORS if name in checks and not checks[name].is_right]
     if not wrong:
         return None
-    where = f"{level}, {named.name}"
+    where = f"{level}, {sample.name}"
     if others := [name for name in wrong[1:] if name in LISTED_RESULTS]:
         where = f"wrong as well: {', '.join(others)}\n  {where}"
-    ids = equations(wrong[0], named.case.objective, named.case.step)
-    return finding_in(found[wrong[0]])._replace(equation=ids, where=where)
+    ids = equations(wrong[0], sample.case.objective, sample.case.step)
+    return finding_in(checks[wrong[0]])._replace(equation=ids, where=where)
 
 
-def check_sampled_run(
-    port: Port, dtype: str, seed: int, coverage: Coverage
-) -> Finding | None:
-    """Return the finding of a run of several updates in lockstep, at L3; None also if
-    the run overflows.
+def explained(port: Port, level: str, sample: NamedCase, finding: Finding) -> Finding:
+    """Return the first wrong case among small ones, or one of the earliest wrong stage,
+    with a hint.
     """
+    spec = sample.spec
+    hint = hint_for_port(port, spec, sample.case)
+    if spec is None:
+        return finding._replace(hint=hint)
+    for other_spec in hint_specs(port, spec):
+        earlier = same_or_earlier(port, level, other_spec, finding)
+        if earlier and earlier.tensor != finding.tensor:
+            finding = earlier
+            spec = other_spec
+    if hint:
+        for small_spec in smaller(spec, port):
+            if small := same_or_earlier(port, level, small_spec, finding):
+                return small._replace(hint=hint)
+    return finding._replace(hint=hint)
+
+
+def same_or_earlier(
+    port: Port, level: str, spec: CaseSpec, finding: Finding
+) -> Finding | None:
+    """Return the finding on another spec, if it is of the same stage or an earlier
+    one.
+    """
+    sample = named_case(spec)
+    with contextlib.suppress(PortFault, ValueError):
+        other = first_finding(checks_by_name(port, level, sample), level, sample)
+        if other and TENSORS.index(other.tensor) <= TENSORS.index(finding.tensor):
+            return other
+    return None
+
+
+# -- runs, level L3
+
+
+def check_runs(
+    port: Port, dtype: str, seed: int, examples: int | None, coverage: Coverage
+) -> None:
+    """Check runs of several updates in lockstep. Raises WrongPort at the first wrong
+    one.
+    """
+    count = max(examples or sampling.EXAMPLES, RUN_EVERY) // RUN_EVERY
+    for number in range(count):
+        check_run(port, dtype, seed + number, coverage)
+        is_much = coverage.work > sampling.MAX_WORK and number + 1 >= MIN_RUNS
+        if is_much and examples is None:
+            return
+
+
+def check_run(port: Port, dtype: str, seed: int, coverage: Coverage) -> None:
+    """Check one run, unless it overflows, and add it to the coverage."""
     run = random_run(RandomDraw(seed), dtype, stated_by(port))
     if not is_bounded(run):
-        return None
+        return
     source = source_of(port)
     recorded = source.trace(run)
     judgement = judge(recorded, source.tau, source=source)
     sizes = case_sizes(run)
-    steps = max(window.steps for window in recorded.windows)
-    coverage.note_sizes(sizes | {"T": steps})
+    longest = max(window.steps for window in recorded.windows)
+    coverage.note_sizes(sizes | {"T": longest})
     coverage.work += sampling.work_of(sizes | {"T": len(run.x) * len(recorded.windows)})
     coverage.add(judgement.counts)
     # A result that is judged with smaller weights only is judged.
     coverage.judged.update(judgement.contracted)
-    if judgement.first is None:
-        return None
-    call = f"random_run(RandomDraw({seed}), {dtype!r}, stated_by(port))"
-    hint = hint_for_run(recorded, judgement.first)
-    return judgement.first._replace(where=f"L3, {call}", hint=hint)
-
-
-def explained(port: Port, level: str, named: NamedCase, found: Finding) -> Finding:
-    """Return the first wrong case among small ones, or one of the earliest wrong stage,
-    with a hint.
-    """
-    hint, spec = hint_for_port(port, named.spec, named.case), named.spec
-    for each in hint_specs(port, spec) if spec else ():
-        other = wrong_case(port, level, each, found)
-        if other and other.tensor != found.tensor:
-            found, spec = other, each
-    if hint:
-        for each in smaller(spec, port):
-            if small := wrong_case(port, level, each, found):
-                return small._replace(hint=hint)
-    return found._replace(hint=hint)
-
-
-def wrong_case(
-    port: Port, level: str, spec: CaseSpec, found: Finding
-) -> Finding | None:
-    """Return a finding on this spec, of the same stage or an earlier one."""
-    with contextlib.suppress(PortFault, ValueError):
-        other = check_case(port, level, named_case(spec))
-        if other and TENSORS.index(other.tensor) <= TENSORS.index(found.tensor):
-            return other
-    return None
+    if judgement.first is not None:
+        call = f"random_run(RandomDraw({seed}), {dtype!r}, stated_by(port))"
+        hint = hint_for_run(recorded, judgement.first)
+        raise WrongPort(judgement.first._replace(where=f"L3, {call}", hint=hint))

@@ -34,7 +34,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from numpy_rnn.common.array_kinds import NUMPY_ARRAYS
+from numpy_rnn.common.array_kinds import NUMPY_KIND
 from numpy_rnn.common.checks import check_run_arguments
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.files import load_arrays, save_arrays
@@ -72,7 +72,7 @@ FORMAT = "elman-trace 3"
 NamedInputs = dict[str, ArrayLike]
 UPDATE_COLUMNS = ("epoch", "number", *Window._fields)
 INITIAL = tuple(f"initial_{name}" for name in ("h_0", *FIELDS[:3]))
-VELOCITIES = {"v" + name for name in FIELDS}
+VELOCITY_NAMES = {"v" + name for name in FIELDS}
 NEEDED = ("k1", "k2", "learning_rate", "epochs")
 
 
@@ -218,7 +218,8 @@ class Trace(RunRecorder):
 
 def trace_arrays(recorded: RecordedRun) -> NamedArrays:
     """Return the arrays of a trace file."""
-    run, options = recorded.run, dict[str, Any]()
+    run = recorded.run
+    options = dict[str, Any]()
     for name, value in recorded.run.options.keywords().items():
         options[name] = value
         if not isinstance(value, str | None):
@@ -306,7 +307,7 @@ def _run(arrays: NamedArrays, options: dict[str, Any]) -> Run:
         options=RunOptions.from_keywords(**options),
     )
     try:
-        checked = check_run_arguments(NUMPY_ARRAYS, run)
+        checked = check_run_arguments(NUMPY_KIND, run)
     except InputError as error:
         raise InputError(f"its run cannot be repeated: {error}") from None
     if checked.options.schedule.epochs == 0:
@@ -349,8 +350,8 @@ def _update_shapes(run: Run, updates: NamedArrays) -> dict[str, tuple[int, ...]]
     count = len(updates["start"])
     steps = int((updates["stop"] - updates["start"]).sum())
     names = cases.output_names(run.params, run.options.step)
-    if not updates.keys() & VELOCITIES:
-        names -= VELOCITIES
+    if not updates.keys() & VELOCITY_NAMES:
+        names -= VELOCITY_NAMES
     if updates.keys() & {*INTERMEDIATES} - {"h"}:
         names.update(INTERMEDIATES)
     names |= updates.keys() & {"h", *cases.INPUT_GRADIENTS}

@@ -1,5 +1,7 @@
-"""The words of the suite on a right port: the verdict, and the notes above it."""
+"""What was checked of a right port: the verdict, and the notes above it."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from numpy_rnn.conformance.ports.abilities import (
@@ -8,15 +10,37 @@ from numpy_rnn.conformance.ports.abilities import (
     REPORTED,
     stated_by,
 )
-from numpy_rnn.conformance.sampling import Coverage
+from numpy_rnn.conformance.window_checks import Counts
+
+
+@dataclass
+class Coverage(Counts):
+    """The sizes of the checked windows, and how their checks were judged."""
+
+    low: dict[str, int] = field(default_factory=dict)
+    high: dict[str, int] = field(default_factory=dict)
+    work: float = 0.0
+
+    def note_sizes(self, sizes: Mapping[str, int]) -> None:
+        """Count a window of these sizes."""
+        for letter, size in sizes.items():
+            self.low[letter] = min(size, self.low.get(letter, size))
+            self.high[letter] = max(size, self.high.get(letter, size))
+
+    def add(self, other: Counts) -> None:
+        """Add what another one has counted, and widen the ranges of sizes by its."""
+        super().add(other)
+        if isinstance(other, Coverage):
+            self.note_sizes(other.low)
+            self.note_sizes(other.high)
 
 
 def pass_line(port: Any, coverage: Coverage) -> str:
     """Return the verdict on a right port: what was checked, and what was not."""
     stated = stated_by(port)
-    what = "loss and gradients"
+    results = "loss and gradients"
     if "step" not in stated.unsupported:
-        what = "loss, gradients and step"
+        results = "loss, gradients and step"
     layout = getattr(port, "layout", "")
     if not layout:
         layout = "sequences" if "batch" in stated.unsupported else "(T, B, D) batches"
@@ -27,16 +51,17 @@ def pass_line(port: Any, coverage: Coverage) -> str:
             text = f"{letter} {low}–{high}" if low < high else f"{letter} {low}"
             ranges.append(text)
     name = getattr(port, "label", port.name)
-    text = f"PASS {name}: {what} of {layout}, {' and '.join(port.dtypes)}, "
+    text = f"PASS {name}: {results} of {layout}, {' and '.join(port.dtypes)}, "
     text += ", ".join(ranges)
     if "T" in coverage.high:
         text += f"; gradients followed through up to {coverage.high['T']} steps"
-    absent = [each.name for each in ABILITIES if each.group != "dtype"]
-    absent = [name for name in absent if name in stated.unsupported]
-    known = (*REPORTED, *stated.capabilities)
-    absent += [name for name in CAPABILITIES if name not in known]
-    if absent:
-        text += f"; not tested: {', '.join(absent)}"
+    others = [ability.name for ability in ABILITIES if ability.group != "dtype"]
+    untested = [name for name in others if name in stated.unsupported]
+    for name in CAPABILITIES:
+        if name not in (*REPORTED, *stated.capabilities):
+            untested.append(name)
+    if untested:
+        text += f"; not tested: {', '.join(untested)}"
     return text
 
 

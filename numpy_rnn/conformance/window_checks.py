@@ -89,12 +89,12 @@ class Counts:
     def note(self, checks: Iterable[Check]) -> None:
         """Count these checks."""
         for check in checks:
-            ill = check.ill_conditioned
+            ill_conditioned = check.ill_conditioned
             for counter, flags in (
-                (self.judged, ~ill),
+                (self.judged, ~ill_conditioned),
                 (self.estimated, check.estimated),
                 (self.wide, check.wide),
-                (self.ill_conditioned, ill),
+                (self.ill_conditioned, ill_conditioned),
             ):
                 if count := int(np.count_nonzero(flags)):
                     counter[check.tensor] += count
@@ -145,10 +145,12 @@ class Tolerance(NamedTuple):
         and wide where by more than a tenth.
         """
         difference = np.asarray(reported, np.float64) - self.expected
-        size, u = self.size(self.expected), float(self.limits.eps) / 2
+        size = self.size(self.expected)
+        u = float(self.limits.eps) / 2
         numbers = self.expected.size / size.size  # of one window
         underflow = numbers**0.5 * float(self.limits.smallest_normal)
-        allowed, allowed_size = self.E, self.size(self.E)
+        allowed = self.E
+        allowed_size = self.size(self.E)
         estimated = np.zeros_like(size, dtype=bool)
         if self.spread is not None:
             limit = SPREADS * self.size(self.spread)
@@ -165,21 +167,23 @@ class Tolerance(NamedTuple):
         # A tensor that is exactly 0, or underflows, has no digits to lose.
         least = UNDERFLOW * underflow
         is_zero = size == 0
-        ill_conditioned = ~is_zero & ~(
-            allowed_size <= np.maximum(ILL_CONDITIONED * size, least)
-        )
-        wide = (
-            ~is_zero
-            & ~(allowed_size <= np.maximum(WIDE_SHARE * size, least))
-            & ~ill_conditioned
-        )
-        flags = (
-            np.squeeze(v, axis=self.axes) for v in (estimated, ill_conditioned, wide)
-        )
+        is_half = allowed_size <= np.maximum(ILL_CONDITIONED * size, least)
+        is_tenth = allowed_size <= np.maximum(WIDE_SHARE * size, least)
+        ill_conditioned = ~is_zero & ~is_half
+        wide = ~is_zero & ~is_tenth & is_half
         ratio = np.abs(difference) / np.where(np.isnan(allowed), np.inf, allowed)
         ratio = np.where(np.isnan(ratio), np.inf, ratio)
         ratio = np.where(difference == 0, 0.0, ratio)
-        return Check(self.tensor, reported, ratio, self.expected, allowed, *flags)
+        return Check(
+            tensor=self.tensor,
+            reported=reported,
+            ratio=ratio,
+            expected=self.expected,
+            allowed=allowed,
+            estimated=np.squeeze(estimated, axis=self.axes),
+            ill_conditioned=np.squeeze(ill_conditioned, axis=self.axes),
+            wide=np.squeeze(wide, axis=self.axes),
+        )
 
     def with_larger_spread(self, other: "Tolerance") -> "Tolerance":
         """Return the tolerance with the larger of two estimates."""
@@ -192,8 +196,12 @@ class Tolerance(NamedTuple):
         in time.
         """
         spread = None if self.spread is None else self.spread[rows, windows]
-        expected, E = self.expected[rows, windows], self.E[rows, windows]
-        return self._replace(expected=expected, E=E, spread=spread, axes=(-2, -1))
+        return self._replace(
+            expected=self.expected[rows, windows],
+            E=self.E[rows, windows],
+            spread=spread,
+            axes=(-2, -1),
+        )
 
 
 def local_checks(
@@ -228,8 +236,8 @@ def refined_tolerances(
     decides.
     """
     allowed = tolerances(case, names, tau, reported)
-    present = {name: each for name, each in allowed.items() if name in report}
-    checks = list(check_all(present, report))
+    of_report = {name: allowed[name] for name in allowed.keys() & report.keys()}
+    checks = list(check_all(of_report, report))
     if any(check.estimated.any() and not check.is_right for check in checks):
         for seed in range(1, ESTIMATES):
             for name, other in tolerances(case, names, tau, reported, seed).items():
@@ -243,8 +251,10 @@ def check_all(allowed: Mapping[str, Tolerance], report: NamedArrays) -> Iterator
     """
     for name, tolerance in allowed.items():
         shape = tolerance.expected.shape
-        is_right = name in report and np.shape(report[name]) == shape
-        yield tolerance.check(report[name] if is_right else np.full(shape, np.nan))
+        array = report.get(name)
+        if array is None or np.shape(array) != shape:
+            array = np.full(shape, np.nan)
+        yield tolerance.check(array)
 
 
 def tolerances(
@@ -262,29 +272,30 @@ def tolerances(
     limits = np.finfo(case.dtype)
     with np.errstate(all="ignore"):  # a bound that overflows is not used
         bounds = window_update(case, Bounds(case.dtype, tau, reported))
-        found = {
-            name: Tolerance(name, near.value, near.E, None, limits, axes_of(name))
-            for name, near in bounds.items()
-            if name in names
-        }
-        are_loose = any(tolerance.is_loose.any() for tolerance in found.values())
+        allowed = dict[str, Tolerance]()
+        for name, bounded in bounds.items():
+            if name in names:
+                axes = axes_of(name)
+                allowed[name] = Tolerance(
+                    name, bounded.value, bounded.E, None, limits, axes
+                )
+        are_loose = any(tolerance.is_loose.any() for tolerance in allowed.values())
         if are_loose and not is_small(case, reported is not None):
-            samples = window_update(
-                sampled(case), MonteCarloArithmetic(case.dtype, tau, reported, seed)
-            )
-            for name, tolerance in found.items():
+            noise = MonteCarloArithmetic(case.dtype, tau, reported, seed)
+            samples = window_update(sampled(case), noise)
+            for name, tolerance in allowed.items():
                 axis = 1 if SHAPES[name].startswith("T") else 0
                 spread = spread_of(samples[name], axis, tolerance.expected)
-                found[name] = tolerance._replace(spread=spread)
-    return found
+                allowed[name] = tolerance._replace(spread=spread)
+    return allowed
 
 
 def is_small(case: WindowCase, is_local: bool) -> bool:
     """Return whether proven bounds decide in this window."""
     T, B, D, H, O, K = case_sizes(case).values()
-    return (
-        max(T * B, D + H, K * B * O) <= SMALL_SUM if is_local else T * H <= SMALL_WINDOW
-    )
+    if is_local:
+        return max(T * B, D + H, K * B * O) <= SMALL_SUM
+    return T * H <= SMALL_WINDOW
 
 
 def axes_of(name: str) -> tuple[int, ...]:

@@ -52,9 +52,11 @@ class Block:
 
     def make_updates(self) -> Iterator[PlannedUpdate]:
         """Make all updates, and yield those that the run yields, after their step."""
-        plan, vectors, apply_step = self.plan, self.vectors, self.apply_step
-        compute_gradient = gradient_function(vectors, plan.work)
+        plan = self.plan
+        vectors = self.vectors
         record = self.record
+        compute_gradient = gradient_function(vectors, plan.work)
+        apply_step = self.apply_step
         for update in plan.updates():
             views, _, window, is_yielded = update
             compute_gradient(views)

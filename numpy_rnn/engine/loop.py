@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Unpack
 
-from numpy_rnn.arrays import ARRAYS, Array
+from numpy_rnn.arrays import ARRAY_KIND, Array
 from numpy_rnn.common.checks import check_training
 from numpy_rnn.common.records import Parameters, TrainKeywords, Update
 from numpy_rnn.engine.ensemble import Ensemble
@@ -115,7 +115,7 @@ def train(
     >>> bool(updates[-1].loss < updates[3].loss)
     True
     """
-    training = check_training(ARRAYS, params, x, target, h_0, options)
+    training = check_training(ARRAY_KIND, params, x, target, h_0, options)
     ensemble = Ensemble(training)
     if ensemble.has_direct_loss:
         return ensemble.single_updates()

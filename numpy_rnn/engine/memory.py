@@ -22,7 +22,8 @@ CACHE_LINE = 64  # bytes: rows of matrices that begin at cache lines are read fa
 
 def empty(shape: tuple[int, ...], dtype: DTypeLike) -> Array:
     """Return new memory that begins at a cache line."""
-    size, itemsize = prod(shape), np.dtype(dtype).itemsize
+    size = prod(shape)
+    itemsize = np.dtype(dtype).itemsize
     memory = np.empty(size + CACHE_LINE // itemsize, dtype)
     begin = -memory.ctypes.data % CACHE_LINE // itemsize
     return memory[begin : begin + size].reshape(shape)

@@ -26,6 +26,7 @@ from numpy import (
 from numpy_rnn.arrays import Array
 
 WritePhi = Callable[[Array, Array], object]  # of a, into an array
+Divisor = np.floating[Any]  # of the reduction, in the dtype of the run
 # Of h = φ(a) and the number 1 in its dtype, into an array.
 WriteSlope = Callable[[Array, Array, Array], None]
 
@@ -119,9 +120,10 @@ LOSSES = {
 
 
 def window_losses(
-    error: Array, row_losses: Array | None, windows: int, divisor: Any
+    error: Array, row_losses: Array | None, windows: int, divisor: Divisor | None
 ) -> Array:
-    """Return L of so many windows with K new steps each, (windows,) or (windows, N).
+    """Return L of equally long windows, with K new steps each, (windows,) or
+    (windows, N).
 
     error: ∂ℓ/∂y, (..., windows·K·B, O); row_losses: None, or ℓ of every row of it.
     """

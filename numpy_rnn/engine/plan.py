@@ -80,7 +80,8 @@ class Plan:
         """Yield the updates of one epoch, and load parts of the series as they are
         needed.
         """
-        work, T = self.work, len(self.x)
+        work = self.work
+        T = len(self.x)
         for number, window in enumerate(compute_windows(T, self.schedule), start=1):
             if number == 1 or window.stop > work.stop:
                 self.load(window)
@@ -89,7 +90,9 @@ class Plan:
 
     def load(self, window: Window) -> None:
         """Load the part of the series that begins with this window."""
-        work, T, k1 = self.work, len(self.x), self.schedule.k1
+        work = self.work
+        T = len(self.x)
+        k1 = self.schedule.k1
         if self.by_epoch:
             self.losses.collect(window.loss_start)
         room = work.steps - (window.loss_start - window.start)

@@ -75,14 +75,16 @@ class StepWithOptions:
 
     def decayed(self, g: Array, out: Array) -> Array:
         """Return the gradient with weight decay."""
-        decay, scratch = self.step.weight_decay, self.vectors.scratch
+        decay = self.step.weight_decay
         if not decay:
             return g
-        return add(g, multiply(self.vectors.theta, decay, scratch), out)  # (U4)
+        decayed = multiply(self.vectors.theta, decay, self.vectors.scratch)
+        return add(g, decayed, out)  # (U4)
 
     def descent(self, g: Array, v: Array) -> Array:
         """Update the velocity, or the sum of squares, and return the direction."""
-        scratch, step = self.vectors.scratch, self.step
+        scratch = self.vectors.scratch
+        step = self.step
         if step.adagrad:
             add(v, multiply(g, g, scratch), v)  # (U8); v is 0 the first time
             add(v, ADAGRAD_EPSILON, scratch)

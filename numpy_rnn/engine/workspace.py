@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 from types import EllipsisType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from numpy_rnn.arrays import Array
 from numpy_rnn.common.array_kinds import is_integer
 from numpy_rnn.common.records import Objective
 from numpy_rnn.engine.memory import Layout
-from numpy_rnn.engine.objective import LOSSES, NONLINEARITIES
+from numpy_rnn.engine.objective import LOSSES, NONLINEARITIES, Divisor
 
 # Hidden units of the largest network whose inputs and states are in one row.
 MAX_STACKED = 128
@@ -56,13 +56,16 @@ class Workspace:
         before: the rows that W, or W_hh, multiplies: [x_t h_{t-1} 1] if stacked, or
         h_{t-1}. after: the rows that U, or W_hy, multiplies: [h_t 1], or h_t.
         """
-        layout, steps = self.layout, self.steps
+        steps = self.steps
+        layout = self.layout
         B, D, H = layout.B, layout.D, layout.H
         if self.is_stacked:
             z = layout.empty((steps + 1) * B, D + H + layout.bias)
             z[..., D + H :] = 1
             self.before = z
-            self.x, self.h, self.after = z[..., :D], z[..., D : D + H], z[..., D:]
+            self.x = z[..., :D]
+            self.h = z[..., D : D + H]
+            self.after = z[..., D:]
         else:
             self.x = layout.empty(steps * B, D)
             self.h = self.before = self.after = layout.empty((steps + 1) * B, H)
@@ -72,7 +75,8 @@ class Workspace:
 
     def _make_buffers(self, k1: int, k2: int) -> None:
         """Make the arrays of the longest window; shorter ones use the first rows."""
-        layout, B, H, O = self.layout, self.layout.B, self.layout.H, self.layout.O
+        layout = self.layout
+        B, H, O = layout.B, layout.H, layout.O
         buffers = [layout.empty(k2 * B, H) for _ in range(4)]
         self.a, self.dh, self.slope, self.da = buffers
         self.y = layout.empty(k1 * B, O)
@@ -113,11 +117,12 @@ class Workspace:
                 series = series == np.arange(new.shape[-1])  # (F4)
             new[...] = series
 
-    def divisor(self, new_steps: int) -> Any:
-        """Return C of (L2) for a window, in the dtype of the run; None for 1."""
+    def divisor(self, new_steps: int) -> Divisor | None:
+        """Return C of (L2) for a window; None for 1."""
         if self.terms is None:
             return None
-        return self.layout.dtype.type(new_steps * self.layout.B * self.terms)
+        C: Divisor = self.layout.dtype.type(new_steps * self.layout.B * self.terms)
+        return C
 
 
 class StepViews(NamedTuple):

@@ -47,7 +47,7 @@ def run(rnn: ModuleType, options: Options) -> int:
     check_folder(path)
     began = time.monotonic()
     experiment = prepare_experiment(options)
-    whole = experiment.run(options.run_options())
+    whole = experiment.run()
     progress("training the networks")
     subject = study_run(
         experiment.data.name,

@@ -19,11 +19,11 @@ from numpy_rnn.app.printing import progress
 from numpy_rnn.common.records import Objective, RunOptions, Schedule, Step
 from tests.helpers.command_line import (
     command,
-    configured,
     main,
     refused,
     rows_of,
     succeed,
+    train_options,
 )
 
 RUN = """--epochs 7 --k1 2 --k2 4 --nonlinearity relu --reduction mean
@@ -32,19 +32,19 @@ RUN = """--epochs 7 --k1 2 --k2 4 --nonlinearity relu --reduction mean
 
 
 def test_every_option_is_a_field_of_a_record():
-    assert configured(RUN).run_options() == RunOptions(
+    assert train_options(RUN).run_options() == RunOptions(
         Schedule(2, 4, 7),
         Objective("relu", "squared_error", "mean"),
         Step(0.5, 0.9, 0.25, True, 0.0001, True, 2.0, 3.0),
     )
-    assert configured().run_options() == RunOptions(
+    assert train_options().run_options() == RunOptions(
         Schedule(1, 1, 300), Objective(), Step(0.1)
     )
-    assert configured("--k1 5").k2 == 5
+    assert train_options("--k1 5").k2 == 5
 
 
 def test_defaults_of_a_text_are_those_of_min_char_rnn():
-    assert vars(configured("--text a")).items() >= DEFAULTS_OF["text"].items()
+    assert vars(train_options("--text a")).items() >= DEFAULTS_OF["text"].items()
     assert (
         parse_command("numpy_rnn", ["compare", "torch_rnn", "--text", "a"]).epochs == 1
     )
@@ -54,6 +54,8 @@ REFUSED = """
 --momentun 0.9 → there is no option --momentun (did you mean --momentum?); see numpy-rnn train --help
 --epochs x → argument --epochs: invalid int value: 'x'; see numpy-rnn train --help
 --learning-rate nan → the learning rate is nan: expected a finite number, 0 or more
+--k2 0 → k2 is 0: expected a whole number, 1 or more
+--max-norm None → argument --max-norm: 'None': expected a number or none; see numpy-rnn train --help
 --max-norm 0 → max norm is 0.0: expected a finite number above 0
 --held-out 19 → --held-out is 19: expected 0 to 18
 --log-every 0 → --log-every is 0: expected a finite number above 0
@@ -61,6 +63,8 @@ compare json → 'json' has no from_numpy, to_numpy, forward, train: expected a 
 --text s.txt → text s.txt: it has 2 characters: expected more than --k1
 --text folder → text folder cannot be read: Is a directory; check the path
 --text binary.txt → text binary.txt: it is binary, or has fewer than 2 different characters
+--text s.txt --sample -1 → --sample is -1: expected a whole number, 0 or more
+--plot= → --plot : expected a name that ends with .png or .pdf or .svg or .jpg
 --text s.txt --temperature 0 → --temperature is 0.0: expected a finite number above 0
 --save folder → --save folder: expected a name that ends with .npz
 --save none/a.npz → --save none/a.npz: its folder cannot be written to: choose another
@@ -93,8 +97,8 @@ def test_help_lists_the_commands_of_the_package(rnn, capsys):
         main(rnn, ["--help"])
     assert ended.value.code == 0
     listed = re.findall(r"^    (\w+)  +\w", capsys.readouterr().out, re.MULTILINE)
-    own = ["study", "lesson"] if rnn is numpy_rnn else ["audit"]
-    assert listed == ["train", "compare", *own]
+    others = ["study", "lesson"] if rnn is numpy_rnn else ["audit"]
+    assert listed == ["train", "compare", *others]
 
 
 MISSPELT = """
@@ -120,18 +124,18 @@ def test_misspelt_words_are_answered_with_the_nearest_ones(capsys):
 def test_defaults_of_data(command):
     """The study of a file has the defaults of the sine wave instead."""
     given = {"data": "a.csv"}
-    found = vars(make_options(command, **given))
+    values = vars(make_options(command, **given))
     expected = DEFAULTS_OF["data"] | {"epochs": {"train": 200, "compare": 10}[command]}
-    assert found.items() >= expected.items()
+    assert values.items() >= expected.items()
     assert make_options(command, **given, k2=5).k1 == 5
     assert make_options("study", **given).standardize is False
 
 
 def test_defaults_that_are_turned_off():
     options = "--text a --max-value none --no-adagrad --no-bias"
-    run = configured(options).run_options()
+    run = train_options(options).run_options()
     assert run.step == Step(0.1)
-    assert configured("--data a --max-norm none").max_norm is None
+    assert train_options("--data a --max-norm none").max_norm is None
 
 
 def test_lesson_is_opened_and_its_path_printed(capsys, monkeypatch):

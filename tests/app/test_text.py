@@ -13,7 +13,7 @@ from numpy_rnn.app.reports import TextReport
 from numpy_rnn.app.training import Diverged, Training
 from numpy_rnn.app.weights_file import load_run
 from numpy_rnn.common.trees import tree_map
-from tests.helpers.command_line import configured, refused, succeed
+from tests.helpers.command_line import refused, succeed, train_options
 
 ALICE = str(Path(numpy_rnn.__file__).parent / "app/data/alice.txt")
 CHUNKS = 26  # of 25 characters
@@ -28,19 +28,19 @@ def _short():
 
 def rows(out):
     """Return the printed rows: (update, epoch, smoothed loss)."""
-    found = re.findall(r"^ *(\d+) +(\d+) +(\d+\.\d{6})$", out, re.MULTILINE)
-    return [tuple(map(float, row)) for row in found]
+    texts = re.findall(r"^ *(\d+) +(\d+) +(\d+\.\d{6})$", out, re.MULTILINE)
+    return [tuple(map(float, row)) for row in texts]
 
 
 def samples(out):
     return re.findall(r"^----\n(.*?)\n----$", out, re.MULTILINE | re.DOTALL)
 
 
-def run_of(rnn, options):
-    configuration = configured(f"--dtype float64 {options}")
-    experiment = prepare_experiment(configuration)
-    training = Training(rnn, experiment.run(configuration.run_options()))
-    return experiment, TextReport(training, experiment.data, configuration)
+def run_of(rnn, words):
+    options = train_options(f"--dtype float64 {words}")
+    experiment = prepare_experiment(options)
+    training = Training(rnn, experiment.run())
+    return experiment, TextReport(training, experiment.data, options)
 
 
 def test_rows_and_samples_of_every_so_many_updates(capsys):
@@ -58,11 +58,12 @@ def test_losses_are_those_of_min_char_rnn():
     """With 20 units training is not chaotic: the curves agree but for rounding."""
     words = f"--text {ALICE} --hidden-size 20 --epochs 1"
     experiment, report = run_of(numpy_rnn, words)
-    losses, expected = [], 25 * np.log(54)
+    losses = []
+    expected = 25 * np.log(54)
     assert all(abs(W.std() / 0.01 - 1) < 0.1 for W in experiment.params[:3])
-    given = [w for w in experiment.params if w is not None]
+    params = [w for w in experiment.params if w is not None]
     # It has transposed matrices, and columns for biases.
-    weights = [np.array(w.T if w.ndim == 2 else w[:, None]) for w in given]
+    weights = [np.array(w.T if w.ndim == 2 else w[:, None]) for w in params]
     theirs = min_char_rnn.train_chunks(
         experiment.data.x[:, 0], experiment.data.target[:, 0], weights
     )
@@ -83,18 +84,20 @@ def test_sample_draws_from_the_distributions(rnn, temperature):
     generator = np.random.default_rng(1)
     params = tree_map(lambda W: generator.normal(size=W.shape), experiment.params)
     report.training.params = rnn.from_numpy(params)
-    generator, expected = np.random.default_rng((3, 0)), ""
-    h, character = experiment.h_0, experiment.data.x[0, 0]
+    generator = np.random.default_rng((3, 0))
+    expected = ""
+    h = experiment.h_0
+    character = experiment.data.x[0, 0]
     with np.errstate(all="ignore"):
-        found = report.sample(60)
+        sample = report.sample(60)
         for _ in range(60):
             h = np.tanh(params.W_xh[character] + h @ params.W_hh + params.b_h)
             logits = (h @ params.W_hy + params.b_y)[0]
             p = np.exp((logits - logits.max()) / temperature)
             character = generator.choice(len(p), p=p / p.sum())
             expected += experiment.data.alphabet[character]
-    assert found == expected
-    assert len(set(found)) > 2
+    assert sample == expected
+    assert len(set(sample)) > 2
     params.b_y[3] = np.inf
     report.training.params = rnn.from_numpy(params)
     with pytest.raises(Diverged, match="y is not finite"):
@@ -123,7 +126,7 @@ def test_unicode_and_line_ends(capsys):
     Path("a.txt").write_bytes(b"\xef\xbb\xbf" + ends.encode())
     options = "--epochs 2 --k1 1 --sample 50 --no-plot --text a.txt"
     assert "\x1b" not in succeed(numpy_rnn, capsys, *options.split())
-    experiment = prepare_experiment(configured(options))
+    experiment = prepare_experiment(train_options(options))
     assert (
         "".join(experiment.data.alphabet[n] for n in experiment.data.x[:, 0])
         == (text * 2)[:-1]

@@ -16,13 +16,13 @@ from numpy_rnn.app.experiment import prepare_experiment
 from numpy_rnn.app.reports import SeriesReport
 from numpy_rnn.app.training import Training, epoch_losses
 from numpy_rnn.app.weights_file import load_run
-from tests.helpers.command_line import command, configured, succeed
+from tests.helpers.command_line import command, succeed, train_options
 from tests.helpers.comparing import bits
 
 
 def training_of(options):
-    """Return the run of a configuration, by numpy_rnn."""
-    run = prepare_experiment(options).run(options.run_options())
+    """Return the run of these options, by numpy_rnn."""
+    run = prepare_experiment(options).run()
     return Training(numpy_rnn, run)
 
 
@@ -40,8 +40,9 @@ def test_default_experiment(rnn, capsys):
     weights. Losses of some epochs are printed.
     """
     out = succeed(rnn, capsys, "--no-plot", "--output", "r.csv", "--epochs", 20)
-    found, series = values_in("r.csv"), np.sin(np.linspace(2, 10, 21))
-    assert found["actual"] == series.tolist()
+    written = values_in("r.csv")
+    series = np.sin(np.linspace(2, 10, 21))
+    assert written["actual"] == series.tolist()
     rows = series.reshape(-1, 1, 1).astype("f4")
     data = [*map(rnn.from_numpy, (rows[:-1], rows[1:], np.zeros((1, 6), "f4")))]
     options = {"k1": 1, "k2": 1, "learning_rate": 0.1, "epochs": 20}
@@ -49,20 +50,21 @@ def test_default_experiment(rnn, capsys):
     losses = np.reshape([float(update.loss) for update in updates], (20, 20))
     # Both are sums of 20 numbers, none negative, with 19 additions in float64.
     rtol = 2 * 19 * np.finfo(float).eps / 2
-    np.testing.assert_allclose(found["loss"], losses.sum(axis=1), rtol)
-    made = rnn.forward(updates[-1].parameters, data[0], data[2])
-    assert found["predicted"] == rnn.to_numpy(made.y).ravel().tolist()
+    np.testing.assert_allclose(written["loss"], losses.sum(axis=1), rtol)
+    activations = rnn.forward(updates[-1].parameters, data[0], data[2])
+    assert written["predicted"] == rnn.to_numpy(activations.y).ravel().tolist()
     printed = re.findall(r"^ *(\d+) +(\S+)$", out, re.MULTILINE)
-    expected = [(str(n), f"{found['loss'][n - 1]:.6g}") for n in (1, 10, 20)]
+    expected = [(str(n), f"{written['loss'][n - 1]:.6g}") for n in (1, 10, 20)]
     assert printed == expected
 
 
 @pytest.mark.parametrize("reduction", ["sum", "mean"])
 def test_loss_of_an_epoch_is_that_of_its_steps(reduction):
     """The last window has fewer steps than others. An unfinished epoch has no loss."""
-    options = configured(f"--epochs 2 --k1 3 --seeds 2 --reduction {reduction}")
+    options = train_options(f"--epochs 2 --k1 3 --seeds 2 --reduction {reduction}")
     training = training_of(options)
-    expected, losses = np.zeros((2, 2)), []
+    losses = []
+    expected = np.zeros((2, 2))
     for update in training:
         steps = update.window.loss_steps / 20 if reduction == "mean" else 1
         losses.append(update.loss.astype(float))
@@ -70,14 +72,15 @@ def test_loss_of_an_epoch_is_that_of_its_steps(reduction):
     # Sums of seven terms, none negative, each with a product, a share and a sum.
     rtol = 2 * 9 * np.finfo(float).eps / 2
     np.testing.assert_allclose(training.losses, expected, rtol)
-    found = epoch_losses(np.array(losses[:13]), training.run)
-    np.testing.assert_array_equal(found, training.losses[:1])
+    whole_epochs = epoch_losses(np.array(losses[:13]), training.run)
+    np.testing.assert_array_equal(whole_epochs, training.losses[:1])
 
 
 def test_standardized_run_is_that_of_standardized_rows(capsys):
     """The numbers of the output have the units of the data."""
     data = np.random.default_rng(1).normal((100, -3), (30, 0.2), (15, 2))
-    mean, deviation = data[:12].mean(axis=0), data[:12].std(axis=0)
+    mean = data[:12].mean(axis=0)
+    deviation = data[:12].std(axis=0)
     np.savetxt("data.csv", data, "%.17g")
     np.savetxt("rows.csv", (data - mean) / deviation, "%.17g")
     words = "--held-out 3 --epochs 2 --seeds 3 --dtype float64 --no-plot"
@@ -86,11 +89,13 @@ def test_standardized_run_is_that_of_standardized_rows(capsys):
         succeed(numpy_rnn, capsys, *words.split(), *files.split())
     expected = values_in("rows_made.csv")
     for kind, values in values_in("data_made.csv").items():
-        found = np.reshape(values, (-1, 2))
+        standardized = np.reshape(values, (-1, 2))
         if kind != "loss":
-            found = (found - mean) / deviation
+            standardized = (standardized - mean) / deviation
         # Rounding of standardization, which two epochs of training magnify.
-        np.testing.assert_allclose(found.ravel(), expected[kind], rtol=1e-9, atol=1e-9)
+        np.testing.assert_allclose(
+            standardized.ravel(), expected[kind], rtol=1e-9, atol=1e-9
+        )
 
 
 def test_output_has_every_number_in_its_place(capsys):
@@ -125,13 +130,14 @@ def test_one_epoch_at_a_time_is_all_at_once(rnn, capsys, case):
     words = [*CONTINUED[case].split(), "--no-plot"]
     files = ["--epochs", "3", "--save", "whole.npz", "--output", "whole.csv"]
     succeed(rnn, capsys, *words, *files)
-    losses, start = [], []
+    losses = []
+    start = []
     for epoch in "123":
         files = f"--epochs 1 --save {epoch}.npz --output {epoch}.csv".split()
         succeed(rnn, capsys, *words, *files, *start)
         losses += values_in(f"{epoch}.csv")["loss"]
-        given = {"--hidden-size", "4", "--bias"}  # the file has them
-        words = [word for word in words if word not in given]
+        saved = {"--hidden-size", "4", "--bias"}  # the file has them
+        words = [word for word in words if word not in saved]
         start = ["--weights", f"{epoch}.npz"]
     assert losses == values_in("whole.csv")["loss"]
     whole, parts = load_run("whole.npz"), load_run("3.npz")
@@ -146,7 +152,7 @@ def test_sums_of_squares_are_no_velocity(capsys):
     words = "--momentum 0.5 --save m.npz --epochs 1 --no-plot"
     succeed(numpy_rnn, capsys, *words.split())
     for step, is_taken in (("--momentum 0.5", True), ("--adagrad", False)):
-        experiment = prepare_experiment(configured(f"--weights m.npz {step}"))
+        experiment = prepare_experiment(train_options(f"--weights m.npz {step}"))
         assert (experiment.velocity is not None) == is_taken
 
 
@@ -156,8 +162,8 @@ def test_sums_of_squares_are_no_velocity(capsys):
 @pytest.mark.needs_matplotlib
 def test_divergence_is_one_line(rnn, capsys, options):
     """Nothing is written: float32 has 3e38 as its largest number."""
-    one = np.ones((1, 1), "f4")
-    np.savez("w.npz", W_xh=one, W_hh=0 * one, W_hy=1e30 * one)
+    weight = np.ones((1, 1), "f4")
+    np.savez("w.npz", W_xh=weight, W_hh=0 * weight, W_hy=1e30 * weight)
     files = "--save r.npz --output r.csv --plot r.png"
     ended = command(rnn, capsys, *options.split(), *files.split())
     line = r"\w+: the run diverged: epoch 1, update \d: no finite loss; try .*\n"
@@ -169,9 +175,8 @@ def test_divergence_is_one_line(rnn, capsys, options):
 def test_networks_that_diverge_are_counted_and_left_out(capsys):
     """The others have the numbers that they have in the ensemble."""
     words = "--nonlinearity relu --learning-rate 0.5 --k1 4 --epochs 12 --seeds 4"
-    given = [*words.split(), "--no-plot", "--output", "r.csv"]
-    ended, options = command(numpy_rnn, capsys, *given), configured(words)
-    training = training_of(options)
+    ended = command(numpy_rnn, capsys, *words.split(), "--no-plot", "--output", "r.csv")
+    training = training_of(train_options(words))
     with np.errstate(all="ignore"):
         count = len(list(training))
     losses = np.array(training.losses)
@@ -195,7 +200,7 @@ def test_interrupted_run_saves_its_latest_update(capsys, monkeypatch):
     ended = command(numpy_rnn, capsys, "--momentum", 0.5, "--save", "run.npz")
     line = "numpy_rnn: interrupted after 47 updates; weights saved to run.npz\n"
     assert (ended.status, ended.err, os.listdir()) == (130, line, ["run.npz"])
-    options = configured("--momentum 0.5")
+    options = train_options("--momentum 0.5")
     *_, (expected, _) = zip(training_of(options), range(47))
     params, velocity, *_ = load_run("run.npz")
     assert bits(params.W_hh) == bits(expected.parameters.W_hh)

@@ -17,7 +17,8 @@ def benchmark(name, *processes, load=1.0):
 
 def test_table():
     """Times are medians of processes in µs per update, with the ratio to ours."""
-    case, other = "default experiment", "1,000 networks, each"
+    case = "default experiment"
+    other = "1,000 networks, each"
     times = [0.06, 0.06], [0.0606, 0.0606], [0.059, 0.09, 0.06]  # of 6,000 updates
     suite = [
         benchmark(f"{case} / numpy_rnn", *times),
@@ -59,10 +60,11 @@ def train(*arrays, **options):
 """
 
 
-# Its compilation takes seconds, which test_implementations.py pays for.
-WITHOUT_JAX = """
+# Their import and compilation take seconds, which test_implementations.py pays for.
+NUMPY_ALONE = """
 import sys
 sys.modules["jax"] = None
+sys.modules["torch"] = None
 from benchmarks.__main__ import main
 sys.exit(main())
 """
@@ -71,20 +73,21 @@ sys.exit(main())
 @pytest.mark.slow
 def test_command(tmp_path):
     """A case is timed in fresh processes, and saved in pyperf's format."""
-    file, own = tmp_path / "times.json", tmp_path / "own.py"
-    own.write_text(OWN)
-    options = ["--cases", "1,000 networks", "--implementation", str(own)]
+    file = tmp_path / "times.json"
+    implementation = tmp_path / "own.py"
+    implementation.write_text(OWN)
+    options = ["--cases", "1,000 networks", "--implementation", str(implementation)]
     options += ["-p1", "-n1", "-w0", "-l1", "-o", str(file)]
-    done = run("-c", WITHOUT_JAX, *options)
+    done = run("-c", NUMPY_ALONE, *options)
     assert done.returncode == 0, done.stderr
     heading, _, row = [x for x in done.stdout.splitlines() if x.startswith("| ")]
-    assert heading.endswith(f" | {own} |")
+    assert heading.endswith(f" | {implementation} |")
     assert row.startswith("| 1,000 networks, each |")
     assert row.endswith(("×) |", "×) ? |"))
     assert "case 1 of 1: 1,000 networks, each\n" in done.stderr
     names = {b.get_name() for b in pyperf.BenchmarkSuite.load(str(file))}
     case = "1,000 networks, each"
-    assert names == {f"{case} / numpy_rnn", f"{case} / {own}"}
+    assert names == {f"{case} / numpy_rnn", f"{case} / {implementation}"}
 
 
 @pytest.mark.slow

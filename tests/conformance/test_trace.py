@@ -14,7 +14,8 @@ from numpy_rnn.conformance.random_cases import RandomDraw, is_bounded, random_ru
 from numpy_rnn.conformance.runs.judge import judge
 from numpy_rnn.conformance.runs.recorded_run import finite_part
 from numpy_rnn.conformance.trace import Trace, load_trace, read_arrays, trace_arrays
-from tests.helpers.recorded_runs import PACKAGE, small_run
+from tests.helpers.ports import PACKAGE
+from tests.helpers.random_runs import small_run
 from tests.helpers.windows import SEED
 
 PLAIN = trace_arrays(PACKAGE.trace(small_run(Step(0.1))))

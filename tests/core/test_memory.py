@@ -47,7 +47,7 @@ def test_run_has_its_own_memory(
         step = step._replace(learning_rate=np.linspace(0.01, 0.02, N))
     options = RunOptions(schedule, Objective(), step)
     record = schedule.k2 == 3
-    run = random_run(Sizes(N=N), Kind(own=("h_0",), velocity=velocity), options)
+    run = random_run(Sizes(N=N), Kind(per_network=("h_0",), velocity=velocity), options)
     untouched = [bits(update) for update in train(rnn, run, record=record)]
     own_arguments = arguments(rnn, run)
     updates = rnn.train(**own_arguments, record=record)

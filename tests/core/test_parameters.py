@@ -152,6 +152,14 @@ def test_states_of_other_networks_are_refused(rnn):
             rnn.from_state_dict(other)
 
 
+def test_prefix_that_is_no_text_is_refused(rnn):
+    state = expected_state(drawn())
+    with pytest.raises(InputError, match="rnn is None: expected the prefix"):
+        rnn.from_state_dict(state, rnn=None)
+    with pytest.raises(InputError, match="linear is 3: expected the prefix"):
+        rnn.to_state_dict(rnn.from_numpy(drawn()), linear=3)
+
+
 @pytest.mark.needs_torch
 def test_modules_that_are_not_this_network_are_refused():
     from torch.nn import LSTM, RNN, Linear, ReLU
@@ -187,14 +195,16 @@ def test_modules_have_the_parameters_and_options(kind, bias, dtype):
     from torch_rnn.modules import from_modules, to_modules
 
     params = drawn(bias=bias, dtype=dtype)
-    ours, random_state = torch_rnn.from_numpy(params), torch.get_rng_state()
+    ours = torch_rnn.from_numpy(params)
+    random_state = torch.get_rng_state()
     nonlinearity, batch_first = kind
     rnn, linear = to_modules(ours, nonlinearity=nonlinearity, batch_first=batch_first)
     assert torch.equal(torch.get_rng_state(), random_state)
     assert (rnn.nonlinearity, rnn.batch_first) == kind
-    named = dict(torch.nn.ModuleDict({"rnn": rnn, "linear": linear}).named_parameters())
-    constant = [name for name, theta in named.items() if not theta.requires_grad]
+    modules = torch.nn.ModuleDict({"rnn": rnn, "linear": linear})
+    tensors = dict(modules.named_parameters())
+    constant = [name for name, theta in tensors.items() if not theta.requires_grad]
     assert constant == ["rnn.bias_hh_l0"] * bias
-    read = from_modules(rnn, linear), numpy_rnn.from_state_dict(named)
+    read = from_modules(rnn, linear), numpy_rnn.from_state_dict(tensors)
     assert bits(read) == (bits(params), bits(params))
-    assert not share_memory(named.values(), arrays_in((*read, ours)))
+    assert not share_memory(tensors.values(), arrays_in((*read, ours)))

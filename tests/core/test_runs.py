@@ -102,7 +102,9 @@ def test_every_update_is_right(rnn, seed):
     networks have their own series and rates.
     """
     draw = RandomDraw(seed)
-    run, layout, arrays = drawn_run(draw), draw.choice(LAYOUTS), {}
+    run = drawn_run(draw)
+    layout = draw.choice(LAYOUTS)
+    arrays = {}
     for name in ("params", "x", "target", "h_0", "velocity"):
         array = tree_map(layout, getattr(run, name))
         arrays[name] = rnn.from_numpy(array, copy=False)

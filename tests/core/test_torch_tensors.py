@@ -49,7 +49,8 @@ def test_tensors_with_and_without_graphs():
     through a graph, which can be used afterwards.
     """
     keywords = arguments(rnn, random_run())
-    params, expected = keywords["params"], trained(keywords)
+    params = keywords["params"]
+    expected = trained(keywords)
     plain = tree_map(lambda theta: theta.detach().clone(), params)
     leaves = {name: keywords[name].clone().requires_grad_() for name in SERIES}
     with_graphs = {name: leaf * 1 for name, leaf in leaves.items()}
@@ -149,7 +150,8 @@ def test_activations_of_other_parameters_are_refused():
 
 
 def test_a_graph_that_is_used_up_is_an_error_of_torch():
-    params, x = rnn.initial_parameters(), torch.ones(2, 1, 1)
+    params = rnn.initial_parameters()
+    x = torch.ones(2, 1, 1)
     activations = rnn.forward(params, x, torch.zeros(1, 6))
     activations.y.sum().backward()
     with pytest.raises(RuntimeError, match="graph a second time"):

@@ -105,7 +105,9 @@ def test_norm_of_any_size_is_right(rnn, dtype):
     finite. Gradients within the limit stay as they are.
     """
     info = np.finfo(dtype)
-    tiny, eps, least = float(info.tiny), float(info.eps), info.smallest_subnormal
+    tiny = float(info.tiny)
+    eps = float(info.eps)
+    least = info.smallest_subnormal
     largest = min(float(info.max) / 16, 1e152)
     for size in (64 * least, tiny, 1e-3 * tiny**0.5, tiny**0.5, 1.0, largest):
         drawn = np.random.default_rng(0).normal(size=(9, 9))

@@ -9,9 +9,9 @@ from numpy_rnn.app.command_line import parse_command
 from numpy_rnn.app.options import Options
 
 
-def configured(options: str = "") -> Options:
-    """Return the configuration that these options of `train` give."""
-    return parse_command("numpy_rnn", ["train", *options.split()])
+def train_options(words: str = "") -> Options:
+    """Return the options of `train` when these words are typed."""
+    return parse_command("numpy_rnn", ["train", *words.split()])
 
 
 class Ended(NamedTuple):

@@ -10,6 +10,7 @@ from numpy_rnn.common.records import Objective, Run, RunOptions, Schedule, Step
 from numpy_rnn.common.trees import tree_map
 from numpy_rnn.conformance.case import WindowCase
 from numpy_rnn.conformance.random_cases import random_step
+from tests.helpers.windows import SEED
 
 
 class Sizes(NamedTuple):
@@ -29,12 +30,13 @@ class Kind(NamedTuple):
     dtype: str = "float64"
     bias: bool = True
     classes: bool = False  # whether x holds classes
-    own: tuple[str, ...] = ()  # the series that every network has for itself
+    per_network: tuple[str, ...] = ()  # the series of which each network has its own
     velocity: bool = False  # whether the run begins with one, if the step has any
     logits: float = 1.0  # the scale of b_y in a cross-entropy
 
 
-OWN_SERIES = [(), ("x",), ("target",), ("h_0",), ("x", "target", "h_0")]
+PER_NETWORK = [(), ("x",), ("target",), ("h_0",), ("x", "target", "h_0")]
+SMALL_STEP = Step(0.1, 0.9, nesterov=True, weight_decay=0.01, max_norm=0.5)
 OPTIONS = RunOptions(Schedule(2, 3, 2), Objective(), Step(0.05))
 STEPS = [
     Step(0.05),
@@ -56,8 +58,8 @@ def random_run(sizes=Sizes(), kind=Kind(), options=OPTIONS, seed=0) -> Run:  # n
         return generator.normal(0, deviation, shape).astype(kind.dtype)
 
     def series(name, steps, size):
-        own = networks if name in kind.own else ()
-        return normal(1, *steps, *own, B, size)
+        axes = networks if name in kind.per_network else ()
+        return normal(1, *steps, *axes, B, size)
 
     def weights():
         W_xh, W_hh = normal(D**-0.5, *networks, D, H), normal(H**-0.5, *networks, H, H)
@@ -105,7 +107,7 @@ def drawn_run(draw, sizes=None, schedule=None) -> Run:
         dtype=draw.choice(records.DTYPES),
         bias=draw.one_in(2),
         classes=draw.one_in(2),
-        own=draw.choice(OWN_SERIES),
+        per_network=draw.choice(PER_NETWORK),
         velocity=draw.one_in(2),
         logits=draw.choice((1.0, 1e4)),
     )
@@ -126,6 +128,12 @@ def drawn_run(draw, sizes=None, schedule=None) -> Run:
         rate = rate * np.linspace(1, 0.5, sizes.N, dtype=kind.dtype)
     options = RunOptions(schedule, objective, step._replace(learning_rate=rate))
     return random_run(sizes, kind, options, draw.integer(0, 2**32 - 1))
+
+
+def small_run(step=SMALL_STEP, k1=2, k2=5, epochs=2, N=None, dtype="float64") -> Run:
+    """Return a run on one sequence of 20 steps, with biases."""
+    options = RunOptions(Schedule(k1, k2, epochs), Objective(), step)
+    return random_run(Sizes(20, 1, 1, 4, 1, N), Kind(dtype), options, SEED)
 
 
 def as_case(run) -> WindowCase:

@@ -36,7 +36,7 @@ def small():
         )
         words = [word.removesuffix("=True") for word in given]
         configuration = parse_command("numpy_rnn", ["study", *words])
-        run = prepare_experiment(configuration).run(configuration.run_options())
+        run = prepare_experiment(configuration).run()
         return study_run("sine wave", run, 0, networks, steps)
 
     return make

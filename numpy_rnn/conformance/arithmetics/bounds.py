@@ -91,8 +91,8 @@ class Bounds(Rounding, Arithmetic[BoundedArray]):
 
     def stack(self, values: Sequence[BoundedArray]) -> BoundedArray:
         """Return values of steps as one array, time first."""
-        parts = ([getattr(v, part) for v in values] for part in ("value", "E"))
-        value, E = (np.stack(np.broadcast_arrays(*part)) for part in parts)
+        value = np.stack(np.broadcast_arrays(*(v.value for v in values)))
+        E = np.stack(np.broadcast_arrays(*(v.E for v in values)))
         return BoundedArray(value, E, self)
 
     def zeros(self, value: BoundedArray) -> BoundedArray:
@@ -107,7 +107,8 @@ class Bounds(Rounding, Arithmetic[BoundedArray]):
         """Return one sum: the bias is one more row of the right matrix, for a one in
         the left one.
         """
-        left, right = map(list, zip(*products))
+        left = [A for A, _ in products]
+        right = [B for _, B in products]
         if bias is not None:
             left.append(self.from_input(np.ones((*left[0].shape[:-1], 1))))
             right.append(bias.map(lambda array: array[..., None, :]))
@@ -125,15 +126,16 @@ class Bounds(Rounding, Arithmetic[BoundedArray]):
         function is ½, as it is 1/(1 + exp(−a)), exp(a)/(1 + exp(a)) or ½ + ½ tanh(a/2),
         whose terms cancel: so much is allowed where h is smaller, τu(½ + |h|).
         """
-        of, u = nonlinearity_of(nonlinearity), self.u
-        h = of.phi(a.value)
-        if of.has_kink:
+        row = nonlinearity_of(nonlinearity)
+        h = row.phi(a.value)
+        if row.has_kink:
             return BoundedArray(h, np.where(a.value < -a.E, 0.0, a.E), self)
-        inherited = of.steepest(a.value, a.E) * a.E
-        max_abs = np.abs(h) + inherited + of.roundings
-        own = (self.tau.relative * u + CHECKER_TAU * self.own) * max_abs
-        own = own + self.tau.absolute * u + self.flushes(max_abs > 0)
-        return self.near(h, inherited + own)
+        inherited = row.steepest(a.value, a.E) * a.E
+        max_abs = np.abs(h) + inherited + row.roundings
+        tau_u = self.tau.relative * self.u + CHECKER_TAU * self.checker_u
+        rounding = tau_u * max_abs + self.tau.absolute * self.u
+        rounding = rounding + self.flushes(max_abs > 0)
+        return self.bounded(h, inherited + rounding)
 
     def by_slope(
         self, dh: BoundedArray, a: BoundedArray, h: BoundedArray, nonlinearity: str
@@ -150,17 +152,18 @@ class Bounds(Rounding, Arithmetic[BoundedArray]):
         2|h|, which covers dh·h − dh·h² too, and ¼/cosh²(a/2). relu': unknown where |a|
         ≤ E_a, so E is 1.
         """
-        of = nonlinearity_of(nonlinearity)
-        D, c = of.slope_of_a(a.value), h.max_abs
-        if of.has_kink:
+        row = nonlinearity_of(nonlinearity)
+        D = row.slope_of_a(a.value)
+        c = h.max_abs
+        if row.has_kink:
             is_open = (np.abs(a.value) <= a.E) & (a.E > 0)
             return dh * BoundedArray(D, is_open * 1.0, self)
-        e = h.E * (of.change(h.value) + h.E) + self.gamma(2) * np.maximum(c, c**2)
-        e = e + np.abs(of.slope(a.value, h.value) - D)
+        e = h.E * (row.change(h.value) + h.E) + self.gamma(2) * np.maximum(c, c**2)
+        e = e + np.abs(row.slope(a.value, h.value) - D)
         by_h = e + self.gamma(3) * (D + e)
-        own = self.gamma(2 * self.tau.relative + 3)
-        by_a = of.steepest(a.value, a.E) * (of.curvature * a.E + own)
-        return dh * self.near(D, np.maximum(by_h, by_a) + self.flushes(1))
+        rounding = self.gamma(2 * self.tau.relative + 3)
+        by_a = row.steepest(a.value, a.E) * (row.curvature * a.E + rounding)
+        return dh * self.bounded(D, np.maximum(by_h, by_a) + self.flushes(1))
 
     def mean(self, terms: BoundedArray, C: float) -> BoundedArray:
         """Return a sum over the rows, whose terms may be divided by C one by one."""
@@ -173,8 +176,8 @@ class Bounds(Rounding, Arithmetic[BoundedArray]):
             return v
         scaled = v.map(lambda array: array / C)
         flushed = self.flushes(terms) * (v.max_abs > 0)
-        own = self.gamma(2) * scaled.max_abs + flushed
-        return self.near(scaled.value, scaled.E + own)
+        rounding = self.gamma(2) * scaled.max_abs + flushed
+        return self.bounded(scaled.value, scaled.E + rounding)
 
     def softmax(self, y: BoundedArray) -> tuple[BoundedArray, BoundedArray]:
         """Return log p and p = softmax(y), along the last axis.
@@ -211,9 +214,13 @@ class Bounds(Rounding, Arithmetic[BoundedArray]):
         Source: Blanchard, Higham and Higham 2021, Accurately computing the log-sum-exp
         and softmax functions, IMA Journal of Numerical Analysis 41.
         """
-        gamma, tau, E, O = self.gamma, self.tau.relative, y.E, y.shape[-1]
+        gamma = self.gamma
+        tau = self.tau.relative
+        E = y.E
+        O = y.shape[-1]
         m = y.value.max(axis=-1, keepdims=True)
-        z, E_max = y.value - m, E.max(axis=-1, keepdims=True)
+        z = y.value - m
+        E_max = E.max(axis=-1, keepdims=True)
         log_S = np.log(np.exp(z).sum(axis=-1, keepdims=True))
         log_p = z - log_S
         e = E + gamma(1) * (np.abs(z) + E + E_max) + gamma(tau)
@@ -229,7 +236,7 @@ class Bounds(Rounding, Arithmetic[BoundedArray]):
         E_p = np.where(d < 1, p * np.expm1(np.minimum(d, 1)), largest)
         E_p = E_p + gamma(O + 6) * (p + E_p) * (1 + p) + self.flushes(4)
         D = d + gamma(tau) * (np.abs(log_p) + d)
-        return self.near(log_p, D), self.near(p, E_p)
+        return self.bounded(log_p, D), self.bounded(p, E_p)
 
     def rate(self, step: Step, theta: BoundedArray) -> BoundedArray:
         """Return η, rounded to the dtype or not; the value is the rounded one."""
@@ -251,16 +258,16 @@ class Bounds(Rounding, Arithmetic[BoundedArray]):
         no square leaves the range of float64.
         """
         flat = [g.reshape(*g.shape[: self.axes], -1) for g in gradients]
-        value, E = (
-            np.concatenate([getattr(g, v) for g in flat], axis=-1)
-            for v in ("value", "E")
-        )
-        max_abs, gamma = np.abs(value) + E, self.gamma
-        n, e = (root_of_squares(v, -1)[..., 0] for v in (value, E))
+        value = np.concatenate([g.value for g in flat], axis=-1)
+        E = np.concatenate([g.E for g in flat], axis=-1)
+        max_abs = np.abs(value) + E
+        gamma = self.gamma
+        n = root_of_squares(value, -1)[..., 0]
+        e = root_of_squares(E, -1)[..., 0]
         terms = (max_abs > 0).sum(axis=-1)
         rho = gamma(terms + 5) / (1 + np.sqrt(1 - np.minimum(gamma(terms + 5), 1)))
         flushed = np.sqrt(self.flushes(terms)) + self.flushes(terms) * n
-        return self.near(n, e + (rho + gamma(2) * (1 + rho)) * (n + e) + flushed)
+        return self.bounded(n, e + (rho + gamma(2) * (1 + rho)) * (n + e) + flushed)
 
     def factor(self, norm: BoundedArray, max_norm: float) -> BoundedArray:
         """Return the factor f = min(1, c) with c = M/m, m = n + 10⁻⁶, (U3).
@@ -271,15 +278,17 @@ class Bounds(Rounding, Arithmetic[BoundedArray]):
         stops at 1; and as 0 ≤ f̃ ≤ 1, E is at most 1. A max_norm that is infinite in
         the dtype clips nothing.
         """
-        M, m = self.constant(max_norm), norm + self.constant(NORM_OFFSET)
+        M = self.constant(max_norm)
+        m = norm + self.constant(NORM_OFFSET)
         f = np.minimum(1, M.value / m.value)
         if max_norm > self.largest:
             return BoundedArray(f, np.where(m.max_abs < max_norm, 0.0, 1.0), self)
-        own, flushed = self.gamma(2), self.flushes(1)
-        lowest = (M.value - M.E) * (1 - own) / m.max_abs - flushed
-        own = own + (1 + own) * M.E / M.value
+        rounding = self.gamma(2)
+        flushed = self.flushes(1)
+        lowest = (M.value - M.E) * (1 - rounding) / m.max_abs - flushed
+        r_M = rounding + (1 + rounding) * M.E / M.value
         least = m.value - m.E
-        r = own + (1 + own) * m.E / np.where(least > 0, least, 1)
+        r = r_M + (1 + r_M) * m.E / np.where(least > 0, least, 1)
         unknown = np.where(np.isfinite(m.value), 1.0, np.nan)
         E = np.where(least > 0, np.minimum((f * r + flushed) * UPWARDS, 1), unknown)
         return BoundedArray(f, np.where(lowest > UPWARDS, 0.0, E), self)
@@ -298,7 +307,7 @@ class Bounds(Rounding, Arithmetic[BoundedArray]):
         inside = g.max_abs < limit.value - limit.E
         outside = np.abs(g.value) - g.E > limit.max_abs
         E = np.where(inside, g.E, np.where(outside, limit.E, np.maximum(g.E, limit.E)))
-        return self.near(np.clip(g.value, -limit.value, limit.value), E)
+        return self.bounded(np.clip(g.value, -limit.value, limit.value), E)
 
     def by_root(self, g: BoundedArray, squares: BoundedArray) -> BoundedArray:
         """Return s = g/r, r = √m, m = v + 10⁻⁸, (U9).
@@ -310,7 +319,9 @@ class Bounds(Rounding, Arithmetic[BoundedArray]):
         """
         m = squares + self.constant(ADAGRAD_OFFSET)
         low = np.maximum(m.value - m.E, ADAGRAD_OFFSET * (1 - self.gamma(2)))
-        r, r_low, r_high = np.sqrt(m.value), np.sqrt(low), np.sqrt(m.max_abs)
-        s, e = g.value / r, np.maximum(r - r_low, r_high - r)
-        own = np.abs(s) * (1 + self.gamma(1)) * e + self.gamma(3) * g.max_abs
-        return self.near(s, (g.E + own) / r_low + self.flushes(1))
+        r = np.sqrt(m.value)
+        r_low = np.sqrt(low)
+        e = np.maximum(r - r_low, np.sqrt(m.max_abs) - r)
+        s = g.value / r
+        rounding = np.abs(s) * (1 + self.gamma(1)) * e + self.gamma(3) * g.max_abs
+        return self.bounded(s, (g.E + rounding) / r_low + self.flushes(1))

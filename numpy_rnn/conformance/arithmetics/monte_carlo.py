@@ -80,11 +80,11 @@ def repeats(terms: Array, u: float) -> Array:
     mantissa, exponent = np.frexp(terms)
     # Terms that differ by roundings alone are equal.
     rounded = np.ldexp(np.rint(mantissa / (64 * u)), exponent)
-    near = np.sort(rounded, axis=-2)
-    index = np.arange(near.shape[-2])[:, None]
-    is_new = np.diff(near, axis=-2, prepend=np.nan) != 0
+    ordered = np.sort(rounded, axis=-2)
+    index = np.arange(ordered.shape[-2])[:, None]
+    is_new = np.diff(ordered, axis=-2, prepend=np.nan) != 0
     repetition = index - np.maximum.accumulate(np.where(is_new, index, 0), axis=-2)
-    is_term = near != 0
+    is_term = ordered != 0
     # 1 + 3 + .. + (2m − 1) = m²
     m_squared = np.where(is_term, 2 * repetition + 1, 0).sum(axis=-2)
     mean: Array = m_squared / np.maximum(is_term.sum(axis=-2), 1)
@@ -104,7 +104,7 @@ class MonteCarloArray(np.ndarray):
         self, ufunc: np.ufunc, method: str, *inputs: Any, **keywords: Any
     ) -> Any:
         """Compute an operation of NumPy, with random errors where it rounds."""
-        plain = [self.noise.plain(each) for each in inputs]
+        plain = [self.noise.plain(operand) for operand in inputs]
         result = getattr(ufunc, method)(*plain, **keywords)
         if result.dtype.kind != "f":
             return result
@@ -156,7 +156,8 @@ class MonteCarloArithmetic(NumpyArithmetic):
         """Return a number for each sample, along their axis: the first, or that after
         time.
         """
-        axis, shape = int(value.ndim == self.axes + 3), [1] * value.ndim
+        axis = int(value.ndim == self.axes + 3)
+        shape = [1] * value.ndim
         shape[axis] = SAMPLE_COUNT
         return numbers.reshape(shape)
 
@@ -220,12 +221,14 @@ class MonteCarloArithmetic(NumpyArithmetic):
         """Return Σ A B, and the bias, for every row."""
         left = join([self.plain(A) for A, _ in products], -1)
         right = join([self.plain(B) for _, B in products], -2)
-        value, n = left @ right, left.shape[-1] + 1
+        value = left @ right
+        n = left.shape[-1] + 1
         # Those of the last sample, which does not flush.
         squares = np.square(left[-1:]) @ np.square(right[-1:])
         if bias is not None:
             row = self.plain(bias)[..., None, :]
-            value, squares = value + row, squares + np.square(row[-1:])
+            value = value + row
+            squares = squares + np.square(row[-1:])
         # Terms are equal where a column and a row are. A weighted sum of each is its
         # key.
         i = np.sqrt(np.arange(2.0, left.shape[-2] + 2))
@@ -236,10 +239,10 @@ class MonteCarloArithmetic(NumpyArithmetic):
     def total(self, steps: Sequence[Array]) -> Array:
         """Return the sum over steps and sequences."""
         rows = join([self.plain(value) for value in steps], -2)
-        value, squares = rows.sum(axis=-2), np.square(rows).sum(axis=-2)
-        return self.rounded_sum(
-            value, squares, rows.shape[-2], repeats(rows[-1:], self.u)
-        )
+        value = rows.sum(axis=-2)
+        squares = np.square(rows).sum(axis=-2)
+        m = repeats(rows[-1:], self.u)
+        return self.rounded_sum(value, squares, rows.shape[-2], m)
 
     def rate(self, step: Step, theta: Array) -> Array:
         """Return η as numbers of the case."""
@@ -250,17 +253,19 @@ class MonteCarloArithmetic(NumpyArithmetic):
         h = super().phi(a, nonlinearity)
         if nonlinearity_of(nonlinearity).has_kink:
             return h
-        values, tilt = self.plain(h), self.u * self.per_sample(h, self.tilt)
+        values = self.plain(h)
+        tilt = self.u * self.per_sample(h, self.tilt)
         error = self.tau.relative / 2 * np.abs(values) + self.tau.absolute
         return self.from_input(values + tilt * error)
 
     def by_slope(self, dh: Array, a: Array, h: Array, nonlinearity: str) -> Array:
         """Return dh ∘ φ'(a), from a or from h; for relu any slope near the kink."""
-        of = nonlinearity_of(nonlinearity)
-        if not of.has_kink:
+        row = nonlinearity_of(nonlinearity)
+        if not row.has_kink:
             tilt = self.u * self.tau.relative * self.per_sample(a, self.tilt)
-            slope = of.slope_of_a(self.plain(a)) * (1 + tilt)  # of a cosh, squared
-            by_h, by_a = dh * of.slope(a, h), dh * self.from_input(slope)
+            slope = row.slope_of_a(self.plain(a)) * (1 + tilt)  # of a cosh, squared
+            by_h = dh * row.slope(a, h)
+            by_a = dh * self.from_input(slope)
             return self.from_input(np.where(self.per_sample(a, BY_A), by_a, by_h))
         a = self.plain(a)
         spread = spread_of(a, 0) if "a" not in self.reported else 0.0

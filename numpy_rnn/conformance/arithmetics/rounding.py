@@ -33,8 +33,8 @@ class Rounding:
     term that is exactly 0 rounds nothing and is not counted, so that E = 0 for what
     every correct computation gives exactly.
 
-    own: the unit roundoff of float64, in which the value is computed that a result is
-    compared to.
+    checker_u: the unit roundoff of float64, in which the value is computed that a
+    result is compared to.
     """
 
     def __init__(self, dtype: AnyDtype):
@@ -42,27 +42,30 @@ class Rounding:
         limits = np.finfo(dtype)
         self.dtype = np.dtype(dtype)
         self.u = float(limits.eps) / 2 * WIDER
-        self.own = 2.0**-53
-        self.smallest, self.largest = float(limits.smallest_normal), float(limits.max)
+        self.checker_u = 2.0**-53
+        self.smallest = float(limits.smallest_normal)
+        self.largest = float(limits.max)
 
     def gamma(self, n: Real) -> Real:
         """Return γ_n, of a number or an array; infinity where n·u is too large to say
         anything.
         """
         largest = n.max(initial=0) if isinstance(n, np.ndarray) else n
-        if largest * max(self.u, self.own) < 0.25:
-            return n * self.u / (1 - n * self.u) + n * self.own / (1 - n * self.own)
+        if largest * max(self.u, self.checker_u) < 0.25:
+            checker = n * self.checker_u
+            return n * self.u / (1 - n * self.u) + checker / (1 - checker)
         with np.errstate(divide="ignore", invalid="ignore"):
-            parts = (np.multiply(n, u) for u in (self.u, self.own))
+            products = (np.multiply(n, u) for u in (self.u, self.checker_u))
             return sum(
-                np.where(v < 0.5, v / (1 - np.minimum(v, 0.5)), np.inf) for v in parts
+                np.where(nu < 0.5, nu / (1 - np.minimum(nu, 0.5)), np.inf)
+                for nu in products
             )
 
     def flushes(self, n: Real) -> Real:
         """Return the loss of n terms where subnormal numbers are flushed to zero."""
         return 8 * n * self.smallest
 
-    def near(self, value: NumpyArray, E: NumpyArray) -> "BoundedArray":
+    def bounded(self, value: NumpyArray, E: NumpyArray) -> "BoundedArray":
         """Return the numbers of a result; its bound is rounded upwards."""
         return BoundedArray(value, E * UPWARDS, self)
 
@@ -90,8 +93,8 @@ class Rounding:
         """Return the parts along one of the last two axes; the leading axes are
         broadcast.
         """
-        arrays = ([getattr(part, name) for part in parts] for name in ("value", "E"))
-        value, E = (join(each, axis) for each in arrays)
+        value = join([part.value for part in parts], axis)
+        E = join([part.E for part in parts], axis)
         return BoundedArray(value, E, self)
 
     def product(self, A: "BoundedArray", B: "BoundedArray") -> "BoundedArray":
@@ -99,7 +102,8 @@ class Rounding:
 
         Source: Higham, (3.13).
         """
-        A_max, B_max = A.max_abs, B.max_abs
+        A_max = A.max_abs
+        B_max = B.max_abs
         n: Real = float(A_max.shape[-1])
         if not (A_max.all() and B_max.all()):
             n = (A_max > 0).astype(np.float64) @ (B_max > 0)
@@ -107,7 +111,9 @@ class Rounding:
             E = self.gamma(n) * (A_max @ B_max) + A.E @ B_max
         else:
             E = (self.gamma(n) * A_max + A.E) @ B_max
-        return self.near(A.value @ B.value, E + np.abs(A.value) @ B.E + self.flushes(n))
+        return self.bounded(
+            A.value @ B.value, E + np.abs(A.value) @ B.E + self.flushes(n)
+        )
 
     def sum(
         self, v: "BoundedArray", axes: int | tuple[int, ...] = -2
@@ -117,8 +123,9 @@ class Rounding:
         """
         max_abs = v.max_abs
         n = (max_abs > 0).sum(axes)
-        own = self.gamma(np.maximum(n - 1, 0)) * max_abs.sum(axes) + self.flushes(n)
-        return self.near(v.value.sum(axes), v.E.sum(axes) + own)
+        rounding = self.gamma(np.maximum(n - 1, 0)) * max_abs.sum(axes)
+        rounding = rounding + self.flushes(n)
+        return self.bounded(v.value.sum(axes), v.E.sum(axes) + rounding)
 
 
 class BoundedArray:
@@ -126,12 +133,14 @@ class BoundedArray:
     computation gives.
     """
 
-    __slots__ = ("E", "of", "value")
+    __slots__ = ("E", "rounding", "value")
     __array_ufunc__ = None  # an array of NumPy leaves the operators to this class
 
-    def __init__(self, value: NumpyArray, E: NumpyArray, of: Rounding):
+    def __init__(self, value: NumpyArray, E: NumpyArray, rounding: Rounding):
         """Make numbers of a rounding, with their bounds E."""
-        self.value, self.E, self.of = value, E, of
+        self.value = value
+        self.E = E
+        self.rounding = rounding
 
     max_abs = property(lambda self: np.abs(self.value) + self.E)  # the largest |ṽ|
     mT = property(lambda self: self.map(lambda array: array.mT))
@@ -140,7 +149,7 @@ class BoundedArray:
 
     def map(self, f: Callable[[NumpyArray], NumpyArray]) -> "BoundedArray":
         """Apply f, a change of shape, to both."""
-        return BoundedArray(f(self.value), f(self.E), self.of)
+        return BoundedArray(f(self.value), f(self.E), self.rounding)
 
     def reshape(self, *shape: int) -> "BoundedArray":
         """Return the numbers in another shape."""
@@ -157,21 +166,24 @@ class BoundedArray:
         """
         max_abs = self.max_abs * other.max_abs
         rounds = max_abs > 0
-        for one in (self, other):
-            rounds = rounds & ((np.abs(one.value) != 1) | (one.E != 0))
-        own = (self.of.gamma(1) * max_abs + self.of.flushes(1)) * rounds
+        for factor in (self, other):
+            rounds = rounds & ((np.abs(factor.value) != 1) | (factor.E != 0))
+        error = self.rounding.gamma(1) * max_abs + self.rounding.flushes(1)
         inherited = self.E * other.max_abs + np.abs(self.value) * other.E
-        return self.of.near(self.value * other.value, inherited + own)
+        value = self.value * other.value
+        return self.rounding.bounded(value, inherited + error * rounds)
 
     def __add__(self, other: "BoundedArray") -> "BoundedArray":
         """Return a + b, with E = E_a + E_b + u(|a+b| + E_a + E_b).
 
         A sum with exactly 0 rounds nothing.
         """
-        value, inherited = self.value + other.value, self.E + other.E
-        own = self.of.gamma(1) * (np.abs(value) + inherited) + self.of.flushes(1)
+        value = self.value + other.value
+        inherited = self.E + other.E
+        error = self.rounding.gamma(1) * (np.abs(value) + inherited)
+        error = error + self.rounding.flushes(1)
         rounds = (self.max_abs > 0) & (other.max_abs > 0)
-        return self.of.near(value, inherited + own * rounds)
+        return self.rounding.bounded(value, inherited + error * rounds)
 
     def __sub__(self, other: "BoundedArray") -> "BoundedArray":
         """Return the difference, with the bound of a sum."""
@@ -179,7 +191,7 @@ class BoundedArray:
 
     def __neg__(self) -> "BoundedArray":
         """Return the negated numbers, which rounds nothing."""
-        return BoundedArray(-self.value, self.E, self.of)
+        return BoundedArray(-self.value, self.E, self.rounding)
 
 
 def root_of_squares(v: NumpyArray, axis: int | tuple[int, ...]) -> NumpyArray:

@@ -102,13 +102,7 @@ ABILITIES: tuple[Ability, ...] = (
     *_choices("nonlinearity", NONLINEARITY_NAMES, by_default=2),
     *_choices("reduction", REDUCTION_NAMES, by_default=2),
     *_choices("loss", LOSS_NAMES, by_default=1),
-    Ability(
-        "bias",
-        "biases",
-        lambda use: use.bias,
-        group="bias",
-        value=True,
-    ),
+    Ability("bias", "biases", lambda use: use.bias, group="bias", value=True),
     Ability(
         "no biases",
         "network without biases",
@@ -218,10 +212,10 @@ ABILITIES: tuple[Ability, ...] = (
         for dtype in DTYPES
     ),
 )
-CAPABILITIES = tuple(each.name for each in ABILITIES if each.stated == "capabilities")
-LACKS = tuple(each.name for each in ABILITIES if each.stated == "lacks")
-SGD_OPTIONS = tuple(each.name for each in ABILITIES if each.parent == "sgd_options")
-ABILITY_GROUPS = tuple(dict.fromkeys(each.group for each in ABILITIES if each.group))
+CAPABILITIES = tuple(row.name for row in ABILITIES if row.stated == "capabilities")
+LACKS = tuple(row.name for row in ABILITIES if row.stated == "lacks")
+SGD_OPTIONS = tuple(row.name for row in ABILITIES if row.parent == "sgd_options")
+ABILITY_GROUPS = tuple(dict.fromkeys(row.group for row in ABILITIES if row.group))
 # Capabilities that add tensors to a report, and no case or run needs.
 REPORTED = ("intermediates", "input_gradients")
 # Statements of a step that a port without one cannot make.
@@ -275,11 +269,11 @@ def stated_by(port: object) -> Abilities:
 
 def missing(use: CaseUse, stated: Abilities) -> list[Ability]:
     """Return every ability that is used and that a port which states this has not."""
-    found = []
+    absent = []
     for ability in ABILITIES:
         if ability.is_used(use) and not stated.has(ability):
-            found.append(ability._replace(remedy=remedy_of(ability, stated)))
-    return found
+            absent.append(ability._replace(remedy=remedy_of(ability, stated)))
+    return absent
 
 
 def remedy_of(ability: Ability, stated: Abilities) -> Fields:
@@ -321,7 +315,7 @@ def contradiction(stated: Abilities) -> str:
     for group in ABILITY_GROUPS:
         members = [ability for ability in ABILITIES if ability.group == group]
         if not any(map(stated.has, members)):
-            names = " and ".join(each.name for each in members)
+            names = " and ".join(ability.name for ability in members)
             return f"it has neither of {names}: expected one of them"
     if "step" in stated.unsupported:
         for name in NEED_A_STEP:

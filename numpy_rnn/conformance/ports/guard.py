@@ -57,7 +57,8 @@ def _raising(name: str) -> Iterator[None]:
     never 0.
     """
     true_function: Callable[..., Any] = getattr(os, name)
-    process, thread = os.getpid(), threading.get_ident()
+    process = os.getpid()
+    thread = threading.get_ident()
 
     def leave(first: Any, *others: Any) -> NoReturn:
         if os.getpid() != process:

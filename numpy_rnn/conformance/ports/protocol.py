@@ -6,7 +6,7 @@ protocol.txt documents both, for programs in any language.
 import json
 from collections.abc import Sequence
 from math import inf, prod
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -57,50 +57,50 @@ def identity_from(stated: Message) -> Message:
     one.
     """
     port: Message = {n: stated.get(n, default) for n, default in STATEMENTS.items()}
-    name, dtypes, shapes = port["name"], port["dtypes"], shapes_of(port["sizes"])
-    printable = isinstance(name, str) and name.strip() and name.isprintable()
-    known = f"{', '.join(CAPABILITIES)} (sgd_options are {', '.join(SGD_OPTIONS)})"
-    ulps, some = "a positive number of ulps", "a list of some of"
-    # Whether a statement is valid, and what is expected.
-    rules = {
-        "name": (printable, "a text of printable characters"),
-        "dtypes": (
-            dtypes and _are_names(dtypes, DTYPES),
-            f"{some} {', '.join(DTYPES)}",
-        ),
-        "capabilities": (
-            _are_names(port["capabilities"], CAPABILITIES),
-            f"{some} {known}",
-        ),
-        "lacks": (_are_names(port["lacks"], LACKS), f"{some} {', '.join(LACKS)}"),
-        "tanh_ulps": (_is_error(port["tanh_ulps"]), ulps),
-        "tanh_absolute_ulps": (_is_error(port["tanh_absolute_ulps"]), ulps),
-        "mean_over": (
-            port["mean_over"] is None or _are_names(port["mean_over"], LOSS_AXES),
-            f"{some} {', '.join(LOSS_AXES)}: a sum over the others",
-        ),
-        "sizes": (
-            all(map(_is_shape, shapes)),
-            "T, B, D, H, O, K ≤ T as {'H': 6}, or few",
-        ),
-    }
-    for what, (is_valid, expected) in rules.items():
-        if not is_valid:
-            raise PortFault(
-                f"{what} is {short_repr(port[what], repr)}: expected {expected}"
-            )
+    shapes = shapes_of(port["sizes"])
+    options = f" (sgd_options are {', '.join(SGD_OPTIONS)})"
+    if not _is_printable(port["name"]):
+        _refuse(port, "name", "a text of printable characters")
+    if not (port["dtypes"] and _are_names(port["dtypes"], DTYPES)):
+        _refuse(port, "dtypes", _some_of(DTYPES))
+    if not _are_names(port["capabilities"], CAPABILITIES):
+        _refuse(port, "capabilities", _some_of(CAPABILITIES) + options)
+    if not _are_names(port["lacks"], LACKS):
+        _refuse(port, "lacks", _some_of(LACKS))
+    for name in ("tanh_ulps", "tanh_absolute_ulps"):
+        if not _is_error(port[name]):
+            _refuse(port, name, "a positive number of ulps")
+    if port["mean_over"] is not None and not _are_names(port["mean_over"], LOSS_AXES):
+        _refuse(port, "mean_over", f"{_some_of(LOSS_AXES)}: a sum over the others")
+    if not all(map(_is_shape, shapes)):
+        _refuse(port, "sizes", "T, B, D, H, O, K ≤ T as {'H': 6}, or few")
     for name in ("capabilities", "lacks", "dtypes"):
         port[name] = tuple(port[name])
     port["sizes"] = tuple(shapes)
-    own = Abilities(port["capabilities"], port["lacks"], (), port["dtypes"])
-    if error := contradiction(own):
+    abilities = Abilities(port["capabilities"], port["lacks"], (), port["dtypes"])
+    if error := contradiction(abilities):
         raise PortFault(error)
     return port
 
 
-def _are_names(given: object, known: Sequence[str]) -> bool:
+def _refuse(port: Message, name: str, expected: str) -> NoReturn:
+    """Raise PortFault about a statement."""
+    raise PortFault(f"{name} is {short_repr(port[name], repr)}: expected {expected}")
+
+
+def _some_of(names: Sequence[str]) -> str:
+    """Return what a list of names is expected to be."""
+    return f"a list of some of {', '.join(names)}"
+
+
+def _is_printable(name: object) -> bool:
+    """Return whether this is a text that is not blank, of printable characters."""
+    return isinstance(name, str) and bool(name.strip()) and name.isprintable()
+
+
+def _are_names(names: object, known: Sequence[str]) -> bool:
     """Return whether this is a list of some of the known names."""
-    return isinstance(given, list | tuple) and all(name in known for name in given)
+    return isinstance(names, list | tuple) and all(name in known for name in names)
 
 
 def _is_error(ulps: object) -> bool:
@@ -194,11 +194,9 @@ def decode_answer(line: str, case: WindowCase, case_id: int) -> dict[str, np.nda
         )
     shapes = required_outputs(case, intermediates=True, input_gradients=True)
     report = {}
-    for name, given in answer.items():
-        numbers = [
-            _float_from(name, each)
-            for each in (given if isinstance(given, list) else [given])
-        ]
+    for name, value in answer.items():
+        items = value if isinstance(value, list) else [value]
+        numbers = [_float_from(name, item) for item in items]
         with np.errstate(over="ignore"):
             array = np.array(numbers, np.float64).astype(case.dtype)
         shape = shapes.get(name, ())
@@ -221,16 +219,16 @@ def _object(line: str) -> Message:
     return value
 
 
-def _float_from(name: str, given: object) -> float:
+def _float_from(name: str, item: object) -> float:
     """Return a number of JSON, or one in a string, decimal or as C prints %a."""
     try:
-        if isinstance(given, str) and "x" in given.lower():
-            return float.fromhex(given)
-        if isinstance(given, int | float | str) and not isinstance(given, bool):
-            return float(given)
+        if isinstance(item, str) and "x" in item.lower():
+            return float.fromhex(item)
+        if isinstance(item, int | float | str) and not isinstance(item, bool):
+            return float(item)
     except (ValueError, OverflowError):
         pass
-    shown = short_repr(given, repr)
+    shown = short_repr(item, repr)
     raise PortFault(f"{name} holds {shown}: expected a number, as 0.75 or '0x1.8p-1'")
 
 

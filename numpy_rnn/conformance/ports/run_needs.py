@@ -25,18 +25,20 @@ def loop_of(port: Any, run: Run) -> Definition:
     one at every step.
     """
     stated = stated_by(port)
-    lacks, shapes = stated.unsupported, stated.sizes
     k1, k2, _ = run.options.schedule
-    fitting = [shape.get("K", k1) for shape in shapes if shape.get("T") == k1 == k2]
-    K = 1 if "many losses" in lacks and fitting else min(fitting, default=k1)
+    losses = [s.get("K", k1) for s in stated.sizes if s.get("T") == k1 == k2]
+    K = min(losses, default=k1)
+    if losses and "many losses" in stated.unsupported:
+        K = 1
+    if k1 <= K or "older steps" in stated.unsupported:
+        return DEFINITION
 
     def window(T: int, new: int, k1: int, k2: int) -> Window:
+        """Return the window of a chunk, with a loss at its last K steps."""
         stop = min(new + k1, T)
         return Window(new, max(new, stop - K), stop)
 
-    return (
-        DEFINITION if k1 <= K or "older steps" in lacks else Definition(window=window)
-    )
+    return Definition(window=window)
 
 
 def with_reduction(port: Any, run: Run) -> Run:
@@ -75,13 +77,15 @@ def unsupported(port: Any, run: Run) -> list[Ability]:
     windows = loop_of(port, run).windows(run)
     used = missing(use_of_run(run, windows), stated)
     # The update of a port without a step is made by its source.
-    found = [ability for ability in used if ability.name != "step"]
+    absent = [ability for ability in used if ability.name != "step"]
     sizes = cases.case_sizes(run)
     lengths = [window.steps for window in windows]
-    shortest, longest = min(lengths), max(lengths)
-    wrong = []
+    shortest = min(lengths)
+    longest = max(lengths)
+    misfits = []  # of every shape: how many sizes, their words, their remedies
     for shape in stated.sizes:
-        remedy, words = dict[str, Any](), list[str]()
+        remedy = dict[str, Any]()
+        words = list[str]()
         for letter in "BDHO":
             size = sizes[letter]
             if shape.get(letter, size) != size:
@@ -91,11 +95,12 @@ def unsupported(port: Any, run: Run) -> list[Ability]:
         if not (shortest == longest == T):
             words.append(f"windows of {shortest} to {longest} steps")
             remedy |= {"k1": T, "k2": T}
-        wrong.append((len(words), ", ".join(words), tuple(remedy.items())))
-    if wrong and min(wrong)[0] > 0:
-        _, text, fields = min(wrong)
-        found.append(Ability("sizes", text, lambda use: True, fields))
-    return found
+        misfits.append((len(words), ", ".join(words), tuple(remedy.items())))
+    if misfits:
+        count, text, fields = min(misfits)
+        if count:
+            absent.append(Ability("sizes", text, lambda use: True, fields))
+    return absent
 
 
 def run_defaults(port: Any) -> dict[str, Any]:

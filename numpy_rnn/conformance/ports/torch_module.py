@@ -87,8 +87,8 @@ class TorchPort(Adapter):
         self.modules = dict[tuple[int, ...], Any]()  # by D, H and O
         is_module = isinstance(module, torch.nn.Module)
         self.make = (lambda D, H, O: module) if is_module else module
-        named = type(module) if is_module else module
-        label = statements.pop("name", getattr(named, "__name__", "module"))
+        maker = type(module) if is_module else module
+        label = statements.pop("name", getattr(maker, "__name__", "module"))
         _, rnn, out = self._parts(tuple(TRIAL[letter] for letter in "DHO"))
         sizes = {"D": rnn.input_size, "H": rnn.hidden_size, "O": out.out_features}
         if is_module:

@@ -37,6 +37,7 @@ from numpy_rnn.conformance.runs.sources import PortSource
 from numpy_rnn.conformance.window_checks import (
     Check,
     Counts,
+    Tolerance,
     check_all,
     global_checks,
     refined_tolerances,
@@ -117,26 +118,18 @@ def judge(
         tally.add_finding(finding)
     for finding in state_divergences(recorded):
         tally.add_finding(finding)
-    updates = recorded.updates
-    carried = carried_steps(updates)
-    for chosen, case, report in stacks(recorded):
-        names = [*report, "h"]
+    for indices, case, report in stacks(recorded):
         reported = report if "a" in report else None
-        allowed = refined_tolerances(case, report, names, tau, reported)
-        states = allowed["h"]
+        allowed = refined_tolerances(case, report, [*report, "h"], tau, reported)
+        of_report = {n: allowance for n, allowance in allowed.items() if n in report}
+        tally.add(indices, check_all(of_report, report))
         if "h" not in report:
-            del allowed["h"]
-        tally.add(chosen, check_all(allowed, report))
-        (follows,) = np.nonzero(carried[chosen])
-        if "h" not in report and len(follows):  # the initial states of the next windows
-            steps, after = carried[chosen[follows]], chosen[follows] + 1
-            states = states.at(steps - 1, follows)._replace(tensor="initial")
-            tally.add(after, [states.check(updates["initial"][after])])
-    before = tally.judged_tensors()
+            tally.add_carried_states(indices, allowed["h"])
+    judged = tally.judged_tensors()
     if source is not None and tally.is_ill_conditioned.any():
         for window in _contracted_windows(tally, source):
             tally.add_contracted(window)
-    judgement = tally.judgement(before)
+    judgement = tally.judgement(judged)
     if recorded.fault is not None and judgement.first is None:
         raise recorded.fault
     return judgement
@@ -154,11 +147,13 @@ class _Tally:
     """What the checks of a run have found so far."""
 
     def __init__(self, recorded: RecordedRun):
-        self.recorded, self.counts = recorded, Counts()
+        self.recorded = recorded
+        self.counts = Counts()
         self.findings = list[Finding]()
         self.judged = dict[str, Array | np.bool_]()  # by tensor and network
         self.ratios = dict[str, Array]()  # by tensor and update
         networks = recorded.run.params.networks or 1
+        # By update and network.
         self.is_ill_conditioned = np.zeros((recorded.length, networks), bool)
 
     def add_finding(self, finding: Finding) -> None:
@@ -166,47 +161,62 @@ class _Tally:
         self.findings.append(finding)
         self.ratios[finding.tensor] = np.full(self.recorded.length, np.inf)
 
-    def add_ratios(self, check: Check, chosen: Array, ratios: Array) -> None:
+    def add_ratios(self, check: Check, indices: Array, ratios: Array) -> None:
         """Add the largest ratios of a tensor in these updates, and whether it is
         judged.
         """
         name = check.tensor
         largest = self.ratios.setdefault(name, np.zeros(self.recorded.length))
-        largest[chosen] = np.maximum(largest[chosen], ratios)
+        largest[indices] = np.maximum(largest[indices], ratios)
         is_judged = np.atleast_1d(~check.ill_conditioned).any(axis=0)
         self.judged[name] = self.judged.get(name, False) | is_judged
 
-    def add(self, chosen: Array, checks: Iterable[Check]) -> None:
+    def add(self, indices: Array, checks: Iterable[Check]) -> None:
         """Add the checks of these updates."""
         for check in checks:
             axis = int(check.tensor in STEPWISE)
-            rows = np.moveaxis(check.ratio, axis, 0).reshape(len(chosen), -1)
-            self.add_ratios(check, chosen, rows.max(axis=1))
+            rows = np.moveaxis(check.ratio, axis, 0).reshape(len(indices), -1)
+            self.add_ratios(check, indices, rows.max(axis=1))
             self.counts.note([check])
             if check.tensor != "initial":
-                is_ill_conditioned = check.ill_conditioned.reshape(len(chosen), -1)
-                self.is_ill_conditioned[chosen] |= is_ill_conditioned
+                is_ill_conditioned = check.ill_conditioned.reshape(len(indices), -1)
+                self.is_ill_conditioned[indices] |= is_ill_conditioned
             if not check.is_right:
-                self.findings.append(_first_finding(self.recorded, chosen, check))
+                self.findings.append(_first_finding(self.recorded, indices, check))
+
+    def add_carried_states(self, indices: Array, states: Tolerance) -> None:
+        """Check the initial states of the windows after these updates, whose states
+        are not reported, by what is allowed in them.
+        """
+        steps = carried_steps(self.recorded.updates)[indices]
+        (carried,) = np.nonzero(steps)
+        if len(carried):
+            latest = states.at(steps[carried] - 1, carried)
+            following = indices[carried] + 1
+            initial = self.recorded.updates["initial"][following]
+            check = latest._replace(tensor="initial").check(initial)
+            self.add(following, [check])
 
     def add_contracted(self, window: ContractedWindow) -> None:
         """Add the checks of a window with smaller recurrent weights."""
         for check in window.checks:
-            chosen = np.array([window.update])
-            self.add_ratios(check, chosen, check.ratio.max())
+            indices = np.array([window.update])
+            self.add_ratios(check, indices, check.ratio.max())
             if not check.is_right:
-                found = finding_in(check)
-                element = (*window.network, *found.element)
-                found = found._replace(element=element, is_contracted=True)
-                self.findings.append(_located(self.recorded, window.update, found))
+                finding = finding_in(check)
+                element = (*window.network, *finding.element)
+                finding = finding._replace(element=element, is_contracted=True)
+                self.findings.append(_located(self.recorded, window.update, finding))
 
     def judged_tensors(self) -> set[str]:
         """Return the tensors that some window of every network judges."""
         return {name for name in self.judged if np.all(self.judged[name])}
 
-    def judgement(self, before: set[str]) -> Judgement:
-        """Return the judgement; before: the tensors judged with the run's weights."""
-        found = self.judged_tensors()
+    def judgement(self, uncontracted: set[str]) -> Judgement:
+        """Return the judgement; uncontracted: the tensors judged with the run's own
+        weights.
+        """
+        judged = self.judged_tensors()
         worst = dict[str, float]()
         for name in TENSORS:
             if name in self.ratios:
@@ -221,8 +231,8 @@ class _Tally:
             updates=self.recorded.length,
             worst=worst,
             first=first,
-            contracted=_in_order(found - before),
-            unjudged=_in_order(self.judged.keys() - found),
+            contracted=_in_order(judged - uncontracted),
+            unjudged=_in_order(self.judged.keys() - judged),
             estimated=self.counts.estimated,
             wide=self.counts.wide,
             counts=self.counts,
@@ -264,27 +274,32 @@ def _contracted_windows(
         yield ContractedWindow(index, networks, checks)
 
 
-def _located(recorded: RecordedRun, index: int, found: Finding) -> Finding:
+def _located(recorded: RecordedRun, index: int, finding: Finding) -> Finding:
     """Return the finding with the epoch and the number of an update."""
-    epoch, number = (recorded.updates[name][index] for name in ("epoch", "number"))
-    return found._replace(epoch=int(epoch), number=int(number))
+    return finding._replace(
+        epoch=int(recorded.updates["epoch"][index]),
+        number=int(recorded.updates["number"][index]),
+    )
 
 
-def _first_finding(recorded: RecordedRun, chosen: Array, check: Check) -> Finding:
+def _first_finding(recorded: RecordedRun, indices: Array, check: Check) -> Finding:
     """Return the finding in the first of these updates whose tensor exceeds its
     bound, and in its first network.
     """
-    ratio, first = check.ratio, int(check.tensor in STEPWISE)  # the axis of updates
-    leading = ratio.ndim - len(SHAPES.get(check.tensor, "BH"))  # and of networks
-    own = (*range(first), *range(first + leading, ratio.ndim))
-    is_right = (ratio <= 1).all(axis=own)
-    entry = tuple(map(int, np.unravel_index(int(np.argmin(is_right)), is_right.shape)))
-    parts = {"estimated": np.broadcast_to(check.estimated, is_right.shape)[entry]}
+    ratio = check.ratio
+    time_axes = int(check.tensor in STEPWISE)  # before those of updates and networks
+    entry_axes = ratio.ndim - len(SHAPES.get(check.tensor, "BH"))
+    window_axes = (*range(time_axes), *range(time_axes + entry_axes, ratio.ndim))
+    is_right = (ratio <= 1).all(axis=window_axes)
+    first_wrong = np.unravel_index(int(np.argmin(is_right)), is_right.shape)
+    entry = tuple(map(int, first_wrong))
+    arrays = {"estimated": np.broadcast_to(check.estimated, is_right.shape)[entry]}
     for name in ("reported", "expected", "allowed", "ratio"):
         array = np.broadcast_to(getattr(check, name), ratio.shape)
-        if first:  # time, which comes after the updates and the networks then
-            array = np.moveaxis(array, 0, leading)
-        parts[name] = array[entry]
-    found = finding_in(check._replace(**parts))
-    found = found._replace(element=(*entry[1:], *found.element))
-    return _located(recorded, int(chosen[entry[0]]), found)
+        if time_axes:
+            array = np.moveaxis(array, 0, entry_axes)
+        arrays[name] = array[entry]
+    finding = finding_in(check._replace(**arrays))
+    update, *network = entry
+    finding = finding._replace(element=(*network, *finding.element))
+    return _located(recorded, int(indices[update]), finding)

@@ -141,7 +141,8 @@ def with_velocities(recorded: RecordedRun) -> RecordedRun:
     They start from rest or from the velocity of the run, and carry the rounding bound
     of all updates before. So the parameters are judged, and the velocities are not.
     """
-    run, updates = recorded.run, recorded.updates
+    run = recorded.run
+    updates = recorded.updates
     n = Bounds(run.params.W_hh.dtype)
     n.axes = cases.leading_axes(run.params)
     params = present(run.params)
@@ -233,7 +234,8 @@ def _stack(
 
     Their axis comes first, or after time.
     """
-    run, updates = recorded.run, recorded.updates
+    run = recorded.run
+    updates = recorded.updates
     T, K, has_velocity = _kinds(recorded)[indices[0]].tolist()
     axes = cases.leading_axes(run.params)
     step = run.options.step

@@ -12,29 +12,34 @@ from numpy_rnn.conformance.runs.recorded_run import RecordedRun
 
 
 def schedule_divergences(recorded: RecordedRun, whole: bool) -> Iterator[Finding]:
-    """Yield the first window that is not one of TBPTT(k1, k2)."""
+    """Yield the first window that is not one of TBPTT(k1, k2).
+
+    whole: whether the last windows must not be missing.
+    """
     columns = [recorded.updates[name] for name in ("epoch", "number", *Window._fields)]
-    rows, expected = np.stack(columns, axis=1), []
+    reported = np.stack(columns, axis=1)
+    rows = list[tuple[int, ...]]()
     for epoch in range(1, recorded.run.options.schedule.epochs + 1):
         for number, window in enumerate(recorded.windows, 1):
-            expected.append((epoch, number, *window))
-    count = min(len(rows), len(expected))
-    right = np.array(expected)
-    wrong = np.argwhere(rows[:count] != right[:count])
+            rows.append((epoch, number, *window))
+    expected = np.array(rows)
+    per_epoch = len(recorded.windows)
+    count = min(len(reported), len(expected))
+    wrong = np.argwhere(reported[:count] != expected[:count])
     if len(wrong):
         index, column = wrong[0]
-        epoch, number, *_ = expected[index]
-        element: tuple[int, ...] = (int(column) - 2,)
-        numbers = int(rows[index, column]), int(right[index, column])
+        epoch, number, *_ = rows[index]
         if column < 2:  # another epoch or number: a window is missing, or too many
-            element = ()
-            numbers = int((rows[:, 0] == epoch).sum()), len(recorded.windows)
-        yield Finding(epoch, number, "window", None, element, *numbers)
-    elif len(rows) > count or (whole and len(expected) > count):
-        per_epoch = len(recorded.windows)
+            in_epoch = int((reported[:, 0] == epoch).sum())
+            yield Finding(epoch, number, "window", None, (), in_epoch, per_epoch)
+        else:
+            element = (int(column) - 2,)
+            start_or_stop = int(reported[index, column]), int(expected[index, column])
+            yield Finding(epoch, number, "window", None, element, *start_or_stop)
+    elif len(reported) > count or (whole and len(expected) > count):
         epoch, number = divmod(count, per_epoch)
-        numbers = int((rows[:, 0] == epoch + 1).sum()), per_epoch
-        yield Finding(epoch + 1, number + 1, "window", None, (), *numbers)
+        in_epoch = int((reported[:, 0] == epoch + 1).sum())
+        yield Finding(epoch + 1, number + 1, "window", None, (), in_epoch, per_epoch)
 
 
 def state_divergences(recorded: RecordedRun) -> Iterator[Finding]:
@@ -44,28 +49,35 @@ def state_divergences(recorded: RecordedRun) -> Iterator[Finding]:
     If the states are not reported, `judge` recomputes them.
     """
     updates = recorded.updates
-    found, right = updates["initial"], np.array(updates["initial"])
-    right[updates["start"] == 0] = recorded.run.h_0
+    reported = updates["initial"]
+    expected = np.array(reported)
+    expected[updates["start"] == 0] = recorded.run.h_0
     if "h" in updates:
         steps = carried_steps(updates)
         (before,) = np.nonzero(steps)
         rows = recorded.first_rows[before] + steps[before] - 1
-        right[before + 1] = updates["h"][rows]
-    wrong = np.argwhere(found != right)
+        expected[before + 1] = updates["h"][rows]
+    wrong = np.argwhere(reported != expected)
     if len(wrong):
         index, *element = wrong[0].tolist()
-        entry = int(updates["epoch"][index]), int(updates["number"][index])
-        numbers = float(found[index, *element]), float(right[index, *element])
-        yield Finding(*entry, "initial", None, tuple(element), *numbers)
+        yield Finding(
+            epoch=int(updates["epoch"][index]),
+            number=int(updates["number"][index]),
+            tensor="initial",
+            step=None,
+            element=tuple(element),
+            reported=float(reported[index, *element]),
+            expected=float(expected[index, *element]),
+        )
 
 
 def carried_steps(updates: NamedArrays) -> Array:
     """Return after which step of a window the next one of its epoch starts, (N,); 0
     where none does.
     """
-    start, stop, epoch = (
-        np.append(updates[name], -1) for name in ("start", "stop", "epoch")
-    )
+    start = np.append(updates["start"], -1)
+    epoch = np.append(updates["epoch"], -1)
+    lengths = updates["stop"] - updates["start"]
     steps = start[1:] - start[:-1]
     follows = (epoch[1:] == epoch[:-1]) & (start[1:] > 0) & (steps > 0)
-    return np.where(follows & (steps <= (stop - start)[:-1]), steps, 0)
+    return np.where(follows & (steps <= lengths), steps, 0)

@@ -40,7 +40,9 @@ class PortSource:
     """
 
     def __init__(self, port: Any):
-        self.port, self.name, self.tau = port, port.name, tanh_error(port)
+        self.port = port
+        self.name = port.name
+        self.tau = tanh_error(port)
 
     def trace(self, run: Run) -> RecordedRun:
         """Return the run of the port, up to the update in which it fails, if it does.
@@ -54,22 +56,28 @@ class PortSource:
             If the first update fails.
         """
         run = with_reduction(self.port, run)
-        of, updates = loop_of(self.port, run), itertools.count(1)
+        definition = loop_of(self.port, run)
+        numbers = itertools.count(1)
 
         def compute(case: WindowCase) -> tuple[NamedArrays, NumpyArray]:
-            report = self.report(case, f"update {next(updates)} of the run")
-            return report, report["h"] if "h" in report else window_update(case)["h"]
+            """Return the report of the port, and the states of the window."""
+            report = self.report(case, f"update {next(numbers)} of the run")
+            states = report.get("h")
+            if states is None:
+                states = window_update(case)["h"]
+            return report, states
 
-        recorder, fault = RunRecorder(run), None
+        recorder = RunRecorder(run)
+        fault = None
         with np.errstate(all="ignore"):
             try:
-                for each in train(run, compute, of):
-                    recorder.append_report(each)
+                for update in train(run, compute, definition):
+                    recorder.append_report(update)
             except PortFault as error:
                 if not recorder.columns:
                     raise
                 fault = error
-        return recorder.recorded(of)._replace(fault=fault)
+        return recorder.recorded(definition)._replace(fault=fault)
 
     def report(self, case: WindowCase, where: str) -> NamedArrays:
         """Return the report on a window, with the same names for all windows of a run.
@@ -77,26 +85,28 @@ class PortSource:
         Computed here are dh_0 or a step that the port lacks, and a window whose numbers
         overflow.
         """
-        has, lacks = stated_by(self.port)[:2]
-        asked = case
-        if "h_0" in lacks:
-            asked = asked._replace(h_0=None)
-        if "step" in lacks:
-            asked = asked._replace(step=None)
+        stated = stated_by(self.port)
+        has_input_gradients = "input_gradients" in stated.capabilities
+        simpler = case
+        if "h_0" in stated.unsupported:
+            simpler = simpler._replace(h_0=None)
+        if "step" in stated.unsupported:
+            simpler = simpler._replace(step=None)
         try:
-            report = validated_report(self.port, asked, where)
+            report = validated_report(self.port, simpler, where)
         except PortFault:
             report = window_update(case)
             if all(np.isfinite(array).all() for array in report.values()):
                 raise  # otherwise the run diverges, whoever computes it
-        if "h_0" in lacks and "input_gradients" in has:
+        if "h_0" in stated.unsupported and has_input_gradients:
             report = {"dh_0": window_update(case)["dh_0"]} | report
-        if "step" in lacks and case.step is not None:
-            n, params = NumpyArithmetic(case.dtype), present(case.params)
+        if "step" in stated.unsupported and case.step is not None:
+            n = NumpyArithmetic(case.dtype)
+            params = present(case.params)
             gradients = {name: report["d" + name] for name in params}
             report |= apply_step(n, params, gradients, {}, case.step)
         names = cases.required_outputs(
-            case, "intermediates" in has, "input_gradients" in has
+            case, "intermediates" in stated.capabilities, has_input_gradients
         )
         return {name: report[name] for name in names}
 
@@ -109,13 +119,15 @@ class PackageSource(PortSource):
     def trace(self, run: Run) -> RecordedRun:
         """Return the run of the package, whose numbers may overflow."""
         rnn = self.port.rnn
-        given = (run.params, run.x, run.target, run.h_0, run.velocity)
-        *series, velocity = map(rnn.from_numpy, given)
-        options = run.options.keywords() | {"velocity": velocity, "record": True}
+        series = map(rnn.from_numpy, (run.params, run.x, run.target, run.h_0))
+        velocity = rnn.from_numpy(run.velocity)
+        parts = list[NamedArrays]()
         with np.errstate(all="ignore"):
-            updates = rnn.train(*series, **options)
-            chunks = iter(lambda: [*itertools.islice(updates, JOINED)], [])
-            parts = [stack_columns(columns_of(chunk)) for chunk in chunks]
+            updates = rnn.train(
+                *series, **run.options.keywords(), velocity=velocity, record=True
+            )
+            while chunk := list(itertools.islice(updates, JOINED)):
+                parts.append(stack_columns(columns_of(chunk)))
         arrays = NamedArrays()
         for name in parts[0]:
             arrays[name] = np.concatenate([part[name] for part in parts])
@@ -128,9 +140,9 @@ def columns_of(updates: Sequence[Any]) -> dict[str, list[Any]]:
     """
     columns = dict[str, list[Any]]()
     for name in ("epoch", "number", "loss"):
-        columns[name] = [getattr(each, name) for each in updates]
+        columns[name] = [getattr(update, name) for update in updates]
     for field, prefix in RECORDS.items():
-        records = [getattr(each, field) for each in updates]
+        records = [getattr(update, field) for update in updates]
         for name in present(records[0]):
             columns[prefix + name] = [getattr(record, name) for record in records]
     del columns["x"]  # the series is that of the run
