@@ -11,7 +11,7 @@ from numpy_rnn.app.compared_runs import FittedRuns, fitted_runs
 from numpy_rnn.app.compared_sources import Source, TraceFile, find_source
 from numpy_rnn.app.comparison_plot import draw_comparisons
 from numpy_rnn.app.comparison_report import ComparedRun, Comparison, comparison_report
-from numpy_rnn.app.options import Options, option_name
+from numpy_rnn.app.options import CommandOptions, option_name
 from numpy_rnn.app.outputs import check_files, plot_target, write_figure
 from numpy_rnn.app.printing import describe_runs, progress, schedule_name
 from numpy_rnn.app.training import begin, epoch_losses, updates_per_epoch
@@ -30,14 +30,14 @@ NOT_OF_A_RUN = {"plot", "no_plot", "timeout"}  # options
 MAX_KEPT_NUMBERS = 2**29  # of a run, which are all kept in memory
 
 
-def run(rnn: ModuleType, options: Options) -> int:
+def run(rnn: ModuleType, options: CommandOptions) -> int:
     """Compare implementations, and print the verdict.
 
     Parameters
     ----------
     rnn : module
         The package of the command line.
-    options : Options
+    options : CommandOptions
         The implementations, `others`, and the run.
 
     Returns
@@ -60,7 +60,7 @@ def run(rnn: ModuleType, options: Options) -> int:
     return 1
 
 
-def compare(rnn: ModuleType, options: Options) -> int:
+def compare(rnn: ModuleType, options: CommandOptions) -> int:
     """Do what `run` does, but raise PortFault where an implementation fails."""
     plot = plot_target(options, rnn.__name__)
     check_files(options, plot)
@@ -92,7 +92,7 @@ def compare(rnn: ModuleType, options: Options) -> int:
     return 0 if all(comparison.passed for comparison in comparisons) else 1
 
 
-def find_sources(rnn: ModuleType, options: Options) -> list[Source]:
+def find_sources(rnn: ModuleType, options: CommandOptions) -> list[Source]:
     """Find what is compared; with a package, the package of the command too."""
     sources = [find_source(name, options.timeout) for name in options.others]
     has_packages = any(isinstance(source, PackageSource) for source in sources)
@@ -101,7 +101,7 @@ def find_sources(rnn: ModuleType, options: Options) -> list[Source]:
     return sources
 
 
-def check_traces(traces: Sequence[TraceFile], options: Options) -> None:
+def check_traces(traces: Sequence[TraceFile], options: CommandOptions) -> None:
     """Raise InputError on several traces, and on options of a run with one."""
     given = sorted(options.given.keys() - NOT_OF_A_RUN)
     if given or len(traces) > 1:

@@ -72,7 +72,7 @@ FORMAT = "elman-trace 3"
 NamedInputs = dict[str, ArrayLike]
 UPDATE_COLUMNS = ("epoch", "number", *Window._fields)
 INITIAL = tuple(f"initial_{name}" for name in ("h_0", *FIELDS[:3]))
-VELOCITIES = {"v" + name for name in FIELDS}
+VELOCITY_NAMES = {"v" + name for name in FIELDS}
 NEEDED = ("k1", "k2", "learning_rate", "epochs")
 
 
@@ -350,8 +350,8 @@ def _update_shapes(run: Run, updates: NamedArrays) -> dict[str, tuple[int, ...]]
     count = len(updates["start"])
     steps = int((updates["stop"] - updates["start"]).sum())
     names = cases.output_names(run.params, run.options.step)
-    if not updates.keys() & VELOCITIES:
-        names -= VELOCITIES
+    if not updates.keys() & VELOCITY_NAMES:
+        names -= VELOCITY_NAMES
     if updates.keys() & {*INTERMEDIATES} - {"h"}:
         names.update(INTERMEDIATES)
     names |= updates.keys() & {"h", *cases.INPUT_GRADIENTS}
