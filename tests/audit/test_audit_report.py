@@ -57,21 +57,13 @@ def test_k1_and_k2_are_counted(chunk):
     report.assert_tbptt(chunk, chunk)
 
 
-def test_passes_without_gradient_are_told_from_those_with_one():
-    report = " ".join(str(audited("state_from_validation")).split())
-    assert "steps: 6: 16, 6 without gradient: 4" in report
-    assert "without gradient" not in str(audited("right_chunks"))
-
-
 def test_report_that_is_read_within_the_block_is_complete_after_it():
     with torch_rnn.audit() as report:
         assert (report.updates, report.warnings) == ([], [])
         exec(source("gradients_not_zeroed"), {})
         assert report.updates
-    loop = report.loop
-    assert loop.updates == report.updates != []
-    assert [each.name for each in report.warnings] == ["gradients-not-zeroed"]
-    assert report.loop is loop
+    assert len(report.updates) == 4
+    assert [warning.name for warning in report.warnings] == ["gradients-not-zeroed"]
 
 
 def test_place_of_a_loss_in_a_library_is_its_call_in_the_script():
@@ -143,15 +135,14 @@ def test_functions_that_were_imported_before_are_seen(name):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The .grad attribute")
-@pytest.mark.parametrize("make", ["torch.compile(cell, backend='eager')", "cell"])
-def test_compiled_modules_run_as_without_audit(make):
-    """Without a warning of torch, which pytest would make an error."""
-    program = source("right_cells").replace("h = cell(", "h = made(")
-    program = program.replace("x = torch", f"made = {make}\nx = torch")
+def test_compiled_modules_run_as_without_audit():
+    """torch gives no warning, which pytest would make an error."""
+    program = source("right_cells").replace("h = cell(", "h = compiled(")
+    compiled = "compiled = torch.compile(cell, backend='eager')\nx = torch"
     with torch_rnn.audit() as report:
-        exec(program, {})
+        exec(program.replace("x = torch", compiled), {})
     assert report.warnings == []
-    assert (make == "cell") != ("torch.compile" in str(report))
+    assert "torch.compile" in str(report)
 
 
 def test_error_of_the_audit_does_not_end_the_script(monkeypatch):

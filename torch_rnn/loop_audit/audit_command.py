@@ -165,7 +165,7 @@ def audit_script(words: list[str]) -> int:
     try:
         options = parse_options(words)
         recorder = LoopRecorder(options.updates)
-        report = LoopReport(recorder, options.ignored)
+        report = LoopReport(recorder.record, options.ignored)
         source = read_script(options)
     except InputError as error:
         return failed("torch_rnn", 2, str(error))
