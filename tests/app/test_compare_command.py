@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import numpy_rnn
 from numpy_rnn.app.compare import examine, find_sources
-from numpy_rnn.app.compared_sources import TraceFile
+from numpy_rnn.app.compared_sources import TraceFile, is_program
 from numpy_rnn.app.comparison_plot import draw_comparisons
 from numpy_rnn.app.comparison_report import (
     ComparedRun,
@@ -338,6 +338,11 @@ def test_names_of_sources_that_are_nearly_right(compare):
         os.chmod(name, mode)
     for words, message in rows_of(NAMES):
         assert compare(words) == (2, [], f"numpy_rnn: {message}\n")
+
+
+def test_arguments_of_a_program_may_have_colons():
+    assert is_program("sh -c a:b")
+    assert not is_program("my_rnn:port sh")
 
 
 def test_fault_comes_first_and_once(compare):
