@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_info
 from benchmarks import implementations
 from benchmarks.cases import CASES, Case
 from benchmarks.implementations import BOUND, IMPLEMENTATIONS, Unsupported
-from benchmarks.report import ROOT, is_disturbed, report
+from benchmarks.report import CHECKOUT, is_disturbed, report
 from numpy_rnn import reference
 from numpy_rnn.common.texts import one_line
 from numpy_rnn.common.trees import tree_map
@@ -61,10 +61,7 @@ def main() -> int:
     add_benchmark_options(runner.argparser)
     options = runner.parse_args()
     if options.worker:
-        case_name, _, name = options.name.partition(" / ")
-        call = implementations.prepare(name, CASES[case_name])
-        runner.metadata.update(metadata())
-        runner.bench_func(options.name, call)
+        time_in_worker(runner, options.name)
         return 0
     cases = chosen_cases(options.cases, full)
     if not cases:
@@ -77,13 +74,10 @@ def main() -> int:
         if not os.path.isfile(options.implementation):
             runner.argparser.error(f"there is no file {options.implementation}")
         names.append(options.implementation)
-    os.environ.update(ENVIRONMENT)
-    options.inherit_environ = [*(options.inherit_environ or []), *ENVIRONMENT]
-    if hasattr(os, "sched_getaffinity"):  # XLA uses all cores that it sees
-        options.affinity = str(max(os.sched_getaffinity(0)))
-    file = options.output
-    options.quiet = True
+    use_one_thread(options)
+    file = options.output  # written here, after every case
     options.output = None
+    options.quiet = True
     return time_cases(runner, cases, names, file)
 
 
@@ -101,6 +95,22 @@ def add_benchmark_options(parser: argparse.ArgumentParser) -> None:
         "--implementation", metavar="FILE.py", help="time the function train of a file"
     )
     parser.add_argument("--name", help=argparse.SUPPRESS)  # the benchmark of a worker
+
+
+def time_in_worker(runner: pyperf.Runner, benchmark: str) -> None:
+    """Time the benchmark of this name, in a process that times nothing else."""
+    case, _, name = benchmark.partition(" / ")
+    call = implementations.prepare(name, CASES[case])
+    runner.metadata.update(metadata())
+    runner.bench_func(benchmark, call)
+
+
+def use_one_thread(options: argparse.Namespace) -> None:
+    """Let all workers of pyperf compute with one thread."""
+    os.environ.update(ENVIRONMENT)
+    options.inherit_environ = [*(options.inherit_environ or []), *ENVIRONMENT]
+    if hasattr(os, "sched_getaffinity"):  # XLA uses all cores that it sees
+        options.affinity = str(max(os.sched_getaffinity(0)))
 
 
 def chosen_cases(parts: Sequence[str] | None, full: bool) -> list[Case]:
@@ -265,7 +275,7 @@ def metadata() -> dict[str, str]:
     for name in ("numpy", "torch", "jax"):
         if find_spec(name):
             packages.append(f"{name} {version(name)}")
-    git = subprocess.run(GIT, cwd=ROOT, capture_output=True, text=True)
+    git = subprocess.run(GIT, cwd=CHECKOUT, capture_output=True, text=True)
     return {
         "kernels": ", ".join(sorted(kernels)),
         "packages": ", ".join(packages),

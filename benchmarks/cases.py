@@ -81,7 +81,8 @@ def random_arrays(case: Case) -> Arrays:
     """Return weights of variance 1 / fan-in, and data of variance 1. States neither
     vanish nor saturate.
     """
-    T, B, D, H, O = case[1:6]
+    T, B = case.T, case.B
+    D, H, O = case.D, case.H, case.O
     generator = np.random.default_rng(0)
     shapes = (D, H), (H, H), (H, O), (T, B, D), (T, B, O), (B, H)
     arrays = [generator.normal(size=shape).astype(case.dtype) for shape in shapes]
@@ -115,7 +116,9 @@ def text_arrays(case: Case) -> Arrays:
 def sine(name: str, k2: int = 1, epochs: int = 300, **options: Any) -> Case:
     """Return a run on the series of the default experiment."""
     run = RunOptions(Schedule(1, k2, epochs), Objective(), Step(BENCHMARK_RATE))
-    return Case(name, 20, B=1, D=1, H=6, O=1, options=run, data=sine_arrays, **options)
+    return Case(
+        name, T=20, B=1, D=1, H=6, O=1, options=run, data=sine_arrays, **options
+    )
 
 
 def window(H: int, B: int, T: int = 50, epochs: int = 30) -> Case:
@@ -126,7 +129,7 @@ def window(H: int, B: int, T: int = 50, epochs: int = 30) -> Case:
         Schedule(T, T, epochs), Objective(), Step(BENCHMARK_RATE / (T * B * H))
     )
     name = f"H = {H}, B = {B}, T = {T}"
-    return Case(name, T, B, D=1, H=H, O=1, options=run, data=random_arrays)
+    return Case(name, T=T, B=B, D=1, H=H, O=1, options=run, data=random_arrays)
 
 
 def character_model(dtype: Dtype, updates: int = 100) -> Case:
@@ -135,8 +138,17 @@ def character_model(dtype: Dtype, updates: int = 100) -> Case:
     """
     step = Step(BENCHMARK_RATE, adagrad=True, max_value=MAX_GRADIENT)
     run = RunOptions(Schedule(25, 25, 1), Objective(loss="cross_entropy"), step)
-    name = f"character model, {dtype}"
-    return Case(name, 25 * updates, 1, 65, 100, 65, run, text_arrays, dtype)
+    return Case(
+        f"character model, {dtype}",
+        T=25 * updates,
+        B=1,
+        D=65,
+        H=100,
+        O=65,
+        options=run,
+        data=text_arrays,
+        dtype=dtype,
+    )
 
 
 CASES = {

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from numpy_rnn.app.data import Series, Text, make_data
-from numpy_rnn.app.options import Options
+from numpy_rnn.app.options import CommandOptions
 from numpy_rnn.app.weights_file import SavedRun, load_run
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.initial import Distribution, draw_parameters
@@ -15,10 +15,11 @@ TEXT_WEIGHTS = Distribution(0.01, 0.01, 0.01)  # as in min-char-rnn
 
 
 class Experiment(NamedTuple):
-    """The data and the initial weights of a run, as NumPy arrays."""
+    """The data, the initial weights and the options of a run."""
 
     data: Series | Text
     params: Parameters[NumpyArray]
+    options: RunOptions
     velocity: Gradients[NumpyArray] | None = None
 
     @property
@@ -27,20 +28,20 @@ class Experiment(NamedTuple):
         W_hh = self.params.W_hh
         return np.zeros((1, W_hh.shape[-1]), W_hh.dtype)
 
-    def run(self, options: RunOptions) -> Run:
-        """Return the run with these options, on the steps that are not held out."""
+    def run(self) -> Run:
+        """Return the run, on the steps that are not held out."""
         steps = len(self.data.x) - self.data.held_out
         x = self.data.x[:steps]
         target = self.data.target[:steps]
-        return Run(self.params, x, target, self.h_0, options, self.velocity)
+        return Run(self.params, x, target, self.h_0, self.options, self.velocity)
 
 
-def prepare_experiment(options: Options) -> Experiment:
+def prepare_experiment(options: CommandOptions) -> Experiment:
     """Read or create the series or the text of a run, and its initial weights.
 
     Parameters
     ----------
-    options : Options
+    options : CommandOptions
         `data`, `text` and `weights` name files; without them the series is the sine
         wave, and the weights are drawn.
 
@@ -65,10 +66,10 @@ def prepare_experiment(options: Options) -> Experiment:
         networks=None if options.command == "study" else options.seeds,
         bias=options.bias,
     )
-    return Experiment(data, params)
+    return Experiment(data, params, options.run_options())
 
 
-def continued_experiment(options: Options, saved: SavedRun) -> Experiment:
+def continued_experiment(options: CommandOptions, saved: SavedRun) -> Experiment:
     """Return the experiment that starts from saved weights.
 
     The saved velocity is used if the step has one of the same kind.
@@ -81,7 +82,9 @@ def continued_experiment(options: Options, saved: SavedRun) -> Experiment:
         raise InputError(
             f"{options.weights} has {sizes} inputs and outputs: expected {expected}"
         )
-    step = options.run_options().step
+    run_options = options.run_options()
+    step = run_options.step
+    velocity = None  # sums of squares are none
     if step.has_velocity and saved.adagrad == step.adagrad:
-        return Experiment(data, params, saved.velocity)
-    return Experiment(data, params)  # sums of squares are no velocity
+        velocity = saved.velocity
+    return Experiment(data, params, run_options, velocity)

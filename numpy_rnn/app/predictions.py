@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from numpy_rnn.app.data import Series
-from numpy_rnn.common.records import NumpyArray, Objective
+from numpy_rnn.common.records import NumpyArray, Objective, Parameters
 
 GENERATED = 20  # free-running steps
 BAND = (50, 10, 90)  # percentiles of an ensemble
@@ -25,7 +25,7 @@ class Curve(NamedTuple):
 
 def predict(
     rnn: ModuleType,
-    params: Any,
+    params: Parameters[Any],
     series: Series,
     h_0: NumpyArray,
     objective: Objective,

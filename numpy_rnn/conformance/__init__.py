@@ -1,9 +1,19 @@
 """The equivalence suite: checks any implementation of the network against rounding
 bounds.
 
-`ports.port.Port` describes what an implementation provides, `case.py` one case and its
-outputs. `check_gradients` checks the gradients of any other recurrent code against its
-own loss.
+From the equations to the verdict, in the order in which one reads them:
+
+    case, arithmetics       the tensors of a window, and the numbers it is computed in
+    definition              every equation, once
+    ports, adapters         implementations under test, and what they state
+    random_cases, sampling  the windows and runs on which they are tested
+    window_checks, findings a report against the bounds, and the first wrong number
+    runs, trace             training runs, each update judged from its own start
+    mutants                 what a mistake looks like
+    suite, verdicts         all of that for one port: `check`
+    plugin, session         the same as tests of pytest, in test_port
+
+`check_gradients`, in gradients, checks any other recurrent code against its own loss.
 """
 
 import typing

@@ -1,7 +1,6 @@
 """The windows on which a port is checked: random ones, and those of its own data."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,7 +25,6 @@ from numpy_rnn.conformance.random_cases import (
     random_spec,
     without_unsupported,
 )
-from numpy_rnn.conformance.window_checks import Counts
 
 EXAMPLES = 100  # windows per test
 LARGE_OUTPUTS_SHARE = 5  # of so many windows, one whose outputs overflow exponentials
@@ -42,28 +40,6 @@ class NamedCase(NamedTuple):
     case: WindowCase
     spec: CaseSpec | None
     name: str  # the call that makes the case
-
-
-@dataclass
-class Coverage(Counts):
-    """The sizes of the checked windows, and how their checks were judged."""
-
-    low: dict[str, int] = field(default_factory=dict)
-    high: dict[str, int] = field(default_factory=dict)
-    work: float = 0.0
-
-    def note_sizes(self, sizes: Mapping[str, int]) -> None:
-        """Count a window of these sizes."""
-        for letter, size in sizes.items():
-            self.low[letter] = min(size, self.low.get(letter, size))
-            self.high[letter] = max(size, self.high.get(letter, size))
-
-    def add(self, other: Counts) -> None:
-        """Add what another one has counted, and widen the ranges of sizes by its."""
-        super().add(other)
-        if isinstance(other, Coverage):
-            self.note_sizes(other.low)
-            self.note_sizes(other.high)
 
 
 def named_case(spec: CaseSpec) -> NamedCase:

@@ -13,9 +13,8 @@ from numpy_rnn.conformance.ports.abilities import stated_by
 from numpy_rnn.conformance.ports.port import find_port
 from numpy_rnn.conformance.ports.program import FIRST_TIMES, ProgramPort
 from numpy_rnn.conformance.ports.protocol import PortFault
-from numpy_rnn.conformance.sampling import Coverage
 from numpy_rnn.conformance.suite import WrongPort, check_port, tested
-from numpy_rnn.conformance.verdicts import notes, pass_line
+from numpy_rnn.conformance.verdicts import Coverage, notes, pass_line
 
 TESTS = {
     "test_local": "L1",

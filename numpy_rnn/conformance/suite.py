@@ -48,14 +48,13 @@ from numpy_rnn.conformance.random_cases import (
 from numpy_rnn.conformance.runs.judge import judge
 from numpy_rnn.conformance.runs.sources import source_of
 from numpy_rnn.conformance.sampling import (
-    Coverage,
     NamedCase,
     large_output_cases,
     named_case,
     sampled_cases,
     smaller,
 )
-from numpy_rnn.conformance.verdicts import pass_line
+from numpy_rnn.conformance.verdicts import Coverage, pass_line
 from numpy_rnn.conformance.window_checks import Check, global_checks, local_checks
 
 __all__ = ["WrongPort", "check", "check_port"]

@@ -57,7 +57,7 @@ from numpy_rnn.conformance.case import (
     parameters_from,
     present,
 )
-from numpy_rnn.conformance.definition import DEFINITION, Definition, Recorded
+from numpy_rnn.conformance.definition import Recorded
 from numpy_rnn.conformance.ports.protocol import array_error
 from numpy_rnn.conformance.runs.recorded_run import (
     STEPWISE,
@@ -72,7 +72,7 @@ FORMAT = "elman-trace 3"
 NamedInputs = dict[str, ArrayLike]
 UPDATE_COLUMNS = ("epoch", "number", *Window._fields)
 INITIAL = tuple(f"initial_{name}" for name in ("h_0", *FIELDS[:3]))
-VELOCITIES = {"v" + name for name in FIELDS}
+VELOCITY_NAMES = {"v" + name for name in FIELDS}
 NEEDED = ("k1", "k2", "learning_rate", "epochs")
 
 
@@ -163,11 +163,6 @@ class Trace(RunRecorder):
         self.append_report(
             Recorded(*self.position, Window(*map(int, window)), initial, copies)
         )
-
-    def recorded(self, definition: Definition = DEFINITION) -> RecordedRun:
-        """Return the run of the updates so far, with velocities if it lacks them."""
-        recorded = super().recorded(definition)
-        return with_velocities(recorded) if recorded.lacks_velocities else recorded
 
     def save(self, path: str) -> None:
         """Write the file.
@@ -350,8 +345,8 @@ def _update_shapes(run: Run, updates: NamedArrays) -> dict[str, tuple[int, ...]]
     count = len(updates["start"])
     steps = int((updates["stop"] - updates["start"]).sum())
     names = cases.output_names(run.params, run.options.step)
-    if not updates.keys() & VELOCITIES:
-        names -= VELOCITIES
+    if not updates.keys() & VELOCITY_NAMES:
+        names -= VELOCITY_NAMES
     if updates.keys() & {*INTERMEDIATES} - {"h"}:
         names.update(INTERMEDIATES)
     names |= updates.keys() & {"h", *cases.INPUT_GRADIENTS}

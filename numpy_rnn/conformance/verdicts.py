@@ -1,5 +1,7 @@
-"""The words of the suite on a right port: the verdict, and the notes above it."""
+"""What was checked of a right port: the verdict, and the notes above it."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from numpy_rnn.conformance.ports.abilities import (
@@ -8,7 +10,29 @@ from numpy_rnn.conformance.ports.abilities import (
     REPORTED,
     stated_by,
 )
-from numpy_rnn.conformance.sampling import Coverage
+from numpy_rnn.conformance.window_checks import Counts
+
+
+@dataclass
+class Coverage(Counts):
+    """The sizes of the checked windows, and how their checks were judged."""
+
+    low: dict[str, int] = field(default_factory=dict)
+    high: dict[str, int] = field(default_factory=dict)
+    work: float = 0.0
+
+    def note_sizes(self, sizes: Mapping[str, int]) -> None:
+        """Count a window of these sizes."""
+        for letter, size in sizes.items():
+            self.low[letter] = min(size, self.low.get(letter, size))
+            self.high[letter] = max(size, self.high.get(letter, size))
+
+    def add(self, other: Counts) -> None:
+        """Add what another one has counted, and widen the ranges of sizes by its."""
+        super().add(other)
+        if isinstance(other, Coverage):
+            self.note_sizes(other.low)
+            self.note_sizes(other.high)
 
 
 def pass_line(port: Any, coverage: Coverage) -> str:

@@ -19,11 +19,11 @@ from numpy_rnn.app.printing import progress
 from numpy_rnn.common.records import Objective, RunOptions, Schedule, Step
 from tests.helpers.command_line import (
     command,
-    configured,
     main,
     refused,
     rows_of,
     succeed,
+    train_options,
 )
 
 RUN = """--epochs 7 --k1 2 --k2 4 --nonlinearity relu --reduction mean
@@ -32,19 +32,19 @@ RUN = """--epochs 7 --k1 2 --k2 4 --nonlinearity relu --reduction mean
 
 
 def test_every_option_is_a_field_of_a_record():
-    assert configured(RUN).run_options() == RunOptions(
+    assert train_options(RUN).run_options() == RunOptions(
         Schedule(2, 4, 7),
         Objective("relu", "squared_error", "mean"),
         Step(0.5, 0.9, 0.25, True, 0.0001, True, 2.0, 3.0),
     )
-    assert configured().run_options() == RunOptions(
+    assert train_options().run_options() == RunOptions(
         Schedule(1, 1, 300), Objective(), Step(0.1)
     )
-    assert configured("--k1 5").k2 == 5
+    assert train_options("--k1 5").k2 == 5
 
 
 def test_defaults_of_a_text_are_those_of_min_char_rnn():
-    assert vars(configured("--text a")).items() >= DEFAULTS_OF["text"].items()
+    assert vars(train_options("--text a")).items() >= DEFAULTS_OF["text"].items()
     assert (
         parse_command("numpy_rnn", ["compare", "torch_rnn", "--text", "a"]).epochs == 1
     )
@@ -101,6 +101,17 @@ def test_help_lists_the_commands_of_the_package(rnn, capsys):
     assert listed == ["train", "compare", *others]
 
 
+def test_help_of_a_command_has_its_options_and_their_defaults(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    with pytest.raises(SystemExit):
+        main(numpy_rnn, ["compare", "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert "--epochs EPOCHS passes over the series (300)" in text
+    assert "--bias, --no-bias train biases --dtype" in text
+    assert "--no-plot do not plot --timeout" in text
+    assert "--sample" not in text
+
+
 MISSPELT = """
 numpy_rnn → comparee torch_rnn → there is no command 'comparee' (did you mean compare?); see numpy-rnn --help
 numpy_rnn → compare torch_rnn --epoch 3 → there is no option --epoch (did you mean --epochs?); see numpy-rnn compare --help
@@ -133,9 +144,9 @@ def test_defaults_of_data(command):
 
 def test_defaults_that_are_turned_off():
     options = "--text a --max-value none --no-adagrad --no-bias"
-    run = configured(options).run_options()
+    run = train_options(options).run_options()
     assert run.step == Step(0.1)
-    assert configured("--data a --max-norm none").max_norm is None
+    assert train_options("--data a --max-norm none").max_norm is None
 
 
 def test_lesson_is_opened_and_its_path_printed(capsys, monkeypatch):

@@ -13,7 +13,7 @@ from numpy_rnn.app.reports import TextReport
 from numpy_rnn.app.training import Diverged, Training
 from numpy_rnn.app.weights_file import load_run
 from numpy_rnn.common.trees import tree_map
-from tests.helpers.command_line import configured, refused, succeed
+from tests.helpers.command_line import refused, succeed, train_options
 
 ALICE = str(Path(numpy_rnn.__file__).parent / "app/data/alice.txt")
 CHUNKS = 26  # of 25 characters
@@ -36,11 +36,11 @@ def samples(out):
     return re.findall(r"^----\n(.*?)\n----$", out, re.MULTILINE | re.DOTALL)
 
 
-def run_of(rnn, options):
-    configuration = configured(f"--dtype float64 {options}")
-    experiment = prepare_experiment(configuration)
-    training = Training(rnn, experiment.run(configuration.run_options()))
-    return experiment, TextReport(training, experiment.data, configuration)
+def run_of(rnn, words):
+    options = train_options(f"--dtype float64 {words}")
+    experiment = prepare_experiment(options)
+    training = Training(rnn, experiment.run())
+    return experiment, TextReport(training, experiment.data, options)
 
 
 def test_rows_and_samples_of_every_so_many_updates(capsys):
@@ -126,7 +126,7 @@ def test_unicode_and_line_ends(capsys):
     Path("a.txt").write_bytes(b"\xef\xbb\xbf" + ends.encode())
     options = "--epochs 2 --k1 1 --sample 50 --no-plot --text a.txt"
     assert "\x1b" not in succeed(numpy_rnn, capsys, *options.split())
-    experiment = prepare_experiment(configured(options))
+    experiment = prepare_experiment(train_options(options))
     assert (
         "".join(experiment.data.alphabet[n] for n in experiment.data.x[:, 0])
         == (text * 2)[:-1]

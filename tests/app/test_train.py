@@ -16,13 +16,13 @@ from numpy_rnn.app.experiment import prepare_experiment
 from numpy_rnn.app.reports import SeriesReport
 from numpy_rnn.app.training import Training, epoch_losses
 from numpy_rnn.app.weights_file import load_run
-from tests.helpers.command_line import command, configured, succeed
+from tests.helpers.command_line import command, succeed, train_options
 from tests.helpers.comparing import bits
 
 
 def training_of(options):
-    """Return the run of a configuration, by numpy_rnn."""
-    run = prepare_experiment(options).run(options.run_options())
+    """Return the run of these options, by numpy_rnn."""
+    run = prepare_experiment(options).run()
     return Training(numpy_rnn, run)
 
 
@@ -61,7 +61,7 @@ def test_default_experiment(rnn, capsys):
 @pytest.mark.parametrize("reduction", ["sum", "mean"])
 def test_loss_of_an_epoch_is_that_of_its_steps(reduction):
     """The last window has fewer steps than others. An unfinished epoch has no loss."""
-    options = configured(f"--epochs 2 --k1 3 --seeds 2 --reduction {reduction}")
+    options = train_options(f"--epochs 2 --k1 3 --seeds 2 --reduction {reduction}")
     training = training_of(options)
     losses = []
     expected = np.zeros((2, 2))
@@ -152,7 +152,7 @@ def test_sums_of_squares_are_no_velocity(capsys):
     words = "--momentum 0.5 --save m.npz --epochs 1 --no-plot"
     succeed(numpy_rnn, capsys, *words.split())
     for step, is_taken in (("--momentum 0.5", True), ("--adagrad", False)):
-        experiment = prepare_experiment(configured(f"--weights m.npz {step}"))
+        experiment = prepare_experiment(train_options(f"--weights m.npz {step}"))
         assert (experiment.velocity is not None) == is_taken
 
 
@@ -176,7 +176,7 @@ def test_networks_that_diverge_are_counted_and_left_out(capsys):
     """The others have the numbers that they have in the ensemble."""
     words = "--nonlinearity relu --learning-rate 0.5 --k1 4 --epochs 12 --seeds 4"
     ended = command(numpy_rnn, capsys, *words.split(), "--no-plot", "--output", "r.csv")
-    training = training_of(configured(words))
+    training = training_of(train_options(words))
     with np.errstate(all="ignore"):
         count = len(list(training))
     losses = np.array(training.losses)
@@ -200,7 +200,7 @@ def test_interrupted_run_saves_its_latest_update(capsys, monkeypatch):
     ended = command(numpy_rnn, capsys, "--momentum", 0.5, "--save", "run.npz")
     line = "numpy_rnn: interrupted after 47 updates; weights saved to run.npz\n"
     assert (ended.status, ended.err, os.listdir()) == (130, line, ["run.npz"])
-    options = configured("--momentum 0.5")
+    options = train_options("--momentum 0.5")
     *_, (expected, _) = zip(training_of(options), range(47))
     params, velocity, *_ = load_run("run.npz")
     assert bits(params.W_hh) == bits(expected.parameters.W_hh)

@@ -12,10 +12,7 @@ from hypothesis import given
 from numpy_rnn.common.records import DTYPES
 from numpy_rnn.common.trees import tree_map
 from numpy_rnn.conformance import case as cases
-from numpy_rnn.conformance.arithmetics.arithmetic import (
-    NONLINEARITIES,
-    nonlinearity_of,
-)
+from numpy_rnn.conformance.arithmetics.arithmetic import NONLINEARITIES, nonlinearity_of
 from numpy_rnn.conformance.arithmetics.bounds import CHECKER_TAU, Bounds
 from numpy_rnn.conformance.arithmetics.numpy_arithmetic import NumpyArithmetic
 from numpy_rnn.conformance.case import with_rows
@@ -67,7 +64,7 @@ class Exact(NumpyArithmetic):
 @pytest.mark.parametrize("dtype", DTYPES)
 @given(SEEDS)
 def test_values_of_mpmath_are_within_every_bound(dtype, seed):
-    """And so are the floats of the dtype, in every tensor of a random case."""
+    """So are the floats of the dtype, in every tensor of a random case."""
     case = window(seed, dtype)
     rows = with_rows(case)
     params = tree_map(lambda v: v.astype(float), rows.params)
@@ -78,10 +75,8 @@ def test_values_of_mpmath_are_within_every_bound(dtype, seed):
         exact = window_update(rows._replace(params=params), numbers)
         for name in cases.SHAPES.keys() & exact.keys():
             for value in (bounds[name].value, floats[name]):
-                error = np.asarray(
-                    np.abs(numbers.from_input(value) - exact[name]), float
-                )
-                assert not (error > bounds[name].E).any(), name
+                error = np.abs(numbers.from_input(value) - exact[name])
+                assert not (np.asarray(error, float) > bounds[name].E).any(), name
 
 
 GRID = np.linspace(-20, 20, 81)
@@ -98,8 +93,10 @@ def derivative(f, a, order=1):
 
 @pytest.mark.parametrize("name", NONLINEARITIES)
 def test_row_of_a_nonlinearity_has_the_values_and_slopes_of_mpmath(name):
-    """φ, φ' from a and h and from a alone, and |∂φ'/∂h|."""
-    row, f, bounds = nonlinearity_of(name), mpmath_function(name), Bounds("float64")
+    """The row has φ, φ' from a and h and from a alone, and |∂φ'/∂h|."""
+    row = nonlinearity_of(name)
+    f = mpmath_function(name)
+    bounds = Bounds("float64")
     with mpmath.workdps(40):
         exact = [f(mpmath.mpf(a)) for a in GRID]
         slopes = np.array([derivative(f, a) for a in GRID])
@@ -122,8 +119,9 @@ SMOOTH = [name for name, row in NONLINEARITIES.items() if not row.has_kink]
 
 @pytest.mark.parametrize("name", SMOOTH)
 def test_steepest_slope_and_curvature_are_those_of_mpmath(name):
-    """At least, and not much more."""
-    row, f = nonlinearity_of(name), mpmath_function(name)
+    """The columns are at least these values, and not much more."""
+    row = nonlinearity_of(name)
+    f = mpmath_function(name)
     # a ± E has one rounding, and φ' changes by `curvature` times as much of itself.
     up = 1 + OF_SLOPE + row.curvature * (GRID.max() + 1) * U
     with mpmath.workdps(40):
@@ -150,7 +148,7 @@ class Inexact(np.ndarray):
     share = 0.0
 
     def __array_ufunc__(self, ufunc, method, *inputs, **options):
-        plain = [np.asarray(each) for each in inputs]
+        plain = [np.asarray(operand) for operand in inputs]
         result = getattr(ufunc, method)(*plain, **options)
         if ufunc in (np.tanh, np.exp, np.log, np.log1p, np.expm1):
             result = result * (1 + type(self).share)
@@ -159,10 +157,11 @@ class Inexact(np.ndarray):
 
 @pytest.mark.parametrize("name", SMOOTH)
 def test_roundings_of_a_nonlinearity_are_in_units_of_its_column(name):
-    """tanh, exp and log may be off by τ u of their value: φ by as much of |h| and the
-    column, and where |h| is smallest by a third of that at least.
+    """Where tanh, exp and log are off by τ u of their value, φ is off by as much of |h|
+    and the column at most, and where |h| is smallest by a third of that at least.
     """
-    row, grid = nonlinearity_of(name), GRID[GRID != 0]
+    row = nonlinearity_of(name)
+    grid = GRID[GRID != 0]
     h = row.phi(grid)
     unit = np.abs(h) + row.roundings
     used = np.zeros_like(h)

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from numpy_rnn.common.errors import InputError
+from numpy_rnn.common.records import DTYPES
 from numpy_rnn.conformance import check_gradients
 from numpy_rnn.conformance.gradients import derivatives
 
-DTYPES = ("float32", "float64")
+each_dtype = pytest.mark.parametrize("dtype", DTYPES)
 
 
 def sigmoid(a):
@@ -57,12 +58,11 @@ def lstm(params, x, target, scale=1.0, change=None):
 
 
 def elman(params, x, target, style=""):
-    """One sequence of columns, parameters in a tuple, and half the squared error."""
+    """Run one sequence of columns, with parameters in a tuple, and half the squared
+    error.
+    """
     W, U, V = params
-    h = np.zeros((len(x) + 1, len(U)))
-    if style == "out":
-        h = np.empty(h.shape, U.dtype)
-        h[0] = 0
+    h = np.zeros((len(x) + 1, len(U)), U.dtype if style == "out" else float)
     for t, x_t in enumerate(x):
         a = W @ x_t + U @ h[t]
         if style == "out":
@@ -83,8 +83,8 @@ def elman(params, x, target, style=""):
 
 def normal(dtype, *shapes, gain=1.0):
     """Draw arrays of these shapes, others for another number of them."""
-    draw = np.random.default_rng(len(shapes))
-    return [(gain * draw.normal(size=shape)).astype(dtype) for shape in shapes]
+    random = np.random.default_rng(len(shapes))
+    return [(gain * random.normal(size=shape)).astype(dtype) for shape in shapes]
 
 
 def lstm_case(dtype="float64", gain=1.0):
@@ -99,7 +99,7 @@ def elman_case(dtype="float64", H=5, T=4):
     return tuple(params), *normal(dtype, (T, 2), (T, 3))
 
 
-def refused(f, *arguments):
+def wrong_report(f, *arguments):
     """Return the report of a function whose gradients are wrong."""
     with pytest.raises(AssertionError) as raised:
         check_gradients(f, *arguments)
@@ -107,10 +107,8 @@ def refused(f, *arguments):
     return report
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize(
-    ("scale", "gain"), [(1e-6, 1.0), (1.0, 1e-3), (1.0, 3.0), (1e6, 0.3)]
-)
+@each_dtype
+@pytest.mark.parametrize(("scale", "gain"), [(1e-6, 3.0), (1.0, 1e-3), (1e6, 0.3)])
 def test_right_lstm_passes(dtype, scale, gain):
     params, x, target = lstm_case(dtype, gain=gain)
     report = check_gradients(lstm, params, x, target, scale)
@@ -119,7 +117,7 @@ def test_right_lstm_passes(dtype, scale, gain):
     )
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@each_dtype
 @pytest.mark.parametrize("style", ["array", "out", "lists of floats", "abs"])
 def test_right_code_passes_in_every_style(dtype, style):
     params, x, target = elman_case(dtype)
@@ -130,7 +128,7 @@ def test_right_code_passes_in_every_style(dtype, style):
         loss, dW, dU, dV = elman(params, *data)
         return loss, dW, dU * dU.dtype.type(1.001), dV
 
-    report = refused(wrong, params, x, target, style)
+    report = wrong_report(wrong, params, x, target, style)
     assert str(report).startswith("WRONG d[1]: × 1.001\n")
 
 
@@ -144,8 +142,8 @@ def test_mean_over_many_terms():
 
 
 def test_saturated_units_are_not_refused():
-    """1 - s has a relative error of 3 % at 34, and is 0 at 90, in every run that rounds
-    to nearest.
+    """The factor 1 − s has a relative error of 3 % at 34, and is 0 at 90, in every run
+    that rounds to nearest.
     """
 
     def f(params):
@@ -176,14 +174,13 @@ MISTAKES = [
     (multiply("b", ALL, 0), "WRONG db: is 0 everywhere"),
     (multiply("b", 3, np.nan), "WRONG db: nan or inf in 1 of 20 elements"),
     (multiply("W", np.s_[:, 5:], 0.5), r"WRONG dW: .* 15 of 20 .* axis 1 \(5 to 19\);"),
-    (multiply("W", np.s_[2], 0.5), r"WRONG dW: .* 1 of 7 .* axis 0 \(2 to 2\); exp"),
     (clip, "WRONG dW: is clipped at .*, in .* elements"),
 ]
 
 
 @pytest.mark.parametrize(("change", "words"), MISTAKES)
 def test_mistake_is_named(change, words):
-    report = refused(lstm, *lstm_case(), 1.0, change)
+    report = wrong_report(lstm, *lstm_case(), 1.0, change)
     assert re.match(words, f"{report}\n"), report
     assert report.tensors("right").count(",") == 1
 
@@ -193,7 +190,7 @@ def test_transposed_gradient_is_named():
         loss, dW, dU, dV = elman(params, *data)
         return loss, dW, dU.T, dV
 
-    report = refused(transposed, *elman_case())
+    report = wrong_report(transposed, *elman_case())
     assert "WRONG d[1]: is the transposed one" in str(report)
 
 
@@ -204,13 +201,14 @@ def test_wrong_gradient_of_one_number_has_no_factor():
         error = params["w"] * x
         return (error @ error) / 2, {"w": np.array([3 * error @ x])}
 
-    report = refused(squared, {"w": np.array([0.5])}, np.array([1.0, -2.0]))
+    report = wrong_report(squared, {"w": np.array([0.5])}, np.array([1.0, -2.0]))
     assert "×" not in str(report)
 
 
 def test_one_wrong_element_of_a_thousand_is_named():
     random = np.random.default_rng()
-    w, index = random.normal(size=(32, 32)), tuple(random.integers(32, size=2))
+    w = random.normal(size=(32, 32))
+    index = tuple(random.integers(32, size=2))
 
     def f(params):
         d = np.cos(params[0])
@@ -219,7 +217,7 @@ def test_one_wrong_element_of_a_thousand_is_named():
 
     row, column = index
     words = f"expected [{row}, {column}] {np.cos(w[index]):.6g}, is"
-    assert words in str(refused(f, [w]))
+    assert words in str(wrong_report(f, [w]))
 
 
 @pytest.mark.parametrize("size", range(1, derivatives.DIRECTIONS + 1))
@@ -262,7 +260,9 @@ def real_only(w):
 
 @pytest.mark.parametrize("accept", [np.array, real_only])
 def test_kink_at_the_very_point_is_not_judged(accept):
-    """relu at 0, as for padding: any slope from 0 to 1 is right. By both methods."""
+    """Any slope from 0 to 1 is right for relu at 0, as for padding. Both methods of
+    derivatives see the kink.
+    """
 
     def f(params):
         w = accept(params["w"])
@@ -273,7 +273,7 @@ def test_kink_at_the_very_point_is_not_judged(accept):
 
 
 def test_loss_that_is_rounded_is_not_refused():
-    """A loss in float32, which small steps do not change."""
+    """The loss is in float32, which small steps do not change."""
 
     def f(params):
         h = np.tanh(real_only(params["w"]))
@@ -349,7 +349,7 @@ def test_refusal(f, params, words):
 
 def test_parameters_that_are_kept_elsewhere_are_found():
     words = "WRONG dW: expected 0: the loss does not change with it"
-    assert words in str(refused(elsewhere, W, np.ones(2)))
+    assert words in str(wrong_report(elsewhere, W, np.ones(2)))
 
 
 def test_data_are_passed_on_and_parameters_may_be_nested():

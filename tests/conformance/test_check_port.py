@@ -8,6 +8,7 @@ from numpy_rnn.conformance import sampling, window_checks
 from numpy_rnn.conformance.arithmetics.arithmetic import loss_divisor
 from numpy_rnn.conformance.case import present
 from numpy_rnn.conformance.definition import DEFINITION, Definition
+from numpy_rnn.conformance.findings import extent_of, part_of
 from numpy_rnn.conformance.ports.protocol import PortFault
 from numpy_rnn.conformance.random_cases import MAX_LOGIT, MAX_SIZE
 from numpy_rnn.conformance.sampling import large_output_cases, sampled_cases
@@ -35,8 +36,11 @@ PARTS = [  # what a layer lacks, its capabilities and sizes
 
 @pytest.mark.parametrize(("lacks", "has", "sizes"), PARTS)
 def test_partial_port_passes_unless_it_is_wrong(lacks, has, sizes):
-    """Also where all windows have T steps, of which only the last has a loss."""
-    right, wrong = Layer(*lacks, has=has), Untransposed(*lacks, has=has)
+    """A port may also have windows of T steps alone, of which only the last one has a
+    loss.
+    """
+    right = Layer(*lacks, has=has)
+    wrong = Untransposed(*lacks, has=has)
     right.sizes = wrong.sizes = sizes
     check_levels(right, "float32")
     with pytest.raises(WrongPort, match=r"^WRONG dW_xh|^WRONG dh"):
@@ -44,7 +48,7 @@ def test_partial_port_passes_unless_it_is_wrong(lacks, has, sizes):
 
 
 def test_absolute_error_of_tanh_can_be_declared():
-    """That of (1 − e)/(1 + e), which is not small where |a| is; not a larger one."""
+    """The error of (1 − e)/(1 + e) is not small where |a| is; a larger one is wrong."""
 
     def port(error):
         def state(n, w, t, phi):
@@ -90,59 +94,60 @@ def test_object_that_is_no_port_is_refused():
         check(3)
 
 
-# -- windows of their own
+# Windows of their own.
 
 SERIES = np.random.default_rng(0).normal(size=(6, 2, 3))
 
 
 def own_port(case, port, lacks=("relu", "mean")):
     """Return the port, which states one window of its own."""
-    port.cases, port.lacks = [case], lacks
+    port.cases = [case]
+    port.lacks = lacks
     return port
 
 
 def test_port_that_is_wrong_on_its_own_windows_alone_is_wrong():
-    """They may have any scale."""
+    """Its own windows may have any scale."""
 
     def clip(report):
         return report | {"loss": np.minimum(report["loss"], 1e5)}
 
-    own = {"x": SERIES, "target": 500 + 100 * SERIES[2:, :, :2]}
-    port = own_port(own, Port(after=clip, capabilities=()))
-    said = r"WRONG loss .*\n.*\n  L2, cases\[0\] with CaseSpec\(T=6, B=2"
-    with pytest.raises(WrongPort, match=said):
+    window = {"x": SERIES, "target": 500 + 100 * SERIES[2:, :, :2]}
+    port = own_port(window, Port(after=clip, capabilities=()))
+    verdict = r"WRONG loss .*\n.*\n  L2, cases\[0\] with CaseSpec\(T=6, B=2"
+    with pytest.raises(WrongPort, match=verdict):
         check_port(port, "L2", "float64", examples=1)
 
 
 def test_parameters_of_own_windows_are_given_to_the_port():
-    given = []
+    calls = []
     params = present(CASE.params)
-    own = {"x": CASE.x, "target": CASE.target, "h_0": CASE.h_0, "params": params}
-    port = own_port(own, Port(given.append, capabilities=()))
+    window = {"x": CASE.x, "target": CASE.target, "h_0": CASE.h_0, "params": params}
+    port = own_port(window, Port(calls.append, capabilities=()))
     check_port(port, "L1", "float32", examples=1)
 
-    def is_own(arrays):
-        pairs = [(arrays["h_0"], CASE.h_0)]
-        pairs += [(arrays["params"][name], params[name]) for name in params]
+    def is_own(arguments):
+        pairs = [(arguments["h_0"], CASE.h_0)]
+        pairs += [(arguments["params"][name], params[name]) for name in params]
         return all(np.array_equal(*pair) for pair in pairs)
 
-    assert any(map(is_own, given))
+    assert any(map(is_own, calls))
 
 
 def test_own_windows_may_have_classes():
-    own = {"x": np.array([[0, 1], [3, 2]]), "target": np.array([[1, 0]])}
+    window = {"x": np.array([[0, 1], [3, 2]]), "target": np.array([[1, 0]])}
     lacks = "squared_error", "vector_inputs", "relu", "h_0"
     port = Port(capabilities=("cross_entropy", "class_inputs"))
-    check_port(own_port(own, port, lacks), "L2", "float64", examples=1)
+    check_port(own_port(window, port, lacks), "L2", "float64", examples=1)
 
 
 def test_own_window_without_targets_is_refused():
-    said = r"^cases\[0\] has no target: expected x, target"
-    with pytest.raises(PortFault, match=said):
+    message = r"^cases\[0\] has no target: expected x, target"
+    with pytest.raises(PortFault, match=message):
         check_port(own_port({"x": SERIES}, Port()), "L2", "float64", examples=1)
 
 
-# -- verdicts
+# Verdicts.
 
 
 def doubled(name):
@@ -164,8 +169,8 @@ def test_verdict_names_the_other_wrong_results():
         **doubled("output_weights_gradient"), **doubled("output_bias_gradient")
     )
     port = DefinitionPort(wrong, "no biases", has=())
-    said = r"^WRONG dW_hy \(B6\)(.|\n)*\n  wrong as well: db_y\n  L2, "
-    with pytest.raises(WrongPort, match=said):
+    verdict = r"^WRONG dW_hy \(B6\)(.|\n)*\n  wrong as well: db_y\n  L2, "
+    with pytest.raises(WrongPort, match=verdict):
         check_port(port, "L2", "float64", SEED)
 
 
@@ -210,12 +215,49 @@ OVERFLOWS = [
 
 @pytest.mark.parametrize(("log_p", "advice"), OVERFLOWS)
 def test_overflow_of_large_outputs_has_its_advice(log_p, advice):
-    said = f"OVERFLOW .* for outputs of 10000: .*{advice}"
-    with pytest.raises(PortFault, match=said):
+    verdict = f"OVERFLOW .* for outputs of 10000: .*{advice}"
+    with pytest.raises(PortFault, match=verdict):
         check_port(with_log_p(log_p), "large outputs", "float64", SEED)
 
 
-# -- which windows
+# What a finding says of where a tensor is wrong.
+
+
+def check_of(reported, expected):
+    """Return the check of a dW_xh whose elements may be off by 1e-9."""
+    allowed = np.full(reported.shape, 1e-9)
+    ratio = np.abs(reported - expected) / allowed
+    no = np.zeros((), bool)
+    return window_checks.Check("dW_xh", reported, ratio, expected, allowed, no, no, no)
+
+
+@pytest.mark.parametrize(
+    ("are_wrong", "words"),
+    [
+        ([1, 1, 0], "the first 2 of 3"),
+        ([0, 0, 1], "the last 1 of 3"),
+        ([0, 1, 0], "1 of 3"),
+        ([0, 1], "1 of 2"),
+    ],
+)
+def test_first_and_last_ones_are_named(are_wrong, words):
+    assert part_of(np.array(are_wrong, bool)) == words
+
+
+def test_zeros_do_not_hide_that_all_of_a_tensor_is_wrong():
+    """A factor leaves them as they are."""
+    expected = np.array([[1.0, 0.0], [2.0, -3.0]])
+    assert extent_of(check_of(2 * expected, expected)) == "in all of it, × 2"
+
+
+def test_rows_of_a_matrix_that_are_wrong_are_counted():
+    expected = np.ones((4, 3))
+    reported = expected.copy()
+    reported[:2] += 1
+    assert extent_of(check_of(reported, expected)) == "in the first 2 of 4 rows"
+
+
+# Which windows.
 
 
 def test_windows_of_large_outputs_begin_with_those_that_are_not_learnt():
@@ -236,7 +278,7 @@ def test_large_windows_are_fewer():
 
 
 def test_one_window_of_six_is_large():
-    """Beyond eight units, steps, inputs or outputs."""
+    """A window is large with more than eight units, steps, inputs or outputs."""
     windows = list(sampled_cases(DefinitionPort(), "float32", 0, 60))
     larger = [max(spec.T, spec.D, spec.H, spec.O) > MAX_SIZE for _, spec, _ in windows]
     assert 0 < sum(larger) <= 10

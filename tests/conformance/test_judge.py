@@ -9,19 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 
-from numpy_rnn.common.records import (
-    LOSS_NAMES,
-    Objective,
-    RunOptions,
-    Schedule,
-    Step,
-)
+from numpy_rnn.common.records import Objective, RunOptions, Schedule, Step
 from numpy_rnn.conformance.arithmetics.numpy_arithmetic import NumpyArithmetic
 from numpy_rnn.conformance.case import INPUT_GRADIENTS, INTERMEDIATES, TENSORS
-from numpy_rnn.conformance.definition import (
-    train,
-    window_update,
-)
+from numpy_rnn.conformance.definition import train, window_update
 from numpy_rnn.conformance.ports.abilities import CAPABILITIES, REPORTED, stated_by
 from numpy_rnn.conformance.ports.port import PackagePort
 from numpy_rnn.conformance.ports.protocol import PortFault
@@ -36,13 +27,13 @@ from numpy_rnn.conformance.runs.judge import judge
 from numpy_rnn.conformance.runs.recorded_run import STEPWISE, finite_part, record
 from numpy_rnn.conformance.runs.sources import PackageSource, PortSource
 from tests.helpers import random_runs
-from tests.helpers.ports import Port
-from tests.helpers.recorded_runs import PACKAGE, STEP, small_run
+from tests.helpers.ports import PACKAGE, Port
+from tests.helpers.random_runs import SMALL_STEP, small_run
 from tests.helpers.windows import SEED, SEEDS
 
 UNREPORTED = tuple(name for name in CAPABILITIES if name not in REPORTED)
 black_box_port = partial(Port, capabilities=("sgd_options",))
-RATES = STEP._replace(learning_rate=np.array([0.1, 0.02, 0.05]))
+RATES = SMALL_STEP._replace(learning_rate=np.array([0.1, 0.02, 0.05]))
 RUNS = {
     "full": small_run(),
     "plain": small_run(Step(0.1), dtype="float32"),
@@ -52,7 +43,8 @@ RUNS = {
 
 
 @cache
-def recorded(name="full"):
+def package_trace(name="full"):
+    """Return one of the runs as the package records it."""
     return PACKAGE.trace(RUNS[name])
 
 
@@ -62,87 +54,92 @@ def black_box(run):
     return run._replace(updates={name: run.updates[name] for name in shown})
 
 
-def replaced(run, **arrays):
+def with_arrays(run, **arrays):
+    """Return a recorded run with other arrays."""
     return run._replace(updates=run.updates | arrays)
 
 
 @pytest.mark.parametrize("name", RUNS)
 def test_right_runs_pass(rnn, name):
-    """With all their tensors, and as black boxes."""
+    """A run passes with all its tensors, as a black box, and in part."""
     run = PackageSource(PackagePort(rnn)).trace(RUNS[name])
-    for each in (run, black_box(run)):
-        judgement = judge(each)
+    for shown in (run, black_box(run)):
+        judgement = judge(shown)
         assert judgement.passed, judgement.first
         assert judgement.worst["window"] == 0
-        assert set(judgement.worst) == {"window", "initial"} | {*each.updates} & {
-            *TENSORS
-        }
-    assert judge(each.first(3), whole=False).passed
+        tensors = shown.updates.keys() & {*TENSORS}
+        assert set(judgement.worst) == {"window", "initial"} | tensors
+    assert judge(run.first(3), whole=False).passed
 
 
 @settings(max_examples=5)
 @given(SEEDS)
 def test_random_runs_pass(seed):
-    """The definition, as a black box too, a package, and ports that are asked window by
-    window.
+    """Runs are those of the definition, as a black box too, of a package, and of ports
+    that are asked window by window.
     """
     run = random_run(RandomDraw(seed))
     assume(is_bounded(run))
-    own, ports = record(run, train(run)), [PACKAGE]
+    trace = record(run, train(run))
+    judgements = [judge(trace), judge(black_box(trace))]
+    sources = [PACKAGE]
     for capabilities in (CAPABILITIES, UNREPORTED):
-        ports.append(PortSource(Port(capabilities=capabilities)))
-        assert unsupported(ports[-1].port, run) == []
-    found = [judge(own), judge(black_box(own))]
-    found += [judge(source.trace(run), source=source) for source in ports]
-    assert all(each.passed for each in found)
+        port = Port(capabilities=capabilities)
+        assert unsupported(port, run) == []
+        sources.append(PortSource(port))
+    judgements += [judge(source.trace(run), source=source) for source in sources]
+    assert all(judgement.passed for judgement in judgements)
 
 
 @pytest.mark.parametrize("capabilities", [CAPABILITIES, UNREPORTED])
 def test_run_that_diverges_is_judged_until_it_overflows(capabilities):
     source = PortSource(Port(capabilities=capabilities))
-    found = finite_part(source.trace(small_run(Step(1e200))))
-    assert judge(found, whole=False, source=source).passed
+    finite = finite_part(source.trace(small_run(Step(1e200))))
+    assert judge(finite, whole=False, source=source).passed
 
 
 def test_mistake_comes_before_the_fault_that_ends_its_run():
     """A run with a wrong gradient may end in numbers that are not finite."""
-    for factor in (1, 2):
+
+    def trace_that_ends(factor):
+        """Return the source and the trace of a port whose fourth loss is nan."""
         calls = itertools.count(1)
 
-        def after(report, calls=calls, factor=factor):
-            return (
-                report | {"loss": np.nan}
-                if next(calls) > 3
-                else scaled_gradient(factor, report)
-            )
+        def after(report):
+            if next(calls) > 3:
+                return report | {"loss": np.nan}
+            return scaled_gradient(factor, report)
 
         source = PortSource(black_box_port(after=after))
-        found = source.trace(small_run(Step(0.1)))
-        assert found.length == 3
-        if factor == 1:
-            with pytest.raises(PortFault, match=r"loss is nan.* update 4 of the run"):
-                judge(found, source=source)
-        else:
-            assert judge(found, source=source).first.tensor == "dW_hh"
+        return source, source.trace(small_run(Step(0.1)))
+
+    source, right = trace_that_ends(1)
+    assert right.length == 3
+    with pytest.raises(PortFault, match=r"loss is nan.* update 4 of the run"):
+        judge(right, source=source)
+    source, wrong = trace_that_ends(2)
+    assert judge(wrong, source=source).first.tensor == "dW_hh"
 
 
 @settings(max_examples=3)
 @given(SEEDS)
 def test_port_of_fixed_steps_and_one_loss_has_runs(seed):
-    """Chunks of its steps, with a loss at the last."""
+    """Its runs are chunks of its steps, with a loss at the last."""
     port = black_box_port()
-    port.sizes, port.lacks = ({"T": 5},), ("many losses",)
+    port.sizes = ({"T": 5},)
+    port.lacks = ("many losses",)
     source = PortSource(port)
     run = random_run(RandomDraw(seed), "float64", stated_by(port))
     assume(is_bounded(run))
     assert unsupported(port, run) == []
-    found = source.trace(run)
-    assert set(found.updates["stop"] - found.updates["loss_start"]) == {1}
-    assert set(found.updates["stop"] - found.updates["start"]) == {5}
-    assert judge(found).passed
-    found = unsupported(port, small_run(Step(0.1), k1=2))
-    assert found[0].words == "window with several losses"
-    assert {"k1": 5, "k2": 5}.items() <= dict(found[-1].remedy).items()
+    trace = source.trace(run)
+    stop = trace.updates["stop"]
+    assert set(stop - trace.updates["loss_start"]) == {1}
+    assert set(stop - trace.updates["start"]) == {5}
+    assert judge(trace).passed
+    first, *_, last = unsupported(port, small_run(Step(0.1), k1=2))
+    assert first.words == "window with several losses"
+    assert {"k1": 5, "k2": 5}.items() <= dict(last.remedy).items()
 
 
 def test_case_is_freed_with_its_report():
@@ -154,64 +151,77 @@ def test_case_is_freed_with_its_report():
 
 def moved(run, tensor, update, step=-1):
     """Move the last element of a tensor of one update, at this step; and its place."""
-    updates, wrong = run.updates, np.array(run.updates[tensor])
+    wrong = np.array(run.updates[tensor])
     element = (update, *(size - 1 for size in wrong.shape[1:]))
     if tensor in STEPWISE:
-        ends = np.cumsum(updates["stop"] - updates["start"])
-        steps = updates["stop"][update] - updates["start"][update]
-        element = (ends[update] - steps + step % steps, *element[1:])
+        lengths = run.updates["stop"] - run.updates["start"]
+        row = lengths[:update].sum() + step % lengths[update]
+        element = (row, *element[1:])
     wrong[element] += 1e-6
-    return replaced(run, **{tensor: wrong}), element
+    return with_arrays(run, **{tensor: wrong}), element
 
 
 @pytest.mark.parametrize(
-    "tensor", [name for name in recorded().updates if name in TENSORS]
+    "tensor", [name for name in package_trace().updates if name in TENSORS]
 )
 def test_planted_fault_is_named(tensor):
-    """One element moved in one update: that update, tensor, step and element."""
-    updates = recorded().updates
+    """Where one element is moved in one update, the finding names the update, the
+    tensor, the step and the element.
+    """
+    updates = package_trace().updates
     for update, step in ((0, -1), (19, -2)):
-        wrong, element = moved(recorded(), tensor, update, step)
+        wrong, element = moved(package_trace(), tensor, update, step)
         first = judge(wrong).first
-        number, start, stop = (
-            updates[name][update] for name in ("number", "start", "stop")
+        steps = updates["stop"][update] - updates["start"][update]
+        expected_step = steps + step + 1 if tensor in STEPWISE else None
+        assert (first.epoch, first.number) == (
+            updates["epoch"][update],
+            updates["number"][update],
         )
-        step = stop - start + step + 1 if tensor in STEPWISE else None
-        place = updates["epoch"][update], number, tensor, step, element[1:]
-        assert first[:6] == (*place, wrong.updates[tensor][element])
+        assert (first.tensor, first.step) == (tensor, expected_step)
+        assert first.element == element[1:]
+        assert first.reported == wrong.updates[tensor][element]
         assert abs(first.reported - first.expected - 1e-6) < 1e-12
         assert first.ratio > 1e3
 
 
 @pytest.mark.parametrize(
-    "faults", ["h0 a1", "a1 h1", "da4 dh3", "dh3 da3", "dh4 dW_xh0"]
+    ("fault", "later_fault"),
+    [
+        (("h", 0), ("a", 1)),
+        (("a", 1), ("h", 1)),
+        (("da", 4), ("dh", 3)),
+        (("dh", 3), ("da", 3)),
+        (("dh", 4), ("dW_xh", 0)),
+    ],
 )
-def test_fault_that_is_computed_first_is_named(faults):
+def test_fault_that_is_computed_first_is_named(fault, later_fault):
     """The backward pass runs from the last step to the first."""
-    (one, step), (other, other_step) = (
-        (name[:-1], int(name[-1])) for name in faults.split()
-    )
-    wrong, _ = moved(recorded(), other, 7, other_step)
-    assert judge(moved(wrong, one, 7, step)[0]).first[:4] == (1, 8, one, step + 1)
+    wrong = package_trace()
+    for tensor, step in (fault, later_fault):
+        wrong, _ = moved(wrong, tensor, 7, step)
+    tensor, step = fault
+    assert judge(wrong).first[:4] == (1, 8, tensor, step + 1)
 
 
 @pytest.mark.parametrize(("name", "update"), [("full", 5), ("full", 10), ("chunks", 1)])
 def test_wrong_initial_state_is_exactly_wrong(name, update):
     """One ulp is a fault."""
-    right = recorded(name).updates["initial"]
+    run = package_trace(name)
+    right = run.updates["initial"]
     wrong = np.array(right)
     wrong[update:, 0, 1] = np.nextafter(wrong[update:, 0, 1], 1)
-    first = judge(replaced(recorded(name), initial=wrong)).first
-    place = update // 10 + 1, update % 10 + 1, "initial", None, (0, 1)
-    assert first[:7] == (*place, wrong[update, 0, 1], right[update, 0, 1])
+    first = judge(with_arrays(run, initial=wrong)).first
+    location = update // 10 + 1, update % 10 + 1, "initial", None, (0, 1)
+    assert first[:7] == (*location, wrong[update, 0, 1], right[update, 0, 1])
 
 
 def test_wrong_schedule_is_named():
-    first = judge(recorded().first(17)).first
+    first = judge(package_trace().first(17)).first
     assert (*first[:3], first.reported, first.expected) == (2, 8, "window", 7, 10)
-    run = recorded().run
+    run = package_trace().run
     other = run._replace(options=run.options._replace(schedule=Schedule(2, 4, 2)))
-    first = judge(recorded()._replace(run=other)).first
+    first = judge(package_trace()._replace(run=other)).first
     assert (*first[:3], first.element, first.expected) == (1, 3, "window", (0,), 2)
 
 
@@ -230,40 +240,44 @@ def scaled_gradient(factor, report):
     return report | {"dW_hh": np.float32(factor) * report["dW_hh"]}
 
 
-CHAOTIC = [(4, [-1, 0], loss) for loss in LOSS_NAMES]
-CALM = [(0.5, [-1], "squared_error"), (1.5, [2], "squared_error")]
+WRONG_GRADIENTS = [  # the gain of W_hh, the loss, and the factor of dW_hh
+    (0.5, "squared_error", -1),
+    (1.5, "squared_error", 2),
+    (4, "squared_error", -1),
+    (4, "cross_entropy", 0),
+]
 
 
-@pytest.mark.parametrize(("gain", "factors", "loss"), [*CALM, *CHAOTIC])
-def test_wrong_gradient_never_agrees(gain, factors, loss):
-    """Whatever rounding does in this run: a port is asked for windows with smaller
-    weights.
+@pytest.mark.parametrize(("gain", "loss", "wrong_factor"), WRONG_GRADIENTS)
+def test_wrong_gradient_never_agrees(gain, loss, wrong_factor):
+    """Whatever rounding does in this run, a port is asked for windows with smaller
+    weights, which show that its gradient is wrong.
     """
     run = chaotic_run(gain, loss)
-    for factor in (1, *factors):
+    for factor in (1, wrong_factor):
         source = PortSource(black_box_port(after=partial(scaled_gradient, factor)))
-        found = source.trace(run)
-        judgement = judge(found, source=source)
+        trace = source.trace(run)
+        judgement = judge(trace, source=source)
         assert judgement.passed == (factor == 1), (factor, judgement.first)
         assert factor == 1 or judgement.first.tensor == "dW_hh"
         # A trace file cannot be asked: what is ill-conditioned in all windows is
         # named, and is no agreement.
-        alone = judge(found)
+        alone = judge(trace)
         assert alone.first is None or factor != 1
         assert alone.passed == (alone.first is None and not alone.not_judged)
         assert {*alone.not_judged} <= {*judgement.contracted}
 
 
 def test_every_network_of_an_ensemble_is_judged():
-    """A chaotic one is not, by the windows of another; a port is asked for
-    its windows.
+    """The windows of one network do not judge another that is chaotic; a port is asked
+    for the windows of each.
     """
     gains = np.reshape([0.5, 4], (2, 1, 1))
-    found = black_box(PACKAGE.trace(chaotic_run(gains, N=2)))
-    assert {"dW_xh", "dW_hh"} <= {*judge(found).not_judged}
-    asked = judge(found, source=PortSource(black_box_port()))
+    trace = black_box(PACKAGE.trace(chaotic_run(gains, N=2)))
+    assert {"dW_xh", "dW_hh"} <= {*judge(trace).not_judged}
+    asked = judge(trace, source=PortSource(black_box_port()))
     assert asked.passed
     assert {"dW_xh", "dW_hh"} <= {*asked.contracted}
     port = black_box_port(after=partial(scaled_gradient, -1))
-    wrong = judge(found, source=PortSource(port)).first
+    wrong = judge(trace, source=PortSource(port)).first
     assert (wrong.tensor, wrong.is_contracted, wrong.element[0]) == ("dW_hh", True, 1)

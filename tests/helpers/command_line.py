@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from numpy_rnn.app.command_line import parse_command
-from numpy_rnn.app.options import Options
+from numpy_rnn.app.options import CommandOptions
 
 
-def configured(options: str = "") -> Options:
-    """Return the configuration that these options of `train` give."""
-    return parse_command("numpy_rnn", ["train", *options.split()])
+def train_options(words: str = "") -> CommandOptions:
+    """Return the options of `train` when these words are typed."""
+    return parse_command("numpy_rnn", ["train", *words.split()])
 
 
 class Ended(NamedTuple):

@@ -23,26 +23,21 @@ from numpy_rnn.conformance.ports.protocol import (
     format_errors,
     port_arguments,
 )
+from numpy_rnn.conformance.runs.sources import PackageSource
 from numpy_rnn.conformance.suite import check_port
 from tests.helpers.windows import window
 
 RIGHT = PackagePort(numpy_rnn)
-PLAIN: dict[str, Any] = {
-    "T": 4,
-    "B": 2,
-    "D": 2,
-    "H": 3,
-    "O": 1,
-    "K": 3,
-    "bias": True,
-    "scale": 1.0,
-}
-PLAIN |= {
-    "objective": Objective(),
-    "step": Step(0.1),
-    "class_inputs": False,
-    "velocity": False,
-}
+PACKAGE = PackageSource(RIGHT)
+PLAIN: dict[str, Any] = dict(
+    zip("TBDHOK", (4, 2, 2, 3, 1, 3)),
+    bias=True,
+    scale=1.0,
+    objective=Objective(),
+    step=Step(0.1),
+    class_inputs=False,
+    velocity=False,
+)
 CASE = window(5, "float32", **PLAIN)
 STEP = Step(0.1, 0.9, 0.3, weight_decay=0.01, max_norm=0.5)
 FULL = window(5, "float32", **PLAIN | {"step": STEP, "velocity": True})
@@ -54,36 +49,35 @@ class DefinitionPort:
     name = "a definition"
     dtypes: tuple[str, ...] = ("float64",)
 
-    def __init__(self, of=DEFINITION, *lacks, has=CAPABILITIES, sizes=()):
-        self.of, self.lacks, self.capabilities, self.sizes = of, lacks, has, sizes
+    def __init__(self, definition=DEFINITION, *lacks, has=CAPABILITIES, sizes=()):
+        self.definition = definition
+        self.lacks = lacks
+        self.capabilities = has
+        self.sizes = sizes
 
     def window_update(self, params, x, target, h_0, *, velocity=None, **options):
         objective = {n: options.pop(n) for n in Objective._fields if n in options}
         case = cases.WindowCase(
-            params=cases.parameters_from(params),
-            x=x,
-            target=target,
-            h_0=h_0,
-            objective=Objective(**objective),
-            step=Step(**options) if options else None,
-            velocity=cases.parameters_from(velocity) if velocity else None,
+            cases.parameters_from(params),
+            x,
+            target,
+            h_0,
+            Objective(**objective),
+            Step(**options) if options else None,
+            cases.parameters_from(velocity) if velocity else None,
         )
         with np.errstate(all="ignore"):
-            report = window_update(case, definition=self.of)
-        tables = {
-            "intermediates": cases.INTERMEDIATES,
-            "input_gradients": cases.INPUT_GRADIENTS,
-        }
-        unseen = {
-            n
-            for has, names in tables.items()
-            if has not in self.capabilities
-            for n in names
-        }
-        return {name: array for name, array in report.items() if name not in unseen}
+            report = window_update(case, definition=self.definition)
+        seen = report.keys()
+        if "intermediates" not in self.capabilities:
+            seen -= {*cases.INTERMEDIATES}
+        if "input_gradients" not in self.capabilities:
+            seen -= {*cases.INPUT_GRADIENTS}
+        return {name: report[name] for name in seen}
 
 
 def right_report(case=CASE):
+    """Return the package's report of a case."""
     arguments = port_arguments(case)
     return RIGHT.window_update(arguments.pop("params"), **arguments)
 
@@ -107,15 +101,17 @@ class Port:
 
     def __init__(
         self,
-        before=lambda given: None,
+        before=lambda arguments: None,
         after=lambda report: report,
         capabilities=CAPABILITIES,
     ):
-        self.before, self.after, self.capabilities = before, after, capabilities
+        self.before = before
+        self.after = after
+        self.capabilities = capabilities
 
-    def window_update(self, params, **given):
-        self.before({"params": params, **given})
-        return self.after(RIGHT.window_update(params, **given))
+    def window_update(self, params, **arguments):
+        self.before({"params": params, **arguments})
+        return self.after(RIGHT.window_update(params, **arguments))
 
 
 class Layer(DefinitionPort):
@@ -142,9 +138,10 @@ Untransposed = functools.partial(Layer, **MUTANTS[0].with_number(1.0))
 
 
 def check_levels(port, dtype, examples=5):
-    """Check a port at every level that it has: few windows and one run."""
-    levels = ["L2", "L3"]
+    """Check a port at every level that it has, with few windows and runs; not with
+    large outputs, where most code by hand overflows.
+    """
     if "intermediates" in stated_by(port).capabilities:
-        levels.insert(0, "L1")
-    for level in levels:
-        check_port(port, level, dtype, examples=examples)
+        check_port(port, "L1", dtype, examples=examples)
+    check_port(port, "L2", dtype, examples=examples)
+    check_port(port, "L3", dtype, examples=examples)

@@ -10,6 +10,7 @@ from numpy_rnn.common.records import Objective, Run, RunOptions, Schedule, Step
 from numpy_rnn.common.trees import tree_map
 from numpy_rnn.conformance.case import WindowCase
 from numpy_rnn.conformance.random_cases import random_step
+from tests.helpers.windows import SEED
 
 
 class Sizes(NamedTuple):
@@ -35,6 +36,7 @@ class Kind(NamedTuple):
 
 
 PER_NETWORK = [(), ("x",), ("target",), ("h_0",), ("x", "target", "h_0")]
+SMALL_STEP = Step(0.1, 0.9, nesterov=True, weight_decay=0.01, max_norm=0.5)
 OPTIONS = RunOptions(Schedule(2, 3, 2), Objective(), Step(0.05))
 STEPS = [
     Step(0.05),
@@ -126,6 +128,12 @@ def drawn_run(draw, sizes=None, schedule=None) -> Run:
         rate = rate * np.linspace(1, 0.5, sizes.N, dtype=kind.dtype)
     options = RunOptions(schedule, objective, step._replace(learning_rate=rate))
     return random_run(sizes, kind, options, draw.integer(0, 2**32 - 1))
+
+
+def small_run(step=SMALL_STEP, k1=2, k2=5, epochs=2, N=None, dtype="float64") -> Run:
+    """Return a run on one sequence of 20 steps, with biases."""
+    options = RunOptions(Schedule(k1, k2, epochs), Objective(), step)
+    return random_run(Sizes(20, 1, 1, 4, 1, N), Kind(dtype), options, SEED)
 
 
 def as_case(run) -> WindowCase:

@@ -36,7 +36,7 @@ def small():
         )
         words = [word.removesuffix("=True") for word in given]
         configuration = parse_command("numpy_rnn", ["study", *words])
-        run = prepare_experiment(configuration).run(configuration.run_options())
+        run = prepare_experiment(configuration).run()
         return study_run("sine wave", run, 0, networks, steps)
 
     return make
@@ -51,9 +51,9 @@ def compute():
     scripts = [str(path) for path in [*SCRIPTS, CHECKS]]
 
     def evaluate(name, argument=None):
-        given = json.dumps([scripts, name, argument], default=np.ndarray.tolist)
-        command = [node, CHECKS]
-        run = subprocess.run(command, input=given, capture_output=True, text=True)
+        request = json.dumps([scripts, name, argument], default=np.ndarray.tolist)
+        command = [node, CHECKS.with_name("run_check.js")]
+        run = subprocess.run(command, input=request, capture_output=True, text=True)
         assert run.returncode == 0, run.stderr
         return json.loads(run.stdout)
 
@@ -73,10 +73,11 @@ class TinyNetwork(NamedTuple):
 @pytest.fixture(scope="session")
 def tiny(compute):
     """Return the tiny network of the page."""
-    found = compute("tiny")
-    params = Parameters(*(np.array(found["p"][name]) for name in Parameters._fields))
-    x, target = (np.array(found[name][1:]) for name in ("x", "target"))
-    return TinyNetwork(params, x, target, np.array(found["h_0"]), found)
+    numbers = compute("exercise")
+    params = Parameters(*(np.array(numbers["p"][name]) for name in Parameters._fields))
+    x = np.array(numbers["x"][1:])
+    target = np.array(numbers["target"][1:])
+    return TinyNetwork(params, x, target, np.array(numbers["h_0"]), numbers)
 
 
 @pytest.fixture(scope="session")

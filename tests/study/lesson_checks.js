@@ -1,7 +1,22 @@
 // What test_lesson_*.py ask of the scripts of the lesson, in node, and of its page, in a browser.
 "use strict";
+const {range, elementwise, train} = lesson.rnn;
+const {FIGURES, redraw} = lesson.figures;
+const {TASK, delay, delaySeries, delayNetwork} = lesson.delay;
+const {exampleAt} = lesson.example;
+const {SMALL, ALL_STEPS, MOMENTS, smallUpdate, nudgedLoss} = lesson.network;
+const {SUMMED, lagSums} = lesson.windows;
+const {changeByLag, cliffAt} = lesson.fading;
+const {LineError} = lesson.arrays;
+const {parse} = lesson.language;
+const {
+  rightLines, exercise, exercisePass, correct, environment, mistakes, checkLines,
+} = lesson.lines;
+const {SHAPES} = lesson.judging;
+const {pasted} = lesson.paste;
+
 const CHECKS = {
-  tiny: () => ({...tinyPass, ...right, ...tiny}),
+  exercise: () => ({...exercisePass, ...correct, ...exercise}),
   trained: ({p, x, target, h_0, options}) => [...train(p, x, target, h_0, options)],
   // The sums by lag at some weights, and what they are of.
   sums: () => {
@@ -28,7 +43,7 @@ const CHECKS = {
   // The value of each line at step 2, or null where the language refuses it.
   values: (texts) => texts.map((text) => {
     try {
-      return parse(text)(Object.assign(environment(right), {t: 2}));
+      return parse(text)(environment(correct, 2));
     } catch (error) {
       if (!(error instanceof LineError)) throw error;
       return null;
@@ -40,7 +55,7 @@ const CHECKS = {
   // Each mistake in its line, and pasted as the gradients of the whole pass.
   mistaken: () => mistakes.map(({id, code, message, gradients}) => {
     const verdicts = checkLines({...rightLines(), [id]: `0 + (${code})`});
-    const digits = (key) => JSON.stringify(each((v) => v.toPrecision(6), gradients[`d${key}`]));
+    const digits = (key) => JSON.stringify(elementwise((v) => v.toPrecision(6), gradients[`d${key}`]));
     const text = Object.keys(SHAPES).map((key) => `d${key} = ${digits(key)}`).join(" ");
     const wrong = Object.keys(verdicts).filter((one) => verdicts[one].kind !== "right");
     return [id, wrong, message, verdicts[id].message, pasted(text).at(-1)];
@@ -49,6 +64,8 @@ const CHECKS = {
 
   // In a browser: controls that change nothing, shapes outside of their drawing, and the heights of
   // the figure of the network at all moments.
+  hasLearned: () => delay.done === TASK.updates,
+  redraw,
   openAll: () => {
     document.querySelectorAll("details").forEach((one) => { one.open = true; });
     redraw();
@@ -81,13 +98,3 @@ const CHECKS = {
     return [...document.querySelectorAll(".kept[data-t]")].map(({dataset: {t, s}}) => [+t, +s]);
   },
 };
-
-// In node: the scripts, a check and its argument from standard input, the value to standard output.
-if (typeof require !== "undefined") {
-  const {readFileSync} = require("node:fs"), vm = require("node:vm"), context = vm.createContext({});
-  const [names, check, argument] = JSON.parse(readFileSync(0, "utf8"));
-  for (const name of names) vm.runInContext(readFileSync(name, "utf8"), context);
-  context.argument = JSON.stringify(argument);
-  const call = `JSON.stringify(CHECKS.${check}(JSON.parse(argument)))`;
-  process.stdout.write(vm.runInContext(call, context));
-}

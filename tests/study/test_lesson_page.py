@@ -26,22 +26,18 @@ def test_page_is_built_of_its_source():
     assert built.count("<math") == PAGE.count("<math")
 
 
-def test_scripts_name_those_that_they_use():
-    """The head names every earlier script whose names are used. It may name a later
-    one, whose functions are called when all scripts have run.
-    """
-    owner = {}
+def test_scripts_import_what_earlier_ones_export():
+    """Every name of an import is used, and is in the `return` of that script."""
+    exports = {}
     for path in SCRIPTS:
         text = path.read_text(encoding="utf-8")
-        head = re.search(r"^// (?:.* )?Uses (.*)\.$", text, re.MULTILINE)
-        listed = re.findall(r"\w+\.js", head[1] if head else "")
-        assert all((LESSON / name).is_file() for name in listed), path.name
-        code = re.sub(r"//.*|`[^`$]*`|\"[^\"\n]*\"", "", text)
-        words = set(re.findall(r"(?<![.\w])\w+", code))
-        for other, names in owner.items():
-            assert other in listed or not names & words, (path.name, other)
-        top = r"^(?:const|let|class|function\*?) (\w+)"
-        owner[path.name] = set(re.findall(top, text, re.MULTILINE))
+        statement = r"^const \{([^}]*)\} = lesson\.(\w+);"
+        words = re.findall(r"\w+", re.sub(statement, "", text, flags=re.MULTILINE))
+        for names, script in re.findall(statement, text, re.MULTILINE):
+            imported = set(re.findall(r"\w+", names))
+            assert imported <= exports[script] & {*words}, (path.name, script)
+        returned = re.search(r"^return \{([^}]*)\};\n\}\)\(\);", text, re.MULTILINE)
+        exports[path.stem] = set(re.findall(r"\w+", returned[1] if returned else ""))
 
 
 @pytest.mark.needs_torch
@@ -83,7 +79,7 @@ def opened(new_page):
     """Open the page with all that it hides shown, after the networks have learned."""
     page = new_page(LESSON / "lesson.html", reduced_motion="reduce")
     page.add_script_tag(content=CHECKS.read_text(encoding="utf-8"))
-    page.wait_for_function("delay.done === TASK.updates")
+    page.wait_for_function("CHECKS.hasLearned()")
     page.evaluate("CHECKS.openAll()")
     return page
 
@@ -91,7 +87,7 @@ def opened(new_page):
 def test_page_fits_every_screen(opened):
     for width in (320, 768, 1280):
         opened.set_viewport_size({"width": width, "height": 800})
-        opened.evaluate("redraw()")
+        opened.evaluate("CHECKS.redraw()")
         assert opened.evaluate("document.documentElement.scrollWidth") <= width
         assert opened.evaluate("CHECKS.outside()") == [], width
         if width >= 768:  # nothing moves, whatever the figure shows
@@ -101,7 +97,7 @@ def test_page_fits_every_screen(opened):
 
 
 def test_controls_change_their_figures(opened):
-    opened.evaluate("FIGURES.network.set({at: 0, cut: 0})")
+    opened.evaluate("lesson.figures.FIGURES.network.set({at: 0, cut: 0})")
     opened.locator("#network-next").click()
     assert opened.locator("#network-at-output").text_content() == "h1"
     for button, words in {"right": "All eight", "empty": "Begin"}.items():

@@ -85,7 +85,7 @@ def test_networks_are_trained_as_the_run_is():
     Path("two.csv").write_text("1,2\n2,1\n3,3\n1,4\n")
     words = "study --data two.csv --epochs 2 --k1 2 --k2 3"
     configuration = parse_command("numpy_rnn", words.split())
-    run = prepare_experiment(configuration).run(configuration.run_options())
+    run = prepare_experiment(configuration).run()
     subject = subjects.study_run("two", run, 0, networks=3)
     assert (len(subject.x), len(subject.networks), subject.diverged) == (3, 3, 0)
     assert subject.start.W_xh.shape == subject.start.W_hy.T.shape == (2, 6)

@@ -223,8 +223,8 @@ def not_stated(*arrays: NumpyArray) -> NumpyArray:
     raise NotImplementedError
 
 
-Elementwise = Callable[[NumpyArray], NumpyArray]
-Elementwise2 = Callable[[NumpyArray, NumpyArray], NumpyArray]
+FunctionOfOne = Callable[[NumpyArray], NumpyArray]
+FunctionOfTwo = Callable[[NumpyArray, NumpyArray], NumpyArray]
 
 
 class Nonlinearity(NamedTuple):
@@ -232,19 +232,24 @@ class Nonlinearity(NamedTuple):
 
     `test_row_of_a_nonlinearity` compares every column with mpmath. With a kink at 0,
     only φ and its slope are used.
+
+    The error of φ is τu(|h| + `roundings`). So `roundings` is 0 for a function of a
+    library alone, and for one that is composed, what a relative error of an inner
+    function moves h by: of log(1 + exp(a)), the logistic function of a, which is 1 at
+    most.
     """
 
-    phi: Elementwise  # of a, real or complex
-    slope: Elementwise2  # of a and h: φ'(a), from h where that is usual
-    slope_of_a: Elementwise  # φ'(a) from a; nothing cancels
-    change: Elementwise = not_stated  # of h: |∂ slope(a, h)/∂h|
-    steepest: Elementwise2 = not_stated  # of a and E: the largest |φ'| within E of a
+    phi: FunctionOfOne  # of a, real or complex
+    slope: FunctionOfTwo  # of a and h: φ'(a), from h where that is usual
+    slope_of_a: FunctionOfOne  # φ'(a) from a; nothing cancels
+    change: FunctionOfOne = not_stated  # of h: |∂ slope(a, h)/∂h|
+    steepest: FunctionOfTwo = not_stated  # of a and E: the largest |φ'| within E of a
     curvature: float = 0.0  # the largest |φ''|/|φ'|
-    roundings: float = 0.0  # those of φ are in units of |h| and this
+    roundings: float = 0.0
     has_kink: bool = False
 
 
-def steepest_of_even(slope: Elementwise) -> Elementwise2:
+def steepest_of_even(slope: FunctionOfOne) -> FunctionOfTwo:
     """Return the column `steepest` of a slope that is even and falls with |a|."""
     return lambda a, E: slope(np.maximum(np.abs(a) - E, 0))
 

@@ -1,7 +1,13 @@
 // The task of the lesson, which opens it: repeat the input of d steps ago. Two networks with the
 // same first weights learn it by TBPTT(1, k2), one with k2 = d and one with k2 = d + 1.
-// Uses rnn.js, figures.js.
 "use strict";
+
+lesson.delay = (() => {
+const {range, sum, zeros, forward, train, uniform, normalMatrix} = lesson.rnn;
+const {
+  element, clamp, show, figure, onClick, showSlider, widthOf, svg, label, plot,
+} = lesson.figures;
+
 const TASK = {B: 4, H: 8, updates: 800, rate: 0.2, sizes: {W_xh: 0.1, W_hh: 0.2, W_hy: 0.3}};
 const LEARNED = 0.5;  // mean squared error; 1 is that of an output of 0
 const AVERAGED = 25;  // updates
@@ -15,7 +21,8 @@ function delaySeries(d, steps, seed = 1) {
 }
 
 function delayNetwork(seed) {
-  const {H, sizes: {W_xh, W_hh, W_hy}} = TASK, draw = uniform(1000 + seed);
+  const {H, sizes: {W_xh, W_hh, W_hy}} = TASK;
+  const draw = uniform(1000 + seed);
   return {
     W_xh: normalMatrix(draw, 1, H, W_xh), W_hh: normalMatrix(draw, H, H, W_hh),
     W_hy: normalMatrix(draw, H, 1, W_hy), b_h: null, b_y: null,
@@ -23,18 +30,20 @@ function delayNetwork(seed) {
 }
 
 // Update by update, the mean squared error, and the weights after it.
-function* learning({d, k1 = 1, k2, seed, updates = TASK.updates}) {
-  const {x, target} = delaySeries(d, updates * k1), options = {k1, k2, rate: TASK.rate};
-  const all = train(delayNetwork(seed), x, target, zeros(TASK.B, TASK.H), options);
-  for (const {loss, p} of all) yield {error: 2 * loss, weights: p};
+function* learning({d, k2, seed}) {
+  const {x, target} = delaySeries(d, TASK.updates);
+  const options = {k1: 1, k2, rate: TASK.rate};
+  const updates = train(delayNetwork(seed), x, target, zeros(TASK.B, TASK.H), options);
+  for (const {loss, p} of updates) yield {error: 2 * loss, weights: p};
 }
 
-const runOf = (updates) => ({
-  losses: updates.map(({error}) => error), weights: updates.map(({weights}) => weights),
-});
+const emptyRun = () => ({losses: [], weights: []});  // by update
 
-const mean = (numbers) => sum(numbers) / numbers.length;
-const errorAt = (losses, n) => mean(losses.slice(Math.max(0, n - AVERAGED), n));
+// The mean of the newest losses after n updates.
+function errorAt(losses, n) {
+  const newest = losses.slice(Math.max(0, n - AVERAGED), n);
+  return sum(newest) / newest.length;
+}
 
 const LASTS = 3500;  // milliseconds that they take to learn
 const AFTER_LEARNING = [];  // what other figures draw of the weights that are learned
@@ -42,8 +51,10 @@ const delay = {seed: 1, d: 5, done: 0, runs: [], learners: [], began: 0, timer: 
 
 // Signs as squares, black for 1 and white for −1: inputs, targets, and the outputs of both.
 function signsSvg({d, done, runs}, width) {
-  const {x, target} = delaySeries(d, 60, 99), left = width < 460 ? 76 : 110;
-  const size = Math.min(30, (width - left - 4) / SHOWN), gap = size + 8;
+  const {x, target} = delaySeries(d, 60, 99);
+  const left = width < 460 ? 76 : 110;
+  const size = Math.min(30, (width - left - 4) / SHOWN);
+  const gap = size + 8;
   const outputs = runs.map(({weights}) => forward(weights[done - 1], x, zeros(TASK.B, TASK.H)).y);
   const sign = (v, i, y) => `<rect class="sign" x="${left + i * size + 1}" y="${y}"
     width="${size - 2}" height="${size - 2}" fill-opacity="${clamp((v + 1) / 2, 0, 1)}"/>`;
@@ -51,14 +62,18 @@ function signsSvg({d, done, runs}, width) {
     + list.slice(-SHOWN).map(([[v]], i) => sign(v, i, y)).join("");
   const rows = [["input", x], [`input ${d} ago`, target],
     ...outputs.map((y, i) => [`k₂ = ${d + i}`, y])];
-  const from = left + 2.5 * size, lag = `M${from} ${size + 4}L${from + d * size} ${gap + 5}`;
-  return svg(width, 4 * gap + 22, `Inputs, targets and outputs after ${done} updates`,
-    rows.map(([words, list], i) => row(list, 4 + i * gap + (i > 1 ? 14 : 0), words)).join("")
-    + `<path class="lag" d="${lag}"/>`);
+  const drawnRows = rows.map(([words, list], i) =>
+    row(list, 4 + i * gap + (i > 1 ? 14 : 0), words));
+  const from = left + 2.5 * size;
+  const lag = `<path class="lag" d="M${from} ${size + 4}L${from + d * size} ${gap + 5}"/>`;
+  const words = `Inputs, targets and outputs after ${done} updates`;
+  return svg(width, 4 * gap + 22, words, drawnRows.join("") + lag);
 }
 
 function drawDelay(state) {
-  const {d, done, runs} = state, width = widthOf("delay-drawing", 640), {updates} = TASK;
+  const {d, done, runs} = state;
+  const {updates} = TASK;
+  const width = widthOf("delay-drawing", 640);
   showSlider("delay-lag", d, `${d}`);
   if (!done) return;
   const curve = ({losses}, i) => ({
@@ -76,7 +91,7 @@ function drawDelay(state) {
 
 // They learn while one looks on, a few updates at a time.
 function learnBoth(changes = {}) {
-  Object.assign(delay, {done: 0, runs: [runOf([]), runOf([])]}, changes);
+  Object.assign(delay, {done: 0, runs: [emptyRun(), emptyRun()]}, changes);
   delay.learners = [delay.d, delay.d + 1].map((k2) => learning({d: delay.d, k2, seed: delay.seed}));
   goOn();
 }
@@ -123,7 +138,13 @@ function showPause() {
 
 figure("delay", delay, drawDelay);
 if (element("delay")) {
-  element("delay-lag").addEventListener("input", ({target}) => learnBoth({d: Number(target.value)}));
+  element("delay-lag").addEventListener("input", ({target}) =>
+    learnBoth({d: Number(target.value)}));
   onClick("delay-again", () => learnBoth({seed: delay.seed + 1}));
   onClick("delay-pause", () => (delay.timer ? pause() : goOn()));
 }
+
+return {
+  TASK, LEARNED, AVERAGED, delaySeries, delayNetwork, errorAt, AFTER_LEARNING, delay, learnBoth,
+};
+})();

@@ -1,7 +1,10 @@
 // The smallest recurrent network: one unit without a nonlinearity, two steps, one weight that is
 // used twice. Each use has a copy of its own here, so that both derivatives and their sum are seen.
-// Uses rnn.js, figures.js.
 "use strict";
+
+lesson.example = (() => {
+const {element, fixed, math, figure, showSlider, widthOf, svg, label, HEADS} = lesson.figures;
+
 const TARGETS = [null, 2, 6];
 
 // Forward and backward pass with the copies w1 and w2 of one weight.
@@ -23,7 +26,9 @@ function exampleAt(w1, w2) {
 const plus = (v) => `${v < 0 ? "−" : "+"} ${fixed(Math.abs(v))}`;
 
 function exampleDiagram({h, error, d}, {first, second, wrong}, width) {
-  const apart = Math.min((width - 68) / 2, 190), x = (t) => 28 + apart * t, y = 100;
+  const apart = Math.min((width - 68) / 2, 190);
+  const x = (t) => 28 + apart * t;
+  const y = 100;
   const symbol = (letter, t) => `<tspan class="symbol">${letter}</tspan>${"₀₁₂"[t]}`;
   const node = (t) => `<circle cx="${x(t)}" cy="${y}" r="23"/>
     ${label(x(t), y + 5, fixed(h[t]), "value")}${label(x(t), y + 40, symbol("h", t))}`;
@@ -42,19 +47,25 @@ function exampleDiagram({h, error, d}, {first, second, wrong}, width) {
 }
 
 function drawExample(state) {
-  const {first, second, wrong} = state, seen = exampleAt(first, second), {h, d, slopes} = seen;
+  const {first, second, wrong} = state;
+  const example = exampleAt(first, second);
+  const {h, d, slopes} = example;
   showSlider("example-first", first, fixed(first));
   showSlider("example-second", second, fixed(second));
   const width = widthOf("example-diagram", 450);
-  element("example-diagram").innerHTML = exampleDiagram(seen, state, width);
+  element("example-diagram").innerHTML = exampleDiagram(example, state, width);
   const line = (t) => `<p class="s${t}">copy ${t}: ${math(`dh_${t}`)} ${math(`h_${t - 1}`)} =
     ${fixed(d[t])} · ${fixed(h[t - 1])} = <b>${fixed(slopes[t])}</b></p>`;
   const total = `(${fixed(h[1])} + ${fixed(second)} · ${fixed(h[0])})`;
-  element("example-sum").innerHTML = `<p>${math("L")} = ${fixed(seen.loss)}</p>${line(1)}${line(2)}
-    <p>both: ${fixed(slopes[1])} ${plus(slopes[2])} = <b>${fixed(seen.sum)}</b></p>
-    <p class="cut">${wrong ? `Wrong: ${fixed(d[1])} · ${fixed(h[0])} ${plus(d[2])} · ${total} =
-    <b>${fixed(seen.twice)}</b>. The path through ${math("h_1")} is in ${math("dh_1")} already.`
-    : ""}</p>`;
+  const mistake = `Wrong: ${fixed(d[1])} · ${fixed(h[0])} ${plus(d[2])} · ${total} =
+    <b>${fixed(example.twice)}</b>. The path through ${math("h_1")} is in ${math("dh_1")} already.`;
+  element("example-sum").innerHTML = `<p>${math("L")} = ${fixed(example.loss)}</p>
+    ${line(1)}${line(2)}
+    <p>both: ${fixed(slopes[1])} ${plus(slopes[2])} = <b>${fixed(example.sum)}</b></p>
+    <p class="cut">${wrong ? mistake : ""}</p>`;
 }
 
 figure("example", {first: 2, second: 2, wrong: false}, drawExample);
+
+return {exampleAt};
+})();

@@ -1,13 +1,18 @@
 // Shared by all figures: how numbers and symbols are written, sliders, and curves with their axes.
-// Without a document, as in tests, no element exists and no figure is drawn. Uses rnn.js.
+// Without a document, as in tests, no element exists and no figure is drawn.
 "use strict";
+
+lesson.figures = (() => {
 const element = (id) => globalThis.document?.getElementById(id) ?? null;
 const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 
 function show(v, digits = 3) {
-  if (!Number.isFinite(v)) return Number.isNaN(v) ? "undefined" : v > 0 ? "∞" : "−∞";
-  const size = Math.abs(v), plain = size >= 1e-3 && size < 1e4;
-  const text = v === 0 ? "0" : plain ? v.toPrecision(digits) : v.toExponential(digits - 1);
+  if (v === 0) return "0";
+  if (Number.isNaN(v)) return "undefined";
+  if (!Number.isFinite(v)) return v > 0 ? "∞" : "−∞";
+  const size = Math.abs(v);
+  const isPlain = size >= 1e-3 && size < 1e4;
+  const text = isPlain ? v.toPrecision(digits) : v.toExponential(digits - 1);
   return text.replaceAll("-", "−");
 }
 
@@ -20,10 +25,11 @@ function math(name) {
   const [, d, letter, low = "", up] = /^(d?)([A-Zℓ]|[a-z]+)(?:_(\w+))?(ᵀ?)$/.exec(name);
   const signs = [...low].map((v) => (/\d/.test(v) ? `<mn>${v}</mn>` : `<mi>${v}</mi>`)).join("");
   const base = letter.length > 1 ? `<mtext>${letter}</mtext>` : `<mi>${letter}</mi>`;
-  const raised = up && "<mi>⊤</mi>", under = `<mrow>${signs}</mrow>`;
-  const all = up ? `<msubsup>${base}${under}${raised}</msubsup>`
-    : low ? `<msub>${base}${under}</msub>` : base;
-  return `<math>${d && "<mi>d</mi>"}${all}</math>`;
+  const under = `<mrow>${signs}</mrow>`;
+  let symbol = base;
+  if (low) symbol = `<msub>${base}${under}</msub>`;
+  if (up) symbol = `<msubsup>${base}${under}<mi>⊤</mi></msubsup>`;
+  return `<math>${d && "<mi>d</mi>"}${symbol}</math>`;
 }
 
 // A figure: draw() shows its state, set(changes) changes it. The control of the field k1 of the
@@ -62,29 +68,40 @@ const HEADS = `<defs>${["ink", "forward", "backward", "cut", "s1", "s2"].map((ki
   id="head-${kind}" viewBox="0 0 8 8" refX="6" refY="4" markerWidth="5" markerHeight="5"
   orient="auto"><path class="${kind}" d="M0 0L8 4L0 8z"/></marker>`).join("")}</defs>`;
 
+let plotCount = 0;  // every plot has a clip path of its own
+
 // Curves over one axis. lines: {kind, points, label, at}; a label is written at [x, y]. x, y: the
 // lowest and the highest value; what is outside is clipped. xTicks, yTicks: [value, words] each.
 function plot({title, lines, marks = [], x, y, xTicks, yTicks, xLabel, logarithmic = false, width,
   height = 190}) {
-  const left = 44, top = 26, right = width - 16, bottom = height - 34;
+  const [left, right] = [44, width - 16];
+  const [top, bottom] = [26, height - 34];
   const level = logarithmic ? (v) => Math.log10(Math.max(v, 1e-300)) : (v) => v;
   const X = (v) => left + ((v - x[0]) / (x[1] - x[0])) * (right - left);
   const Y = (v) => bottom - clamp((level(v) - level(y[0])) / (level(y[1]) - level(y[0])), -1, 2)
     * (bottom - top);
-  const place = (v) => v.toFixed(1), id = `clip-${plot.count = (plot.count ?? 0) + 1}`;
-  const path = ({kind, points}) => `<path class="${kind}" d="${points.filter(([, v]) =>
-    Number.isFinite(v)).map(([u, v], i) => `${i ? "L" : "M"}${place(X(u))} ${place(Y(v))}`)
-    .join("")}"/>`;
+  const clipId = `clip-${++plotCount}`;
+  const path = ({kind, points}) => {
+    const corners = points.filter(([, v]) => Number.isFinite(v))
+      .map(([u, v]) => `${X(u).toFixed(1)} ${Y(v).toFixed(1)}`);
+    return `<path class="${kind}" d="M${corners.join("L")}"/>`;
+  };
   const names = lines.filter((line) => line.label).map(({kind, label: words, at: [u, v]}) =>
     label(X(u), Y(v), words, kind));
   const dots = marks.map(([u, v, kind]) =>
     `<circle class="${kind}" cx="${X(u)}" cy="${Y(v)}" r="5"/>`);
-  return svg(width, height, title, `<clipPath id="${id}"><rect x="${left}" y="${top - 2}"
+  return svg(width, height, title, `<clipPath id="${clipId}"><rect x="${left}" y="${top - 2}"
     width="${right - left}" height="${bottom - top + 4}"/></clipPath>${label(left, 14, title)}
     <path class="axis" d="M${left} ${top}V${bottom}H${right}"/>
     ${yTicks.map(([v, words]) => label(left - 5, Y(v) + 4, words, "end")).join("")}
     ${xTicks.map(([v, words]) => label(X(v), bottom + 15, words, "middle")).join("")}
     ${label((left + right) / 2, bottom + 29, xLabel, "middle")}
-    <g class="curves" clip-path="url(#${id})">${lines.map(path).join("")}${dots.join("")}</g>
+    <g class="curves" clip-path="url(#${clipId})">${lines.map(path).join("")}${dots.join("")}</g>
     <g class="names">${names.join("")}</g>`);
 }
+
+return {
+  element, clamp, show, showFactor, fixed, math, FIGURES, figure, redraw, onClick, showSlider,
+  widthOf, svg, label, HEADS, plot,
+};
+})();

@@ -1,7 +1,16 @@
 // The reader's own backward pass: each line is evaluated on a tiny network and compared with the
 // equation. The usual mistakes are recognised by their values.
-// Uses rnn.js, figures.js, language.js.
 "use strict";
+
+lesson.lines = (() => {
+const {
+  range, largest, dot, timesTransposed, elementwise, mapObject, forward, adjoints, gradientSum,
+  uniform,
+} = lesson.rnn;
+const {element, showFactor, figure, onClick} = lesson.figures;
+const {LineError, fail, shapeText} = lesson.arrays;
+const {parse} = lesson.language;
+
 const LINES = {  // what a line computes, and right code
   B1: ["dy", "(y[t] - target[t]) / N"],
   B2: ["dh", "dy[t] @ W_hy.T + da[t+1] @ W_hh.T"],
@@ -63,94 +72,123 @@ const SIZES = {T: 3, B: 2, D: 7, H: 4, O: 5};
 const ROUNDING = 1e-9;  // relative: rounding is below 1e-13 here, every mistake above 1e-3
 
 function tinyNetwork() {
-  const {T, B, D, H, O} = SIZES, draw = uniform(11);
+  const {T, B, D, H, O} = SIZES;
+  const draw = uniform(11);
   const number = () => Math.round(9 * (2 * draw() - 1)) / 10 || 0.5;
-  const some = (rows, columns) => range(1, rows).map(() => range(1, columns).map(number));
-  const steps = (size) => [null, ...range(1, T).map(() => some(B, size))];
+  const matrix = (rows, columns) => range(1, rows).map(() => range(1, columns).map(number));
+  const series = (size) => [null, ...range(1, T).map(() => matrix(B, size))];
   const p = {
-    W_xh: some(D, H), W_hh: some(H, H), W_hy: some(H, O), b_h: some(1, H)[0], b_y: some(1, O)[0],
+    W_xh: matrix(D, H), W_hh: matrix(H, H), W_hy: matrix(H, O),
+    b_h: matrix(1, H)[0], b_y: matrix(1, O)[0],
   };
-  return {p, h_0: some(B, H), x: steps(D), target: steps(O), N: T * B * O};
+  return {p, h_0: matrix(B, H), x: series(D), target: series(O), N: T * B * O};
 }
 
-const tiny = tinyNetwork();
+const exercise = tinyNetwork();
+
+// Gradients by their own names, dW_xh and so on, from those by the names of parameters.
+const withD = (gradients) =>
+  Object.fromEntries(Object.entries(gradients).map(([key, d]) => [`d${key}`, d]));
 
 // Adjoints and gradients of a forward pass, by the equations.
 function gradientsOf(p, activations, target, N) {
-  const {T: stop} = SIZES, flow = adjoints(p, activations, target, {lossStart: 0, stop}, N);
-  const gradients = Object.entries(gradientSum(p, activations, flow, 1, stop));
-  return {...flow, ...Object.fromEntries(gradients.map(([key, d]) => [`d${key}`, d]))};
+  const stop = SIZES.T;
+  const flow = adjoints(p, activations, target, {lossStart: 0, stop}, N);
+  return {...flow, ...withD(gradientSum(p, activations, flow, 1, stop))};
 }
 
-const tinyPass = forward(tiny.p, tiny.x, tiny.h_0);
-const right = gradientsOf(tiny.p, tinyPass, tiny.target, tiny.N);
+const exercisePass = forward(exercise.p, exercise.x, exercise.h_0);
+const correct = gradientsOf(exercise.p, exercisePass, exercise.target, exercise.N);
 
-// The names that a line can use. At step T + 1 every quantity is 0.
-function environment(result) {
-  const {p, target, h_0, N} = tiny, seen = {...tinyPass, target, ...result}, {T} = SIZES;
-  const order = ["dy", "dh", "da"], placeOf = (which) => (order.indexOf(which) + 4) % 4;  // 3: none
-  return {
-    of: {...p, ...SIZES, h_0, N}, t: null, line: null,
-    next() {
-      if (this.line !== "dh") fail("dh_next is the second term of (B2): it is known there only");
-      return timesTransposed(this.at("da", this.t + 1), p.W_hh);
-    },
-    at(which, step) {
-      const isAdjoint = order.includes(which), isFuture = step < this.t
-        || (step === this.t && placeOf(which) >= placeOf(this.line));
-      const missing = (why) => fail(`${which}[${step}] ${why}`);
-      if (step < (which === "h" ? 0 : 1)) missing("does not exist: the first step is 1");
-      if (step > T + 1) missing(`does not exist: the last step is ${T}`);
-      if (step === T + 1) return each(() => 0, (isAdjoint ? right : seen)[which][T]);
-      if (isAdjoint && isFuture) missing("is not known yet at this line");
-      return seen[which][step] ?? missing("is missing: its own line cannot be computed");
-    },
+const ADJOINTS = ["dy", "dh", "da"];  // in the order of a step of the way back
+
+// Whether an adjoint is computed after the line at a step, on the way back; the lines of the sums
+// come after all adjoints of the step.
+function isLater(adjoint, step, line, currentStep) {
+  if (step !== currentStep) return step < currentStep;
+  return ADJOINTS.includes(line) && ADJOINTS.indexOf(adjoint) >= ADJOINTS.indexOf(line);
+}
+
+// The names that the line `line` can use at a step. At step T + 1 every quantity is 0.
+function environment(adjointsSoFar, step = null, line = null) {
+  const {p, target, h_0, N} = exercise;
+  const {T} = SIZES;
+  const quantities = {...exercisePass, target, ...adjointsSoFar};
+  const quantity = (name, at) => {
+    const missing = (why) => fail(`${name}[${at}] ${why}`);
+    const isAdjoint = ADJOINTS.includes(name);
+    if (at < (name === "h" ? 0 : 1)) missing("does not exist: the first step is 1");
+    if (at > T + 1) missing(`does not exist: the last step is ${T}`);
+    if (at === T + 1) return elementwise(() => 0, (isAdjoint ? correct : quantities)[name][T]);
+    if (isAdjoint && isLater(name, at, line, step)) missing("is not known yet at this line");
+    return quantities[name][at] ?? missing("is missing: its own line cannot be computed");
   };
+  const dh_next = () => {
+    if (line !== "dh") fail("dh_next is the second term of (B2): it is known there only");
+    return timesTransposed(quantity("da", step + 1), p.W_hh);
+  };
+  return {constants: {...p, ...SIZES, h_0, N}, step, quantity, dh_next};
 }
 
 // A whole backward pass by the lines. Where a line fails, or is missing, what needs it is missing
-// too. given: adjoints to use instead of those that the lines compute.
-function backwardBy(functions, given = null) {
-  const result = {dy: [null], dh: [null], da: [null]}, problems = {};
-  const env = environment(given ?? result);
+// too. knownAdjoints: adjoints to use instead of those that the lines compute.
+function backwardBy(functions, knownAdjoints = null) {
+  const result = {dy: [null], dh: [null], da: [null]};
+  const problems = {};
   for (const t of range(1, SIZES.T).reverse()) {
     for (const [id, [key]] of Object.entries(LINES)) {
       if (!functions[id] || id in problems) continue;
-      Object.assign(env, {t, line: key});
-      try {
-        const value = functions[id](env), like = isSum(id) ? right[key] : right[key][t];
-        if (shapeText(value) !== shapeText(like)) {
-          fail(`the shape is ${shapeText(value)}, expected ${shapeText(like)}`);
+      const problem = problemIn(() => {
+        const value = functions[id](environment(knownAdjoints ?? result, t, key));
+        const expected = isSum(id) ? correct[key] : correct[key][t];
+        if (shapeText(value) !== shapeText(expected)) {
+          fail(`the shape is ${shapeText(value)}, expected ${shapeText(expected)}`);
         }
         if (!isSum(id)) result[key][t] = value;
-        else result[key] = result[key] ? each((u, v) => u + v, result[key], value) : value;
-      } catch (error) {
-        if (!(error instanceof LineError)) throw error;
-        problems[id] = error.message;
-      }
+        else if (!result[key]) result[key] = value;
+        else result[key] = elementwise((u, v) => u + v, result[key], value);
+      });
+      if (problem) problems[id] = problem;
     }
   }
   return {result, problems};
 }
 
-const flat = (values) => values.flat(3).filter((v) => v !== null);
-const differs = (found, expected) => flat(found).some((v, i) =>
-  !(Math.abs(v - flat(expected)[i]) <= ROUNDING * Math.max(largest(flat(expected)), 1e-3)));
+// The message of the LineError that a function throws; null where it throws none.
+function problemIn(compute) {
+  try {
+    compute();
+  } catch (error) {
+    if (!(error instanceof LineError)) throw error;
+    return error.message;
+  }
+  return null;
+}
+
+const numbersOf = (values) => values.flat(3).filter((v) => v !== null);
+
+function differs(values, expectedValues) {
+  const expected = numbersOf(expectedValues);
+  const allowed = ROUNDING * Math.max(largest(expected), 1e-3);
+  return numbersOf(values).some((v, i) => !(Math.abs(v - expected[i]) <= allowed));
+}
 
 // Every mistake with the value that it gives on right inputs, and with the gradients of a pass.
 const mistakes = Object.entries(MISTAKES).flatMap(([id, list]) =>
   Object.entries(list).map(([code, message]) => ({
-    id, code, message, value: backwardBy({[id]: parse(code)}, right).result[LINES[id][0]],
+    id, code, message, value: backwardBy({[id]: parse(code)}, correct).result[LINES[id][0]],
     gradients: backwardBy(mapObject(parse, {...rightLines(), [id]: code})).result,
   })));
 
 function mistakeIn(id, value) {
-  const known = mistakes.find((one) => one.id === id && !differs(value, one.value));
+  const known = mistakes.find((mistake) => mistake.id === id && !differs(value, mistake.value));
   if (known) return known.message;
-  const [u, v] = [flat(value), flat(right[LINES[id][0]])], factor = dot(u, v) / dot(v, v);
+  const u = numbersOf(value);
+  const v = numbersOf(correct[LINES[id][0]]);
+  const factor = dot(u, v) / dot(v, v);
   const isMultiple = u.every((w, i) => Math.abs(w - factor * v[i]) <= ROUNDING * largest(u));
-  return isMultiple && factor ? `This is the right value times ${showFactor(factor)}.`
-    : "The numbers differ from the equation.";
+  if (isMultiple && factor) return `This is the right value times ${showFactor(factor)}.`;
+  return "The numbers differ from the equation.";
 }
 
 // The expression of a line that may repeat what it computes, dW_hh +=, and may end in a comment.
@@ -162,22 +200,18 @@ const expressionOf = (text, key) => text.replace(/#.*/, "")
 
 // The verdict on every line, on right inputs, so that one mistake does not hide the next.
 function checkLines(texts) {
-  const functions = {}, syntax = {};
+  const functions = {};
+  const syntaxProblems = {};
   for (const [id, text] of Object.entries(texts)) {
     const code = expressionOf(text, LINES[id][0]);
-    try {
-      if (code) functions[id] = parse(code);
-    } catch (error) {
-      if (!(error instanceof LineError)) throw error;
-      syntax[id] = error.message;
-    }
+    syntaxProblems[id] = problemIn(() => { if (code) functions[id] = parse(code); });
   }
-  const {result, problems} = backwardBy(functions, right);
+  const {result, problems} = backwardBy(functions, correct);
   return mapObject(([key], id) => {
-    const problem = syntax[id] ?? problems[id];
+    const problem = syntaxProblems[id] ?? problems[id];
     if (problem) return {kind: "error", message: `cannot be computed: ${problem}`};
     if (!functions[id]) return {kind: "empty", message: ""};
-    if (!differs(result[key], right[key])) return {kind: "right", message: "right"};
+    if (!differs(result[key], correct[key])) return {kind: "right", message: "right"};
     return {kind: "wrong", message: `wrong. ${mistakeIn(id, result[key])}`};
   }, LINES);
 }
@@ -186,12 +220,15 @@ function drawLines() {
   const verdicts = checkLines(mapObject((_, id) => element(`lines-${id}`).value, LINES));
   for (const [id, {kind, message}] of Object.entries(verdicts)) {
     const isWrong = kind === "wrong" || kind === "error";
-    Object.assign(element(`lines-${id}-verdict`), {className: `verdict ${kind}`, textContent: message});
+    const verdict = element(`lines-${id}-verdict`);
+    Object.assign(verdict, {className: `verdict ${kind}`, textContent: message});
     element(`lines-${id}`).setAttribute("aria-invalid", String(isWrong));
   }
-  const count = Object.values(verdicts).filter(({kind}) => kind === "right").length;
-  element("lines-result").innerHTML = count === 8 ? "<b>All eight lines are right.</b>"
-    : count ? `${count} of eight lines are right.` : "Begin with (B1).";
+  const rightCount = Object.values(verdicts).filter(({kind}) => kind === "right").length;
+  let summary = `${rightCount} of eight lines are right.`;
+  if (rightCount === 0) summary = "Begin with (B1).";
+  if (rightCount === 8) summary = "<b>All eight lines are right.</b>";
+  element("lines-result").innerHTML = summary;
 }
 
 function writeLines(texts) {
@@ -205,3 +242,9 @@ if (element("lines")) {
   onClick("lines-right", () => writeLines(rightLines()));
   onClick("lines-empty", () => writeLines({}));
 }
+
+return {
+  LINES, rightLines, SIZES, exercise, withD, gradientsOf, exercisePass, correct, environment,
+  mistakes, checkLines,
+};
+})();

@@ -1,6 +1,16 @@
 // Two units over three steps, small enough to show every number. The task is that with d = 1.
-// Uses rnn.js, figures.js.
 "use strict";
+
+lesson.network = (() => {
+const {
+  slopeOf, range, times, timesTransposed, elementwise, mapObject, add, forward, stepLoss,
+  adjoints, gradientSum, descent,
+} = lesson.rnn;
+const {
+  element, clamp, show, fixed, math, FIGURES, figure, onClick, showSlider, widthOf, svg, label,
+  HEADS,
+} = lesson.figures;
+
 const SMALL = {
   x: [1, -1, -1], target: [0, 1, -1], h_0: [0.8, -0.6],
   p: {W_xh: [[0.5, -0.4]], W_hh: [[0.6, -0.3], [0.2, 0.5]], W_hy: [[0.7], [-0.5]]},
@@ -30,7 +40,7 @@ function nudgedLoss(p, {x, h: states}, target, {start, lossStart, stop}, {what, 
   let h = states[start], loss = 0;
   for (const step of range(start + 1, stop)) {
     const a = moved("a", step, add(times(x[step], p.W_xh), times(h, p.W_hh)));
-    h = moved("h", step, each(Math.tanh, a));
+    h = moved("h", step, elementwise(Math.tanh, a));
     const y = moved("y", step, times(h, p.W_hy));
     if (step > lossStart) loss += stepLoss(y, target[step]);
   }
@@ -70,58 +80,100 @@ function boxOf(which, t, {cell, gap}) {
 }
 
 // From a cell to one of the same step, above or below; of the next step; or of the step before.
-function arrow(from, t, to, u, L, kind) {
-  const [p, q] = [boxOf(from, t, L), boxOf(to, u, L)], isUp = p.top > q.top;
-  const path = t === u
-    ? `M${p.center} ${isUp ? p.top : p.bottom}L${q.center} ${isUp ? q.bottom + 2 : q.top - 2}`
-    : t < u ? `M${p.x + L.cell} ${p.middle}L${q.x - 2} ${q.middle}`
-    : `M${p.x - L.cell} ${p.middle}L${q.x + L.cell + 2} ${q.middle}`;
+function arrow(from, t, to, u, layout, kind) {
+  const p = boxOf(from, t, layout);
+  const q = boxOf(to, u, layout);
+  const {cell} = layout;
+  let path = `M${p.x - cell} ${p.middle}L${q.x + cell + 2} ${q.middle}`;
+  if (t < u) path = `M${p.x + cell} ${p.middle}L${q.x - 2} ${q.middle}`;
+  if (t === u && p.top > q.top) path = `M${p.center} ${p.top}L${q.center} ${q.bottom + 2}`;
+  if (t === u && p.top < q.top) path = `M${p.center} ${p.bottom}L${q.center} ${q.top - 2}`;
   return `<path class="arrow ${kind}" d="${path}"/>`;
 }
 
-const short = (v, cell) => (cell >= 40 ? fixed(v)
-  : fixed(v, Math.abs(v) < 1 ? 2 : 1).replace("0.", "."));
+// A number that fits its cell.
+function short(v, cell) {
+  if (cell >= 40) return fixed(v);
+  return fixed(v, Math.abs(v) < 1 ? 2 : 1).replace("0.", ".");
+}
 
-function networkSvg(now, place, width) {
-  const gap = width < 420 ? 10 : 24, L = {cell: (width - 44 - 3 * gap) / 7, gap};
-  const {cut} = now, done = MOMENTS.slice(0, place + 1).map(({what, t}) => `${what}_${t}`);
-  const {what, t: step} = MOMENTS[place], pass = isBackward(what) ? "backward" : "forward";
-  const isKnown = (which, t) => ["x", "target"].includes(which) || (which === "h" && t === 0)
-    || done.includes(`${which}_${t}`);
-  const cells = (which, t) => {
-    const {x, top} = boxOf(which, t, L), known = isKnown(which, t);
-    const kinds = [isBackward(which) ? "backward" : "forward", known ? "" : "empty",
-      which === what && t === step ? "now" : ""];
-    const cell = (v, i) => `<rect x="${x}" y="${top + i * CELL}" width="${L.cell}" height="${CELL}"
-      style="fill-opacity:${known ? clamp(Math.abs(v), 0.06, 1) * 0.6 : 0}"/>
-      ${known ? label(x + L.cell / 2, top + i * CELL + 13, short(v, L.cell)) : ""}`;
-    return `<g class="cells ${kinds.join(" ")}" data-at="${which}_${t}">${
-      valueOf(now, which, t).map(cell).join("")}</g>`;
-  };
-  const arrows = (which, t, kind) => (ARROWS[which]?.(t) ?? [])
-    .filter(([from, u]) => u <= 3 && !(from === "da" && u === cut + 1 && cut))
-    .map(([from, u]) => arrow(from, u, which, t, L, kind));
-  const grey = [1, 2, 3].flatMap((t) => ["a", "h", "y"].flatMap((one) => arrows(one, t, "grey")));
-  const all = range(1, 3).flatMap((t) => ["loss", "target", "y", "h", "a", "x", "dy", "dh", "da"]
-    .map((which) => cells(which, t)));
-  const rows = Object.entries(PLACES).map(([which, [top, count]]) =>
-    label(3, top + count * CELL / 2 + 5, which === "loss" ? "ℓ" : which, `symbol ${which}`));
-  const steps = range(1, 3).map((t) => label(boxOf("dh", t, L).x, 14, `step ${t}`, "middle"));
-  const line = boxOf("h", cut + 1, L).x - gap / 2;
-  return svg(width, 226, `The network over three steps, at ${what} of step ${step}`,
-    [HEADS, ...rows, ...steps, ...grey, ...arrows(what, step, pass), cells("h", 0), ...all].join("")
-    + (cut ? `<path class="cut" d="M${line} 20V222"/>${label(line, 12, "cut", "end cut")}` : ""));
+// Whether a quantity is computed at the moment `at`, or before it, or is an input.
+function isKnown(which, t, at) {
+  if (["x", "target"].includes(which) || (which === "h" && t === 0)) return true;
+  return MOMENTS.slice(0, at + 1).some((moment) => moment.what === which && moment.t === t);
+}
+
+// The cells of a quantity: their numbers, once they are known.
+function cellsSvg(update, which, t, at, layout) {
+  const {x, top} = boxOf(which, t, layout);
+  const {cell: side} = layout;
+  const kinds = ["cells", isBackward(which) ? "backward" : "forward"];
+  if (MOMENTS[at].what === which && MOMENTS[at].t === t) kinds.push("now");
+  const rect = (i, opacity) => `<rect x="${x}" y="${top + i * CELL}" width="${side}"
+    height="${CELL}" style="fill-opacity:${opacity}"/>`;
+  let cell = (v, i) => rect(i, clamp(Math.abs(v), 0.06, 1) * 0.6)
+    + label(x + side / 2, top + i * CELL + 13, short(v, side));
+  if (!isKnown(which, t, at)) {
+    kinds.push("empty");
+    cell = (_, i) => rect(i, 0);
+  }
+  const cells = valueOf(update, which, t).map(cell);
+  return `<g class="${kinds.join(" ")}" data-at="${which}_${t}">${cells.join("")}</g>`;
+}
+
+// The arrows to a quantity, except across the cut on the way back.
+function arrowsSvg(which, t, cut, layout, kind) {
+  const isCut = ([from, u]) => from === "da" && cut > 0 && u === cut + 1;
+  const sources = ARROWS[which]?.(t) ?? [];
+  return sources.filter((source) => source[1] <= 3 && !isCut(source))
+    .map(([from, u]) => arrow(from, u, which, t, layout, kind)).join("");
+}
+
+function cutSvg(cut, layout) {
+  if (cut === 0) return "";
+  const x = boxOf("h", cut + 1, layout).x - layout.gap / 2;
+  return `<path class="cut" d="M${x} 20V222"/>${label(x, 12, "cut", "end cut")}`;
+}
+
+function networkSvg(update, at, width) {
+  const gap = width < 420 ? 10 : 24;
+  const layout = {cell: (width - 44 - 3 * gap) / 7, gap};
+  const {what, t: step} = MOMENTS[at];
+  const {cut} = update;
+  const parts = [HEADS];
+  for (const [which, [top, count]] of Object.entries(PLACES)) {
+    const symbol = which === "loss" ? "ℓ" : which;
+    parts.push(label(3, top + count * CELL / 2 + 5, symbol, `symbol ${which}`));
+  }
+  for (const t of [1, 2, 3]) {
+    parts.push(label(boxOf("dh", t, layout).x, 14, `step ${t}`, "middle"));
+    for (const which of ["a", "h", "y"]) parts.push(arrowsSvg(which, t, cut, layout, "grey"));
+  }
+  parts.push(arrowsSvg(what, step, cut, layout, isBackward(what) ? "backward" : "forward"));
+  parts.push(cellsSvg(update, "h", 0, at, layout));
+  for (const t of [1, 2, 3]) {
+    for (const which of ["loss", "target", "y", "h", "a", "x", "dy", "dh", "da"]) {
+      parts.push(cellsSvg(update, which, t, at, layout));
+    }
+  }
+  parts.push(cutSvg(cut, layout));
+  const words = `The network over three steps, at ${what} of step ${step}`;
+  return svg(width, 226, words, parts.join(""));
 }
 
 // The equation of a moment, its parts, and what they make.
-function explained(now, {what, t}) {
-  const {p, cut} = now, at = (which, step = t) => valueOf(now, which, step);
-  const part = (which, step = t) => [math(`${which}_${step}`), at(which, step)];
+function explained(update, {what, t}) {
+  const {p, cut} = update;
+  const at = (which, step = t) => valueOf(update, which, step);
+  const part = (which) => [math(`${which}_${t}`), at(which)];
   const product = (which, step, W) => [`${math(`${which}_${step}`)} ${math(W)}`,
     times([at(which, step)], p[W])[0]];
-  const back = (which, step, W) => [`${math(`${which}_${step}`)} ${math(`${W}ᵀ`)}`,
-    step > 3 || (t === cut && which === "da") ? null : timesTransposed([at(which, step)], p[W])[0]];
-  const [id, rows, how] = {
+  const back = (which, step, W) => {
+    const isMissing = step > 3 || (t === cut && which === "da");
+    const numbers = isMissing ? null : timesTransposed([at(which, step)], p[W])[0];
+    return [`${math(`${which}_${step}`)} ${math(`${W}ᵀ`)}`, numbers];
+  };
+  const explanations = {
     a: () => ["F1", [product("x", t, "W_xh"), product("h", t - 1, "W_hh")], "the parts are added"],
     h: () => ["F2", [part("a")], "tanh of each number"],
     y: () => ["F3", [product("h", t, "W_hy")], "the output"],
@@ -129,18 +181,26 @@ function explained(now, {what, t}) {
     dy: () => ["B1", [part("y"), part("target")], "the difference"],
     dh: () => ["B2", [back("dy", t, "W_hy"), back("da", t + 1, "W_hh")], "the parts are added"],
     da: () => ["B3", [part("dh"), ["slope", at("h").map(slopeOf)]], "the parts are multiplied"],
-  }[what]();
+  };
+  const [id, parts, how] = explanations[what]();
   const result = math(what === "loss" ? `ℓ_${t}` : `${what}_${t}`);
-  const line = ([name, numbers], kind = "") => `<tr class="${kind}"><td>${name}</td>${
-    numbers ? numbers.map((v) => `<td>${fixed(v, 4)}</td>`).join("")
-      : `<td>${t === 3 ? "none: the last step" : "cut"}</td>`}</tr>`;
-  return `<p>(${id}) ${result}: ${how}.</p><table class="numbers"><tbody>${
-    rows.map((row) => line(row)).join("")}${line([result, at(what)], "made")}</tbody></table>`;
+  const row = ([name, numbers], kind = "") => {
+    const texts = numbers?.map((v) => fixed(v, 4)) ?? [t === 3 ? "none: the last step" : "cut"];
+    const cells = [name, ...texts].map((text) => `<td>${text}</td>`);
+    return `<tr class="${kind}">${cells.join("")}</tr>`;
+  };
+  const rows = [...parts.map((numbers) => row(numbers)), row([result, at(what)], "made")];
+  return `<p>(${id}) ${result}: ${how}.</p>
+    <table class="numbers"><tbody>${rows.join("")}</tbody></table>`;
 }
 
-const matrix = (A, kind = "") => `<table class="matrix ${kind}"><tbody>${A.map((row) =>
-  `<tr>${row.map((v) => `<td>${fixed(v, 3)}</td>`).join("")}</tr>`).join("")}</tbody></table>`;
-const named = (name, A, kind = "") => `<span class="named">${name}${matrix(A, kind)}</span>`;
+// A matrix below its name.
+function matrixBlock(name, A, kind = "") {
+  const cells = (row) => row.map((v) => `<td>${fixed(v, 3)}</td>`).join("");
+  const rows = A.map((row) => `<tr>${cells(row)}</tr>`).join("");
+  return `<span class="named">${name}<table class="matrix ${kind}"><tbody>${rows}</tbody></table>
+    </span>`;
+}
 
 const WEIGHTS = {
   W_xh: ["B4", "x", 0, "da"], W_hh: ["B5", "h", -1, "da"], W_hy: ["B6", "h", 0, "dy"],
@@ -149,53 +209,61 @@ const WEIGHTS = {
 // The terms of the weights, from the last step back to step t.
 function explainedSum({p, activations, flow, cut}, {t}) {
   const from = (first, last, key) => gradientSum(p, activations, flow, first, last)[key];
-  const whole = smallUpdate().gradient;
+  const uncut = smallUpdate().gradient;
   return Object.entries(WEIGHTS).map(([key, [id, left, shift, right]]) => {
-    const terms = range(t, 3).reverse().map((s) =>
-      named(`${math(`${left}_${s + shift}ᵀ`)} ${math(`${right}_${s}`)}`, from(s, s, key), `s${s}`));
+    const terms = range(t, 3).reverse().map((s) => {
+      const product = `${math(`${left}_${s + shift}ᵀ`)} ${math(`${right}_${s}`)}`;
+      return matrixBlock(product, from(s, s, key), `s${s}`);
+    });
     const words = `(${id}) ${math(`d${key}`)}${t > 1 ? ", so far" : ""}`;
-    const total = named(words, from(t, 3, key), "total");
-    const isOther = cut && t === 1 && key !== "W_hy";
-    const other = isOther ? named("without cut", whole[key], "cut") : "";
-    return `<div class="sum">${total}<b>=</b>${terms.join("<b>+</b>")}${other}</div>`;
+    const total = matrixBlock(words, from(t, 3, key), "total");
+    const isChanged = cut && t === 1 && key !== "W_hy";
+    const without = isChanged ? matrixBlock("without cut", uncut[key], "cut") : "";
+    return `<div class="sum">${total}<b>=</b>${terms.join("<b>+</b>")}${without}</div>`;
   }).join("");
 }
 
 function explainedStep({p, gradient, after, losses: [before, now]}) {
-  const rows = Object.keys(WEIGHTS).map((key) => `<div class="sum">${named(math(key), p[key])}
-    <b>− ${RATE} ·</b>${named(math(`d${key}`), gradient[key], "total")}<b>=</b>${
-    named(`new ${math(key)}`, after[key])}</div>`);
+  const rows = Object.keys(WEIGHTS).map((key) => {
+    const old = matrixBlock(math(key), p[key]);
+    const change = matrixBlock(math(`d${key}`), gradient[key], "total");
+    const result = matrixBlock(`new ${math(key)}`, after[key]);
+    return `<div class="sum">${old}<b>− ${RATE} ·</b>${change}<b>=</b>${result}</div>`;
+  });
   return `<p>(U1) Each weight takes a step. <b>${math("L")} goes from ${show(before)} to
     ${show(now)}.</b></p>${rows.join("")}`;
 }
 
 // The true change of L by a nudge, and what the derivative says, once it is computed.
-function nudgeInWords(now, {what, t}, by) {
-  const letter = what.replace("d", ""), L = math("L");
+function nudgeInWords(update, {what, t}, by) {
+  const letter = what.replace("d", "");
   if (!["a", "h", "y"].includes(letter)) return "No nudge here: go to another cell.";
+  const L = math("L");
   const which = `${letter === "y" ? "" : "unit 1 of "}${math(`${letter}_${t}`)}`;
   if (by === 0) return `Nudge ${which}: will ${L} rise or fall? Predict, then move the slider.`;
-  const {p, activations, target, losses: [loss], flow, cut} = now;
+  const {p, activations, target, losses: [loss], flow, cut} = update;
   const change = nudgedLoss(p, activations, target, ALL_STEPS, {what: letter, t, by}) - loss;
-  const slope = flow[`d${letter}`][t][0][0], says = `${fixed(slope, 3)} · ${fixed(by)}`;
-  return `Nudge ${which} by ${fixed(by)}: ${L} changes by <b>${fixed(change, 5)}</b>. ${
-    what === letter ? "The backward pass will predict it."
-      : `${math(`${what}_${t}`)} predicts ${says} = <b>${fixed(slope * by, 5)}</b>${
-      cut >= t && letter !== "y" ? ", without the losses after the cut" : ""}.`}`;
+  const effect = `Nudge ${which} by ${fixed(by)}: ${L} changes by <b>${fixed(change, 5)}</b>.`;
+  if (what === letter) return `${effect} The backward pass will predict it.`;
+  const slope = flow[what][t][0][0];
+  const product = `${fixed(slope, 3)} · ${fixed(by)} = <b>${fixed(slope * by, 5)}</b>`;
+  const limit = cut >= t && letter !== "y" ? ", without the losses after the cut" : "";
+  return `${effect} ${math(`${what}_${t}`)} predicts ${product}${limit}.`;
 }
 
 function drawNetwork(state) {
-  const now = smallUpdate(state.cut);
   if (state.at !== state.seen) Object.assign(state, {by: 0, seen: state.at});  // to predict again
-  const moment = MOMENTS[state.at], {what, t} = moment, width = widthOf("network-drawing", 640);
-  element("network-drawing").innerHTML = networkSvg(now, state.at, width);
+  const update = smallUpdate(state.cut);
+  const moment = MOMENTS[state.at];
+  const {what, t} = moment;
   const names = {sum: `sum ${t}`, step: "update", loss: math(`ℓ_${t}`)};
-  const words = names[what] ?? math(`${what}_${t}`);
-  showSlider("network-at", state.at, words);
+  const details = {sum: explainedSum, step: explainedStep};
+  showSlider("network-at", state.at, names[what] ?? math(`${what}_${t}`));
   showSlider("network-by", state.by, fixed(state.by));
-  element("network-detail").innerHTML = what === "sum" ? explainedSum(now, moment)
-    : what === "step" ? explainedStep(now) : explained(now, moment);
-  element("network-nudge").innerHTML = nudgeInWords(now, moment, state.by);
+  const width = widthOf("network-drawing", 640);
+  element("network-drawing").innerHTML = networkSvg(update, state.at, width);
+  element("network-detail").innerHTML = (details[what] ?? explained)(update, moment);
+  element("network-nudge").innerHTML = nudgeInWords(update, moment, state.by);
 }
 
 figure("network", {at: 0, by: 0, cut: 0}, drawNetwork);
@@ -210,3 +278,6 @@ if (element("network")) {
     if (at >= 0) set({at});
   });
 }
+
+return {SMALL, ALL_STEPS, smallUpdate, nudgedLoss, MOMENTS};
+})();

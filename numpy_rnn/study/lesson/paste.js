@@ -1,6 +1,13 @@
 // The figure in which the reader pastes gradients: a message for each of them.
-// Uses rnn.js, figures.js, language.js, lines.js, reading.js, judging.js, slips.js.
 "use strict";
+
+lesson.paste = (() => {
+const {element} = lesson.figures;
+const {LineError} = lesson.arrays;
+const {exercise} = lesson.lines;
+const {readArrays} = lesson.reading;
+const {recognised, oriented, verdictOn} = lesson.judging;
+const {mistakeOf} = lesson.slips;
 
 // A message for each array of the text, and one for the mistake that explains the wrong ones.
 function pasted(text) {
@@ -8,19 +15,22 @@ function pasted(text) {
   try {
     arrays = readArrays(text);
   } catch (error) {
-    return [`Not read: ${error instanceof LineError ? error.message : "the JSON is not complete"}.`];
+    const problem = error instanceof LineError ? error.message : "the JSON is not complete";
+    return [`Not read: ${problem}.`];
   }
   if (!arrays.length) return ["No numbers are found: paste arrays, such as dW_hh = [[…]]."];
-  const read = arrays.map(recognised), all = oriented(read.filter(({problem}) => !problem));
-  const verdicts = all.map((one) => verdictOn(one, all));
-  const words = all.map((one, i) => {
-    const {words: name, key, isTransposed} = one, torch = isTransposed ? "ᵀ, as PyTorch has it" : "";
-    const start = [`d${key}`, key].includes(name) ? `d${key}` : `${name}: this is d${key}${torch}`;
-    return `${start}: ${verdicts[i].words}.`;
-  });
-  const problems = read.flatMap(({problem}) => problem ?? []);
+  const recognisedArrays = arrays.map(recognised);
+  const problems = recognisedArrays.flatMap(({problem}) => problem ?? []);
+  const gradients = oriented(recognisedArrays.filter(({problem}) => !problem));
+  const verdicts = gradients.map((gradient) => verdictOn(gradient, gradients));
+  const words = gradients.map((gradient, i) => `${nameInWords(gradient)}: ${verdicts[i].words}.`);
   const isWrong = verdicts.some((verdict) => verdict.isWrong);
-  return [...problems, ...words, ...(isWrong ? [mistakeOf(all)] : [])];
+  return [...problems, ...words, ...(isWrong ? [mistakeOf(gradients)] : [])];
+}
+
+function nameInWords({words, key, isTransposed}) {
+  if ([`d${key}`, key].includes(words)) return `d${key}`;
+  return `${words}: this is d${key}${isTransposed ? "ᵀ, as PyTorch has it" : ""}`;
 }
 
 if (element("paste-text")) {
@@ -29,9 +39,12 @@ if (element("paste-text")) {
     element("paste-result").innerText = value.trim() ? pasted(value).join("\n") : "";
   });
   element("paste-network").textContent = [
-    "import numpy as np", ...Object.entries(tiny.p).map(([key, theta]) => asNumPy(key, theta)),
-    ...["h_0", "x", "target"].map((key) => asNumPy(key, tiny[key].filter(Boolean))),
+    "import numpy as np", ...Object.entries(exercise.p).map(([key, theta]) => asNumPy(key, theta)),
+    ...["h_0", "x", "target"].map((key) => asNumPy(key, exercise[key].filter(Boolean))),
     "# a_t = x_t W_xh + h_{t-1} W_hh + b_h, h_t = tanh(a_t), y_t = h_t W_hy + b_y",
     "# L = ((y - target)**2).mean() / 2; x and target are (T, B, …), and x[0] is x_1",
   ].join("\n");
 }
+
+return {pasted};
+})();

@@ -1,6 +1,9 @@
 // The arrays of a text that the reader pastes: the lines of report(), or what a program prints.
-// Uses rnn.js, language.js.
 "use strict";
+
+lesson.reading = (() => {
+const {fail, shapeOf} = lesson.arrays;
+
 const NUMERAL = /[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?|[-+]?\b(?:nan|inf)(?:inity)?\b/gi;
 const SCALAR = /\b(?:(?:np|jnp)\.)?(?:float\d+|tensor|Array)\(\s*([-+\w.]+)\s*(?:,[^()]*)?\)/g;
 const UNREAD = [  // a notation, and what to paste instead
@@ -17,23 +20,27 @@ const ALIASES = {
 
 // The parameter that a name means, and whether it is PyTorch's, which is transposed; or null.
 function meaning(text) {
-  const plain = text.toLowerCase().replace(/\.grad\b.*|_grad\b|_l0\b|\.(t|data|numpy|cpu)\b.*/g, "");
-  const all = plain.replaceAll(/[._/]/g, ""), last = plain.split(/[./]/).at(-1).replaceAll("_", "");
-  const names = [all, last].flatMap((one) => [one, one.replace(/^(grad|gradient|d|g)(?=[wb])/, "")]);
-  const key = Object.keys(ALIASES).find((one) => names.some((name) => ALIASES[one].test(name)));
-  return key ? {key, isTorch: /weight$/.test(all) || last.startsWith("weight")} : null;
+  const suffixes = /\.grad\b.*|_grad\b|_l0\b|\.(t|data|numpy|cpu)\b.*/g;
+  const plain = text.toLowerCase().replace(suffixes, "");
+  const whole = plain.replaceAll(/[._/]/g, "");
+  const last = plain.split(/[./]/).at(-1).replaceAll("_", "");
+  const withoutD = (name) => name.replace(/^(grad|gradient|d|g)(?=[wb])/, "");
+  const names = [whole, withoutD(whole), last, withoutD(last)];
+  const key = Object.keys(ALIASES).find((alias) => names.some((name) => ALIASES[alias].test(name)));
+  return key ? {key, isTorch: /weight$/.test(whole) || last.startsWith("weight")} : null;
 }
 
 // Arrays {name, numbers, shape, dtype, halves}: dtype is null where the text names none, and halves
 // are half a unit of the last digit of each number. Throws where a notation is not read.
 function readArrays(text) {
   const clean = text.replace(/\b(NaN|-?Infinity)\b/g, '"$1"');
-  const lines = clean.split("\n").filter((one) => /^\s*\{"name"/.test(one));
+  const lines = clean.split("\n").filter((line) => /^\s*\{"name"/.test(line));
   if (!lines.length) return readPrinted(text);
   return lines.map((line) => {
-    const {name, dtype, values} = JSON.parse(line), numbers = [values].flat(3).map(Number);
-    const halves = numbers.map(() => 0), format = /b?float\d+/.exec(dtype)?.[0] ?? "float64";
-    return {name, numbers, shape: shapeOf(values), dtype: format, halves};
+    const {name, dtype, values} = JSON.parse(line);
+    const numbers = [values].flat(3).map(Number);
+    const format = /b?float\d+/.exec(dtype)?.[0] ?? "float64";
+    return {name, numbers, shape: shapeOf(values), dtype: format, halves: numbers.map(() => 0)};
   });
 }
 
@@ -87,3 +94,6 @@ function halfUnits(texts) {
     return 0.5 * 10 ** Number(power) * Math.max(10 ** -decimals, 10 ** (size - most + 1));
   });
 }
+
+return {meaning, readArrays};
+})();

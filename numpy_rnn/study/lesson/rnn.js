@@ -3,6 +3,10 @@
 // step: x[t], h[t] and da[t] belong to step t and have one row per sequence of the batch. x[0] is
 // unused, h[0] is the initial state.
 "use strict";
+// What each script gives to those after it, by the name of its file. Modules would need a server.
+const lesson = {};
+
+lesson.rnn = (() => {
 const slopeOf = (h) => 1 - h * h;  // of tanh, by its value
 
 const range = (from, to) => Array.from({length: Math.max(0, to - from + 1)}, (_, i) => from + i);
@@ -36,15 +40,15 @@ const timesTransposed = (A, B) => A.map((row) => B.map((other) => dot(row, other
 const transposedTimes = (A, B) => times(transpose(A), B);
 
 // f of the numbers at the same place in arrays of one shape. An absent array is null, and stays so.
-function each(f, first, ...others) {
+function elementwise(f, first, ...others) {
   if (first === null) return null;
   if (!Array.isArray(first)) return f(first, ...others);
-  return first.map((v, i) => each(f, v, ...others.map((other) => other[i])));
+  return first.map((v, i) => elementwise(f, v, ...others.map((other) => other[i])));
 }
 
 // The same for all parameters of a network, by their names.
 const eachParameter = (f, first, ...others) =>
-  mapObject((theta, key) => each(f, theta, ...others.map((p) => p[key])), first);
+  mapObject((theta, key) => elementwise(f, theta, ...others.map((p) => p[key])), first);
 
 const mapObject = (f, object) =>
   Object.fromEntries(Object.entries(object).map(([key, v]) => [key, f(v, key)]));
@@ -56,23 +60,26 @@ function forward(p, x, h_0) {
   const a = [null], h = [h_0], y = [null];
   for (let t = 1; t < x.length; t++) {
     a[t] = addToRows(add(times(x[t], p.W_xh), times(h[t - 1], p.W_hh)), p.b_h);  // (F1)
-    h[t] = each(Math.tanh, a[t]);  // (F2)
+    h[t] = elementwise(Math.tanh, a[t]);  // (F2)
     y[t] = addToRows(times(h[t], p.W_hy), p.b_y);  // (F3)
   }
   return {x, a, h, y};
 }
 
-const stepLoss = (y, target) => 0.5 * sum(each((v, w) => (v - w) ** 2, y, target).flat());  // (L1)
+function stepLoss(y, target) {
+  const squares = elementwise((v, w) => (v - w) ** 2, y, target);
+  return 0.5 * sum(squares.flat());  // (L1)
+}
 
 // The adjoints of L/N, where L is the sum of the losses of the steps lossStart + 1 to stop, from
 // step stop back to step first. A truncated gradient uses fewer of the same adjoints.
 function adjoints(p, {h, y}, target, {lossStart, stop}, N, first = 1) {
   const dy = [null], dh = [null], da = [null];
   for (let t = stop; t >= first; t--) {
-    dy[t] = each((v, w) => (t > lossStart ? (v - w) / N : 0), y[t], target[t]);  // (B1)
+    dy[t] = elementwise((v, w) => (t > lossStart ? (v - w) / N : 0), y[t], target[t]);  // (B1)
     dh[t] = timesTransposed(dy[t], p.W_hy);
     if (t < stop) dh[t] = add(dh[t], timesTransposed(da[t + 1], p.W_hh));  // (B2)
-    da[t] = each((v, state) => v * slopeOf(state), dh[t], h[t]);  // (B3)
+    da[t] = elementwise((v, state) => v * slopeOf(state), dh[t], h[t]);  // (B3)
   }
   return {dy, dh, da};
 }
@@ -133,3 +140,10 @@ function normalMatrix(draw, rows, columns, deviation) {
   const normal = () => Math.sqrt(-2 * Math.log(1 - draw())) * Math.cos(2 * Math.PI * draw());
   return range(1, rows).map(() => range(1, columns).map(() => deviation * normal()));
 }
+
+return {
+  slopeOf, range, sum, norm, zeros, transpose, largest, dot, times, timesTransposed, elementwise,
+  eachParameter, mapObject, columnSums, add, addToRows, forward, stepLoss, adjoints, gradientSum,
+  descent, windows, train, uniform, normalMatrix,
+};
+})();

@@ -1,6 +1,9 @@
 // The last script, when all figures exist: they are drawn, and again when the width changes.
-// Uses figures.js, delay.js.
 "use strict";
+
+(() => {
+const {element, redraw} = lesson.figures;
+const {learnBoth} = lesson.delay;
 
 // The text that a button copies is selected too, for a browser that refuses the clipboard.
 function copyText(button) {
@@ -24,3 +27,4 @@ function start() {
 }
 
 if (globalThis.document) start();
+})();
