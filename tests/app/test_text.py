@@ -52,6 +52,8 @@ def test_rows_and_samples_of_every_so_many_updates(capsys):
     assert f" random is {25 * np.log(len(set(SHORT))):.3f}\n" in out
     quiet = succeed(numpy_rnn, capsys, *nine, "--sample", 0)
     assert (rows(quiet), samples(quiet)) == (rows(out), [])
+    even = succeed(numpy_rnn, capsys, *nine, "--log-every", 78, "--sample", 0)
+    assert [row[0] for row in rows(even)] == [78, 156, 234]  # the last one once
 
 
 def test_losses_are_those_of_min_char_rnn():
