@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_info
 from benchmarks import implementations
 from benchmarks.cases import CASES, Case
 from benchmarks.implementations import BOUND, IMPLEMENTATIONS, Unsupported
-from benchmarks.report import ROOT, is_disturbed, report
+from benchmarks.report import CHECKOUT, is_disturbed, report
 from numpy_rnn import reference
 from numpy_rnn.common.texts import one_line
 from numpy_rnn.common.trees import tree_map
@@ -275,7 +275,7 @@ def metadata() -> dict[str, str]:
     for name in ("numpy", "torch", "jax"):
         if find_spec(name):
             packages.append(f"{name} {version(name)}")
-    git = subprocess.run(GIT, cwd=ROOT, capture_output=True, text=True)
+    git = subprocess.run(GIT, cwd=CHECKOUT, capture_output=True, text=True)
     return {
         "kernels": ", ".join(sorted(kernels)),
         "packages": ", ".join(packages),

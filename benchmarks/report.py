@@ -16,9 +16,9 @@ import pyperf
 from benchmarks.cases import CASES
 from benchmarks.implementations import BOUND, IMPLEMENTATIONS
 
-ROOT = Path(__file__).parents[1]
+CHECKOUT = Path(__file__).parents[1]
 OUR_NAME = "numpy_rnn"
-RESULTS = ROOT / "benchmarks/results.json"
+RESULTS = CHECKOUT / "benchmarks/results.json"
 MAX_LOAD = 1.5  # average of a minute
 MAX_SPREAD = 0.1  # of the processes from their median, relative
 BEGIN = "<!-- times -->\n"
@@ -127,8 +127,8 @@ def pages(suite: pyperf.BenchmarkSuite) -> dict[Path, str]:
     """Return both pages with the tables of these times."""
     few = [OUR_NAME, "torch.nn.RNN", "JAX", BOUND]
     tables = {
-        ROOT / "benchmarks/README.md": report(suite, list(IMPLEMENTATIONS)),
-        ROOT / "README.md": times_table(suite, few),
+        CHECKOUT / "benchmarks/README.md": report(suite, list(IMPLEMENTATIONS)),
+        CHECKOUT / "README.md": times_table(suite, few),
     }
     texts = {}
     for page, table in tables.items():

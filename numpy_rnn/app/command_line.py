@@ -9,7 +9,12 @@ from typing import NamedTuple, NoReturn
 
 import numpy as np
 
-from numpy_rnn.app.options import Options, declarations_of, make_options, option_name
+from numpy_rnn.app.options import (
+    CommandOptions,
+    declarations_of,
+    make_options,
+    option_name,
+)
 from numpy_rnn.app.training import Diverged
 from numpy_rnn.common.errors import InputError, failed, silence_output
 from numpy_rnn.common.texts import nearest_name
@@ -20,7 +25,7 @@ class Command(NamedTuple):
     """A command of the scripts."""
 
     help: str
-    module: str  # has a function `run`; it is imported only if the command is used
+    module: str  # whose function `run` is the command; imported only if it is used
     program: str | None = None  # the only script that has it, if not both
 
 
@@ -43,7 +48,7 @@ COMMANDS = {
     ),
     "audit": Command(
         "report which training a PyTorch script does",
-        "torch_rnn.loop_audit.audit_command",
+        "torch_rnn.loop_audit.audit_command",  # torch_rnn.__main__ calls it itself
         "torch-rnn",
     ),
 }
@@ -129,7 +134,7 @@ def nearest(name: str, known: Iterable[str], prefix: str = "") -> str:
     return f" (did you mean {prefix}{meant.replace('_', '-')}?)"
 
 
-def parse_command(package: str, words: list[str]) -> Options:
+def parse_command(package: str, words: list[str]) -> CommandOptions:
     """Parse a command line.
 
     Parameters
@@ -141,7 +146,7 @@ def parse_command(package: str, words: list[str]) -> Options:
 
     Returns
     -------
-    Options
+    CommandOptions
         The values of all options.
 
     Raises
@@ -207,7 +212,7 @@ def run_main(rnn: ModuleType, arguments: list[str] | None) -> int:
     try:
         options = parse_command(name, words)
         module = importlib.import_module(COMMANDS[options.command].module)
-        status: int = module.run(rnn, options) or 0
+        status: int = module.run(rnn, options)
         if sys.stdout is not None:
             sys.stdout.flush()
         return status

@@ -11,7 +11,7 @@ from numpy_rnn.app.compared_runs import FittedRuns, fitted_runs
 from numpy_rnn.app.compared_sources import Source, TraceFile, find_source
 from numpy_rnn.app.comparison_plot import draw_comparisons
 from numpy_rnn.app.comparison_report import ComparedRun, Comparison, comparison_report
-from numpy_rnn.app.options import Options, option_name
+from numpy_rnn.app.options import CommandOptions, option_name
 from numpy_rnn.app.outputs import check_files, plot_target, write_figure
 from numpy_rnn.app.printing import describe_runs, progress, schedule_name
 from numpy_rnn.app.training import begin, epoch_losses, updates_per_epoch
@@ -30,14 +30,14 @@ NOT_OF_A_RUN = {"plot", "no_plot", "timeout"}  # options
 MAX_KEPT_NUMBERS = 2**29  # of a run, which are all kept in memory
 
 
-def run(rnn: ModuleType, options: Options) -> int:
+def run(rnn: ModuleType, options: CommandOptions) -> int:
     """Compare implementations, and print the verdict.
 
     Parameters
     ----------
     rnn : module
         The package of the command line.
-    options : Options
+    options : CommandOptions
         The implementations, `others`, and the run.
 
     Returns
@@ -60,39 +60,25 @@ def run(rnn: ModuleType, options: Options) -> int:
     return 1
 
 
-def compare(rnn: ModuleType, options: Options) -> int:
+def compare(rnn: ModuleType, options: CommandOptions) -> int:
     """Do what `run` does, but raise PortFault where an implementation fails."""
     plot = plot_target(options, rnn.__name__)
     check_files(options, plot)
     if plot is not None:
         plot = absolute_path(plot)  # a port may change the working folder
     sources = find_sources(rnn, options)
-    traces = [source for source in sources if isinstance(source, TraceFile)]
-    if traces:
-        check_traces(traces, options)
-        fitted = FittedRuns("series of the trace", [traces[0].recorded.run], [])
-    else:
-        fitted = fitted_runs(sources, options)
-        check_lengths(fitted.runs)
-    for run in fitted.runs:
-        begin(rnn, run)  # makes no update; options that no run can have are refused
+    fitted = choose_runs(rnn, sources, options)
     names = [source.name for source in sources]
     heading = describe_runs(names, fitted.series, fitted.runs)
     print(*fitted.notes, heading, sep="\n", flush=True)
-    comparisons = []
-    for source in sources:
-        compared = list[ComparedRun]()
-        for run in fitted.runs:
-            progress(f"{source.name}: {schedule_name(run)}")
-            compared.append(examine(source, run))
-        comparisons.append(Comparison(source, compared))
+    comparisons = [examine_runs(source, fitted.runs) for source in sources]
     print(comparison_report(comparisons))
     if plot is not None:
         write_figure(plot, lambda figure: draw_comparisons(figure, comparisons))
     return 0 if all(comparison.passed for comparison in comparisons) else 1
 
 
-def find_sources(rnn: ModuleType, options: Options) -> list[Source]:
+def find_sources(rnn: ModuleType, options: CommandOptions) -> list[Source]:
     """Find what is compared; with a package, the package of the command too."""
     sources = [find_source(name, options.timeout) for name in options.others]
     has_packages = any(isinstance(source, PackageSource) for source in sources)
@@ -101,7 +87,26 @@ def find_sources(rnn: ModuleType, options: Options) -> list[Source]:
     return sources
 
 
-def check_traces(traces: Sequence[TraceFile], options: Options) -> None:
+def choose_runs(
+    rnn: ModuleType, sources: Sequence[Source], options: CommandOptions
+) -> FittedRuns:
+    """Return the run of a trace, or else runs that all ports can make.
+
+    Raises InputError on options that no run can have.
+    """
+    traces = [source for source in sources if isinstance(source, TraceFile)]
+    if traces:
+        check_traces(traces, options)
+        fitted = FittedRuns("series of the trace", [traces[0].recorded.run], [])
+    else:
+        fitted = fitted_runs(sources, options)
+        check_lengths(fitted.runs)
+    for run in fitted.runs:
+        begin(rnn, run)  # it checks the options, and makes no update
+    return fitted
+
+
+def check_traces(traces: Sequence[TraceFile], options: CommandOptions) -> None:
     """Raise InputError on several traces, and on options of a run with one."""
     given = sorted(options.given.keys() - NOT_OF_A_RUN)
     if given or len(traces) > 1:
@@ -127,6 +132,15 @@ def check_lengths(runs: Sequence[Run]) -> None:
                 f" {MAX_KEPT_NUMBERS}, which are kept in memory; change --epochs or"
                 " --steps"
             )
+
+
+def examine_runs(source: Source, runs: Sequence[Run]) -> Comparison:
+    """Record and judge all runs of an implementation."""
+    compared = list[ComparedRun]()
+    for run in runs:
+        progress(f"{source.name}: {schedule_name(run)}")
+        compared.append(examine(source, run))
+    return Comparison(source, compared)
 
 
 def examine(source: Source, run: Run) -> ComparedRun:

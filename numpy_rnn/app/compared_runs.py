@@ -7,7 +7,12 @@ from typing import Any, NamedTuple
 
 from numpy_rnn.app.compared_sources import Source
 from numpy_rnn.app.experiment import prepare_experiment
-from numpy_rnn.app.options import DECLARATIONS, Options, make_options, option_words
+from numpy_rnn.app.options import (
+    DECLARATIONS,
+    CommandOptions,
+    make_options,
+    option_words,
+)
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Run, Schedule
 from numpy_rnn.common.texts import join_names
@@ -37,14 +42,14 @@ class FittedRuns(NamedTuple):
     notes: list[str]  # what was chosen without being asked for, a line each
 
 
-def fitted_runs(sources: Sequence[Source], usual: Options) -> FittedRuns:
+def fitted_runs(sources: Sequence[Source], usual: CommandOptions) -> FittedRuns:
     """Choose runs that the compared ports can make.
 
     Parameters
     ----------
     sources : sequence of Source
         What is compared. Only ports of users limit the runs.
-    usual : Options
+    usual : CommandOptions
         The options that were given, and the usual defaults of the others. Where an
         option was not given, what a port lacks chooses its value.
 
@@ -85,7 +90,7 @@ def fitted_runs(sources: Sequence[Source], usual: Options) -> FittedRuns:
     return FittedRuns(experiment.data.name, runs, notes)
 
 
-def forced_values(ports: Iterable[PortSource], usual: Options) -> dict[str, Any]:
+def forced_values(ports: Iterable[PortSource], usual: CommandOptions) -> dict[str, Any]:
     """Return the values that the ports need of options that are not given."""
     free = DECLARATIONS.keys() - usual.given.keys() - {"seeds"}
     forced = dict[str, Any]()
@@ -97,7 +102,7 @@ def forced_values(ports: Iterable[PortSource], usual: Options) -> dict[str, Any]
     return forced
 
 
-def asked_schedules(options: Options) -> Sequence[Schedule]:
+def asked_schedules(options: CommandOptions) -> Sequence[Schedule]:
     """Return the schedules of the runs, before ports limit them."""
     if options.given.keys() & {*SCHEDULE, "data", "text"}:
         return [options.run_options().schedule]
@@ -124,7 +129,7 @@ def runs_by_schedule(
 
 def changed_options(
     fields: Mapping[str, Any],
-    options: Options,
+    options: CommandOptions,
     schedules: Iterable[Schedule],
     T: int,
 ) -> list[str]:
@@ -134,7 +139,7 @@ def changed_options(
     ----------
     fields : mapping of str to object
         Fields of runs, and their values.
-    options : Options
+    options : CommandOptions
         The options that are changed.
     schedules : iterable of Schedule
         The schedules that are changed.
@@ -166,7 +171,7 @@ def changed_options(
 
 
 def check_ports(
-    ports: Iterable[PortSource], options: Options, runs: Sequence[Run]
+    ports: Iterable[PortSource], options: CommandOptions, runs: Sequence[Run]
 ) -> None:
     """Raise InputError, with all that is wrong and the options to change, unless the
     ports can make the runs.

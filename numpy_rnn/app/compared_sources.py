@@ -76,29 +76,38 @@ def find_source(name: str, timeout: float) -> Source:
 
 
 def is_program(name: str) -> bool:
-    """Return whether a name is the command of a program."""
-    if ":" in name or packages.is_package(name):
+    """Return whether a name is the command of a program, with any arguments."""
+    program = first_word(name)
+    if ":" in program or packages.is_package(name):
         return False
-    words = name.split()
-    return bool(words) and shutil.which(words[0]) is not None
+    return shutil.which(program) is not None
+
+
+def first_word(text: str) -> str:
+    """Return what is before the first space, or "" of an empty text."""
+    return (text.split() or [""])[0]
 
 
 def check_name(name: str) -> None:
     """Raise InputError, with what to type instead, unless this may name a package or a
     port.
     """
-    shown = one_line(name, 80)
-    words = name.split() or [""]
-    stem = os.path.basename(words[0]).removesuffix(".py")
+    shortened = one_line(name, 80)
+    file = first_word(name)
+    stem = os.path.basename(file).removesuffix(".py")
     if name.partition(".")[0] == "torch_rnn" and find_spec("torch") is None:
         raise InputError(packages.NO_TORCH)
-    if ":" in name:
+    if ":" in file:
         return
     if os.path.isfile(f"{stem}.py") and name in (stem, f"{stem}.py"):
-        raise InputError(f"{shown} is a Python file: type {stem}:port for its `port`")
-    if os.path.isfile(words[0]):
-        if os.access(words[0], os.X_OK):
-            raise InputError(f"{shown} is a program in this folder: type ./{shown}")
-        raise InputError(f"{shown} is a file that cannot be run: {EXPECTED_SOURCE}")
+        raise InputError(
+            f"{shortened} is a Python file: type {stem}:port for its `port`"
+        )
+    if os.path.isfile(file):
+        if os.access(file, os.X_OK):
+            raise InputError(
+                f"{shortened} is a program in this folder: type ./{shortened}"
+            )
+        raise InputError(f"{shortened} is a file that cannot be run: {EXPECTED_SOURCE}")
     if not packages.is_package(name):
-        raise InputError(f"there is no {shown!r}: {EXPECTED_SOURCE}")
+        raise InputError(f"there is no {shortened!r}: {EXPECTED_SOURCE}")

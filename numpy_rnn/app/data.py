@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from numpy_rnn.app.options import Options
+from numpy_rnn.app.options import CommandOptions
 from numpy_rnn.common.errors import InputError, errors_about
 from numpy_rnn.common.numbers import check_integer
 from numpy_rnn.common.records import NumpyArray
@@ -74,12 +74,12 @@ class Text(NamedTuple):
         return len(self.alphabet)
 
 
-def make_data(options: Options, dtype: Any, alphabet: str = "") -> Series | Text:
+def make_data(options: CommandOptions, dtype: Any, alphabet: str = "") -> Series | Text:
     """Read the text or the series of the options, or create the sine wave.
 
     Parameters
     ----------
-    options : Options
+    options : CommandOptions
         `text` or `data` names a file.
     dtype : dtype
         Of a series.
@@ -121,7 +121,7 @@ def make_text(path: str, k1: int, alphabet: str) -> Text:
     )
 
 
-def make_series(options: Options, dtype: Any) -> Series:
+def make_series(options: CommandOptions, dtype: Any) -> Series:
     """Read or create the series, in this dtype, and standardize it if that is asked."""
     name, rows, columns = "sine wave", SINE_WAVE, ["value"]
     if options.data is not None:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from numpy_rnn.app.data import Series, Text, make_data
-from numpy_rnn.app.options import Options
+from numpy_rnn.app.options import CommandOptions
 from numpy_rnn.app.weights_file import SavedRun, load_run
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.initial import Distribution, draw_parameters
@@ -36,12 +36,12 @@ class Experiment(NamedTuple):
         return Run(self.params, x, target, self.h_0, self.options, self.velocity)
 
 
-def prepare_experiment(options: Options) -> Experiment:
+def prepare_experiment(options: CommandOptions) -> Experiment:
     """Read or create the series or the text of a run, and its initial weights.
 
     Parameters
     ----------
-    options : Options
+    options : CommandOptions
         `data`, `text` and `weights` name files; without them the series is the sine
         wave, and the weights are drawn.
 
@@ -69,7 +69,7 @@ def prepare_experiment(options: Options) -> Experiment:
     return Experiment(data, params, options.run_options())
 
 
-def continued_experiment(options: Options, saved: SavedRun) -> Experiment:
+def continued_experiment(options: CommandOptions, saved: SavedRun) -> Experiment:
     """Return the experiment that starts from saved weights.
 
     The saved velocity is used if the step has one of the same kind.

@@ -2,25 +2,31 @@
 
 import webbrowser
 from pathlib import Path
-from typing import Any
+from types import ModuleType
 
 import numpy_rnn
-from numpy_rnn.app.options import Options
+from numpy_rnn.app.options import CommandOptions
 from numpy_rnn.common.texts import printable
 
-LESSON_PAGE = Path(numpy_rnn.__file__).parent / "study/lesson/lesson.html"
+INSTALLED_PAGE = Path(numpy_rnn.__file__).parent / "study/lesson/lesson.html"
 
 
-def run(rnn: Any, options: Options) -> None:
+def run(rnn: ModuleType, options: CommandOptions) -> int:
     """Print the path of the lesson that is installed, and open it in a browser.
 
     Parameters
     ----------
     rnn : module
         The package of the command line.
-    options : Options
+    options : CommandOptions
         None is used.
+
+    Returns
+    -------
+    int
+        The exit status, 0.
     """
-    print(printable(str(LESSON_PAGE)), flush=True)
-    if not webbrowser.open(LESSON_PAGE.as_uri()):
+    print(printable(str(INSTALLED_PAGE)), flush=True)
+    if not webbrowser.open(INSTALLED_PAGE.as_uri()):
         print("no browser was found: open this file in one")
+    return 0

@@ -51,7 +51,7 @@ def option(
     commands: tuple[str, ...] = ALL_RUNS,
     **parsing: Any,
 ) -> T:
-    """Declare an option as a field of `Options`.
+    """Declare an option as a field of `CommandOptions`.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ def number_or_none(text: str) -> float | None:
 
 
 @dataclass(frozen=True)
-class Options:
+class CommandOptions:
     """The options of a command, and their values, as `make_options` makes them."""
 
     command: str
@@ -209,7 +209,7 @@ class Options:
 
 DECLARATIONS: dict[str, Declaration] = {
     declared.name: declared.metadata["declaration"]
-    for declared in fields(Options)
+    for declared in fields(CommandOptions)
     if declared.metadata
 }
 # Defaults of a text, those of min-char-rnn, and of data.
@@ -245,13 +245,13 @@ DEFAULTS_OF_COMMAND: dict[str, dict[str, object]] = {
 RECORDED_EPOCHS = {"text": 1, "data": 10}  # of `compare`, which keeps all numbers
 # Refusals, by the names of options.
 POSITIVE = ("temperature", "timeout", "steps", "seeds", "log_every")
-EXCLUDED = {
+NOT_WITH = {
     "weights": ("hidden_size", "bias", "dtype", "seeds"),  # the file has them
     "text": ("data", "standardize", "held_out", "seeds"),
     "plot": ("no_plot",),
     "save": ("seeds",),
 }
-NEEDED = {"columns": "data", "sample": "text", "temperature": "text"}
+ONLY_WITH = {"columns": "data", "sample": "text", "temperature": "text"}
 
 
 def declarations_of(command: str) -> dict[str, Declaration]:
@@ -283,7 +283,7 @@ def make_options(
     others: Sequence[str] = (),
     forced: Mapping[str, object] | None = None,
     **given: object,
-) -> Options:
+) -> CommandOptions:
     """Make the options of a command from those that are given.
 
     Parameters
@@ -299,7 +299,7 @@ def make_options(
 
     Returns
     -------
-    Options
+    CommandOptions
         The values of all options.
 
     Raises
@@ -316,20 +316,20 @@ def make_options(
     values = default_values(command, given)
     values.update(forced or {})
     values.update(given)
-    options = Options(command, tuple(others), given, **values)
+    options = CommandOptions(command, tuple(others), given, **values)
     check_schedule(options.run_options().schedule)
     return options
 
 
 def check_together(command: str, given: Mapping[str, object]) -> None:
     """Raise InputError if one option excludes another, or needs one that is absent."""
-    for name, excluded in EXCLUDED.items():
+    for name, excluded in NOT_WITH.items():
         for other in excluded:
             is_study = command == "study" and other == "seeds"
             if given.keys() >= {name, other} and not is_study:
                 both = f"{option_name(name)} and {option_name(other)}"
                 raise InputError(f"{both} are both given: leave one of them out")
-    for name, needed in NEEDED.items():
+    for name, needed in ONLY_WITH.items():
         if name in given and needed not in given:
             raise InputError(
                 f"{option_name(name)} is given without {option_name(needed)}: give both"
@@ -337,7 +337,7 @@ def check_together(command: str, given: Mapping[str, object]) -> None:
 
 
 def default_values(command: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the defaults that are not those of `Options`.
+    """Return the defaults that are not those of `CommandOptions`.
 
     Parameters
     ----------
@@ -352,7 +352,7 @@ def default_values(command: str, given: Mapping[str, Any]) -> dict[str, Any]:
     dict of str to object
         The values by the names of the fields, among them k1 and k2.
     """
-    values: dict[str, Any] = {"k1": Options.k1, "k2": Options.k2}
+    values: dict[str, Any] = {"k1": CommandOptions.k1, "k2": CommandOptions.k2}
     values.update(DEFAULTS_OF_COMMAND.get(command, {}))
     for source, defaults in DEFAULTS_OF.items():
         if source in given and command != "study":

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from numpy_rnn.app.options import Options
+from numpy_rnn.app.options import CommandOptions
 from numpy_rnn.app.predictions import Curve
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.files import written_whole
@@ -24,12 +24,12 @@ ENDINGS = {
 }
 
 
-def check_files(options: Options, plot: str | None) -> None:
+def check_files(options: CommandOptions, plot: str | None) -> None:
     """Check, before the work begins, the files that a command writes.
 
     Parameters
     ----------
-    options : Options
+    options : CommandOptions
         Its files are `data`, `text`, `weights`, `save` and `output`.
     plot : str or None
         The file of the plot.
@@ -65,12 +65,12 @@ def check_files(options: Options, plot: str | None) -> None:
             )
 
 
-def plot_target(options: Options, package: str) -> str | None:
+def plot_target(options: CommandOptions, package: str) -> str | None:
     """Choose the file of the plot. Without Matplotlib and without --plot, print a note.
 
     Parameters
     ----------
-    options : Options
+    options : CommandOptions
         --plot and --no-plot.
     package : str
         The name of the package, of which the usual file of `train` has its name.

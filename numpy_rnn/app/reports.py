@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from numpy_rnn.app.data import Series, Text
-from numpy_rnn.app.options import Options
+from numpy_rnn.app.options import CommandOptions
 from numpy_rnn.app.predictions import BAND, Curve, predict
 from numpy_rnn.app.printing import format_table
 from numpy_rnn.app.training import REMEDIES, Diverged, Training
@@ -139,7 +139,7 @@ def _root_mean_square(errors: NumpyArray) -> NumpyArray:
 class TextReport:
     """The report on a text, as min-char-rnn: rows of its smoothed loss, and samples."""
 
-    def __init__(self, training: Training, text: Text, options: Options):
+    def __init__(self, training: Training, text: Text, options: CommandOptions):
         self.training = training
         self.text = text
         self.options = options

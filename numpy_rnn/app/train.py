@@ -6,7 +6,7 @@ import numpy as np
 
 from numpy_rnn.app.data import Series, Text
 from numpy_rnn.app.experiment import prepare_experiment
-from numpy_rnn.app.options import Options
+from numpy_rnn.app.options import CommandOptions
 from numpy_rnn.app.outputs import check_files, plot_target, write_csv, write_figure
 from numpy_rnn.app.plots import draw_result
 from numpy_rnn.app.printing import describe_runs
@@ -17,14 +17,14 @@ from numpy_rnn.common.texts import printable
 
 
 @np.errstate(all="ignore")  # what is not finite is reported as a divergence
-def run(rnn: ModuleType, options: Options) -> int:
+def run(rnn: ModuleType, options: CommandOptions) -> int:
     """Train a network, print its losses and predictions, and write the files.
 
     Parameters
     ----------
     rnn : module
         The package that trains.
-    options : Options
+    options : CommandOptions
         The run and its files.
 
     Returns

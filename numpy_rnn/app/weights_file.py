@@ -16,9 +16,9 @@ from numpy_rnn.common.files import load_arrays, save_arrays
 from numpy_rnn.common.records import Gradients, Parameters
 from numpy_rnn.common.texts import some_of
 
-NAMES = Parameters._fields
-VELOCITY_NAMES = tuple("v" + name for name in NAMES)
-OTHER_NAMES = ("alphabet", "adagrad")
+WEIGHT_ENTRIES = Parameters._fields
+VELOCITY_ENTRIES = tuple("v" + name for name in WEIGHT_ENTRIES)
+OTHER_ENTRIES = ("alphabet", "adagrad")
 
 
 class SavedRun(NamedTuple):
@@ -48,8 +48,8 @@ def save_run(path: str, saved: SavedRun) -> None:
     InputError
         If the file cannot be written.
     """
-    entries = dict(zip(NAMES, saved.params))
-    entries.update(zip(VELOCITY_NAMES, saved.velocity or ()))
+    entries = dict(zip(WEIGHT_ENTRIES, saved.params))
+    entries.update(zip(VELOCITY_ENTRIES, saved.velocity or ()))
     arrays = {name: array for name, array in entries.items() if array is not None}
     save_arrays(path, arrays | {"alphabet": saved.alphabet, "adagrad": saved.adagrad})
 
@@ -75,18 +75,18 @@ def load_run(path: str) -> SavedRun:
     """
     entries = load_arrays(path, "weights file")
     with errors_about(f"weights file {path}"):
-        unknown = entries.keys() - {*NAMES, *VELOCITY_NAMES, *OTHER_NAMES}
-        if unknown or not entries.keys() >= {*NAMES[:3]}:
+        unknown = entries.keys() - {*WEIGHT_ENTRIES, *VELOCITY_ENTRIES, *OTHER_ENTRIES}
+        if unknown or not entries.keys() >= {*WEIGHT_ENTRIES[:3]}:
             raise InputError(
                 f"it has {some_of(sorted(unknown) or entries)}: expected W_xh, W_hh,"
                 " W_hy and what --save writes"
             )
         # In C order, on which the rounding of products depends.
         arrays = {name: np.array(array, order="C") for name, array in entries.items()}
-        params: Parameters[Any] = Parameters(*map(arrays.get, NAMES))
+        params: Parameters[Any] = Parameters(*map(arrays.get, WEIGHT_ENTRIES))
         velocity: Gradients[Any] | None = None
-        if arrays.keys() & VELOCITY_NAMES:
-            velocity = Gradients(*map(arrays.get, VELOCITY_NAMES))
+        if arrays.keys() & VELOCITY_ENTRIES:
+            velocity = Gradients(*map(arrays.get, VELOCITY_ENTRIES))
         check_finite_parameters(ARRAY_KIND, params, velocity)
     alphabet = str(arrays.get("alphabet", ""))
     adagrad = bool(np.any(arrays.get("adagrad")))

@@ -8,7 +8,7 @@ from types import ModuleType
 import numpy as np
 
 from numpy_rnn.app.experiment import prepare_experiment
-from numpy_rnn.app.options import Options, make_options
+from numpy_rnn.app.options import CommandOptions, make_options
 from numpy_rnn.app.printing import progress
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.texts import printable
@@ -19,14 +19,14 @@ PACKAGES = ["matplotlib", "latex2mathml"]
 NOT_OF_THE_RUN = ("folder", "given")  # fields of the options
 
 
-def run(rnn: ModuleType, options: Options) -> int:
+def run(rnn: ModuleType, options: CommandOptions) -> int:
     """Study a run, and write the folder of its pages.
 
     Parameters
     ----------
     rnn : module
         The package of the command line.
-    options : Options
+    options : CommandOptions
         The run, the number of its networks and steps, and the folder.
 
     Returns
@@ -83,7 +83,7 @@ def run(rnn: ModuleType, options: Options) -> int:
     return 0 if evidence.is_right else 1
 
 
-def choices_of(options: Options) -> dict[str, str]:
+def choices_of(options: CommandOptions) -> dict[str, str]:
     """Return the options other than the defaults, in words."""
     default = vars(make_options("study"))
     result = {}

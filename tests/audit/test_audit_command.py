@@ -78,38 +78,22 @@ def test_exit_status_and_report(audit):
     assert "updates after the first 7 of 12" in " ".join(err.split())
 
 
+@pytest.mark.parametrize("words", [["runpytorch/train.py"], ["-m", "runpytorch.train"]])
 @pytest.mark.parametrize(
     ("script", "errors"),
     [("1 / 0", 1), ("try:\n    1 / 0\nfinally:\n    [][1]", 2), (BACKWARD, 1)],
 )
-def test_traceback_is_that_of_the_script(audit, capfd, script, errors):
+def test_traceback_is_that_of_the_script(audit, tmp_path, capfd, words, script, errors):
+    """The folder has a name that begins as that of a module of Python."""
+    (tmp_path / "runpytorch").mkdir()
+    (tmp_path / "runpytorch/train.py").write_text(script)
     with pytest.raises((ZeroDivisionError, IndexError, RuntimeError)):
-        audit("train.py", script=script)
+        audit(*words)
     traceback, _, report = capfd.readouterr().err.partition("-- audit ---")
     assert traceback.count("Traceback") == errors
-    assert {*re.findall(r'File "(?!.*/torch/)(?:.*/)?(.*)", line', traceback)} == {
-        "train.py"
-    }
+    files = re.findall(r'File "(?!.*/torch/)(?:.*/)?(.*)", line', traceback)
+    assert {*files} == {"train.py"}
     assert "no update was seen" in report
-
-
-@pytest.mark.parametrize("words", [["runpytorch/train.py"], ["-m", "runpytorch.train"]])
-def test_traceback_of_a_folder_named_as_a_module(audit, tmp_path, capfd, words):
-    (tmp_path / "runpytorch").mkdir()
-    (tmp_path / "runpytorch/train.py").write_text("1 / 0")
-    with pytest.raises(ZeroDivisionError):
-        audit(*words)
-    traceback = capfd.readouterr().err
-    assert re.findall('File ".*/(.*)", line', traceback) == ["train.py"]
-
-
-def test_warning_names_the_first_place(audit):
-    loop = source("state_exchanged").replace("range(4)", "range(2)")
-    begin = loop.index("    optimizer.zero_grad()")
-    again = loop[begin:].replace("    ", "")
-    line = loop[: loop.index("lstm(torch")].count("\n") + 1
-    text = audit("train.py", script=loop + again)[2]
-    assert f"train.py:{line}: h and c are exchanged" in text
 
 
 def test_200_updates_are_recorded_unless_told(audit):

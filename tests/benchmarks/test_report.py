@@ -6,7 +6,7 @@ import sys
 import pyperf
 import pytest
 
-from benchmarks.report import RESULTS, ROOT, is_disturbed, pages, short, times_table
+from benchmarks.report import CHECKOUT, RESULTS, is_disturbed, pages, short, times_table
 
 
 def benchmark(name, *processes, load=1.0):
@@ -106,4 +106,4 @@ def test_unusable_options(options, message):
 
 def run(*options):
     command = [sys.executable, *options]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    return subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True)

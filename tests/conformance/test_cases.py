@@ -2,7 +2,6 @@
 visible.
 """
 
-from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -53,25 +52,30 @@ def used_by(spec):
     return {ability.name for ability in ABILITIES if ability.is_used(use)} - UNUSED
 
 
+def stated_port(capabilities=(), lacks=(), dtypes=("float64",)):
+    """Return the statements of a port."""
+    return SimpleNamespace(
+        name="a port", dtypes=dtypes, capabilities=capabilities, lacks=lacks
+    )
+
+
 @pytest.mark.parametrize("name", sorted(NAMES | {"sgd_options"}))
 def test_cases_use_what_a_port_has(name):
-    """All of that, and nothing else; its runs are supported."""
+    """Cases use all of that, and nothing else; its runs are supported."""
     excluded = {name, *NEED_A_STEP} if name == "step" else {name}
     capabilities = tuple(n for n in CAPABILITIES if n not in excluded)
-    own = Abilities(capabilities, (name,) if name in LACKS else ())
+    abilities = Abilities(capabilities, (name,) if name in LACKS else ())
     used = set[str]()
     for i in range(250):
-        used |= used_by(random_spec(RandomDraw(SEED, i), "float64", own))
+        used |= used_by(random_spec(RandomDraw(SEED, i), "float64", abilities))
     absent = {name, *ALSO.get(name, ())}
     if name == "sgd_options":
         absent |= {*SGD_OPTIONS}
     differing = used ^ (NAMES - absent)
     assert not differing, f"{differing}: not drawn by random_cases.py, or not in ALSO"
-    port = SimpleNamespace(
-        name="it", dtypes=("float64",), capabilities=capabilities, lacks=own.unsupported
-    )
+    port = stated_port(capabilities, abilities.unsupported)
     for i in range(20):
-        run = random_run(RandomDraw(SEED, i), "float64", own)
+        run = random_run(RandomDraw(SEED, i), "float64", abilities)
         assert unsupported(port, run) == []
 
 
@@ -82,74 +86,68 @@ def test_every_option_of_the_step_is_an_ability(name):
 
 
 def test_a_run_that_a_port_forces_is_supported():
-    """Of every ability that a port may lack, alone: the whole list without remedies,
-    and nothing with them.
-    """
+    """Where a port lacks one ability, its defaults make a run without it."""
     run = random_run(
         RandomDraw(SEED), "float64", Abilities(CAPABILITIES, sizes=({"B": 2},))
     )
-    for ability in ABILITIES:
-        if ability.stated != "lacks" or ability.name in ("batch", "step"):
-            continue
-        port = SimpleNamespace(
-            name="it",
-            dtypes=("float64",),
-            capabilities=tuple(n for n in CAPABILITIES if n != ability.name),
-            lacks=(ability.name,),
+    for name in {*LACKS} - {"batch", "step"}:
+        port = stated_port(tuple(n for n in CAPABILITIES if n != name), (name,))
+        defaults = run_defaults(port)
+        k1, k2 = forced_schedule(defaults, 2, 4, len(run.x))
+        options = RunOptions(
+            Schedule(k1, k2),
+            with_fields(run.options.objective, defaults),
+            with_fields(run.options.step, defaults),
         )
-        fields = run_defaults(port)
-        objective, step = run.options.objective, run.options.step
-        k1, k2 = forced_schedule(fields, 2, 4, len(run.x))
-        objective = objective._replace(
-            **{n: v for n, v in fields.items() if n in Objective._fields}
-        )
-        step = step._replace(**{n: v for n, v in fields.items() if n in Step._fields})
-        options = RunOptions(Schedule(k1, k2), objective, step)
-        left = unsupported(port, run._replace(options=options, h_0=0 * run.h_0))
+        absent = unsupported(port, run._replace(options=options, h_0=0 * run.h_0))
         # Those of the data and the parameters are not changed here.
-        assert {each.group for each in left} <= {"bias", "class_inputs", "dtype"}
+        groups = {ability.group for ability in absent}
+        assert groups <= {"bias", "class_inputs", "dtype"}
+
+
+def with_fields(record, values):
+    """Return a record with those of the values that are its fields."""
+    return record._replace(**{n: v for n, v in values.items() if n in record._fields})
 
 
 def test_unsupported_names_all_and_their_remedies():
-    port = SimpleNamespace(
-        name="it", dtypes=("float32",), capabilities=(), lacks=("sum", "older steps")
-    )
-    spec = CaseSpec(6, 1, 2, 3, 2, 6, "float64", step=Step(0.1, momentum=0.9))
-    case = spec.case()
-    options = RunOptions(Schedule(1, 3), case.objective, case.step)
+    port = stated_port(lacks=("sum", "older steps"), dtypes=("float32",))
+    step = Step(0.1, momentum=0.9, max_norm=1.0)
+    case = CaseSpec(6, 1, 2, 3, 2, 6, "float64", step=step).case()
+    options = RunOptions(Schedule(1, 3), case.objective, step)
     run = Run(case.params, case.x, case.target, 0 * case.h_0, options)
-    found = {each.name: dict(each.remedy) for each in unsupported(port, run)}
-    assert found == {
-        "sum": {"reduction": "mean"},
-        "older steps": {"k1": "k2"},
+    absent = unsupported(port, run)
+    assert {ability.words: dict(ability.remedy) for ability in absent} == {
+        "reduction 'sum'": {"reduction": "mean"},
+        "window with older steps, which have no loss": {"k1": "k2"},
         "momentum": {"momentum": 0.0, "dampening": 0.0, "nesterov": False},
+        "clipping by norm": {"max_norm": None},
         "float64": {"dtype": "float32"},
     }
 
 
 def test_specs_are_of_every_kind():
-    made = [random_spec(RandomDraw(SEED, i)) for i in range(400)]
-    assert {spec.scale for spec in made} == {1.0, 10.0, 100.0, 1000.0}
-    assert {spec.step.learning_rate for spec in made} == {0.1, 0.01, 0.5, 0.0}
-    usual = [spec for spec in made if spec.B <= 8]
+    specs = [random_spec(RandomDraw(SEED, i)) for i in range(400)]
+    assert {spec.scale for spec in specs} == {1.0, 10.0, 100.0, 1000.0}
+    assert {spec.step.learning_rate for spec in specs} == {0.1, 0.01, 0.5, 0.0}
+    usual = [spec for spec in specs if spec.B <= 8]
     assert [{spec[i] for spec in usual} for i in range(6)] == [set(range(1, 9))] * 6
-    wide = [spec.B for spec in made if spec.B > 8]
+    wide = [spec.B for spec in specs if spec.B > 8]
     assert 15 < len(wide) < 80
     assert 9 <= min(wide) < 12
     assert 15 < max(wide) <= 17
     large = [large_spec(RandomDraw(SEED, i), "float64") for i in range(100)]
     assert all(8 < max(spec[:5]) <= 40 for spec in large)
     assert {spec.special for spec in large} == {*SPECIAL}
-    assert {spec.special for spec in made} == {*SPECIAL, ""}
-    tiny = next(
-        spec for spec in made if spec.special == "subnormal" and not spec.class_inputs
-    ).case()
-    assert 0 < np.abs(tiny.x[..., 0]).max() < 4 * np.finfo(tiny.x.dtype).smallest_normal
+    assert {spec.special for spec in specs} == {*SPECIAL, ""}
+    subnormal = [spec for spec in specs if spec.special == "subnormal"]
+    tiny = next(spec.case().x for spec in subnormal if not spec.class_inputs)
+    assert 0 < np.abs(tiny[..., 0]).max() < 4 * np.finfo(tiny.dtype).smallest_normal
 
 
 def test_steps_with_a_loss_run_up_to_all_of_a_fixed_window():
-    own = Abilities(sizes=({"T": 40, "H": 4},))
-    Ks = [random_spec(RandomDraw(SEED, i), "float32", own).K for i in range(200)]
+    abilities = Abilities(sizes=({"T": 40, "H": 4},))
+    Ks = [random_spec(RandomDraw(SEED, i), "float32", abilities).K for i in range(200)]
     assert 70 <= Ks.count(40) <= 135
     assert len({*Ks}) > 10
     assert max(K for K in Ks if K < 40) > 30
@@ -158,9 +156,8 @@ def test_steps_with_a_loss_run_up_to_all_of_a_fixed_window():
 @given(SEEDS)
 def test_spec_makes_the_same_case_again(seed):
     spec = random_spec(RandomDraw(seed))
-    again = eval(
-        repr(spec), {"CaseSpec": CaseSpec, "Objective": Objective, "Step": Step}
-    )
+    names = {"CaseSpec": CaseSpec, "Objective": Objective, "Step": Step}
+    again = eval(repr(spec), names)
     assert again == spec
     for name, theta in present(spec.case().params).items():
         assert np.array_equal(theta, getattr(again.case().params, name))
@@ -168,8 +165,9 @@ def test_spec_makes_the_same_case_again(seed):
     assert shown.endswith("dtype='float32')"), "defaults are shown"
 
 
-def clipped(f, limit, *given):
-    return np.clip(f(*given), -limit, limit)
+def clipped_output(n, w, p, t):
+    """Return y_t within ±100; a smaller limit shows more."""
+    return np.clip(DEFINITION.output(n, w, p, t), -100, 100)
 
 
 def with_clipped_targets(n, y, target, objective):
@@ -186,9 +184,8 @@ def with_other_probabilities(change):
     return operations(softmax=softmax)
 
 
-OUTPUT = partial(clipped, DEFINITION.output, 100)  # a smaller limit shows more
 WRONG = {
-    "outputs clipped at 100": Way(of=Definition(output=OUTPUT)),
+    "outputs clipped at 100": Way(definition=Definition(output=clipped_output)),
     "targets clipped at 10": operations(loss_and_error=with_clipped_targets),
     "1e-7 added to p": with_other_probabilities(lambda p: p + 1e-7),
     "p clipped at 1e-7": with_other_probabilities(lambda p: np.clip(p, 1e-7, 1)),
@@ -197,7 +194,7 @@ WRONG = {
 
 @pytest.mark.parametrize("name", WRONG)
 def test_changed_numbers_are_seen(name):
-    """In one of the 100 cases of the suite, and mostly in several."""
+    """They are seen in three of the 100 cases of the suite."""
     refused = 0
     for i in range(100):
         case = random_spec(RandomDraw(SEED, i), "float64").case()
@@ -224,6 +221,6 @@ def test_changed_numbers_are_seen(name):
     ],
 )
 def test_verdict_names_the_equations_of_the_options(tensor, options, expected):
-    """Those by which the tensor is computed from the reported ones before it."""
+    """The equations are those from the reported tensors before it."""
     step = Step(0.1, **options)
     assert equations(tensor, Objective(), step) == expected

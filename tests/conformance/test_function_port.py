@@ -110,9 +110,7 @@ FUNCTIONS = [  # a function, a step, the layout that is found, and what it lacks
 
 
 @pytest.mark.parametrize(("function", "step", "layout", "lacks"), FUNCTIONS)
-def test_right_function_passes_in_the_layout_that_is_found(
-    function, step, layout, lacks
-):
+def test_right_function_passes_in_its_layout(function, step, layout, lacks):
     port = function_port(function, step=step)
     assert port.call_layout == layout
     assert {*port.lacks} & SHAPE_ABILITIES == lacks
@@ -129,11 +127,11 @@ def with_keywords(p, x, target, h_0, **others):
     return by_rows(p, x, target, h_0)
 
 
-def of_any_arguments(*arguments):
+def with_any_arguments(*arguments):
     return by_rows(*arguments)
 
 
-SIGNATURES = [(with_keyword, 3), (with_keywords, 4), (of_any_arguments, 4)]
+SIGNATURES = [(with_keyword, 3), (with_keywords, 4), (with_any_arguments, 4)]
 
 
 @pytest.mark.parametrize(("function", "count"), SIGNATURES)
@@ -172,12 +170,12 @@ def test_wrong_function_is_refused_with_what_it_looks_like(function, step, verdi
 
 def test_layout_without_the_right_loss_is_said_to_be_assumed():
     port = function_port(mean_over_batch, layout="rows TBN BH")
-    said = "(rows TBN BH assumed, as no layout gives the right loss)"
-    assert port.name.endswith(said)
+    ending = "(rows TBN BH assumed, as no layout gives the right loss)"
+    assert port.name.endswith(ending)
 
 
 def test_code_that_keeps_its_parameters_has_biases():
-    """As min-char-rnn, whose parameters are variables of its module."""
+    """Such is min-char-rnn, whose parameters are variables of its module."""
     kept = {}
 
     def keeping(p, x, target, h_0):
@@ -204,14 +202,14 @@ def char_rnn(p, inputs, targets, hprev):
 def test_code_of_min_char_rnn_passes_unless_its_outputs_are_large():
     """Its −log p is infinite there, and the message says what to state."""
     port = function_port(char_rnn, "cross_entropy", classes=True)
-    said = r"up to 30, but .*log-sum-exp, or state lacks=\(\"large outputs\",\)"
+    message = r"up to 30, but .*log-sum-exp, or state lacks=\(\"large outputs\",\)"
     with np.errstate(all="ignore"):
         check_levels(port, "float64", examples=10)
-        with pytest.raises(PortFault, match=said):
+        with pytest.raises(PortFault, match=message):
             check_port(port, "large outputs", "float64", examples=100)
 
 
-# -- functions that are refused
+# Functions that are refused.
 
 
 def lossy(p, x, target, h_0):
@@ -227,21 +225,23 @@ def step_of_ours(p, *_):
 
 
 def test_error_of_a_function_names_its_own_line():
-    """Not that of a trial without biases or in another layout."""
-    said = r"^lossy cannot .* has no attribute 'nothing' .test_function_port.py line "
-    with pytest.raises(InputError, match=said):
+    """The error is not that of a trial without biases or in another layout."""
+    message = (
+        r"^lossy cannot .* has no attribute 'nothing' .test_function_port.py line "
+    )
+    with pytest.raises(InputError, match=message):
         function_port(lossy)
 
 
 @pytest.mark.parametrize("step", [singular_step, step_of_ours])
 def test_error_of_a_step_names_its_own_line(step):
-    """Not one of NumPy, or of ours."""
+    """The line is not one of NumPy, or of ours."""
     with pytest.raises(PortFault, match=r"raises .* .test_function_port.py line "):
         check_port(function_port(by_rows, step=step), "L2", "float64")
 
 
 @pytest.mark.parametrize(
-    "given",
+    "options",
     [
         {"layout": "rows XYZ BH"},
         {"lack": ["step"]},
@@ -250,11 +250,11 @@ def test_error_of_a_step_names_its_own_line(step):
         {"mean_over": ["time"]},
     ],
 )
-def test_unknown_name_is_refused(given):
-    (name,) = given
-    said = rf"^by_rows: [^\n]*{name}[^\n]*: expected [^\n]+$"
-    with pytest.raises(InputError, match=said):
-        function_port(by_rows, **given)
+def test_unknown_name_is_refused(options):
+    (name,) = options
+    message = rf"^by_rows: [^\n]*{name}[^\n]*: expected [^\n]+$"
+    with pytest.raises(InputError, match=message):
+        function_port(by_rows, **options)
 
 
 def test_loss_alone_is_told_what_to_return():
@@ -263,8 +263,8 @@ def test_loss_alone_is_told_what_to_return():
 
 
 def test_dict_of_results_is_told_what_to_return():
-    said = r"a dict with the keys loss, grads: expected the loss and the grad"
-    with pytest.raises(InputError, match=said):
+    message = r"a dict with the keys loss, grads: expected the loss and the grad"
+    with pytest.raises(InputError, match=message):
         function_port(lambda p, x, target, h_0: {"loss": 1.0, "grads": p})
 
 
@@ -280,7 +280,7 @@ def test_layouts_are_tried_with_the_sizes_of_the_code():
         function_port(fixed)
 
 
-# -- reductions by parts, and batches
+# Reductions by parts, and batches.
 
 
 def divided(axes):
@@ -306,16 +306,16 @@ def test_mean_over_some_axes_is_a_reduction(axes):
 
 @pytest.mark.parametrize(("power", "factor"), [(-1, "1/B"), (1, "B")])
 def test_code_that_is_right_for_one_sequence_alone_is_refused(power, factor):
-    """Unless it states that it takes no batch."""
+    """It passes if it states that it takes no batch."""
 
-    def of_any_size(p, x, target, h_0):
+    def with_any_rank(p, x, target, h_0):
         if x.ndim == 2:
             return one_sequence(p, x, target, h_0)
         return scaled(by_rows(p, x, target, h_0), float(len(h_0)) ** power)
 
-    said = rf"right for one sequence; for a batch the loss is × {factor}: state lacks="
-    with pytest.raises(InputError, match=said):
-        function_port(of_any_size)
-    port = function_port(of_any_size, lacks=("batch",))
+    message = rf"right for one sequence; .* the loss is × {factor}: state lacks="
+    with pytest.raises(InputError, match=message):
+        function_port(with_any_rank)
+    port = function_port(with_any_rank, lacks=("batch",))
     assert port.layout == "(T, 1, D) sequences"
     check_levels(port, "float64")

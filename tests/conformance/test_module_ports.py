@@ -48,12 +48,12 @@ def torch_model(
     *between,
     loss=None,
     optimizer="SGD",
-    after=None,
+    after=lambda y: y,
     RNN=None,
     state=lambda h: h,
     **options,
 ):
-    """Return the port of nn.RNN, some modules and nn.Linear.
+    """Return the port of nn.RNN, some modules between, and nn.Linear.
 
     after and state: functions of the outputs and of the initial state. options: those
     of nn.RNN.
@@ -68,8 +68,8 @@ def torch_model(
             self.out = nn.Linear(5, 2)
 
         def forward(self, x, h=None):
-            y = self.out(self.between(self.rnn(x, state(h))[0]))
-            return after(y) if after else y
+            states, _ = self.rnn(x, state(h))
+            return after(self.out(self.between(states)))
 
     model = Model().eval()  # which is tested as in training
     return torch_port(model, loss, optimizer=optimizer)
@@ -140,12 +140,13 @@ def test_right_module_is_described_and_passes(make, described, lacks):
 
 
 @pytest.mark.needs_torch
-@pytest.mark.parametrize("given", [{}, {"name": "mine"}])
-def test_maker_without_a_name_of_its_own_has_one(given):
+@pytest.mark.parametrize("options", [{}, {"name": "mine"}])
+def test_maker_without_a_name_of_its_own_has_one(options):
     nn = importlib.import_module("torch.nn")
-    make, loss = functools.partial(torch_cells), nn.CrossEntropyLoss(reduction="sum")
-    port = torch_port(make, loss, optimizer=None, **given)
-    assert port.label == given.get("name", "module")
+    make = functools.partial(torch_cells)
+    loss = nn.CrossEntropyLoss(reduction="sum")
+    port = torch_port(make, loss, optimizer=None, **options)
+    assert port.label == options.get("name", "module")
 
 
 @pytest.mark.needs_torch

@@ -45,18 +45,15 @@ def test_right_program_answers_to_the_last_bit():
         cases = [window(seed, dtype) for seed in range(20) for dtype in port.dtypes]
         cases += [window(5, "float64", **PLAIN | {"H": 100})]  # no pipe holds this
         for case in cases:
-            report, expected = port.report(case), window_update(case)
-            assert (
-                format_errors(case, report, intermediates=True, input_gradients=True)
-                == []
-            )
+            report = port.report(case)
+            expected = window_update(case)
+            assert format_errors(case, report, True, True) == []
             assert set(report) == set(expected)
-            assert all(
-                np.array_equal(report[name], expected[name]) for name in expected
-            )
+            for name, array in expected.items():
+                assert np.array_equal(report[name], array)
 
 
-# -- fakes, of which little is right and which start at once
+# Fakes, of which little is right and which start at once.
 
 LIMIT = 0.3  # seconds for an answer that does not come
 START_LIMIT = 1.0  # seconds for a hello, for which the interpreter has to start
@@ -97,19 +94,20 @@ class Fake:
     """Writes fake ports, and knows the processes that they started."""
 
     def __init__(self, folder):
-        self.program, self.pids = folder / "fake.py", folder / "pids"
+        self.program = folder / "fake.py"
+        self.pids = folder / "pids"
 
     def write(self, at_case="pass", cases=(2,), at_start="pass", **hello):
         report = {name: np.ravel(v).tolist() for name, v in right_report().items()}
-        values = {
-            "report": report,
-            "hello": program_port.HELLO | hello,
-            "pids": str(self.pids),
-            "cases": cases,
-        }
-        self.program.write_text(
-            FAKE.format(at_case=at_case, at_start=at_start, **values)
+        text = FAKE.format(
+            report=report,
+            hello=program_port.HELLO | hello,
+            pids=str(self.pids),
+            cases=cases,
+            at_case=at_case,
+            at_start=at_start,
         )
+        self.program.write_text(text)
         return shlex.join([sys.executable, "-S", str(self.program)])
 
     def started(self):
@@ -117,16 +115,14 @@ class Fake:
 
 
 def lives(pid):
-    """Whether the process runs: not if it has ended and waits for its parent, as /proc
-    tells.
+    """Return whether the process runs: not if it has ended and waits for its parent,
+    as /proc tells.
     """
     try:
         os.kill(pid, 0)
-        status = (
-            Path(f"/proc/{pid}/stat").read_text()
-            if Path("/proc/self").exists()
-            else ") R"
-        )
+        if not Path("/proc/self").exists():
+            return True
+        status = Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
         return False
     return status.rpartition(")")[2].split()[0] != "Z"
@@ -189,7 +185,7 @@ def test_fault_has_its_verdict_and_the_next_case_goes_on(fake, at_case_2, expect
 
 
 def test_largest_answer_takes_little_memory_and_time():
-    """Values that take the most memory for their bytes, as many as are allowed."""
+    """Its values take the most memory for their bytes, and are as many as allowed."""
     case = window(5, "float32", **PLAIN | {"H": 300})
     values = "[]," * (protocol.count_numbers(case) + 50)
     line = f'{{"id": 1, "a": [{values}0]}}'
@@ -269,7 +265,7 @@ def test_program_without_a_hello_is_refused(fake, program, expected):
     assert "\n" not in str(error.value)
 
 
-# -- the port in C
+# The port in C.
 
 SOURCE = Path(numpy_rnn.__file__).parent / "conformance" / "ports" / "elman_port.c"
 STRICT = "-std=c99 -Wall -Wextra -pedantic"
@@ -285,25 +281,17 @@ def built(tmp_path_factory):
 
     def compiled(options):
         program = tmp_path_factory.mktemp("built") / "elman_port"
-        command = [
-            "cc",
-            *STRICT.split(),
-            *options.split(),
-            "-o",
-            program,
-            SOURCE,
-            "-lm",
-        ]
-        made = subprocess.run(
-            command, capture_output=True, text=True, timeout=300, check=False
+        command = f"cc {STRICT} {options} -o {program} {SOURCE} -lm"
+        compiler = subprocess.run(
+            command.split(), capture_output=True, text=True, timeout=300
         )
-        assert (made.returncode, made.stderr) == (0, "")  # there is nothing to warn of
+        # There is nothing to warn of.
+        assert (compiler.returncode, compiler.stderr) == (0, "")
         return program
 
-    plain, hello = compiled(SANITIZED), protocol.HELLO.encode() + b"\n"
-    if subprocess.run(
-        [plain], input=hello, capture_output=True, check=False
-    ).returncode:
+    plain = compiled(SANITIZED)
+    hello = protocol.HELLO.encode() + b"\n"
+    if subprocess.run([plain], input=hello, capture_output=True).returncode:
         plain = compiled("-O0")  # a sanitizer that cannot run here
     return {"plain": plain, "fast": compiled(FAST)}
 

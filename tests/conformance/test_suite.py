@@ -71,22 +71,21 @@ def test_right_port_passes_and_leaves_nothing(suite, tmp_path):
 
 @pytest.mark.parametrize("options", [[], ["-q"]])
 def test_verdict_on_a_wrong_port_is_the_last_line(suite, options):
-    """With the element, both numbers, the bound, and the case to paste above it."""
+    """The element, both numbers, the bound, and the case to paste are above it."""
     status, output = suite("--elman-backend", "ports:wrong", *options)
     assert status == 1
     assert "1 failed, 3 skipped, 4 deselected" in output
     verdict = "WRONG dW_xh (B4): W_hh used without its transpose"
     assert output.splitlines()[-1] == verdict
-    found = output.partition(f"\n{verdict}\n")[2]
+    details = output.partition(f"\n{verdict}\n")[2]
     # The lines are there twice where CI is set.
-    element, others, place, *_ = re.findall(r"^  .*", found, re.MULTILINE)
+    element, others, case, *_ = re.findall(r"^  .*", details, re.MULTILINE)
     number = r"-?[\d.]+(?:e[+-]?\d+)?"
     pattern = rf"  dW_xh\[\d, \d\] is {number}, expected {number}; the difference is "
     assert others.startswith("  wrong as well: dW_hh")
     assert re.match(rf"{pattern}{number} times the rounding bound, {number}", element)
-    assert re.match(
-        r"  L2, CaseSpec\(T=2, B=1, D=1, H=2, O=1, K=\d, dtype='float64'", place
-    )
+    smallest = r"  L2, CaseSpec\(T=2, B=1, D=1, H=2, O=1, K=\d, dtype='float64'"
+    assert re.match(smallest, case)
 
 
 def test_time_limit_of_a_port_is_that_of_the_option(suite, monkeypatch):
@@ -99,10 +98,8 @@ def test_time_limit_of_a_port_is_that_of_the_option(suite, monkeypatch):
 def test_error_of_a_port_is_one_line(suite):
     status, output = suite("--elman-backend", "ports:raising")
     assert status == 1
-    said = (
-        r"^a layer raises AttributeError: .* \(ports.py line \d+: .*\), in CaseSpec\("
-    )
-    assert re.search(said, output, re.MULTILINE), output
+    fault = r"^a layer raises AttributeError: .* \(ports.py line \d+: .*\), in CaseSpec"
+    assert re.search(fault, output, re.MULTILINE), output
     assert "reproduce_failure" not in output
 
 
@@ -153,9 +150,9 @@ def test_examples_and_seed_are_those_of_the_options(counted):
 def test_few_sizes_are_those_of_four_shapes(counted):
     """Code that is compiled has few shapes."""
     _, verdict = counted("few")
-    found = re.findall(r"([TBDHO]) (\d+)–(\d+)", verdict)
-    assert len(found) == 5
-    for letter, low, high in found:
+    ranges = re.findall(r"([TBDHO]) (\d+)–(\d+)", verdict)
+    assert len(ranges) == 5
+    for letter, low, high in ranges:
         assert {int(low), int(high)} <= {shape[letter] for shape in FEW_SIZES}
 
 

@@ -28,7 +28,7 @@ def read(arrays, **changes):
     read_arrays({name: v for name, v in arrays.items() if v is not None})
 
 
-def configured(**changes):
+def with_options(**changes):
     """Return the configuration of PLAIN with other options."""
     return np.bytes_(json.dumps(json.loads(PLAIN["configuration"]) | changes))
 
@@ -48,9 +48,9 @@ WRONG = [  # part of the message, and what is changed
     ("vW_xh is present", {"vW_xh": PLAIN["dW_xh"]}),
     ("is not a JSON object", {"configuration": np.bytes_(b"[" * 100_000)}),
     ("k1 is missing", {"configuration": np.bytes_(b'{"k2": 5}')}),
-    ("'momentun' is no option", {"configuration": configured(momentun=0.5)}),
-    ("epochs is 0: expected 1", {"configuration": configured(epochs=0)}),
-    ("learning rate is nan", {"configuration": configured(learning_rate=np.nan)}),
+    ("'momentun' is no option", {"configuration": with_options(momentun=0.5)}),
+    ("epochs is 0: expected 1", {"configuration": with_options(epochs=0)}),
+    ("learning rate is nan", {"configuration": with_options(learning_rate=np.nan)}),
 ]
 
 
@@ -74,17 +74,17 @@ def test_error_in_a_file_is_named(part, changes):
 
 
 def test_file_is_read_as_it_was_written(tmp_path):
-    """Random runs with every option, ensembles included."""
+    """The runs are random, with every option, ensembles included."""
     runs = [random_run(RandomDraw(SEED, number)) for number in range(4)]
     runs = [run for run in runs if is_bounded(run)]  # others cannot be saved whole
     runs.append(small_run(Step(np.array([0.1, 0.02])), N=2))
     for run in runs:
         written = PACKAGE.trace(run)
         np.savez(tmp_path / "t.npz", **trace_arrays(written))
-        read = load_trace(str(tmp_path / "t.npz"))
-        first, second = (judge(each)._replace(ratios={}) for each in (read, written))
-        assert first == second
-        assert str(read.run.options) == str(run.options)
+        loaded = load_trace(str(tmp_path / "t.npz"))
+        judgement = judge(loaded)._replace(ratios={})
+        assert judgement == judge(written)._replace(ratios={})
+        assert str(loaded.run.options) == str(run.options)
 
 
 def test_other_file_is_no_trace(tmp_path):
@@ -149,6 +149,12 @@ def test_right_loop_without_velocities_passes(left_out, kind, dtype, tmp_path):
     assert judgement.passed, judgement.first
 
 
+def test_trace_without_velocities_and_a_gradient_is_refused(tmp_path):
+    trace = loop_trace(("dW_xh", *VELOCITIES), STEPS["momentum"])
+    with pytest.raises(InputError, match="dW_xh is missing"):
+        trace.save(tmp_path / "t.npz")
+
+
 def slower_velocity(n, g, before, step):
     """Compute the velocity with a momentum of 0.8."""
     return DEFINITION.velocity(n, g, before, step._replace(momentum=0.8))
@@ -165,12 +171,15 @@ WRONG_VELOCITIES += [("Adagrad", squares_without_the_first)]
 
 @pytest.mark.parametrize(("kind", "velocity"), WRONG_VELOCITIES)
 @pytest.mark.parametrize("left_out", LEFT_OUT)
-def test_wrong_velocity_is_found_in_the_parameters(left_out, kind, velocity):
+def test_wrong_velocity_is_found_in_the_parameters(left_out, kind, velocity, tmp_path):
     """The trace has no velocities; the first update has none before it."""
     left_out = (*LEFT_OUT[left_out], *VELOCITIES)
-    recorded = loop_trace(left_out, STEPS[kind], velocity=velocity).recorded()
+    trace = loop_trace(left_out, STEPS[kind], velocity=velocity)
+    trace.save(tmp_path / "t.npz")
+    recorded = load_trace(tmp_path / "t.npz")
     first = judge(recorded).first
     assert first[:3] == (1, 2, "W_xh")
+    assert ("U8" if kind == "Adagrad" else "U5") in first.equation
     hint_for_run(recorded, first)
 
 
@@ -186,7 +195,7 @@ def test_wrong_carried_state_is_found_in_a_trace(carried_state, left_out):
 
 
 def test_number_that_is_not_finite_is_named(tmp_path):
-    """By its tensor, epoch and update; what follows it is not saved."""
+    """Its name is that of its tensor, epoch and update; what follows is not saved."""
     seen = []
 
     def total(n, w):

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from numpy_rnn.app.command_line import parse_command
-from numpy_rnn.app.options import Options
+from numpy_rnn.app.options import CommandOptions
 
 
-def train_options(words: str = "") -> Options:
+def train_options(words: str = "") -> CommandOptions:
     """Return the options of `train` when these words are typed."""
     return parse_command("numpy_rnn", ["train", *words.split()])
 

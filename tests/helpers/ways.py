@@ -19,7 +19,7 @@ class Way(NamedTuple):
     """Operations of floats, and equations of the definition."""
 
     numbers: type[NumpyArithmetic] = NumpyArithmetic
-    of: Definition = DEFINITION
+    definition: Definition = DEFINITION
 
     def report(self, case, change=lambda array: array):
         """Compute the report of the case, whose arrays of floats are changed first."""
@@ -32,9 +32,9 @@ class Way(NamedTuple):
                 return changed(array)
 
         arrays = {name: tree_map(changed, getattr(case, name)) for name in ARRAYS}
-        given = case._replace(**arrays)
+        changed_case = case._replace(**arrays)
         with np.errstate(all="ignore"):
-            report = window_update(given, Numbers(case.dtype), self.of)
+            report = window_update(changed_case, Numbers(case.dtype), self.definition)
         return {name: np.asarray(v).astype(case.dtype) for name, v in report.items()}
 
 
@@ -43,7 +43,7 @@ def operations(**methods: Any) -> Way:
     return Way(type("OtherArithmetic", (NumpyArithmetic,), methods))
 
 
-# -- φ and its slope
+# φ and its slope.
 
 LIMIT = 7  # ulps of tanh and cosh, of the 8 that are allowed
 
@@ -83,7 +83,7 @@ def inaccurate_tanh(a):
     return np.tanh(a) * a.dtype.type(1 - 2 * LIMIT * np.finfo(a.dtype).epsneg)
 
 
-# -- the step
+# The step.
 
 
 def scaled_norm(self, gradients):
@@ -116,11 +116,11 @@ WAYS = {
     "a tanh at its limit": other_phi("tanh", inaccurate_tanh),
     "a logistic function by exp": other_phi("sigmoid", lambda a: 1 / (1 + np.exp(-a))),
     "by scaled numbers": operations(norm=scaled_norm),
-    "fused": Way(of=Definition(velocity=fused_velocity, updated=fused_update)),
+    "fused": Way(definition=Definition(velocity=fused_velocity, updated=fused_update)),
 }
 
 
-# -- subnormal numbers
+# Subnormal numbers.
 
 
 class Flushes(np.ndarray):

@@ -31,7 +31,7 @@ def audit(updates: int = 200, ignore: Collection[str] = ()) -> Iterator[LoopRepo
         If `updates` is no integer of 1 or more, or a name is unknown.
     """
     recorder = LoopRecorder(check_integer("updates", updates, 1))
-    report = LoopReport(recorder, ignore)
+    report = LoopReport(recorder.record, ignore)
     recorder.start()
     try:
         yield report

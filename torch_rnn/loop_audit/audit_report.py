@@ -16,10 +16,11 @@ from torch_rnn.loop_audit.events import (
     ForwardPass,
     GradientClip,
     GradientUnscale,
+    LoopRecord,
     LoopUpdate,
     LossCall,
     Origin,
-    union,
+    parameters_in,
 )
 from torch_rnn.loop_audit.loop import (
     TrainingLoop,
@@ -29,7 +30,6 @@ from torch_rnn.loop_audit.loop import (
     truncation,
 )
 from torch_rnn.loop_audit.mistakes import MISTAKES
-from torch_rnn.loop_audit.recorder import LoopRecorder
 from torch_rnn.loop_audit.recurrent_modules import kind_of
 
 MAX_LISTED = 5
@@ -75,29 +75,23 @@ class LoopReport:
 
     Parameters
     ----------
-    recorder
-        What has seen the loop.
+    record
+        The events of the loop.
     ignore
         Names of warnings that are switched off.
     """
 
-    def __init__(self, recorder: LoopRecorder, ignore: Collection[str] = ()) -> None:
+    def __init__(self, record: LoopRecord, ignore: Collection[str] = ()) -> None:
         """Refuse names to ignore that no warning has."""
         for name in ignore:
             check_choice("warning", name, tuple(MISTAKES))
-        self._recorder = recorder
+        self._record = record
         self._ignored = frozenset(ignore)
-        self._complete_loop: TrainingLoop | None = None
 
     @property
     def loop(self) -> TrainingLoop:
         """The events, updates and windows of the loop, up to now."""
-        if self._complete_loop is not None:
-            return self._complete_loop
-        loop = TrainingLoop(self._recorder.record)
-        if self._recorder.is_stopped:
-            self._complete_loop = loop
-        return loop
+        return TrainingLoop(self._record)
 
     @property
     def updates(self) -> list[LoopUpdate]:
@@ -128,34 +122,36 @@ class LoopReport:
         """
         check_integer("k1", k1, 1)
         check_integer("k2", k2, 1)
-        changed = union(update.parameters for update in self.updates)
-        trained = [m for m in self.loop.windows if parameters_of(m) & changed]
+        loop = self.loop
+        changed = parameters_in(loop.updates)
+        trained = [module for module in loop.windows if parameters_of(module) & changed]
         for module in trained:
-            actual = truncation(self.loop, module)
+            actual = truncation(loop, module)
             if (actual.k1, actual.k2) != (k1, k2):
-                location = self.loop.passes[module][0].location
+                location = loop.passes[module][0].location
                 text = f"{location}: {actual.text}; expected TBPTT({k1}, {k2})"
                 raise AssertionError(text)
         if not trained:
-            raise AssertionError(self.loop.record.error or NO_UPDATE)
+            raise AssertionError(loop.record.error or NO_UPDATE)
 
     def __str__(self) -> str:
         """Return the report as text."""
-        lines = [self._summary()]
-        for warning in self.warnings:
+        loop = self.loop
+        warnings = self.warnings
+        lines = [self._summary(loop, {warning.name for warning in warnings})]
+        for warning in warnings:
             text = f"{warning.location}: {warning.message} [{warning.name}]"
             lines.append(f"warning: {text}")
-        for module in self.loop.windows:
-            lines += _module_lines(self.loop, module)
+        for module in loop.windows:
+            lines += _module_lines(loop, module)
         for write in (_loss_lines, _gradient_lines, _clip_lines, _step_lines):
-            lines += write(self.loop)
-        if self.loop.record.error:
-            lines.append(f"the audit ended early: {self.loop.record.error}")
+            lines += write(loop)
+        if loop.record.error:
+            lines.append(f"the audit ended early: {loop.record.error}")
         return "\n".join(map(WRAPPER.fill, lines))
 
-    def _summary(self) -> str:
+    def _summary(self, loop: TrainingLoop, mistakes: set[str]) -> str:
         """Return the first line: truncations, and what was looked for and not seen."""
-        loop = self.loop
         by_verdict = grouped(loop.windows, lambda module: truncation(loop, module).text)
         texts = list(by_verdict)
         if len(texts) > 1:
@@ -163,12 +159,11 @@ class LoopReport:
             for text, modules in by_verdict.items():
                 names = first_items(_name_of(loop, module) for module in modules)
                 texts.append(f"{names}: {text}")
-        if not self.updates:
+        if not loop.updates:
             texts = [NO_UPDATE]
         verdict = "; ".join(texts) or "no recurrent module"
         sought = {m.name for m in MISTAKES.values() if loop.is_seen(m.needs)}
         count = len(sought - self._ignored)
-        mistakes = {warning.name for warning in self.warnings}
         text = f"{verdict}; {pluralize(len(mistakes), 'mistake')} of the {count}"
         text += " that were looked for"
         unseen = loop.record.unseen.union(_unseen(loop))
@@ -208,11 +203,11 @@ def _module_lines(loop: TrainingLoop, module: nn.Module) -> Iterator[str]:
     """Yield the lines of a module: its passes, windows and initial states."""
     sizes = []
     for forward in loop.passes[module]:
-        kind = "" if forward.has_gradient else " without gradient"
-        sizes.append(f"{forward.steps}{kind}")
+        suffix = "" if forward.has_gradient else " without gradient"
+        sizes.append(f"{forward.steps}{suffix}")
     names = dict.fromkeys([_name_of(loop, module), kind_of(module)])
-    place = loop.passes[module][0].location
-    yield f"module {': '.join(names)}, called at {place}; steps: {counted(sizes)}"
+    location = loop.passes[module][0].location
+    yield f"module {': '.join(names)}, called at {location}; steps: {counted(sizes)}"
     windows = loop.windows[module]
     if windows:
         pairs = counted(f"k1 = {w.k1}, k2 = {w.k2}" for w in windows)
@@ -269,11 +264,9 @@ def _step_lines(loop: TrainingLoop) -> Iterator[str]:
     """Yield a line for each optimizer, and one of parameters without a step."""
     by_line = grouped(loop.updates, lambda u: f"{u.optimizer.kind} ({u.location})")
     for line, updates in by_line.items():
-        changed = union(update.parameters for update in updates)
-        size = pluralize(len(changed), "parameter")
+        size = pluralize(len(parameters_in(updates)), "parameter")
         yield f"step: {line}, {pluralize(len(updates), 'update')} of {size}"
-    left = union(backward.parameters for backward in loop.backwards)
-    left -= union(update.parameters for update in loop.updates)
+    left = parameters_in(loop.backwards) - parameters_in(loop.updates)
     if left and loop.updates:
         names = counted(sorted(loop.record.names[p] for p in left))
         yield f"no gradient or no step: {pluralize(len(left), 'parameter')}: {names}"

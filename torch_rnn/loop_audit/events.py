@@ -61,12 +61,12 @@ class Origin(Enum):
 class InputData(NamedTuple):
     """What is known of the inputs of a pass as a view of a tensor of data."""
 
-    # a number of the tensor, its version, and the offset of the first step
+    # the number of the tensor, its version, and the offset of step 0; None: unknown
     series: tuple[int, int, int] | None = None
     step: int = 0  # at which the view begins
 
     def follows(self, other: "InputData", steps: int) -> bool:
-        """Return whether they are known to follow the first steps of others."""
+        """Return whether they are known to begin so many steps after others."""
         is_known = self.series is not None
         return is_known and self == (other.series, other.step + steps)
 
@@ -79,14 +79,12 @@ class InputData(NamedTuple):
 
 
 class StatePart(NamedTuple):
-    """h or c of an initial state: its origin, and for a carried one the pass, output
-    ("h", "c", "out") and number of steps after which it is taken.
-    """
+    """h or c of an initial state: its origin, and the pass that a carried one is of."""
 
     origin: Origin
     source: "ForwardPass | None" = None
-    output: str = ""
-    steps: int = 0
+    output: str = ""  # of the pass: "h", "c" or "out"
+    steps: int = 0  # of the pass, after which it is taken
     is_order_known: bool = True  # whether its data are known to follow the source's
 
     @property
@@ -100,10 +98,10 @@ class StatePart(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Event:
-    """What all events have. `location` is FILE:LINE of the call in the script."""
+    """Something that happens in a loop."""
 
-    number: int
-    location: str
+    number: int  # in the order of the events, from 1
+    location: str  # FILE:LINE of the call in the script
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,6 +191,11 @@ class LoopUpdate(GradientEvent):
     held: frozenset[int]  # all parameters of the optimizer
     backwards: frozenset[BackwardPass]  # whose sum the gradient is
     is_known: bool  # the gradient is this sum, and not changed by the script
+
+
+def parameters_in(events: Iterable[GradientEvent]) -> frozenset[int]:
+    """Return the parameters of all events."""
+    return union(event.parameters for event in events)
 
 
 # The record

@@ -149,9 +149,10 @@ class GraphWalk:
 class UsedSteps:
     """The steps of a pass that get a gradient from outside their own module."""
 
-    def __init__(self, forward: ForwardPass) -> None:
-        """Begin without any."""
+    def __init__(self, forward: ForwardPass, is_carried: bool) -> None:
+        """Begin without any. All steps of a pass that is carried on are reached."""
         self.forward = forward
+        self.is_carried = is_carried
         self.is_last_used = False  # as h or c
         # a row for each step, a column for each sequence
         self.outputs: NDArray[numpy.bool_] = numpy.zeros((forward.steps, 1), bool)
@@ -174,7 +175,7 @@ class UsedSteps:
         else:
             self.is_last_used |= bool(gradient.any())
 
-    def reach(self, is_carried: bool) -> Reach:
+    def reach(self) -> Reach:
         """Return how much of the pass the backward pass has reached."""
         steps = numpy.any(self.outputs, axis=1)
         sequences = numpy.any(self.outputs, axis=0)
@@ -183,7 +184,7 @@ class UsedSteps:
         steps[-1] |= self.is_last_used
         used = int(steps.sum())
         reached = self.forward.steps
-        if not (is_carried or (used and self.forward.is_bidirectional)):
+        if not (self.is_carried or (used and self.forward.is_bidirectional)):
             reached = int(steps.nonzero()[0].max(initial=-1)) + 1
         return Reach(reached, used, bool(is_one))
 
@@ -205,8 +206,9 @@ class UseWatch:
 
     def __init__(self, walk: GraphWalk) -> None:
         """Register a hook in each node that uses an output."""
-        self._carried = walk.carried
-        self._used = {forward: UsedSteps(forward) for forward in walk.passes}
+        self._used: dict[ForwardPass, UsedSteps] = {}
+        for forward in walk.passes:
+            self._used[forward] = UsedSteps(forward, forward in walk.carried)
         self._handles = []
         for result, (node, index) in walk.uses:
             add = partial(self._used[result.forward].add, result, index)
@@ -219,7 +221,4 @@ class UseWatch:
         """Remove the hooks. Return how much of each pass is reached."""
         for handle in self._handles:
             handle.remove()
-        reached = {}
-        for forward, used in self._used.items():
-            reached[forward] = used.reach(forward in self._carried)
-        return reached
+        return {forward: used.reach() for forward, used in self._used.items()}

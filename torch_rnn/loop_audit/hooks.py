@@ -34,7 +34,8 @@ def _is_hidden() -> bool:
 
 def _run_uncompiled(function: Any) -> None:
     """Let torch.compile run the frames of a function as they are, and compile what
-    these call."""
+    these call.
+    """
     dynamo: Any = torch._C._dynamo.eval_frame
     if hasattr(dynamo, "skip_code"):
         dynamo.skip_code(function.__code__)
@@ -120,11 +121,9 @@ class Hooks:
         _builtins._register_builtin(getattr(owner, name), operator)
 
     def patch_decorated(self, decorated: Any, hook: Hook) -> None:
-        """Watch a function of parameters within a decorator, which has it in a
-        closure."""
+        """Watch a function of parameters that a decorator has in its closure."""
         original = decorated.__wrapped__
-        cells = decorated.__closure__
-        cell = next(each for each in cells if each.cell_contents is original)
+        (cell,) = (c for c in decorated.__closure__ if c.cell_contents is original)
         watched = self.watch(original, hook)
 
         def listing(parameters: Any, *args: Any, **kwargs: Any) -> Any:

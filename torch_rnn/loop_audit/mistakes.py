@@ -22,6 +22,7 @@ from torch_rnn.loop_audit.events import (
     LossCall,
     Origin,
     StatePart,
+    parameters_in,
     union,
 )
 from torch_rnn.loop_audit.loop import (
@@ -297,8 +298,7 @@ def clip_of_wrong_parameters(loop: TrainingLoop) -> Iterator[Event]:
     """Yield lines that clip nothing that is updated."""
     changed = loop.changed_parameters()
     for clips in _clips_by_line(loop):
-        clipped = union(clip.parameters for clip in clips)
-        if loop.updates and not clipped & changed:
+        if loop.updates and not parameters_in(clips) & changed:
             yield from clips
 
 

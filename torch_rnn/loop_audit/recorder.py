@@ -16,11 +16,10 @@ from torch_rnn.loop_audit.events import (
     MAX_EVENTS,
     UNNAMED_LOSS,
     BackwardPass,
-    ForwardPass,
     LoopRecord,
     LossCall,
 )
-from torch_rnn.loop_audit.graph import LOSS_CALL, GraphWalk, UseWatch, mark_results
+from torch_rnn.loop_audit.graph import LOSS_CALL, GraphWalk, UseWatch
 from torch_rnn.loop_audit.hooks import FAILED, Hooks, Watcher
 from torch_rnn.loop_audit.recurrent_modules import PartNames, is_of_torch, read_call
 from torch_rnn.loop_audit.states import StateMemory
@@ -50,7 +49,6 @@ class LoopRecorder:
     def __init__(self, limit: int) -> None:
         """Make an empty record of at most `limit` updates."""
         self.record = LoopRecord(limit)
-        self.is_stopped = False
         self._hooks = Hooks()
         self._names = PartNames(self.record.names)
         self._updates = UpdateRecorder(self.record)
@@ -97,7 +95,6 @@ class LoopRecorder:
             record.unseen.add(text)
         if len(record.events) == MAX_EVENTS:
             record.unseen.add(f"events after the first {MAX_EVENTS}")
-        self.is_stopped = True
 
     def _forward(self, module: nn.Module, *args: Any, **kwargs: Any) -> Watcher:
         """Record a call of a recurrent module, and mark its results in the graph."""
@@ -113,21 +110,8 @@ class LoopRecorder:
         if call.has_gradient:
             self._hooks.thread = threading.get_ident()
         if module not in self._states:
-            self._states[module] = StateMemory(module)
-        memory = self._states[module]
-        inputs = memory.inputs_of(call)
-        forward = self.record.add(
-            ForwardPass,
-            module=module,
-            steps=call.steps,
-            has_gradient=call.has_gradient,
-            is_state_given=bool(call.state),
-            data=inputs.data,
-            state=inputs.state,
-            parents=inputs.parents,
-        )
-        mark_results(forward, call)
-        memory.remember(forward, call)
+            self._states[module] = StateMemory(module, self.record)
+        self._states[module].add_pass(call)
 
     def _loss(self, name: str, *_: Any, **__: Any) -> Watcher:
         """Record a call of a loss function whose result has a graph."""

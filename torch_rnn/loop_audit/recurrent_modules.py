@@ -62,7 +62,10 @@ def _paths() -> dict[int, str]:
     """Return the path of each module and parameter that is alive, by its `id`: the
     longest, which begins at the whole model.
     """
-    modules = [each for each in gc.get_objects() if issubclass(type(each), nn.Module)]
+    # `isinstance` would ask the objects, of which some are lazy
+    modules = [
+        value for value in gc.get_objects() if issubclass(type(value), nn.Module)
+    ]
     paths: dict[int, str] = {}
     for root in modules:
         kind = type(root).__name__

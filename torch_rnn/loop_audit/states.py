@@ -10,14 +10,20 @@ known where both are views of one tensor, or embeddings of views of one.
 
 from collections.abc import MutableMapping
 from itertools import count
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import nn
 from torch.utils.weak import WeakIdKeyDictionary
 
-from torch_rnn.loop_audit.events import ForwardPass, InputData, Origin, StatePart
-from torch_rnn.loop_audit.graph import GraphWalk
+from torch_rnn.loop_audit.events import (
+    ForwardPass,
+    InputData,
+    LoopRecord,
+    Origin,
+    StatePart,
+)
+from torch_rnn.loop_audit.graph import GraphWalk, mark_results
 from torch_rnn.loop_audit.recurrent_modules import ModuleCall
 
 MAX_STATE_ROWS = 8  # of a state that are looked at
@@ -120,51 +126,20 @@ def _state_hashes(state: torch.Tensor) -> list[int]:
     return _row_hashes(last.reshape(-1, last.shape[-1])[:MAX_STATE_ROWS])
 
 
-class PassInputs(NamedTuple):
-    """What is known of the inputs of a pass: its data, initial state and parents."""
-
-    data: InputData
-    state: tuple[StatePart, ...]
-    parents: tuple[ForwardPass, ...]
-
-
 class StateMemory:
-    """The states that the passes of a module returned."""
+    """Records the passes of a module, and remembers the states that they return."""
 
-    def __init__(self, module: nn.Module) -> None:
+    def __init__(self, module: nn.Module, record: LoopRecord) -> None:
         """Make an empty memory."""
         self._module = module
+        self._record = record
         self._order = DataOrder()
         self._known: dict[int, StatePart] = {}  # by the hash of a row
         self._window: ForwardPass | None = None  # the first pass of the latest one
         self._latest: ForwardPass | None = None  # the latest pass
 
-    def remember(self, forward: ForwardPass, call: ModuleCall) -> None:
-        """Remember the last states of a pass, and of its first sequence all."""
-        for name, tensor in call.outputs.items():
-            if name != "out":
-                part = StatePart(Origin.OLDER, forward, name, call.steps)
-                for row in _state_hashes(tensor):
-                    self._add(row, part)
-            elif tensor.dim() == 3 and not forward.is_bidirectional:
-                first = tensor.detach().select(1 - (call.axis or 0), 0)
-                for step, row in enumerate(_row_hashes(first[:-1]), 1):
-                    self._add(row, StatePart(Origin.OLDER, forward, "h", step))
-        while len(self._known) > MAX_REMEMBERED:
-            del self._known[next(iter(self._known))]
-        if forward.has_gradient:
-            self._latest = forward
-            if not forward.parents:
-                self._window = forward
-
-    def _add(self, row: int, part: StatePart) -> None:
-        """Remember a row; one of training takes precedence."""
-        is_training = part.source is not None and part.source.has_gradient
-        if row and (is_training or row not in self._known):
-            self._known[row] = part
-
-    def inputs_of(self, call: ModuleCall) -> PassInputs:
-        """Return what is known of the inputs of a call."""
+    def add_pass(self, call: ModuleCall) -> None:
+        """Record a pass, and where its inputs come from. Mark its results."""
         walks = [GraphWalk([state], into_passes=False) for state in call.state]
         parents = []
         for walk in (GraphWalk([call.x], into_passes=False), *walks):
@@ -179,8 +154,18 @@ class StateMemory:
             parts.append(self._origin_in_graph(walk) or self._origin_by_rows(tensor))
         if not parts:
             parts.append(StatePart(Origin.ZEROS))
-        state = tuple(self._located(part, data, order) for part in parts)
-        return PassInputs(data, state, tuple(parents))
+        forward = self._record.add(
+            ForwardPass,
+            module=self._module,
+            steps=call.steps,
+            has_gradient=call.has_gradient,
+            data=data,
+            is_state_given=bool(call.state),
+            state=tuple(self._located(part, data, order) for part in parts),
+            parents=tuple(parents),
+        )
+        mark_results(forward, call)
+        self._remember(forward, call)
 
     def _origin_in_graph(self, walk: GraphWalk) -> StatePart | None:
         """Return where a state comes from by its graph, None if that does not say."""
@@ -233,3 +218,27 @@ class StateMemory:
         if data.is_between(window.data, source.data, part.steps):
             order = Origin.ELSEWHERE
         return part._replace(origin=order or origin, is_order_known=order is not None)
+
+    def _remember(self, forward: ForwardPass, call: ModuleCall) -> None:
+        """Remember the last states of a pass, and of its first sequence all."""
+        for name, tensor in call.outputs.items():
+            if name != "out":
+                part = StatePart(Origin.OLDER, forward, name, call.steps)
+                for row in _state_hashes(tensor):
+                    self._add(row, part)
+            elif tensor.dim() == 3 and not forward.is_bidirectional:
+                first = tensor.detach().select(1 - (call.axis or 0), 0)
+                for step, row in enumerate(_row_hashes(first[:-1]), 1):
+                    self._add(row, StatePart(Origin.OLDER, forward, "h", step))
+        while len(self._known) > MAX_REMEMBERED:
+            del self._known[next(iter(self._known))]
+        if forward.has_gradient:
+            self._latest = forward
+            if not forward.parents:
+                self._window = forward
+
+    def _add(self, row: int, part: StatePart) -> None:
+        """Remember a row; one of training takes precedence."""
+        is_training = part.source is not None and part.source.has_gradient
+        if row and (is_training or row not in self._known):
+            self._known[row] = part

@@ -1,7 +1,7 @@
 """TBPTT(10, 10), the right loop.
 
 TBPTT(10, 10), state carried and cut; 0 mistakes of the 16
-windows: 12 of 10 steps; k1 = 10, k2 = 10: 12
+steps: 10: 12 windows: 12 of 10 steps; k1 = 10, k2 = 10: 12
 initial states: zeros: 3, the previous window, cut: 9
 ), 12 times; in 1 update: 12
 gradients: from zero in 12 of 12 updates; backward passes: sum of 1: 12

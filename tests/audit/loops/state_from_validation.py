@@ -1,4 +1,7 @@
-"""The state of a validation goes on into training."""
+"""The state of a validation goes on into training.
+
+steps: 6: 16, 6 without gradient: 4
+"""
 
 import torch
 from torch import nn
