@@ -67,25 +67,11 @@ def compare(rnn: ModuleType, options: CommandOptions) -> int:
     if plot is not None:
         plot = absolute_path(plot)  # a port may change the working folder
     sources = find_sources(rnn, options)
-    traces = [source for source in sources if isinstance(source, TraceFile)]
-    if traces:
-        check_traces(traces, options)
-        fitted = FittedRuns("series of the trace", [traces[0].recorded.run], [])
-    else:
-        fitted = fitted_runs(sources, options)
-        check_lengths(fitted.runs)
-    for run in fitted.runs:
-        begin(rnn, run)  # makes no update; options that no run can have are refused
+    fitted = choose_runs(rnn, sources, options)
     names = [source.name for source in sources]
     heading = describe_runs(names, fitted.series, fitted.runs)
     print(*fitted.notes, heading, sep="\n", flush=True)
-    comparisons = []
-    for source in sources:
-        compared = list[ComparedRun]()
-        for run in fitted.runs:
-            progress(f"{source.name}: {schedule_name(run)}")
-            compared.append(examine(source, run))
-        comparisons.append(Comparison(source, compared))
+    comparisons = [examine_runs(source, fitted.runs) for source in sources]
     print(comparison_report(comparisons))
     if plot is not None:
         write_figure(plot, lambda figure: draw_comparisons(figure, comparisons))
@@ -99,6 +85,25 @@ def find_sources(rnn: ModuleType, options: CommandOptions) -> list[Source]:
     if has_packages and rnn.__name__ not in options.others:
         sources.insert(0, PackageSource(PackagePort(rnn)))
     return sources
+
+
+def choose_runs(
+    rnn: ModuleType, sources: Sequence[Source], options: CommandOptions
+) -> FittedRuns:
+    """Return the run of a trace, or else runs that all ports can make.
+
+    Raises InputError on options that no run can have.
+    """
+    traces = [source for source in sources if isinstance(source, TraceFile)]
+    if traces:
+        check_traces(traces, options)
+        fitted = FittedRuns("series of the trace", [traces[0].recorded.run], [])
+    else:
+        fitted = fitted_runs(sources, options)
+        check_lengths(fitted.runs)
+    for run in fitted.runs:
+        begin(rnn, run)  # it checks the options, and makes no update
+    return fitted
 
 
 def check_traces(traces: Sequence[TraceFile], options: CommandOptions) -> None:
@@ -127,6 +132,15 @@ def check_lengths(runs: Sequence[Run]) -> None:
                 f" {MAX_KEPT_NUMBERS}, which are kept in memory; change --epochs or"
                 " --steps"
             )
+
+
+def examine_runs(source: Source, runs: Sequence[Run]) -> Comparison:
+    """Record and judge all runs of an implementation."""
+    compared = list[ComparedRun]()
+    for run in runs:
+        progress(f"{source.name}: {schedule_name(run)}")
+        compared.append(examine(source, run))
+    return Comparison(source, compared)
 
 
 def examine(source: Source, run: Run) -> ComparedRun:

@@ -107,35 +107,44 @@ class CaseSpec(NamedTuple):
         phi = nonlinearity_of(self.objective.nonlinearity).phi
         h_0 = phi(generator.normal(size=(B, H)))
         if self.special == "zeros":
-            x[0], h_0[...] = 0, 0
+            x[0] = 0
+            h_0[...] = 0
         if self.special == "subnormal":
             tiny = np.finfo(self.dtype).smallest_normal / 4
             x[..., 0] *= tiny / self.scale
             h_0[..., 0] *= tiny
         x, target, h_0 = (array.astype(self.dtype) for array in (x, target, h_0))
-
-        def classes(shape: tuple[int, ...], size: int) -> NumpyArray:
-            """Return classes, some of which occur several times."""
-            return generator.integers(0, generator.integers(1, size + 1), shape)
-
-        velocity = None
-        step = self.step
-        if self.velocity and step is not None and step.has_velocity:  # of order one
-            velocities = {}
-            for name, theta in present(params).items():
-                v = generator.normal(size=theta.shape)
-                if step.adagrad:
-                    v = v * v
-                velocities[name] = v.astype(self.dtype)
-            velocity = parameters_from(velocities)
+        velocity = self._velocity(generator, params)
         if self.class_inputs:
-            x = classes((T, B), D)
+            x = random_classes(generator, (T, B), D)
         has_classes = loss_kind(self.objective).has_classes
         if has_classes:
-            target = classes((K, B), O)
-        state: NumpyArray | None = None if self.no_h_0 else h_0
-        case = WindowCase(params, x, target, state, self.objective, step, velocity)  # type: ignore[arg-type]
+            target = random_classes(generator, (K, B), O)
+        case = WindowCase(
+            params=params,
+            x=x,
+            target=target,
+            h_0=None if self.no_h_0 else h_0,
+            objective=self.objective,
+            step=self.step,
+            velocity=velocity,
+        )
         return self._with_outputs(case) if has_classes else case
+
+    def _velocity(
+        self, generator: np.random.Generator, params: Parameters[NumpyArray]
+    ) -> Any:
+        """Return velocities of order one, or sums of squares; None without any."""
+        step = self.step
+        if not self.velocity or step is None or not step.has_velocity:
+            return None
+        velocities = {}
+        for name, theta in present(params).items():
+            v = generator.normal(size=theta.shape)
+            if step.adagrad:
+                v = v * v
+            velocities[name] = v.astype(self.dtype)
+        return parameters_from(velocities)
 
     def _with_outputs(self, case: WindowCase) -> WindowCase:
         """Return the case with outputs and classes as the spec says."""
@@ -186,6 +195,13 @@ class CaseSpec(NamedTuple):
         if not self.class_inputs:
             arrays["W_xh"] /= self.scale
         return parameters_from({n: v.astype(self.dtype) for n, v in arrays.items()})
+
+
+def random_classes(
+    generator: np.random.Generator, shape: tuple[int, ...], size: int
+) -> NumpyArray:
+    """Return classes, some of which occur several times."""
+    return generator.integers(0, generator.integers(1, size + 1), shape)
 
 
 def _call(record: Any) -> str:

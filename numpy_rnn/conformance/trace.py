@@ -57,7 +57,7 @@ from numpy_rnn.conformance.case import (
     parameters_from,
     present,
 )
-from numpy_rnn.conformance.definition import DEFINITION, Definition, Recorded
+from numpy_rnn.conformance.definition import Recorded
 from numpy_rnn.conformance.ports.protocol import array_error
 from numpy_rnn.conformance.runs.recorded_run import (
     STEPWISE,
@@ -163,11 +163,6 @@ class Trace(RunRecorder):
         self.append_report(
             Recorded(*self.position, Window(*map(int, window)), initial, copies)
         )
-
-    def recorded(self, definition: Definition = DEFINITION) -> RecordedRun:
-        """Return the run of the updates so far, with velocities if it lacks them."""
-        recorded = super().recorded(definition)
-        return with_velocities(recorded) if recorded.lacks_velocities else recorded
 
     def save(self, path: str) -> None:
         """Write the file.

@@ -101,6 +101,17 @@ def test_help_lists_the_commands_of_the_package(rnn, capsys):
     assert listed == ["train", "compare", *others]
 
 
+def test_help_of_a_command_has_its_options_and_their_defaults(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    with pytest.raises(SystemExit):
+        main(numpy_rnn, ["compare", "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert "--epochs EPOCHS passes over the series (300)" in text
+    assert "--bias, --no-bias train biases --dtype" in text
+    assert "--no-plot do not plot --timeout" in text
+    assert "--sample" not in text
+
+
 MISSPELT = """
 numpy_rnn → comparee torch_rnn → there is no command 'comparee' (did you mean compare?); see numpy-rnn --help
 numpy_rnn → compare torch_rnn --epoch 3 → there is no option --epoch (did you mean --epochs?); see numpy-rnn compare --help

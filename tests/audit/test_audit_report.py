@@ -15,6 +15,7 @@ from torch import nn
 import torch_rnn
 from numpy_rnn.common.errors import InputError
 from tests.helpers.audited_loops import FOLDER, audited, source
+from torch_rnn.loop_audit import recurrent_modules
 from torch_rnn.loop_audit.recorder import LOSS_FUNCTIONS, LOSSES_OF_TORCH
 from torch_rnn.loop_audit.updates import UpdateRecorder
 
@@ -67,12 +68,12 @@ def test_report_that_is_read_within_the_block_is_complete_after_it():
 
 
 def test_place_of_a_loss_in_a_library_is_its_call_in_the_script():
-    """Also of one that `pip install --user` has installed."""
+    """What `pip install --user` has installed is no part of the script."""
     library = os.path.join(site.getusersitepackages(), "library", "losses.py")
     program = "def mean(x):\n    return x.mean().backward()"
-    exec(compile(program, library, "exec"), made := {})
+    exec(compile(program, library, "exec"), namespace := {})
     with torch_rnn.audit() as report:
-        made["mean"](torch.ones(1, requires_grad=True))
+        namespace["mean"](torch.ones(1, requires_grad=True))
     (loss,) = report.loop.losses
     assert Path(__file__).name in loss.location
 
@@ -87,7 +88,7 @@ def contents_of_torch():
 
 
 def test_hooks_are_removed_at_the_end():
-    """Also within the block, after the last update that is recorded."""
+    """They are removed within the block if the last update is recorded there."""
     before = contents_of_torch()
     with torch_rnn.audit(updates=4) as report:
         assert contents_of_torch() != before
@@ -129,7 +130,7 @@ def test_functions_that_were_imported_before_are_seen(name):
         loss(zeros.sigmoid(), *arguments.get(name, [torch.ones(1, 2)])).backward()
         clip([zeros], 1.0)
         clip_value((p for p in [zeros]), 1.0)
-    assert [each.name for each in report.loop.losses] == [shown]
+    assert [call.name for call in report.loop.losses] == [shown]
     assert [len(clip.parameters) for clip in report.loop.clips] == [1, 1]
 
 
@@ -151,6 +152,16 @@ def test_error_of_the_audit_does_not_end_the_script(monkeypatch):
         exec(source("right_cells") + "done = True", values := {})
     assert values["done"]
     assert "the audit ended early: ZeroDivisionError" in str(report)
+
+
+def test_names_are_searched_for_only_a_few_times(monkeypatch):
+    """Each search looks at all objects of the process."""
+    searches = []
+    monkeypatch.setattr(recurrent_modules, "_paths", lambda: searches.append(1) or {})
+    with torch_rnn.audit():
+        for _ in range(2 * recurrent_modules.MAX_SEARCHES):
+            nn.Linear(1, 1)(torch.ones(1)).backward()
+    assert len(searches) == recurrent_modules.MAX_SEARCHES
 
 
 def test_training_in_a_thread():

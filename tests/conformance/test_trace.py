@@ -149,6 +149,12 @@ def test_right_loop_without_velocities_passes(left_out, kind, dtype, tmp_path):
     assert judgement.passed, judgement.first
 
 
+def test_trace_without_velocities_and_a_gradient_is_refused(tmp_path):
+    trace = loop_trace(("dW_xh", *VELOCITIES), STEPS["momentum"])
+    with pytest.raises(InputError, match="dW_xh is missing"):
+        trace.save(tmp_path / "t.npz")
+
+
 def slower_velocity(n, g, before, step):
     """Compute the velocity with a momentum of 0.8."""
     return DEFINITION.velocity(n, g, before, step._replace(momentum=0.8))
@@ -165,12 +171,15 @@ WRONG_VELOCITIES += [("Adagrad", squares_without_the_first)]
 
 @pytest.mark.parametrize(("kind", "velocity"), WRONG_VELOCITIES)
 @pytest.mark.parametrize("left_out", LEFT_OUT)
-def test_wrong_velocity_is_found_in_the_parameters(left_out, kind, velocity):
+def test_wrong_velocity_is_found_in_the_parameters(left_out, kind, velocity, tmp_path):
     """The trace has no velocities; the first update has none before it."""
     left_out = (*LEFT_OUT[left_out], *VELOCITIES)
-    recorded = loop_trace(left_out, STEPS[kind], velocity=velocity).recorded()
+    trace = loop_trace(left_out, STEPS[kind], velocity=velocity)
+    trace.save(tmp_path / "t.npz")
+    recorded = load_trace(tmp_path / "t.npz")
     first = judge(recorded).first
     assert first[:3] == (1, 2, "W_xh")
+    assert ("U8" if kind == "Adagrad" else "U5") in first.equation
     hint_for_run(recorded, first)
 
 

@@ -24,7 +24,7 @@ def expected_lines(name):
 
 @functools.cache
 def audited(name):
-    """Return the report of a loop, whose RuntimeError of backward() is left out."""
+    """Return the report of a loop. A RuntimeError, as of backward(), ends it."""
     with torch_rnn.audit() as report, contextlib.suppress(RuntimeError):
         report.namespace = runpy.run_path(str(FOLDER / f"{name}.py"))
     return report

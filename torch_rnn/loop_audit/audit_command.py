@@ -39,9 +39,9 @@ Warnings: {", ".join(MISTAKES)}."""
 class Options:
     """The options of the command, and the words of the script."""
 
-    words: list[str]
-    updates: int
-    ignored: list[str]
+    words: list[str]  # the script or module, and its arguments
+    updates: int  # that are recorded
+    ignored: list[str]  # names of warnings
     is_strict: bool
     is_module: bool
 
@@ -58,11 +58,11 @@ def parse_options(words: list[str]) -> Options:
     updates = values.get("--updates", "200")
     number = int(updates) if updates.isdecimal() else updates
     return Options(
-        rest,
-        check_integer("--updates", number, 1),
-        [value for option, value in pairs if option == "--ignore"],
-        "--strict" in values,
-        "-m" in values,
+        words=rest,
+        updates=check_integer("--updates", number, 1),
+        ignored=[value for option, value in pairs if option == "--ignore"],
+        is_strict="--strict" in values,
+        is_module="-m" in values,
     )
 
 
@@ -84,9 +84,9 @@ class Printer:
         self.report = report
         self.process = os.getpid()
         self.is_printed = False
-        self.copy = -1
+        self.descriptor = -1
         with suppress(OSError):
-            self.copy = os.dup(2)
+            self.descriptor = os.dup(2)
 
     def print(self) -> None:
         """End the audit and write its report, unless that is done."""
@@ -99,8 +99,8 @@ class Printer:
                 stream.flush()
         text = "\n".join(["-- audit " + "-" * 71, str(self.report), ""])
         try:
-            os.write(self.copy, text.encode(errors="replace"))
-            os.close(self.copy)
+            os.write(self.descriptor, text.encode(errors="replace"))
+            os.close(self.descriptor)
         except OSError:
             with suppress(AttributeError, OSError, ValueError):
                 print("audit: no report, as standard error is closed", flush=True)

@@ -212,6 +212,17 @@ class _Tally:
         """Return the tensors that some window of every network judges."""
         return {name for name in self.judged if np.all(self.judged[name])}
 
+    def equations_of(self, tensor: str) -> str:
+        """Return the ids of the equations of a tensor, with those of a velocity that
+        is recomputed.
+        """
+        _, objective, step = self.recorded.run.options
+        ids = cases.equations(tensor, objective, step)
+        if self.recorded.velocities is None or tensor not in cases.FIELDS:
+            return ids
+        of_velocity = cases.equations("v" + tensor, objective, step)
+        return ", ".join(dict.fromkeys(f"{of_velocity}, {ids}".split(", ")))
+
     def judgement(self, uncontracted: set[str]) -> Judgement:
         """Return the judgement; uncontracted: the tensors judged with the run's own
         weights.
@@ -225,8 +236,7 @@ class _Tally:
                 worst[name] = 0.0
         first = min(self.findings, key=Finding.causal_rank, default=None)
         if first is not None:
-            ids = cases.equations(first.tensor, *self.recorded.run.options[1:])
-            first = first._replace(equation=ids)
+            first = first._replace(equation=self.equations_of(first.tensor))
         return Judgement(
             updates=self.recorded.length,
             worst=worst,
