@@ -46,12 +46,12 @@ def test_every_equation_is_checked():
 @pytest.mark.parametrize("name", SUBJECTS)
 def test_right_code_agrees_with_all_witnesses(name, small):
     checked = check_equations(small(**SUBJECTS[name]))
-    assert [one.id for one in checked] == list(EVALUATED)
-    for one in checked:
-        complex_steps = {BY_COMPLEX_STEP} if one.id in DERIVATIVE_IDS else set()
-        assert (one.id, one.verdict) == (one.id, AGREES)
-        assert one.differences.keys() == {BY_AUTOGRAD} | complex_steps, one.id
-        assert max(one.differences.values()) < ROUNDING, one.id
+    assert [equation.id for equation in checked] == list(EVALUATED)
+    for equation in checked:
+        complex_steps = {BY_COMPLEX_STEP} if equation.id in DERIVATIVE_IDS else set()
+        assert (equation.id, equation.verdict) == (equation.id, AGREES)
+        assert equation.differences.keys() == {BY_AUTOGRAD} | complex_steps, equation.id
+        assert max(equation.differences.values()) < ROUNDING, equation.id
     count = len(EVALUATED)
     assert verdict_on(checked) == f"{count} of {count} equations agree within rounding"
 
@@ -59,12 +59,12 @@ def test_right_code_agrees_with_all_witnesses(name, small):
 def test_numbers_shown_are_those_of_the_reference(small):
     subject = small(bias=True)
     runs = runs_of(subject)
-    for one in check_equations(subject):
-        name, _, index = one.element.rstrip("]").partition("[")
-        recorded = recorded_run(reference, runs[one.run_name])
+    for equation in check_equations(subject):
+        name, _, index = equation.element.rstrip("]").partition("[")
+        recorded = recorded_run(reference, runs[equation.run_name])
         _, report = single_update(recorded, len(recorded.updates["epoch"]) - 1)
         tensor = report[name] if name in report else recorded.updates[name][-1]
-        assert tensor[*(int(i) - 1 for i in index.split(", ") if i)] == one.value
+        assert tensor[*(int(i) - 1 for i in index.split(", ") if i)] == equation.value
 
 
 # Lines of the reference and what they become, by the equations that are wrong then. The
