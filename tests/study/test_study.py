@@ -87,7 +87,7 @@ def test_networks_are_trained_as_the_run_is():
     configuration = parse_command("numpy_rnn", words.split())
     run = prepare_experiment(configuration).run()
     subject = subjects.study_run("two", run, 0, networks=3)
-    assert (len(subject.x), len(subject.networks), subject.diverged) == (3, 3, 0)
+    assert (len(subject.run.x), len(subject.networks), subject.diverged) == (3, 3, 0)
     assert subject.start.W_xh.shape == subject.start.W_hy.T.shape == (2, 6)
     own = subject.networks[0]  # drawn with the seed of the run
     for ours, theirs in zip((subject.start, subject.end), own):
