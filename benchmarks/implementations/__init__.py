@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 from benchmarks.cases import Case
 
-Call = Callable[[], tuple[Any, Any]]  # losses, and W_xh, W_hh, W_hy
+Results = tuple[Any, Any]  # the losses, and the final W_xh, W_hh and W_hy
+Call = Callable[[], Results]
 
 
 class Unsupported(Exception):

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmarks.cases import Case
-from benchmarks.implementations import Call, Unsupported, one_network
+from benchmarks.implementations import Call, Results, Unsupported, one_network
 from numpy_rnn import Window, windows
 
 
@@ -69,7 +69,7 @@ def prepare(case: Case) -> Call:
         arrays[product] = left, right, np.empty((rows, columns), case.dtype)
     operands = [arrays[product] for product in products]
 
-    def call() -> tuple[list[float], None]:
+    def call() -> Results:
         for _ in range(case.options.schedule.epochs):
             for left, right, out in operands:
                 np.dot(left, right, out)

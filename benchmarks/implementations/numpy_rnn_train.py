@@ -1,10 +1,8 @@
 """`numpy_rnn.train`, read by epoch or after every update."""
 
-from typing import Any
-
 import numpy_rnn
 from benchmarks.cases import Case
-from benchmarks.implementations import Call
+from benchmarks.implementations import Call, Results
 
 
 def prepare(case: Case) -> Call:
@@ -12,13 +10,13 @@ def prepare(case: Case) -> Call:
     arrays = case.arrays()
     keywords = case.options.keywords()
 
-    def read_epochs() -> tuple[Any, Any]:
+    def read_epochs() -> Results:
         losses = []
         for update in numpy_rnn.train(*arrays, **keywords, yield_every="epoch"):
             losses.append(update.losses)
         return losses, update.parameters[:3]
 
-    def read_updates() -> tuple[Any, Any]:
+    def read_updates() -> Results:
         losses = []
         for update in numpy_rnn.train(*arrays, **keywords):
             losses.append(float(update.loss))

@@ -3,12 +3,11 @@
 import os
 import runpy
 import sys
-from typing import Any
 
 import numpy as np
 
 from benchmarks.cases import Case
-from benchmarks.implementations import Call, Unsupported
+from benchmarks.implementations import Call, Results, Unsupported
 from numpy_rnn.common.trees import tree_map
 
 
@@ -29,9 +28,9 @@ def prepare(case: Case, path: str) -> Call:
         params, *series = case.arrays()
         keywords = case.options.keywords()
 
-        def call() -> tuple[Any, Any]:
+        def call() -> Results:
             copies = tree_map(np.copy, params)
-            result: tuple[Any, Any] = train(copies, *series, **keywords)
+            result: Results = train(copies, *series, **keywords)
             return result
 
         return call

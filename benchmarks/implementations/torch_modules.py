@@ -4,13 +4,12 @@ it.
 
 from copy import deepcopy
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, mse_loss, one_hot
 
 from benchmarks.cases import MAX_GRADIENT, Case
-from benchmarks.implementations import Call, one_network
+from benchmarks.implementations import Call, Results, one_network
 
 
 class Network(nn.Module):
@@ -113,7 +112,7 @@ def prepare(case: Case) -> Call:
     initial = Network(one_network(case))
     k1, k2, epochs = case.options.schedule
 
-    def call() -> tuple[list[float], list[np.ndarray]]:
+    def call() -> Results:
         network = deepcopy(initial)
         losses = []
         for _ in range(epochs):

@@ -23,7 +23,7 @@ from numpy_rnn.app.comparison_report import (
 )
 from numpy_rnn.app.experiment import prepare_experiment
 from numpy_rnn.app.options import make_options
-from numpy_rnn.conformance.definition import Definition, train
+from numpy_rnn.conformance.definition import DEFINITION, Definition, train
 from numpy_rnn.conformance.findings import Finding
 from numpy_rnn.conformance.runs.judge import Judgement
 from numpy_rnn.conformance.runs.recorded_run import record
@@ -39,31 +39,42 @@ import numpy_rnn
 from numpy_rnn.conformance.ports.port import PackagePort
 
 class right:
-    name, dtypes, capabilities = "my RNN", ("float32",), ()
-    def window_update(self, p, **given):
-        report = PackagePort(numpy_rnn).window_update(p, **given)
-        known = {"loss", *p, *(c + n for n in p for c in "dv")}
-        return {n: v for n, v in report.items() if n in known}
+    name = "my RNN"
+    dtypes = ("float32",)
+    capabilities = ()
+
+    def window_update(self, p, **case):
+        report = PackagePort(numpy_rnn).window_update(p, **case)
+        known = {"loss", *p}
+        for name in p:
+            known |= {"d" + name, "v" + name}
+        return {name: value for name, value in report.items() if name in known}
 
 class wrong(right):
-    def window_update(self, p, learning_rate, **given):
-        report = super().window_update(p, learning_rate=learning_rate, **given)
-        report |= {"d" + n: 2 * report["d" + n] for n in p}
-        rate = np.float32(learning_rate)
-        return report | {n: p[n] - rate * report["d" + n] for n in p}
+    def window_update(self, p, learning_rate, **case):
+        report = super().window_update(p, learning_rate=learning_rate, **case)
+        for name, W in p.items():
+            report["d" + name] = 2 * report["d" + name]
+            report[name] = W - np.float32(learning_rate) * report["d" + name]
+        return report
 
 class rows(right):  # vectors in, classes out
-    capabilities, lacks = ("cross_entropy",), ("squared_error",)
+    capabilities = ("cross_entropy",)
+    lacks = ("squared_error",)
 
 class Alone:
     # in plain NumPy; its mistakes are attributes
 
-    name, dtypes, lacks = "alone", ("float32", "float64"), ("relu", "mean", "bias")
+    name = "alone"
+    dtypes = ("float32", "float64")
+    lacks = ("relu", "mean", "bias")
     recurrent = staticmethod(lambda da, W_hh: da @ W_hh.T)
     start = staticmethod(lambda h_0: h_0)
 
     def window_update(self, p, x, target, h_0, *, learning_rate, **options):
-        h, da, loss = [self.start(h_0)], 0 * h_0, 0
+        h = [self.start(h_0)]
+        da = 0 * h_0
+        loss = 0
         d = {name: 0 * W for name, W in p.items()}
         for x_t in x:
             h.append(np.tanh(x_t @ p["W_xh"] + h[-1] @ p["W_hh"]))
@@ -90,28 +101,33 @@ class without_h_0(Alone):
     start = staticmethod(lambda h_0: 0 * h_0)
 
 class chunks(Alone):
-    name, lacks = "my chunks", (*Alone.lacks, "older steps")
+    name = "my chunks"
+    lacks = (*Alone.lacks, "older steps")
 
 class stateless(Alone):
-    lacks, dtypes = (*Alone.lacks, "h_0"), ("float64",)
+    lacks = (*Alone.lacks, "h_0")
+    dtypes = ("float64",)
 
 class means(right):
-    name, lacks = "means", ("sum", "no biases", "older steps")
+    name = "means"
+    lacks = ("sum", "no biases", "older steps")
 
 class no_clip(right):
-    name, lacks = "no clip", ()
+    name = "no clip"
+    lacks = ()
     capabilities = ("class_inputs", "cross_entropy", "adagrad")
 
 class ending(wrong):
-    left = 3
-    def window_update(self, p, **given):
-        self.left -= 1
-        if self.left < 0:
+    windows = 3
+
+    def window_update(self, p, **case):
+        self.windows -= 1
+        if self.windows < 0:
             raise ValueError("no window any more")
-        return super().window_update(p, **given)
+        return super().window_update(p, **case)
 
 class failing(right):
-    def window_update(self, p, **given):
+    def window_update(self, p, **case):
         raise ValueError("no window today")
 """
 
@@ -122,19 +138,17 @@ def compare(capsys, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "made_ports.py").write_text(PORTS)
 
-    def run(words, *more):
-        ended = command(
-            numpy_rnn, capsys, "compare", *words.split(), *more, "--no-plot"
-        )
+    def run(words):
+        ended = command(numpy_rnn, capsys, "compare", *words.split(), "--no-plot")
         return ended.status, ended.out.splitlines(), ended.err
 
     return run
 
 
-def recorded(words, of=None):
+def recorded(words, definition=DEFINITION):
     """Return the run of these options by the definition, or by other equations."""
     run = prepare_experiment(train_options(words)).run()
-    return record(run, train(run, definition=of or Definition()))
+    return record(run, train(run, definition=definition))
 
 
 @pytest.mark.needs_torch
@@ -364,7 +378,9 @@ def test_trace_is_judged_with_its_own_options(compare):
     mistake = Definition(
         state_adjoint=lambda n, w, p, t: n.affine([(w.dy[t], p.W_hy.mT)])
     )
-    right, wrong = (recorded("--k1 3 --k2 5 --epochs 2", of) for of in (None, mistake))
+    words = "--k1 3 --k2 5 --epochs 2"
+    right = recorded(words)
+    wrong = recorded(words, mistake)
     ends = {
         "right": (right, " agrees with the definition: "),
         "wrong": (wrong, "WRONG dh (B2): the flow back left out"),
