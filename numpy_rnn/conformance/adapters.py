@@ -122,8 +122,8 @@ class FunctionPort(Adapter):
     >>> def model(p, x, target, h_0):  # a network whose gradients are all wrong
     ...     h = h_0
     ...     for x_t in x:
-    ...         h = np.tanh(x_t @ p["W_xh"] + h @ p["W_hh"])
-    ...     error = h @ p["W_hy"] - target
+    ...         h = np.tanh(x_t @ p["W_xh"] + h @ p["W_hh"] + p.get("b_h", 0))
+    ...     error = h @ p["W_hy"] + p.get("b_y", 0) - target
     ...     return 0.5 * (error**2).sum(), p
     >>> function_port(model).layout
     '(T, B, D) batches, with one target'

@@ -79,7 +79,7 @@ class Tested(NamedTuple):
     dtypes: tuple[str, ...]
 
 
-def tested(port: Any) -> Tested:
+def tested(port: Port) -> Tested:
     """Return the levels that a port has, and its dtypes, the one with more digits
     first.
     """
@@ -94,7 +94,9 @@ def tested(port: Any) -> Tested:
     return Tested(tuple(levels), tuple(sorted(port.dtypes, reverse=True)))
 
 
-def check(port: Any, *, seed: int | None = None, examples: int | None = None) -> str:
+def check(
+    port: Port | str, *, seed: int | None = None, examples: int | None = None
+) -> str:
     """Check a port as the suite does, in a test file of one's own.
 
     Parameters
@@ -122,25 +124,33 @@ def check(port: Any, *, seed: int | None = None, examples: int | None = None) ->
     Examples
     --------
     >>> from numpy_rnn.conformance.suite import check
-    >>> check("numpy_rnn", seed=1, examples=3)[:14]
+    >>> check("numpy_rnn", seed=1, examples=10)[:14]
     'PASS numpy_rnn'
     """
-    if isinstance(port, str):
-        port = find_port(port)
-    elif not isinstance(port, PackagePort | ProgramPort):
-        with errors_about(f"port of class {type(port).__name__}"):
-            port = stated_port(port)
+    valid_port = validated_port(port)
     if seed is None:
         seed = secrets.randbelow(2**32)
     coverage = Coverage()
-    levels, dtypes = tested(port)
+    levels, dtypes = tested(valid_port)
     for level in levels:
         for dtype in dtypes:
             try:
-                coverage.add(check_port(port, level, dtype, seed, examples))
+                coverage.add(check_port(valid_port, level, dtype, seed, examples))
             except PortFault as fault:
                 raise AssertionError(str(fault)) from None
-    return pass_line(port, coverage)
+    return pass_line(valid_port, coverage)
+
+
+def validated_port(port: Port | str) -> Any:
+    """Return the port of this name, or this port with all statements. Raises
+    InputError.
+    """
+    if isinstance(port, str):
+        return find_port(port)
+    if isinstance(port, PackagePort | ProgramPort):
+        return port
+    with errors_about(f"port of class {type(port).__name__}"):
+        return stated_port(port)
 
 
 def check_port(

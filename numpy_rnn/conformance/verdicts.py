@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from numpy_rnn.conformance.ports.abilities import (
     ABILITIES,
@@ -10,6 +9,7 @@ from numpy_rnn.conformance.ports.abilities import (
     REPORTED,
     stated_by,
 )
+from numpy_rnn.conformance.ports.port import Port
 from numpy_rnn.conformance.window_checks import Counts
 
 
@@ -35,7 +35,7 @@ class Coverage(Counts):
             self.note_sizes(other.high)
 
 
-def pass_line(port: Any, coverage: Coverage) -> str:
+def pass_line(port: Port, coverage: Coverage) -> str:
     """Return the verdict on a right port: what was checked, and what was not."""
     stated = stated_by(port)
     results = "loss and gradients"

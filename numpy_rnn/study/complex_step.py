@@ -7,7 +7,7 @@ backward line with any program.
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,14 +22,7 @@ MAX_ELEMENTS = 512
 BY_STEP = ("a", "h", "y")  # tensors of every step, to which a number may be added
 
 
-def no_gradients(*_: Any) -> dict[str, Any]:
-    """Return the backward pass of a definition of which only the forward pass is
-    wanted.
-    """
-    return {}
-
-
-FORWARD_ONLY = Definition(backward=no_gradients)
+FORWARD_ONLY = Definition(backward=lambda *_: {})  # without any gradient
 
 
 def complex_step(

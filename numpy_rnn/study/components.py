@@ -39,14 +39,15 @@ def component_matrix(subject: Subject, params: NumpyParameters) -> np.ndarray:
 
     each a single term of the sum over steps, with the da and dy of ℓ_t.
     """
-    phi = subject.options.objective.nonlinearity
-    x, a, h, y = numpy_rnn.forward(params, subject.x, subject.h_0, nonlinearity=phi)
+    run = subject.run
+    phi = run.options.objective.nonlinearity
+    x, a, h, y = numpy_rnn.forward(params, run.x, run.h_0, nonlinearity=phi)
     T, B, _ = y.shape
     da = np.zeros((T, T, B, params.W_hh.shape[-1]))
     dy = np.zeros((T, *y.shape))
     for t in range(1, T + 1):
         window = Activations(x[:t], a[:t], h[: t + 1], y[:t])
-        target = subject.target[t - 1 : t]
+        target = run.target[t - 1 : t]
         adjoints = numpy_rnn.adjoints(params, window, target, nonlinearity=phi)
         da[t - 1, :t] = adjoints.da
         dy[t - 1, t - 1] = adjoints.dy[-1]
@@ -111,11 +112,11 @@ def check_components(subject: Subject, params: NumpyParameters) -> float:
     sum of its newest k components. All steps t and all k are compared.
     """
     components = component_matrix(subject, params)
-    objective = subject.options.objective._replace(reduction="sum")
-    still = subject.options.step._replace(learning_rate=0.0)
+    objective = subject.run.options.objective._replace(reduction="sum")
+    still = subject.run.options.step._replace(learning_rate=0.0)
     worst = 0.0
     for k in range(1, len(components) + 1):
-        options = subject.options._replace(
+        options = subject.run.options._replace(
             schedule=Schedule(1, k), objective=objective, step=still
         )
         run = subject.run_of(params, options)

@@ -49,7 +49,8 @@ CHUNKS = {
 def build() -> str:
     """Return the page as HTML."""
     results = json.loads(REACH_RESULTS.read_text(encoding="utf-8"))
-    values = {"program": escape(read(PAGE_FOLDER / "repeat_input.py"), quote=False)}
+    program = (PAGE_FOLDER / "repeat_input.py").read_text(encoding="utf-8")
+    values = {"program": escape(program, quote=False)}
     for number, deviation in enumerate(("0.1", "0.5"), start=1):
         rows = results[deviation]
         begins = f"; {W_XH_HTML} begins with {deviation}"
@@ -59,12 +60,7 @@ def build() -> str:
         values[f"trained_{number}"] = learned(caption + begins, TRAINED, rows)
     caption = "chunks, with as many updates and with as much data as the windows above"
     values["chunks"] = learned(caption, CHUNKS, results["chunks"])
-    return fill(with_formulas(read(PAGE_SOURCE)), values)
-
-
-def read(path: Path) -> str:
-    """Return the text of a file."""
-    return path.read_text(encoding="utf-8")
+    return fill(with_formulas(PAGE_SOURCE.read_text(encoding="utf-8")), values)
 
 
 def share_cell(shares: list[float]) -> str:

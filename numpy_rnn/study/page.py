@@ -72,7 +72,7 @@ def make_evidence(subject: Subject, choices: Mapping[str, str]) -> Evidence:
 
 def measure_truncations(subject: Subject) -> Findings:
     """Compute the numbers that the figures show."""
-    T = len(subject.x)
+    T = len(subject.run.x)
     k = max(2, T // 4)
     truncations = [(1, 1), (k, k), (1, k), (k, 2 * k), (T, T)]
     pair_of_run = (subject.start, subject.end)
@@ -145,13 +145,13 @@ def words_about(
     """Return the values of the places in the text, by name, as HTML."""
     start = check_components(subject, subject.start)
     end = check_components(subject, subject.end)
-    T = len(subject.x)
+    T = len(subject.run.x)
     parameters = sum(theta.size for theta in subject.start if theta is not None)
     words: dict[str, object] = {
         "series": escape(subject.name),
         "steps": T,
         "hidden": subject.start.W_hh.shape[-1],
-        "nonlinearity": subject.options.objective.nonlinearity,
+        "nonlinearity": subject.run.options.objective.nonlinearity,
         "sums": f"{T**2:,}",
         "sum_difference": scale(max(start, end)),
         "cost_table": cost_table(findings),
@@ -159,8 +159,8 @@ def words_about(
         "elements": MAX_ELEMENTS,
         "absent": "",
         "parameters": parameters,
-        "dtype": subject.run.params.W_hh.dtype,
-        "epochs": subject.options.schedule.epochs,
+        "dtype": subject.dtype,
+        "epochs": subject.run.options.schedule.epochs,
         "networks": len(subject.networks),
         "diverged": "",
         "choices": "the default ones",

@@ -56,12 +56,12 @@ def run(rnn: ModuleType, options: CommandOptions) -> int:
         networks=options.seeds or 0,  # 32 by default
         steps=options.steps,
     )
-    steps = len(subject.x)
+    steps = len(subject.run.x)
     all_steps = len(whole.x)
     hidden = len(subject.start.W_hh)
     print(
         f"{rnn.__name__} study: {subject.name}, {steps} steps, {hidden} hidden "
-        f"units, {subject.options.objective.nonlinearity}",
+        f"units, {subject.run.options.objective.nonlinearity}",
         flush=True,
     )
     if steps < all_steps:

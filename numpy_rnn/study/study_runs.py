@@ -43,11 +43,11 @@ def runs_of(subject: Subject) -> dict[str, Run]:
     and (B8) something to compute. The run over classes has the same hidden size; its
     classes are intervals of the first column of the series.
     """
-    T = len(subject.x)
+    T = len(subject.run.x)
     k1 = min(K1, T)
     k2 = min(K2, T)
-    rate = float(subject.options.step.learning_rate)
-    objective = subject.options.objective
+    rate = float(subject.run.options.step.learning_rate)
+    objective = subject.run.options.objective
     start = with_biases(subject.start)
     end = with_biases(subject.end)
     one_window = RunOptions(Schedule(T, T, 2), objective, Step(rate))
@@ -60,8 +60,8 @@ def runs_of(subject: Subject) -> dict[str, Run]:
     class_options = RunOptions(Schedule(1, k2), entropy, Step(rate))
     class_run = subject.run_of(class_parameters(subject), class_options)
     result[SLIDING_CLASSES] = class_run._replace(
-        x=class_indices(subject, subject.x),
-        target=class_indices(subject, subject.target),
+        x=class_indices(subject, subject.run.x),
+        target=class_indices(subject, subject.run.target),
     )
     return result
 
@@ -90,7 +90,7 @@ def class_indices(subject: Subject, rows: np.ndarray) -> np.ndarray:
     """Return the classes, integers (T, B), of rows (T, B, D): equal intervals between
     the extremes of the first column.
     """
-    column = subject.x[..., 0]
+    column = subject.run.x[..., 0]
     edges = np.linspace(column.min(), column.max(), CLASS_COUNT + 1)
     classes: np.ndarray = np.digitize(rows[..., 0], edges[1:-1])
     return classes

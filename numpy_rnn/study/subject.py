@@ -2,16 +2,21 @@
 run of many networks.
 """
 
-from dataclasses import dataclass
-from functools import cached_property
-from typing import cast
+from typing import NamedTuple, cast
 
 import numpy as np
 
 import numpy_rnn
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.initial import initial_parameters
-from numpy_rnn.common.records import Dtype, Gradients, Parameters, Run, RunOptions
+from numpy_rnn.common.records import (
+    Dtype,
+    Gradients,
+    Parameters,
+    Run,
+    RunOptions,
+    Value,
+)
 from numpy_rnn.common.trees import tree_map
 
 NumpyParameters = Parameters[np.ndarray]
@@ -24,46 +29,23 @@ REMEDY = (
 )
 
 
-@dataclass(frozen=True)
-class Subject:
-    """The run that is studied, on the steps that are studied. Arrays in float64 have
-    exactly its numbers.
+class Subject(NamedTuple):
+    """The run that is studied, on the steps that are studied, in float64. Its arrays
+    have exactly the numbers with which it was trained.
     """
 
     name: str  # of the series
-    run: Run  # in its own dtype
+    run: Run  # without an initial velocity
+    dtype: str  # in which it was trained
     seed: int
     start: NumpyParameters  # before training, in float64
     end: NumpyParameters  # after training, in float64
     networks: list[tuple[NumpyParameters, NumpyParameters]]  # of each the same two
     diverged: int  # networks that are not among them
 
-    @cached_property
-    def x(self) -> np.ndarray:
-        """The inputs (T, 1, D), in float64."""
-        return np.asarray(self.run.x, np.float64)
-
-    @cached_property
-    def target(self) -> np.ndarray:
-        """The targets (T, 1, O), in float64."""
-        return np.asarray(self.run.target, np.float64)
-
-    @cached_property
-    def h_0(self) -> np.ndarray:
-        """The initial state (1, H), in float64."""
-        return np.asarray(self.run.h_0, np.float64)
-
-    @property
-    def options(self) -> RunOptions:
-        """The options of the run."""
-        return self.run.options
-
     def run_of(self, params: NumpyParameters, options: RunOptions) -> Run:
-        """Return a run of these parameters on the series, in float64."""
-        series = {"x": self.x, "target": self.target, "h_0": self.h_0}
-        return self.run._replace(
-            params=params, options=options, velocity=None, **series
-        )
+        """Return a run of these parameters on the series."""
+        return self.run._replace(params=params, options=options)
 
 
 def study_run(
@@ -94,8 +76,17 @@ def study_run(
     if not is_finite(end):
         raise InputError(f"the run diverges: {REMEDY}")
     pairs = trained_networks(run, seed, networks)
-    diverged = networks - len(pairs)
-    return Subject(name, run, seed, start, end, pairs, diverged)
+    x, target, h_0 = in_float64((run.x, run.target, run.h_0))
+    return Subject(
+        name,
+        run._replace(params=start, x=x, target=target, h_0=h_0, velocity=None),
+        str(run.params.W_hh.dtype),
+        seed,
+        start,
+        end,
+        pairs,
+        diverged=networks - len(pairs),
+    )
 
 
 def train_parameters(
@@ -145,9 +136,9 @@ def network(ensemble: NumpyParameters, n: int) -> NumpyParameters:
     return tree_map(lambda theta: theta[n], ensemble)
 
 
-def in_float64(params: NumpyParameters) -> NumpyParameters:
-    """Return the same numbers in float64."""
-    return tree_map(lambda theta: np.array(theta, np.float64), params)
+def in_float64(arrays: Value) -> Value:
+    """Return copies of arrays with the same numbers in float64."""
+    return tree_map(lambda array: np.array(array, np.float64), arrays)
 
 
 def is_finite(params: NumpyParameters) -> bool:

@@ -124,7 +124,8 @@ def test_functions_that_were_imported_before_are_seen(name):
     name = name.removesuffix("_nd").replace("cross_entropy_loss", "cross_entropy")
     shown = name.removesuffix("_loss")
     loss = getattr(nn.functional, name)
-    clip, clip_value = nn.utils.clip_grad_norm_, nn.utils.clip_grad_value_
+    clip = nn.utils.clip_grad_norm_
+    clip_value = nn.utils.clip_grad_value_
     zeros = torch.zeros(1, 2, requires_grad=True)
     with torch_rnn.audit() as report:
         loss(zeros.sigmoid(), *arguments.get(name, [torch.ones(1, 2)])).backward()

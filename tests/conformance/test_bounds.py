@@ -197,7 +197,7 @@ def test_skewed_rounding_nearly_fills_every_bound(variant, dtype, first_seed):
 
 @each_dtype
 def test_exact_operations_may_not_be_five_ulps_off(dtype):
-    """Exact are relu and its derivative, and a gradient that is clipped by value."""
+    """φ = relu, its slope, and a gradient that is clipped by value are exact."""
     factor = np.dtype(dtype).type(1 + 5 * np.finfo(dtype).eps)
     plain = CaseSpec(**SHORT, dtype=dtype)
     case = positive(plain._replace(objective=Objective("relu")))

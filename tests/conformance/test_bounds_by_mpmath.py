@@ -64,7 +64,7 @@ class Exact(NumpyArithmetic):
 @pytest.mark.parametrize("dtype", DTYPES)
 @given(SEEDS)
 def test_values_of_mpmath_are_within_every_bound(dtype, seed):
-    """So are the floats of the dtype, in every tensor of a random case."""
+    """The floats of the dtype are within them too, in every tensor of a random case."""
     case = window(seed, dtype)
     rows = with_rows(case)
     params = tree_map(lambda v: v.astype(float), rows.params)

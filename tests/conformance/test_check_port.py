@@ -1,10 +1,12 @@
 """check_port: ports that have parts only, or windows of their own, and its verdicts."""
 
+import doctest
+
 import numpy as np
 import pytest
 
 from numpy_rnn.common.errors import InputError
-from numpy_rnn.conformance import sampling, window_checks
+from numpy_rnn.conformance import adapters, sampling, suite, trace, window_checks
 from numpy_rnn.conformance.arithmetics.arithmetic import loss_divisor
 from numpy_rnn.conformance.case import present
 from numpy_rnn.conformance.definition import DEFINITION, Definition
@@ -288,3 +290,10 @@ def test_other_windows_have_no_large_outputs():
     windows = list(sampled_cases(DefinitionPort(), "float32", 0, None))
     assert windows
     assert not any(named.spec and named.spec.logits == MAX_LOGIT for named in windows)
+
+
+@pytest.mark.parametrize("module", [adapters, suite, trace])
+def test_examples_of_the_docstrings_run(module):
+    results = doctest.testmod(module)
+    assert results.attempted
+    assert not results.failed

@@ -74,7 +74,7 @@ def test_backward_equations_are_the_derivative(seed):
 @pytest.mark.needs_torch
 @given(SEEDS)
 def test_step_is_that_of_torch(seed):
-    """Two steps of torch.optim.SGD after torch's own clipping."""
+    """Both take two steps; torch.optim.SGD takes them after torch's own clipping."""
     import torch
 
     step = window(seed).step._replace(adagrad=False)

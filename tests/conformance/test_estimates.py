@@ -114,7 +114,7 @@ def test_gradient_that_is_lost_to_rounding_is_not_judged(factor):
 
 
 def test_batch_of_classes_is_read_from_the_case():
-    """The second axis of x is that of time where x has classes."""
+    """Axis −2 of x is that of time where x has classes."""
     spec = CaseSpec(T=250, B=1, D=2, H=1, O=8, K=1, dtype="float32", class_inputs=True)
     assert is_small(spec.case(), is_local=True)
     assert not is_small(spec._replace(B=2).case(), is_local=True)

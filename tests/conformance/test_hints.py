@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from numpy_rnn.common.records import Step
+from numpy_rnn.conformance.arithmetics.arithmetic import loss_divisor
 from numpy_rnn.conformance.case import INTERMEDIATES, TENSORS, UPDATED
 from numpy_rnn.conformance.definition import DEFINITION as right
 from numpy_rnn.conformance.definition import Definition, window_update
@@ -141,6 +142,23 @@ def twice_the_loss(n, y, target, objective):
     return 2 * loss, error
 
 
+def logarithm_of_shifted_p(n, y, target, objective):
+    loss, error = right.loss_and_error(n, y, target, objective)
+    if objective.loss == "cross_entropy":
+        _, p = n.softmax(y)
+        terms = -target * np.log(p + 1e-8)
+        loss = terms.sum(axis=(0, -2, -1)) / loss_divisor(y.shape, objective)
+    return loss, error
+
+
+def output_without_bias(n, w, p, t):
+    return w.h[t] @ p.W_hy
+
+
+def tanh_of_state(n, w, t, nonlinearity):
+    return w.dh[t] * (1 - np.tanh(w.h[t]) ** 2)
+
+
 def cut_flow(n, w, p, t):
     flow = np.clip(w.da[t + 1] @ p.W_hh.mT, -1, 1)
     return w.dy[t] @ p.W_hy.mT + flow
@@ -213,6 +231,9 @@ def frozen_bias(n, name, theta, delta, step):
 
 BUGS = [  # an equation, as it is written, and the hint
     ("loss_and_error", twice_the_loss, "loss × 2"),
+    ("loss_and_error", logarithm_of_shifted_p, "1e-08 inside of the logarithm"),
+    ("output", output_without_bias, "b_y left out"),
+    ("pre_activation_adjoint", tanh_of_state, "1 − tanh(h)² for φ′"),
     ("state_adjoint", cut_flow, "the flow back within ±1"),
     ("state_adjoint", weak_flow, "the flow back × 0.99"),
     (
@@ -238,7 +259,7 @@ BUGS = [  # an equation, as it is written, and the hint
 @pytest.mark.parametrize(("name", "equation", "hint"), BUGS)
 def test_hint_of_a_bug(name, equation, hint):
     wrong = Definition(**{name: equation})
-    port = DefinitionPort(wrong, "relu", has=("sgd_options",))
+    port = DefinitionPort(wrong, "relu", has=("sgd_options", "cross_entropy"))
     hints_given = [hint_of(port, SEED + number) for number in range(3)]
     assert hints_given.count(hint) >= 2, hints_given
     assert {*hints_given} <= {hint, ""}, hints_given

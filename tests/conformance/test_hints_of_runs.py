@@ -5,7 +5,7 @@ import pytest
 
 from numpy_rnn.common.records import Objective, RunOptions, Schedule, Step, Window
 from numpy_rnn.conformance.arithmetics.numpy_arithmetic import NumpyArithmetic
-from numpy_rnn.conformance.case import present
+from numpy_rnn.conformance.case import parameters_from, present
 from numpy_rnn.conformance.definition import DEFINITION as right
 from numpy_rnn.conformance.definition import (
     Definition,
@@ -166,6 +166,23 @@ def test_hint_of_targets_one_step_off(words, shift):
     run = series(2)
     moved = run._replace(target=np.roll(run.target, shift, axis=0))
     assert hint_of(record(run, train(moved))) == f"targets one step {words}"
+
+
+def test_hint_of_stale_weights():
+    """A loop may compute its gradients from the weights before the last update."""
+    run = series(2)
+    weights = [present(run.params)]
+
+    def stale(case, before, i):
+        if i == 0:
+            return case, {}
+        older = window_update(case._replace(params=parameters_from(weights[-1])))
+        report = window_update(case)
+        weights.append(present(case.params))
+        return case, {n: older[n] - report[n] for n in report if n.startswith("dW")}
+
+    hint = hint_of(record(run, train(run, loop_of(stale))))
+    assert hint == "gradients of the weights before the last update"
 
 
 SCHEDULES = {  # of 13 steps under TBPTT(3, 5), the right ones without a hint

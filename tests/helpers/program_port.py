@@ -27,14 +27,14 @@ def report_on(request):
     from numpy_rnn.conformance.case import SHAPES, WindowCase, parameters_from
     from numpy_rnn.conformance.definition import window_update
 
-    def array(name, given):
+    def array(name, numbers):
         shape = tuple(request["sizes"][letter] for letter in (SHAPES | SERIES)[name])
-        if given and isinstance(given[0], int):
-            return np.reshape(given, shape[:2])
-        return np.reshape(given, shape).astype(request["dtype"])
+        if numbers and isinstance(numbers[0], int):
+            return np.reshape(numbers, shape[:2])
+        return np.reshape(numbers, shape).astype(request["dtype"])
 
-    def parameters(given, prefix=""):
-        arrays = {name: array(name, v) for name, v in given.items()}
+    def parameters(lists, prefix=""):
+        arrays = {name: array(name, numbers) for name, numbers in lists.items()}
         return parameters_from(arrays, prefix)
 
     def options(fields):

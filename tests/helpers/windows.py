@@ -24,7 +24,8 @@ def window(seed, dtype="float64", **changes) -> WindowCase:
 
 def tiny_window(seed, dtype, **changes):
     """Return a random window with each tensor scaled: tiny, or weights of up to 1e4."""
-    random, case = np.random.default_rng(seed), window(seed, dtype, **changes)
+    random = np.random.default_rng(seed)
+    case = window(seed, dtype, **changes)
     smallest = float(np.finfo(dtype).smallest_normal)
     tiny = (1e-3 * smallest, smallest, 1e3 * smallest, smallest**0.5)
 
@@ -47,7 +48,8 @@ def learnt_classifier(seed, dtype):
     the largest loss of a step is between 1e-13 and 1e-1, for two classes.
     """
     random = np.random.default_rng(seed)
-    T, H = int(random.integers(1, 41)), int(random.integers(4, 65))
+    T = int(random.integers(1, 41))
+    H = int(random.integers(4, 65))
     loss = 10 ** random.uniform(-13, -1)
     adagrad = bool(random.integers(2))
     reduction = REDUCTION_NAMES[random.integers(2)]
@@ -66,9 +68,11 @@ def learnt_classifier(seed, dtype):
     y = np.sort(window_update(case._replace(step=None))["y"][-spec.K :].astype(float))
     lead = y[..., -1] - y[..., -2]  # of the likeliest class over the next
     factor = -np.log(loss) / lead.min(where=lead > 0, initial=np.inf)
-    outputs = case.params.W_hy, case.params.b_y
-    W_hy, b_y = tree_map(lambda theta: (factor * theta).astype(dtype), outputs)
-    return case._replace(params=case.params._replace(W_hy=W_hy, b_y=b_y))
+    readout = {"W_hy": case.params.W_hy, "b_y": case.params.b_y}
+    for name, theta in readout.items():
+        if theta is not None:
+            readout[name] = (factor * theta).astype(dtype)
+    return case._replace(params=case.params._replace(**readout))
 
 
 def check_local(case, report) -> dict[str, Any]:

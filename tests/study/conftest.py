@@ -31,10 +31,10 @@ def small():
 
     def make(steps=6, networks=2, **options):
         values = {"hidden_size": 3, "epochs": 3, **options}
-        given = (
+        arguments = (
             f"--{name.replace('_', '-')}={value}" for name, value in values.items()
         )
-        words = [word.removesuffix("=True") for word in given]
+        words = [word.removesuffix("=True") for word in arguments]
         configuration = parse_command("numpy_rnn", ["study", *words])
         run = prepare_experiment(configuration).run()
         return study_run("sine wave", run, 0, networks, steps)
@@ -121,12 +121,13 @@ def violations():
     options = {"resultTypes": ["violations"], "preload": False}
 
     def run(page):
-        found = []
+        broken_rules = []
         for scheme, rules in (("light", {}), ("dark", {"runOnly": "color-contrast"})):
             page.emulate_media(color_scheme=scheme)
             response = axe.run(page, but_formulas, options | rules).response
-            for one in response["violations"]:
-                found.append((scheme, one["id"], one["nodes"][0]["html"]))
-        return found
+            for violation in response["violations"]:
+                first = violation["nodes"][0]["html"]
+                broken_rules.append((scheme, violation["id"], first))
+        return broken_rules
 
     return run

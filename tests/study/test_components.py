@@ -1,7 +1,5 @@
 """The component matrix, its masks and what they cost."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -44,7 +42,7 @@ def test_components_of_two_steps_by_hand(small):
     one, target = np.ones((1, 1)), np.array([2.0, 6.0]).reshape(2, 1, 1)
     run = subject.run._replace(x=np.ones((2, 1, 1)), target=target, h_0=one)
     params = Parameters(one, 2 * one, one)
-    components = component_matrix(replace(subject, run=run), params)
+    components = component_matrix(subject._replace(run=run), params)
     assert components[..., 1].tolist() == [[1, 0], [2, 3]]  # W_hh
     assert components[..., 2].tolist() == [[3, 0], [0, 7]]  # W_hy is never cut
 
@@ -68,15 +66,15 @@ def test_costs_by_plain_loops():
         part = sum(components[t, s] for t, s in np.argwhere(kept))
         cosine = part @ full / np.sqrt(part @ part) / np.sqrt(full @ full)
         apart = np.sqrt((part - full) @ (part - full) / (full @ full))
-        found = costs.cosine[kind, k], costs.bias[kind, k]
-        assert found == pytest.approx((cosine, apart), abs=1e-12)
+        costs_at_k = costs.cosine[kind, k], costs.bias[kind, k]
+        assert costs_at_k == pytest.approx((cosine, apart), abs=1e-12)
     assert costs.cosine[:, -1] == pytest.approx(1)
 
 
 def test_band_has_percentiles_that_are_values_of_networks():
     for count, low, high in ((1, 0, 0), (2, 0, 1), (10, 0, 8), (11, 1, 9), (32, 3, 28)):
         values = np.random.default_rng(count).permutation(count) * 1.0
-        found = [part.item() for part in band(values[:, None])]
-        assert found == [low, np.median(values), high]
+        percentiles = [part.item() for part in band(values[:, None])]
+        assert percentiles == [low, np.median(values), high]
     with_gap = np.array([[1.0], [np.nan], [3.0], [2.0]])
     assert [part.item() for part in band(with_gap)] == [1, 2, 3]

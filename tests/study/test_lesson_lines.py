@@ -32,6 +32,7 @@ FORMS = """
 ({u})**2
 -{u}**2
 {u} / (2 + ({v})**2)
+{u} * (2 + ({v})**2)**-1.5
 ({u}).T
 ({u}).sum(axis=0)
 ({u}).sum(-1)
@@ -173,11 +174,11 @@ def test_lines_that_cannot_be_computed_say_why(compute):
 
 
 def test_mistakes_are_named_by_value_and_by_gradients(compute):
-    found = compute("mistaken")
-    assert len(found) > 30
-    for line, wrong, message, said, said_of_gradients in found:
-        assert (wrong, said) == ([line], f"wrong. {message}")
-        assert said_of_gradients.endswith(f"({line}). {message}")
+    mistakes = compute("mistaken")
+    assert len(mistakes) > 30
+    for line, wrong, message, verdict, explanation in mistakes:
+        assert (wrong, verdict) == ([line], f"wrong. {message}")
+        assert explanation.endswith(f"({line}). {message}")
 
 
 def test_program_of_the_page_learns_and_its_lines_are_right(compute):

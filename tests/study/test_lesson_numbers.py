@@ -24,21 +24,23 @@ def test_training_is_that_of_numpy_rnn(k1, k2, compute):
         "h_0": h_0,
         "options": {"k1": k1, "k2": k2, "rate": 0.1},
     }
-    found = compute("trained", case)
+    script_updates = compute("trained", case)
     rule = {"k1": k1, "k2": k2, "learning_rate": 0.1, "epochs": 1, "reduction": "mean"}
     updates = list(numpy_rnn.train(params, x, target, h_0, **rule))
-    assert_near([one["loss"] for one in found], [update.loss for update in updates])
+    losses = [update["loss"] for update in script_updates]
+    assert_near(losses, [update.loss for update in updates])
     for name, theta in updates[-1].parameters._asdict().items():
         if theta is not None:
-            assert_near(found[-1]["p"][name], theta)
+            assert_near(script_updates[-1]["p"][name], theta)
 
 
 def test_sums_by_lag_are_those_of_windows_of_numpy_rnn(compute):
     """Each lag from 0 to 8 has a sum over 2,400 losses: 600 steps of 4 sequences."""
-    found = compute("sums")
-    p = {name: theta for name, theta in found["p"].items() if theta is not None}
+    script = compute("sums")
+    p = {name: theta for name, theta in script["p"].items() if theta is not None}
     params = Parameters(**{name: np.array(theta) for name, theta in p.items()})
-    x, target = (np.array(found["series"][name][1:], float) for name in ("x", "target"))
+    series = script["series"]
+    x, target = (np.array(series[name][1:], float) for name in ("x", "target"))
     h = numpy_rnn.forward(params, x, np.zeros((4, 8))).h
     totals = {"W_xh": np.zeros((9, 1, 8)), "W_hh": np.zeros((9, 8, 8))}
     for t in range(20, len(x)):  # from 0
@@ -48,26 +50,26 @@ def test_sums_by_lag_are_those_of_windows_of_numpy_rnn(compute):
         totals["W_hh"] += window.h[-2::-1].mT @ da / 2400
     for name, total in totals.items():
         expected = np.linalg.norm(total, axis=(1, 2))
-        assert_near(found["sums"][name], expected, 1e-9)  # 2,400 terms
+        assert_near(script["sums"][name], expected, 1e-9)  # 2,400 terms
 
 
 def test_a_cut_changes_the_gradient_alone(compute):
     """It is the gradient of chunks with a constant state. That of W_hy is the same."""
-    found = compute("cuts")
-    params = Parameters(*(np.array(theta) for theta in found["p"].values()))
-    h_0 = np.array([found["h_0"]])
-    x = np.reshape(found["x"], (3, 1, 1)).astype(float)
-    target = np.reshape(found["target"], (3, 1, 1)).astype(float)
-    whole, *others = found["cuts"]
-    for cut, one in enumerate(others, start=1):
+    network = compute("cuts")
+    params = Parameters(*(np.array(theta) for theta in network["p"].values()))
+    h_0 = np.array([network["h_0"]])
+    x = np.reshape(network["x"], (3, 1, 1)).astype(float)
+    target = np.reshape(network["target"], (3, 1, 1)).astype(float)
+    whole, *others = network["cuts"]
+    for cut, update in enumerate(others, start=1):
         parts = [slice(0, cut), slice(cut, 3)]
         expected = gradient_of_parts(params, x, target, h_0, parts)
         for name, total in expected.items():
-            assert_near(one["gradient"][name], total)
+            assert_near(update["gradient"][name], total)
             is_same = name == "W_hy"
             assert np.allclose(total, whole["gradient"][name], rtol=0.1) == is_same
-        assert one["activations"] == whole["activations"]
-        assert one["losses"][0] == whole["losses"][0]
+        assert update["activations"] == whole["activations"]
+        assert update["losses"][0] == whole["losses"][0]
 
 
 def test_nudges_are_the_derivatives_of_the_backward_pass(compute):
@@ -79,17 +81,17 @@ def test_nudges_are_the_derivatives_of_the_backward_pass(compute):
 
 def test_still_figures(compute):
     """Check the example of two steps, the cliff, and the changes of a state by lag."""
-    found = compute("stills")
-    example = found["example"]  # its numbers are those of DERIVATION.md's two steps
+    figures = compute("stills")
+    example = figures["example"]  # its numbers are those of DERIVATION.md's two steps
     assert [example[key] for key in ("loss", "sum", "twice")] == [1, 6, 8]
     assert example["slopes"] == [None, 3, 3]
-    for b, loss, slope in found["cliffs"]:
+    for b, loss, slope in figures["cliffs"]:
         h = 0j
         for _ in range(10):
             h = np.tanh(1.5 * h + b + 1e-40j)
         value = (h - 0.3) ** 2 / 2
         assert_near([loss, slope], [value.real, value.imag * 1e40], 1e-9)
-    linear, contracting, saturated = found["changes"]
+    linear, contracting, saturated = figures["changes"]
     assert_near(linear, 1.5 ** np.arange(31.0))
     assert (np.array(contracting) <= 0.8 ** np.arange(31) * (1 + 1e-12)).all()
     assert saturated[-1] < 1e-3

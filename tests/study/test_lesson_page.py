@@ -55,8 +55,8 @@ def test_messages_of_pytorch_are_its_own(name):
         loop = loop.replace("backward()", "backward(retain_graph=True)")
     with pytest.raises(RuntimeError) as raised:
         exec(loop, names)
-    said = re.search(rf'id="error-{name}">(.*?)</span>', PAGE, re.DOTALL)[1]
-    assert " ".join(said.split()) in " ".join(str(raised.value).split())
+    shown = re.search(rf'id="error-{name}">(.*?)</span>', PAGE, re.DOTALL)[1]
+    assert " ".join(shown.split()) in " ".join(str(raised.value).split())
 
 
 def test_answers_of_the_exercises():

@@ -31,8 +31,8 @@ def gradients_of(tiny, dtype, parts=WHOLE, last=3, h_0=None, **changed):
 def reported(gradients):
     """Return what the page's own `report` prints."""
     report = code_of("paste-report").rpartition("\nreport")[0]
-    given = {f"d{name}": gradient for name, gradient in gradients.items()}
-    return printed(f"{report}\nreport(**given)", given=given)
+    arguments = {f"d{name}": gradient for name, gradient in gradients.items()}
+    return printed(f"{report}\nreport(**arguments)", arguments=arguments)
 
 
 @pytest.mark.needs_torch
@@ -44,7 +44,7 @@ def test_reports_are_judged_by_their_format(dtype, tiny, compute):
     tensors = {name: torch.tensor(v) for name, v in gradients.items()}
     factor = np.asarray(1 + 16 * np.finfo(dtype).eps, dtype)
     off = {"W_hh": gradients["W_hh"] * factor}
-    texts = [reported(one) for one in (gradients, tensors, off)]
+    texts = [reported(arrays) for arrays in (gradients, tensors, off)]
     of_arrays, of_tensors, of_wrong = compute("pastes", texts)
     right = [f"d{name}: right, to the precision of {dtype}." for name in gradients]
     assert of_arrays == of_tensors == right
@@ -174,6 +174,6 @@ def test_causes_of_wrong_gradients_are_named(tiny, compute):
         ({"W_hh": right["W_hh"].T}, "dW_hh: transposed"),
         ({"W_hh": right["W_hh"] ** 2}, "No mistake of the list"),
     ]
-    found = compute("pastes", [reported(gradients) for gradients, _ in cases])
-    for (_, words), messages in zip(cases, found, strict=True):
+    results = compute("pastes", [reported(gradients) for gradients, _ in cases])
+    for (_, words), messages in zip(cases, results, strict=True):
         assert words in messages[-1]

@@ -35,15 +35,15 @@ def folder(small, tmp_path_factory):
     """Write the folder of a study of the default network."""
     path = tmp_path_factory.mktemp("made") / "study"
     subject = small(steps=20, networks=3, hidden_size=6, epochs=30)
-    made = page.make_evidence(subject, {"epochs": "30", "data": "<b>"})
-    write_folder(str(path), made.files)
+    evidence = page.make_evidence(subject, {"epochs": "30", "data": "<b>"})
+    write_folder(str(path), evidence.files)
     return path
 
 
 def test_formulas_are_mathml_and_unknown_commands_are_errors():
-    found = with_formulas(r"so $a_t = \frac{1}{2} target_t$, and")
-    assert re.fullmatch(r'so <span class="together"><math>.*</math>,</span> and', found)
-    assert "<mtext>target</mtext>" in found
+    html = with_formulas(r"so $a_t = \frac{1}{2} target_t$, and")
+    assert re.fullmatch(r'so <span class="together"><math>.*</math>,</span> and', html)
+    assert "<mtext>target</mtext>" in html
     with pytest.raises(ValueError, match=r"\\nosuch"):
         mathml(r"\nosuch x")
 
@@ -65,9 +65,9 @@ def test_numbers_of_the_page_are_those_of_the_run(small):
 def test_page_without_torch_says_so(small, monkeypatch):
     for module in ("page", "witnesses"):
         monkeypatch.setattr(f"numpy_rnn.study.{module}.has_torch", lambda: False)
-    made = page.make_evidence(small(), {})
-    assert b"PyTorch is not installed" in made.files["evidence.html"]
-    assert made.is_right
+    evidence = page.make_evidence(small(), {})
+    assert b"PyTorch is not installed" in evidence.files["evidence.html"]
+    assert evidence.is_right
 
 
 def test_curves_are_those_of_the_findings(small):
@@ -79,9 +79,9 @@ def test_curves_are_those_of_the_findings(small):
     for axes, (part, end) in zip(figure.axes, panels, strict=True):
         curves = [line.get_ydata() for line in axes.lines]
         for kind in (0, 1):
-            many = getattr(findings.ensemble[end], part)[:, kind]
-            own = getattr(findings.single, part)[end, kind]
-            for curve in (own, np.median(many, axis=0)):
+            ensemble = getattr(findings.ensemble[end], part)[:, kind]
+            single = getattr(findings.single, part)[end, kind]
+            for curve in (single, np.median(ensemble, axis=0)):
                 assert any(np.array_equal(curve, drawn) for drawn in curves)
 
 

@@ -51,8 +51,8 @@ def test_terms_of_a_reach_are_derivatives_by_the_copies_of_a_weight(name):
 @pytest.mark.parametrize(("k1", "k2"), [(1, 1), (1, 3), (4, 4)])
 def test_equal_reaches_are_tbptt(k1, k2, monkeypatch):
     monkeypatch.setattr(reach, "LAST", 1)
-    of = LagTraining(2, k1, k2, k2, updates=6)
-    errors, w = train_on_lag(of, 5, networks=3)
+    training = LagTraining(2, k1, k2, k2, updates=6)
+    errors, w = train_on_lag(training, 5, networks=3)
     draw = np.random.default_rng(5)
     shapes = ((0.1, (3, 1, 8)), (0.2, (3, 8, 8)), (0.3, (3, 8, 1)))
     start = Parameters(*(draw.normal(0, size, shape) for size, shape in shapes))
@@ -76,13 +76,13 @@ def most(table, d, way):
 @pytest.mark.parametrize("deviation", ["0.1", "0.5"])
 def test_results_bear_out_the_windows_of_the_lesson(deviation):
     for d in range(1, 6):
-        both, one = f"{d + 1}, {d + 1}", f"{d + 1}, {d}"
+        both, longer_W_xh = f"{d + 1}, {d + 1}", f"{d + 1}, {d}"
         assert least(deviation, d, both) > 0.95
         if d < 5:  # W_xh's term suffices
-            assert least(deviation, d, one) > 0.95
+            assert least(deviation, d, longer_W_xh) > 0.95
     for d in (5, 6):  # W_hh's helps too
-        both, one = f"{d + 1}, {d + 1}", f"{d + 1}, {d}"
-        assert least(deviation, d, both) > 0.2 + most(deviation, d, one)
+        both, longer_W_xh = f"{d + 1}, {d + 1}", f"{d + 1}, {d}"
+        assert least(deviation, d, both) > 0.2 + most(deviation, d, longer_W_xh)
     for d in (3, 4):  # W_hh's gradient builds
         built = least(deviation, d, f"0, {d}")
         assert built > most(deviation, d, "0, 0") + 0.05
@@ -93,8 +93,8 @@ def test_results_bear_out_the_windows_of_the_lesson(deviation):
 
 def test_results_bear_out_the_lesson():
     for d in (2, 3, 4):  # W_hh's term does much less
-        other, one = f"{d}, {d + 1}", f"{d + 1}, {d}"
-        assert most("0.1", d, other) < 0.5 < least("0.1", d, one)
+        longer_W_hh, longer_W_xh = f"{d}, {d + 1}", f"{d + 1}, {d}"
+        assert most("0.1", d, longer_W_hh) < 0.5 < least("0.1", d, longer_W_xh)
     for way in ("1, 1", "5, 5"):
         assert most("0.1", 5, way) == 0
     assert least("chunks", 5, "updates, 6") == 1

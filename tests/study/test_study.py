@@ -55,13 +55,13 @@ def test_default_study_is_a_folder_made_in_eight_seconds():
     )
     figures = {f"figures/{name}.svg" for name in ("masks", "cosine_bias")}
     lesson = {f"lesson/{name}": text for name, text in contents(LESSON_FOLDER).items()}
-    made = contents("study")
-    assert made.keys() == {"evidence.html", "evidence.css"} | figures | lesson.keys()
-    assert {Path(name).parts[0] for name in made} == {*WRITTEN}
+    written = contents("study")
+    assert written.keys() == {"evidence.html", "evidence.css"} | figures | lesson.keys()
+    assert {Path(name).parts[0] for name in written} == {*WRITTEN}
     # The lesson of the folder links to the evidence.
-    hidden, shown = lesson.pop("lesson/lesson.html"), made["lesson/lesson.html"]
+    hidden, shown = lesson.pop("lesson/lesson.html"), written["lesson/lesson.html"]
     assert (b"hidden>What" in hidden, b"hidden>What" in shown) == (True, False)
-    assert made.items() >= lesson.items()
+    assert written.items() >= lesson.items()
 
 
 def test_zeros_and_files_of_any_name_have_a_page(capsys):
@@ -87,10 +87,10 @@ def test_networks_are_trained_as_the_run_is():
     configuration = parse_command("numpy_rnn", words.split())
     run = prepare_experiment(configuration).run()
     subject = subjects.study_run("two", run, 0, networks=3)
-    assert (len(subject.x), len(subject.networks), subject.diverged) == (3, 3, 0)
+    assert (len(subject.run.x), len(subject.networks), subject.diverged) == (3, 3, 0)
     assert subject.start.W_xh.shape == subject.start.W_hy.T.shape == (2, 6)
-    own = subject.networks[0]  # drawn with the seed of the run
-    for ours, theirs in zip((subject.start, subject.end), own):
+    first_network = subject.networks[0]  # drawn with the seed of the run
+    for ours, theirs in zip((subject.start, subject.end), first_network):
         assert abs(ours.W_hy - theirs.W_hy).max() < 1e-5
     assert not (subject.start.W_hh == subject.end.W_hh).all()
 
@@ -112,9 +112,9 @@ def test_a_study_may_be_written_again_and_other_files_stay():
     Path("one/notes.txt").write_text("mine")
     check_folder("one")
     write_folder("one", {"evidence.html": page + b"new", "figures/b.svg": b"3"})
-    found = contents("one")
-    assert found["evidence.html"] == page + b"new"
-    assert (found["figures/b.svg"], found["notes.txt"]) == (b"3", b"mine")
+    files = contents("one")
+    assert files["evidence.html"] == page + b"new"
+    assert (files["figures/b.svg"], files["notes.txt"]) == (b"3", b"mine")
 
 
 def test_nothing_unfinished_is_left_when_the_disk_refuses(monkeypatch):
@@ -158,8 +158,8 @@ def test_what_cannot_be_studied_is_one_line(capsys):
         Path(name).parent.mkdir(parents=True)
         Path(name).write_text("mine")
     for words, message in rows_of(REFUSED):
-        found = refused(numpy_rnn, capsys, "study", *words.split())
-        assert re.fullmatch(message, found), words
+        refusal = refused(numpy_rnn, capsys, "study", *words.split())
+        assert re.fullmatch(message, refusal), words
 
 
 @pytest.mark.parametrize("package", ["matplotlib", "latex2mathml"])

@@ -149,11 +149,9 @@ class StateMemory:
         if call.has_gradient and not parents:
             before = self._window.data if self._window else None
             order = self._order.begin_window(data, before)
-        parts = []
+        parts = [] if call.state else [StatePart(Origin.ZEROS)]
         for tensor, walk in zip(call.state, walks):
             parts.append(self._origin_in_graph(walk) or self._origin_by_rows(tensor))
-        if not parts:
-            parts.append(StatePart(Origin.ZEROS))
         forward = self._record.add(
             ForwardPass,
             module=self._module,
@@ -201,7 +199,9 @@ class StateMemory:
         order
             What earlier epochs say of the order of the data.
         """
-        source, window, latest = part.source, self._window, self._latest
+        source = part.source
+        window = self._window
+        latest = self._latest
         if part.origin is Origin.ZEROS and latest is not None:
             is_reset = data.follows(latest.data, latest.steps)
             return StatePart(Origin.RESET) if is_reset else part

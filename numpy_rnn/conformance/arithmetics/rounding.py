@@ -155,7 +155,7 @@ class BoundedArray:
         """Return the numbers in another shape."""
         return self.map(lambda array: array.reshape(shape))
 
-    def __getitem__(self, index: slice) -> "BoundedArray":
+    def __getitem__(self, index: slice | int) -> "BoundedArray":
         """Return some of the numbers."""
         return self.map(lambda array: array[index])
 

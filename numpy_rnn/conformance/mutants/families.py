@@ -16,11 +16,7 @@ from numpy_rnn.conformance.arithmetics.arithmetic import Operand, loss_divisor
 from numpy_rnn.conformance.arithmetics.numpy_arithmetic import NumpyArithmetic
 from numpy_rnn.conformance.case import FIELDS
 from numpy_rnn.conformance.definition import DEFINITION as right
-from numpy_rnn.conformance.definition import (
-    NamedOperands,
-    OperandParameters,
-    Tensors,
-)
+from numpy_rnn.conformance.definition import OperandParameters, Tensors
 from numpy_rnn.conformance.mutants.catalogue import MUTANTS, each_loss_over
 from numpy_rnn.conformance.mutants.edits import (
     FLOW,
@@ -177,19 +173,6 @@ def plus_parameter(number: float) -> Equations:
     return recording(WINDOW_GRADIENTS, change)
 
 
-def clipped_at(max_norm: float) -> Equations:
-    """Return gradients of a norm of at most a number."""
-
-    def backward(
-        d: NamedOperands, n: NumpyArithmetic, *operands: object
-    ) -> NamedOperands:
-        """Return the gradients times the factor of their norm."""
-        factor = n.factor(n.norm(list(d.values())), max_norm)
-        return {name: n.record("d" + name, None, factor * g) for name, g in d.items()}
-
-    return with_result(backward, "backward")
-
-
 def without_weights(name: str) -> Equations:
     """Return the forward pass with zeros for a weight matrix or bias."""
 
@@ -222,7 +205,6 @@ WINDOW_MUTANTS = (
     Mutant("consistent: × {number} of this loss", loss_and_error_times),
     Mutant("{number} inside of the logarithm", in_logarithm, start=0.0),
     Mutant("{names} + {number} of the parameter", plus_parameter, start=0.0),
-    Mutant("gradients clipped at norm {number}", clipped_at, start=0.0),
     Mutant("1 − tanh(h)² for φ′", slope(lambda phi, a, h: 1 - np.tanh(h) ** 2)),
 )
 

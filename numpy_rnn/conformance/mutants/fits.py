@@ -302,7 +302,7 @@ def products(fit: Fit) -> dict[str, float]:
     first.
     """
     sizes = cases.case_sizes(fit.case) | {"2": 2}
-    numbers = {"-1": -1.0, "1/ln 2": 1 / np.log(2)}
+    numbers = {"-1": -1.0}
     numbers["η"] = np.nan if fit.step is None else float(fit.step.learning_rate)
     for powers in POWERS:
         above = [letter for letter, power in zip(FACTORS, powers) if power == 1]

@@ -214,6 +214,8 @@ def window_loops(updates: Updates) -> Iterator[Mutant]:
     for where, shift in (("ahead", -1), ("behind", 1)):
         edit = {CASE: partial(with_moved_targets, updates, shift)}
         yield Mutant(f"targets one step {where}", edit)
+    words = "{names} of the weights before the last update"
+    yield Mutant(words, {CASE: partial(with_older_weights, updates)})
 
 
 def with_added(
@@ -237,3 +239,10 @@ def with_moved_targets(updates: Updates, shift: int, fit: Fit) -> WindowCase | N
     run = run._replace(target=np.roll(run.target, shift, axis=0))
     other = Updates(updates.recorded._replace(run=run), updates.network)
     return other.new_fit(fit.index).case
+
+
+def with_older_weights(updates: Updates, fit: Fit) -> WindowCase | None:
+    """Return the case with the weights before the last update; None for the first."""
+    if fit.index == 0:
+        return None
+    return fit.case._replace(params=updates.fit(fit.index - 1).case.params)

@@ -20,7 +20,7 @@ from numpy_rnn.conformance.ports.abilities import (
 )
 
 
-def loop_of(port: Any, run: Run) -> Definition:
+def loop_of(port: object, run: Run) -> Definition:
     """Return TBPTT, or chunks with a loss at the last steps where a port cannot have
     one at every step.
     """
@@ -41,7 +41,7 @@ def loop_of(port: Any, run: Run) -> Definition:
     return Definition(window=window)
 
 
-def with_reduction(port: Any, run: Run) -> Run:
+def with_reduction(port: object, run: Run) -> Run:
     """Return the run with the reduction of a port that has one of its own."""
     reduction = stated_by(port).reduction
     if reduction is None:
@@ -67,7 +67,7 @@ def use_of_run(run: Run, windows: Sequence[Window]) -> CaseUse:
     )
 
 
-def unsupported(port: Any, run: Run) -> list[Ability]:
+def unsupported(port: object, run: Run) -> list[Ability]:
     """Return every ability that a run needs and the port has not.
 
     `words` of an ability are for a user; `remedy` has the fields of a run, and their
@@ -103,7 +103,7 @@ def unsupported(port: Any, run: Run) -> list[Ability]:
     return absent
 
 
-def run_defaults(port: Any) -> dict[str, Any]:
+def run_defaults(port: object) -> dict[str, Any]:
     """Return the fields of a run that the statements of a port force, by their names.
 
     They are fields of Objective, Schedule and Step, `bias`, `class_inputs`, `dtype`,

@@ -17,7 +17,6 @@ from numpy_rnn.conformance.definition import (
     DEFINITION,
     Definition,
     Recorded,
-    apply_step,
     window_update,
 )
 from numpy_rnn.conformance.ports.protocol import PortFault
@@ -142,27 +141,28 @@ def with_velocities(recorded: RecordedRun) -> RecordedRun:
     of all updates before. So the parameters are judged, and the velocities are not.
     """
     run = recorded.run
-    updates = recorded.updates
+    step = run.options.step
     n = Bounds(run.params.W_hh.dtype)
-    n.axes = cases.leading_axes(run.params)
-    params = present(run.params)
-    velocities = {name: n.from_input(v) for name, v in present(run.velocity).items()}
-    rows = dict[str, list[BoundedArray]]()
+    n.axes = cases.leading_axes(run.params) + 1  # that of updates
+    gradients = {}
+    theta = {}
+    for name, initial in present(run.params).items():
+        gradients[name] = n.from_input(recorded.updates["d" + name])
+        after = recorded.updates[name]
+        theta[name] = n.from_input(np.concatenate((initial[None], after[:-1])))
+    v_0 = present(run.velocity)
+    velocities = dict[str, BoundedArray]()
     with np.errstate(all="ignore"):  # a bound that overflows accuses nothing
-        for index in range(recorded.length):
-            theta = {name: n.from_input(array) for name, array in params.items()}
-            gradients = {
-                name: n.from_input(updates["d" + name][index]) for name in theta
-            }
-            apply_step(n, theta, gradients, velocities, run.options.step)
-            report = n.report()
-            params = {name: updates[name][index] for name in theta}
-            velocities = {name: report["v" + name] for name in theta}
-            for name, velocity in velocities.items():
-                rows.setdefault("v" + name, []).append(velocity)
-    return recorded._replace(
-        velocities={key: n.stack(row) for key, row in rows.items()}
-    )
+        clipped = DEFINITION.clipped(n, gradients, theta, step)
+        for name in theta:
+            g = DEFINITION.decayed(n, name, clipped[name], theta[name], step)
+            v = n.from_input(v_0[name]) if name in v_0 else None
+            rows = list[BoundedArray]()
+            for index in range(recorded.length):
+                v = DEFINITION.velocity(n, g[index], v, step)
+                rows.append(v)
+            velocities["v" + name] = n.stack(rows)
+    return recorded._replace(velocities=velocities)
 
 
 def stacks(

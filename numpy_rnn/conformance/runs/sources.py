@@ -12,7 +12,11 @@ from numpy_rnn.conformance.arithmetics.numpy_arithmetic import NumpyArithmetic
 from numpy_rnn.conformance.case import NamedArrays, WindowCase, present
 from numpy_rnn.conformance.definition import apply_step, train, window_update
 from numpy_rnn.conformance.ports.abilities import stated_by
-from numpy_rnn.conformance.ports.port import PackagePort, tanh_error, validated_report
+from numpy_rnn.conformance.ports.port import (
+    PackagePort,
+    tanh_error,
+    validated_report,
+)
 from numpy_rnn.conformance.ports.protocol import PortFault
 from numpy_rnn.conformance.ports.run_needs import loop_of, with_reduction
 from numpy_rnn.conformance.runs.recorded_run import (
@@ -116,9 +120,13 @@ class PackageSource(PortSource):
     its `train`.
     """
 
+    def __init__(self, port: PackagePort):
+        super().__init__(port)
+        self.rnn = port.rnn
+
     def trace(self, run: Run) -> RecordedRun:
         """Return the run of the package, whose numbers may overflow."""
-        rnn = self.port.rnn
+        rnn = self.rnn
         series = map(rnn.from_numpy, (run.params, run.x, run.target, run.h_0))
         velocity = rnn.from_numpy(run.velocity)
         parts = list[NamedArrays]()
