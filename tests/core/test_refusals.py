@@ -202,6 +202,7 @@ CALLS = [
         r"expected \(T, 7, B, 3\) or \(T, B, 3\), time first",
     ),
     ("train", {"learning_rate": np.full(4, 0.1)}, r"expected .* of shape \(7,\)"),
+    ("train", {"learning_rate": np.full(7, 1)}, "the learning rate is int64"),
     (
         "bptt",
         {"activations.h": np.ones((T, 7, B, H))},

@@ -1,6 +1,7 @@
 """TBPTT(10, 10), the right loop.
 
 TBPTT(10, 10), state carried and cut; 0 mistakes of the 16
+module RNN: nn.RNN(1, 5), called at
 steps: 10: 12 windows: 12 of 10 steps; k1 = 10, k2 = 10: 12
 initial states: zeros: 3, the previous window, cut: 9
 ), 12 times; in 1 update: 12
