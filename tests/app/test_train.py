@@ -1,6 +1,7 @@
 """The command `train` on a series: its numbers, its files, and how it ends."""
 
 import csv
+import io
 import os
 import re
 import signal
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 import numpy_rnn
+from numpy_rnn.__main__ import main
 from numpy_rnn.app.experiment import prepare_experiment
 from numpy_rnn.app.reports import SeriesReport
 from numpy_rnn.app.training import Training, epoch_losses
@@ -219,6 +221,15 @@ def test_streams_that_fail():
             ["sh", "-c", train, sys.executable], capture_output=True, text=True
         )
         assert (ended.returncode, ended.stderr) == (status, err)
+
+
+def test_characters_that_a_terminal_lacks(monkeypatch):
+    """They are escaped: the message is no traceback."""
+    terminal = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stderr", terminal)
+    assert main(["--data", "série.csv"]) == 2
+    terminal.flush()
+    assert rb"s\xe9rie.csv" in terminal.buffer.getvalue()
 
 
 @pytest.mark.slow
