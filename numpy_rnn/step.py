@@ -90,6 +90,7 @@ def compute_parameters(
     return tree_map(stepped, params, delta)
 
 
+@np.errstate(over="ignore")  # a rate beyond the dtype is infinite in it
 def rounded_rate(params: Parameters[Array], learning_rate: LearningRate) -> Array:
     """Return η in the dtype of the parameters, a copy."""
     return np.array(learning_rate, dtype=params.W_hh.dtype)
@@ -228,6 +229,7 @@ def clipping_factor(norm: Array, max_norm: float) -> Array:
     return np.where(np.isfinite(norm), factor, np.nan)
 
 
+@np.errstate(over="ignore")  # a limit beyond the dtype is infinite in it
 def compute_clipped_by_value(
     gradients: Gradients[Array], max_value: float
 ) -> Gradients[Array]:

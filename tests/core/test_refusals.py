@@ -203,6 +203,8 @@ CALLS = [
     ),
     ("train", {"learning_rate": np.full(4, 0.1)}, r"expected .* of shape \(7,\)"),
     ("train", {"learning_rate": np.full(7, 1)}, "the learning rate is int64"),
+    ("train", {"learning_rate": "0.1"}, "the learning rate is '0.1': expected a "),
+    ("clip_by_value", {"max_value": "1"}, "max value is '1': expected a finite "),
     (
         "bptt",
         {"activations.h": np.ones((T, 7, B, H))},
