@@ -8,14 +8,13 @@ from typing import TypeAlias, Unpack
 import numpy as np
 
 from numpy_rnn.arrays import ARRAY_KIND, Array, copy_of, per_network
-from numpy_rnn.common.checks import (
-    check_gradients_alone,
+from numpy_rnn.common.checks import check_gradients_alone, check_update
+from numpy_rnn.common.numbers import check_positive
+from numpy_rnn.common.option_checks import (
     check_keywords,
     check_learning_rate,
     check_step,
-    check_update,
 )
-from numpy_rnn.common.numbers import check_positive
 from numpy_rnn.common.records import (
     DirectionKeywords,
     Gradients,
@@ -90,6 +89,7 @@ def compute_parameters(
     return tree_map(stepped, params, delta)
 
 
+@np.errstate(over="ignore")  # a rate beyond the dtype is infinite in it
 def rounded_rate(params: Parameters[Array], learning_rate: LearningRate) -> Array:
     """Return η in the dtype of the parameters, a copy."""
     return np.array(learning_rate, dtype=params.W_hh.dtype)
@@ -228,6 +228,7 @@ def clipping_factor(norm: Array, max_norm: float) -> Array:
     return np.where(np.isfinite(norm), factor, np.nan)
 
 
+@np.errstate(over="ignore")  # a limit beyond the dtype is infinite in it
 def compute_clipped_by_value(
     gradients: Gradients[Array], max_value: float
 ) -> Gradients[Array]:

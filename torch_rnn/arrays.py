@@ -35,10 +35,20 @@ def per_network(values: Array, theta: Array) -> Array:
     return values.reshape(*values.shape, *(1,) * (theta.ndim - values.ndim))
 
 
-def as_rows(series: Array, size: int, like: Array) -> Array:
-    """Return a series as rows, with an axis N, of size 1 if it is shared, where `like`,
-    a step or a matrix, has one.
+def with_network_axis(series: Array, like: Array) -> Array:
+    """Return a series with an axis N, of size 1 if it is shared, where `like`, a step
+    or a matrix, has one.
     """
+    has_classes = not series.is_floating_point()  # and so one axis fewer than rows
+    is_shared = series.ndim + has_classes < like.ndim + 1
+    return series[:, None] if is_shared else series
+
+
+def as_rows(series: Array, size: int, like: Array) -> Array:
+    """Return a series with an axis N, as `with_network_axis` does; classes become
+    one-hot rows.
+    """
+    series = with_network_axis(series, like)
     if not series.is_floating_point():
         series = functional.one_hot(series.long(), size).to(like.dtype)  # (F4)
-    return series[:, None] if series.ndim < like.ndim + 1 else series
+    return series

@@ -15,8 +15,9 @@ from numpy_rnn.app.options import (
     make_options,
     option_name,
 )
-from numpy_rnn.app.training import Diverged
-from numpy_rnn.common.errors import InputError, failed, silence_output
+from numpy_rnn.app.updates import Diverged
+from numpy_rnn.common.errors import InputError
+from numpy_rnn.common.terminal import failed, silence_output
 from numpy_rnn.common.texts import nearest_name
 from numpy_rnn.common.version import __version__
 
@@ -32,11 +33,11 @@ class Command(NamedTuple):
 COMMANDS = {
     "train": Command(
         "train a network and predict its series or text; also without a command",
-        "numpy_rnn.app.train",
+        "numpy_rnn.app.training.train_command",
     ),
     "compare": Command(
         "check every update of implementations against rounding bounds",
-        "numpy_rnn.app.compare",
+        "numpy_rnn.app.comparison.compare_command",
     ),
     "study": Command(
         "write two pages about the gradient of a run",
@@ -44,7 +45,7 @@ COMMANDS = {
         "numpy-rnn",  # the gradient is that derived by hand
     ),
     "lesson": Command(
-        "open the lesson in a browser", "numpy_rnn.app.lesson", "numpy-rnn"
+        "open the lesson in a browser", "numpy_rnn.study.lesson_command", "numpy-rnn"
     ),
     "audit": Command(
         "report which training a PyTorch script does",

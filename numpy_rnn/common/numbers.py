@@ -40,7 +40,9 @@ def check_number(
     with suppress(OverflowError):  # of an integer larger than any float
         if is_number and isfinite(value) and float(value) >= least:
             return float(value)
-    raise InputError(f"{name} is {short_repr(value)}: expected {expected}")
+    # A text is quoted: "0.1" would be told as the number that it is not.
+    write = repr if isinstance(value, str) else str
+    raise InputError(f"{name} is {short_repr(value, write)}: expected {expected}")
 
 
 def check_positive(name: str, value: Any) -> float:

@@ -12,7 +12,7 @@ import numpy as np
 
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import NumpyArray
-from numpy_rnn.conformance.case import FIELDS, NamedArrays
+from numpy_rnn.conformance.case import FIELDS, NamedArrays, gradient_keys
 from numpy_rnn.conformance.ports.adapter import ASSUMED, RTOL, TRIAL, Adapter
 from numpy_rnn.conformance.ports.torch_module import TorchPort
 
@@ -230,13 +230,15 @@ class FunctionPort(Adapter):
         returned = self.function(*arguments[: self.argument_count])
         loss, gradients = self._results(returned)
         report: dict[str, Any] = {"loss": self.factor * loss}
-        for name, gradient in self._back(params, gradients, self.factor).items():
-            report["d" + name] = gradient
+        own_names = [self.names[name] for name in params]
+        keys = gradient_keys(own_names, gradients)
+        for name, gradient in self._back(params, gradients, keys).items():
+            report["d" + name] = self.factor * gradient
         if self.step is not None and learning_rate is not None:
             after = self.step(theta, gradients, self.factor * learning_rate)
             if after is None:  # it has changed them in place
                 after = theta
-            report |= self._back(params, after)
+            report |= self._back(params, after, dict(zip(own_names, own_names)))
         return report
 
     def _results(self, returned: Any) -> tuple[Any, Mapping[str, Any]]:
@@ -278,18 +280,20 @@ class FunctionPort(Adapter):
         return theta[:, None] if state_axes == "HB" else theta
 
     def _back(
-        self, params: NamedArrays, arrays: Mapping[str, Any], factor: float = 1.0
+        self, params: NamedArrays, arrays: Mapping[str, Any], keys: Mapping[str, str]
     ) -> NamedArrays:
-        """Return the arrays by our names, in the shapes of the parameters."""
+        """Return the arrays by our names, in the shapes of the parameters.
+
+        keys: those of the arrays, by the function's names of the parameters.
+        """
         ours = NamedArrays()
         for name, theta in params.items():
-            key = self.names[name]
+            own_name = self.names[name]
+            key = keys[own_name]
             if key not in arrays:
-                key = "d" + key
-            if key not in arrays:
-                keys = ", ".join(map(str, arrays))
-                raise KeyError(f"{key[1:]} is not among the results {keys}")
-            array = factor * np.asarray(arrays[key])
+                found = ", ".join(map(str, arrays))
+                raise KeyError(f"{own_name} is not among the results {found}")
+            array = np.asarray(arrays[key])
             shape = self._oriented(theta).shape
             if array.shape != shape:
                 raise ValueError(f"{key} has shape {array.shape}: expected {shape}")
@@ -300,8 +304,8 @@ class FunctionPort(Adapter):
 
 
 def jax_port(
-    loss: Callable[..., Any],
-    name: str = "half_sum_of_squares",
+    function: Callable[..., Any],
+    loss: str = "half_sum_of_squares",
     nonlinearity: str = "tanh",
     **options: Any,
 ) -> Adapter:
@@ -309,10 +313,11 @@ def jax_port(
 
     Parameters
     ----------
-    loss : callable
-        loss(params, x, target, h_0), as of `function_port`, without gradients.
-    name : str, optional
-        The name of the loss, as for `function_port`.
+    function : callable
+        function(params, x, target, h_0) returns the loss alone. Its arguments are
+        those of `function_port`.
+    loss : str, optional
+        The name of the loss, one of those of `function_port`.
     nonlinearity : {"tanh", "relu", "sigmoid"}, optional
         The nonlinearity.
     **options
@@ -329,14 +334,14 @@ def jax_port(
     --------
     A loss is wrapped in one line::
 
-        port = jax_port(loss, "mse")
+        port = jax_port(model, "mse")
     """
     import jax
 
     module = jax if hasattr(jax, "enable_x64") else jax.experimental
-    compiled = jax.jit(jax.value_and_grad(loss))
+    compiled = jax.jit(jax.value_and_grad(function))
 
-    @functools.wraps(loss)
+    @functools.wraps(function)
     def with_gradients(params: NamedArrays, *arrays: Any) -> Any:
         is_double = any(theta.dtype == np.float64 for theta in params.values())
         with module.enable_x64(is_double):
@@ -344,7 +349,7 @@ def jax_port(
         return jax.tree.map(np.asarray, results)  # float64 is refused outside
 
     options.setdefault("sizes", "few")
-    port = FunctionPort(with_gradients, name, nonlinearity, **options)
+    port = FunctionPort(with_gradients, loss, nonlinearity, **options)
     if "dtypes" not in options and not port.error < DOUBLE_ERROR:
         port.dtypes = ("float32",)
     return port

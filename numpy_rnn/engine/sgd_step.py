@@ -70,7 +70,8 @@ class StepWithOptions:
         if max_norm is not None:
             return multiply(g, clipping_factor(vector_norm(g), max_norm), out)  # (U3)
         if max_value is not None:
-            return np.clip(g, -max_value, max_value, out=out)  # (U7)
+            with np.errstate(over="ignore"):  # a limit beyond the dtype is infinite
+                return np.clip(g, -max_value, max_value, out=out)  # (U7)
         return g
 
     def decayed(self, g: Array, out: Array) -> Array:

@@ -363,3 +363,35 @@ def test_data_are_passed_on_and_parameters_may_be_nested():
     x = np.arange(1.0, 4)
     report = check_gradients(f, {"layers": (x, 2 * x)}, (x,), "text", None, 3)
     assert report.tensors("right") == "dlayers[0], dlayers[1]"
+
+
+def squares_and_cubes(params, x, names):
+    """Sum squares of `t` and cubes of `dt`; the gradients have these names."""
+    t, dt = params["t"], params["dt"]
+    gradients = (2 * t * x, 3 * dt**2 * x)
+    return np.sum(t**2 * x) + np.sum(dt**3 * x), dict(zip(names, gradients))
+
+
+@pytest.mark.parametrize("names", [("t", "dt"), ("dt", "ddt")])
+def test_name_of_a_parameter_may_be_that_of_a_gradient(names):
+    """The key dt is the gradient of dt where t is a key too, and else that of t."""
+    params = {"t": np.array([0.5, 2.0, 3.0]), "dt": np.array([0.25, 1.5, -1.0])}
+    x = np.array([1.0, -2.0, 0.5])
+    assert check_gradients(squares_and_cubes, params, x, names).passed
+
+
+def test_factor_close_to_1_is_not_said_to_be_1():
+    def f(params):
+        return np.sum(params["a"] ** 2), {"a": 2 * params["a"] * (1 + 1e-6)}
+
+    report = wrong_report(f, {"a": np.array([0.5, -1.5, 2.0])})
+    assert str(report).startswith("WRONG da: × (1 + 1e-06)\n")
+
+
+@pytest.mark.filterwarnings("error")
+def test_empty_parameter_is_not_judged():
+    def f(params):
+        return np.sum(params["a"] ** 2), {"a": 2 * params["a"], "b": params["b"]}
+
+    words = not_judged(f, {"a": np.arange(1.0, 4), "b": np.zeros((3, 0))})
+    assert "NOT JUDGED db: it has no elements\nright: da" in words

@@ -280,6 +280,20 @@ def test_layouts_are_tried_with_the_sizes_of_the_code():
         function_port(fixed)
 
 
+def with_d_names(p, x, target, h_0):
+    """Compute the same with biases `t` and `dt`, whose gradients are dt and ddt."""
+    ours = p | {"b_h": p.get("t", 0), "b_y": p.get("dt", 0)}
+    loss, d = by_rows(ours, x, target, h_0)
+    d |= {"t": d.pop("b_h"), "dt": d.pop("b_y")}
+    return loss, {f"d{name}": gradient for name, gradient in d.items()}
+
+
+def test_name_of_a_parameter_may_be_that_of_a_gradient():
+    port = function_port(with_d_names, names={"b_h": "t", "b_y": "dt"})
+    assert "bias" not in port.lacks
+    check_levels(port, "float64", examples=10)
+
+
 # Reductions by parts, and batches.
 
 

@@ -44,6 +44,19 @@ def test_loss_in_jax_passes():
     check_levels(port, port.dtypes[-1])
 
 
+@pytest.mark.skipif(find_spec("jax") is None, reason="JAX is not installed")
+def test_port_of_a_loss_in_jax_has_the_name_that_is_stated():
+    def loss(p, x, target, h_0):
+        h = h_0
+        for x_t in x:
+            h = jax.numpy.tanh(x_t @ p["W_xh"] + h @ p["W_hh"])
+        return jax.numpy.sum((h @ p["W_hy"] - target[-1]) ** 2) / 2
+
+    jax = importlib.import_module("jax")
+    port = jax_port(loss, name="mine", layout="rows TBN BH")
+    assert port.label == "mine"
+
+
 def torch_model(
     *between,
     loss=None,

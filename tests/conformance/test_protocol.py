@@ -40,6 +40,7 @@ HELLOS = (
     {"capabilities": ["momentum"]},
     {"lacks": "relu"},
     {"sizes": [{"K": 3, "T": 2}]},
+    {"tanh_ulps": True},
 )
 
 

@@ -12,9 +12,9 @@ import pytest
 
 import numpy_rnn
 from numpy_rnn import InputError
-from numpy_rnn.common.checks import check_step
-from numpy_rnn.common.errors import MAX_MESSAGE, failed
+from numpy_rnn.common.option_checks import check_step
 from numpy_rnn.common.records import DirectionKeywords, Objective, Step
+from numpy_rnn.common.terminal import MAX_MESSAGE, failed
 from numpy_rnn.common.trees import tree_map
 from tests.helpers.calls import B, D, H, O, T, refusal, valid_calls
 from tests.helpers.comparing import arrays_in, bits, share_memory
@@ -203,6 +203,8 @@ CALLS = [
     ),
     ("train", {"learning_rate": np.full(4, 0.1)}, r"expected .* of shape \(7,\)"),
     ("train", {"learning_rate": np.full(7, 1)}, "the learning rate is int64"),
+    ("train", {"learning_rate": "0.1"}, "the learning rate is '0.1': expected a "),
+    ("clip_by_value", {"max_value": "1"}, "max value is '1': expected a finite "),
     (
         "bptt",
         {"activations.h": np.ones((T, 7, B, H))},

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 
 from numpy_rnn import Gradients, Parameters
-from numpy_rnn.common.records import DTYPES
+from numpy_rnn.common.records import DTYPES, Step
 from numpy_rnn.common.trees import tree_map
 from numpy_rnn.conformance.case import present
 from numpy_rnn.conformance.ports.port import PackagePort
@@ -16,6 +16,7 @@ from numpy_rnn.conformance.random_cases import RandomDraw
 from tests.helpers.calls import direction_options
 from tests.helpers.comparing import arrays_in, bits, share_memory
 from tests.helpers.random_runs import (
+    OPTIONS,
     STEPS,
     Kind,
     Sizes,
@@ -23,6 +24,7 @@ from tests.helpers.random_runs import (
     drawn_run,
     drawn_sizes,
     random_run,
+    train,
 )
 from tests.helpers.windows import SEEDS
 from tests.helpers.witness import assert_right_window
@@ -66,6 +68,32 @@ def test_learning_rate_is_rounded_first(rnn, kind, dtype):
     assert bits(updated) == bits(expected)
 
 
+@DTYPE
+@pytest.mark.with_reference
+@pytest.mark.filterwarnings("ignore:overflow encountered in subtract")
+def test_cross_entropy_of_outputs_that_are_far_apart(rnn, dtype):
+    """The outputs are as large as the dtype allows, and so their differences overflow.
+
+    The loss is the largest output minus that of the class, since the others add nothing
+    to the sum of exponentials. Training has the same one, of a network whose outputs
+    are its biases.
+    """
+    largest = 0.9 * float(np.finfo(dtype).max)
+    outputs = np.array([largest, -largest, 0], dtype)
+    zeros = tree_map(np.zeros_like, random_gradients(dtype)[0])
+    params = rnn.from_numpy(zeros._replace(b_y=outputs))
+    x, h_0 = rnn.from_numpy((np.ones((1, 1, 2), dtype), np.zeros((1, 4), dtype)))
+    options = {"k1": 1, "k2": 1, "learning_rate": 0.1, "epochs": 1}
+    with np.errstate(over="ignore"):
+        expected = outputs.max() - outputs
+    for number in range(3):
+        y, target = rnn.from_numpy((outputs.reshape(1, 1, 3), np.array([[number]])))
+        loss = rnn.cross_entropy(y, target)
+        updates = rnn.train(params, x, target, h_0, loss="cross_entropy", **options)
+        assert bits(loss) == bits(expected[number])
+        assert bits(next(updates).loss) == bits(expected[number])
+
+
 @pytest.mark.parametrize("step", STEPS)
 def test_parameter_without_a_gradient_stays(rnn, step):
     """Its velocity stays too, and a later gradient counts as its first one."""
@@ -98,6 +126,41 @@ def test_clipping_special_numbers_by_value(rnn, dtype):
         gradients = rnn.from_numpy(Gradients(None, np.ones((8, 8), dtype), None, b_h))
         clipped = rnn.clip_by_value(gradients, float(limit)).b_h
         assert bits(clipped) == bits(expected)
+
+
+@pytest.mark.filterwarnings("error")
+def test_limit_beyond_the_dtype_changes_nothing(rnn):
+    """The limit is infinite in float32, and NumPy does not warn of that."""
+    b_h = np.array([np.inf, -np.inf, -3e38, 1.0], "float32")
+    gradients = rnn.from_numpy(Gradients(None, np.ones((4, 4), "float32"), None, b_h))
+    assert bits(rnn.clip_by_value(gradients, 1e300)) == bits(gradients)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.with_reference
+def test_limit_beyond_the_dtype_changes_no_run(rnn):
+    """Nor does NumPy warn of it in a run, of one network or of an ensemble."""
+    for N in (None, 7):
+        limited, unlimited = (
+            random_run(
+                Sizes(N=N),
+                Kind("float32"),
+                OPTIONS._replace(step=Step(0.05, max_value=max_value)),
+            )
+            for max_value in (1e300, None)
+        )
+        *_, first = train(rnn, limited)
+        *_, second = train(rnn, unlimited)
+        assert np.isfinite(rnn.to_numpy(first.parameters.W_hh)).all()
+        assert bits(first.parameters) == bits(second.parameters)
+
+
+@pytest.mark.filterwarnings("error")
+def test_learning_rate_beyond_the_dtype_is_infinite(rnn):
+    """The step is infinite in float32, and NumPy does not warn of the rounding."""
+    params = rnn.from_numpy(Parameters(*np.ones((3, 1, 1), "float32")))
+    updated = rnn.to_numpy(rnn.sgd(params, Gradients(*params[:3]), 1e300))
+    assert (updated.W_hh == -np.inf).all()
 
 
 @DTYPE

@@ -15,8 +15,9 @@ from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import FrameType, ModuleType
 
-from numpy_rnn.common.errors import InputError, errors_about, failed, silence_output
+from numpy_rnn.common.errors import InputError, errors_about
 from numpy_rnn.common.numbers import check_integer
+from numpy_rnn.common.terminal import failed, silence_output
 from torch_rnn.loop_audit.audit_report import LoopReport
 from torch_rnn.loop_audit.mistakes import MISTAKES
 from torch_rnn.loop_audit.recorder import LoopRecorder

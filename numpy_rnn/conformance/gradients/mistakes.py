@@ -106,7 +106,11 @@ def factor_words(factor: float, data: tuple[Any, ...]) -> str:
         whole = round(number)
         if whole not in (0, 1) and abs(number / whole - 1) < FACTOR_TOLERANCE:
             return f"× {start}{whole}{size_words(abs(whole), data)}"
-    return f"× {factor:.6g}"
+    text = f"{factor:.6g}"
+    if text == "1":
+        sign = "+" if factor > 1 else "-"
+        text = f"(1 {sign} {abs(factor - 1):.2g})"
+    return f"× {text}"
 
 
 def size_words(number: int, data: tuple[Any, ...]) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import NumpyArray as Array
 from numpy_rnn.common.texts import some_of
+from numpy_rnn.conformance.case import gradient_keys
 
 ArraysByName = dict[str, Array]
 
@@ -111,9 +112,10 @@ def gradients_of(result: Any, params: ArraysByName) -> ArraysByName:
     named = leaves_of(gradients)
     if not isinstance(gradients, Mapping):
         named = dict(zip(params, named.values()))
+    keys = gradient_keys(params, named)
     arrays = {}
     for name, parameter in params.items():
-        key = "d" + name if "d" + name in named else name
+        key = keys[name]
         if key not in named:
             raise InputError(f"the gradient d{name} is missing among {some_of(named)}")
         gradient = number_array(f"the gradient {key}", named[key])

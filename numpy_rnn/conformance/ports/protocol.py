@@ -105,7 +105,11 @@ def _are_names(names: object, known: Sequence[str]) -> bool:
 
 def _is_error(ulps: object) -> bool:
     """Return whether this is None or a positive number."""
-    return ulps is None or (isinstance(ulps, int | float) and 0 < ulps < inf)
+    if ulps is None:
+        return True
+    if isinstance(ulps, bool) or not isinstance(ulps, int | float):
+        return False
+    return 0 < ulps < inf
 
 
 def _is_shape(shape: object) -> bool:

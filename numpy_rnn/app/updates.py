@@ -1,4 +1,4 @@
-"""Training by a package: the updates of a run, and the losses of its epochs."""
+"""The updates of a run by a package, and the losses of its epochs."""
 
 from collections.abc import Iterator
 from types import ModuleType
@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from numpy_rnn.app.predictions import Curve
+from numpy_rnn.app.curves import Curve
 from numpy_rnn.common.records import NumpyArray, Run, Update
 
 REMEDIES = (

@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from numpy_rnn.app.curves import BAND, Curve
 from numpy_rnn.app.data import Series, Text
 from numpy_rnn.app.options import CommandOptions
-from numpy_rnn.app.predictions import BAND, Curve, predict
 from numpy_rnn.app.printing import format_table
-from numpy_rnn.app.training import REMEDIES, Diverged, Training
+from numpy_rnn.app.training.predictions import predict
+from numpy_rnn.app.updates import REMEDIES, Diverged, Training
 from numpy_rnn.common.records import NumpyArray, Update
 from numpy_rnn.common.texts import pluralize, printable, some_of
 
