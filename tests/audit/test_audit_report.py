@@ -171,3 +171,12 @@ def test_training_in_a_thread():
         thread.start()
         thread.join()
     report.assert_tbptt(5, 5)
+
+
+def test_report_without_any_event():
+    """No line has an empty end, and the loop is derived once."""
+    with torch_rnn.audit() as report:
+        pass
+    text = "gradients: from zero in 0 of 0 updates; backward passes: none"
+    assert text in str(report).splitlines()
+    assert report.loop is report.loop

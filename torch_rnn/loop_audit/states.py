@@ -190,6 +190,21 @@ class StateMemory:
     ) -> StatePart:
         """Return a state with its origin among the windows and their data.
 
+        A state that is neither zeros nor carried keeps the origin that it has. The
+        loops of tests/audit/loops that show each origin:
+
+        =================  ==================================================
+        ZEROS              most, at the first window of an epoch
+        RESET              state_never_given
+        ATTACHED           right_cells, state_attached
+        PREVIOUS           right_chunks, right_by_hand
+        INSIDE             right_sliding
+        EPOCH              right_chunks, with a state that goes on over epochs
+        ELSEWHERE          state_from_elsewhere
+        WITHOUT_GRADIENT   state_from_validation
+        UNKNOWN            loss_in_two_updates, right_sliding
+        =================  ==================================================
+
         Parameters
         ----------
         part
@@ -197,27 +212,63 @@ class StateMemory:
         data
             The data of the window that begins with it.
         order
-            What earlier epochs say of the order of the data.
+            What earlier epochs say of the order of the data: EPOCH, ELSEWHERE or None.
         """
-        source = part.source
-        window = self._window
+        if part.origin is Origin.ZEROS:
+            return part._replace(origin=self._origin_of_zeros(data))
+        if part.source is not None and part.is_carried:
+            return self._located_in_data(part, part.source, data, order)
+        return part
+
+    def _origin_of_zeros(self, data: InputData) -> Origin:
+        """Return RESET for zeros where the data go on, as in a chunk whose state is
+        None, and ZEROS otherwise.
+        """
         latest = self._latest
-        if part.origin is Origin.ZEROS and latest is not None:
-            is_reset = data.follows(latest.data, latest.steps)
-            return StatePart(Origin.RESET) if is_reset else part
-        if source is None or part.origin is Origin.ATTACHED:
-            return part
+        if latest is not None and data.follows(latest.data, latest.steps):
+            return Origin.RESET
+        return Origin.ZEROS
+
+    def _origin_in_time(self, part: StatePart, source: ForwardPass) -> Origin:
+        """Return after which pass of the module a carried state is taken.
+
+        WITHOUT_GRADIENT is one of a validation, OLDER one before the latest window,
+        PREVIOUS the end of the latest pass, and INSIDE a step of the latest window.
+        """
+        window = self._window
         if not source.has_gradient:
-            return part._replace(origin=Origin.WITHOUT_GRADIENT)
+            return Origin.WITHOUT_GRADIENT
         if window is None or source.number < window.number:
-            return part
-        is_end = source is latest and part.steps == source.steps
-        origin = Origin.PREVIOUS if is_end else Origin.INSIDE
+            return Origin.OLDER
+        is_end = source is self._latest and part.steps == source.steps
+        return Origin.PREVIOUS if is_end else Origin.INSIDE
+
+    def _located_in_data(
+        self, part: StatePart, source: ForwardPass, data: InputData, order: Origin | None
+    ) -> StatePart:
+        """Return a carried state with its origin.
+
+        Its place in time decides, unless it is of the latest window and the data are
+        others than those that follow:
+
+        - data that begin within the latest window, as where windows overlap, are
+          ELSEWHERE;
+        - otherwise the order of earlier epochs decides, if it says anything;
+        - otherwise the place in time stands, and the order of the data is not known.
+        """
+        origin = self._origin_in_time(part, source)
+        located = part._replace(origin=origin)
+        is_of_latest_window = origin in (Origin.PREVIOUS, Origin.INSIDE)
+        window = self._window
+        if not is_of_latest_window or window is None:
+            return located
         if data.follows(source.data, part.steps):
-            return part._replace(origin=origin)
+            return located
         if data.is_between(window.data, source.data, part.steps):
-            order = Origin.ELSEWHERE
-        return part._replace(origin=order or origin, is_order_known=order is not None)
+            return located._replace(origin=Origin.ELSEWHERE)
+        if order is not None:
+            return located._replace(origin=order)
+        return located._replace(is_order_known=False)
 
     def _remember(self, forward: ForwardPass, call: ModuleCall) -> None:
         """Remember the last states of a pass, and of its first sequence all."""
