@@ -9,11 +9,10 @@ from typing import TypeAlias
 
 import numpy as np
 
-from numpy_rnn.arrays import ARRAY_KIND, Array, with_network_axis
+from numpy_rnn.arrays import ARRAY_KIND, Array, one_hot, with_network_axis
 from numpy_rnn.common.array_kinds import is_integer
 from numpy_rnn.common.checks import check_loss
 from numpy_rnn.common.records import Objective, Reduction
-from numpy_rnn.elman import one_hot
 
 Elementwise: TypeAlias = Callable[[Array, Array], Array]
 

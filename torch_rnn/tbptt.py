@@ -8,8 +8,9 @@ from typing import Unpack
 
 import torch
 
-from numpy_rnn.common.checks import check_schedule, check_training
+from numpy_rnn.common.checks import check_training
 from numpy_rnn.common.numbers import check_integer
+from numpy_rnn.common.option_checks import check_schedule
 from numpy_rnn.common.records import (
     Parameters,
     Run,

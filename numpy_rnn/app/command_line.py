@@ -16,7 +16,8 @@ from numpy_rnn.app.options import (
     option_name,
 )
 from numpy_rnn.app.updates import Diverged
-from numpy_rnn.common.errors import InputError, failed, silence_output
+from numpy_rnn.common.errors import InputError
+from numpy_rnn.common.terminal import failed, silence_output
 from numpy_rnn.common.texts import nearest_name
 from numpy_rnn.common.version import __version__
 

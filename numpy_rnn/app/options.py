@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple, TypeVar
 
-from numpy_rnn.common.checks import check_schedule
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.numbers import check_integer, check_positive
+from numpy_rnn.common.option_checks import check_schedule
 from numpy_rnn.common.records import (
     DTYPES,
     NONLINEARITY_NAMES,

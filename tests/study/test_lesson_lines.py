@@ -199,7 +199,9 @@ def test_a_sum_that_keeps_its_axis_does_not_fit_a_bias(compute):
     verdicts = compute("verdicts", sums)
     for (kind, message), (found, expected) in zip(verdicts, shapes, strict=True):
         assert kind == "error"
-        assert message == f"cannot be computed: the shape is {found}, expected {expected}"
+        assert (
+            message == f"cannot be computed: the shape is {found}, expected {expected}"
+        )
 
 
 def test_mistakes_are_named_by_value_and_by_gradients(compute):
