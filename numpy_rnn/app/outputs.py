@@ -37,8 +37,8 @@ def check_files(options: CommandOptions, plot: str | None) -> None:
     Raises
     ------
     InputError
-        If an output cannot be written, has another ending than its kind, or is another
-        file of the command.
+        If an output cannot be written, has another ending than its kind, is a folder,
+        or is another file of the command.
     """
     paths = {name: getattr(options, name) for name in (*INPUTS, *ENDINGS)}
     paths["plot"] = plot
@@ -63,6 +63,8 @@ def check_files(options: CommandOptions, plot: str | None) -> None:
             raise InputError(
                 f"--{name} {path}: expected a name that ends with {endings}"
             )
+        if os.path.isdir(file):
+            raise InputError(f"--{name} {path}: it is a folder: choose another name")
 
 
 def plot_target(options: CommandOptions, package: str) -> str | None:

@@ -60,6 +60,7 @@ class LoopRecorder:
         """Replace what is watched in torch."""
         hooks = self._hooks
         updates = self._updates
+        hooks.begin()
         self._graphs = _compiled_graphs()
         for kind in (nn.RNNBase, RNNCellBase):
             hooks.patch(kind, "__call__", self._forward)
@@ -72,7 +73,7 @@ class LoopRecorder:
         hooks.patch_decorated(clip_grad.clip_grad_value_, updates.clip_value)
         hooks.patch(torch.amp.GradScaler, "_unscale_grads_", updates.unscale)
         hooks.register(
-            optimizer_hooks.register_optimizer_step_pre_hook, updates.begin_step
+            optimizer_hooks.register_optimizer_step_pre_hook, self._begin_step
         )
         hooks.register(
             optimizer_hooks.register_optimizer_step_post_hook, self._end_step
@@ -84,7 +85,7 @@ class LoopRecorder:
         hooks = self._hooks
         hooks.thread = 0
         hooks.call(self._updates.find_by_hand)
-        hooks.undo.close()
+        hooks.end()
         record.error = hooks.error
         if hooks.has_other_threads:
             record.unseen.add("other threads")
@@ -139,7 +140,7 @@ class LoopRecorder:
         self._updates.find_by_hand()
         walk = self._walk_from(tensors)
         parameters = self._reached_parameters(walk)
-        watch = UseWatch(walk)
+        watch = UseWatch(walk, self._hooks.call_safely)
         self._is_backward = True
         result = yield
         self._is_backward = False
@@ -175,13 +176,18 @@ class LoopRecorder:
         self._names.add([*self._states, *parameters])
         return self._updates.read(parameters)
 
+    def _begin_step(self, optimizer: Optimizer, *_: Any) -> None:
+        """Note what a step begins with, unless it is only counted."""
+        if not self.record.is_full:
+            self._updates.begin_step(optimizer)
+
     def _end_step(self, optimizer: Optimizer, *_: Any) -> None:
-        """Record a step, and end the record after the last update."""
-        record = self.record
+        """Record a step, and end the record after the last update. Count later ones."""
         updates = self._updates
+        if self.record.is_full:
+            updates.count_step(optimizer)
+            return
         updates.end_step(optimizer)
-        if record.steps == record.limit:
+        if self.record.is_full:
             updates.find_by_hand()
-            self._hooks.undo.close()
-            count = optimizer_hooks.register_optimizer_step_post_hook
-            self._hooks.register(count, updates.count_step)
+            self._hooks.put_back()
