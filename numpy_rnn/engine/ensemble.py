@@ -119,7 +119,8 @@ class Ensemble:
         for views, number, window, _ in self.first_block.updates:
             epoch += number == 1
             errors = views.errors
-            # As in `window_losses`, without the time that a call of it takes.
+            # `window_losses` of one window, written out: a call of it takes a
+            # large part of the time of a small update.
             loss = half * errors.dot(errors)  # (L1)
             if has_divisor:
                 loss = loss / views.divisor  # (L2)

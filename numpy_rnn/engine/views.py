@@ -31,7 +31,7 @@ class JointViews(NamedTuple):
     """Views of a window all of whose steps are new, for (B2) as one product a step."""
 
     steps: list[JointStep]
-    """Those of every step, the latest first."""
+    """The views of every step, the latest first."""
     dy: Array
     """dy in these rows."""
     da: Array
@@ -45,7 +45,7 @@ class WindowViews:
     T is the number of steps, K that of the new ones.
     """
 
-    # Of all steps, (T·B, ·).
+    # Views of all steps of the window together, of shape (T·B, ·).
     x: Array
     x_T: Array
     """The transpose of x."""
@@ -57,7 +57,7 @@ class WindowViews:
     before_T: Array
     """The transpose of the rows that W, or W_hh, multiplies."""
 
-    # Of the new steps, (K·B, ·).
+    # Views of its new steps together, of shape (K·B, ·).
     new_states: Array
     """h_t, or [h_t 1] if rows are stacked."""
     new_states_T: Array
@@ -76,7 +76,7 @@ class WindowViews:
     dh_new: Array
     """dh of the new steps."""
 
-    # Step by step.
+    # Views of single steps.
     forward: list[ForwardStep]
     """All steps, in order."""
     last_step: LastStep
@@ -85,7 +85,7 @@ class WindowViews:
     older_steps: list[EarlierStep]
     """The steps without a loss, the latest first."""
     joint: JointViews | None
-    """None where `newer_steps` and `older_steps` are used instead."""
+    """What replaces the lists of earlier steps where (B2) is one product; else None."""
 
     def __init__(self, work: Workspace, begin: int, first_new: int, end: int):
         T = end - begin
