@@ -62,7 +62,7 @@ def begin(rnn: ModuleType, run: Run) -> Iterator[Update[Any]]:
     Returns
     -------
     iterator of Update
-        None is made yet.
+        The updates. Each is made when it is asked for.
 
     Raises
     ------

@@ -124,6 +124,7 @@ numpy_rnn → comparee torch_rnn → there is no command 'comparee' (did you mea
 numpy_rnn → compare torch_rnn --epoch 3 → there is no option --epoch (did you mean --epochs?); see numpy-rnn compare --help
 numpy_rnn → --lr 3 → there is no option --lr (did you mean --learning-rate?); see numpy-rnn train --help
 numpy_rnn → study --held-out 3 → there is no option --held-out; see numpy-rnn study --help
+numpy_rnn → --save=-- → -- is no value; see numpy-rnn train --help
 numpy_rnn → zzz → there is no command 'zzz'; see numpy-rnn --help
 numpy_rnn → audit train.py → audit is a command of torch-rnn: type torch-rnn audit
 torch_rnn → study → study is a command of numpy-rnn: type numpy-rnn study
