@@ -3,7 +3,7 @@
 import argparse
 import importlib
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from types import ModuleType
 from typing import NamedTuple, NoReturn
 
@@ -170,16 +170,26 @@ def parse_command(package: str, words: list[str]) -> CommandOptions:
             raise InputError(f"{name} is a command of {other}: type {other} {name}")
         main.error(f"there is no command {name!r}{nearest(name, COMMANDS)}")
     values, unknown = main.parse_known_args(words)
-    parser = parsers[values.command]
+    check_words(parsers[values.command], values.command, words, unknown)
+    return make_options(**vars(values))
+
+
+def check_words(
+    parser: Parser, command: str, words: Iterable[str], unknown: Sequence[str]
+) -> None:
+    """Raise InputError on words that a command has no use for.
+
+    They are options that argparse does not know, and the value in `--save=--`, which
+    argparse of Python 3.11 drops without a word.
+    """
     for word in words:
-        if word.endswith("=--"):  # argparse of Python 3.11 drops this value
+        if word.endswith("=--"):
             parser.error("-- is no value")
     if unknown:
         word = unknown[0].partition("=")[0]
         name = word.strip("-").replace("-", "_")
-        advice = nearest(name, declarations_of(values.command), "--")
+        advice = nearest(name, declarations_of(command), "--")
         parser.error(f"there is no option {word}{advice}")
-    return make_options(**vars(values))
 
 
 def run_main(rnn: ModuleType, arguments: list[str] | None) -> int:

@@ -339,10 +339,14 @@ def _parse_number(fields: list[str], line: int, index: int) -> float:
 
 
 def is_index(values: NumpyArray) -> bool:
-    """Return whether a column counts the rows, as years do."""
-    differences = np.diff(values)
-    mean = abs(differences.mean())
-    return bool(mean > 0 and np.ptp(differences) <= STEADY * mean)
+    """Return whether a column counts the rows, as years do.
+
+    Differences that overflow are those of no index.
+    """
+    with np.errstate(all="ignore"):
+        differences = np.diff(values)
+        mean = abs(differences.mean())
+        return bool(mean > 0 and np.ptp(differences) <= STEADY * mean)
 
 
 def character_classes(text: str, alphabet: str) -> tuple[NumpyArray, str]:

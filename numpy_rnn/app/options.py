@@ -336,6 +336,21 @@ def check_together(command: str, given: Mapping[str, object]) -> None:
             )
 
 
+def check_momentum(options: CommandOptions) -> None:
+    """Raise InputError if a momentum is given with the adagrad that --text chooses.
+
+    Where adagrad is given too, `train` refuses both.
+    """
+    if not options.adagrad or "adagrad" in options.given:
+        return
+    for name in ("momentum", "dampening", "nesterov"):
+        if options.given.get(name):
+            raise InputError(
+                f"{option_name(name)} is given, and --text chooses --adagrad, which"
+                " has no momentum: give --no-adagrad too"
+            )
+
+
 def default_values(command: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the defaults that are not those of `CommandOptions`.
 

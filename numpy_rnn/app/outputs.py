@@ -25,20 +25,10 @@ ENDINGS = {
 
 
 def check_files(options: CommandOptions, plot: str | None) -> None:
-    """Check, before the work begins, the files that a command writes.
+    """Raise InputError, before the work begins, on a file that cannot be written.
 
-    Parameters
-    ----------
-    options : CommandOptions
-        Its files are `data`, `text`, `weights`, `save` and `output`.
-    plot : str or None
-        The file of the plot.
-
-    Raises
-    ------
-    InputError
-        If an output cannot be written, has another ending than its kind, or is another
-        file of the command.
+    An output is refused if its folder cannot be written to, if its name has another
+    ending than its kind, if it is a folder, or if another option names the same file.
     """
     paths = {name: getattr(options, name) for name in (*INPUTS, *ENDINGS)}
     paths["plot"] = plot
@@ -63,6 +53,8 @@ def check_files(options: CommandOptions, plot: str | None) -> None:
             raise InputError(
                 f"--{name} {path}: expected a name that ends with {endings}"
             )
+        if os.path.isdir(file):
+            raise InputError(f"--{name} {path}: it is a folder: choose another name")
 
 
 def plot_target(options: CommandOptions, package: str) -> str | None:

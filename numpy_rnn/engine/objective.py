@@ -25,9 +25,12 @@ from numpy import (
 
 from numpy_rnn.arrays import Array
 
-WritePhi = Callable[[Array, Array], object]  # of a, into an array
-Divisor = np.floating[Any]  # of the reduction, in the dtype of the run
-# Of h = φ(a) and the number 1 in its dtype, into an array.
+# C of (L2), in the dtype of the run.
+Divisor = np.floating[Any]
+# Computes φ(a) of its first argument, a, and writes it into the second.
+WritePhi = Callable[[Array, Array], object]
+# Computes φ'(a) of its first argument, h = φ(a), and of the number 1 in the dtype of h,
+# and writes it into the third.
 WriteSlope = Callable[[Array, Array, Array], None]
 
 

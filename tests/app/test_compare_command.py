@@ -406,6 +406,32 @@ def test_updates_before_an_overflow_are_judged(compare):
     assert lines[2].count("which overflows after") == 2
 
 
+@pytest.mark.needs_matplotlib
+def test_nothing_is_shown_of_runs_without_a_judged_update(capsys):
+    """There are no ratios to print or to draw, and nothing was checked."""
+    words = "compare numpy_rnn.reference --learning-rate 1e39 --plot p.png"
+    ended = command(numpy_rnn, capsys, *words.split())
+    _, *lines = ended.out.splitlines()
+    assert lines == [
+        f"NOT JUDGED of {name}: the first update overflows float32"
+        for name in ("numpy_rnn", "numpy_rnn.reference")
+    ]
+    assert (ended.status, ended.err, os.listdir()) == (1, "", [])
+
+
+def test_run_without_a_judged_update_has_no_ratio():
+    """Its zeros are not those of the implementation, whose other run is judged."""
+    recorded_run = recorded("--epochs 1")
+    judged = Judgement(2, {"h": 0.25}, None)
+    not_judged = Judgement(0, {"h": 0.0, "dW_hh": 0.0}, None)
+    runs = [
+        ComparedRun(recorded_run.run, judgement, 0, 0, np.zeros(1))
+        for judgement in (judged, not_judged)
+    ]
+    comparison = Comparison(TraceFile("one", recorded_run), runs)
+    assert comparison.worst_ratios() == {"h": 0.25}
+
+
 def test_report():
     """The report is that of made-up findings, word by word."""
     trace = TraceFile("one", recorded("--epochs 1"))

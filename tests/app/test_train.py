@@ -174,6 +174,20 @@ def test_divergence_is_one_line(rnn, capsys, options):
     assert os.listdir() == ["w.npz"]
 
 
+def test_losses_that_are_finite_in_no_whole_epoch(capsys):
+    """One network has an infinite loss where x is positive, the other where it is
+    negative: no update is without a finite loss, and the whole epoch is.
+    """
+    large = np.array([[[1e20]], [[-1e20]]], "f4")
+    one = np.ones((2, 1, 1), "f4")
+    np.savez("w.npz", W_xh=large, W_hh=0 * one, W_hy=one)
+    words = "--weights w.npz --nonlinearity relu --max-value 1e-9 --save r.npz"
+    ended = command(numpy_rnn, capsys, *words.split(), "--no-plot")
+    line = "numpy_rnn: the run diverged: epoch 1: no network has a finite loss; try "
+    assert (ended.status, ended.err[: len(line)]) == (1, line)
+    assert (ended.err.count("\n"), os.listdir()) == (1, ["w.npz"])
+
+
 def test_networks_that_diverge_are_counted_and_left_out(capsys):
     """The others have the numbers that they have in the ensemble."""
     words = "--nonlinearity relu --learning-rate 0.5 --k1 4 --epochs 12 --seeds 4"

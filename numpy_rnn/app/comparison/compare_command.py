@@ -73,7 +73,8 @@ def compare(rnn: ModuleType, options: CommandOptions) -> int:
     print(*fitted.notes, heading, sep="\n", flush=True)
     comparisons = [examine_runs(source, fitted.runs) for source in sources]
     print(comparison_report(comparisons))
-    if plot is not None:
+    has_ratios = any(comparison.has_judged_updates for comparison in comparisons)
+    if plot is not None and has_ratios:
         write_figure(plot, lambda figure: draw_comparisons(figure, comparisons))
     return 0 if all(comparison.passed for comparison in comparisons) else 1
 

@@ -70,8 +70,8 @@ def run(rnn: ModuleType, options: CommandOptions) -> int:
         raise KeyboardInterrupt(
             f"interrupted after {training.updates_made} updates; {outcome}"
         ) from None
-    curves = report.curves()
-    print(*report.final(curves), sep="\n")
+    curves, lines = report.result()
+    print(*lines, sep="\n")
     if options.save is not None:
         print(save(options.save, training, data.alphabet))
     if options.output is not None:
