@@ -145,5 +145,8 @@ def test_what_the_script_itself_replaces_stays():
         with torch_rnn.audit():
             torch.kl_div = of_the_script
         assert torch.kl_div is of_the_script
+        with torch_rnn.audit():
+            pass
+        assert torch.kl_div is of_the_script
     finally:
         torch.kl_div = original

@@ -17,50 +17,24 @@ from contextlib import ExitStack
 from functools import partial, wraps
 from typing import Any
 from unittest.mock import patch
-from weakref import finalize
 
 import torch
-from torch.jit import _builtins
 from torch.utils.hooks import RemovableHandle
 
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.texts import one_line
 from torch_rnn.loop_audit.recurrent_modules import as_list
+from torch_rnn.loop_audit.torch_internals import (
+    cell_of_decorated,
+    is_hidden,
+    name_for_jit,
+    run_uncompiled,
+)
 
 FAILED = object()  # the result of a call that raised an exception
 Watcher = Generator[None, Any, None]
 Hook = Callable[..., Watcher]
 ONE_AUDIT = threading.Lock()  # held by the audit that has hooks in torch
-
-
-def _is_hidden() -> bool:
-    """Return whether torch transforms or traces the functions that it calls."""
-    level = torch._C._functorch.maybe_current_level()
-    return level is not None or bool(torch._C._is_tracing())
-
-
-def _run_uncompiled(function: Any) -> None:
-    """Let torch.compile run the frames of a function as they are, and compile what
-    these call.
-    """
-    dynamo: Any = torch._C._dynamo.eval_frame
-    if hasattr(dynamo, "skip_code"):
-        dynamo.skip_code(function.__code__)
-    else:
-        action = dynamo._FrameAction
-        strategy = dynamo._FrameExecStrategy(action.SKIP, action.DEFAULT)
-        dynamo.set_code_exec_strategy(function.__code__, strategy)
-
-
-def _name_for_jit(function: Any, operator: Any) -> None:
-    """Let torch.jit take a function for an operator of torch, as long as it lives.
-
-    torch.jit knows operators by their `id`, which a later function may get again.
-    """
-    table: dict[int, str]
-    table = _builtins._get_builtin_table()  # type: ignore[no-untyped-call]
-    table[id(function)] = table[id(operator)]
-    finalize(function, table.pop, id(function), None).atexit = False
 
 
 class Hooks:
@@ -134,7 +108,7 @@ class Hooks:
         def watched(*args: Any, **kwargs: Any) -> Any:
             """Call the original, and the hook before and after it."""
             is_compiling = torch.compiler.is_compiling()
-            if is_compiling or _is_hidden() or not self._is_watching:
+            if is_compiling or is_hidden() or not self._is_watching:
                 return original(*args, **kwargs)
             watcher = hook(*args, **kwargs)
             result: Any = FAILED
@@ -149,7 +123,7 @@ class Hooks:
                 self.call(watcher.send, result)
             return result
 
-        _run_uncompiled(watched)
+        run_uncompiled(watched)
         return watched
 
     def register(
@@ -175,12 +149,12 @@ class Hooks:
         """Watch an operator of torch, under whose name torch.jit knows it still."""
         original = getattr(owner, name)
         self.patch(owner, name, hook)
-        _name_for_jit(getattr(owner, name), original)
+        name_for_jit(getattr(owner, name), original)
 
     def patch_decorated(self, decorated: Any, hook: Hook) -> None:
         """Watch a function of parameters that a decorator has in its closure."""
         original = decorated.__wrapped__
-        (cell,) = (c for c in decorated.__closure__ if c.cell_contents is original)
+        cell = cell_of_decorated(decorated)
         watched = self.watch(original, hook)
 
         def listing(parameters: Any, *args: Any, **kwargs: Any) -> Any:

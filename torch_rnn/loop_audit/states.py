@@ -25,6 +25,7 @@ from torch_rnn.loop_audit.events import (
 )
 from torch_rnn.loop_audit.graph import GraphWalk, mark_results
 from torch_rnn.loop_audit.recurrent_modules import ModuleCall
+from torch_rnn.loop_audit.torch_internals import base_of, embedded_indices, version_of
 
 MAX_STATE_ROWS = 8  # of a state that are looked at
 MAX_REMEMBERED = 40_000  # rows
@@ -40,8 +41,8 @@ def _data_behind(x: torch.Tensor) -> torch.Tensor | None:
         return x
     node: Any = x.grad_fn
     for _ in range(MAX_EMBEDDING_DEPTH):
-        if type(node).__name__ == "EmbeddingBackward0":
-            indices: torch.Tensor = node._saved_indices
+        indices = embedded_indices(node)
+        if indices is not None:
             return indices
         if node is None or not node.next_functions:
             break
@@ -73,7 +74,7 @@ class DataOrder:
         data = _data_behind(x)
         if data is None or data.is_inference():  # which has no version
             return InputData()
-        base = data if data._base is None else data._base
+        base = base_of(data)
         sizes = _sizes_by_stride(base)
         if axis is None:  # the input has all dimensions but that of time
             strides = sizes.keys() - _sizes_by_stride(data).keys()
@@ -85,7 +86,7 @@ class DataOrder:
         start = int(data.storage_offset())
         step = start // stride % sizes[stride]
         number = self._tensors.setdefault(base, next(self._numbers))
-        return InputData((number, base._version, start - step * stride), step)
+        return InputData((number, version_of(base), start - step * stride), step)
 
     def begin_window(self, data: InputData, before: InputData | None) -> Origin | None:
         """Begin a window after another. Return what earlier epochs say of their order:
