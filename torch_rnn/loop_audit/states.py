@@ -244,7 +244,11 @@ class StateMemory:
         return Origin.PREVIOUS if is_end else Origin.INSIDE
 
     def _located_in_data(
-        self, part: StatePart, source: ForwardPass, data: InputData, order: Origin | None
+        self,
+        part: StatePart,
+        source: ForwardPass,
+        data: InputData,
+        order: Origin | None,
     ) -> StatePart:
         """Return a carried state with its origin.
 
