@@ -195,14 +195,14 @@ def first_difference(case: Case, losses: Any, weights: Any) -> str | None:
     case : Case
         The run.
     losses : array_like
-        Of all updates, in any shape.
+        The losses of all updates, in any shape.
     weights : sequence of array_like
         W_xh, W_hh and W_hy after the last update.
 
     Returns
     -------
     str or None
-        None without a difference.
+        The difference; None if there is none.
     """
     updates = exact_updates(case)
     expected = np.array([update.loss for update in updates])

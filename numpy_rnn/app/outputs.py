@@ -107,7 +107,7 @@ def write_csv(path: str, columns: Sequence[str], curves: Mapping[str, Curve]) ->
     columns : sequence of str
         The names of the columns of the series.
     curves : mapping of str to Curve
-        By their kinds. The times of "loss" are epochs.
+        The curves by their kinds. The times of "loss" are epochs.
 
     Raises
     ------

@@ -29,7 +29,7 @@ def epoch_losses(losses: NumpyArray, run: Run) -> NumpyArray:
     Parameters
     ----------
     losses : ndarray, (n,) or (n, N)
-        Of the updates, in order.
+        The losses of the updates, in order.
     run : Run
         The run that made them.
 

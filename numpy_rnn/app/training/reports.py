@@ -17,11 +17,11 @@ from numpy_rnn.common.texts import pluralize, printable, some_of
 SMOOTHING = 0.999  # of the smoothed loss of a text, at each update
 
 
-class Result(NamedTuple):
+class RunResult(NamedTuple):
     """The result of a run that has ended."""
 
     curves: dict[str, Curve]
-    """By their kinds. They are plotted and written."""
+    """The curves by their kinds, which are plotted and written."""
     lines: list[str]
     """They are printed."""
 
@@ -30,7 +30,7 @@ class SeriesReport:
     """The report on a series: a table of losses, and one of errors."""
 
     def __init__(self, training: Training, series: Series, log_every: int):
-        """log_every: epochs between rows."""
+        """Report on a training. log_every is the number of epochs between rows."""
         self.training = training
         self.series = series
         self.log_every = log_every
@@ -61,7 +61,7 @@ class SeriesReport:
             row += f"{value:15.6g}"
         return [row]
 
-    def result(self) -> Result:
+    def result(self) -> RunResult:
         """Return losses and predictions of the networks that converged, the series,
         and the table of the errors of the predictions.
 
@@ -89,7 +89,7 @@ class SeriesReport:
         for kind, curve in curves.items():
             curves[kind] = curve.of_networks(converged)
         curves["actual"] = Curve(1, self.series.rows[:, None])
-        return Result(curves, error_table(self.series, curves["predicted"].values))
+        return RunResult(curves, error_table(self.series, curves["predicted"].values))
 
 
 def error_table(series: Series, predicted: NumpyArray) -> list[str]:
@@ -175,12 +175,12 @@ class TextReport:
             return []
         return self.latest_lines()
 
-    def result(self) -> Result:
+    def result(self) -> RunResult:
         """Return the losses, the row of the last update, and a sample.
 
         Raises Diverged if the sample cannot be drawn.
         """
-        return Result({"loss": self.training.loss_curve()}, self.latest_lines())
+        return RunResult({"loss": self.training.loss_curve()}, self.latest_lines())
 
     def latest_lines(self) -> list[str]:
         """Return the row of the latest update, and a sample between two rules."""
