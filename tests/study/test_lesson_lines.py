@@ -38,6 +38,13 @@ FORMS = """
 ({u}).sum(-1)
 np.sum({u})
 ({u}).mean()
+({u}).sum(axis=0, keepdims=True)
+np.sum({u}, keepdims=True)
+({u}).mean(-1, keepdims=True)
+np.mean({u}, keepdims=False, axis=1)
+({u}).size
+({u}).shape[-1]
+(h[t] * ({u}))[-1]
 np.mean({u}, axis=0)
 np.tanh({u})
 np.square({u})
@@ -63,7 +70,7 @@ def value_in_numpy(text, names):
     checked = re.sub(r"\)\.sum\(", ").swapaxes(0, 0).sum(", text)
     try:
         return eval(checked, names)
-    except (ValueError, TypeError, np.exceptions.AxisError):
+    except (ValueError, TypeError, IndexError):
         return None
 
 
@@ -127,16 +134,20 @@ LOOSE = """
 B1 (y[t]-target[t])/(T*B*O) #
 B1 (y[t]-target[t])/y.size
 B1 (y[t]-target[t])/np.size(y)
+B1 (y[t]-target[t])/target.size
 B1 (y[t]-target[t])/(T*y[t].shape[0]*float(O))
+B1 (y[t]-target[t])/y[t].shape[-1]/B/T
+B1 (y[t]-target[t])/(y.shape[0]*target.shape[1]*y.shape[-1])
 B2 dy[t] @ W_hy.T + dh_next
 B3 dh[t] / np.cosh(a[t])**2
 B7 sum(da[t])
 B7 da[t][0] + da[t][1]
+B7 da[t][0] + da[t][-1]
+B7 da[t].sum(axis=0, keepdims=True)[0]
 B1 dy[t] = (y[t]-target[t])/N
 B4 dW_xh += x[t].T @ da[t]  # (B4)
 B4 dW_xh = dW_xh + x[t].T @ da[t]
-B8 dy[t].sum(axis=0, keepdims=True)
-B8 dy[t].sum(0, keepdims=True)"""
+B8 dy[t].sum(0, keepdims=False)"""
 REFUSED = {  # lines for (B2), and what is said of them
     "dy[t] @ W_hy.T +": "the line is not finished",
     "dy[t] @ W_hy": "@: shapes (2, 5) and (4, 5) do not fit, 5 ≠ 4",
@@ -148,6 +159,13 @@ REFUSED = {  # lines for (B2), and what is said of them
     'np.einsum("bo,ho->bh", dy[t], W_hy)': (
         "np.einsum is not read here: write the product with @ and .T"
     ),
+    "(y - target) @ W_hy.T": "y needs a step: y[t]",
+    "y.T[0] @ W_hy.T": "y needs a step: y[t]",
+    "dy[t] @ W_hy.T / y.shape[3]": "index 3 does not exist in (3,)",
+    "dy[t] @ W_hy.T / dy[t].shape[-3]": "index -3 does not exist in (2,)",
+    "dy[t].shape[t]": "an index after a step is a whole number",
+    "dy[t].sum(keepdims=1)": "keepdims is True or False",
+    "dy[t].sum(keepdims=True, keepdims=True)": "the axis is 0 or 1",
 }
 
 
@@ -171,6 +189,19 @@ def test_lines_that_cannot_be_computed_say_why(compute):
     verdicts = compute("verdicts", [("B2", text) for text in REFUSED])
     expected = [f"cannot be computed: {words}" for words in REFUSED.values()]
     assert [message for _, message in verdicts] == expected
+
+
+def test_a_sum_that_keeps_its_axis_does_not_fit_a_bias(compute):
+    """NumPy refuses `db_h += ` of it too, in the same shapes."""
+    sums = [("B7", "da[t].sum(axis=0, keepdims=True)")]
+    sums.append(("B8", "db_y += np.sum(dy[t], 0, keepdims=True)"))
+    shapes = [("(1, 4)", "(4,)"), ("(1, 5)", "(5,)")]
+    verdicts = compute("verdicts", sums)
+    for (kind, message), (found, expected) in zip(verdicts, shapes, strict=True):
+        assert kind == "error"
+        assert (
+            message == f"cannot be computed: the shape is {found}, expected {expected}"
+        )
 
 
 def test_mistakes_are_named_by_value_and_by_gradients(compute):

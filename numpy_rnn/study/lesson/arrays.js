@@ -56,20 +56,21 @@ function dotProduct(A, B) {
 
 const transposed = (A) => (shapeOf(A).length < 2 ? A : transpose(A));
 
-// axis: null for all of them.
-function summed(A, axis) {
+// axis: null for all of them. keepsAxis: whether an axis of length 1 stays where numbers are added.
+function summed(A, axis, keepsAxis = false) {
   const rank = shapeOf(A).length;
-  if (axis === null) return rank ? sum(A.flat(rank)) : A;
+  const kept = (total) => (keepsAxis ? [total] : total);
+  if (axis === null) return shapeOf(A).reduce(kept, rank ? sum(A.flat(rank)) : A);
   const index = axis < 0 ? axis + rank : axis;
   if (index < 0 || index >= rank) {
     fail(`axis ${axis} does not exist in shape ${shapeText(A)}`);
   }
-  if (rank === 1) return sum(A);
-  return index === 0 ? columnSums(A) : A.map(sum);
+  if (rank === 1) return kept(sum(A));
+  return index === 0 ? kept(columnSums(A)) : A.map((row) => kept(sum(row)));
 }
 
-function averaged(A, axis) {
-  const total = summed(A, axis);
+function averaged(A, axis, keepsAxis) {
+  const total = summed(A, axis, keepsAxis);
   return elementwise((v) => v / (count(A) / count(total)), total);
 }
 

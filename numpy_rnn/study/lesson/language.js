@@ -7,11 +7,12 @@
 //   unary       + or − unary, or power
 //   power       postfix, or postfix ** unary
 //   postfix     primary, with .T, .sum(…), [0] and the like after it
-//   primary     (expression), a number, a quantity such as h[t-1], a name, a call
+//   primary     (expression), a number, a quantity such as h[t-1], a name, a call, or a size over
+//               all steps, y.size or y.shape[0]
 "use strict";
 
 lesson.language = (() => {
-const {elementwise} = lesson.rnn;
+const {range, elementwise} = lesson.rnn;
 const {
   fail, shapeOf, count, shapeText, matrixProduct, OPERATORS, dotProduct, transposed, summed,
   averaged,
@@ -23,10 +24,11 @@ const TOKEN = new RegExp([
 ].map(({source}) => source).join("|"), "y");
 const STEP = /^(\w+)\s*\[\s*(t|T|\d+)\s*(?:([-+])\s*(\d+)\s*)?\]$/;
 const STEPPED = ["x", "target", "a", "h", "y", "dy", "dh", "da"];
+const SIZED = ["y", "target"];  // of which the sizes over all steps are known, T, B and O
 const CONSTANTS = ["W_xh", "W_hh", "W_hy", "b_h", "b_y", "h_0", "N", "T", "B", "D", "H", "O"];
 
-// Functions np.f(A, …): how many arrays they take, what they compute, and whether there may be an
-// axis.
+// Functions np.f(A, …): how many arrays they take, what they compute, whether there may be an axis,
+// and how an array is read where it is not an expression.
 const NUMPY = {
   dot: {arity: 2, compute: dotProduct},
   matmul: {arity: 2, compute: matrixProduct},
@@ -36,7 +38,7 @@ const NUMPY = {
   divide: {arity: 2, compute: OPERATORS["/"]},
   tanh: {arity: 1, compute: (A) => elementwise(Math.tanh, A)},
   cosh: {arity: 1, compute: (A) => elementwise(Math.cosh, A)},
-  size: {arity: 1, compute: count},
+  size: {arity: 1, compute: count, parseArray: parseSized},
   square: {arity: 1, compute: (A) => elementwise((v) => v * v, A)},
   transpose: {arity: 1, compute: transposed},
   sum: {arity: 1, compute: summed, hasAxis: true},
@@ -132,14 +134,17 @@ function parsePostfix(tokens) {
   }
 }
 
-// A row of an array, or a size of a shape: A[0], A.shape[1].
+// A row of an array, or a size of a shape: A[0], A.shape[-1].
 function parseIndex(tokens, list) {
-  const index = tokens.next();
-  if (!/^\d+$/.test(index)) fail("an index after a step is a whole number");
+  const sign = tokens.take("-") ? -1 : 1;
+  const digits = tokens.next();
+  if (!/^\d+$/.test(digits)) fail("an index after a step is a whole number");
+  const index = sign * Number(digits);
   tokens.expect("]", `after [${index}`);
   return (env) => {
     const items = list(env);
-    return items[index] ?? fail(`index ${index} does not exist in ${shapeText(items)}`);
+    const position = index < 0 ? items.length + index : index;
+    return items[position] ?? fail(`index ${index} does not exist in ${shapeText(items)}`);
   };
 }
 
@@ -166,9 +171,25 @@ function parsePrimary(tokens) {
   if (/^\.?\d/.test(token)) return () => Number(token);
   if (token.endsWith("]")) return quantity(token);
   if (token === "np") return parseNumpy(tokens);
-  return Object.hasOwn(PYTHON, token)
-    ? parseCall(tokens, token, PYTHON[token], []) : named(token);
+  if (STEPPED.includes(token)) return parseSizeOverSteps(tokens, token);
+  if (Object.hasOwn(PYTHON, token)) return parseCall(tokens, token, PYTHON[token], []);
+  return named(token);
 }
+
+// A quantity without a step, which has sizes alone: y.size, y.shape[0].
+function parseSizeOverSteps(tokens, name) {
+  const hasSize = SIZED.includes(name) && tokens.take(".");
+  if (!hasSize || !["size", "shape"].includes(tokens.peek())) fail(`${name} needs a step: ${name}[t]`);
+  return parseAttribute(tokens, overSteps(name));
+}
+
+// The argument of np.size, which may be a quantity without a step.
+function parseSized(tokens) {
+  return SIZED.includes(tokens.peek()) ? overSteps(tokens.next()) : parseExpression(tokens);
+}
+
+// The quantity at all steps, as an array.
+const overSteps = (name) => (env) => range(1, env.constants.T).map((t) => env.quantity(name, t));
 
 // A quantity with its step, such as h[t-1].
 function quantity(token) {
@@ -182,7 +203,6 @@ function quantity(token) {
 
 function named(token) {
   if (token === "len") fail("len() may be T or T + 1, as x[0] is not used: write T");
-  if (STEPPED.includes(token)) fail(`${token} needs a step: ${token}[t]`);
   if (token === "dh_next") return (env) => env.dh_next();
   if (CONSTANTS.includes(token)) return (env) => env.constants[token];
   if (!/^\w/.test(token)) fail(`“${token}” is not expected here`);
@@ -196,19 +216,29 @@ function parseNumpy(tokens) {
   return parseCall(tokens, name, NUMPY[name], []);
 }
 
-// The arguments in parentheses: more arrays, and the axis where there may be one.
-function parseCall(tokens, name, {arity, compute, hasAxis = false}, firstArrays) {
+// The arguments in parentheses: more arrays, and where there may be an axis, it and keepdims.
+function parseCall(tokens, name, signature, firstArrays) {
+  const {arity, compute, hasAxis = false, parseArray = parseExpression} = signature;
   const arrays = [...firstArrays];
   let axis = null;
+  let keepsAxis = null;
   tokens.expect("(", `after ${name}`);
   for (let isFirst = true; !tokens.take(")"); isFirst = false) {
     if (!isFirst) tokens.expect(",", `or “)” in the arguments of ${name}`);
-    if (arrays.length < arity) arrays.push(parseExpression(tokens));
+    if (arrays.length < arity) arrays.push(parseArray(tokens));
+    else if (hasAxis && keepsAxis === null && tokens.take("keepdims")) keepsAxis = parseFlag(tokens);
     else if (!hasAxis || axis !== null) fail(`${name} has too many arguments`);
     else axis = parseAxis(tokens);
   }
   if (arrays.length < arity) fail(`${name} has too few arguments`);
-  return (env) => compute(...arrays.map((array) => array(env)), axis);
+  return (env) => compute(...arrays.map((array) => array(env)), axis, keepsAxis);
+}
+
+function parseFlag(tokens) {
+  tokens.expect("=", "after keepdims");
+  const flag = tokens.next();
+  if (!["True", "False"].includes(flag)) fail("keepdims is True or False");
+  return flag === "True";
 }
 
 function parseAxis(tokens) {
