@@ -42,7 +42,13 @@ class CaseUse(NamedTuple):
 
 
 class Ability(NamedTuple):
-    """What a port may have."""
+    """What a port may have: a row of one of three kinds.
+
+    A choice is one value of a field, as of the loss: it has the `value`, and the field
+    is its `group`. A port does without it by another value that it has. An option of
+    the step, as momentum, has a `parent`, and a remedy that sets its default. Of the
+    others, as a batch, the remedies say which fields do without it.
+    """
 
     name: str  # as a port states it
     words: str  # for a user of the command line: "it has no {words}"
@@ -52,7 +58,7 @@ class Ability(NamedTuple):
     remedy: Fields = ()
     # The same of a random case (CaseSpec and its step), where they are others.
     case_remedy: Fields | None = None
-    stated: Literal["lacks", "capabilities", "dtypes", ""] = "lacks"
+    stated: Literal["lacks", "capabilities", "dtypes", "nowhere"] = "lacks"
     group: str = ""  # a port has at least one ability of a group
     value: Any = None  # of the field `group`, for one of several values
     parent: str = ""  # the capability without which a port does not have it
@@ -89,7 +95,7 @@ NO_MOMENTUM: Fields = (("momentum", 0.0), ("dampening", 0.0), ("nesterov", False
 
 
 def _never(use: CaseUse) -> bool:
-    """Of what no window needs."""
+    """Return False: no window needs an ability that only adds to a report."""
     return False
 
 
@@ -159,7 +165,7 @@ ABILITIES: tuple[Ability, ...] = (
         "ensemble of networks",
         lambda use: use.networks,
         remedy=(("networks", 1),),
-        stated="",
+        stated="nowhere",  # no port has it
     ),
     Ability(
         "large outputs",

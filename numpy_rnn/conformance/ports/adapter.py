@@ -12,7 +12,13 @@ import numpy as np
 
 from numpy_rnn.common.errors import InputError, errors_about
 from numpy_rnn.common.numbers import check_choice
-from numpy_rnn.common.records import NONLINEARITY_NAMES, LossName, Objective, Reduction
+from numpy_rnn.common.records import (
+    DTYPES,
+    NONLINEARITY_NAMES,
+    LossName,
+    Objective,
+    Reduction,
+)
 from numpy_rnn.common.texts import one_line
 from numpy_rnn.conformance.arithmetics.arithmetic import mean_over
 from numpy_rnn.conformance.case import LOSS_AXES, NamedArrays
@@ -63,10 +69,8 @@ class Adapter:
     statements: name, lacks, sizes and so on, as of any port.
     """
 
-    dtypes: Sequence[str] = ("float32", "float64")
     capabilities: tuple[str, ...]
     window_update: Callable[..., NamedArrays]
-    mean_over: Sequence[str] | None = None
     layout_text = ""  # how the verdict describes the inputs
     layout_name = ""  # in which the code is called, one of those that are tried
     error = 0.0  # of the loss of that layout, relative
@@ -93,7 +97,12 @@ class Adapter:
                 f"{name}: {loss} is a mean, and mean_over is given: expected the name "
                 "of a sum, as half_sum_of_squares"
             )
-        vars(self).update(statements)
+        self.dtypes: Sequence[str] = statements.get("dtypes", DTYPES)
+        self.sizes: Any = statements.get("sizes", ())
+        self.cases: Sequence[Any] = statements.get("cases", ())
+        self.tanh_ulps: float | None = statements.get("tanh_ulps")
+        self.tanh_absolute_ulps: float | None = statements.get("tanh_absolute_ulps")
+        self.mean_over: Sequence[str] | None = axes
         self.label = name
         self.name = name if self.factor == 1 else f"{name}, halved"
         self.objective = Objective(nonlinearity, kind, reduction)  # type: ignore[arg-type]
