@@ -18,7 +18,13 @@ from threadpoolctl import threadpool_info
 from benchmarks import implementations
 from benchmarks.cases import CASES, Case
 from benchmarks.implementations import BOUND, IMPLEMENTATIONS, Unsupported
-from benchmarks.report import CHECKOUT, is_disturbed, report
+from benchmarks.report import (
+    CHECKOUT,
+    benchmark_name,
+    is_disturbed,
+    report,
+    split_name,
+)
 from numpy_rnn import reference
 from numpy_rnn.common.texts import one_line
 from numpy_rnn.common.trees import tree_map
@@ -99,7 +105,7 @@ def add_benchmark_options(parser: argparse.ArgumentParser) -> None:
 
 def time_in_worker(runner: pyperf.Runner, benchmark: str) -> None:
     """Time the benchmark of this name, in a process that times nothing else."""
-    case, _, name = benchmark.partition(" / ")
+    case, name = split_name(benchmark)
     call = implementations.prepare(name, CASES[case])
     runner.metadata.update(metadata())
     runner.bench_func(benchmark, call)
@@ -189,14 +195,14 @@ def first_difference(case: Case, losses: Any, weights: Any) -> str | None:
     case : Case
         The run.
     losses : array_like
-        Of all updates, in any shape.
+        The losses of all updates, in any shape.
     weights : sequence of array_like
         W_xh, W_hh and W_hy after the last update.
 
     Returns
     -------
     str or None
-        None without a difference.
+        The difference; None if there is none.
     """
     updates = exact_updates(case)
     expected = np.array([update.loss for update in updates])
@@ -243,7 +249,7 @@ def time_case(
     for _ in range(attempts):
         times = []
         for name in names:
-            runner.args.name = f"{case.name} / {name}"
+            runner.args.name = benchmark_name(case.name, name)
             # pyperf measures a name once. The attribute is private in pyperf 2.11.
             runner._bench_names.discard(runner.args.name)
             times.append(runner.bench_func(runner.args.name, lambda: None))

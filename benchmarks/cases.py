@@ -47,6 +47,11 @@ class Case(NamedTuple):
         return self.options.objective.loss == "cross_entropy"
 
     @property
+    def is_sine_wave(self) -> bool:
+        """Whether the series is that of the default experiment."""
+        return self.data is sine_arrays
+
+    @property
     def updates(self) -> int:
         """The number of updates of the run."""
         k1, _, epochs = self.options.schedule
@@ -113,7 +118,7 @@ def text_arrays(case: Case) -> Arrays:
     )
 
 
-def sine(name: str, k2: int = 1, epochs: int = 300, **options: Any) -> Case:
+def sine_run(name: str, k2: int = 1, epochs: int = 300, **options: Any) -> Case:
     """Return a run on the series of the default experiment."""
     run = RunOptions(Schedule(1, k2, epochs), Objective(), Step(BENCHMARK_RATE))
     return Case(
@@ -121,7 +126,7 @@ def sine(name: str, k2: int = 1, epochs: int = 300, **options: Any) -> Case:
     )
 
 
-def window(H: int, B: int, T: int = 50, epochs: int = 30) -> Case:
+def window_run(H: int, B: int, T: int = 50, epochs: int = 30) -> Case:
     """Return a run of one window per epoch, at a rate below the curvature of the loss
     along W_hy.
     """
@@ -132,7 +137,7 @@ def window(H: int, B: int, T: int = 50, epochs: int = 30) -> Case:
     return Case(name, T=T, B=B, D=1, H=H, O=1, options=run, data=random_arrays)
 
 
-def character_model(dtype: Dtype, updates: int = 100) -> Case:
+def character_run(dtype: Dtype, updates: int = 100) -> Case:
     """Return the model of min-char-rnn: H = 100, chunks of 25 of 65 characters, a
     carried state.
     """
@@ -154,14 +159,14 @@ def character_model(dtype: Dtype, updates: int = 100) -> Case:
 CASES = {
     case.name: case
     for case in (
-        sine("default experiment"),
-        sine("default experiment, every update", every_update=True),
-        sine("sliding window, k2 = 5", k2=5, epochs=60),
-        sine("1,000 networks, each", networks=1000, epochs=30),
-        sine("10,000 networks, each", networks=10_000, epochs=10),
-        character_model("float32"),
-        character_model("float64"),
-        window(64, 8, epochs=100),
-        window(256, 32),
+        sine_run("default experiment"),
+        sine_run("default experiment, every update", every_update=True),
+        sine_run("sliding window, k2 = 5", k2=5, epochs=60),
+        sine_run("1,000 networks, each", networks=1000, epochs=30),
+        sine_run("10,000 networks, each", networks=10_000, epochs=10),
+        character_run("float32"),
+        character_run("float64"),
+        window_run(64, 8, epochs=100),
+        window_run(256, 32),
     )
 }

@@ -34,9 +34,30 @@ MACHINE = (
 PRIVATE = ("python_executable", "python_config_args", "python_cflags", "hostname")
 
 
+def benchmark_name(case: str, implementation: str) -> str:
+    """Return the name that pyperf gives to the times of a case."""
+    return f"{case} / {implementation}"
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """Return the case and the implementation of a name of `benchmark_name`."""
+    case, _, implementation = name.partition(" / ")
+    return case, implementation
+
+
+def timed_names(suite: pyperf.BenchmarkSuite) -> set[str]:
+    """Return the implementations that were timed in a case."""
+    names = set()
+    for benchmark in suite:
+        _, implementation = split_name(benchmark.get_name())
+        names.add(implementation)
+    return names
+
+
 def microseconds(benchmark: pyperf.Benchmark) -> float:
     """Return the median of the processes, in µs per update and network."""
-    case = CASES[benchmark.get_name().partition(" / ")[0]]
+    name, _ = split_name(benchmark.get_name())
+    case = CASES[name]
     networks = case.networks or 1
     return 1e6 * median(process_times(benchmark)) / case.updates / networks
 
@@ -72,16 +93,17 @@ def times_table(suite: pyperf.BenchmarkSuite, names: Sequence[str]) -> str:
     What was timed in no case has no column.
     """
     measured = {benchmark.get_name(): benchmark for benchmark in suite}
-    timed = {key.partition(" / ")[2] for key in measured}
+    timed = timed_names(suite)
     columns = [name for name in names if name in timed]
     lines = [["µs per update", *columns], [":--", *["--:"] * len(columns)]]
     for case in CASES:
-        ours = measured.get(f"{case} / {OUR_NAME}")
+        ours = measured.get(benchmark_name(case, OUR_NAME))
         if ours is None:
             continue
         line = [case]
         for name in columns:
-            line.append(cell(measured.get(f"{case} / {name}"), ours))
+            benchmark = measured.get(benchmark_name(case, name))
+            line.append(cell(benchmark, ours))
         lines.append(line)
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
@@ -105,7 +127,9 @@ def short(number: float) -> str:
 
 
 def report(suite: pyperf.BenchmarkSuite, names: Sequence[str]) -> str:
-    """Return all times, the machine that they are of, and the implementations."""
+    """Return all times, the machine that they are of, and the implementations that
+    were timed.
+    """
     lines = [times_table(suite, names)]
     for field in MACHINE:
         values = set()
@@ -118,8 +142,10 @@ def report(suite: pyperf.BenchmarkSuite, names: Sequence[str]) -> str:
     lines.append(f"- load average: {min(averages):.2f} to {max(averages):.2f}")
     processes = min(len(process_times(benchmark)) for benchmark in suite)
     lines.append(f"- processes per benchmark: {processes}\n")
+    timed = timed_names(suite)
     for name, implementation in IMPLEMENTATIONS.items():
-        lines.append(f"- `{name}`: {implementation.description}")
+        if name in timed:
+            lines.append(f"- `{name}`: {implementation.description}")
     return "\n".join(lines) + "\n"
 
 

@@ -1,4 +1,6 @@
-"""What the equations need of NumPy's arrays: copies, and axes of networks."""
+"""What the equations need of NumPy's arrays: copies, axes of networks, and rows of
+classes.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,7 @@ from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from numpy_rnn.common.array_kinds import NUMPY_KIND, is_integer
 from numpy_rnn.common.records import Value
@@ -42,3 +44,8 @@ def with_network_axis(series: Array, like: Array) -> Array:
     """
     is_shared = series.ndim + is_integer(series) < like.ndim + 1
     return series[:, None] if is_shared else series
+
+
+def one_hot(classes: Array, size: int, dtype: DTypeLike) -> Array:
+    """Return rows of `size` numbers with a 1 at their class: (...) → (..., size)."""
+    return np.equal(classes[..., None], np.arange(size)).astype(dtype)  # (F4)

@@ -6,9 +6,8 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import DTypeLike
 
-from numpy_rnn.arrays import ARRAY_KIND, Array, with_network_axis
+from numpy_rnn.arrays import ARRAY_KIND, Array, one_hot, with_network_axis
 from numpy_rnn.common.array_kinds import is_integer
 from numpy_rnn.common.checks import check_forward
 from numpy_rnn.common.records import Activations, Nonlinearity, Objective, Parameters
@@ -122,8 +121,3 @@ def input_rows(params: Parameters[Array], x: Array) -> Array:
         x = one_hot(x, params.W_xh.shape[-2], params.W_xh.dtype)
     networks = params.W_hh.shape[:-2]
     return np.array(np.broadcast_to(x, (len(x), *networks, *x.shape[-2:])))
-
-
-def one_hot(classes: Array, size: int, dtype: DTypeLike) -> Array:
-    """Return rows of `size` numbers with a 1 at their class: (...) → (..., size)."""
-    return np.equal(classes[..., None], np.arange(size)).astype(dtype)  # (F4)

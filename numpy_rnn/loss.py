@@ -9,11 +9,10 @@ from typing import TypeAlias
 
 import numpy as np
 
-from numpy_rnn.arrays import ARRAY_KIND, Array, with_network_axis
+from numpy_rnn.arrays import ARRAY_KIND, Array, one_hot, with_network_axis
 from numpy_rnn.common.array_kinds import is_integer
 from numpy_rnn.common.checks import check_loss
 from numpy_rnn.common.records import Objective, Reduction
-from numpy_rnn.elman import one_hot
 
 Elementwise: TypeAlias = Callable[[Array, Array], Array]
 
@@ -25,11 +24,16 @@ def half_squares(y: Array, target: Array) -> Array:
 
 
 def negative_log_likelihoods(y: Array, target: Array) -> Array:
-    """Return −target log p, element by element."""
-    terms: Array = -target * log_softmax(y)  # (L4)
+    """Return −target log p, element by element.
+
+    Without a target it is 0, also where p is 0, as of outputs that are far apart.
+    """
+    log_p = np.where(target == 0, 0, log_softmax(y))  # not 0 · ∞, which is NaN
+    terms: Array = -target * log_p  # (L4)
     return terms
 
 
+@np.errstate(over="ignore")  # where outputs are so far apart that p is 0
 def log_softmax(y: Array) -> Array:
     """Return log p of every row.
 

@@ -59,6 +59,9 @@ def from_numpy(value: Value, *, copy: bool = True) -> Value:
 def to_numpy(value: Value) -> Value:
     """Copy an array of this package, or every array of a named tuple, to NumPy.
 
+    The arrays of this package are NumPy's already. The function is here for programs
+    that work with either package: `torch_rnn.to_numpy` converts tensors.
+
     Parameters
     ----------
     value : ndarray, or tuple of arrays

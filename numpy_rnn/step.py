@@ -8,14 +8,13 @@ from typing import TypeAlias, Unpack
 import numpy as np
 
 from numpy_rnn.arrays import ARRAY_KIND, Array, copy_of, per_network
-from numpy_rnn.common.checks import (
-    check_gradients_alone,
+from numpy_rnn.common.checks import check_gradients_alone, check_update
+from numpy_rnn.common.numbers import check_positive
+from numpy_rnn.common.option_checks import (
     check_keywords,
     check_learning_rate,
     check_step,
-    check_update,
 )
-from numpy_rnn.common.numbers import check_positive
 from numpy_rnn.common.records import (
     DirectionKeywords,
     Gradients,

@@ -12,8 +12,9 @@ import numpy as np
 
 from numpy_rnn.arrays import ARRAY_KIND, Array, copy_of, read_only
 from numpy_rnn.backward import compute_adjoints, compute_gradients
-from numpy_rnn.common.checks import check_schedule, check_training
+from numpy_rnn.common.checks import check_training
 from numpy_rnn.common.numbers import check_integer
+from numpy_rnn.common.option_checks import check_schedule
 from numpy_rnn.common.records import (
     Parameters,
     Run,

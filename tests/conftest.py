@@ -5,11 +5,16 @@ numpy_rnn` tests NumPy alone. `pytest -m "not slow"` leaves out what starts proc
 compiles or takes seconds. HYPOTHESIS_PROFILE is default (10 examples of each property,
 the same in every run), random (10, others in every run), few (5, not shrunk), or long
 (5,000 random ones, with --timeout 0).
+
+TEST_SEED is the seed of the random cases that are others in every run. It is drawn
+unless it is set, and printed in the header of the run, and again after a failure: set
+it to repeat that run.
 """
 
 import importlib
 import importlib.util
 import os
+import secrets
 import signal
 from typing import Any
 
@@ -21,6 +26,9 @@ PACKAGES = ("numpy_rnn", "torch_rnn")
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 pytest.register_assert_rewrite("tests.helpers")
+
+# In the environment, from which the workers of pytest-xdist have the same one.
+os.environ.setdefault("TEST_SEED", str(secrets.randbelow(2**32)))
 
 # The first example of a run may pay for the import of torch, which is not slowness of
 # the data.
@@ -47,6 +55,10 @@ def packages(config):
 
 
 def pytest_configure(config):
+    if not os.environ["TEST_SEED"].isdecimal():
+        raise pytest.UsageError(
+            f"TEST_SEED is {os.environ['TEST_SEED']!r}: expected a whole number"
+        )
     # Children run in other folders, and Ctrl-C reaches them also if pytest is in the
     # background.
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -62,6 +74,18 @@ def pytest_configure(config):
         raise pytest.UsageError(
             "torch is not installed: install it, or test NumPy alone by "
             "`--packages numpy_rnn`"
+        )
+
+
+def pytest_report_header():
+    return f"TEST_SEED={os.environ['TEST_SEED']}"
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Print the seed of a failed run once more: -q leaves out the header."""
+    if terminalreporter.stats.get("failed"):
+        terminalreporter.write_line(
+            f"To repeat this run, set TEST_SEED={os.environ['TEST_SEED']}"
         )
 
 

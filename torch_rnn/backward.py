@@ -22,7 +22,7 @@ from numpy_rnn.common.records import (
     Parameters,
     Reduction,
 )
-from torch_rnn.arrays import ARRAY_KIND, Array
+from torch_rnn.arrays import ARRAY_KIND, Array, with_graphs
 from torch_rnn.loss import compute_loss
 
 FOREIGN = (
@@ -146,10 +146,7 @@ def adjoints(
     return stacked_adjoints(differentiate(L, adjoint_edges(activations)))
 
 
-# enable_grad records the loss where the caller is under no_grad. It does not under
-# inference_mode, which has to be switched off.
-@torch.inference_mode(False)
-@torch.enable_grad()
+@with_graphs
 def checked_loss(
     params: Parameters[Array],
     activations: Activations[Array],
@@ -184,7 +181,8 @@ def adjoint_edges(activations: Activations[Array]) -> list[Array | GradientEdge]
     The states were joined by torch.stack, and the later steps read them from before:
     L's derivative by the stacked tensor would leave out the paths through these. So
     each state is the edge into torch.stack's node, whose `next_functions` are in the
-    order of the steps.
+    order of the steps. torch does not document this order; if it were another one,
+    `test_every_function_is_right` of tests/core/test_window.py would fail.
     """
     edges: list[Array | GradientEdge] = [activations.y, activations.x]
     for stacked in (activations.h, activations.a):

@@ -9,18 +9,20 @@ from torch.nn import functional
 
 from numpy_rnn.common.checks import check_loss
 from numpy_rnn.common.records import Objective, Reduction
-from torch_rnn.arrays import ARRAY_KIND, Array, as_rows
+from torch_rnn.arrays import ARRAY_KIND, Array, with_network_axis
 
 
 def half_squares(y: Array, target: Array) -> Array:
     """Return ½ (y − target)², element by element."""
-    return 0.5 * functional.mse_loss(y, target, reduction="none")  # (L1)
+    rows = target.expand_as(y)
+    return 0.5 * functional.mse_loss(y, rows, reduction="none")  # (L1)
 
 
 def row_entropies(y: Array, target: Array) -> Array:
-    """Return the cross-entropy of every row, with a last axis of 1."""
-    logits, rows = y.movedim(-1, 1), target.movedim(-1, 1)
-    losses = functional.cross_entropy(logits, rows, reduction="none")  # (L3), (L4)
+    """Return the cross-entropy of every row and its class, with a last axis of 1."""
+    logits = y.movedim(-1, 1)
+    classes = target.long().expand(y.shape[:-1])
+    losses = functional.cross_entropy(logits, classes, reduction="none")  # (L3), (L4)
     return losses.unsqueeze(-1)
 
 
@@ -103,6 +105,5 @@ def cross_entropy(y: Array, target: Array, *, reduction: Reduction = "sum") -> A
 
 def compute_loss(y: Array, target: Array, objective: Objective) -> Array:
     """Compute L of the outputs, one per network."""
-    target = as_rows(target, y.shape[-1], y[0]).expand_as(y)
-    terms = TERMS[objective.loss](y, target)
+    terms = TERMS[objective.loss](y, with_network_axis(target, y[0]))
     return REDUCTIONS[objective.reduction](terms, dim=(0, -2, -1))  # (L2)

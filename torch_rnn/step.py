@@ -11,14 +11,13 @@ from typing import Unpack
 
 import torch
 
-from numpy_rnn.common.checks import (
-    check_gradients_alone,
+from numpy_rnn.common.checks import check_gradients_alone, check_update
+from numpy_rnn.common.numbers import check_positive
+from numpy_rnn.common.option_checks import (
     check_keywords,
     check_learning_rate,
     check_step,
-    check_update,
 )
-from numpy_rnn.common.numbers import check_positive
 from numpy_rnn.common.records import (
     DirectionKeywords,
     Gradients,

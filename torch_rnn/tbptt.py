@@ -8,8 +8,9 @@ from typing import Unpack
 
 import torch
 
-from numpy_rnn.common.checks import check_schedule, check_training
+from numpy_rnn.common.checks import check_training
 from numpy_rnn.common.numbers import check_integer
+from numpy_rnn.common.option_checks import check_schedule
 from numpy_rnn.common.records import (
     Parameters,
     Run,
@@ -18,7 +19,7 @@ from numpy_rnn.common.records import (
     Update,
     Window,
 )
-from torch_rnn.arrays import ARRAY_KIND, Array, copy_of
+from torch_rnn.arrays import ARRAY_KIND, Array, copy_of, with_graphs
 from torch_rnn.backward import compute_derivatives
 from torch_rnn.elman import compute_activations
 from torch_rnn.loss import compute_loss
@@ -70,9 +71,7 @@ def compute_windows(T: int, schedule: Schedule) -> Iterator[Window]:
         yield Window(start, loss_start, stop)
 
 
-# Tensors that are made under inference_mode never enter a graph: the copies of the
-# arguments are made outside it.
-@torch.inference_mode(False)
+@with_graphs  # which the copies of the arguments are to enter
 def train(
     params: Parameters[Array],
     x: Array,
@@ -135,10 +134,7 @@ def train(
     return every_update
 
 
-# enable_grad undoes a no_grad of the caller, and not an inference_mode, which has to be
-# switched off besides. Both enclose every step of the generator, and nothing between.
-@torch.inference_mode(False)
-@torch.enable_grad()
+@with_graphs
 def compute_updates(run: Run, *, record: bool) -> Iterator[Update[Array]]:
     """Yield every update of TBPTT, in order."""
     schedule, objective, step = run.options

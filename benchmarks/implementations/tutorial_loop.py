@@ -10,7 +10,7 @@ from functools import partial
 import numpy as np
 import torch
 
-from benchmarks.cases import Case, sine_arrays
+from benchmarks.cases import Case
 from benchmarks.implementations import Call, Unsupported
 
 
@@ -54,7 +54,7 @@ def train_tutorial(W_xh, W_hh, W_hy, series, epochs=300, learning_rate=0.1):
 def prepare(case: Case) -> Call:
     """Return a call that trains on the sine wave, one point at a time."""
     _, k2, epochs = case.options.schedule
-    if case.data is not sine_arrays or case.networks or k2 > 1:
+    if not case.is_sine_wave or case.networks or k2 > 1:
         raise Unsupported("written for the default experiment")
     (W_xh, W_hh, W_hy, *_), x, target, _ = case.arrays()
     series = np.append(x[:, 0, 0], target[-1, 0, 0])

@@ -1,0 +1,1 @@
+"""What the commands share: options, data, the updates of a run, and its files."""

@@ -3,7 +3,7 @@
 import argparse
 import importlib
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from types import ModuleType
 from typing import NamedTuple, NoReturn
 
@@ -15,8 +15,9 @@ from numpy_rnn.app.options import (
     make_options,
     option_name,
 )
-from numpy_rnn.app.training import Diverged
-from numpy_rnn.common.errors import InputError, failed, silence_output
+from numpy_rnn.app.updates import Diverged
+from numpy_rnn.common.errors import InputError
+from numpy_rnn.common.terminal import failed, silence_output
 from numpy_rnn.common.texts import nearest_name
 from numpy_rnn.common.version import __version__
 
@@ -32,11 +33,11 @@ class Command(NamedTuple):
 COMMANDS = {
     "train": Command(
         "train a network and predict its series or text; also without a command",
-        "numpy_rnn.app.train",
+        "numpy_rnn.app.training.train_command",
     ),
     "compare": Command(
         "check every update of implementations against rounding bounds",
-        "numpy_rnn.app.compare",
+        "numpy_rnn.app.comparison.compare_command",
     ),
     "study": Command(
         "write two pages about the gradient of a run",
@@ -44,7 +45,7 @@ COMMANDS = {
         "numpy-rnn",  # the gradient is that derived by hand
     ),
     "lesson": Command(
-        "open the lesson in a browser", "numpy_rnn.app.lesson", "numpy-rnn"
+        "open the lesson in a browser", "numpy_rnn.study.lesson_command", "numpy-rnn"
     ),
     "audit": Command(
         "report which training a PyTorch script does",
@@ -169,16 +170,26 @@ def parse_command(package: str, words: list[str]) -> CommandOptions:
             raise InputError(f"{name} is a command of {other}: type {other} {name}")
         main.error(f"there is no command {name!r}{nearest(name, COMMANDS)}")
     values, unknown = main.parse_known_args(words)
-    parser = parsers[values.command]
+    check_words(parsers[values.command], values.command, words, unknown)
+    return make_options(**vars(values))
+
+
+def check_words(
+    parser: Parser, command: str, words: Iterable[str], unknown: Sequence[str]
+) -> None:
+    """Raise InputError on words that a command has no use for.
+
+    They are options that argparse does not know, and the value in `--save=--`, which
+    argparse of Python 3.11 drops without a word.
+    """
     for word in words:
-        if word.endswith("=--"):  # argparse of Python 3.11 drops this value
+        if word.endswith("=--"):
             parser.error("-- is no value")
     if unknown:
         word = unknown[0].partition("=")[0]
         name = word.strip("-").replace("-", "_")
-        advice = nearest(name, declarations_of(values.command), "--")
+        advice = nearest(name, declarations_of(command), "--")
         parser.error(f"there is no option {word}{advice}")
-    return make_options(**vars(values))
 
 
 def run_main(rnn: ModuleType, arguments: list[str] | None) -> int:

@@ -33,15 +33,15 @@ class Series(NamedTuple):
     x: NumpyArray
     """Inputs, (T, 1, D), standardized if that is asked."""
     target: NumpyArray
-    """The next rows, (T, 1, D)."""
+    """The row that follows each input, (T, 1, D)."""
     rows: NumpyArray
-    """As they were read, (T+1, D)."""
+    """All rows as they were read, (T+1, D)."""
     columns: Sequence[str] = ("value",)
     """The D names."""
     mean: NumpyArray | float = 0.0
-    """Of the columns, (D,), if the series is standardized."""
+    """The means of the columns, (D,), if the series is standardized."""
     deviation: NumpyArray | float = 1.0
-    """Of the columns, (D,), if the series is standardized."""
+    """The deviations of the columns, (D,), if the series is standardized."""
     held_out: int = 0
     """Steps at the end that are predicted and not trained on."""
     alphabet: str = ""
@@ -60,7 +60,7 @@ class Text(NamedTuple):
     x: NumpyArray
     """Classes, (T, 1)."""
     target: NumpyArray
-    """The next classes, (T, 1)."""
+    """The class that follows each input, (T, 1)."""
     alphabet: str
     """The characters in the order of their classes."""
     columns: Sequence[str] = ()
@@ -82,9 +82,9 @@ def make_data(options: CommandOptions, dtype: Any, alphabet: str = "") -> Series
     options : CommandOptions
         `text` or `data` names a file.
     dtype : dtype
-        Of a series.
+        The dtype of the numbers of a series.
     alphabet : str, optional
-        That of saved weights, for a text.
+        The alphabet of saved weights, if they are those of a text.
 
     Returns
     -------
@@ -104,7 +104,7 @@ def make_data(options: CommandOptions, dtype: Any, alphabet: str = "") -> Series
 def make_text(path: str, k1: int, alphabet: str) -> Text:
     """Read a text from a file, cut to a multiple of k1 steps, as in min-char-rnn.
 
-    alphabet: that of saved weights, or empty.
+    alphabet is that of saved weights, or empty without one.
     """
     with errors_about(f"text {path}"):
         classes, alphabet = character_classes(read_text(path), alphabet)
@@ -163,7 +163,7 @@ def read_chosen_columns(
     Parameters
     ----------
     path : str
-        Of the file.
+        The path of the file.
     choice : str or None
         The value of --columns. Without it all columns are chosen, except a first one
         that counts the rows.
@@ -171,7 +171,7 @@ def read_chosen_columns(
     Returns
     -------
     name : str
-        Of the series.
+        The name of the series.
     values : ndarray, (rows, columns)
         The numbers.
     columns : list of str
@@ -193,7 +193,7 @@ def read_text(path: str) -> str:
     Parameters
     ----------
     path : str
-        Of a regular file or a pipe.
+        The path of a regular file or of a pipe.
 
     Returns
     -------
@@ -232,7 +232,7 @@ def read_series(
     Parameters
     ----------
     path : str
-        Of the file.
+        The path of the file.
     columns : sequence of str, optional
         Names of columns, or their numbers from 1; all by default.
 
@@ -241,7 +241,7 @@ def read_series(
     values : ndarray, (rows, columns)
         The numbers, in float64.
     names : list of str
-        Of the columns.
+        The names of the columns.
 
     Raises
     ------
@@ -339,10 +339,14 @@ def _parse_number(fields: list[str], line: int, index: int) -> float:
 
 
 def is_index(values: NumpyArray) -> bool:
-    """Return whether a column counts the rows, as years do."""
-    differences = np.diff(values)
-    mean = abs(differences.mean())
-    return bool(mean > 0 and np.ptp(differences) <= STEADY * mean)
+    """Return whether a column counts the rows, as years do.
+
+    Differences that overflow are those of no index.
+    """
+    with np.errstate(all="ignore"):
+        differences = np.diff(values)
+        mean = abs(differences.mean())
+        return bool(mean > 0 and np.ptp(differences) <= STEADY * mean)
 
 
 def character_classes(text: str, alphabet: str) -> tuple[NumpyArray, str]:
@@ -353,7 +357,7 @@ def character_classes(text: str, alphabet: str) -> tuple[NumpyArray, str]:
     text : str
         The text.
     alphabet : str
-        That of saved weights; empty where these have none, or where there are none.
+        The alphabet of saved weights; empty without such weights.
 
     Returns
     -------

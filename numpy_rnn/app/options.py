@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple, TypeVar
 
-from numpy_rnn.common.checks import check_schedule
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.numbers import check_integer, check_positive
+from numpy_rnn.common.option_checks import check_schedule
 from numpy_rnn.common.records import (
     DTYPES,
     NONLINEARITY_NAMES,
@@ -333,6 +333,21 @@ def check_together(command: str, given: Mapping[str, object]) -> None:
         if name in given and needed not in given:
             raise InputError(
                 f"{option_name(name)} is given without {option_name(needed)}: give both"
+            )
+
+
+def check_momentum(options: CommandOptions) -> None:
+    """Raise InputError if a momentum is given with the adagrad that --text chooses.
+
+    Where adagrad is given too, `train` refuses both.
+    """
+    if not options.adagrad or "adagrad" in options.given:
+        return
+    for name in ("momentum", "dampening", "nesterov"):
+        if options.given.get(name):
+            raise InputError(
+                f"{option_name(name)} is given, and --text chooses --adagrad, which"
+                " has no momentum: give --no-adagrad too"
             )
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from numpy_rnn.app.curves import Curve
 from numpy_rnn.app.options import CommandOptions
-from numpy_rnn.app.predictions import Curve
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.files import written_whole
 from numpy_rnn.common.texts import printable
@@ -25,20 +25,10 @@ ENDINGS = {
 
 
 def check_files(options: CommandOptions, plot: str | None) -> None:
-    """Check, before the work begins, the files that a command writes.
+    """Raise InputError, before the work begins, on a file that cannot be written.
 
-    Parameters
-    ----------
-    options : CommandOptions
-        Its files are `data`, `text`, `weights`, `save` and `output`.
-    plot : str or None
-        The file of the plot.
-
-    Raises
-    ------
-    InputError
-        If an output cannot be written, has another ending than its kind, or is another
-        file of the command.
+    An output is refused if its folder cannot be written to, if its name has another
+    ending than its kind, if it is a folder, or if another option names the same file.
     """
     paths = {name: getattr(options, name) for name in (*INPUTS, *ENDINGS)}
     paths["plot"] = plot
@@ -63,6 +53,8 @@ def check_files(options: CommandOptions, plot: str | None) -> None:
             raise InputError(
                 f"--{name} {path}: expected a name that ends with {endings}"
             )
+        if os.path.isdir(file):
+            raise InputError(f"--{name} {path}: it is a folder: choose another name")
 
 
 def plot_target(options: CommandOptions, package: str) -> str | None:
@@ -115,7 +107,7 @@ def write_csv(path: str, columns: Sequence[str], curves: Mapping[str, Curve]) ->
     columns : sequence of str
         The names of the columns of the series.
     curves : mapping of str to Curve
-        By their kinds. The times of "loss" are epochs.
+        The curves by their kinds. The times of "loss" are epochs.
 
     Raises
     ------

@@ -15,7 +15,7 @@ def describe_runs(names: list[str], series: str, runs: list[Run]) -> str:
     Parameters
     ----------
     names : list of str
-        Of the packages that make them.
+        The names of the packages that make the runs.
     series : str
         The name of the data.
     runs : list of Run

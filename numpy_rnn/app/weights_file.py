@@ -39,7 +39,7 @@ def save_run(path: str, saved: SavedRun) -> None:
     Parameters
     ----------
     path : str
-        Of the .npz file, which is replaced at once, and only if all is written.
+        The path of the .npz file. It is replaced at once, and only if all is written.
     saved : SavedRun
         The contents, with NumPy arrays.
 
@@ -60,7 +60,7 @@ def load_run(path: str) -> SavedRun:
     Parameters
     ----------
     path : str
-        Of the .npz file. It is read without pickle.
+        The path of the .npz file. It is read without pickle.
 
     Returns
     -------

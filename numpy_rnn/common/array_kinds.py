@@ -20,7 +20,7 @@ class ArrayKind(NamedTuple):
     array_type: type
     """numpy.ndarray or torch.Tensor."""
     expected: str
-    """What a message says of them."""
+    """What a message says is expected, if a value is another one."""
 
     def as_numpy(self, name: str, value: Any) -> Any:
         """Return the value as a NumPy array, if it is an array of this package, and

@@ -257,7 +257,7 @@ class Run(NamedTuple):
     h_0: Any
     """The state at the start of every epoch, of shape (B, H) or (N, B, H)."""
     options: RunOptions
-    """What is done with them."""
+    """How it is trained: the schedule, the objective and the step."""
     velocity: Gradients[Any] | None = None
     """The initial velocity; None: from rest."""
 

@@ -9,8 +9,8 @@ from numpy_rnn.common.records import Value
 def tree_map(function: Callable[..., Any], value: Value, *more: Any) -> Value:
     """Apply a function to an array, or to each array of nested tuples.
 
-    None and plain numbers stay as they are. more: values of the same structure, whose
-    arrays are further arguments.
+    None and plain numbers, such as the options of a run, stay as they are.
+    more: values of the same structure, whose arrays are further arguments.
     """
     result: Value = value
     if isinstance(value, tuple):

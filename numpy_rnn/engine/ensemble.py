@@ -119,7 +119,8 @@ class Ensemble:
         for views, number, window, _ in self.first_block.updates:
             epoch += number == 1
             errors = views.errors
-            # As in `window_losses`, without the time that a call of it takes.
+            # `window_losses` of one window, written out: a call of it takes a
+            # large part of the time of a small update.
             loss = half * errors.dot(errors)  # (L1)
             if has_divisor:
                 loss = loss / views.divisor  # (L2)
@@ -159,9 +160,16 @@ class Ensemble:
     def joined(self, arrays: Sequence[Array], axis: int) -> Array:
         """Return a copy of the arrays of every block as one, with all networks at this
         axis.
+
+        It is the axis N of what a group has: vectors (N, P), losses (n, N) of n
+        updates, and records (T, N, B, ·). An array of a single network has none, and
+        the new axis is made there.
         """
         if self.networks is None:
             return arrays[0].copy()
-        join = np.stack if self.layout.networks is None else np.concatenate
-        first: Array = np.moveaxis(join(arrays, axis), axis, 0)[: self.networks]
-        return np.moveaxis(first, 0, axis)
+        if self.layout.networks is None:
+            return np.stack(arrays, axis)
+        with_padding: Array = np.concatenate(arrays, axis)
+        # The last group of a wide ensemble may repeat its last network.
+        first, _ = np.split(with_padding, [self.networks], axis)
+        return first

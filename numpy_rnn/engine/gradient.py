@@ -35,8 +35,8 @@ def gradient_function(vectors: ParameterVectors, work: Workspace) -> ComputeGrad
 
 
 def operations(work: Workspace) -> tuple[ProductInto, WritePhi, WriteSlope, Array]:
-    """Return what windows of all layouts compute with: the product of matrices, φ, φ',
-    and the number 1 in the dtype of the run, which φ' takes.
+    """Return the functions that windows of every layout use: the product of matrices,
+    φ and φ'; and the number 1 in the dtype of the run, an argument of φ'.
     """
     layout = work.layout
     dot = np.ndarray.dot if layout.networks is None else group_dot

@@ -25,9 +25,12 @@ from numpy import (
 
 from numpy_rnn.arrays import Array
 
-WritePhi = Callable[[Array, Array], object]  # of a, into an array
-Divisor = np.floating[Any]  # of the reduction, in the dtype of the run
-# Of h = φ(a) and the number 1 in its dtype, into an array.
+# C of (L2), in the dtype of the run.
+Divisor = np.floating[Any]
+# Computes φ(a) of its first argument, a, and writes it into the second.
+WritePhi = Callable[[Array, Array], object]
+# Computes φ'(a) of its first argument, h = φ(a), and of the number 1 in the dtype of h,
+# and writes it into the third.
 WriteSlope = Callable[[Array, Array, Array], None]
 
 
@@ -88,13 +91,17 @@ def write_softmax_difference(
     """Write the derivative of the cross-entropy, p − target, into `error`, and ℓ of
     rows into `row_losses`.
 
-    With m the largest number of a row, its loss is log Σ exp(y − m) − Σ target (y − m),
-    in which no exponential overflows.
+    With m the largest number of a row and c its class, its loss is
+    log Σ exp(y − m) − (y_c − m), in which no exponential overflows. The differences of
+    other outputs may be infinite, so y_c is taken from y, before m is subtracted.
     """
-    subtract(y, y.max(axis=-1, keepdims=True), error)
-    np.vecdot(target, error, out=row_losses[..., 0])
+    # `reduce` is what the methods y.max and error.sum call, after some Python code.
+    largest = maximum.reduce(y, axis=-1, keepdims=True)
+    np.vecdot(target, y, out=row_losses[..., 0])
+    subtract(row_losses, largest, row_losses)
+    subtract(y, largest, error)
     exp(error, error)
-    sums = error.sum(axis=-1, keepdims=True)
+    sums = add.reduce(error, axis=-1, keepdims=True)
     divide(error, sums, error)  # (L3)
     subtract(log(sums, sums), row_losses, row_losses)  # (L4)
     subtract(error, target, error)  # (B1)

@@ -4,20 +4,34 @@ They are made once and used in every epoch: with small networks, NumPy spends it
 on making arrays and views, not on arithmetic.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from numpy_rnn.arrays import Array
 from numpy_rnn.common.records import Window
+from numpy_rnn.engine.objective import Divisor
 from numpy_rnn.engine.workspace import Workspace, rows
 
 MAX_VIEWED = 4096  # steps of the windows whose views are kept: about a kilobyte each
 
 
+# The views of one step, which `gradient.py` unpacks in this order. They are plain
+# tuples, since those of a class of its own take more time to unpack.
+
+# (the row that W, or W_hh, multiplies, a_t, h_t)
+ForwardStep: TypeAlias = tuple[Array, Array, Array]
+# (dh_t, φ'(a_t), da_t) of the last step of a window, which no step follows
+LastStep: TypeAlias = tuple[Array, Array, Array]
+# (da_{t+1}, dh_t, φ'(a_t), da_t) of a step that another one follows
+EarlierStep: TypeAlias = tuple[Array, Array, Array, Array]
+# ([dy_t da_{t+1}], dh_t, φ'(a_t), da_t) of any step
+JointStep: TypeAlias = tuple[Array, Array, Array, Array]
+
+
 class JointViews(NamedTuple):
     """Views of a window all of whose steps are new, for (B2) as one product a step."""
 
-    steps: list[tuple[Array, Array, Array, Array]]
-    """([dy_t da_{t+1}], dh_t, φ'(a_t), da_t) of every step, the latest first."""
+    steps: list[JointStep]
+    """The views of every step, the latest first."""
     dy: Array
     """dy in these rows."""
     da: Array
@@ -31,19 +45,65 @@ class WindowViews:
     T is the number of steps, K that of the new ones.
     """
 
+    # Views of all steps of the window together, of shape (T·B, ·).
+    x: Array
+    x_T: Array
+    """The transpose of x."""
+    a: Array
+    h: Array
+    slope: Array
+    """φ'(a)."""
+    da: Array
+    before_T: Array
+    """The transpose of the rows that W, or W_hh, multiplies."""
+
+    # Views of its new steps together, of shape (K·B, ·).
+    new_states: Array
+    """h_t, or [h_t 1] if rows are stacked."""
+    new_states_T: Array
+    """The transpose of these."""
+    target: Array
+    error: Array
+    """∂ℓ/∂y, before the division by C of (L2)."""
+    errors: Array | None
+    """The errors as one vector; None for a group of networks."""
+    row_losses: Array | None
+    """ℓ of every row; None if it is computed from the errors."""
+    divisor: Divisor | None
+    """C of (L2); None for 1."""
+    y: Array
+    dy: Array
+    dh_new: Array
+    """dh of the new steps."""
+
+    # Views of single steps.
+    forward: list[ForwardStep]
+    """All steps, in order."""
+    last_step: LastStep
+    newer_steps: list[EarlierStep]
+    """The other new steps, the latest first."""
+    older_steps: list[EarlierStep]
+    """The steps without a loss, the latest first."""
+    joint: JointViews | None
+    """What replaces the lists of earlier steps where (B2) is one product; else None."""
+
     def __init__(self, work: Workspace, begin: int, first_new: int, end: int):
-        B = work.layout.B
         T = end - begin
         K = end - first_new
+        self._view_all_steps(work, begin, end)
+        self._view_new_steps(work, first_new, end, T)
+        self._view_single_steps(work, begin, T, K)
+        self.joint = None
+        if work.dy_da is not None and K == T > 1:
+            self.joint = joint_views(work, work.dy_da, T)
+
+    def _view_all_steps(self, work: Workspace, begin: int, end: int) -> None:
+        """Make the views of all steps together."""
+        B = work.layout.B
         window = rows(begin * B, end * B)
-        new = rows(first_new * B, end * B)
         # Rows of h have one step more: h_t follows the row of x_t.
         after_window = rows((begin + 1) * B, (end + 1) * B)
-        after_new = rows((first_new + 1) * B, (end + 1) * B)
-        buffer = rows(0, T * B)
-        by_step = work.by_step
-
-        # (T·B, ·)
+        buffer = rows(0, (end - begin) * B)
         self.x = work.x[window]
         self.x_T = self.x.mT
         self.a = work.a[buffer]
@@ -51,34 +111,40 @@ class WindowViews:
         self.slope = work.slope[buffer]
         self.da = work.da[buffer]
         self.before_T = work.before[window].mT
-        # (K·B, ·)
-        self.new_states = work.after[after_new]  # h_t, or [h_t 1] if stacked
+
+    def _view_new_steps(
+        self, work: Workspace, first_new: int, end: int, T: int
+    ) -> None:
+        """Make the views of the new steps together, the last ones of T."""
+        B = work.layout.B
+        K = end - first_new
+        new = rows(first_new * B, end * B)
+        after_new = rows((first_new + 1) * B, (end + 1) * B)
+        buffer = rows(0, K * B)
+        self.new_states = work.after[after_new]
         self.new_states_T = self.new_states.mT
         self.target = work.target[new]
         self.error = work.error[new]
-        self.row_losses = None if work.row_losses is None else work.row_losses[new]
-        self.y = work.y[rows(0, K * B)]
-        self.divisor = work.divisor(K)
-        self.dy = self.error if work.dy is None else work.dy[rows(0, K * B)]
-        self.dh_new = work.dh[rows((T - K) * B, T * B)]
-        self.errors: Array | None = None  # as a vector
+        self.errors = None
         if work.layout.networks is None:
             self.errors = self.error.reshape(-1)
+        self.row_losses = None if work.row_losses is None else work.row_losses[new]
+        self.divisor = work.divisor(K)
+        self.y = work.y[buffer]
+        self.dy = self.error if work.dy is None else work.dy[buffer]
+        self.dh_new = work.dh[rows((T - K) * B, T * B)]
 
-        # (the row that W, or W_hh, multiplies, a_t, h_t) of every step
-        before = by_step.before[begin:end]
+    def _view_single_steps(self, work: Workspace, begin: int, T: int, K: int) -> None:
+        """Make the lists of the views of each step."""
+        by_step = work.by_step
+        before = by_step.before[begin : begin + T]
         after = by_step.h[begin + 1 :]
         self.forward = list(zip(before, by_step.a, after))
         self.last_step = by_step.dh[T - 1], by_step.slope[T - 1], by_step.da[T - 1]
-        # (da_{t+1}, dh_t, φ'(a_t), da_t) of the others, the latest first: new steps,
-        # and older ones, without a loss
         da_next = by_step.da[1:T]
         earlier = list(zip(da_next, by_step.dh, by_step.slope, by_step.da))[::-1]
         self.newer_steps = earlier[: K - 1]
         self.older_steps = earlier[K - 1 :]
-        self.joint: JointViews | None = None
-        if work.dy_da is not None and K == T > 1:
-            self.joint = joint_views(work, work.dy_da, T)
 
 
 def joint_views(work: Workspace, dy_da: Array, T: int) -> JointViews:

@@ -12,15 +12,15 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import numpy_rnn
-from numpy_rnn.app.compare import examine, find_sources
-from numpy_rnn.app.compared_sources import TraceFile, is_program
-from numpy_rnn.app.comparison_plot import draw_comparisons
-from numpy_rnn.app.comparison_report import (
+from numpy_rnn.app.comparison.compare_command import examine, find_sources
+from numpy_rnn.app.comparison.plot import draw_comparisons
+from numpy_rnn.app.comparison.report import (
     ComparedRun,
     Comparison,
     comparison_report,
     covered,
 )
+from numpy_rnn.app.comparison.sources import TraceFile, is_program
 from numpy_rnn.app.experiment import prepare_experiment
 from numpy_rnn.app.options import make_options
 from numpy_rnn.conformance.definition import DEFINITION, Definition, train
@@ -404,6 +404,32 @@ def test_updates_before_an_overflow_are_judged(compare):
     status, lines, _ = compare(f"numpy_rnn.reference {options}")
     assert status == 0
     assert lines[2].count("which overflows after") == 2
+
+
+@pytest.mark.needs_matplotlib
+def test_nothing_is_shown_of_runs_without_a_judged_update(capsys):
+    """There are no ratios to print or to draw, and nothing was checked."""
+    words = "compare numpy_rnn.reference --learning-rate 1e39 --plot p.png"
+    ended = command(numpy_rnn, capsys, *words.split())
+    _, *lines = ended.out.splitlines()
+    assert lines == [
+        f"NOT JUDGED of {name}: the first update overflows float32"
+        for name in ("numpy_rnn", "numpy_rnn.reference")
+    ]
+    assert (ended.status, ended.err, os.listdir()) == (1, "", [])
+
+
+def test_run_without_a_judged_update_has_no_ratio():
+    """Its zeros are not those of the implementation, whose other run is judged."""
+    recorded_run = recorded("--epochs 1")
+    judged = Judgement(2, {"h": 0.25}, None)
+    not_judged = Judgement(0, {"h": 0.0, "dW_hh": 0.0}, None)
+    runs = [
+        ComparedRun(recorded_run.run, judgement, 0, 0, np.zeros(1))
+        for judgement in (judged, not_judged)
+    ]
+    comparison = Comparison(TraceFile("one", recorded_run), runs)
+    assert comparison.worst_ratios() == {"h": 0.25}
 
 
 def test_report():

@@ -67,10 +67,12 @@ compare json → 'json' has no from_numpy, to_numpy, forward, train: expected a 
 --plot= → --plot : expected a name that ends with .png or .pdf or .svg or .jpg
 --text s.txt --temperature 0 → --temperature is 0.0: expected a finite number above 0
 --save folder → --save folder: expected a name that ends with .npz
+--save folder.npz → --save folder.npz: it is a folder: choose another name
 --save none/a.npz → --save none/a.npz: its folder cannot be written to: choose another
 --output a.txt → --output a.txt: expected a name that ends with .csv
 --data large.csv → data file large.csv: column 1 is constant or too large for float32: leave it out
 --data large.csv --dtype float64 --standardize → data file large.csv: column 1 is constant or too large for float64: leave it out
+compare numpy_rnn.reference --data opposite.csv → data file opposite.csv: column 1 is constant or too large for float32: leave it out
 --data flat.csv --standardize → data file flat.csv: column 1 is constant or too large for float32: leave it out
 --data flat.csv --columns= → data file flat.csv: the columns have ''; expected names or numbers of column 1
 --data /dev/zero → data file /dev/zero: it has more than 64 MB, the limit: expected a smaller file
@@ -78,15 +80,20 @@ compare json → 'json' has no from_numpy, to_numpy, forward, train: expected a 
 --weights none.npz → weights file none.npz cannot be read: No such file or directory; check the path
 --columns 2 → --columns is given without --data: give both
 --sample 9 → --sample is given without --text: give both
+--text long.txt --momentum 0.9 → --momentum is given, and --text chooses --adagrad, which has no momentum: give --no-adagrad too
+--text long.txt --nesterov → --nesterov is given, and --text chooses --adagrad, which has no momentum: give --no-adagrad too
 """  # noqa: E501
 
 
 @pytest.mark.needs_matplotlib
 def test_refused_command_lines(capsys):
     os.mkdir("folder")
+    os.mkdir("folder.npz")
     Path("flat.csv").write_text("96.7\n" * 7)
     Path("large.csv").write_text("1e200\n1\n2\n")
+    Path("opposite.csv").write_text("1e308,1\n-1e308,2\n1e308,3\n")
     Path("s.txt").write_text("ab")
+    Path("long.txt").write_text("ab" * 20)
     Path("binary.txt").write_text("ab\0c")
     for words, message in rows_of(REFUSED):
         assert refused(numpy_rnn, capsys, *words.split()) == message
@@ -117,6 +124,7 @@ numpy_rnn → comparee torch_rnn → there is no command 'comparee' (did you mea
 numpy_rnn → compare torch_rnn --epoch 3 → there is no option --epoch (did you mean --epochs?); see numpy-rnn compare --help
 numpy_rnn → --lr 3 → there is no option --lr (did you mean --learning-rate?); see numpy-rnn train --help
 numpy_rnn → study --held-out 3 → there is no option --held-out; see numpy-rnn study --help
+numpy_rnn → --save=-- → -- is no value; see numpy-rnn train --help
 numpy_rnn → zzz → there is no command 'zzz'; see numpy-rnn --help
 numpy_rnn → audit train.py → audit is a command of torch-rnn: type torch-rnn audit
 torch_rnn → study → study is a command of numpy-rnn: type numpy-rnn study
@@ -140,6 +148,13 @@ def test_defaults_of_data(command):
     assert values.items() >= expected.items()
     assert make_options(command, **given, k2=5).k1 == 5
     assert make_options("study", **given).standardize is False
+
+
+def test_momentum_of_a_text_without_adagrad(capsys):
+    """A momentum of 0 is none, and goes with adagrad too."""
+    Path("a.txt").write_text("ab" * 20)
+    for words in ("--momentum 0", "--momentum 0.9 --no-adagrad"):
+        succeed(numpy_rnn, capsys, *f"--text a.txt --epochs 1 {words}".split())
 
 
 def test_defaults_that_are_turned_off():

@@ -9,7 +9,7 @@ import pytest
 
 from numpy_rnn import InputError
 from numpy_rnn.app import data
-from numpy_rnn.app.data import make_series, read_series, read_text
+from numpy_rnn.app.data import is_index, make_series, read_series, read_text
 from numpy_rnn.app.options import make_options
 from tests.helpers.comparing import bits
 
@@ -100,3 +100,8 @@ def test_pipe_is_read():
     os.mkfifo("pipe")
     threading.Thread(target=Path("pipe").write_bytes, args=(b"abc",)).start()
     assert read_text("pipe") == "abc"
+
+
+def test_index_has_no_differences_that_overflow():
+    assert is_index(np.array([1700.0, 1701, 1702]))
+    assert not is_index(np.array([1e308, -1e308, 1e308]))

@@ -15,8 +15,8 @@ import pytest
 import numpy_rnn
 from numpy_rnn.__main__ import main
 from numpy_rnn.app.experiment import prepare_experiment
-from numpy_rnn.app.reports import SeriesReport
-from numpy_rnn.app.training import Training, epoch_losses
+from numpy_rnn.app.training.reports import SeriesReport
+from numpy_rnn.app.updates import Training, epoch_losses
 from numpy_rnn.app.weights_file import load_run
 from tests.helpers.command_line import command, succeed, train_options
 from tests.helpers.comparing import bits
@@ -172,6 +172,20 @@ def test_divergence_is_one_line(rnn, capsys, options):
     assert ended.status == 1
     assert re.fullmatch(line, ended.err), ended.err
     assert os.listdir() == ["w.npz"]
+
+
+def test_losses_that_are_finite_in_no_whole_epoch(capsys):
+    """One network has an infinite loss where x is positive, the other where it is
+    negative: no update is without a finite loss, and the whole epoch is.
+    """
+    large = np.array([[[1e20]], [[-1e20]]], "f4")
+    one = np.ones((2, 1, 1), "f4")
+    np.savez("w.npz", W_xh=large, W_hh=0 * one, W_hy=one)
+    words = "--weights w.npz --nonlinearity relu --max-value 1e-9 --save r.npz"
+    ended = command(numpy_rnn, capsys, *words.split(), "--no-plot")
+    line = "numpy_rnn: the run diverged: epoch 1: no network has a finite loss; try "
+    assert (ended.status, ended.err[: len(line)]) == (1, line)
+    assert (ended.err.count("\n"), os.listdir()) == (1, ["w.npz"])
 
 
 def test_networks_that_diverge_are_counted_and_left_out(capsys):

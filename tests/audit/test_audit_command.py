@@ -5,9 +5,11 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 
+import torch_rnn
 from tests.helpers.audited_loops import source
 
 pytestmark = pytest.mark.needs_torch
@@ -67,6 +69,52 @@ def test_script_ends_as_without_audit(tmp_path):
     assert audited.stderr.startswith(plain.stderr + "-- audit ---")
     assert "KeyError" in plain.stderr
     assert "KeyboardInterrupt" in plain.stderr
+
+
+NAMES = """
+import sys
+print(sys.path)
+print(sorted(globals()))
+print(__loader__.name, __loader__.path, __cached__, __file__, __name__, __spec__)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("option", [[], ["-P"]])
+def test_script_has_the_path_and_the_names_of_python(tmp_path, option):
+    """-P leaves the folder of the script out, and nothing else."""
+    (tmp_path / "train.py").write_text(NAMES)
+    outputs = []
+    for more in ([], ["-m", "torch_rnn", "audit"]):
+        command = [sys.executable, *option, *more, "train.py"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        outputs.append(done.stdout)
+    assert outputs[0] == outputs[1] != ""
+    assert (f"'{tmp_path}'" in outputs[0]) == (option == [])
+
+
+def test_threads_that_outlive_the_script(audit):
+    script = """
+import threading
+end = threading.Event()
+thread = threading.Thread(target=end.wait)
+thread.start()
+"""
+    _, _, err = audit("train.py", script=script + "threading.end = (end, thread)")
+    end, thread = threading.end
+    del threading.end
+    end.set()
+    thread.join()
+    text = "threads that go on after the end of the script"
+    assert text in " ".join(err.split())
+    assert text not in " ".join(audit("train.py", script="")[2].split())
+
+
+def test_audit_of_a_script_within_an_audit(audit):
+    with torch_rnn.audit():
+        status, out, err = audit("train.py", script="print('hello')")
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert "another audit is running" in err
 
 
 def test_exit_status_and_report(audit):

@@ -16,7 +16,7 @@ import torch_rnn
 from numpy_rnn.common.errors import InputError
 from tests.helpers.audited_loops import FOLDER, audited, source
 from torch_rnn.loop_audit import recurrent_modules
-from torch_rnn.loop_audit.recorder import LOSS_FUNCTIONS, LOSSES_OF_TORCH
+from torch_rnn.loop_audit.torch_internals import LOSSES_OF_OPERATORS, LOSSES_OF_TORCH
 from torch_rnn.loop_audit.updates import UpdateRecorder
 
 pytestmark = [
@@ -115,7 +115,7 @@ def test_numbers_and_warnings_of_torch_are_the_same():
     assert len(told) == 2
 
 
-@pytest.mark.parametrize("name", [*LOSS_FUNCTIONS, *LOSSES_OF_TORCH[:-1]])
+@pytest.mark.parametrize("name", [*LOSSES_OF_OPERATORS, *LOSSES_OF_TORCH[:-1]])
 def test_functions_that_were_imported_before_are_seen(name):
     arguments = {
         "cross_entropy": [torch.tensor([0])],
@@ -171,3 +171,12 @@ def test_training_in_a_thread():
         thread.start()
         thread.join()
     report.assert_tbptt(5, 5)
+
+
+def test_report_without_any_event():
+    """No line has an empty end, and the loop is derived once."""
+    with torch_rnn.audit() as report:
+        pass
+    text = "gradients: from zero in 0 of 0 updates; backward passes: none"
+    assert text in str(report).splitlines()
+    assert report.loop is report.loop

@@ -38,10 +38,24 @@ OTHER = """        other = nn.Linear(2, 1)
         if t %"""
 SHUFFLED = "([0, 10, 20, 30], [20, 0, 30, 10], [10, 30, 0, 20])[_]"
 
+LAST_ALONE = """range(3):
+    h = torch.zeros(3, 4)
+    for x in torch.randn(5, 3, 2):
+        h = cell(x, h)
+        loss = """
+FIRST_TWO_UPDATES = """range(6):
+    h = torch.zeros(3, 4)
+    loss = 0
+    for x in torch.randn(5, 3, 2):
+        h = cell(x, h)
+        loss = (loss if _ > 1 else 0) + """
+
 
 @pytest.mark.parametrize(
     ("loop", "old", "new", "message"),
     [
+        ("state_from_validation", "i % 4 == 3", "i % 2 == 1", "0 mistakes"),
+        ("loss_in_no_update", LAST_ALONE, FIRST_TWO_UPDATES, "0 mistakes"),
         ("right_cells", "(x[t], h)", "(x[t], h.detach())", "[state-cut-within-update]"),
         ("right_cells", "        if t %", OTHER, "0 mistakes"),
         ("state_exchanged", "(c, h) = ", "(h, c) = ", "0 mistakes"),

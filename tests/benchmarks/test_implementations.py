@@ -16,12 +16,12 @@ from benchmarks.__main__ import (
     disagreement,
     first_difference,
 )
-from benchmarks.cases import CASES, sine
+from benchmarks.cases import CASES, sine_run
 from benchmarks.implementations import IMPLEMENTATIONS, Unsupported, matrix_products
 from numpy_rnn.common.records import Schedule, Step
 
 MARKS = {"torch": pytest.mark.needs_torch, "jax": pytest.mark.slow}
-SMALL = sine("small", k2=2, epochs=2, dtype="float64")
+SMALL = sine_run("small", k2=2, epochs=2, dtype="float64")
 # What each implementation can run, by the parts of the names of cases.
 SUPPORTED = {
     "numpy_rnn": ("",),

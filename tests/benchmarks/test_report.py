@@ -6,7 +6,15 @@ import sys
 import pyperf
 import pytest
 
-from benchmarks.report import CHECKOUT, RESULTS, is_disturbed, pages, short, times_table
+from benchmarks.report import (
+    CHECKOUT,
+    RESULTS,
+    is_disturbed,
+    pages,
+    report,
+    short,
+    times_table,
+)
 
 
 def benchmark(name, *processes, load=1.0):
@@ -30,6 +38,17 @@ def test_table():
     assert table.startswith("| µs per update | numpy_rnn | JAX |\n")  # no empty column
     assert f"\n| {case} | 10 | 5 (0.5×) ? |\n" in table
     assert table.endswith(f"| {other} | 1 |  |\n")
+
+
+def test_report_lists_what_was_timed():
+    suite = [
+        benchmark("default experiment / numpy_rnn", [0.06]),
+        benchmark("default experiment / JAX", [0.03]),
+        benchmark("default experiment / my_rnn.py", [0.03]),
+    ]
+    text = report(pyperf.BenchmarkSuite(suite), ["numpy_rnn", "JAX", "my_rnn.py"])
+    listed = [line.split("`")[1] for line in text.splitlines() if "- `" in line]
+    assert listed == ["numpy_rnn", "JAX"]
 
 
 def test_numbers_have_three_digits():

@@ -12,9 +12,9 @@ import pytest
 
 import numpy_rnn
 from numpy_rnn import InputError
-from numpy_rnn.common.checks import check_step
-from numpy_rnn.common.errors import MAX_MESSAGE, failed
+from numpy_rnn.common.option_checks import check_step
 from numpy_rnn.common.records import DirectionKeywords, Objective, Step
+from numpy_rnn.common.terminal import MAX_MESSAGE, failed
 from numpy_rnn.common.trees import tree_map
 from tests.helpers.calls import B, D, H, O, T, refusal, valid_calls
 from tests.helpers.comparing import arrays_in, bits, share_memory

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import numpy_rnn
-from numpy_rnn.common.checks import check_step
 from numpy_rnn.common.errors import InputError
+from numpy_rnn.common.option_checks import check_step
 from numpy_rnn.common.records import Step
 from numpy_rnn.conformance import definition
 from tests.helpers.command_line import succeed

@@ -68,6 +68,32 @@ def test_learning_rate_is_rounded_first(rnn, kind, dtype):
     assert bits(updated) == bits(expected)
 
 
+@DTYPE
+@pytest.mark.with_reference
+@pytest.mark.filterwarnings("ignore:overflow encountered in subtract")
+def test_cross_entropy_of_outputs_that_are_far_apart(rnn, dtype):
+    """The outputs are as large as the dtype allows, and so their differences overflow.
+
+    The loss is the largest output minus that of the class, since the others add nothing
+    to the sum of exponentials. Training has the same one, of a network whose outputs
+    are its biases.
+    """
+    largest = 0.9 * float(np.finfo(dtype).max)
+    outputs = np.array([largest, -largest, 0], dtype)
+    zeros = tree_map(np.zeros_like, random_gradients(dtype)[0])
+    params = rnn.from_numpy(zeros._replace(b_y=outputs))
+    x, h_0 = rnn.from_numpy((np.ones((1, 1, 2), dtype), np.zeros((1, 4), dtype)))
+    options = {"k1": 1, "k2": 1, "learning_rate": 0.1, "epochs": 1}
+    with np.errstate(over="ignore"):
+        expected = outputs.max() - outputs
+    for number in range(3):
+        y, target = rnn.from_numpy((outputs.reshape(1, 1, 3), np.array([[number]])))
+        loss = rnn.cross_entropy(y, target)
+        updates = rnn.train(params, x, target, h_0, loss="cross_entropy", **options)
+        assert bits(loss) == bits(expected[number])
+        assert bits(next(updates).loss) == bits(expected[number])
+
+
 @pytest.mark.parametrize("step", STEPS)
 def test_parameter_without_a_gradient_stays(rnn, step):
     """Its velocity stays too, and a later gradient counts as its first one."""

@@ -20,6 +20,14 @@ class Way(NamedTuple):
 
     numbers: type[NumpyArithmetic] = NumpyArithmetic
     definition: Definition = DEFINITION
+    nonlinearity: str = ""  # the only one that is computed otherwise, if there is one
+
+    def case(self, case):
+        """Return the case, with the nonlinearity that is computed otherwise."""
+        if not self.nonlinearity:
+            return case
+        objective = case.objective._replace(nonlinearity=self.nonlinearity)
+        return case._replace(objective=objective)
 
     def report(self, case, change=lambda array: array):
         """Compute the report of the case, whose arrays of floats are changed first."""
@@ -56,7 +64,7 @@ def tanh_slope(product):
             return product(dh, a, h)
         return NumpyArithmetic.by_slope(self, dh, a, h, nonlinearity)
 
-    return operations(by_slope=by_slope)
+    return operations(by_slope=by_slope)._replace(nonlinearity="tanh")
 
 
 def other_phi(name, function):
@@ -67,7 +75,7 @@ def other_phi(name, function):
             return function(a)
         return NumpyArithmetic.phi(self, a, nonlinearity)
 
-    return operations(phi=phi)
+    return operations(phi=phi)._replace(nonlinearity=name)
 
 
 def slope_by_cosh(dh, a, h):

@@ -10,7 +10,7 @@ from numpy_rnn.study import page
 from numpy_rnn.study.components import mask
 from numpy_rnn.study.document import mathml, with_formulas
 from numpy_rnn.study.equation_table import scale
-from numpy_rnn.study.figures import draw_cosine_bias, draw_masks
+from numpy_rnn.study.figures import draw_cosine_bias, draw_masks, mask_name
 from numpy_rnn.study.folder import write_folder
 
 pytestmark = [pytest.mark.needs_torch, pytest.mark.needs_matplotlib]
@@ -98,6 +98,12 @@ def test_crosses_are_on_the_components_that_are_cut(steps, small):
             assert is_cut[t - 1, s - 1]
             is_cut[t - 1, s - 1] = 0
         assert not is_cut.any()
+
+
+def test_truncations_have_their_names():
+    shown = [mask_name(k1, k2, 20) for k1, k2 in ((1, 1), (1, 5), (3, 5), (5, 5))]
+    assert shown == ["one step", "sliding window", "overlapping", "chunks"]
+    assert mask_name(20, 20, 20) == "full"
 
 
 def test_a_difference_of_zero_or_of_nothing_finite_is_said():

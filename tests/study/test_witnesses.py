@@ -74,7 +74,7 @@ FAULTS = {
     "B2": [("backward.py", "da[t + 1] @ W_hh.mT  #", "da[t + 1] @ W_hh  #")],
     "T2": [("tbptt.py", "loss_start - older)", "stop - schedule.k2)")],
     "F4 U2 U7 U5": [
-        ("elman.py", "np.arange(size)).astype", "np.arange(size)[::-1]).astype"),
+        ("arrays.py", "np.arange(size)).astype", "np.arange(size)[::-1]).astype"),
         ("step.py", "np.sqrt(total)", "np.sqrt(2 * total)"),
         ("step.py", "g, -max_value, max_value)", "g, -max_value, 2 * max_value)"),
         ("step.py", "(1 - step.dampening) * g", "(1 + step.dampening) * g"),

@@ -28,12 +28,13 @@ def audit(updates: int = 200, ignore: Collection[str] = ()) -> Iterator[LoopRepo
     Raises
     ------
     InputError
-        If `updates` is no integer of 1 or more, or a name is unknown.
+        If `updates` is no integer of 1 or more, a name is unknown, or another audit
+        is running.
     """
     recorder = LoopRecorder(check_integer("updates", updates, 1))
     report = LoopReport(recorder.record, ignore)
-    recorder.start()
     try:
+        recorder.start()
         yield report
     finally:
         recorder.stop()

@@ -7,14 +7,17 @@ import os
 import runpy
 import signal
 import sys
+import threading
 from contextlib import suppress
 from dataclasses import dataclass
 from getopt import GetoptError, getopt
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import FrameType, ModuleType
 
-from numpy_rnn.common.errors import InputError, errors_about, failed, silence_output
+from numpy_rnn.common.errors import InputError, errors_about
 from numpy_rnn.common.numbers import check_integer
+from numpy_rnn.common.terminal import failed, silence_output
 from torch_rnn.loop_audit.audit_report import LoopReport
 from torch_rnn.loop_audit.mistakes import MISTAKES
 from torch_rnn.loop_audit.recorder import LoopRecorder
@@ -75,6 +78,12 @@ def read_script(options: Options) -> bytes:
         return Path(script).read_bytes()
 
 
+def has_other_threads() -> bool:
+    """Return whether threads run for which Python waits at its end."""
+    threads = [t for t in threading.enumerate() if not t.daemon]
+    return len(threads) > 1
+
+
 class Printer:
     """Prints a report once, on a copy of standard error, which the script may close."""
 
@@ -93,6 +102,9 @@ class Printer:
         if self.is_printed or os.getpid() != self.process:
             return
         self.is_printed = True
+        if has_other_threads():
+            unseen = "threads that go on after the end of the script"
+            self.recorder.record.unseen.add(unseen)
         self.recorder.stop()
         for stream in (sys.stdout, sys.stderr):
             with suppress(AttributeError, OSError, ValueError):
@@ -124,13 +136,24 @@ def run_script(options: Options, source: bytes) -> None:
     name = options.words[0]
     sys.argv = options.words
     if options.is_module:
-        sys.path[0] = os.getcwd()
+        folder = os.getcwd()
+    else:
+        folder = os.path.dirname(os.path.realpath(name))
+    if not sys.flags.safe_path:  # by which Python leaves the folder out
+        sys.path[0] = folder
+    if options.is_module:
         runpy.run_module(name, run_name="__main__", alter_sys=True)
         return
-    sys.path[0] = os.path.dirname(os.path.realpath(name))
     main = sys.modules["__main__"] = ModuleType("__main__")
     file = os.path.abspath(name)
-    main.__dict__.update(__builtins__=builtins, __file__=file)
+    main.__dict__.update(
+        __builtins__=builtins,
+        __cached__=None,
+        __file__=file,
+        __loader__=SourceFileLoader("__main__", file),
+    )
+    if sys.version_info < (3, 14):  # later ones compute it
+        main.__annotations__ = {}
     exec(compile(source, file, "exec"), main.__dict__)
 
 
@@ -167,11 +190,11 @@ def audit_script(words: list[str]) -> int:
         recorder = LoopRecorder(options.updates)
         report = LoopReport(recorder.record, options.ignored)
         source = read_script(options)
+        recorder.start()
     except InputError as error:
         return failed("torch_rnn", 2, str(error))
     printer = Printer(recorder, report)
     printer.handle_termination()
-    recorder.start()
     try:
         run_script(options, source)
     except (Exception, KeyboardInterrupt) as error:

@@ -87,11 +87,19 @@ class LoopReport:
             check_choice("warning", name, tuple(MISTAKES))
         self._record = record
         self._ignored = frozenset(ignore)
+        self._loop = TrainingLoop(record)
+        self._event_count = len(record.events)  # from which the loop is derived
 
     @property
     def loop(self) -> TrainingLoop:
-        """The events, updates and windows of the loop, up to now."""
-        return TrainingLoop(self._record)
+        """The events, updates and windows of the loop, up to now.
+
+        They are derived again only where events have been added since.
+        """
+        if self._event_count != len(self._record.events):
+            self._event_count = len(self._record.events)
+            self._loop = TrainingLoop(self._record)
+        return self._loop
 
     @property
     def updates(self) -> list[LoopUpdate]:
@@ -243,7 +251,7 @@ def _gradient_lines(loop: TrainingLoop) -> Iterator[str]:
     sums = [f"sum of {len(update.backwards)}" for update in loop.updates]
     sums += ["in no update" for b in loop.backwards if not loop.updates_of(b)]
     text = f"gradients: from zero in {from_zero} of {len(loop.updates)} updates"
-    yield f"{text}; backward passes: {counted(sums)}"
+    yield f"{text}; backward passes: {counted(sums) or 'none'}"
 
 
 def _clip_line(clip: GradientClip) -> str:

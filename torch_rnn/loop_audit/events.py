@@ -235,6 +235,11 @@ class LoopRecord:
     unseen: set[str] = field(default_factory=set)
     error: str = ""
 
+    @property
+    def is_full(self) -> bool:
+        """Whether all updates are seen that are recorded."""
+        return self.steps >= self.limit
+
     def add(self, event_type: type[AnyEvent], **facts: Any) -> AnyEvent:
         """Make an event with its number and location, and add it while there is
         room.

@@ -4,7 +4,7 @@ The results of a pass are marked in the graph. A walk from a loss or a state fin
 marks; hooks in the nodes that use a result tell which of its steps get a gradient.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -204,8 +204,10 @@ def _used_by_time(result: PassResult, gradient: torch.Tensor) -> NDArray[numpy.b
 class UseWatch:
     """Watches during a backward pass which outputs of forward passes get a gradient."""
 
-    def __init__(self, walk: GraphWalk) -> None:
-        """Register a hook in each node that uses an output."""
+    def __init__(self, walk: GraphWalk, call_safely: Callable[..., None]) -> None:
+        """Register a hook in each node that uses an output. Autograd calls it by
+        `call_safely`, which no error leaves.
+        """
         self._used: dict[ForwardPass, UsedSteps] = {}
         for forward in walk.passes:
             self._used[forward] = UsedSteps(forward, forward in walk.carried)
@@ -215,7 +217,7 @@ class UseWatch:
             if node is None:
                 add(None)
             else:
-                self._handles.append(node.register_hook(add))
+                self._handles.append(node.register_hook(partial(call_safely, add)))
 
     def end(self) -> dict[ForwardPass, Reach]:
         """Remove the hooks. Return how much of each pass is reached."""

@@ -5,6 +5,10 @@ under which name, or how early, a script has imported them: methods in their cla
 losses in the module of torch's operators, clipping in the decorator around it. An
 error of the audit ends the audit alone. Compiled, traced and transformed calls are
 not recorded.
+
+The end of a record may come while torch iterates over the hooks of optimizers, among
+which are those of the script. So functions are put back at once, and hooks that torch
+calls stay registered until the audit itself has ended.
 """
 
 import threading
@@ -15,65 +19,84 @@ from typing import Any
 from unittest.mock import patch
 
 import torch
-from torch.jit import _builtins
 from torch.utils.hooks import RemovableHandle
 
+from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.texts import one_line
 from torch_rnn.loop_audit.recurrent_modules import as_list
+from torch_rnn.loop_audit.torch_internals import (
+    cell_of_decorated,
+    is_hidden,
+    name_for_jit,
+    run_uncompiled,
+)
 
 FAILED = object()  # the result of a call that raised an exception
 Watcher = Generator[None, Any, None]
 Hook = Callable[..., Watcher]
-
-
-def _is_hidden() -> bool:
-    """Return whether torch transforms or traces the functions that it calls."""
-    level = torch._C._functorch.maybe_current_level()
-    return level is not None or bool(torch._C._is_tracing())
-
-
-def _run_uncompiled(function: Any) -> None:
-    """Let torch.compile run the frames of a function as they are, and compile what
-    these call.
-    """
-    dynamo: Any = torch._C._dynamo.eval_frame
-    if hasattr(dynamo, "skip_code"):
-        dynamo.skip_code(function.__code__)
-    else:
-        action = dynamo._FrameAction
-        strategy = dynamo._FrameExecStrategy(action.SKIP, action.DEFAULT)
-        dynamo.set_code_exec_strategy(function.__code__, strategy)
+ONE_AUDIT = threading.Lock()  # held by the audit that has hooks in torch
 
 
 class Hooks:
-    """What is replaced in torch until `undo` is closed."""
+    """What is replaced in torch from `begin` to `end`, by one audit at a time."""
 
     def __init__(self) -> None:
         """Make hooks that replace nothing yet."""
         self.error = ""
         self.thread = 0  # the one that trains; 0 as long as it is not known
         self.has_other_threads = False
-        self.undo = ExitStack()
         self._busy = set[int]()  # threads in which the audit itself calls torch
+        self._is_watching = False  # replaced functions call no hooks otherwise
+        self._replaced = ExitStack()  # puts functions back
+        self._registered = ExitStack()  # removes what torch itself calls
+
+    def begin(self) -> None:
+        """Refuse to begin where another audit has not ended."""
+        if not ONE_AUDIT.acquire(blocking=False):
+            raise InputError(
+                "another audit is running: expected one audit at a time, end that"
+                " first or leave this one out"
+            )
+        self._registered.callback(ONE_AUDIT.release)
+        self._is_watching = True
+
+    def put_back(self) -> None:
+        """Put back what is replaced. Hooks that torch itself calls go on."""
+        self._is_watching = False
+        self._replaced.close()
+
+    def end(self) -> None:
+        """Leave torch as it was before."""
+        self.put_back()
+        self._registered.close()
 
     def call(self, hook: Callable[..., Any], *args: Any) -> None:
-        """Call a hook. An error of the audit ends the audit and not the script."""
+        """Call a hook, unless the audit itself has called torch, or another thread
+        trains.
+        """
         thread = threading.get_ident()
-        if thread in self._busy or self.error:
+        if thread in self._busy:
             return
         if self.thread not in (0, thread):
             self.has_other_threads = True
             return
         self._busy.add(thread)
         try:
+            self.call_safely(hook, *args)
+        finally:
+            self._busy.discard(thread)
+
+    def call_safely(self, hook: Callable[..., Any], *args: Any) -> None:
+        """Call a hook. An error of the audit ends the audit and not the script."""
+        if self.error:
+            return
+        try:
             hook(*args)
         except StopIteration:  # the end of a hook, which is a generator
             pass
         except Exception as error:
             self.error = one_line(f"{type(error).__name__}: {error}")
-            self.undo.close()
-        finally:
-            self._busy.discard(thread)
+            self.put_back()
 
     def watch(self, original: Any, hook: Hook) -> Any:
         """Return a function that does what `original` does, and calls a hook.
@@ -84,7 +107,8 @@ class Hooks:
         @wraps(original)
         def watched(*args: Any, **kwargs: Any) -> Any:
             """Call the original, and the hook before and after it."""
-            if torch.compiler.is_compiling() or _is_hidden():
+            is_compiling = torch.compiler.is_compiling()
+            if is_compiling or is_hidden() or not self._is_watching:
                 return original(*args, **kwargs)
             watcher = hook(*args, **kwargs)
             result: Any = FAILED
@@ -99,31 +123,38 @@ class Hooks:
                 self.call(watcher.send, result)
             return result
 
-        _run_uncompiled(watched)
+        run_uncompiled(watched)
         return watched
 
     def register(
         self, register: Callable[[Any], RemovableHandle], hook: Callable[..., None]
     ) -> None:
-        """Register a hook that torch itself calls."""
-        self.undo.callback(register(partial(self.call, hook)).remove)
+        """Register a hook that torch itself calls until the end."""
+        self._registered.callback(register(partial(self.call, hook)).remove)
 
     def patch(self, owner: Any, name: str, hook: Hook) -> None:
         """Watch an attribute of a class or a module."""
         watched = self.watch(getattr(owner, name), hook)
-        self.undo.enter_context(patch.object(owner, name, watched))
+        patcher = patch.object(owner, name, watched)
+        patcher.start()
+
+        def put_back() -> None:
+            """Put the attribute back, unless the script has replaced it since."""
+            if vars(owner).get(name) is watched:
+                patcher.stop()
+
+        self._replaced.callback(put_back)
 
     def patch_operator(self, owner: Any, name: str, hook: Hook) -> None:
         """Watch an operator of torch, under whose name torch.jit knows it still."""
         original = getattr(owner, name)
-        operator = _builtins._find_builtin(original)  # type: ignore[no-untyped-call]
         self.patch(owner, name, hook)
-        _builtins._register_builtin(getattr(owner, name), operator)
+        name_for_jit(getattr(owner, name), original)
 
     def patch_decorated(self, decorated: Any, hook: Hook) -> None:
         """Watch a function of parameters that a decorator has in its closure."""
         original = decorated.__wrapped__
-        (cell,) = (c for c in decorated.__closure__ if c.cell_contents is original)
+        cell = cell_of_decorated(decorated)
         watched = self.watch(original, hook)
 
         def listing(parameters: Any, *args: Any, **kwargs: Any) -> Any:
@@ -131,4 +162,4 @@ class Hooks:
             return watched(as_list(parameters), *args, **kwargs)
 
         cell.cell_contents = listing
-        self.undo.callback(setattr, cell, "cell_contents", original)
+        self._replaced.callback(setattr, cell, "cell_contents", original)

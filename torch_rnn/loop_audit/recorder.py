@@ -1,6 +1,5 @@
 """The recorder of a training loop: it makes events, and knows no mistakes."""
 
-import sys
 import threading
 from functools import partial
 from typing import Any
@@ -8,7 +7,6 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn.modules.rnn import RNNCellBase
-from torch.nn.utils import clip_grad
 from torch.optim import Optimizer
 from torch.optim import optimizer as optimizer_hooks
 
@@ -23,24 +21,17 @@ from torch_rnn.loop_audit.graph import LOSS_CALL, GraphWalk, UseWatch
 from torch_rnn.loop_audit.hooks import FAILED, Hooks, Watcher
 from torch_rnn.loop_audit.recurrent_modules import PartNames, is_of_torch, read_call
 from torch_rnn.loop_audit.states import StateMemory
-from torch_rnn.loop_audit.updates import ParameterRecord, UpdateRecorder, ids_of
-
-LOSS_FUNCTIONS = (
-    "mse_loss",
-    "l1_loss",
-    "smooth_l1_loss",
-    "huber_loss",
-    "cross_entropy_loss",
-    "nll_loss_nd",
-    "binary_cross_entropy",
+from torch_rnn.loop_audit.torch_internals import (
+    BACKWARD,
+    CLIP_NORM,
+    CLIP_VALUE,
+    LOSSES_OF_OPERATORS,
+    LOSSES_OF_TORCH,
+    OPERATORS,
+    UNSCALE,
+    compiled_graphs,
 )
-LOSSES_OF_TORCH = ("binary_cross_entropy_with_logits", "kl_div", "ctc_loss")
-
-
-def _compiled_graphs() -> int:
-    """Return how many graphs torch.compile has made in this process."""
-    dynamo: Any = sys.modules.get("torch._dynamo.utils")
-    return int(dynamo.counters["stats"]["unique_graphs"]) if dynamo else 0
+from torch_rnn.loop_audit.updates import ParameterRecord, UpdateRecorder, ids_of
 
 
 class LoopRecorder:
@@ -60,19 +51,20 @@ class LoopRecorder:
         """Replace what is watched in torch."""
         hooks = self._hooks
         updates = self._updates
-        self._graphs = _compiled_graphs()
+        hooks.begin()
+        self._graphs = compiled_graphs()
         for kind in (nn.RNNBase, RNNCellBase):
             hooks.patch(kind, "__call__", self._forward)
-        for name in LOSS_FUNCTIONS:
-            hooks.patch_operator(torch._C._nn, name, partial(self._loss, name))
+        for name in LOSSES_OF_OPERATORS:
+            hooks.patch_operator(OPERATORS, name, partial(self._loss, name))
         for name in LOSSES_OF_TORCH:
             hooks.patch_operator(torch, name, partial(self._loss, name))
-        hooks.patch(torch.autograd, "_engine_run_backward", self._backward)
-        hooks.patch_decorated(clip_grad._clip_grads_with_norm_, updates.clip_norm)
-        hooks.patch_decorated(clip_grad.clip_grad_value_, updates.clip_value)
-        hooks.patch(torch.amp.GradScaler, "_unscale_grads_", updates.unscale)
+        hooks.patch(torch.autograd, BACKWARD, self._backward)
+        hooks.patch_decorated(CLIP_NORM, updates.clip_norm)
+        hooks.patch_decorated(CLIP_VALUE, updates.clip_value)
+        hooks.patch(torch.amp.GradScaler, UNSCALE, updates.unscale)
         hooks.register(
-            optimizer_hooks.register_optimizer_step_pre_hook, updates.begin_step
+            optimizer_hooks.register_optimizer_step_pre_hook, self._begin_step
         )
         hooks.register(
             optimizer_hooks.register_optimizer_step_post_hook, self._end_step
@@ -84,11 +76,11 @@ class LoopRecorder:
         hooks = self._hooks
         hooks.thread = 0
         hooks.call(self._updates.find_by_hand)
-        hooks.undo.close()
+        hooks.end()
         record.error = hooks.error
         if hooks.has_other_threads:
             record.unseen.add("other threads")
-        if _compiled_graphs() > self._graphs:
+        if compiled_graphs() > self._graphs:
             record.unseen.add("what torch.compile has compiled")
         if record.steps > record.limit:
             text = f"updates after the first {record.limit} of {record.steps}"
@@ -139,7 +131,7 @@ class LoopRecorder:
         self._updates.find_by_hand()
         walk = self._walk_from(tensors)
         parameters = self._reached_parameters(walk)
-        watch = UseWatch(walk)
+        watch = UseWatch(walk, self._hooks.call_safely)
         self._is_backward = True
         result = yield
         self._is_backward = False
@@ -175,13 +167,18 @@ class LoopRecorder:
         self._names.add([*self._states, *parameters])
         return self._updates.read(parameters)
 
+    def _begin_step(self, optimizer: Optimizer, *_: Any) -> None:
+        """Note what a step begins with, unless it is only counted."""
+        if not self.record.is_full:
+            self._updates.begin_step(optimizer)
+
     def _end_step(self, optimizer: Optimizer, *_: Any) -> None:
-        """Record a step, and end the record after the last update."""
-        record = self.record
+        """Record a step, and end the record after the last update. Count later ones."""
         updates = self._updates
+        if self.record.is_full:
+            updates.count_step(optimizer)
+            return
         updates.end_step(optimizer)
-        if record.steps == record.limit:
+        if self.record.is_full:
             updates.find_by_hand()
-            self._hooks.undo.close()
-            count = optimizer_hooks.register_optimizer_step_post_hook
-            self._hooks.register(count, updates.count_step)
+            self._hooks.put_back()

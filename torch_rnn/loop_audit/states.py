@@ -25,6 +25,7 @@ from torch_rnn.loop_audit.events import (
 )
 from torch_rnn.loop_audit.graph import GraphWalk, mark_results
 from torch_rnn.loop_audit.recurrent_modules import ModuleCall
+from torch_rnn.loop_audit.torch_internals import base_of, embedded_indices, version_of
 
 MAX_STATE_ROWS = 8  # of a state that are looked at
 MAX_REMEMBERED = 40_000  # rows
@@ -40,8 +41,8 @@ def _data_behind(x: torch.Tensor) -> torch.Tensor | None:
         return x
     node: Any = x.grad_fn
     for _ in range(MAX_EMBEDDING_DEPTH):
-        if type(node).__name__ == "EmbeddingBackward0":
-            indices: torch.Tensor = node._saved_indices
+        indices = embedded_indices(node)
+        if indices is not None:
             return indices
         if node is None or not node.next_functions:
             break
@@ -73,7 +74,7 @@ class DataOrder:
         data = _data_behind(x)
         if data is None or data.is_inference():  # which has no version
             return InputData()
-        base = data if data._base is None else data._base
+        base = base_of(data)
         sizes = _sizes_by_stride(base)
         if axis is None:  # the input has all dimensions but that of time
             strides = sizes.keys() - _sizes_by_stride(data).keys()
@@ -85,7 +86,7 @@ class DataOrder:
         start = int(data.storage_offset())
         step = start // stride % sizes[stride]
         number = self._tensors.setdefault(base, next(self._numbers))
-        return InputData((number, base._version, start - step * stride), step)
+        return InputData((number, version_of(base), start - step * stride), step)
 
     def begin_window(self, data: InputData, before: InputData | None) -> Origin | None:
         """Begin a window after another. Return what earlier epochs say of their order:
@@ -190,6 +191,21 @@ class StateMemory:
     ) -> StatePart:
         """Return a state with its origin among the windows and their data.
 
+        A state that is neither zeros nor carried keeps the origin that it has. The
+        loops of tests/audit/loops that show each origin:
+
+        =================  ==================================================
+        ZEROS              most, at the first window of an epoch
+        RESET              state_never_given
+        ATTACHED           right_cells, state_attached
+        PREVIOUS           right_chunks, right_by_hand
+        INSIDE             right_sliding
+        EPOCH              right_chunks, with a state that goes on over epochs
+        ELSEWHERE          state_from_elsewhere
+        WITHOUT_GRADIENT   state_from_validation
+        UNKNOWN            loss_in_two_updates, right_sliding
+        =================  ==================================================
+
         Parameters
         ----------
         part
@@ -197,27 +213,67 @@ class StateMemory:
         data
             The data of the window that begins with it.
         order
-            What earlier epochs say of the order of the data.
+            What earlier epochs say of the order of the data: EPOCH, ELSEWHERE or None.
         """
-        source = part.source
-        window = self._window
+        if part.origin is Origin.ZEROS:
+            return part._replace(origin=self._origin_of_zeros(data))
+        if part.source is not None and part.is_carried:
+            return self._located_in_data(part, part.source, data, order)
+        return part
+
+    def _origin_of_zeros(self, data: InputData) -> Origin:
+        """Return RESET for zeros where the data go on, as in a chunk whose state is
+        None, and ZEROS otherwise.
+        """
         latest = self._latest
-        if part.origin is Origin.ZEROS and latest is not None:
-            is_reset = data.follows(latest.data, latest.steps)
-            return StatePart(Origin.RESET) if is_reset else part
-        if source is None or part.origin is Origin.ATTACHED:
-            return part
+        if latest is not None and data.follows(latest.data, latest.steps):
+            return Origin.RESET
+        return Origin.ZEROS
+
+    def _origin_in_time(self, part: StatePart, source: ForwardPass) -> Origin:
+        """Return after which pass of the module a carried state is taken.
+
+        WITHOUT_GRADIENT is one of a validation, OLDER one before the latest window,
+        PREVIOUS the end of the latest pass, and INSIDE a step of the latest window.
+        """
+        window = self._window
         if not source.has_gradient:
-            return part._replace(origin=Origin.WITHOUT_GRADIENT)
+            return Origin.WITHOUT_GRADIENT
         if window is None or source.number < window.number:
-            return part
-        is_end = source is latest and part.steps == source.steps
-        origin = Origin.PREVIOUS if is_end else Origin.INSIDE
+            return Origin.OLDER
+        is_end = source is self._latest and part.steps == source.steps
+        return Origin.PREVIOUS if is_end else Origin.INSIDE
+
+    def _located_in_data(
+        self,
+        part: StatePart,
+        source: ForwardPass,
+        data: InputData,
+        order: Origin | None,
+    ) -> StatePart:
+        """Return a carried state with its origin.
+
+        Its place in time decides, unless it is of the latest window and the data are
+        others than those that follow:
+
+        - data that begin within the latest window, as where windows overlap, are
+          ELSEWHERE;
+        - otherwise the order of earlier epochs decides, if it says anything;
+        - otherwise the place in time stands, and the order of the data is not known.
+        """
+        origin = self._origin_in_time(part, source)
+        located = part._replace(origin=origin)
+        is_of_latest_window = origin in (Origin.PREVIOUS, Origin.INSIDE)
+        window = self._window
+        if not is_of_latest_window or window is None:
+            return located
         if data.follows(source.data, part.steps):
-            return part._replace(origin=origin)
+            return located
         if data.is_between(window.data, source.data, part.steps):
-            order = Origin.ELSEWHERE
-        return part._replace(origin=order or origin, is_order_known=order is not None)
+            return located._replace(origin=Origin.ELSEWHERE)
+        if order is not None:
+            return located._replace(origin=order)
+        return located._replace(is_order_known=False)
 
     def _remember(self, forward: ForwardPass, call: ModuleCall) -> None:
         """Remember the last states of a pass, and of its first sequence all."""

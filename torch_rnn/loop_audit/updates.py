@@ -28,6 +28,7 @@ from torch_rnn.loop_audit.events import (
     union,
 )
 from torch_rnn.loop_audit.hooks import Watcher
+from torch_rnn.loop_audit.torch_internals import norms_of, version_of
 
 
 @dataclass(eq=False, slots=True)
@@ -47,9 +48,9 @@ class ParameterRecord:
         if gradient is None:
             return False
         is_same = self._gradient is not None and self._gradient() is gradient
-        is_unchanged = is_same and self._version == gradient._version
+        is_unchanged = is_same and self._version == version_of(gradient)
         self._gradient = ref(gradient)
-        self._version = gradient._version
+        self._version = version_of(gradient)
         return not is_unchanged
 
     def read(self) -> None:
@@ -69,9 +70,8 @@ def read_norms(parameters: Iterable[ParameterRecord]) -> list[ParameterRecord]:
     if not records:
         return []
     values = [p.tensor.detach() for p in records]
-    norms = torch._foreach_norm(values, 2, torch.float64)
     changed = []
-    for p, norm in zip(records, torch.stack(list(norms)).tolist()):
+    for p, norm in zip(records, norms_of(values)):
         if p.norm is not None and p.norm != norm and not math.isnan(p.norm):
             changed.append(p)
             p.norm = None

@@ -234,9 +234,10 @@ class Nonlinearity(NamedTuple):
     only φ and its slope are used.
 
     The error of φ is τu(|h| + `roundings`). So `roundings` is 0 for a function of a
-    library alone, and for one that is composed, what a relative error of an inner
-    function moves h by: of log(1 + exp(a)), the logistic function of a, which is 1 at
-    most.
+    library alone. For one that is composed, it is what a relative error of an inner
+    function moves h by, at most. Where this is far smaller for some a, the bound is too
+    wide there, and φ has to be written otherwise: log(1 + exp(a)) needs 1/2 at a = 0,
+    and next to nothing at a = −20.
     """
 
     phi: FunctionOfOne  # of a, real or complex

@@ -19,7 +19,7 @@ def run(rnn: ModuleType, options: CommandOptions) -> int:
     rnn : module
         The package of the command line.
     options : CommandOptions
-        None is used.
+        The options of the command, which has none of its own.
 
     Returns
     -------

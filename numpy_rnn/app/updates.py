@@ -1,4 +1,4 @@
-"""Training by a package: the updates of a run, and the losses of its epochs."""
+"""The updates of a run by a package, and the losses of its epochs."""
 
 from collections.abc import Iterator
 from types import ModuleType
@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from numpy_rnn.app.predictions import Curve
+from numpy_rnn.app.curves import Curve
 from numpy_rnn.common.records import NumpyArray, Run, Update
 
 REMEDIES = (
@@ -29,7 +29,7 @@ def epoch_losses(losses: NumpyArray, run: Run) -> NumpyArray:
     Parameters
     ----------
     losses : ndarray, (n,) or (n, N)
-        Of the updates, in order.
+        The losses of the updates, in order.
     run : Run
         The run that made them.
 
@@ -62,7 +62,7 @@ def begin(rnn: ModuleType, run: Run) -> Iterator[Update[Any]]:
     Returns
     -------
     iterator of Update
-        None is made yet.
+        The updates. Each is made when it is asked for.
 
     Raises
     ------
@@ -92,8 +92,10 @@ class Training:
         self._updates = begin(rnn, run)
 
     def __iter__(self) -> Iterator[Update[Any]]:
-        """Make all updates. Raises Diverged if no network of the ensemble has a finite
-        loss.
+        """Make all updates.
+
+        Raises Diverged if no network of the ensemble has a finite loss, in an update or
+        in a whole epoch.
         """
         losses = list[NumpyArray]()  # of the current epoch
         for update in self._updates:
@@ -111,6 +113,11 @@ class Training:
             if len(losses) == self.updates_per_epoch:
                 self.losses += [*epoch_losses(np.array(losses), self.run)]
                 losses = []
+                if not np.isfinite(self.losses[-1]).any():
+                    raise Diverged(
+                        f"the run diverged: epoch {update.epoch}: no network has a"
+                        f" finite loss; {REMEDIES}"
+                    )
             yield update
 
     def loss_curve(self) -> Curve:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from numpy_rnn.app.compared_sources import Source, TraceFile
+from numpy_rnn.app.comparison.sources import Source, TraceFile
 from numpy_rnn.app.printing import format_table, schedule_name, step_words
 from numpy_rnn.common.records import NumpyArray, Run
 from numpy_rnn.common.texts import join_names, pluralize
@@ -49,6 +49,11 @@ class Comparison(NamedTuple):
         """Check whether every run passes."""
         return all(run.judgement.passed for run in self.runs)
 
+    @property
+    def has_judged_updates(self) -> bool:
+        """Check whether an update of a run is judged."""
+        return any(run.judgement.updates for run in self.runs)
+
     def first_finding(self) -> Finding | None:
         """Return the first finding that a hint explains, or the first of all."""
         findings = [run.judgement.first for run in self.runs if run.judgement.first]
@@ -58,9 +63,13 @@ class Comparison(NamedTuple):
         return findings[0] if findings else None
 
     def worst_ratios(self) -> dict[str, float]:
-        """Return the largest ratio of every tensor that is reported."""
+        """Return the largest ratio of every tensor that is reported by a run with
+        judged updates.
+        """
         worst = dict[str, float]()
         for run in self.runs:
+            if not run.judgement.updates:
+                continue
             for tensor, ratio in run.judgement.worst.items():
                 worst[tensor] = max(ratio, worst.get(tensor, 0.0))
         return worst
@@ -84,11 +93,13 @@ def comparison_report(comparisons: Sequence[Comparison]) -> str:
     Returns
     -------
     str
-        The verdict and what it covers; then the largest ratio of every tensor to its
-        rounding bound.
+        The verdict. If an update is judged, what the verdict covers; then the largest
+        ratio of every tensor to its rounding bound.
     """
-    lines = verdict(comparisons) + coverage(comparisons)
-    lines += ["", *ratio_table(comparisons)]
+    lines = verdict(comparisons)
+    if any(comparison.has_judged_updates for comparison in comparisons):
+        lines += coverage(comparisons)
+        lines += ["", *ratio_table(comparisons)]
     for comparison in comparisons:
         lines += reservations(comparison)
     return "\n".join(lines)

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from numpy_rnn.app.comparison_report import ComparedRun, Comparison
-from numpy_rnn.app.plots import (
+from numpy_rnn.app.comparison.report import ComparedRun, Comparison
+from numpy_rnn.app.drawing import (
     BLACK,
     BLUE,
     GREEN,
@@ -18,7 +18,7 @@ from numpy_rnn.app.plots import (
     draw_losses,
 )
 from numpy_rnn.app.printing import schedule_name
-from numpy_rnn.app.training import updates_per_epoch
+from numpy_rnn.app.updates import updates_per_epoch
 from numpy_rnn.conformance.case import TENSORS
 from numpy_rnn.conformance.runs.judge import Judgement
 

@@ -8,10 +8,10 @@ from numpy_rnn.app.data import Series, Text
 from numpy_rnn.app.experiment import prepare_experiment
 from numpy_rnn.app.options import CommandOptions
 from numpy_rnn.app.outputs import check_files, plot_target, write_csv, write_figure
-from numpy_rnn.app.plots import draw_result
 from numpy_rnn.app.printing import describe_runs
-from numpy_rnn.app.reports import SeriesReport, TextReport
-from numpy_rnn.app.training import Training
+from numpy_rnn.app.training.plot import draw_result
+from numpy_rnn.app.training.reports import SeriesReport, TextReport
+from numpy_rnn.app.updates import Training
 from numpy_rnn.app.weights_file import SavedRun, save_run
 from numpy_rnn.common.texts import printable
 
@@ -70,8 +70,8 @@ def run(rnn: ModuleType, options: CommandOptions) -> int:
         raise KeyboardInterrupt(
             f"interrupted after {training.updates_made} updates; {outcome}"
         ) from None
-    curves = report.curves()
-    print(*report.final(curves), sep="\n")
+    curves, lines = report.result()
+    print(*lines, sep="\n")
     if options.save is not None:
         print(save(options.save, training, data.alphabet))
     if options.output is not None:

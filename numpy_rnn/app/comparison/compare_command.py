@@ -7,14 +7,14 @@ from types import ModuleType
 
 import numpy as np
 
-from numpy_rnn.app.compared_runs import FittedRuns, fitted_runs
-from numpy_rnn.app.compared_sources import Source, TraceFile, find_source
-from numpy_rnn.app.comparison_plot import draw_comparisons
-from numpy_rnn.app.comparison_report import ComparedRun, Comparison, comparison_report
+from numpy_rnn.app.comparison.plot import draw_comparisons
+from numpy_rnn.app.comparison.report import ComparedRun, Comparison, comparison_report
+from numpy_rnn.app.comparison.runs import FittedRuns, fitted_runs
+from numpy_rnn.app.comparison.sources import Source, TraceFile, find_source
 from numpy_rnn.app.options import CommandOptions, option_name
 from numpy_rnn.app.outputs import check_files, plot_target, write_figure
 from numpy_rnn.app.printing import describe_runs, progress, schedule_name
-from numpy_rnn.app.training import begin, epoch_losses, updates_per_epoch
+from numpy_rnn.app.updates import begin, epoch_losses, updates_per_epoch
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.files import absolute_path
 from numpy_rnn.common.records import Run
@@ -73,7 +73,8 @@ def compare(rnn: ModuleType, options: CommandOptions) -> int:
     print(*fitted.notes, heading, sep="\n", flush=True)
     comparisons = [examine_runs(source, fitted.runs) for source in sources]
     print(comparison_report(comparisons))
-    if plot is not None:
+    has_ratios = any(comparison.has_judged_updates for comparison in comparisons)
+    if plot is not None and has_ratios:
         write_figure(plot, lambda figure: draw_comparisons(figure, comparisons))
     return 0 if all(comparison.passed for comparison in comparisons) else 1
 

@@ -1,27 +1,36 @@
-"""What training on a series or on a text prints, and its curves."""
+"""What training on a series or on a text prints, and what it results in."""
 
 import sys
-from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from numpy_rnn.app.curves import BAND, Curve
 from numpy_rnn.app.data import Series, Text
 from numpy_rnn.app.options import CommandOptions
-from numpy_rnn.app.predictions import BAND, Curve, predict
 from numpy_rnn.app.printing import format_table
-from numpy_rnn.app.training import REMEDIES, Diverged, Training
+from numpy_rnn.app.training.predictions import predict
+from numpy_rnn.app.updates import REMEDIES, Diverged, Training
 from numpy_rnn.common.records import NumpyArray, Update
 from numpy_rnn.common.texts import pluralize, printable, some_of
 
 SMOOTHING = 0.999  # of the smoothed loss of a text, at each update
 
 
+class RunResult(NamedTuple):
+    """The result of a run that has ended."""
+
+    curves: dict[str, Curve]
+    """The curves by their kinds, which are plotted and written."""
+    lines: list[str]
+    """They are printed."""
+
+
 class SeriesReport:
     """The report on a series: a table of losses, and one of errors."""
 
     def __init__(self, training: Training, series: Series, log_every: int):
-        """log_every: epochs between rows."""
+        """Report on a training. log_every is the number of epochs between rows."""
         self.training = training
         self.series = series
         self.log_every = log_every
@@ -52,10 +61,11 @@ class SeriesReport:
             row += f"{value:15.6g}"
         return [row]
 
-    def curves(self) -> dict[str, Curve]:
-        """Return losses and predictions of the networks that converged, and the series.
+    def result(self) -> RunResult:
+        """Return losses and predictions of the networks that converged, the series,
+        and the table of the errors of the predictions.
 
-        Raises Diverged if there is no such network.
+        Raises Diverged if no network converged.
         """
         training = self.training
         run = training.run
@@ -79,11 +89,7 @@ class SeriesReport:
         for kind, curve in curves.items():
             curves[kind] = curve.of_networks(converged)
         curves["actual"] = Curve(1, self.series.rows[:, None])
-        return curves
-
-    def final(self, curves: Mapping[str, Curve]) -> list[str]:
-        """Return the table of the errors of predictions."""
-        return error_table(self.series, curves["predicted"].values)
+        return RunResult(curves, error_table(self.series, curves["predicted"].values))
 
 
 def error_table(series: Series, predicted: NumpyArray) -> list[str]:
@@ -156,8 +162,8 @@ class TextReport:
         )
 
     def after(self, update: Update[Any]) -> list[str]:
-        """Smooth the loss of an update. Returns its row, if it is printed, and a
-        sample; `final` has the last.
+        """Smooth the loss of an update. Return its row and a sample, if they are
+        printed; those of the last update are in the result.
         """
         loss = float(update.loss)
         self.smoothed_loss = SMOOTHING * self.smoothed_loss + (1 - SMOOTHING) * loss
@@ -167,13 +173,16 @@ class TextReport:
         )
         if is_last or training.updates_made % self.options.log_every:
             return []
-        return self.final({})
+        return self.latest_lines()
 
-    def curves(self) -> dict[str, Curve]:
-        """Return the losses."""
-        return {"loss": self.training.loss_curve()}
+    def result(self) -> RunResult:
+        """Return the losses, the row of the last update, and a sample.
 
-    def final(self, curves: Mapping[str, Curve]) -> list[str]:
+        Raises Diverged if the sample cannot be drawn.
+        """
+        return RunResult({"loss": self.training.loss_curve()}, self.latest_lines())
+
+    def latest_lines(self) -> list[str]:
         """Return the row of the latest update, and a sample between two rules."""
         training = self.training
         lines = [

@@ -1,26 +1,15 @@
 """Predictions of a trained network."""
 
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
+from numpy_rnn.app.curves import Curve
 from numpy_rnn.app.data import Series
 from numpy_rnn.common.records import NumpyArray, Objective, Parameters
 
 GENERATED = 20  # free-running steps
-BAND = (50, 10, 90)  # percentiles of an ensemble
-
-
-class Curve(NamedTuple):
-    """Values of N networks at consecutive times."""
-
-    first: int  # the time of the first values
-    values: NumpyArray  # (n, N, D)
-
-    def of_networks(self, chosen: NumpyArray) -> "Curve":
-        """Return the curve of some of the networks, (N,) bool."""
-        return self._replace(values=self.values[:, chosen])
 
 
 def predict(

@@ -1,0 +1,1 @@
+"""The command `compare`: its implementations, runs, verdicts and plot."""

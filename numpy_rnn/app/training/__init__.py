@@ -1,0 +1,1 @@
+"""The command `train`: its losses, predictions and plot."""

@@ -1,0 +1,125 @@
+"""Checks of the options of windows, steps and runs, made before anything is computed.
+
+All raise InputError, but for a keyword argument that a function does not have: a
+TypeError, as Python's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import inf
+from typing import Any, get_args
+
+import numpy as np
+
+from numpy_rnn.common.array_kinds import (
+    NUMPY_KIND,
+    check_dtype,
+    check_values,
+    numpy_view,
+)
+from numpy_rnn.common.errors import InputError
+from numpy_rnn.common.numbers import (
+    check_choice,
+    check_flag,
+    check_integer,
+    check_number,
+    check_positive,
+)
+from numpy_rnn.common.records import Objective, Parameters, Schedule, Step
+from numpy_rnn.common.texts import nearest_name
+
+
+def check_objective(objective: Objective) -> None:
+    """Check the names of an objective."""
+    for option, choice in objective._asdict().items():
+        check_choice(option, choice, get_args(Objective.__annotations__[option]))
+
+
+def check_schedule(schedule: Schedule) -> Schedule:
+    """Return the schedule in plain integers, 1 ≤ k1 ≤ k2 and epochs ≥ 0."""
+    k1 = check_integer("k1", schedule.k1, 1)
+    k2 = check_integer("k2", schedule.k2, 1)
+    if k2 < k1:
+        raise InputError(
+            f"k2 is {k2} and k1 is {k1}: expected k2 ≥ k1, because the window must "
+            f"contain the k1 new steps of its update; choose k2 ≥ {k1}"
+        )
+    return Schedule(k1, k2, check_integer("epochs", schedule.epochs, 0))
+
+
+def check_step(step: Step) -> Step:
+    """Return the step in plain numbers and flags, except for its learning rate."""
+    checked = step._replace(
+        momentum=check_number("momentum", step.momentum),
+        dampening=check_number(
+            "dampening", step.dampening, -inf, "a finite number, usually 0 to 1"
+        ),
+        nesterov=check_flag("nesterov", step.nesterov),
+        weight_decay=check_number("weight decay", step.weight_decay),
+        adagrad=check_flag("adagrad", step.adagrad),
+    )
+    mu, tau, nesterov = checked.momentum, checked.dampening, checked.nesterov
+    values = f"they are {mu}, {tau} and {nesterov}"
+    if checked.adagrad and (mu != 0 or tau != 0 or nesterov):
+        raise InputError(
+            f"adagrad needs momentum 0, dampening 0 and nesterov False: {values}"
+        )
+    if nesterov and (mu == 0 or tau != 0):
+        raise InputError(f"nesterov needs momentum above 0 and dampening 0: {values}")
+    return check_limits(checked)
+
+
+def check_limits(step: Step) -> Step:
+    """Return the step with the limits of its gradient in plain numbers, or None."""
+    norm, value = step.max_norm, step.max_value
+    if norm is not None:
+        norm = check_positive("max norm", norm)
+    if value is not None:
+        value = check_positive("max value", value)
+    if norm is not None and value is not None:
+        raise InputError(
+            f"max norm is {norm} and max value is {value}: expected one of the two"
+        )
+    return step._replace(max_norm=norm, max_value=value)
+
+
+def check_learning_rate(params: Parameters[Any], learning_rate: Any) -> Any:
+    """Return the learning rate, a number, or a copy of an array with one per
+    network.
+    """
+    name = "the learning rate"
+    networks = tuple(params.W_hh.shape[:-2])
+    rates = numpy_view(name, learning_rate)
+    shape = getattr(rates, "shape", ())
+    if not shape:
+        number = rates.item() if isinstance(rates, np.ndarray) else rates
+        return check_number(name, number)
+    if shape != networks:
+        expected = "a number"
+        if networks:
+            expected += f", or one per network, of shape {networks}"
+        raise InputError(f"{name} has shape {shape}: expected {expected}")
+    check_dtype(name, NUMPY_KIND.as_numpy(name, rates))
+    check_values(name, rates, 0)
+    return rates.copy()
+
+
+def check_keywords(function: str, options: Mapping[str, Any], keywords: type) -> None:
+    """Check that the options of a function are the keywords of its TypedDict.
+
+    Raises TypeError otherwise, with the name that was perhaps meant.
+    """
+    known = keywords.__annotations__
+    for name in options:
+        if name not in known:
+            hint = f"expected some of {', '.join(known)}"
+            if nearest := nearest_name(name, known):
+                hint = f"did you mean {nearest!r}?"
+            raise TypeError(
+                f"{function}() got an unexpected keyword argument {name!r}: {hint}"
+            )
+    required: frozenset[str] = keywords.__required_keys__  # type: ignore[attr-defined]
+    missing = [repr(name) for name in known if name in required - options.keys()]
+    if missing:
+        raise TypeError(f"{function}() needs the arguments {', '.join(missing)}")

@@ -1,0 +1,152 @@
+"""An audit changes nothing in the program that it watches, also where it ends early."""
+
+import gc
+
+import pytest
+import torch
+from torch import nn
+from torch.jit import _builtins
+from torch.optim.optimizer import (
+    register_optimizer_step_post_hook,
+    register_optimizer_step_pre_hook,
+)
+
+import torch_rnn
+from numpy_rnn.common.errors import InputError
+from tests.helpers.audited_loops import source
+from torch_rnn.loop_audit.graph import UsedSteps
+from torch_rnn.loop_audit.updates import UpdateRecorder
+
+pytestmark = [
+    pytest.mark.needs_torch,
+    pytest.mark.filterwarnings("ignore:.torch.jit.script. is"),
+]
+REGISTER = [register_optimizer_step_pre_hook, register_optimizer_step_post_hook]
+
+
+@pytest.fixture
+def hook_calls():
+    """Return a function that registers hooks of the script, and their calls."""
+    calls = {"before": 0, "after": 0}
+    handles = []
+
+    def register(name):
+        """Register a hook before and one after each step, which count their calls."""
+
+        def count(*_):
+            calls[name] += 1
+
+        handles.extend(register(count) for register in REGISTER)
+
+    register.calls = calls
+    yield register
+    for handle in handles:
+        handle.remove()
+
+
+def train_with_hooks(hook_calls):
+    """Make 12 updates in an audit, with hooks from before it and from within it.
+
+    Return the report.
+    """
+    hook_calls("before")
+    with torch_rnn.audit(updates=4) as report:
+        hook_calls("after")
+        exec(source("right_cells"), {})
+    assert hook_calls.calls == {"before": 24, "after": 24}
+    return report
+
+
+def test_hooks_of_the_script_at_the_limit(hook_calls):
+    """torch iterates over all hooks while that of the audit ends the record."""
+    report = train_with_hooks(hook_calls)
+    assert (len(report.updates), report.loop.record.steps) == (4, 12)
+    assert report.loop.record.error == ""
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [
+        (UpdateRecorder, "begin_step"),
+        (UpdateRecorder, "end_step"),
+        (UpdateRecorder, "find_by_hand"),
+        (UsedSteps, "add"),
+    ],
+)
+def test_hooks_of_the_script_after_an_error(hook_calls, monkeypatch, owner, name):
+    """The error is in a hook of steps, in a watched call, or within backward()."""
+    monkeypatch.setattr(owner, name, lambda *_: 1 / 0)
+    report = train_with_hooks(hook_calls)
+    assert "the audit ended early: ZeroDivisionError" in str(report)
+
+
+def test_no_hook_of_the_audit_stays():
+    from torch.optim import optimizer
+
+    tables = [
+        optimizer._global_optimizer_pre_hooks,
+        optimizer._global_optimizer_post_hooks,
+    ]
+    before = [dict(table) for table in tables]
+    with torch_rnn.audit(updates=4):
+        exec(source("right_cells"), {})
+    assert [dict(table) for table in tables] == before
+
+
+def test_an_audit_within_another_is_refused():
+    """The first one goes on, and another may begin after it."""
+    with torch_rnn.audit() as report:
+        with (
+            pytest.raises(InputError, match="another audit is running") as caught,
+            torch_rnn.audit(),
+        ):
+            pass
+        assert "\n" not in str(caught.value)
+        exec(source("right_cells"), {})
+    report.assert_tbptt(5, 5)
+    with torch_rnn.audit() as report:
+        exec(source("right_cells"), {})
+    report.assert_tbptt(5, 5)
+
+
+def test_names_of_operators_in_torch_jit():
+    """torch.jit knows them by the `id` of a function, which another gets after it."""
+    table = _builtins._get_builtin_table()
+    exec(source("right_cells"), {})  # imports what the first optimizer imports
+    before = dict(table)
+    with torch_rnn.audit():
+        assert table != before
+        exec(source("right_cells"), {})
+    gc.collect()
+    assert table == before
+
+
+def test_an_operator_that_the_script_has_kept():
+    """It computes as before, is an operator of torch.jit, and records nothing."""
+    with torch_rnn.audit() as report:
+        kept = torch.binary_cross_entropy_with_logits
+
+    def loss(x: torch.Tensor) -> torch.Tensor:
+        return kept(x, x)
+
+    half = torch.full((1,), 0.5, requires_grad=True)
+    expected = nn.functional.binary_cross_entropy_with_logits(half, half)
+    assert torch.jit.script(loss)(half) == expected == loss(half)
+    assert report.loop.losses == []
+
+
+def test_what_the_script_itself_replaces_stays():
+    original = torch.kl_div
+
+    def of_the_script(*args, **kwargs):
+        return original(*args, **kwargs)
+
+    try:
+        with torch_rnn.audit():
+            torch.kl_div = of_the_script
+        assert torch.kl_div is of_the_script
+        with torch_rnn.audit():
+            pass
+        assert torch.kl_div is of_the_script
+    finally:
+        torch.kl_div = original

@@ -1,0 +1,110 @@
+"""What the audit uses of torch that is private there.
+
+All of it is here, so that a version of torch that changes it concerns this file alone.
+It was tried with torch 2.13.
+"""
+
+import sys
+from types import CellType
+from typing import Any
+from weakref import finalize
+
+import torch
+from torch.jit import _builtins
+from torch.nn.utils import clip_grad
+
+# What is watched: the module of torch's operators, and names of attributes
+
+OPERATORS: Any = torch._C._nn
+LOSSES_OF_OPERATORS = (
+    "mse_loss",
+    "l1_loss",
+    "smooth_l1_loss",
+    "huber_loss",
+    "cross_entropy_loss",
+    "nll_loss_nd",
+    "binary_cross_entropy",
+)
+LOSSES_OF_TORCH = ("binary_cross_entropy_with_logits", "kl_div", "ctc_loss")
+BACKWARD = "_engine_run_backward"  # of torch.autograd, also for Tensor.backward
+UNSCALE = "_unscale_grads_"  # of a GradScaler
+CLIP_NORM: Any = clip_grad._clip_grads_with_norm_  # which clip_grad_norm_ calls
+CLIP_VALUE: Any = clip_grad.clip_grad_value_
+
+
+# Functions
+
+
+def is_hidden() -> bool:
+    """Return whether torch transforms or traces the functions that it calls."""
+    level = torch._C._functorch.maybe_current_level()
+    return level is not None or bool(torch._C._is_tracing())
+
+
+def run_uncompiled(function: Any) -> None:
+    """Let torch.compile run the frames of a function as they are, and compile what
+    these call.
+    """
+    dynamo: Any = torch._C._dynamo.eval_frame
+    if hasattr(dynamo, "skip_code"):
+        dynamo.skip_code(function.__code__)
+    else:
+        action = dynamo._FrameAction
+        strategy = dynamo._FrameExecStrategy(action.SKIP, action.DEFAULT)
+        dynamo.set_code_exec_strategy(function.__code__, strategy)
+
+
+def compiled_graphs() -> int:
+    """Return how many graphs torch.compile has made in this process."""
+    dynamo: Any = sys.modules.get("torch._dynamo.utils")
+    return int(dynamo.counters["stats"]["unique_graphs"]) if dynamo else 0
+
+
+def name_for_jit(function: Any, operator: Any) -> None:
+    """Let torch.jit take a function for an operator of torch, as long as it lives.
+
+    torch.jit knows operators by their `id`, which a later function may get again. It
+    does not know an operator that a script has replaced.
+    """
+    table: dict[int, str]
+    table = _builtins._get_builtin_table()  # type: ignore[no-untyped-call]
+    name = table.get(id(operator))
+    if name is not None:
+        table[id(function)] = name
+        finalize(function, table.pop, id(function), None).atexit = False
+
+
+def cell_of_decorated(decorated: Any) -> CellType:
+    """Return the cell of a decorator's closure that holds the decorated function."""
+    original = decorated.__wrapped__
+    closure: tuple[CellType, ...] = decorated.__closure__
+    (cell,) = (c for c in closure if c.cell_contents is original)
+    return cell
+
+
+# Tensors
+
+
+def base_of(tensor: torch.Tensor) -> torch.Tensor:
+    """Return the tensor of which this is a view, or the tensor itself."""
+    return tensor if tensor._base is None else tensor._base
+
+
+def version_of(tensor: torch.Tensor) -> int:
+    """Return how often a tensor was changed in place."""
+    return tensor._version
+
+
+def embedded_indices(node: Any) -> torch.Tensor | None:
+    """Return the indices of an embedding by its node of autograd, None for another."""
+    if type(node).__name__ != "EmbeddingBackward0":
+        return None
+    indices: torch.Tensor = node._saved_indices
+    return indices
+
+
+def norms_of(tensors: list[torch.Tensor]) -> list[float]:
+    """Return the 2-norms of tensors, computed in float64."""
+    norms = torch._foreach_norm(tensors, 2, torch.float64)
+    values: list[float] = torch.stack(list(norms)).tolist()
+    return values
