@@ -104,11 +104,15 @@ class FunctionPort(Adapter):
     names : mapping, optional
         The function's names of the parameters, as {"W_xh": "Wx"}.
     **statements
-        Those of any port: name, dtypes, lacks, sizes, cases, tanh_ulps, and
+        Those of any port: name, dtypes, sizes, cases, tanh_ulps, lacks and
         mean_over, the axes over which the loss is a mean ("steps", "batch", "outputs");
         over the others it is a sum. mean_over=("batch",) is a sum over steps and
         outputs, and a mean over the batch. `compare` then trains with this reduction,
-        whatever its --reduction says.
+        whatever its --reduction says. lacks names what the function does not have,
+        any of: "bias" (it has none), "no biases" (it always has them), "h_0" (it
+        starts from zero), "batch" (it takes one sequence), "older steps" (every step
+        has a loss), "many losses" (only the last step has one), "large outputs" (its
+        exponentials overflow), "step", and the other words of ports/protocol.txt.
 
     Raises
     ------
@@ -125,7 +129,7 @@ class FunctionPort(Adapter):
     ...         h = np.tanh(x_t @ p["W_xh"] + h @ p["W_hh"] + p.get("b_h", 0))
     ...     error = h @ p["W_hy"] + p.get("b_y", 0) - target
     ...     return 0.5 * (error**2).sum(), p
-    >>> function_port(model).layout
+    >>> function_port(model).layout_text
     '(T, B, D) batches, with one target'
     """
 
@@ -158,24 +162,24 @@ class FunctionPort(Adapter):
                 f"{self.name}: the layout is {layout!r}: expected {expected}"
             )
         is_right = self.try_layouts(layouts)
-        is_last = "last" in self.call_layout
+        is_last = "last" in self.layout_name
         self.state({"older steps": not is_last, "many losses": is_last})
-        self.state({"batch": not has_batch(self.call_layout)})
+        self.state({"batch": not has_batch(self.layout_name)})
         # Code that keeps its biases somewhere else computes a wrong loss without them.
         only_with = is_right.get(True, False) and not is_right.get(False)
         no_biases = only_with or False not in is_right
         self.state({"bias": True not in is_right, "no biases": no_biases})
         assumed = "" if any(is_right.values()) else ASSUMED
-        self.name += f" ({self.call_layout}{assumed})"
-        axes = ", ".join(self.call_layout.split()[1].replace("N", "D"))
-        self.layout = f"({axes}) batches"
+        self.name += f" ({self.layout_name}{assumed})"
+        axes = ", ".join(self.layout_name.split()[1].replace("N", "D"))
+        self.layout_text = f"({axes}) batches"
         if "batch" in self.lacks:
-            self.layout = f"({axes.replace('B', '1')}) sequences"
+            self.layout_text = f"({axes.replace('B', '1')}) sequences"
         if is_last:
-            self.layout += ", with one target"
+            self.layout_text += ", with one target"
 
     def try_layouts(self, layouts: Sequence[str]) -> dict[bool, bool]:
-        """Set `call_layout` to the layout that fits; return whether the loss is right
+        """Set `layout_name` to the layout that fits; return whether the loss is right
         with and without biases, as far as there is one.
         """
         is_right = dict[bool, bool]()
@@ -189,18 +193,18 @@ class FunctionPort(Adapter):
                 continue
             if is_right[bias] and not is_given:
                 self.refuse_wrong_batch()
-            layouts = (self.call_layout,)
+            layouts = (self.layout_name,)
         if not is_right:
             raise errors[0]  # the other one may be that of a function without biases
-        (self.call_layout,) = layouts
+        (self.layout_name,) = layouts
         return is_right
 
     def refuse_wrong_batch(self) -> None:
         """Raise InputError if the loss is right for one sequence, and there is a layout
         of a batch in which the function computes another one.
         """
-        factors = [t.factor for t in self.possible if has_batch(t.layout)]
-        if has_batch(self.call_layout) or not factors or "batch" in self.lacks:
+        factors = [t.factor for t in self.possible if has_batch(t.layout_name)]
+        if has_batch(self.layout_name) or not factors or "batch" in self.lacks:
             return
         raise InputError(
             f"{self.name} is right for one sequence; for a batch the loss is × "
@@ -218,7 +222,7 @@ class FunctionPort(Adapter):
     ) -> NamedArrays:
         """Return the loss, the gradients, and with a step the parameters after it."""
         learning_rate = options.get("learning_rate")
-        _, _, state_axes, *last = self.call_layout.split()
+        _, _, state_axes, *last = self.layout_name.split()
         x = self._laid_out(x, "TBN"[: x.ndim])
         states = {"H": h_0[0], "HB": h_0.T, "BH": h_0}
         if last:
@@ -264,7 +268,7 @@ class FunctionPort(Adapter):
 
     def _laid_out(self, array: NumpyArray, letters: str) -> NumpyArray:
         """Return an array with these axes as the function takes it."""
-        axes = self.call_layout.split()[1]
+        axes = self.layout_name.split()[1]
         if "B" not in axes:
             array = array.take(0, letters.index("B"))
             letters = letters.replace("B", "")
@@ -274,7 +278,7 @@ class FunctionPort(Adapter):
 
     def _oriented(self, theta: NumpyArray) -> NumpyArray:
         """Return a parameter as the function takes it."""
-        weights, _, state_axes, *_ = self.call_layout.split()
+        weights, _, state_axes, *_ = self.layout_name.split()
         if theta.ndim == 2:
             return theta.T if weights == "columns" else theta
         return theta[:, None] if state_axes == "HB" else theta
@@ -297,7 +301,7 @@ class FunctionPort(Adapter):
             shape = self._oriented(theta).shape
             if array.shape != shape:
                 raise ValueError(f"{key} has shape {array.shape}: expected {shape}")
-            if theta.ndim == 2 and self.call_layout.startswith("columns"):
+            if theta.ndim == 2 and self.layout_name.startswith("columns"):
                 array = array.T
             ours[name] = array.reshape(theta.shape)
         return ours

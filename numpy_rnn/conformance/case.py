@@ -29,10 +29,17 @@ INPUT_GRADIENTS = {"dh_0": "BH", "dx": "TBD"}
 PARAMETER_AXES = {"W_xh": "DH", "W_hh": "HH", "W_hy": "HO", "b_h": "H", "b_y": "O"}
 FIELDS = tuple(PARAMETER_AXES)
 RECURRENT = ("W_hh",)  # the weights through which rounding grows from step to step
-SHAPES = STATES | {"loss": ""} | ADJOINTS | INPUT_GRADIENTS
-SHAPES |= {"d" + name: axes for name, axes in PARAMETER_AXES.items()}  # not clipped
-SHAPES |= {"v" + name: axes for name, axes in PARAMETER_AXES.items()}
-SHAPES |= PARAMETER_AXES  # after the update
+GRADIENT_AXES = {"d" + name: axes for name, axes in PARAMETER_AXES.items()}
+VELOCITY_AXES = {"v" + name: axes for name, axes in PARAMETER_AXES.items()}
+SHAPES = {
+    **STATES,
+    "loss": "",
+    **ADJOINTS,
+    **INPUT_GRADIENTS,
+    **GRADIENT_AXES,  # before clipping
+    **VELOCITY_AXES,
+    **PARAMETER_AXES,  # after the update
+}
 # Of a run: with its windows, and their initial states.
 TENSORS = ("window", "initial", *SHAPES)
 # The equations that no option changes; `equations` has all.
@@ -55,7 +62,7 @@ FIXED_EQUATIONS = {
 }
 INTERMEDIATES = (*STATES, *ADJOINTS)
 BACKWARDS = ("dh", "da")  # computed from the last step to the first
-UPDATED = {*FIELDS, *("v" + name for name in FIELDS)}  # what the step computes
+UPDATED = {*FIELDS, *VELOCITY_AXES}  # what the step computes
 LOSS_AXES = ("steps", "batch", "outputs")  # of the terms of a loss
 
 

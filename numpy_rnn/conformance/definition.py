@@ -335,7 +335,7 @@ def apply_step(
     return after
 
 
-class Recorded(NamedTuple):
+class RecordedUpdate(NamedTuple):
     """One update of a run: its position, the initial state of its window, and
     its report.
     """
@@ -351,7 +351,7 @@ def train(
     run: Run,
     compute: Callable[[WindowCase], tuple[NamedArrays, NumpyArray]] | None = None,
     definition: Definition = DEFINITION,
-) -> Iterator[Recorded]:
+) -> Iterator[RecordedUpdate]:
     """Yield the updates of a run of TBPTT(k1, k2).
 
     compute(case): the report, and the states h_1 to h_T of the window; by default those
@@ -379,4 +379,4 @@ def train(
             params = parameters_from(report)
             if step.has_velocity:
                 velocity = parameters_from(report, "v")  # type: ignore[assignment]
-            yield Recorded(epoch, number, window, h_0, report)
+            yield RecordedUpdate(epoch, number, window, h_0, report)

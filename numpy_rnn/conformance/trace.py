@@ -57,7 +57,7 @@ from numpy_rnn.conformance.case import (
     parameters_from,
     present,
 )
-from numpy_rnn.conformance.definition import Recorded
+from numpy_rnn.conformance.definition import RecordedUpdate
 from numpy_rnn.conformance.ports.protocol import array_error
 from numpy_rnn.conformance.runs.recorded_run import (
     STEPWISE,
@@ -161,7 +161,7 @@ class Trace(RunRecorder):
         copies = {name: self._array(name, value) for name, value in values.items()}
         initial = self._array("the state", state)
         self.append_report(
-            Recorded(*self.position, Window(*map(int, window)), initial, copies)
+            RecordedUpdate(*self.position, Window(*map(int, window)), initial, copies)
         )
 
     def save(self, path: str) -> None:

@@ -41,7 +41,7 @@ def pass_line(port: Port, coverage: Coverage) -> str:
     results = "loss and gradients"
     if "step" not in stated.unsupported:
         results = "loss, gradients and step"
-    layout = getattr(port, "layout", "")
+    layout = getattr(port, "layout_text", "")
     if not layout:
         layout = "sequences" if "batch" in stated.unsupported else "(T, B, D) batches"
     ranges = []

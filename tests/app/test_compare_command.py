@@ -29,6 +29,7 @@ from numpy_rnn.conformance.runs.judge import Judgement
 from numpy_rnn.conformance.runs.recorded_run import record
 from numpy_rnn.conformance.runs.sources import PortSource
 from numpy_rnn.conformance.trace import trace_arrays
+from numpy_rnn.conformance.window_checks import Counts
 from tests.helpers.command_line import command, rows_of, train_options
 from tests.helpers.comparing import fewer
 
@@ -439,11 +440,12 @@ def test_report():
     port.name = "other"
     worst = {"window": 0.0, "h": 0.25, "dW_hh": 0.5, "W_hh": 2.5e8}
     finding = Finding(2, 3, "W_hh", None, (0, 1), 0.5, 0.25, 1e-9, 2.5e8, "U1")
-    wrong = Judgement(12, worst, finding._replace(hint="2e for e"))
+    wrong = Judgement(12, worst, finding._replace(hint="2e for e"), Counts())
     doubtful = Judgement(
         12,
         worst | {"W_hh": 0.9},
         None,
+        Counts(),
         contracted=("W_hh",),
         unjudged=("dh", "dW_hh"),
         estimated={"h": 3},

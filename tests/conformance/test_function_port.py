@@ -112,7 +112,7 @@ FUNCTIONS = [  # a function, a step, the layout that is found, and what it lacks
 @pytest.mark.parametrize(("function", "step", "layout", "lacks"), FUNCTIONS)
 def test_right_function_passes_in_its_layout(function, step, layout, lacks):
     port = function_port(function, step=step)
-    assert port.call_layout == layout
+    assert port.layout_name == layout
     assert {*port.lacks} & SHAPE_ABILITIES == lacks
     check_levels(port, "float64")
     port.sizes = "few"
@@ -331,5 +331,5 @@ def test_code_that_is_right_for_one_sequence_alone_is_refused(power, factor):
     with pytest.raises(InputError, match=message):
         function_port(with_any_rank)
     port = function_port(with_any_rank, lacks=("batch",))
-    assert port.layout == "(T, 1, D) sequences"
+    assert port.layout_text == "(T, 1, D) sequences"
     check_levels(port, "float64")

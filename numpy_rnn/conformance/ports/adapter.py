@@ -53,7 +53,7 @@ RTOL = 1e-3  # of the loss of a trial
 class Trial(NamedTuple):
     """A layout, and the loss of the code in it, as a multiple of the right one."""
 
-    layout: str
+    layout_name: str
     factor: float
 
 
@@ -67,8 +67,8 @@ class Adapter:
     capabilities: tuple[str, ...]
     window_update: Callable[..., NamedArrays]
     mean_over: Sequence[str] | None = None
-    layout = ""  # of the inputs, for the verdict
-    call_layout = ""  # in which the code is called, one of those that are tried
+    layout_text = ""  # how the verdict describes the inputs
+    layout_name = ""  # in which the code is called, one of those that are tried
     error = 0.0  # of the loss of that layout, relative
 
     def __init__(
@@ -117,7 +117,7 @@ class Adapter:
                 self.lacks += (name,)
 
     def find_layout(self, layouts: Iterable[tuple[str, dict[str, Any]]]) -> bool:
-        """Set `call_layout` to the first with the right loss, or else to the first that
+        """Set `layout_name` to the first with the right loss, or else to the first that
         computes one; return whether it is right.
 
         layouts: each with the fields of the case on which it is tried. `possible` has
@@ -126,7 +126,7 @@ class Adapter:
         self.possible = list[Trial]()
         failures = list[str]()
         for layout, fields in layouts:
-            self.call_layout = layout
+            self.layout_name = layout
             try:
                 factor = self.trial(fields)
             except InputError:
@@ -143,7 +143,7 @@ class Adapter:
             raise InputError(
                 f"{self.name} cannot be called in any known way: {reasons}"
             )
-        self.call_layout = self.possible[0].layout
+        self.layout_name = self.possible[0].layout_name
         return False
 
     def trial(self, fields: Mapping[str, Any]) -> float:

@@ -52,12 +52,19 @@ class Port(Protocol):
     """An implementation under test: one window of TBPTT and its SGD step, of NumPy
     arrays.
 
-    name is a printable text, and dtypes are "float32", "float64" or both. Optional
-    attributes are capabilities, lacks, tanh_ulps, tanh_absolute_ulps and sizes, which
-    protocol.txt explains, and cases: windows of your own data that are checked too, a
-    list of dicts with x, target, and if you like h_0 and params.
+    A port has the two attributes and the method below. It may have these attributes
+    too, which protocol.txt explains:
+
+    - capabilities, names of what it has beyond the usual: none by default
+    - lacks, names of what it does not have: none by default
+    - sizes, the only ones that it takes: a dict, a list of dicts, or "few"
+    - tanh_ulps and tanh_absolute_ulps, the largest errors of its tanh
+    - mean_over, the axes over which its loss is a mean
+    - cases, windows of your own data that are checked too: a list of dicts with x,
+      target, and if you like h_0 and params
     """
 
+    # A printable text; and "float32", "float64" or both.
     name: str
     dtypes: Sequence[str]
 
@@ -193,7 +200,13 @@ def stated_port(port: object) -> SimpleNamespace:
     states what is invalid.
     """
     stated = dict[str, Any]()
-    for name in (*protocol.STATEMENTS, "cases", "layout", "label", "window_update"):
+    for name in (
+        *protocol.STATEMENTS,
+        "cases",
+        "layout_text",
+        "label",
+        "window_update",
+    ):
         if hasattr(port, name):
             stated[name] = getattr(port, name)
     if not callable(stated.get("window_update")):

@@ -109,16 +109,16 @@ class TorchPort(Adapter):
             fields = {"bias": rnn.bias, "K": 1, "no_h_0": state == "none", **sizes}
             trials.append((f"{axes} {state}", fields))
         is_right = self.find_layout(trials)
-        axes, state = self.call_layout.split()
+        axes, state = self.layout_name.split()
         if state == "none":  # a module that takes a state is tested with it
             for trial in reversed(self.possible):
-                if trial.layout.startswith(axes):
-                    self.call_layout = trial.layout
-        axes, state = self.call_layout.split()
+                if trial.layout_name.startswith(axes):
+                    self.layout_name = trial.layout_name
+        axes, state = self.layout_name.split()
         self.state({"bias": not rnn.bias, "no biases": rnn.bias})
         self.state({"step": not self.optimizer, "h_0": state == "none"})
         self.state({"many losses": self.last_alone})
-        self.layout = f"({', '.join(axes)}) batches"
+        self.layout_text = f"({', '.join(axes)}) batches"
         assumed = "" if is_right else ASSUMED
         self.name += f" (x {axes}, state {state}{assumed})"
 
@@ -197,7 +197,7 @@ class TorchPort(Adapter):
             theta.grad = None
         if rnn.bias:
             getattr(rnn, "bias_hh" + suffix).data.zero_()
-        axes, state = self.call_layout.split()
+        axes, state = self.layout_name.split()
         inputs = torch.tensor(x)
         if axes == "BTD":
             inputs = inputs.transpose(0, 1)

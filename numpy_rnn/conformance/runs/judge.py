@@ -54,13 +54,13 @@ class Judgement(NamedTuple):
     updates: int  # their number
     worst: dict[str, float]  # the largest ratio by tensor; 1 is what rounding allows
     first: Finding | None
+    counts: Counts  # of the windows in which each tensor was judged
     # Tensors that are checked with smaller recurrent weights instead, or in no window.
     contracted: tuple[str, ...] = ()
     unjudged: tuple[str, ...] = ()
     # Tensors by the number of windows whose checks are estimates, or wide.
     estimated: Mapping[str, int] = MappingProxyType({})
     wide: Mapping[str, int] = MappingProxyType({})
-    counts: Counts = Counts()  # of these and all others
     # The largest ratio of every tensor in every update.
     ratios: Mapping[str, Sequence[float]] = MappingProxyType({})
 

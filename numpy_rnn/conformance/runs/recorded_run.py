@@ -16,7 +16,7 @@ from numpy_rnn.conformance.case import NamedArrays, WindowCase, present
 from numpy_rnn.conformance.definition import (
     DEFINITION,
     Definition,
-    Recorded,
+    RecordedUpdate,
     window_update,
 )
 from numpy_rnn.conformance.ports.protocol import PortFault
@@ -98,7 +98,7 @@ class RunRecorder:
         self.run = run
         self.columns = dict[str, list[Any]]()
 
-    def append_report(self, update: Recorded) -> None:
+    def append_report(self, update: RecordedUpdate) -> None:
         """Add one update by its report. Its arrays are kept, not copied."""
         columns: dict[str, Any] = update.window._asdict() | update.report
         columns["epoch"] = update.epoch
@@ -112,7 +112,7 @@ class RunRecorder:
         return RecordedRun(self.run, stack_columns(self.columns), definition)
 
 
-def record(run: Run, updates: Iterable[Recorded]) -> RecordedRun:
+def record(run: Run, updates: Iterable[RecordedUpdate]) -> RecordedRun:
     """Return the run with all of these updates."""
     recorder = RunRecorder(run)
     for update in updates:
