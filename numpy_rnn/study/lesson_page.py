@@ -12,6 +12,10 @@ from numpy_rnn.study.reach import REACH_RESULTS
 
 PAGE_FOLDER = Path(__file__).parent / "lesson"
 PAGE_SOURCE = Path(__file__).parent / "source" / "lesson.html"
+MADE_FROM = (
+    "<!-- Built of numpy_rnn/study/source/lesson.html, which is the file to edit, by"
+    " python -m numpy_rnn.study.lesson_page -->\n"
+)
 
 Shares = dict[str, list[float]]  # that learn, for each seed, by the way of training
 Rows = dict[str, Shares]  # by lag
@@ -60,7 +64,8 @@ def build() -> str:
         values[f"trained_{number}"] = learned(caption + begins, TRAINED, rows)
     caption = "chunks, with as many updates and with as much data as the windows above"
     values["chunks"] = learned(caption, CHUNKS, results["chunks"])
-    return fill(with_formulas(PAGE_SOURCE.read_text(encoding="utf-8")), values)
+    source = PAGE_SOURCE.read_text(encoding="utf-8")
+    return MADE_FROM + fill(with_formulas(source), values)
 
 
 def share_cell(shares: list[float]) -> str:

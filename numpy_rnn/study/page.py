@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from numpy_rnn.app.printing import progress
 from numpy_rnn.study.complex_step import MAX_ELEMENTS
 from numpy_rnn.study.components import (
     TRUNCATION_KINDS,
@@ -46,7 +47,9 @@ def make_evidence(subject: Subject, choices: Mapping[str, str]) -> Evidence:
     choices : mapping of str to str
         The options other than the defaults, in words.
     """
+    progress("judging every equation")
     checked = check_equations(subject)
+    progress("measuring the truncations, and drawing the figures")
     findings = measure_truncations(subject)
     drawings = {name: svg(draw, findings) for name, draw in DRAWINGS.items()}
     verdict = verdict_on(checked)

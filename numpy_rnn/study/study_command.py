@@ -46,9 +46,9 @@ def run(rnn: ModuleType, options: CommandOptions) -> int:
     path = os.path.normpath(options.folder)  # x/../y is y, also without an x
     check_folder(path)
     began = time.monotonic()
+    progress("training the networks")
     experiment = prepare_experiment(options)
     whole = experiment.run()
-    progress("training the networks")
     subject = study_run(
         experiment.data.name,
         whole,
@@ -72,7 +72,6 @@ def run(rnn: ModuleType, options: CommandOptions) -> int:
     # It imports packages that check_packages has found.
     from numpy_rnn.study.page import make_evidence
 
-    progress("judging every equation")
     with np.errstate(over="ignore", invalid="ignore"):  # of networks that explode
         evidence = make_evidence(subject, choices_of(options))
     write_folder(path, evidence.files)

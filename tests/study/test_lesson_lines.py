@@ -165,7 +165,7 @@ REFUSED = {  # lines for (B2), and what is said of them
     "dy[t] @ W_hy.T / dy[t].shape[-3]": "index -3 does not exist in (2,)",
     "dy[t].shape[t]": "an index after a step is a whole number",
     "dy[t].sum(keepdims=1)": "keepdims is True or False",
-    "dy[t].sum(keepdims=True, keepdims=True)": "the axis is 0 or 1",
+    "dy[t].sum(axis=0, keepdims=True, 1)": "sum has too many arguments",
 }
 
 
@@ -199,9 +199,8 @@ def test_a_sum_that_keeps_its_axis_does_not_fit_a_bias(compute):
     verdicts = compute("verdicts", sums)
     for (kind, message), (found, expected) in zip(verdicts, shapes, strict=True):
         assert kind == "error"
-        assert (
-            message == f"cannot be computed: the shape is {found}, expected {expected}"
-        )
+        shapes_of = f"the shape is {found}, expected {expected}"
+        assert message == f"cannot be computed: {shapes_of}"
 
 
 def test_mistakes_are_named_by_value_and_by_gradients(compute):
@@ -218,8 +217,10 @@ def test_program_of_the_page_learns_and_its_lines_are_right(compute):
     assert len(code.splitlines()) <= 60
     short = code.replace("= 5, 6", "= 5, 5")
     for text, word in ((code, "learned\n"), (short, "not learned\n")):
-        # One of hundreds of networks does not learn, or does: then another one is made.
-        assert word == printed(text) or word == printed(text)
+        for seed in (0, 1, 2):  # the errors are 1 % and 160 % of the limit
+            seeded = text.replace("default_rng()", f"default_rng({seed})")
+            assert seeded != text
+            assert printed(seeded) == word
     lines = re.findall(r"^ +d\w+.*? \+?= (.*?)  # \((B\d)\)$", code, re.MULTILINE)
     verdicts = compute("verdicts", [(equation, text) for text, equation in lines])
     assert verdicts == [["right", "right"]] * 8

@@ -23,6 +23,8 @@ def test_page_is_built_of_its_source():
     """Words and formulas agree; attributes may be those of another converter."""
     built = build()
     assert words_of(built) == words_of(PAGE)
+    assert built.splitlines()[0] == PAGE.splitlines()[0]
+    assert "source/lesson.html" in PAGE.splitlines()[0]
     assert built.count("<math") == PAGE.count("<math")
 
 

@@ -179,7 +179,8 @@ function parsePrimary(tokens) {
 // A quantity without a step, which has sizes alone: y.size, y.shape[0].
 function parseSizeOverSteps(tokens, name) {
   const hasSize = SIZED.includes(name) && tokens.take(".");
-  if (!hasSize || !["size", "shape"].includes(tokens.peek())) fail(`${name} needs a step: ${name}[t]`);
+  const isSize = hasSize && ["size", "shape"].includes(tokens.peek());
+  if (!isSize) fail(`${name} needs a step: ${name}[t]`);
   return parseAttribute(tokens, overSteps(name));
 }
 
@@ -221,13 +222,14 @@ function parseCall(tokens, name, signature, firstArrays) {
   const {arity, compute, hasAxis = false, parseArray = parseExpression} = signature;
   const arrays = [...firstArrays];
   let axis = null;
-  let keepsAxis = null;
+  let keepsAxis = false;
   tokens.expect("(", `after ${name}`);
   for (let isFirst = true; !tokens.take(")"); isFirst = false) {
     if (!isFirst) tokens.expect(",", `or “)” in the arguments of ${name}`);
     if (arrays.length < arity) arrays.push(parseArray(tokens));
-    else if (hasAxis && keepsAxis === null && tokens.take("keepdims")) keepsAxis = parseFlag(tokens);
-    else if (!hasAxis || axis !== null) fail(`${name} has too many arguments`);
+    else if (!hasAxis) fail(`${name} has too many arguments`);
+    else if (tokens.take("keepdims")) keepsAxis = parseFlag(tokens);
+    else if (axis !== null) fail(`${name} has too many arguments`);
     else axis = parseAxis(tokens);
   }
   if (arrays.length < arity) fail(`${name} has too few arguments`);

@@ -48,16 +48,19 @@ function readArrays(text) {
 function readPrinted(text) {
   const notation = UNREAD.find(([pattern]) => pattern.test(text));
   if (notation) fail(notation[1]);
-  const dtype = /bfloat16|float(?:16|32|64)/.exec(text)?.[0] ?? null, result = [];
+  const dtype = /bfloat16|float(?:16|32|64)/.exec(text)?.[0] ?? null;
+  const result = [];
   const clean = text.replace(SCALAR, " $1 ").replace(/(?:shape|size)\W*\[[\d,\s]*\]/gi, " ");
   let outside = "", at = 0;
   for (let from; (from = clean.indexOf("[", at)) >= 0; at = closing(clean, from)) {
-    const before = clean.slice(at, from), body = clean.slice(from, closing(clean, from));
+    const before = clean.slice(at, from);
+    const body = clean.slice(from, closing(clean, from));
     const name = before.match(/[A-Za-z_][\w./]*/g)?.findLast(meaning) ?? null;
     const texts = body.match(NUMERAL) ?? [];
     const shape = shapeOfRows(body.split(body.includes(";") ? /[\n;]/ : "]"));
     const numbers = texts.map((v) => Number(v.replace(/inf\w*/i, "Infinity")));
-    const above = result.at(-1)?.shape, isNext = /^[\s,]*$/.test(before) && shape.length === 1;
+    const above = result.at(-1)?.shape;
+    const isNext = /^[\s,]*$/.test(before) && shape.length === 1;
     if (isNext && `${above}` === `${shape}`) fail("rows are printed one by one: print the array");
     if (texts.length) result.push({name, numbers, shape, dtype, halves: halfUnits(texts)});
     if (body.includes("...")) fail("an array is abbreviated with “...”: print all of its numbers");
