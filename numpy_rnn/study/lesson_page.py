@@ -12,6 +12,7 @@ from numpy_rnn.study.reach import REACH_RESULTS
 
 PAGE_FOLDER = Path(__file__).parent / "lesson"
 PAGE_SOURCE = Path(__file__).parent / "source" / "lesson.html"
+DOCTYPE = "<!DOCTYPE html>\n"
 MADE_FROM = (
     "<!-- Built of numpy_rnn/study/source/lesson.html, which is the file to edit, by"
     " python -m numpy_rnn.study.lesson_page -->\n"
@@ -65,7 +66,8 @@ def build() -> str:
     caption = "chunks, with as many updates and with as much data as the windows above"
     values["chunks"] = learned(caption, CHUNKS, results["chunks"])
     source = PAGE_SOURCE.read_text(encoding="utf-8")
-    return MADE_FROM + fill(with_formulas(source), values)
+    page = fill(with_formulas(source), values)
+    return page.replace(DOCTYPE, DOCTYPE + MADE_FROM, 1)
 
 
 def share_cell(shares: list[float]) -> str:

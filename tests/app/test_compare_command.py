@@ -423,8 +423,8 @@ def test_nothing_is_shown_of_runs_without_a_judged_update(capsys):
 def test_run_without_a_judged_update_has_no_ratio():
     """Its zeros are not those of the implementation, whose other run is judged."""
     recorded_run = recorded("--epochs 1")
-    judged = Judgement(2, {"h": 0.25}, None)
-    not_judged = Judgement(0, {"h": 0.0, "dW_hh": 0.0}, None)
+    judged = Judgement(2, {"h": 0.25}, None, Counts())
+    not_judged = Judgement(0, {"h": 0.0, "dW_hh": 0.0}, None, Counts())
     runs = [
         ComparedRun(recorded_run.run, judgement, 0, 0, np.zeros(1))
         for judgement in (judged, not_judged)

@@ -23,8 +23,8 @@ def test_page_is_built_of_its_source():
     """Words and formulas agree; attributes may be those of another converter."""
     built = build()
     assert words_of(built) == words_of(PAGE)
-    assert built.splitlines()[0] == PAGE.splitlines()[0]
-    assert "source/lesson.html" in PAGE.splitlines()[0]
+    assert built.splitlines()[:2] == PAGE.splitlines()[:2]
+    assert "source/lesson.html" in PAGE.splitlines()[1]
     assert built.count("<math") == PAGE.count("<math")
 
 
