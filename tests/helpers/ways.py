@@ -54,6 +54,7 @@ def operations(**methods: Any) -> Way:
 # φ and its slope.
 
 LIMIT = 7  # ulps of tanh and cosh, of the 8 that are allowed
+TANH_AT_ITS_LIMIT = "a tanh at its limit"
 
 
 def tanh_slope(product):
@@ -83,12 +84,24 @@ def slope_by_cosh(dh, a, h):
 
 
 def slope_by_inaccurate_cosh(dh, a, h):
-    cosh = np.cosh(a) * (1 + LIMIT * np.finfo(a.dtype).eps)
+    cosh = in_float64(np.cosh, a, 1 + LIMIT * np.finfo(a.dtype).eps)
     return dh * (1 / np.square(cosh))
 
 
-def inaccurate_tanh(a):
-    return np.tanh(a) * a.dtype.type(1 - 2 * LIMIT * np.finfo(a.dtype).epsneg)
+def inaccurate_tanh(ulps):
+    """Return a tanh all of whose values are too small by so many ulps."""
+
+    def tanh(a):
+        return in_float64(np.tanh, a, 1 - 2 * ulps * np.finfo(a.dtype).epsneg)
+
+    return tanh
+
+
+def in_float64(function, a, factor):
+    """Compute a function in float64, and round it times a factor. In float32 those of
+    NumPy have more than one ulp themselves.
+    """
+    return (function(a.astype(np.float64)) * factor).astype(a.dtype)
 
 
 # The step.
@@ -121,7 +134,8 @@ WAYS = {
     "JAX's": tanh_slope(lambda dh, a, h: (dh + dh * h) * (1 - h)),
     "1/cosh²": tanh_slope(slope_by_cosh),
     "a cosh at its limit": tanh_slope(slope_by_inaccurate_cosh),
-    "a tanh at its limit": other_phi("tanh", inaccurate_tanh),
+    TANH_AT_ITS_LIMIT: other_phi("tanh", inaccurate_tanh(LIMIT)),
+    "a tanh at half of it": other_phi("tanh", inaccurate_tanh(LIMIT / 2)),
     "a logistic function by exp": other_phi("sigmoid", lambda a: 1 / (1 + np.exp(-a))),
     "by scaled numbers": operations(norm=scaled_norm),
     "fused": Way(definition=Definition(velocity=fused_velocity, updated=fused_update)),
