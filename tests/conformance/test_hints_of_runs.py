@@ -151,6 +151,13 @@ def test_hint_of_a_loop(change, hint):
     assert hint_for_run(recorded_run(right, run), judge(wrong).first) == ""
 
 
+def test_factor_of_a_step_is_no_product_of_sizes():
+    """Windows of one run have the same sizes, by chance those of a factor."""
+    run = series(3, k1=13, k2=13)
+    wrong = record(run, train(run, loop_of(at_rate(lambda i: 0.05 / 13))))
+    assert hint_of(wrong) == "step × 0.0769231"
+
+
 def test_run_that_ends_in_its_first_window_has_no_hint():
     """Moved targets allow anything in the first window: there they explain nothing."""
 

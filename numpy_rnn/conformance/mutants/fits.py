@@ -264,7 +264,8 @@ def measured_number(
     if not measurements or (count < MANY and len(measurements) < 2):
         return None  # a number of its own explains any number
     common = None
-    if "× {number}" in mutant.name:
+    is_of_step = bool(mutant.fields & STEP_EQUATIONS)  # which knows no sizes
+    if "× {number}" in mutant.name and not is_of_step:
         common = common_product(fits, measurements, rtol)
     return common or common_constant(fits, measurements, rtol)
 
