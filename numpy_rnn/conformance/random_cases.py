@@ -355,7 +355,17 @@ def large_spec(
 def random_run(
     draw: RandomDraw, dtype: str | None = None, abilities: Abilities = EVERYTHING
 ) -> Run:
-    """Draw a run of several updates of TBPTT(k1, k2): windows overlap, and the last
+    """Draw a run of several updates of TBPTT(k1, k2) whose numbers do not overflow."""
+    run = unbounded_run(draw, dtype, abilities)
+    while not is_bounded(run):
+        run = unbounded_run(draw, dtype, abilities)
+    return run
+
+
+def unbounded_run(
+    draw: RandomDraw, dtype: str | None = None, abilities: Abilities = EVERYTHING
+) -> Run:
+    """Draw a run of several updates, which may overflow: windows overlap, and the last
     may be shorter.
     """
     fields = forced_fields(abilities)

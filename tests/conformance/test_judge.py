@@ -7,7 +7,7 @@ from functools import cache, partial
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 
 from numpy_rnn.common.records import Objective, RunOptions, Schedule, Step
 from numpy_rnn.conformance.arithmetics.numpy_arithmetic import NumpyArithmetic
@@ -17,12 +17,7 @@ from numpy_rnn.conformance.ports.abilities import CAPABILITIES, REPORTED, stated
 from numpy_rnn.conformance.ports.port import PackagePort
 from numpy_rnn.conformance.ports.protocol import PortFault
 from numpy_rnn.conformance.ports.run_needs import unsupported
-from numpy_rnn.conformance.random_cases import (
-    CaseSpec,
-    RandomDraw,
-    is_bounded,
-    random_run,
-)
+from numpy_rnn.conformance.random_cases import CaseSpec, RandomDraw, random_run
 from numpy_rnn.conformance.runs.judge import judge
 from numpy_rnn.conformance.runs.recorded_run import STEPWISE, finite_part, record
 from numpy_rnn.conformance.runs.sources import PackageSource, PortSource
@@ -79,7 +74,6 @@ def test_random_runs_pass(seed):
     that are asked window by window.
     """
     run = random_run(RandomDraw(seed))
-    assume(is_bounded(run))
     trace = record(run, train(run))
     judgements = [judge(trace), judge(black_box(trace))]
     sources = [PACKAGE]
@@ -130,7 +124,6 @@ def test_port_of_fixed_steps_and_one_loss_has_runs(seed):
     port.lacks = ("many losses",)
     source = PortSource(port)
     run = random_run(RandomDraw(seed), "float64", stated_by(port))
-    assume(is_bounded(run))
     assert unsupported(port, run) == []
     trace = source.trace(run)
     stop = trace.updates["stop"]
