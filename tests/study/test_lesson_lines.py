@@ -35,17 +35,7 @@ FORMS = """
 {u} * (2 + ({v})**2)**-1.5
 ({u}).T
 ({u}).sum(axis=0)
-({u}).sum(-1)
 np.sum({u})
-({u}).mean()
-({u}).sum(axis=0, keepdims=True)
-np.sum({u}, keepdims=True)
-({u}).mean(-1, keepdims=True)
-np.mean({u}, keepdims=False, axis=1)
-({u}).size
-({u}).shape[-1]
-(h[t] * ({u}))[-1]
-np.mean({u}, axis=0)
 np.tanh({u})
 np.square({u})
 np.dot({u}, {v})
@@ -126,46 +116,34 @@ B6 np.transpose(dy[t].T @ h[t])
 B7 da[t].sum(axis=0)
 B7 np.sum(da[t], axis=0)
 B7 da[t].sum(0)
-B7 B * da[t].mean(axis=0)
 B8 dy[t].sum(axis=0)
-B8 np.sum(dy[t], 0)
-B8 np.mean(dy[t], axis=0) * B"""
+B8 np.sum(dy[t], 0)"""
 LOOSE = """
 B1 (y[t]-target[t])/(T*B*O) #
-B1 (y[t]-target[t])/y.size
-B1 (y[t]-target[t])/np.size(y)
-B1 (y[t]-target[t])/target.size
-B1 (y[t]-target[t])/(T*y[t].shape[0]*float(O))
-B1 (y[t]-target[t])/y[t].shape[-1]/B/T
-B1 (y[t]-target[t])/(y.shape[0]*target.shape[1]*y.shape[-1])
 B2 dy[t] @ W_hy.T + dh_next
 B3 dh[t] / np.cosh(a[t])**2
-B7 sum(da[t])
-B7 da[t][0] + da[t][1]
-B7 da[t][0] + da[t][-1]
-B7 da[t].sum(axis=0, keepdims=True)[0]
 B1 dy[t] = (y[t]-target[t])/N
 B4 dW_xh += x[t].T @ da[t]  # (B4)
-B4 dW_xh = dW_xh + x[t].T @ da[t]
-B8 dy[t].sum(0, keepdims=False)"""
+B4 dW_xh = dW_xh + x[t].T @ da[t]"""
 REFUSED = {  # lines for (B2), and what is said of them
     "dy[t] @ W_hy.T +": "the line is not finished",
-    "dy[t] @ W_hy": "@: shapes (2, 5) and (4, 5) do not fit, 5 ≠ 4",
+    "dy[t] @ W_hy": "@: shapes (2, 5) and (4, 5) do not fit",
     "dy[s] @ W_hy.T": "dy[s] has no step: expected t, t-1, t+1, T or a number",
     "da[t] @ W_hh.T": "da[3] is not known yet at this line",
     "dy[t]": "the shape is (2, 5), expected (2, 4)",
-    "dy[t].shape[2]": "index 2 does not exist in (2,)",
-    "dy[t] @ W_hy.T * (t < T)": "“<” is not part of the language",
-    'np.einsum("bo,ho->bh", dy[t], W_hy)': (
-        "np.einsum is not read here: write the product with @ and .T"
-    ),
-    "(y - target) @ W_hy.T": "y needs a step: y[t]",
-    "y.T[0] @ W_hy.T": "y needs a step: y[t]",
-    "dy[t] @ W_hy.T / y.shape[3]": "index 3 does not exist in (3,)",
-    "dy[t] @ W_hy.T / dy[t].shape[-3]": "index -3 does not exist in (2,)",
-    "dy[t].shape[t]": "an index after a step is a whole number",
-    "dy[t].sum(keepdims=1)": "keepdims is True or False",
-    "dy[t].sum(axis=0, keepdims=True, 1)": "sum has too many arguments",
+    "dy[t] @ W_hy.T < T": "“<” is not expected here",
+    "(y - target) @ W_hy.T": "y needs a step: y[t]; sizes are N, T, B, D, H and O",
+    "dy[t].sum(axis=2)": "the axis is one of 0,1, not 2",
+    "dy[t][0]": "“[” is not expected here",
+}
+UNKNOWN = {  # what the language has not, by its name
+    'np.einsum("bo,ho->bh", dy[t], W_hy)': "np.einsum",
+    "np.size(y)": "np.size",
+    "dy[t].shape[0]": ".shape",
+    "dy[t].size": ".size",
+    "float(O)": "float",
+    "sum(dy[t])": "sum",
+    "dy[t].sum(keepdims=True)": "keepdims",
 }
 
 
@@ -186,28 +164,19 @@ def test_a_wrong_factor_is_named(compute):
 
 
 def test_lines_that_cannot_be_computed_say_why(compute):
-    verdicts = compute("verdicts", [("B2", text) for text in REFUSED])
-    expected = [f"cannot be computed: {words}" for words in REFUSED.values()]
-    assert [message for _, message in verdicts] == expected
-
-
-def test_a_sum_that_keeps_its_axis_does_not_fit_a_bias(compute):
-    """NumPy refuses `db_h += ` of it too, in the same shapes."""
-    sums = [("B7", "da[t].sum(axis=0, keepdims=True)")]
-    sums.append(("B8", "db_y += np.sum(dy[t], 0, keepdims=True)"))
-    shapes = [("(1, 4)", "(4,)"), ("(1, 5)", "(5,)")]
-    verdicts = compute("verdicts", sums)
-    for (kind, message), (found, expected) in zip(verdicts, shapes, strict=True):
+    verdicts = compute("verdicts", [("B2", text) for text in [*REFUSED, *UNKNOWN]])
+    expected = [f"{words}$" for words in map(re.escape, REFUSED.values())]
+    expected += [f"{re.escape(name)} is unknown: " for name in UNKNOWN.values()]
+    for (kind, message), words in zip(verdicts, expected, strict=True):
         assert kind == "error"
-        shapes_of = f"the shape is {found}, expected {expected}"
-        assert message == f"cannot be computed: {shapes_of}"
+        assert re.match(f"cannot be computed: {words}", message), message
 
 
 def test_mistakes_are_named_by_value_and_by_gradients(compute):
     mistakes = compute("mistaken")
     assert len(mistakes) > 30
-    for line, wrong, message, verdict, explanation in mistakes:
-        assert (wrong, verdict) == ([line], f"wrong. {message}")
+    for line, message, verdict, explanation in mistakes:
+        assert verdict == f"wrong. {message}"
         assert explanation.endswith(f"({line}). {message}")
 
 

@@ -63,11 +63,6 @@ const svg = (width, height, label, content) => `<svg width="${width}" height="${
   viewBox="0 0 ${width} ${height}" role="img" aria-label="${label}">${content}</svg>`;
 const label = (x, y, words, kind = "") => `<text class="${kind}" x="${x}" y="${y}">${words}</text>`;
 
-// The heads of arrows, by their kind.
-const HEADS = `<defs>${["ink", "forward", "backward", "cut", "s1", "s2"].map((kind) => `<marker
-  id="head-${kind}" viewBox="0 0 8 8" refX="6" refY="4" markerWidth="5" markerHeight="5"
-  orient="auto"><path class="${kind}" d="M0 0L8 4L0 8z"/></marker>`).join("")}</defs>`;
-
 let plotCount = 0;  // every plot has a clip path of its own
 
 // Curves over one axis. lines: {kind, points, label, at}; a label is written at [x, y]. x, y: the
@@ -100,8 +95,31 @@ function plot({title, lines, marks = [], x, y, xTicks, yTicks, xLabel, logarithm
     <g class="names">${names.join("")}</g>`);
 }
 
+// The text that a button copies is selected too, for a browser that refuses the clipboard.
+function copyText(button) {
+  const source = element(button.dataset.copy);
+  getSelection().selectAllChildren(source);
+  navigator.clipboard?.writeText(source.textContent).catch(() => {});
+  button.textContent = "Copied";
+}
+
+// When all scripts have run: figures are drawn, and again when the width changes.
+function start() {
+  redraw();
+  for (const button of document.querySelectorAll("[data-copy]")) {
+    button.addEventListener("click", () => copyText(button));
+  }
+  let width = innerWidth;
+  addEventListener("resize", () => {
+    if (innerWidth !== width) redraw();  // not when a telephone's bars come and go
+    width = innerWidth;
+  });
+}
+
+globalThis.document?.addEventListener("DOMContentLoaded", start);
+
 return {
   element, clamp, show, showFactor, fixed, math, FIGURES, figure, redraw, onClick, showSlider,
-  widthOf, svg, label, HEADS, plot,
+  widthOf, svg, label, plot,
 };
 })();

@@ -1,260 +1,213 @@
-// A small language for one line of the backward pass, which looks like NumPy. A line is parsed into
-// a function of an environment; nothing of it is run as JavaScript. Every function parse… reads the
-// longest text of its kind from a stream of tokens, and returns such a function:
+// A small language for one line of the backward pass, which looks like NumPy. A line is
+// evaluated as it is read; nothing of it is run as JavaScript. Each method of Line reads
+// the longest text of its kind and returns its value, a number or nested lists:
 //
 //   expression  product (+ or − product)…
 //   product     unary (*, / or @ unary)…
 //   unary       + or − unary, or power
 //   power       postfix, or postfix ** unary
-//   postfix     primary, with .T, .sum(…), [0] and the like after it
-//   primary     (expression), a number, a quantity such as h[t-1], a name, a call, or a size over
-//               all steps, y.size or y.shape[0]
+//   postfix     primary, with .T, .sum(…), .dot(…) or .transpose() after it
+//   primary     (expression), a number, a quantity such as h[t-1], a name, or a call
 "use strict";
 
 lesson.language = (() => {
-const {range, elementwise} = lesson.rnn;
-const {
-  fail, shapeOf, count, shapeText, matrixProduct, OPERATORS, dotProduct, transposed, summed,
-  averaged,
-} = lesson.arrays;
+const {range, sum, transpose, times, elementwise, columnSums} = lesson.rnn;
 
-const TOKEN = new RegExp([
-  /\s*((?:x|target|a|h|y|dy|dh|da)\s*\[[^\]]*\])/,  // a quantity with its step
-  /\s*(\d+\.?\d*(?:e[-+]?\d+)?|\.\d+)/, /\s*([A-Za-z_]\w*)/, /\s*(\*\*|[-+*/@().,=[\]])/,
-].map(({source}) => source).join("|"), "y");
-const STEP = /^(\w+)\s*\[\s*(t|T|\d+)\s*(?:([-+])\s*(\d+)\s*)?\]$/;
+class LineError extends Error {}
+const fail = (why) => { throw new LineError(why); };
+
+const shapeOf = (A) => (Array.isArray(A) ? [A.length, ...shapeOf(A[0])] : []);
+
+function shapeText(shape) {
+  if (shape.length === 0) return "that of a number";
+  return shape.length === 1 ? `(${shape[0]},)` : `(${shape.join(", ")})`;
+}
+
+// f of the numbers at the same place. An axis is repeated where it has the length 1.
+function broadcast(f, u, v) {
+  const rank = Math.max(shapeOf(u).length, shapeOf(v).length);
+  if (rank === 0) return f(u, v);
+  const p = shapeOf(u).length < rank ? [u] : u;
+  const q = shapeOf(v).length < rank ? [v] : v;
+  const length = Math.max(p.length, q.length);
+  if (![p, q].every((list) => list.length === length || list.length === 1)) {
+    fail(`shapes ${shapeText(shapeOf(u))} and ${shapeText(shapeOf(v))} do not fit`);
+  }
+  const item = (list, i) => list[list.length === 1 ? 0 : i];
+  return range(0, length - 1).map((i) => broadcast(f, item(p, i), item(q, i)));
+}
+
+function matrixProduct(A, B) {
+  const [m, n] = [shapeOf(A), shapeOf(B)];
+  if (m.length !== 2 || n.length !== 2) fail("@ and dot need two matrices");
+  if (m[1] !== n[0]) fail(`@: shapes ${shapeText(m)} and ${shapeText(n)} do not fit`);
+  return times(A, B);
+}
+
+function summed(A, axis = null) {
+  const rank = shapeOf(A).length;
+  if (axis === null) return sum([A].flat(rank + 1));
+  const axes = range(0, rank - 1);
+  if (!axes.includes(axis)) fail(`the axis is one of ${axes}, not ${axis}`);
+  if (rank === 1) return sum(A);
+  return axis === 0 ? columnSums(A) : A.map(sum);
+}
+
+const OPERATORS = {
+  "@": matrixProduct,
+  "+": (A, B) => broadcast((u, v) => u + v, A, B),
+  "-": (A, B) => broadcast((u, v) => u - v, A, B),
+  "*": (A, B) => broadcast((u, v) => u * v, A, B),
+  "/": (A, B) => broadcast((u, v) => u / v, A, B),
+  "**": (A, B) => broadcast((u, v) => u ** v, A, B),
+};
+
+const FUNCTIONS = {  // of NumPy, of as many arrays as they have parameters
+  dot: matrixProduct,
+  matmul: matrixProduct,
+  add: OPERATORS["+"],
+  subtract: OPERATORS["-"],
+  multiply: OPERATORS["*"],
+  divide: OPERATORS["/"],
+  sum: summed,  // and an axis
+  transpose: (A) => (shapeOf(A).length < 2 ? A : transpose(A)),
+  tanh: (A) => elementwise(Math.tanh, A),
+  cosh: (A) => elementwise(Math.cosh, A),
+  square: (A) => elementwise((v) => v * v, A),
+};
+const METHODS = ["dot", "sum", "transpose"];
+
 const STEPPED = ["x", "target", "a", "h", "y", "dy", "dh", "da"];
-const SIZED = ["y", "target"];  // of which the sizes over all steps are known, T, B and O
-const CONSTANTS = ["W_xh", "W_hh", "W_hy", "b_h", "b_y", "h_0", "N", "T", "B", "D", "H", "O"];
+const CONSTANTS = [
+  "W_xh", "W_hh", "W_hy", "b_h", "b_y", "h_0", "N", "T", "B", "D", "H", "O",
+];
+const TOKEN = new RegExp([
+  `(?:${STEPPED.join("|")})\\s*\\[[^\\]]*\\]`,  // a quantity with its step
+  "\\d+\\.?\\d*(?:e[-+]?\\d+)?", "\\.\\d+", "[A-Za-z_]\\w*", "\\*\\*", "\\S",
+].join("|"), "g");
+const STEP = /^(\w+)\s*\[\s*(t|T|\d+)\s*(?:([-+])\s*(\d+)\s*)?\]$/;
 
-// Functions np.f(A, …): how many arrays they take, what they compute, whether there may be an axis,
-// and how an array is read where it is not an expression.
-const NUMPY = {
-  dot: {arity: 2, compute: dotProduct},
-  matmul: {arity: 2, compute: matrixProduct},
-  add: {arity: 2, compute: OPERATORS["+"]},
-  subtract: {arity: 2, compute: OPERATORS["-"]},
-  multiply: {arity: 2, compute: OPERATORS["*"]},
-  divide: {arity: 2, compute: OPERATORS["/"]},
-  tanh: {arity: 1, compute: (A) => elementwise(Math.tanh, A)},
-  cosh: {arity: 1, compute: (A) => elementwise(Math.cosh, A)},
-  size: {arity: 1, compute: count, parseArray: parseSized},
-  square: {arity: 1, compute: (A) => elementwise((v) => v * v, A)},
-  transpose: {arity: 1, compute: transposed},
-  sum: {arity: 1, compute: summed, hasAxis: true},
-  mean: {arity: 1, compute: averaged, hasAxis: true},
-  power: {arity: 2, compute: OPERATORS["**"]},
-};
-const METHODS = ["dot", "sum", "mean", "transpose"];
-const PYTHON = {
-  float: {arity: 1, compute: (A) => A},
-  sum: {arity: 1, compute: (A) => summed(A, 0)},
-};
+function unknown(name, names) {
+  return fail(`${name} is unknown: expected one of ${names.join(", ")}`);
+}
 
-class Tokens {
-  constructor(text) {
-    this.list = tokensOf(text);
-    this.position = 0;
-  }
-
-  peek() {
-    return this.list[this.position];
-  }
-
-  next() {
-    return this.list[this.position++];
+class Line {
+  constructor(text, environment) {
+    this.tokens = text.match(TOKEN) ?? [];
+    this.environment = environment;
   }
 
   take(token) {
-    const isNext = this.peek() === token;
-    if (isNext) this.position++;
+    const isNext = this.tokens[0] === token;
+    if (isNext) this.tokens.shift();
     return isNext;
   }
 
-  expect(token, where) {
-    const other = this.peek() === undefined ? "" : `, not “${this.peek()}”`;
-    if (!this.take(token)) fail(`“${token}” is expected ${where}${other}`);
+  expect(token) {
+    const next = this.tokens[0] ?? "the end";
+    if (!this.take(token)) fail(`“${token}” is expected, not “${next}”`);
+  }
+
+  value() {
+    const value = this.expression();
+    const [next] = this.tokens;
+    if (next !== undefined) fail(`“${next}” is not expected here`);
+    return value;
+  }
+
+  expression() {
+    return this.chain(["+", "-"], () => this.product());
+  }
+
+  product() {
+    return this.chain(["*", "/", "@"], () => this.unary());
+  }
+
+  chain(operators, operand) {
+    let value = operand();
+    while (operators.includes(this.tokens[0])) {
+      const operate = OPERATORS[this.tokens.shift()];
+      value = operate(value, operand());
+    }
+    return value;
+  }
+
+  unary() {
+    if (this.take("+")) return this.unary();
+    if (this.take("-")) return elementwise((v) => -v, this.unary());
+    const base = this.postfix();
+    return this.take("**") ? OPERATORS["**"](base, this.unary()) : base;
+  }
+
+  postfix() {
+    let value = this.primary();
+    while (this.take(".")) {
+      const name = this.tokens.shift();
+      if (name === "T") value = FUNCTIONS.transpose(value);
+      else if (METHODS.includes(name)) value = this.call(name, [value]);
+      else unknown(`.${name ?? ""}`, ["T", ...METHODS]);
+    }
+    return value;
+  }
+
+  primary() {
+    const token = this.tokens.shift() ?? fail("the line is not finished");
+    if (token === "(") {
+      const value = this.expression();
+      this.expect(")");
+      return value;
+    }
+    if (/^\.?\d/.test(token)) return Number(token);
+    if (token.endsWith("]")) return this.quantity(token);
+    if (!/^\w/.test(token)) fail(`“${token}” is not expected here`);
+    return token === "np" ? this.numpy() : this.named(token);
+  }
+
+  // A quantity with its step, such as h[t-1].
+  quantity(token) {
+    const [, name, start, sign = "", shift = 0] = STEP.exec(token) ?? [];
+    if (!name) fail(`${token} has no step: expected t, t-1, t+1, T or a number`);
+    const {quantity, step, constants} = this.environment;
+    const first = {t: step, T: constants.T}[start] ?? Number(start);
+    return quantity(name, first + Number(`${sign}${shift}`));
+  }
+
+  named(name) {
+    const {dh_next, constants} = this.environment;
+    if (name === "dh_next") return dh_next();
+    if (CONSTANTS.includes(name)) return constants[name];
+    if (STEPPED.includes(name)) {
+      fail(`${name} needs a step: ${name}[t]; sizes are N, T, B, D, H and O`);
+    }
+    return unknown(name, [...STEPPED, "dh_next", ...CONSTANTS]);
+  }
+
+  numpy() {
+    this.expect(".");
+    const name = this.tokens.shift() ?? "";
+    if (Object.hasOwn(FUNCTIONS, name)) return this.call(name, []);
+    return unknown(`np.${name}`, Object.keys(FUNCTIONS));
+  }
+
+  // A function of the first arrays, and of the arguments that follow in parentheses.
+  call(name, firstArrays) {
+    const compute = FUNCTIONS[name];
+    const values = [...firstArrays];
+    this.expect("(");
+    while (!this.take(")")) {
+      if (name === "sum" && this.take("axis")) this.expect("=");
+      values.push(this.expression());
+      if (this.tokens[0] !== ")") this.expect(",");
+    }
+    const most = name === "sum" ? 2 : compute.length;
+    if (values.length < compute.length) fail(`${name} has too few arguments`);
+    if (values.length > most) fail(`${name} has too many arguments`);
+    return compute(...values);
   }
 }
 
-function tokensOf(text) {
-  const result = [];
-  if (/einsum/.test(text)) fail("np.einsum is not read here: write the product with @ and .T");
-  TOKEN.lastIndex = 0;
-  while (text.slice(TOKEN.lastIndex).trim()) {
-    const [sign] = text.slice(TOKEN.lastIndex).trim();
-    const match = TOKEN.exec(text) ?? fail(`“${sign}” is not part of the language`);
-    result.push(match.slice(1).find((token) => token));
-  }
-  return result;
-}
+// The value of a line. environment: {constants, step, quantity(name, step), dh_next()}.
+const evaluate = (text, environment) => new Line(text, environment).value();
 
-// The function of an environment that a line is.
-function parse(text) {
-  const tokens = new Tokens(text);
-  const whole = parseExpression(tokens);
-  if (tokens.peek() !== undefined) fail(`“${tokens.peek()}” is not expected here`);
-  return whole;
-}
-
-const parseExpression = (tokens) => parseChain(tokens, ["+", "-"], parseProduct);
-const parseProduct = (tokens) => parseChain(tokens, ["*", "/", "@"], parseUnary);
-
-function parseChain(tokens, operators, parseOperand) {
-  let chain = parseOperand(tokens);
-  while (operators.includes(tokens.peek())) {
-    const operate = OPERATORS[tokens.next()];
-    const left = chain;
-    const right = parseOperand(tokens);
-    chain = (env) => operate(left(env), right(env));
-  }
-  return chain;
-}
-
-function parseUnary(tokens) {
-  if (tokens.take("+")) return parseUnary(tokens);
-  if (!tokens.take("-")) return parsePower(tokens);
-  const operand = parseUnary(tokens);
-  return (env) => elementwise((v) => -v, operand(env));
-}
-
-function parsePower(tokens) {
-  const base = parsePostfix(tokens);
-  if (!tokens.take("**")) return base;
-  const exponent = parseUnary(tokens);
-  return (env) => OPERATORS["**"](base(env), exponent(env));
-}
-
-function parsePostfix(tokens) {
-  let value = parsePrimary(tokens);
-  for (;;) {
-    if (tokens.take("[")) value = parseIndex(tokens, value);
-    else if (tokens.take(".")) value = parseAttribute(tokens, value);
-    else return value;
-  }
-}
-
-// A row of an array, or a size of a shape: A[0], A.shape[-1].
-function parseIndex(tokens, list) {
-  const sign = tokens.take("-") ? -1 : 1;
-  const digits = tokens.next();
-  if (!/^\d+$/.test(digits)) fail("an index after a step is a whole number");
-  const index = sign * Number(digits);
-  tokens.expect("]", `after [${index}`);
-  return (env) => {
-    const items = list(env);
-    const position = index < 0 ? items.length + index : index;
-    return items[position] ?? fail(`index ${index} does not exist in ${shapeText(items)}`);
-  };
-}
-
-function parseAttribute(tokens, array) {
-  const name = tokens.next();
-  if (name === "T") return (env) => transposed(array(env));
-  if (name === "size") return (env) => count(array(env));
-  if (name === "shape") {
-    tokens.expect("[", "after shape");
-    return parseIndex(tokens, (env) => shapeOf(array(env)));
-  }
-  if (METHODS.includes(name)) return parseCall(tokens, name, NUMPY[name], [array]);
-  return unknown(`.${name ?? ""}`, ["T", "size", "shape[i]", ...METHODS], ".");
-}
-
-function parsePrimary(tokens) {
-  const token = tokens.next();
-  if (token === undefined) fail("the line is not finished");
-  if (token === "(") {
-    const inner = parseExpression(tokens);
-    tokens.expect(")", "after the expression in parentheses");
-    return inner;
-  }
-  if (/^\.?\d/.test(token)) return () => Number(token);
-  if (token.endsWith("]")) return quantity(token);
-  if (token === "np") return parseNumpy(tokens);
-  if (STEPPED.includes(token)) return parseSizeOverSteps(tokens, token);
-  if (Object.hasOwn(PYTHON, token)) return parseCall(tokens, token, PYTHON[token], []);
-  return named(token);
-}
-
-// A quantity without a step, which has sizes alone: y.size, y.shape[0].
-function parseSizeOverSteps(tokens, name) {
-  const hasSize = SIZED.includes(name) && tokens.take(".");
-  const isSize = hasSize && ["size", "shape"].includes(tokens.peek());
-  if (!isSize) fail(`${name} needs a step: ${name}[t]`);
-  return parseAttribute(tokens, overSteps(name));
-}
-
-// The argument of np.size, which may be a quantity without a step.
-function parseSized(tokens) {
-  return SIZED.includes(tokens.peek()) ? overSteps(tokens.next()) : parseExpression(tokens);
-}
-
-// The quantity at all steps, as an array.
-const overSteps = (name) => (env) => range(1, env.constants.T).map((t) => env.quantity(name, t));
-
-// A quantity with its step, such as h[t-1].
-function quantity(token) {
-  const [, name, start, sign = "", shift = 0] = STEP.exec(token) ?? [];
-  if (!name) fail(`${token} has no step: expected t, t-1, t+1, T or a number`);
-  const offset = Number(`${sign}${shift}`);
-  if (start === "t") return (env) => env.quantity(name, env.step + offset);
-  if (start === "T") return (env) => env.quantity(name, env.constants.T + offset);
-  return (env) => env.quantity(name, Number(start) + offset);
-}
-
-function named(token) {
-  if (token === "len") fail("len() may be T or T + 1, as x[0] is not used: write T");
-  if (token === "dh_next") return (env) => env.dh_next();
-  if (CONSTANTS.includes(token)) return (env) => env.constants[token];
-  if (!/^\w/.test(token)) fail(`“${token}” is not expected here`);
-  return unknown(token, [...STEPPED.map((name) => `${name}[t]`), "dh_next", ...CONSTANTS]);
-}
-
-function parseNumpy(tokens) {
-  tokens.expect(".", "after np");
-  const name = tokens.next() ?? "";
-  if (!Object.hasOwn(NUMPY, name)) unknown(`np.${name}`, Object.keys(NUMPY), "np.");
-  return parseCall(tokens, name, NUMPY[name], []);
-}
-
-// The arguments in parentheses: more arrays, and where there may be an axis, it and keepdims.
-function parseCall(tokens, name, signature, firstArrays) {
-  const {arity, compute, hasAxis = false, parseArray = parseExpression} = signature;
-  const arrays = [...firstArrays];
-  let axis = null;
-  let keepsAxis = false;
-  tokens.expect("(", `after ${name}`);
-  for (let isFirst = true; !tokens.take(")"); isFirst = false) {
-    if (!isFirst) tokens.expect(",", `or “)” in the arguments of ${name}`);
-    if (arrays.length < arity) arrays.push(parseArray(tokens));
-    else if (!hasAxis) fail(`${name} has too many arguments`);
-    else if (tokens.take("keepdims")) keepsAxis = parseFlag(tokens);
-    else if (axis !== null) fail(`${name} has too many arguments`);
-    else axis = parseAxis(tokens);
-  }
-  if (arrays.length < arity) fail(`${name} has too few arguments`);
-  return (env) => compute(...arrays.map((array) => array(env)), axis, keepsAxis);
-}
-
-function parseFlag(tokens) {
-  tokens.expect("=", "after keepdims");
-  const flag = tokens.next();
-  if (!["True", "False"].includes(flag)) fail("keepdims is True or False");
-  return flag === "True";
-}
-
-function parseAxis(tokens) {
-  if (tokens.take("axis")) tokens.expect("=", "after axis");
-  const sign = tokens.take("-") ? -1 : 1;
-  const axis = tokens.next();
-  if (!/^\d$/.test(axis)) fail("the axis is 0 or 1");
-  return sign * Number(axis);
-}
-
-function unknown(name, names, prefix = "") {
-  const expected = names.map((known) => prefix + known).join(", ");
-  return fail(`${name} is unknown: expected one of ${expected}`);
-}
-
-return {parse};
+return {LineError, fail, shapeOf, shapeText, evaluate};
 })();

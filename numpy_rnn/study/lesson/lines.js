@@ -4,12 +4,11 @@
 
 lesson.lines = (() => {
 const {
-  range, largest, dot, timesTransposed, elementwise, mapObject, forward, adjoints, gradientSum,
-  uniform,
+  range, largest, dot, timesTransposed, elementwise, mapObject, forward, adjoints,
+  gradientSum, uniform,
 } = lesson.rnn;
 const {element, showFactor, figure, onClick} = lesson.figures;
-const {LineError, fail, shapeText} = lesson.arrays;
-const {parse} = lesson.language;
+const {LineError, fail, shapeOf, shapeText, evaluate} = lesson.language;
 
 const LINES = {  // what a line computes, and right code
   B1: ["dy", "(y[t] - target[t]) / N"],
@@ -102,26 +101,27 @@ const correct = gradientsOf(exercise.p, exercisePass, exercise.target, exercise.
 
 const ADJOINTS = ["dy", "dh", "da"];  // in the order of a step of the way back
 
-// Whether an adjoint is computed after the line at a step, on the way back; the lines of the sums
-// come after all adjoints of the step.
+// Whether an adjoint is computed after the line at a step, on the way back; the lines of
+// the sums come after all adjoints of the step.
 function isLater(adjoint, step, line, currentStep) {
   if (step !== currentStep) return step < currentStep;
   return ADJOINTS.includes(line) && ADJOINTS.indexOf(adjoint) >= ADJOINTS.indexOf(line);
 }
 
-// The names that the line `line` can use at a step. At step T + 1 every quantity is 0.
-function environment(adjointsSoFar, step = null, line = null) {
+// What the line `line` can use at a step. At step T + 1 every quantity is 0.
+function environment(adjointsSoFar, step, line) {
   const {p, target, h_0, N} = exercise;
   const {T} = SIZES;
-  const quantities = {...exercisePass, target, ...adjointsSoFar};
+  const right = {...exercisePass, target, ...correct};
+  const quantities = {...right, ...adjointsSoFar};
   const quantity = (name, at) => {
     const missing = (why) => fail(`${name}[${at}] ${why}`);
-    const isAdjoint = ADJOINTS.includes(name);
     if (at < (name === "h" ? 0 : 1)) missing("does not exist: the first step is 1");
     if (at > T + 1) missing(`does not exist: the last step is ${T}`);
-    if (at === T + 1) return elementwise(() => 0, (isAdjoint ? correct : quantities)[name][T]);
-    if (isAdjoint && isLater(name, at, line, step)) missing("is not known yet at this line");
-    return quantities[name][at] ?? missing("is missing: its own line cannot be computed");
+    if (at === T + 1) return elementwise(() => 0, right[name][T]);
+    const isUnknown = ADJOINTS.includes(name) && isLater(name, at, line, step);
+    if (isUnknown) missing("is not known yet at this line");
+    return quantities[name][at];
   };
   const dh_next = () => {
     if (line !== "dh") fail("dh_next is the second term of (B2): it is known there only");
@@ -130,40 +130,27 @@ function environment(adjointsSoFar, step = null, line = null) {
   return {constants: {...p, ...SIZES, h_0, N}, step, quantity, dh_next};
 }
 
-// A whole backward pass by the lines. Where a line fails, or is missing, what needs it is missing
-// too. knownAdjoints: adjoints to use instead of those that the lines compute.
-function backwardBy(functions, knownAdjoints = null) {
+// What lines compute in a backward pass: adjoints of all steps, and sums over them.
+// knownAdjoints: adjoints to use instead of those that the lines compute.
+function backwardBy(codes, knownAdjoints = null) {
   const result = {dy: [null], dh: [null], da: [null]};
-  const problems = {};
   for (const t of range(1, SIZES.T).reverse()) {
-    for (const [id, [key]] of Object.entries(LINES)) {
-      if (!functions[id] || id in problems) continue;
-      const problem = problemIn(() => {
-        const value = functions[id](environment(knownAdjoints ?? result, t, key));
-        const expected = isSum(id) ? correct[key] : correct[key][t];
-        if (shapeText(value) !== shapeText(expected)) {
-          fail(`the shape is ${shapeText(value)}, expected ${shapeText(expected)}`);
-        }
-        if (!isSum(id)) result[key][t] = value;
-        else if (!result[key]) result[key] = value;
-        else result[key] = elementwise((u, v) => u + v, result[key], value);
-      });
-      if (problem) problems[id] = problem;
+    for (const [id, code] of Object.entries(codes)) {
+      const [key] = LINES[id];
+      const value = evaluate(code, environment(knownAdjoints ?? result, t, key));
+      const shape = shapeText(shapeOf(value));
+      const expected = shapeText(shapeOf(isSum(id) ? correct[key] : correct[key][t]));
+      if (shape !== expected) fail(`the shape is ${shape}, expected ${expected}`);
+      if (!isSum(id)) result[key][t] = value;
+      else if (!result[key]) result[key] = value;
+      else result[key] = elementwise((u, v) => u + v, result[key], value);
     }
   }
-  return {result, problems};
+  return result;
 }
 
-// The message of the LineError that a function throws; null where it throws none.
-function problemIn(compute) {
-  try {
-    compute();
-  } catch (error) {
-    if (!(error instanceof LineError)) throw error;
-    return error.message;
-  }
-  return null;
-}
+// What one line computes on right inputs.
+const computedBy = (id, code) => backwardBy({[id]: code}, correct)[LINES[id][0]];
 
 const numbersOf = (values) => values.flat(3).filter((v) => v !== null);
 
@@ -173,11 +160,11 @@ function differs(values, expectedValues) {
   return numbersOf(values).some((v, i) => !(Math.abs(v - expected[i]) <= allowed));
 }
 
-// Every mistake with the value that it gives on right inputs, and with the gradients of a pass.
-const mistakes = Object.entries(MISTAKES).flatMap(([id, list]) =>
-  Object.entries(list).map(([code, message]) => ({
-    id, code, message, value: backwardBy({[id]: parse(code)}, correct).result[LINES[id][0]],
-    gradients: backwardBy(mapObject(parse, {...rightLines(), [id]: code})).result,
+// Every mistake with its value on right inputs, and with the gradients of a whole pass.
+const mistakes = Object.entries(MISTAKES).flatMap(([id, messages]) =>
+  Object.entries(messages).map(([code, message]) => ({
+    id, code, message, value: computedBy(id, code),
+    gradients: backwardBy({...rightLines(), [id]: code}),
   })));
 
 function mistakeIn(id, value) {
@@ -191,40 +178,38 @@ function mistakeIn(id, value) {
   return "The numbers differ from the equation.";
 }
 
-// The expression of a line that may repeat what it computes, dW_hh +=, and may end in a comment.
+// The expression of a line that may say what it computes, dW_hh +=, and may have a comment.
 function expressionOf(text, key) {
   const assignment = `^\\s*${key}(\\[t\\])?\\s*(\\+?=(?!\\s*${key})|=\\s*${key}\\s*\\+)`;
   const [statement] = text.split("#");
   return statement.replace(RegExp(assignment), "").trim();
 }
 
-// The verdict on every line, on right inputs, so that one mistake does not hide the next.
-function checkLines(texts) {
-  const functions = {};
-  const syntaxProblems = {};
-  for (const [id, text] of Object.entries(texts)) {
-    const code = expressionOf(text, LINES[id][0]);
-    syntaxProblems[id] = problemIn(() => { if (code) functions[id] = parse(code); });
+// The verdict on a line, on right inputs, so that one mistake does not hide the next.
+function checkLine(id, text) {
+  const [key] = LINES[id];
+  const code = expressionOf(text, key);
+  if (!code) return {kind: "empty", message: ""};
+  try {
+    const value = computedBy(id, code);
+    if (!differs(value, correct[key])) return {kind: "right", message: "right"};
+    return {kind: "wrong", message: `wrong. ${mistakeIn(id, value)}`};
+  } catch (error) {
+    if (!(error instanceof LineError)) throw error;
+    return {kind: "error", message: `cannot be computed: ${error.message}`};
   }
-  const {result, problems} = backwardBy(functions, correct);
-  return mapObject(([key], id) => {
-    const problem = syntaxProblems[id] ?? problems[id];
-    if (problem) return {kind: "error", message: `cannot be computed: ${problem}`};
-    if (!functions[id]) return {kind: "empty", message: ""};
-    if (!differs(result[key], correct[key])) return {kind: "right", message: "right"};
-    return {kind: "wrong", message: `wrong. ${mistakeIn(id, result[key])}`};
-  }, LINES);
 }
 
 function drawLines() {
-  const verdicts = checkLines(mapObject((_, id) => element(`lines-${id}`).value, LINES));
-  for (const [id, {kind, message}] of Object.entries(verdicts)) {
+  let rightCount = 0;
+  for (const id of Object.keys(LINES)) {
+    const {kind, message} = checkLine(id, element(`lines-${id}`).value);
     const isWrong = kind === "wrong" || kind === "error";
     const verdict = element(`lines-${id}-verdict`);
     Object.assign(verdict, {className: `verdict ${kind}`, textContent: message});
     element(`lines-${id}`).setAttribute("aria-invalid", String(isWrong));
+    if (kind === "right") rightCount++;
   }
-  const rightCount = Object.values(verdicts).filter(({kind}) => kind === "right").length;
   let summary = `${rightCount} of eight lines are right.`;
   if (rightCount === 0) summary = "Begin with (B1).";
   if (rightCount === 8) summary = "<b>All eight lines are right.</b>";
@@ -245,6 +230,6 @@ if (element("lines")) {
 
 return {
   LINES, rightLines, SIZES, exercise, withD, gradientsOf, exercisePass, correct, environment,
-  mistakes, checkLines,
+  mistakes, checkLine,
 };
 })();

@@ -8,7 +8,6 @@ const {
 } = lesson.rnn;
 const {
   element, clamp, show, fixed, math, FIGURES, figure, onClick, showSlider, widthOf, svg, label,
-  HEADS,
 } = lesson.figures;
 
 const SMALL = {
@@ -140,7 +139,7 @@ function networkSvg(update, at, width) {
   const layout = {cell: (width - 44 - 3 * gap) / 7, gap};
   const {what, t: step} = MOMENTS[at];
   const {cut} = update;
-  const parts = [HEADS];
+  const parts = [];
   for (const [which, [top, count]] of Object.entries(PLACES)) {
     const symbol = which === "loss" ? "ℓ" : which;
     parts.push(label(3, top + count * CELL / 2 + 5, symbol, `symbol ${which}`));
