@@ -45,7 +45,7 @@ from numpy_rnn.conformance.random_cases import (
     random_run,
 )
 from numpy_rnn.conformance.runs.judge import judge
-from numpy_rnn.conformance.runs.sources import source_of
+from numpy_rnn.conformance.runs.run_sources import source_of
 from numpy_rnn.conformance.sampling import (
     NamedCase,
     large_output_cases,

@@ -27,7 +27,7 @@ from numpy_rnn.conformance.definition import DEFINITION, Definition, train
 from numpy_rnn.conformance.findings import Finding
 from numpy_rnn.conformance.runs.judge import Judgement
 from numpy_rnn.conformance.runs.recorded_run import record
-from numpy_rnn.conformance.runs.sources import PortSource
+from numpy_rnn.conformance.runs.run_sources import PortSource
 from numpy_rnn.conformance.trace import trace_arrays
 from numpy_rnn.conformance.window_checks import Counts
 from tests.helpers.command_line import command, rows_of, train_options

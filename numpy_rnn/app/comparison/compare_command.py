@@ -24,7 +24,7 @@ from numpy_rnn.conformance.ports.port import PackagePort
 from numpy_rnn.conformance.ports.protocol import PortFault
 from numpy_rnn.conformance.runs.judge import judge
 from numpy_rnn.conformance.runs.recorded_run import finite_part
-from numpy_rnn.conformance.runs.sources import PackageSource, PortSource
+from numpy_rnn.conformance.runs.run_sources import PackageSource, PortSource
 
 NOT_OF_A_RUN = {"plot", "no_plot", "timeout"}  # options
 MAX_KEPT_NUMBERS = 2**29  # of a run, which are all kept in memory

@@ -28,12 +28,12 @@ from numpy_rnn.conformance.runs.recorded_run import (
     single_update,
     stacks,
 )
+from numpy_rnn.conformance.runs.run_sources import PortSource
 from numpy_rnn.conformance.runs.schedule_checks import (
     carried_steps,
     schedule_divergences,
     state_divergences,
 )
-from numpy_rnn.conformance.runs.sources import PortSource
 from numpy_rnn.conformance.window_checks import (
     Check,
     Counts,
