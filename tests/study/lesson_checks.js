@@ -3,11 +3,12 @@
 const {range, elementwise, train} = lesson.rnn;
 const {FIGURES, redraw} = lesson.figures;
 const {TASK, delay, delaySeries, delayNetwork} = lesson.delay;
-const {SMALL, ALL_STEPS, MOMENTS, smallUpdate, nudgedLoss} = lesson.network;
+const {SMALL, MOMENTS, smallUpdate, nudgedLoss} = lesson.network;
 const {SUMMED, lagSums} = lesson.windows;
 const {changeByLag, cliffAt} = lesson.fading;
-const {LineError, evaluate} = lesson.language;
-const {exercise, exercisePass, correct, environment, mistakes, checkLine} = lesson.lines;
+const {
+  LineError, evaluate, exercise, exercisePass, correct, environment, mistakes, checkLine,
+} = lesson.lines;
 const {SHAPES, pasted} = lesson.paste;
 
 const CHECKS = {
@@ -21,8 +22,8 @@ const CHECKS = {
 
   // The derivatives of the small network by a nudge, and by its backward pass.
   nudges: () => {
-    const {p, activations, target, flow, losses} = smallUpdate();
-    const change = (what, t, by) => nudgedLoss(p, activations, target, ALL_STEPS, {what, t, by});
+    const {p, x, target, flow, losses} = smallUpdate();
+    const change = (what, t, by) => nudgedLoss(p, x, target, {what, t, by});
     const slope = (what, t) => (change(what, t, 1e-5) - change(what, t, -1e-5)) / 2e-5;
     return range(1, 3).flatMap((t) => ["y", "h", "a"].map((what) =>
       [slope(what, t), flow[`d${what}`][t][0][0], losses[1] < losses[0]]));

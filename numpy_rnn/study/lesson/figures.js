@@ -20,16 +20,10 @@ function show(v, digits = 3) {
 const showFactor = (v) => show(v, clamp(1 - Math.floor(Math.log10(1.001 * Math.abs(v - 1))), 3, 7));
 const fixed = (v, digits = 2) => v.toFixed(digits).replace("-", "−");
 
-// A name such as dh_2, W_hhᵀ or target_1 as MathML, as the prose has it.
+// A name such as dh_2 or W_hhᵀ, with its index below the line.
 function math(name) {
-  const [, d, letter, low = "", up] = /^(d?)([A-Zℓ]|[a-z]+)(?:_(\w+))?(ᵀ?)$/.exec(name);
-  const signs = [...low].map((v) => (/\d/.test(v) ? `<mn>${v}</mn>` : `<mi>${v}</mi>`)).join("");
-  const base = letter.length > 1 ? `<mtext>${letter}</mtext>` : `<mi>${letter}</mi>`;
-  const under = `<mrow>${signs}</mrow>`;
-  let symbol = base;
-  if (low) symbol = `<msub>${base}${under}</msub>`;
-  if (up) symbol = `<msubsup>${base}${under}<mi>⊤</mi></msubsup>`;
-  return `<math>${d && "<mi>d</mi>"}${symbol}</math>`;
+  const [letters, index = ""] = name.split("_");
+  return `<i>${letters}</i><sub>${index.replace("ᵀ", "")}</sub>${name.endsWith("ᵀ") ? "ᵀ" : ""}`;
 }
 
 // A figure: draw() shows its state, set(changes) changes it. The control of the field k1 of the
@@ -103,17 +97,12 @@ function copyText(button) {
   button.textContent = "Copied";
 }
 
-// When all scripts have run: figures are drawn, and again when the width changes.
+// When all scripts have run.
 function start() {
   redraw();
   for (const button of document.querySelectorAll("[data-copy]")) {
     button.addEventListener("click", () => copyText(button));
   }
-  let width = innerWidth;
-  addEventListener("resize", () => {
-    if (innerWidth !== width) redraw();  // not when a telephone's bars come and go
-    width = innerWidth;
-  });
 }
 
 globalThis.document?.addEventListener("DOMContentLoaded", start);

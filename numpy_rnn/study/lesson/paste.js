@@ -5,11 +5,13 @@
 
 lesson.paste = (() => {
 const {
-  norm, largest, dot, times, elementwise, mapObject, addToRows,
+  largest, times, elementwise, mapObject, addToRows,
 } = lesson.rnn;
-const {element, show, showFactor} = lesson.figures;
-const {LineError, fail, shapeOf, shapeText} = lesson.language;
-const {LINES, exercise, gradientsOf, exercisePass, correct, mistakes} = lesson.lines;
+const {element, show} = lesson.figures;
+const {
+  LineError, fail, shapeOf, shapeText, LINES, exercise, gradientsOf, exercisePass, correct,
+  mistakes,
+} = lesson.lines;
 
 const NUMERAL = /[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?|[-+]?\b(?:nan|inf)(?:inity)?\b/gi;
 const SCALAR = /\b(?:(?:np|jnp)\.)?(?:float\d+|tensor|Array)\(\s*([-+\w.]+)\s*(?:,[^()]*)?\)/g;
@@ -45,7 +47,13 @@ function meaning(name) {
 // and halves are half a unit of the last digit of each number.
 function readArrays(text) {
   const lines = text.split("\n").filter((line) => /^\s*\{"name"/.test(line));
-  return lines.length ? lines.map(readReported) : readPrinted(text);
+  const arrays = lines.length ? lines.map(readReported) : readPrinted(text);
+  const named = "with names, such as dW_hh = [[…]]";
+  if (!arrays.length) fail(`no numbers are found: paste arrays ${named}`);
+  if (!arrays.every(({name}) => name && meaning(name))) {
+    fail(`an array is not that of a gradient: paste arrays ${named}`);
+  }
+  return arrays;
 }
 
 function readReported(line) {
@@ -106,24 +114,16 @@ const SHAPES = mapObject(shapeOf, exercise.p);
 
 const squeezed = (shape) => `${shape.filter((size) => size !== 1)}`;
 
-// The parameter and its numbers in the orientation of this page; or what is wrong.
+// An array with its parameter, and the numbers in the orientation of this page.
 function recognised(array) {
   const {name, shape} = array;
-  const known = name && meaning(name);
-  const isStraight = (key) => squeezed(shape) === squeezed(SHAPES[key]);
-  const isFlipped = (key) => squeezed([...shape].reverse()) === squeezed(SHAPES[key]);
-  const fits = (key) => isStraight(key) || isFlipped(key);
-  const key = known?.key ?? Object.keys(SHAPES).find(fits);
-  const words = name ?? `an array ${shapeText(shape)}`;
-  if (!key || !fits(key)) {
-    const other = "that of a gradient, and a name, such as dW_hh";
-    const expected = key ? shapeText(SHAPES[key]) : other;
-    return {problem: `${words}: the shape is ${shapeText(shape)}, expected ${expected}.`};
+  const {key, isTorch} = meaning(name);
+  const isStraight = squeezed(shape) === squeezed(SHAPES[key]);
+  if (!isStraight && squeezed([...shape].reverse()) !== squeezed(SHAPES[key])) {
+    fail(`${name}: the shape is ${shapeText(shape)}, expected ${shapeText(SHAPES[key])}`);
   }
-  const isTorch = Boolean(known?.isTorch);
-  const gradient = {...array, words, key, isTorch, isTransposed: false};
-  const isOfTorch = key === "W_hh" && isTorch;
-  return !isStraight(key) || isOfTorch ? swapped(gradient) : gradient;
+  const gradient = {...array, key, isTorch, isTransposed: false};
+  return !isStraight || (key === "W_hh" && isTorch) ? swapped(gradient) : gradient;
 }
 
 // The numbers of an (m, n) matrix, row by row, from those of its transpose.
@@ -159,19 +159,13 @@ function magnitudes() {
 
 const MAGNITUDES = magnitudes();
 
-const fitOf = ({numbers}, expected) => dot(numbers, expected) / dot(expected, expected);
-
-// Whether the numbers differ by no more than half a unit and four roundings of a format,
-// and no factor is common to them: roundings average out in it.
+// Whether the numbers differ by no more than half a unit and four roundings of a format.
 function agrees({key, numbers, halves, dtype}, expected, format = dtype ?? "float32") {
   const scale = Math.max(1, largest(expected) / largest(expectedOf(key)));
   const unit = 4 * ROUNDINGS[format] * scale;
   const sizes = MAGNITUDES[`d${key}`].flat();
   const isNear = (v, i) => Math.abs(v - expected[i]) <= 1.01 * halves[i] + unit * sizes[i];
-  const digits = dot(halves, expected.map(Math.abs)) / dot(expected, expected);
-  const factor = fitOf({numbers}, expected);
-  const isFactor = Math.abs(factor - 1) > 6 * ROUNDINGS[format] + digits + 1e-13;
-  return numbers.every(isNear) && !isFactor;
+  return numbers.every(isNear);
 }
 
 const wrong = (why) => ({isWrong: true, words: `wrong, ${why}`});
@@ -183,9 +177,6 @@ function verdictOn(gradient, gradients) {
   const expected = expectedOf(key);
   if (!numbers.every(Number.isFinite)) return wrong("not all numbers are finite");
   if (largest(numbers) === 0) return wrong("all of its numbers are 0");
-  if (agrees(gradient, exercise.p[key].flat())) {
-    return notWrong("these are the weights themselves; print their .grad");
-  }
   if (agrees(gradient, expected)) {
     const areFew = largest(gradient.halves) > 0.002 * largest(expected);
     if (areFew) return notWrong("cannot be told, print at least four digits");
@@ -203,7 +194,7 @@ function verdictOn(gradient, gradients) {
   return wrong(`the largest difference is ${show(apart, 2)} of its maximum`);
 }
 
-// The one mistake, or the factor, that gives all of these arrays, in words.
+// The one mistake that gives all of these arrays, in words.
 function mistakeOf(gradients) {
   const zeros = gradients.filter(({numbers}) => largest(numbers) === 0);
   if (zeros.length === gradients.length) {
@@ -217,45 +208,27 @@ function mistakeOf(gradients) {
     return `These are the numbers of ${LINES[id][0]} = ${code} in (${id}). ${message}`;
   }
   if (zeros.length) return "An array of zeros is not filled yet.";
-  return commonFactor(gradients) ?? "No mistake of the list explains all of these numbers.";
-}
-
-// The factor of all arrays, in words; null where they have none in common.
-function commonFactor(gradients) {
-  const numbers = gradients.flatMap((gradient) => gradient.numbers);
-  const factor = fitOf({numbers}, gradients.flatMap(({key}) => expectedOf(key)));
-  const isCommon = gradients.every((gradient) => {
-    const halves = gradient.halves.map((v) => 2 * v);
-    return agrees({...gradient, halves}, expectedOf(gradient.key).map((v) => factor * v));
-  });
-  if (!isCommon) return null;
-  const isClipped = factor > 0 && factor < 1;
-  const clip = isClipped ? `clipped by norm (now ${show(norm(numbers))}), or ` : "";
-  return `All are ${showFactor(factor)} times the right ones: ${clip}another factor in the loss.`;
+  return "No mistake of the list explains all of these numbers.";
 }
 
 // A message for each array of the text, and one for the mistake behind the wrong ones.
 function pasted(text) {
-  let arrays = [];
+  let gradients = [];
   try {
-    arrays = readArrays(text);
+    gradients = oriented(readArrays(text).map(recognised));
   } catch (error) {
     const problem = error instanceof LineError ? error.message : "the JSON is not complete";
     return [`Not read: ${problem}.`];
   }
-  if (!arrays.length) return ["No numbers are found: paste arrays, such as dW_hh = [[…]]."];
-  const recognisedArrays = arrays.map(recognised);
-  const problems = recognisedArrays.flatMap(({problem}) => problem ?? []);
-  const gradients = oriented(recognisedArrays.filter(({problem}) => !problem));
   const verdicts = gradients.map((gradient) => verdictOn(gradient, gradients));
-  const words = gradients.map((gradient, i) => `${nameOf(gradient)}: ${verdicts[i].words}.`);
+  const messages = gradients.map((gradient, i) => `${nameOf(gradient)}: ${verdicts[i].words}.`);
   const isWrong = verdicts.some((verdict) => verdict.isWrong);
-  return [...problems, ...words, ...(isWrong ? [mistakeOf(gradients)] : [])];
+  return isWrong ? [...messages, mistakeOf(gradients)] : messages;
 }
 
-function nameOf({words, key, isTransposed}) {
-  if ([`d${key}`, key].includes(words)) return `d${key}`;
-  return `${words}: this is d${key}${isTransposed ? "ᵀ, as PyTorch has it" : ""}`;
+function nameOf({name, key, isTransposed}) {
+  if (name === `d${key}`) return name;
+  return `${name}: this is d${key}${isTransposed ? "ᵀ, as PyTorch has it" : ""}`;
 }
 
 if (element("paste-text")) {
