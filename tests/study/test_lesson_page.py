@@ -9,7 +9,7 @@ import pytest
 
 from numpy_rnn import windows
 from numpy_rnn.study.lesson_page import build
-from tests.helpers.lesson import CHECKS, LESSON, PAGE, SCRIPTS, code_of, terms_of
+from tests.helpers.lesson import CHECKS, LESSON, PAGE, code_of, terms_of
 
 pytestmark = pytest.mark.slow
 
@@ -26,20 +26,6 @@ def test_page_is_built_of_its_source():
     assert built.splitlines()[:2] == PAGE.splitlines()[:2]
     assert "source/lesson.html" in PAGE.splitlines()[1]
     assert built.count("<math") == PAGE.count("<math")
-
-
-def test_scripts_import_what_earlier_ones_export():
-    """Every name of an import is used, and is in the `return` of that script."""
-    exports = {}
-    for path in SCRIPTS:
-        text = path.read_text(encoding="utf-8")
-        statement = r"^const \{([^}]*)\} = lesson\.(\w+);"
-        words = re.findall(r"\w+", re.sub(statement, "", text, flags=re.MULTILINE))
-        for names, script in re.findall(statement, text, re.MULTILINE):
-            imported = set(re.findall(r"\w+", names))
-            assert imported <= exports[script] & {*words}, (path.name, script)
-        returned = re.search(r"^return \{([^}]*)\};\n\}\)\(\);", text, re.MULTILINE)
-        exports[path.stem] = set(re.findall(r"\w+", returned[1] if returned else ""))
 
 
 @pytest.mark.needs_torch
