@@ -92,8 +92,7 @@ B1 (y[t]-target[t])/(T*B*O) #
 B2 dy[t] @ W_hy.T + dh_next
 B3 dh[t] / np.cosh(a[t])**2
 B1 dy[t] = (y[t]-target[t])/N
-B4 dW_xh += x[t].T @ da[t]  # (B4)
-B4 dW_xh = dW_xh + x[t].T @ da[t]"""
+B4 dW_xh += x[t].T @ da[t]  # (B4)"""
 REFUSED = {  # lines for (B2), and what is said of them
     "dy[t] @ W_hy.T +": "the line is not finished",
     "dy[t] @ W_hy": "@: shapes (2, 5) and (4, 5) do not fit",

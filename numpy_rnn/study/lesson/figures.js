@@ -8,8 +8,6 @@ const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 
 function show(v, digits = 3) {
   if (v === 0) return "0";
-  if (Number.isNaN(v)) return "undefined";
-  if (!Number.isFinite(v)) return v > 0 ? "∞" : "−∞";
   const size = Math.abs(v);
   const isPlain = size >= 1e-3 && size < 1e4;
   const text = isPlain ? v.toPrecision(digits) : v.toExponential(digits - 1);

@@ -106,7 +106,7 @@ function cellsSvg(update, which, t, at, layout) {
     return `<rect x="${x}" y="${y}" width="${width}" height="${CELL}"
       fill-opacity="${opacity}"/>${label(x + width / 2, y + 13, fixed(v, width < 40 ? 1 : 2))}`;
   });
-  return `<g class="${kinds.join(" ")}" data-at="${moment}">${cells.join("")}</g>`;
+  return `<g class="${kinds.join(" ")}">${cells.join("")}</g>`;
 }
 
 // The arrows to a quantity, except across the cut on the way back.
@@ -211,16 +211,8 @@ function explainedSum({p, activations, flow, cut}, {t}) {
   }).join("");
 }
 
-function explainedStep({p, gradient, after, losses: [before, now]}) {
-  const rows = Object.keys(WEIGHTS).map((key) => {
-    const old = matrixBlock(math(key), p[key]);
-    const change = matrixBlock(math(`d${key}`), gradient[key], "total");
-    const result = matrixBlock(`new ${math(key)}`, after[key]);
-    return `<div class="sum">${old}<b>− ${RATE} ·</b>${change}<b>=</b>${result}</div>`;
-  });
-  return `<p>(U1) Each weight takes a step. <b>${math("L")} goes from ${show(before)} to
-    ${show(now)}.</b></p>${rows.join("")}`;
-}
+const explainedStep = ({losses: [before, now]}) => `<p>(U1) Each weight takes a step of
+  ${RATE} times its gradient. <b>${math("L")} goes from ${show(before)} to ${show(now)}.</b></p>`;
 
 // The true change of L by a nudge, and what the derivative says, once it is computed.
 function nudgeInWords(update, {what, t}, by) {
@@ -260,10 +252,6 @@ if (element("network")) {
   const move = (by) => set({at: clamp(state.at + by, 0, MOMENTS.length - 1)});
   onClick("network-back", () => move(-1));
   onClick("network-next", () => move(1));
-  element("network-drawing").addEventListener("click", ({target}) => {
-    const at = Number(target.closest("[data-at]")?.dataset.at ?? -1);
-    if (at >= 0) set({at});
-  });
 }
 
 return {SMALL, smallUpdate, nudgedLoss, MOMENTS};

@@ -26,21 +26,12 @@ const UNREAD = [  // a notation, and what to paste instead
   [/\.\.\./, "an array is abbreviated with “...”: print all of its numbers"],
 ];
 
-const NAMES = {  // of a parameter, without the d or grad before it
-  W_xh: "wxh|wih|wx|win|weightih|kernel",
-  W_hh: "whh|wh|wrec|weighthh|recurrentkernel",
-  W_hy: "why|who|wy|wout|(?:out|fc|linear)[./]?weight",
-  b_h: "bh|biasih|biashh|bih|bhh",
-  b_y: "by|bo|bhy|(?:out|fc|linear)[./]?bias",
-};
+const SHAPES = mapObject(shapeOf, exercise.p);
 
-// The parameter that a name means, and whether it is PyTorch's, which is transposed.
+// The parameter whose gradient has this name: dW_hh, and min-char-rnn's dWhh.
 function meaning(name) {
-  const suffixes = /\.grad\b.*|_grad\b|_l0\b|\.(?:t|data|numpy|cpu)\b.*|_/g;
-  const plain = name.toLowerCase().replace(suffixes, "");
-  const isNameOf = (names) => RegExp(`(?:^|[./])(?:grad|gradient|d|g)?(?:${names})$`).test(plain);
-  const key = Object.keys(NAMES).find((parameter) => isNameOf(NAMES[parameter]));
-  return key ? {key, isTorch: /weight(?:ih|hh)?$/.test(plain)} : null;
+  const plain = (text) => text.replaceAll("_", "");
+  return Object.keys(SHAPES).find((key) => plain(`d${key}`) === plain(name));
 }
 
 // Arrays {name, numbers, shape, dtype, halves}: dtype is null where the text names none,
@@ -48,10 +39,8 @@ function meaning(name) {
 function readArrays(text) {
   const lines = text.split("\n").filter((line) => /^\s*\{"name"/.test(line));
   const arrays = lines.length ? lines.map(readReported) : readPrinted(text);
-  const named = "with names, such as dW_hh = [[…]]";
-  if (!arrays.length) fail(`no numbers are found: paste arrays ${named}`);
-  if (!arrays.every(({name}) => name && meaning(name))) {
-    fail(`an array is not that of a gradient: paste arrays ${named}`);
+  if (!arrays.length || !arrays.every(({name}) => name && meaning(name))) {
+    fail("arrays with the names of the gradients are expected, such as dW_hh = [[…]]");
   }
   return arrays;
 }
@@ -110,20 +99,18 @@ function halfUnits(texts) {
 const ROUNDINGS = {
   bfloat16: 2 ** -8, float16: 2 ** -11, float32: 2 ** -24, float64: 2 ** -53,
 };
-const SHAPES = mapObject(shapeOf, exercise.p);
-
 const squeezed = (shape) => `${shape.filter((size) => size !== 1)}`;
 
 // An array with its parameter, and the numbers in the orientation of this page.
 function recognised(array) {
   const {name, shape} = array;
-  const {key, isTorch} = meaning(name);
+  const key = meaning(name);
   const isStraight = squeezed(shape) === squeezed(SHAPES[key]);
   if (!isStraight && squeezed([...shape].reverse()) !== squeezed(SHAPES[key])) {
     fail(`${name}: the shape is ${shapeText(shape)}, expected ${shapeText(SHAPES[key])}`);
   }
-  const gradient = {...array, key, isTorch, isTransposed: false};
-  return !isStraight || (key === "W_hh" && isTorch) ? swapped(gradient) : gradient;
+  const gradient = {...array, key, isTransposed: false};
+  return isStraight ? gradient : swapped(gradient);
 }
 
 // The numbers of an (m, n) matrix, row by row, from those of its transpose.
@@ -139,10 +126,8 @@ function swapped(gradient) {
 // A square matrix may be transposed without showing it: it is taken as the others are.
 function oriented(gradients) {
   const areFlipped = gradients.some(({key, isTransposed}) => key !== "W_hh" && isTransposed);
-  return gradients.map((gradient) => {
-    const isHidden = gradient.key === "W_hh" && !gradient.isTorch;
-    return isHidden && areFlipped ? swapped(gradient) : gradient;
-  });
+  return gradients.map((gradient) =>
+    gradient.key === "W_hh" && areFlipped ? swapped(gradient) : gradient);
 }
 
 const expectedOf = (key) => correct[`d${key}`].flat();
@@ -173,7 +158,7 @@ const notWrong = (words) => ({isWrong: false, words});
 
 // The verdict on one array, and its words: right, wrong, or what else must be known.
 function verdictOn(gradient, gradients) {
-  const {key, numbers, dtype, isTorch} = gradient;
+  const {key, numbers, dtype} = gradient;
   const expected = expectedOf(key);
   if (!numbers.every(Number.isFinite)) return wrong("not all numbers are finite");
   if (largest(numbers) === 0) return wrong("all of its numbers are 0");
@@ -186,7 +171,7 @@ function verdictOn(gradient, gradients) {
       + " if in float64. Write the format with the numbers, or use report()");
   }
   if (key === "W_hh" && agrees(swapped(gradient), expected)) {
-    const isTold = isTorch || gradients.some((other) => ["W_xh", "W_hy"].includes(other.key));
+    const isTold = gradients.some((other) => ["W_xh", "W_hy"].includes(other.key));
     if (isTold) return wrong("it is transposed");
     return notWrong("transposed. If your program stores W_hh as PyTorch does, it is right");
   }
