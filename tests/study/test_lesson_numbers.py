@@ -80,11 +80,8 @@ def test_nudges_are_the_derivatives_of_the_backward_pass(compute):
 
 
 def test_still_figures(compute):
-    """Check the example of two steps, the cliff, and the changes of a state by lag."""
+    """Check the cliff, and the changes of a state by lag."""
     figures = compute("stills")
-    example = figures["example"]  # its numbers are those of DERIVATION.md's two steps
-    assert [example[key] for key in ("loss", "sum", "twice")] == [1, 6, 8]
-    assert example["slopes"] == [None, 3, 3]
     for b, loss, slope in figures["cliffs"]:
         h = 0j
         for _ in range(10):
