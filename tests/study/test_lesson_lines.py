@@ -36,14 +36,6 @@ np.transpose({u})
 {u}.transpose()""".strip().splitlines()
 
 
-def numbers_by_step(tiny, name):
-    """Return x, a, h or da so that [t] is that of step t; it is 0 at step T + 1."""
-    has_step_0 = name == "h"
-    steps = [np.array(v, float) for v in tiny.numbers[name][0 if has_step_0 else 1 :]]
-    after = np.zeros_like(steps[0])
-    return [*steps, after] if has_step_0 else [None, *steps, after]
-
-
 def test_language_computes_what_numpy_does(tiny, compute):
     """Where it computes a value. It refuses products with vectors."""
     texts = set()
@@ -51,7 +43,7 @@ def test_language_computes_what_numpy_does(tiny, compute):
         texts.add(form.format(u=u, v=v))
     names = {"np": np, "t": 2, **tiny.params._asdict()}
     for name in ("x", "a", "h", "da"):
-        names[name] = numbers_by_step(tiny, name)
+        names[name] = [np.array(v) for v in tiny.numbers[name]]
     computed = 0
     for text, value in zip(texts, compute("values", [*texts]), strict=True):
         if value is not None:
