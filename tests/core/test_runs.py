@@ -17,7 +17,7 @@ from numpy_rnn import Update
 from numpy_rnn.common.records import Schedule
 from numpy_rnn.common.trees import tree_map
 from numpy_rnn.conformance.random_cases import RandomDraw, is_bounded
-from numpy_rnn.engine import ensemble, gradient, grouping, plan, views, workspace
+from numpy_rnn.engine import ensemble, gradient, plan, views, workspace
 from tests.helpers.comparing import UPDATE, bits, fewer
 from tests.helpers.random_runs import (
     OPTIONS,
@@ -133,9 +133,6 @@ THRESHOLDS = {  # of the engine, and values that small runs cross
     "MAX_STACKED": 2,
     "MIN_TRANSPOSED": 2,
     "MAX_GROUPED": 5,
-    "MIN_GROUP": 1,
-    "WIDE_ENSEMBLE": 1,
-    "GROUP_BYTES": 1,
     "WORKSPACE_BYTES": 1,
     "PART_STEPS": 1,
     "MAX_VIEWED": 4,
@@ -162,7 +159,7 @@ def test_engine_is_right_beyond_its_thresholds(name, seed):
     )
     run = drawn_run(draw, sizes, draw.choice(SCHEDULES))
     crossed = {other for other in THRESHOLDS if other == name or draw.one_in(4)}
-    modules = ensemble, gradient, grouping, plan, views, workspace
+    modules = ensemble, gradient, plan, views, workspace
     assert any(name in vars(module) for module in modules)
     size = np.getbufsize()
     with pytest.MonkeyPatch.context() as patch:

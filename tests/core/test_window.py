@@ -70,7 +70,6 @@ def test_learning_rate_is_rounded_first(rnn, kind, dtype):
 
 @DTYPE
 @pytest.mark.with_reference
-@pytest.mark.filterwarnings("ignore:overflow encountered in subtract")
 def test_cross_entropy_of_outputs_that_are_far_apart(rnn, dtype):
     """The outputs are as large as the dtype allows, and so their differences overflow.
 
