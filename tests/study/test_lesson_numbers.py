@@ -68,8 +68,6 @@ def test_a_cut_changes_the_gradient_alone(compute):
             assert_near(update["gradient"][name], total)
             is_same = name == "W_hy"
             assert np.allclose(total, whole["gradient"][name], rtol=0.1) == is_same
-        assert update["activations"] == whole["activations"]
-        assert update["losses"][0] == whole["losses"][0]
 
 
 def test_nudges_are_the_derivatives_of_the_backward_pass(compute):

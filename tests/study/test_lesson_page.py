@@ -88,6 +88,8 @@ def test_controls_change_their_figures(opened):
     opened.evaluate("lesson.figures.FIGURES.network.set({at: 0, cut: 0})")
     opened.locator("#network-next").click()
     assert opened.locator("#network-at-output").text_content() == "h1"
+    learned = opened.locator("#delay-text").inner_text()
+    assert learned.startswith("After 800 updates the error is")
     opened.locator("#lines-right").click()
     assert "8 of eight" in opened.locator("#lines-result").text_content()
     opened.locator("#cliff-step").click()
@@ -98,6 +100,7 @@ def test_controls_change_their_figures(opened):
         assert sorted(map(tuple, kept)) == sorted(expected)
         text = opened.locator("#windows-text").inner_text()
         assert f"kept: {len(expected)} of 78 terms" in text
+        assert opened.locator(".lost").count() == 78 - len(expected)
     assert opened.evaluate("CHECKS.unmoved()") == []
 
 
