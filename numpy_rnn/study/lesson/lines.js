@@ -4,7 +4,7 @@
 
 lesson.lines = (() => {
 const {
-  range, sum, largest, dot, transpose, times, timesTransposed, elementwise, mapObject,
+  range, sum, largest, dot, transpose, times, elementwise, mapObject,
   columnSums, forward, adjoints, gradientSum, uniform,
 } = lesson.rnn;
 const {element, showFactor, figure, onClick} = lesson.figures;
@@ -174,8 +174,8 @@ class Line {
   }
 
   named(name) {
-    const {dh_next, constants} = this.environment;
-    if (name === "dh_next") return dh_next();
+    const {constants} = this.environment;
+    if (name === "dh_next") return evaluate("da[t+1] @ W_hh.T", this.environment);
     if (CONSTANTS.includes(name)) return constants[name];
     if (STEPPED.includes(name)) {
       fail(`${name} needs a step: ${name}[t]; sizes are N, T, B, D, H and O`);
@@ -207,7 +207,7 @@ class Line {
   }
 }
 
-// The value of a line. environment: {constants, step, quantity(name, step), dh_next()}.
+// The value of a line. environment: {constants, step, quantity(name, step)}.
 const evaluate = (text, environment) => new Line(text, environment).value();
 
 const LINES = {  // what a line computes, and right code
@@ -259,12 +259,6 @@ const MISTAKES = {
   B7: {"dh[t].sum(axis=0)": "da[t] belongs here, not dh[t]: b_h enters a[t], before the slope."},
   B8: {"(y[t] - target[t]).sum(axis=0)": "The division by N is missing: dy[t] has it."},
 };
-for (const id of ["B4", "B5", "B6", "B7", "B8"]) {
-  const code = LINES[id][1], end = "the terms add up, and the mean is in dy already.";
-  MISTAKES[id][`(${code}) / T`] = `No division by T: ${end}`;
-  MISTAKES[id][`(${code}) / B`] = `The right value times ½, which is 1/B: ${end}`;
-}
-
 // All sizes are different, and none is the product of two others but B·B = H, so that a wrong one
 // shows. Round numbers, to be copied, and so small that no unit is saturated.
 const SIZES = {T: 3, B: 2, D: 7, H: 4, O: 5};
@@ -320,11 +314,7 @@ function environment(adjointsSoFar, step, line) {
     if (isUnknown) missing("is not known yet at this line");
     return quantities[name][at];
   };
-  const dh_next = () => {
-    if (line !== "dh") fail("dh_next is the second term of (B2): it is known there only");
-    return timesTransposed(quantity("da", step + 1), p.W_hh);
-  };
-  return {constants: {...p, ...SIZES, h_0, N}, step, quantity, dh_next};
+  return {constants: {...p, ...SIZES, h_0, N}, step, quantity};
 }
 
 // What lines compute in a backward pass: adjoints of all steps, and sums over them.
