@@ -241,7 +241,6 @@ const MISTAKES = {
     "dh[t]": "The slope is missing: h[t] = tanh(a[t]), so a factor 1 − h[t]².",
     "dh[t] * (1 - h[t])": "A square is missing: tanh′ = 1 − tanh².",
     "dh[t] * (1 - a[t]**2)": "The slope is 1 − h[t]², of the value, not of the argument a[t].",
-    "dh[t] * (1 - h[t-1]**2)": "This is the slope of the step before: h[t] belongs here.",
     "dh[t] * (1 - np.tanh(h[t])**2)": "tanh is applied twice: h[t] is tanh(a[t]) already.",
   },
   B4: {
@@ -254,7 +253,6 @@ const MISTAKES = {
   },
   B6: {
     "h[t-1].T @ dy[t]": "The state of the same step belongs here, h[t]: W_hy multiplies it.",
-    "h[t].T @ (y[t] - target[t])": "The division by N is missing: dy[t] has it.",
   },
   B7: {"dh[t].sum(axis=0)": "da[t] belongs here, not dh[t]: b_h enters a[t], before the slope."},
   B8: {"(y[t] - target[t]).sum(axis=0)": "The division by N is missing: dy[t] has it."},
@@ -306,12 +304,11 @@ function environment(adjointsSoFar, step, line) {
   const right = {...exercisePass, target, ...correct};
   const quantities = {...right, ...adjointsSoFar};
   const quantity = (name, at) => {
-    const missing = (why) => fail(`${name}[${at}] ${why}`);
-    if (at < (name === "h" ? 0 : 1)) missing("does not exist: the first step is 1");
-    if (at > T + 1) missing(`does not exist: the last step is ${T}`);
+    const first = name === "h" ? 0 : 1;
+    if (at < first || at > T + 1) fail(`${name}[${at}] does not exist: steps are 1 to ${T}`);
     if (at === T + 1) return elementwise(() => 0, right[name][T]);
     const isUnknown = ADJOINTS.includes(name) && isLater(name, at, line, step);
-    if (isUnknown) missing("is not known yet at this line");
+    if (isUnknown) fail(`${name}[${at}] is not known yet at this line`);
     return quantities[name][at];
   };
   return {constants: {...p, ...SIZES, h_0, N}, step, quantity};
