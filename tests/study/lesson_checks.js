@@ -2,9 +2,8 @@
 "use strict";
 const {range, elementwise, train} = lesson.rnn;
 const {FIGURES, redraw} = lesson.figures;
-const {TASK, delay, delaySeries, delayNetwork} = lesson.delay;
+const {TASK, SUMMED, delay, delaySeries, delayNetwork, lagSums} = lesson.delay;
 const {SMALL, MOMENTS, smallUpdate, nudgedLoss} = lesson.network;
-const {SUMMED, lagSums} = lesson.windows;
 const {changeByLag, cliffAt} = lesson.fading;
 const {
   LineError, evaluate, exercise, exercisePass, correct, environment, mistakes, checkLine,

@@ -134,7 +134,7 @@ def test_lines_that_cannot_be_computed_say_why(compute):
 
 def test_mistakes_are_named_by_value_and_by_gradients(compute):
     mistakes = compute("mistaken")
-    assert len(mistakes) > 30
+    assert len(mistakes) >= 20
     for line, message, verdict, explanation in mistakes:
         assert verdict == f"wrong. {message}"
         assert explanation.endswith(f"({line}). {message}")

@@ -51,7 +51,6 @@ def as_scalars(gradient):
 PRINTS = {
     "an array": lambda name, v: f"d{name} = {v!r}",
     "a shape": lambda name, v: f"# d{name} torch.Size({[*v.shape]})\n{v}",
-    "its transpose": lambda name, v: f"d{name} = {v.T}",
     "lists": lambda name, v: f"d{name} = {v.tolist()}",
     "NumPy's scalars": lambda name, v: f"d{name} = {as_scalars(v)}",
 }
@@ -138,7 +137,7 @@ def test_causes_of_wrong_gradients_are_named(tiny, compute):
     right = gradients_of(tiny, "float32")
     cases = {
         reported({name: 2 * v for name, v in right.items()}): "Twice too much: nn.MSEL",
-        reported({"W_hh": right["W_hh"].T}): "dW_hh: transposed",
+        reported({"W_hh": right["W_hh"].T}): "This is the transpose",
         reported({"W_hh": right["W_hh"] ** 2}): "No mistake of the list",
         reported({"b_h": np.zeros(4)}): "All numbers are 0: print .grad",
         f"db_h = {np.zeros(4)}": "All numbers are 0: print .grad",

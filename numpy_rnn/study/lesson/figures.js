@@ -42,8 +42,8 @@ const redraw = () => Object.values(FIGURES).forEach(({draw}) => draw());
 const onClick = (id, f) => element(id).addEventListener("click", f);
 
 // Shows a number in its slider, and as text next to it, which screen readers say too.
-function showSlider(id, value, text, limits = {}) {
-  Object.assign(element(id), {...limits, value});
+function showSlider(id, value, text) {
+  element(id).value = value;
   element(`${id}-output`).innerHTML = text;
   element(id).setAttribute("aria-valuetext", element(`${id}-output`).textContent);
 }
@@ -69,8 +69,7 @@ function plot({title, lines, marks = [], x, y, xTicks, yTicks, xLabel, logarithm
     * (bottom - top);
   const clipId = `clip-${++plotCount}`;
   const path = ({kind, points}) => {
-    const corners = points.filter(([, v]) => Number.isFinite(v))
-      .map(([u, v]) => `${X(u).toFixed(1)} ${Y(v).toFixed(1)}`);
+    const corners = points.map(([u, v]) => `${X(u).toFixed(1)} ${Y(v).toFixed(1)}`);
     return `<path class="${kind}" d="M${corners.join("L")}"/>`;
   };
   const names = lines.filter((line) => line.label).map(({kind, label: words, at: [u, v]}) =>

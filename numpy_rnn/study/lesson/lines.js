@@ -4,7 +4,7 @@
 
 lesson.lines = (() => {
 const {
-  range, sum, largest, dot, transpose, times, timesTransposed, elementwise, mapObject,
+  range, sum, largest, dot, transpose, times, elementwise, mapObject,
   columnSums, forward, adjoints, gradientSum, uniform,
 } = lesson.rnn;
 const {element, showFactor, figure, onClick} = lesson.figures;
@@ -174,8 +174,8 @@ class Line {
   }
 
   named(name) {
-    const {dh_next, constants} = this.environment;
-    if (name === "dh_next") return dh_next();
+    const {constants} = this.environment;
+    if (name === "dh_next") return evaluate("da[t+1] @ W_hh.T", this.environment);
     if (CONSTANTS.includes(name)) return constants[name];
     if (STEPPED.includes(name)) {
       fail(`${name} needs a step: ${name}[t]; sizes are N, T, B, D, H and O`);
@@ -207,7 +207,7 @@ class Line {
   }
 }
 
-// The value of a line. environment: {constants, step, quantity(name, step), dh_next()}.
+// The value of a line. environment: {constants, step, quantity(name, step)}.
 const evaluate = (text, environment) => new Line(text, environment).value();
 
 const LINES = {  // what a line computes, and right code
@@ -241,7 +241,6 @@ const MISTAKES = {
     "dh[t]": "The slope is missing: h[t] = tanh(a[t]), so a factor 1 − h[t]².",
     "dh[t] * (1 - h[t])": "A square is missing: tanh′ = 1 − tanh².",
     "dh[t] * (1 - a[t]**2)": "The slope is 1 − h[t]², of the value, not of the argument a[t].",
-    "dh[t] * (1 - h[t-1]**2)": "This is the slope of the step before: h[t] belongs here.",
     "dh[t] * (1 - np.tanh(h[t])**2)": "tanh is applied twice: h[t] is tanh(a[t]) already.",
   },
   B4: {
@@ -254,17 +253,10 @@ const MISTAKES = {
   },
   B6: {
     "h[t-1].T @ dy[t]": "The state of the same step belongs here, h[t]: W_hy multiplies it.",
-    "h[t].T @ (y[t] - target[t])": "The division by N is missing: dy[t] has it.",
   },
   B7: {"dh[t].sum(axis=0)": "da[t] belongs here, not dh[t]: b_h enters a[t], before the slope."},
   B8: {"(y[t] - target[t]).sum(axis=0)": "The division by N is missing: dy[t] has it."},
 };
-for (const id of ["B4", "B5", "B6", "B7", "B8"]) {
-  const code = LINES[id][1], end = "the terms add up, and the mean is in dy already.";
-  MISTAKES[id][`(${code}) / T`] = `No division by T: ${end}`;
-  MISTAKES[id][`(${code}) / B`] = `The right value times ½, which is 1/B: ${end}`;
-}
-
 // All sizes are different, and none is the product of two others but B·B = H, so that a wrong one
 // shows. Round numbers, to be copied, and so small that no unit is saturated.
 const SIZES = {T: 3, B: 2, D: 7, H: 4, O: 5};
@@ -312,19 +304,14 @@ function environment(adjointsSoFar, step, line) {
   const right = {...exercisePass, target, ...correct};
   const quantities = {...right, ...adjointsSoFar};
   const quantity = (name, at) => {
-    const missing = (why) => fail(`${name}[${at}] ${why}`);
-    if (at < (name === "h" ? 0 : 1)) missing("does not exist: the first step is 1");
-    if (at > T + 1) missing(`does not exist: the last step is ${T}`);
+    const first = name === "h" ? 0 : 1;
+    if (at < first || at > T + 1) fail(`${name}[${at}] does not exist: steps are 1 to ${T}`);
     if (at === T + 1) return elementwise(() => 0, right[name][T]);
     const isUnknown = ADJOINTS.includes(name) && isLater(name, at, line, step);
-    if (isUnknown) missing("is not known yet at this line");
+    if (isUnknown) fail(`${name}[${at}] is not known yet at this line`);
     return quantities[name][at];
   };
-  const dh_next = () => {
-    if (line !== "dh") fail("dh_next is the second term of (B2): it is known there only");
-    return timesTransposed(quantity("da", step + 1), p.W_hh);
-  };
-  return {constants: {...p, ...SIZES, h_0, N}, step, quantity, dh_next};
+  return {constants: {...p, ...SIZES, h_0, N}, step, quantity};
 }
 
 // What lines compute in a backward pass: adjoints of all steps, and sums over them.

@@ -5,7 +5,7 @@
 
 lesson.paste = (() => {
 const {
-  largest, times, elementwise, mapObject, addToRows,
+  largest, transpose, times, elementwise, mapObject, addToRows,
 } = lesson.rnn;
 const {element, show} = lesson.figures;
 const {
@@ -101,33 +101,14 @@ const ROUNDINGS = {
 };
 const squeezed = (shape) => `${shape.filter((size) => size !== 1)}`;
 
-// An array with its parameter, and the numbers in the orientation of this page.
+// An array with its parameter.
 function recognised(array) {
   const {name, shape} = array;
   const key = meaning(name);
-  const isStraight = squeezed(shape) === squeezed(SHAPES[key]);
-  if (!isStraight && squeezed([...shape].reverse()) !== squeezed(SHAPES[key])) {
+  if (squeezed(shape) !== squeezed(SHAPES[key])) {
     fail(`${name}: the shape is ${shapeText(shape)}, expected ${shapeText(SHAPES[key])}`);
   }
-  const gradient = {...array, key, isTransposed: false};
-  return isStraight ? gradient : swapped(gradient);
-}
-
-// The numbers of an (m, n) matrix, row by row, from those of its transpose.
-function swapped(gradient) {
-  const [m, n] = SHAPES[gradient.key];
-  const reorder = (list) => list.map((_, k) => list[(k % n) * m + Math.floor(k / n)]);
-  return {
-    ...gradient, numbers: reorder(gradient.numbers), halves: reorder(gradient.halves),
-    isTransposed: !gradient.isTransposed,
-  };
-}
-
-// A square matrix may be transposed without showing it: it is taken as the others are.
-function oriented(gradients) {
-  const areFlipped = gradients.some(({key, isTransposed}) => key !== "W_hh" && isTransposed);
-  return gradients.map((gradient) =>
-    gradient.key === "W_hh" && areFlipped ? swapped(gradient) : gradient);
+  return {...array, key};
 }
 
 const expectedOf = (key) => correct[`d${key}`].flat();
@@ -157,7 +138,7 @@ const wrong = (why) => ({isWrong: true, words: `wrong, ${why}`});
 const notWrong = (words) => ({isWrong: false, words});
 
 // The verdict on one array, and its words: right, wrong, or what else must be known.
-function verdictOn(gradient, gradients) {
+function verdictOn(gradient) {
   const {key, numbers, dtype} = gradient;
   const expected = expectedOf(key);
   if (!numbers.every(Number.isFinite)) return wrong("not all numbers are finite");
@@ -170,10 +151,8 @@ function verdictOn(gradient, gradients) {
     return notWrong("right if it is computed in float32, to the precision of that; wrong"
       + " if in float64. Write the format with the numbers, or use report()");
   }
-  if (key === "W_hh" && agrees(swapped(gradient), expected)) {
-    const isTold = gradients.some((other) => ["W_xh", "W_hy"].includes(other.key));
-    if (isTold) return wrong("it is transposed");
-    return notWrong("transposed. If your program stores W_hh as PyTorch does, it is right");
+  if (key === "W_hh" && agrees(gradient, transpose(correct.dW_hh).flat())) {
+    return wrong("it is transposed; of PyTorch's, report the .T");
   }
   const apart = largest(numbers.map((v, i) => v - expected[i])) / largest(expected);
   return wrong(`the largest difference is ${show(apart, 2)} of its maximum`);
@@ -200,20 +179,15 @@ function mistakeOf(gradients) {
 function pasted(text) {
   let gradients = [];
   try {
-    gradients = oriented(readArrays(text).map(recognised));
+    gradients = readArrays(text).map(recognised);
   } catch (error) {
     const problem = error instanceof LineError ? error.message : "the JSON is not complete";
     return [`Not read: ${problem}.`];
   }
-  const verdicts = gradients.map((gradient) => verdictOn(gradient, gradients));
-  const messages = gradients.map((gradient, i) => `${nameOf(gradient)}: ${verdicts[i].words}.`);
+  const verdicts = gradients.map(verdictOn);
+  const messages = gradients.map(({key}, i) => `d${key}: ${verdicts[i].words}.`);
   const isWrong = verdicts.some((verdict) => verdict.isWrong);
   return isWrong ? [...messages, mistakeOf(gradients)] : messages;
-}
-
-function nameOf({name, key, isTransposed}) {
-  if (name === `d${key}`) return name;
-  return `${name}: this is d${key}${isTransposed ? "ᵀ, as PyTorch has it" : ""}`;
 }
 
 if (element("paste-text")) {
