@@ -3,7 +3,6 @@ update.
 """
 
 import os
-import os
 from collections.abc import Sequence
 from types import ModuleType
 
