@@ -167,7 +167,7 @@ def words_of(mutant: Mutant, fits: Sequence[Fit]) -> str:
     if "{names}" in mutant.name:
         right = set()  # it changes the tensors that it names
     text = ""
-    numbers = [1.0] * len(fits)
+    numbers: Sequence[float] = [1.0] * len(fits)
     if "{number}" in mutant.name:
         common = measured_number(mutant, fits, wrong)
         if common is None:
