@@ -46,10 +46,6 @@ function elementwise(f, first, ...others) {
   return first.map((v, i) => elementwise(f, v, ...others.map((other) => other[i])));
 }
 
-// The same for all parameters of a network, by their names.
-const eachParameter = (f, first, ...others) =>
-  mapObject((theta, key) => elementwise(f, theta, ...others.map((p) => p[key])), first);
-
 const mapObject = (f, object) =>
   Object.fromEntries(Object.entries(object).map(([key, v]) => [key, f(v, key)]));
 const columnSums = (A) => A[0].map((_, j) => sum(A.map((row) => row[j])));
@@ -98,7 +94,8 @@ function gradientSum(p, {x, h}, {dy, da}, first, last) {
   };
 }
 
-const descent = (p, gradient, rate) => eachParameter((v, d) => v - rate * d, p, gradient);  // (U1)
+const descent = (p, gradient, rate) => mapObject((theta, key) =>
+  elementwise((v, d) => v - rate * d, theta, gradient[key]), p);  // (U1)
 
 function windows(T, k1, k2) {
   return range(1, Math.ceil(T / k1)).map((n) => {
@@ -143,7 +140,7 @@ function normalMatrix(draw, rows, columns, deviation) {
 
 return {
   slopeOf, range, sum, norm, zeros, transpose, largest, dot, times, timesTransposed, elementwise,
-  eachParameter, mapObject, columnSums, add, addToRows, forward, stepLoss, adjoints, gradientSum,
+  mapObject, columnSums, add, addToRows, forward, stepLoss, adjoints, gradientSum,
   descent, windows, train, uniform, normalMatrix,
 };
 })();
