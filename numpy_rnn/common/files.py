@@ -14,19 +14,6 @@ import numpy as np
 from numpy_rnn.common.errors import InputError, errors_about
 
 
-def absolute_path(path: str) -> str:
-    """Return the path from the root. Code of others may change the working folder.
-
-    Raises InputError if the working folder has been deleted.
-    """
-    try:
-        return os.path.abspath(path)
-    except FileNotFoundError:
-        raise InputError(
-            f"{path}: the working folder has been deleted: change to another one"
-        ) from None
-
-
 @contextmanager
 def written_whole(path: str) -> Iterator[Path]:
     """Yield a temporary file, which replaces `path` when the block ends without an
@@ -34,7 +21,7 @@ def written_whole(path: str) -> Iterator[Path]:
 
     Raises InputError if the file cannot be written; then nothing is changed.
     """
-    real = os.path.realpath(absolute_path(path))
+    real = os.path.realpath(path)
     temporary = Path(os.path.dirname(real), f".unfinished-{os.urandom(8).hex()}")
     try:
         mode = _mode_of(real)

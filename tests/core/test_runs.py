@@ -5,7 +5,6 @@ its thresholds are set to values that small runs cross.
 """
 
 import dataclasses
-import pickle
 from functools import partial
 
 import numpy as np
@@ -22,7 +21,6 @@ from tests.helpers.comparing import UPDATE, bits, fewer
 from tests.helpers.random_runs import (
     OPTIONS,
     STEPS,
-    Kind,
     Sizes,
     drawn_run,
     random_run,
@@ -171,21 +169,9 @@ def test_engine_is_right_beyond_its_thresholds(name, seed):
     assert np.getbufsize() == size
 
 
-@pytest.mark.parametrize(
-    "name", ["learning_rate", "weight_decay", "momentum", "dampening"]
-)
-def test_number_too_large_for_the_dtype_is_infinite(rnn, name):
-    """The run diverges; no package stops it."""
-    changes = ({"momentum": 0.5} if name == "dampening" else {}) | {name: 1e300}
-    with np.errstate(all="ignore"):
-        for N in (None, 2):
-            *_, last = train(rnn, random_run(Sizes(N=N), Kind("float32")), **changes)
-            assert not np.isfinite(rnn.to_numpy(last.parameters).W_hh).any()
-
-
 @pytest.mark.parametrize("yield_every", [1, "epoch"])
 def test_updates_are_records(rnn, yield_every):
-    """They can be pickled and replaced field by field, but not changed."""
+    """They can be replaced field by field, but not changed."""
     options = {"momentum": 0.9, "record": True, "yield_every": yield_every}
     for update in train(rnn, random_run(), **options):
         other = dataclasses.replace(update, epoch=9, velocity=None)
@@ -193,8 +179,7 @@ def test_updates_are_records(rnn, yield_every):
         assert (other.epoch, other.velocity) == (9, None)
         fields = {"epoch": update.epoch, "velocity": update.velocity}
         same_again = dataclasses.replace(other, **fields)
-        unpickled = pickle.loads(pickle.dumps(update))
-        assert bits(same_again) == bits(unpickled) == bits(update)
+        assert bits(same_again) == bits(update)
         for name in ("epoch", "parameters"):
             with pytest.raises(dataclasses.FrozenInstanceError):
                 setattr(update, name, None)

@@ -77,12 +77,3 @@ def test_activations_of_other_parameters_are_refused():
         ("bptt", {"params": plain}),
     ):
         refusal(rnn, name, keywords | changed, "begins with these parameters")
-
-
-def test_a_graph_that_is_used_up_is_an_error_of_torch():
-    params = rnn.initial_parameters()
-    x = torch.ones(2, 1, 1)
-    activations = rnn.forward(params, x, torch.zeros(1, 6))
-    activations.y.sum().backward()
-    with pytest.raises(RuntimeError, match="graph a second time"):
-        rnn.bptt(params, activations, x)
