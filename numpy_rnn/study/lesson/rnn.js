@@ -142,7 +142,7 @@ function normalMatrix(draw, rows, columns, deviation) {
 
 return {
   slopeOf, range, sum, norm, zeros, transpose, largest, dot, times, timesTransposed, elementwise,
-  mapObject, columnSums, add, addToRows, forward, stepLoss, adjoints, gradientSum,
+  mapObject, columnSums, addToRows, forward, stepLoss, adjoints, gradientSum,
   descent, windows, train, uniform, normalMatrix,
 };
 })();
