@@ -27,12 +27,12 @@ from numpy_rnn.app.options import make_options
 from numpy_rnn.conformance.definition import DEFINITION, Definition, train
 from numpy_rnn.conformance.findings import Finding
 from numpy_rnn.conformance.runs.judge import Judgement
-from numpy_rnn.conformance.runs.recorded_run import record
 from numpy_rnn.conformance.runs.run_sources import PortSource
 from numpy_rnn.conformance.trace import trace_arrays
 from numpy_rnn.conformance.window_checks import Counts
 from tests.helpers.command_line import command, rows_of, train_options
 from tests.helpers.comparing import fewer
+from tests.helpers.random_runs import record
 
 SIZES = [0.0, 5e-324, 1e-300, 1e-45, 1e-40, 1e-22, 1e-8, 1.0]  # squares underflow
 PORTS = """

@@ -18,8 +18,9 @@ from numpy_rnn.conformance.mutants.catalogue import MUTANTS
 from numpy_rnn.conformance.mutants.loops import hint_for_run
 from numpy_rnn.conformance.random_cases import RandomDraw, random_run
 from numpy_rnn.conformance.runs.judge import judge
-from numpy_rnn.conformance.runs.recorded_run import RecordedRun, record
+from numpy_rnn.conformance.runs.recorded_run import RecordedRun
 from tests.helpers import random_runs
+from tests.helpers.random_runs import record
 from tests.helpers.windows import SEED
 
 IN_RUN = [mutant for mutant in MUTANTS if mutant.in_run]

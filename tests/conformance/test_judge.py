@@ -19,11 +19,11 @@ from numpy_rnn.conformance.ports.protocol import PortFault
 from numpy_rnn.conformance.ports.run_needs import unsupported
 from numpy_rnn.conformance.random_cases import CaseSpec, RandomDraw, random_run
 from numpy_rnn.conformance.runs.judge import judge
-from numpy_rnn.conformance.runs.recorded_run import STEPWISE, finite_part, record
+from numpy_rnn.conformance.runs.recorded_run import STEPWISE, finite_part
 from numpy_rnn.conformance.runs.run_sources import PackageSource, PortSource
 from tests.helpers import random_runs
 from tests.helpers.ports import PACKAGE, Port
-from tests.helpers.random_runs import SMALL_STEP, small_run
+from tests.helpers.random_runs import SMALL_STEP, record, small_run
 from tests.helpers.windows import SEED, SEEDS
 
 UNREPORTED = tuple(name for name in CAPABILITIES if name not in REPORTED)
