@@ -10,7 +10,6 @@ forward pass, as the gradients may be those of autograd.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -141,9 +140,9 @@ def explanation(fits: Sequence[Fit], loops: Iterable[Mutant] = ()) -> str:
     else:
         mutants = window_mutants(sizes, bool(wrong & FORWARD_TENSORS))
         are_alike = sizes["T"] < FEW_STEPS
-    tried = loops if are_alike else chain(mutants, loops)
     with np.errstate(all="ignore"):  # a wrong gradient may well overflow
-        return first_words(fits, tried)
+        hint = only_words(fits, mutants) if are_alike else first_words(fits, mutants)
+        return hint or first_words(fits, loops)
 
 
 def first_words(fits: Sequence[Fit], mutants: Iterable[Mutant]) -> str:
@@ -153,6 +152,19 @@ def first_words(fits: Sequence[Fit], mutants: Iterable[Mutant]) -> str:
         if words:
             return words
     return ""
+
+
+def only_words(fits: Sequence[Fit], mutants: Iterable[Mutant]) -> str:
+    """Return the words of the mutant that explains all of these; "" if there is none,
+    or one of other words does too.
+    """
+    hint = ""
+    for mutant in mutants:
+        words = words_of(mutant, fits)
+        if hint and words not in ("", hint):
+            return ""
+        hint = words or hint
+    return hint
 
 
 def words_of(mutant: Mutant, fits: Sequence[Fit]) -> str:
