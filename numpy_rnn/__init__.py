@@ -12,17 +12,18 @@ what it returns. `train` is that of `engine/`, which is faster;
 import importlib
 import typing
 
+__version__ = "0.1.0"  # which the build reads here
+
 if typing.TYPE_CHECKING:
     from numpy_rnn.public import *  # noqa: F403
     from numpy_rnn.public import __all__ as __all__
-    from numpy_rnn.public import __version__ as __version__
 else:
     # NumPy and everything else are imported at the first use of a name (PEP 562): each
     # pytest run, also of another project, imports this package to read the options of
     # conformance/plugin.py.
     def __getattr__(name):
         public = importlib.import_module("numpy_rnn.public")
-        if name not in ("__all__", "__version__", *public.__all__):
+        if name not in ("__all__", *public.__all__):
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         value = globals()[name] = getattr(public, name)
         return value

@@ -7,7 +7,7 @@ import numpy_rnn
 from numpy_rnn.app import command_line
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.packages import backend
-from numpy_rnn.common.terminal import failed
+from numpy_rnn.common.texts import failed
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -12,16 +12,13 @@ from numpy_rnn.common.records import (
     Update,
     Window,
 )
-from numpy_rnn.common.version import __version__ as __version__
 from numpy_rnn.elman import forward
 from numpy_rnn.engine.loop import train
 from numpy_rnn.loss import cross_entropy, half_squared_error
 from numpy_rnn.parameters import (
     from_numpy,
-    from_state_dict,
     initial_parameters,
     to_numpy,
-    to_state_dict,
 )
 from numpy_rnn.step import clip_by_global_norm, clip_by_value, direction, sgd
 from numpy_rnn.tbptt import windows
@@ -42,12 +39,10 @@ __all__ = [
     "direction",
     "forward",
     "from_numpy",
-    "from_state_dict",
     "half_squared_error",
     "initial_parameters",
     "sgd",
     "to_numpy",
-    "to_state_dict",
     "train",
     "windows",
 ]

@@ -2,6 +2,7 @@
 hand.
 """
 
+from numpy_rnn import __version__ as __version__
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.packages import missing_torch
 from numpy_rnn.common.records import (
@@ -12,7 +13,6 @@ from numpy_rnn.common.records import (
     Update,
     Window,
 )
-from numpy_rnn.common.version import __version__ as __version__
 
 try:  # the first import that imports torch; a sorter is to leave it here
     from torch_rnn.backward import adjoints, bptt
@@ -23,10 +23,8 @@ from torch_rnn.loop_audit import audit as audit  # has no counterpart in numpy_r
 from torch_rnn.loss import cross_entropy, half_squared_error
 from torch_rnn.parameters import (
     from_numpy,
-    from_state_dict,
     initial_parameters,
     to_numpy,
-    to_state_dict,
 )
 from torch_rnn.step import clip_by_global_norm, clip_by_value, direction, sgd
 from torch_rnn.tbptt import train, windows
@@ -47,12 +45,10 @@ __all__ = [
     "direction",
     "forward",
     "from_numpy",
-    "from_state_dict",
     "half_squared_error",
     "initial_parameters",
     "sgd",
     "to_numpy",
-    "to_state_dict",
     "train",
     "windows",
 ]

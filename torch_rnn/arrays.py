@@ -1,9 +1,8 @@
-"""What the equations need of tensors: copies, rows, axes of networks, and graphs."""
+"""What the equations need of tensors: copies, rows, and axes of networks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import ParamSpec, TypeAlias, TypeVar
+from typing import TypeAlias
 
 import torch
 from torch.nn import functional
@@ -16,20 +15,6 @@ ARRAY_KIND = ArrayKind(
     torch.Tensor, "a torch.Tensor; from_numpy converts a NumPy array"
 )
 Array: TypeAlias = torch.Tensor
-P = ParamSpec("P")
-Result = TypeVar("Result")
-
-
-def with_graphs(function: Callable[P, Result]) -> Callable[P, Result]:
-    """Decorate a function so that autograd records in it, whatever its caller's mode.
-
-    enable_grad undoes a no_grad of the caller, and not an inference_mode, which has to
-    be switched off besides: tensors that are made under it never enter a graph. Torch
-    2 enables gradients where that is switched off, but does not document it. Of a
-    generator, both enclose every step, and nothing between.
-    """
-    recording = torch.enable_grad()(function)
-    return torch.inference_mode(False)(recording)
 
 
 def copy_of(value: Value, *, as_leaves: bool = False) -> Value:

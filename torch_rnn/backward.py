@@ -22,17 +22,13 @@ from numpy_rnn.common.records import (
     Parameters,
     Reduction,
 )
-from torch_rnn.arrays import ARRAY_KIND, Array, with_graphs
+from torch_rnn.arrays import ARRAY_KIND, Array
 from torch_rnn.loss import compute_loss
 
 FOREIGN = (
-    "the activations are not of these parameters, perhaps of equal ones: expected the "
-    "tensors that forward was called with, which require a gradient; run it with these"
-)
-NO_GRAPH = (
-    "the activations carry no autograd graph: expected those that forward computed "
-    "outside torch.no_grad() from parameters that require a gradient, as from_numpy "
-    "makes them"
+    "the activations have no autograd graph that begins with these parameters: "
+    "expected those that forward computed, outside of torch.no_grad(), from these very "
+    "tensors, which require a gradient"
 )
 
 
@@ -146,7 +142,7 @@ def adjoints(
     return stacked_adjoints(differentiate(L, adjoint_edges(activations)))
 
 
-@with_graphs
+@torch.enable_grad()
 def checked_loss(
     params: Parameters[Array],
     activations: Activations[Array],
@@ -155,9 +151,6 @@ def checked_loss(
 ) -> Array:
     """Compute L of the last steps with its graph, if the arguments are right."""
     check_backward(ARRAY_KIND, params, activations, target, objective)
-    x, *computed = activations
-    if not (x.requires_grad and all(v.grad_fn is not None for v in computed)):
-        raise InputError(NO_GRAPH)
     return compute_loss(activations.y[-len(target) :], target, objective)
 
 
@@ -187,6 +180,8 @@ def adjoint_edges(activations: Activations[Array]) -> list[Array | GradientEdge]
     edges: list[Array | GradientEdge] = [activations.y, activations.x]
     for stacked in (activations.h, activations.a):
         node: Any = stacked.grad_fn
+        if node is None:
+            raise InputError(FOREIGN)
         edges += [GradientEdge(*edge) for edge in node.next_functions]
     return edges
 
@@ -205,12 +200,10 @@ def differentiate(L: Array, inputs: Sequence[Any]) -> list[Array]:
 
     inputs: Any, since autograd.grad takes both in one sequence, and its types do not.
     """
-    if all(map(is_differentiable, inputs)):
-        ones = torch.ones_like(L)
-        with torch.autocast(L.device.type, enabled=False):
-            derivatives = torch.autograd.grad(
-                L, inputs, ones, retain_graph=True, allow_unused=True
-            )
+    if L.requires_grad and all(map(is_differentiable, inputs)):
+        derivatives = torch.autograd.grad(
+            L, inputs, torch.ones_like(L), retain_graph=True, allow_unused=True
+        )
         if all(derivative is not None for derivative in derivatives):
             return list(derivatives)
     raise InputError(FOREIGN)

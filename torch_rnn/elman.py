@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 
 from numpy_rnn.common.checks import check_forward
-from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Activations, Nonlinearity, Objective, Parameters
 from torch_rnn.arrays import ARRAY_KIND, Array, as_rows
 
@@ -43,8 +42,7 @@ def forward(
     Raises
     ------
     InputError
-        If a shape or dtype does not fit the parameters, the nonlinearity is unknown, or
-        a tensor was made under torch.inference_mode, outside of it.
+        If a shape or dtype does not fit the parameters, or the nonlinearity is unknown.
 
     Examples
     --------
@@ -55,11 +53,6 @@ def forward(
     torch.Size([3, 1, 3])
     """
     check_forward(ARRAY_KIND, params, x, h_0, Objective(nonlinearity))
-    tensors = [v for v in (*params, x, h_0) if v is not None]
-    if not torch.is_inference_mode_enabled() and any(v.is_inference() for v in tensors):
-        raise InputError(
-            "a tensor was made under torch.inference_mode: expected another; clone it"
-        )
     return compute_activations(params, x, h_0, nonlinearity)
 
 
@@ -75,14 +68,13 @@ def compute_activations(
     h_0 = h_0.expand(*networks, -1, -1).clone().requires_grad_()
     a: list[Array] = []
     h = [h_0]
-    with torch.autocast(W_hh.device.type, enabled=False):
-        for x_t in x:
-            a_t = x_t @ W_xh + h[-1] @ W_hh  # (F1)
-            if b_h is not None:
-                a_t = a_t + b_h.unsqueeze(-2)  # (F1)
-            a.append(a_t)
-            h.append(phi(a_t))  # (F2)
-        y = torch.stack(h[1:]) @ W_hy  # (F3)
-        if b_y is not None:
-            y = y + b_y.unsqueeze(-2)  # (F3)
+    for x_t in x:
+        a_t = x_t @ W_xh + h[-1] @ W_hh  # (F1)
+        if b_h is not None:
+            a_t = a_t + b_h.unsqueeze(-2)  # (F1)
+        a.append(a_t)
+        h.append(phi(a_t))  # (F2)
+    y = torch.stack(h[1:]) @ W_hy  # (F3)
+    if b_y is not None:
+        y = y + b_y.unsqueeze(-2)  # (F3)
     return Activations(x, torch.stack(a), torch.stack(h), y)

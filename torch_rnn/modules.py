@@ -3,11 +3,10 @@
 import torch
 from torch import nn
 
+from numpy_rnn.common.checks import check_finite_parameters
 from numpy_rnn.common.errors import InputError
-from numpy_rnn.common.numbers import check_choice
 from numpy_rnn.common.records import Nonlinearity, Parameters
-from torch_rnn.arrays import Array
-from torch_rnn.parameters import from_state_dict, to_state_dict
+from torch_rnn.arrays import ARRAY_KIND, Array, copy_of
 
 __all__ = ["from_modules", "to_modules"]
 
@@ -19,6 +18,10 @@ def to_modules(
     batch_first: bool = False,
 ) -> tuple[nn.RNN, nn.Linear]:
     """Convert parameters to two new layers, with linear(rnn(x, h_0[None])[0]) as y.
+
+        rnn.weight_ih_l0 = W_xh.T    rnn.bias_ih_l0 = b_h
+        rnn.weight_hh_l0 = W_hh.T    rnn.bias_hh_l0 = 0
+        linear.weight    = W_hy.T    linear.bias    = b_y
 
     Parameters
     ----------
@@ -40,8 +43,7 @@ def to_modules(
     Raises
     ------
     InputError
-        If the parameters are an ensemble, or not finite, or torch.nn.RNN does not have
-        the nonlinearity.
+        If the parameters are an ensemble.
 
     Examples
     --------
@@ -49,12 +51,16 @@ def to_modules(
     >>> to_modules(torch_rnn.initial_parameters(bias=True))
     (RNN(1, 6), Linear(in_features=6, out_features=1, bias=True))
     """
-    check_choice("nonlinearity of torch.nn.RNN", nonlinearity, ("tanh", "relu"))
-    state = to_state_dict(params)
-    D, H = params.W_xh.shape
-    O = params.W_hy.shape[-1]
-    dtype, device = params.W_hh.dtype, params.W_hh.device
-    bias = params.b_h is not None
+    if params.networks is not None:
+        raise InputError(
+            "the parameters are an ensemble, and torch.nn.RNN is one network: expected "
+            "one; take network n by indexing every array with n"
+        )
+    W_xh, W_hh, W_hy, b_h, b_y = params
+    D, H = W_xh.shape
+    O = W_hy.shape[-1]
+    dtype, device = W_hh.dtype, W_hh.device
+    bias = b_h is not None
     # The layers draw weights, which are replaced, from a copy of the random state.
     with torch.random.fork_rng(devices=[]):
         rnn = nn.RNN(
@@ -67,8 +73,14 @@ def to_modules(
             device=device,
         )
         linear = nn.Linear(H, O, bias=bias, dtype=dtype, device=device)
-    nn.ModuleDict({"rnn": rnn, "linear": linear}).load_state_dict(state)
-    if rnn.bias:
+    recurrent = {"weight_ih_l0": W_xh.mT, "weight_hh_l0": W_hh.mT}
+    readout = {"weight": W_hy.mT}
+    if b_h is not None and b_y is not None:
+        recurrent |= {"bias_ih_l0": b_h, "bias_hh_l0": torch.zeros_like(b_h)}
+        readout["bias"] = b_y
+    rnn.load_state_dict(recurrent)
+    linear.load_state_dict(readout)
+    if bias:
         rnn.bias_hh_l0.requires_grad_(False)
     return rnn, linear
 
@@ -76,8 +88,8 @@ def to_modules(
 def from_modules(rnn: nn.RNN, linear: nn.Linear) -> Parameters[Array]:
     """Convert two layers, with y = linear(rnn(x, hx)[0]), to parameters.
 
-    Pass nonlinearity=rnn.nonlinearity to `forward` and `train`, and arrays with time
-    first.
+    It inverts `to_modules`, with b_h = bias_ih_l0 + bias_hh_l0. Pass
+    nonlinearity=rnn.nonlinearity to `forward` and `train`, and arrays with time first.
 
     Parameters
     ----------
@@ -94,7 +106,7 @@ def from_modules(rnn: nn.RNN, linear: nn.Linear) -> Parameters[Array]:
     Raises
     ------
     InputError
-        If the modules are others, or `from_state_dict` refuses them.
+        If the modules do not fit each other, or are not finite.
 
     Examples
     --------
@@ -102,9 +114,13 @@ def from_modules(rnn: nn.RNN, linear: nn.Linear) -> Parameters[Array]:
     >>> from_modules(nn.RNN(1, 3), nn.Linear(3, 1)).W_hh.shape
     torch.Size([3, 3])
     """
-    if not (isinstance(rnn, nn.RNN) and isinstance(linear, nn.Linear)):
-        kinds = f"{type(rnn).__name__} and {type(linear).__name__}"
+    if rnn.num_layers > 1 or rnn.bidirectional:
         raise InputError(
-            f"the modules are {kinds}: expected a torch.nn.RNN and a torch.nn.Linear"
+            "the RNN has several layers, or two directions: expected one of each"
         )
-    return from_state_dict(nn.ModuleDict({"rnn": rnn, "linear": linear}).state_dict())
+    state = rnn.state_dict()
+    b_h = state["bias_ih_l0"] + state["bias_hh_l0"] if rnn.bias else None
+    weights = state["weight_ih_l0"].mT, state["weight_hh_l0"].mT, linear.weight.mT
+    params: Parameters[Array] = Parameters(*weights, b_h, linear.bias)
+    check_finite_parameters(ARRAY_KIND, params)
+    return copy_of(params, as_leaves=True)

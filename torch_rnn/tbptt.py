@@ -19,7 +19,7 @@ from numpy_rnn.common.records import (
     Update,
     Window,
 )
-from torch_rnn.arrays import ARRAY_KIND, Array, copy_of, with_graphs
+from torch_rnn.arrays import ARRAY_KIND, Array, copy_of
 from torch_rnn.backward import compute_derivatives
 from torch_rnn.elman import compute_activations
 from torch_rnn.loss import compute_loss
@@ -71,7 +71,6 @@ def compute_windows(T: int, schedule: Schedule) -> Iterator[Window]:
         yield Window(start, loss_start, stop)
 
 
-@with_graphs  # which the copies of the arguments are to enter
 def train(
     params: Parameters[Array],
     x: Array,
@@ -99,7 +98,7 @@ def train(
     -------
     iterator of Update
         The tensors of an Update are copies, and nothing flows back into the arguments.
-        torch.autocast has no effect.
+        It may be called under torch.no_grad, and not under torch.inference_mode.
 
     Raises
     ------
@@ -134,7 +133,7 @@ def train(
     return every_update
 
 
-@with_graphs
+@torch.enable_grad()
 def compute_updates(run: Run, *, record: bool) -> Iterator[Update[Array]]:
     """Yield every update of TBPTT, in order."""
     schedule, objective, step = run.options

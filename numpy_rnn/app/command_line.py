@@ -9,6 +9,7 @@ from typing import NamedTuple, NoReturn
 
 import numpy as np
 
+from numpy_rnn import __version__
 from numpy_rnn.app.options import (
     CommandOptions,
     declarations_of,
@@ -17,9 +18,7 @@ from numpy_rnn.app.options import (
 )
 from numpy_rnn.app.updates import Diverged
 from numpy_rnn.common.errors import InputError
-from numpy_rnn.common.terminal import failed, silence_output
-from numpy_rnn.common.texts import nearest_name
-from numpy_rnn.common.version import __version__
+from numpy_rnn.common.texts import failed, nearest_name, silence_output
 
 
 class Command(NamedTuple):

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from numpy_rnn.common.errors import InputError
-from numpy_rnn.common.numbers import check_integer
 from numpy_rnn.common.records import DTYPES, NumpyArray
 
 DTYPE_NAMES = " or ".join(DTYPES)
@@ -31,7 +30,7 @@ class ArrayKind(NamedTuple):
             raise InputError(
                 f"{name} is of type {type(value).__name__}: expected {self.expected}"
             )
-        return numpy_view(name, value)
+        return numpy_view(value)
 
 
 NUMPY_KIND = ArrayKind(
@@ -39,20 +38,11 @@ NUMPY_KIND = ArrayKind(
 )
 
 
-def numpy_view(name: str, value: Any) -> Any:
+def numpy_view(value: Any) -> Any:
     """Return a tensor as a NumPy array, in the same memory if that is the CPU's, and
     another value as it is.
     """
-    if not hasattr(value, "detach"):
-        return value
-    try:
-        return value.detach().cpu().numpy()
-    # bfloat16, sparse or quantized, or without numbers (meta)
-    except (TypeError, RuntimeError):
-        kind = f"{value.dtype}, {value.layout}, on the device {value.device}"
-        raise InputError(
-            f"{name} is {kind}: expected a dense tensor of {DTYPE_NAMES}"
-        ) from None
+    return value.detach().cpu().numpy() if hasattr(value, "detach") else value
 
 
 def is_integer(array: NumpyArray) -> bool:
@@ -69,15 +59,11 @@ def check_dtype(name: str, values: NumpyArray) -> None:
 
 
 def check_convertible(value: Any) -> None:
-    """Check that `from_numpy` can convert the value: floats of DTYPES, or integers of
-    int64.
-    """
+    """Check that `from_numpy` can convert the value: floats of DTYPES, or integers."""
     if not isinstance(value, np.generic):
         NUMPY_KIND.as_numpy("the value", value)
     if not (is_integer(value) and value.dtype.isnative):
         check_dtype("the array", value)
-    elif value.dtype == np.uint64 and value.size:
-        check_integer("the largest number of the array", int(value.max()), 0)
 
 
 def check_values(name: str, values: Any, least: float = -inf) -> None:

@@ -203,7 +203,7 @@ def check_run_arguments(kind: ArrayKind, run: Run) -> Run:
         for name, v in run.velocity._asdict().items():
             if v is not None:
                 subject = f"{name} of the velocity, a sum of squares,"
-                check_values(subject, numpy_view(name, v), 0)
+                check_values(subject, numpy_view(v), 0)
     options = RunOptions(schedule, objective, step._replace(learning_rate=rate))
     return run._replace(options=options)
 

@@ -14,19 +14,6 @@ import numpy as np
 from numpy_rnn.common.errors import InputError, errors_about
 
 
-def absolute_path(path: str) -> str:
-    """Return the path from the root. Code of others may change the working folder.
-
-    Raises InputError if the working folder has been deleted.
-    """
-    try:
-        return os.path.abspath(path)
-    except FileNotFoundError:
-        raise InputError(
-            f"{path}: the working folder has been deleted: change to another one"
-        ) from None
-
-
 @contextmanager
 def written_whole(path: str) -> Iterator[Path]:
     """Yield a temporary file, which replaces `path` when the block ends without an
@@ -34,7 +21,7 @@ def written_whole(path: str) -> Iterator[Path]:
 
     Raises InputError if the file cannot be written; then nothing is changed.
     """
-    real = os.path.realpath(absolute_path(path))
+    real = os.path.realpath(path)
     temporary = Path(os.path.dirname(real), f".unfinished-{os.urandom(8).hex()}")
     try:
         mode = _mode_of(real)
@@ -76,11 +63,9 @@ def load_arrays(path: str, kind: str) -> dict[str, np.ndarray]:
     with errors_about(f"{kind} {path}"):
         try:
             with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-                size = sum(member.file_size for member in archive.zip.infolist())
-                if size <= 2**27 + 100 * os.path.getsize(path):  # else a zip bomb
-                    arrays = {name: archive[name] for name in archive.files}
-                    if all(isinstance(array, np.ndarray) for array in arrays.values()):
-                        return arrays
+                arrays = {name: archive[name] for name in archive.files}
+                if all(isinstance(array, np.ndarray) for array in arrays.values()):
+                    return arrays
         except OSError:
             raise
         except Exception:  # zip, deflate and .npy raise anything on damaged bytes

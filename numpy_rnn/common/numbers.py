@@ -12,7 +12,7 @@ import numpy as np
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.texts import short_repr
 
-NOT_NUMBERS = bool | np.bool | np.timedelta64  # which are integers to Python
+NOT_NUMBERS = bool | np.bool  # which are integers to Python
 
 
 def check_integer(

@@ -27,7 +27,6 @@ from numpy_rnn.common.numbers import (
     check_positive,
 )
 from numpy_rnn.common.records import Objective, Parameters, Schedule, Step
-from numpy_rnn.common.texts import nearest_name
 
 
 def check_objective(objective: Objective) -> None:
@@ -90,7 +89,7 @@ def check_learning_rate(params: Parameters[Any], learning_rate: Any) -> Any:
     """
     name = "the learning rate"
     networks = tuple(params.W_hh.shape[:-2])
-    rates = numpy_view(name, learning_rate)
+    rates = numpy_view(learning_rate)
     shape = getattr(rates, "shape", ())
     if not shape:
         number = rates.item() if isinstance(rates, np.ndarray) else rates
@@ -106,20 +105,14 @@ def check_learning_rate(params: Parameters[Any], learning_rate: Any) -> Any:
 
 
 def check_keywords(function: str, options: Mapping[str, Any], keywords: type) -> None:
-    """Check that the options of a function are the keywords of its TypedDict.
+    """Check that the options of a function are keywords of its TypedDict.
 
-    Raises TypeError otherwise, with the name that was perhaps meant.
+    Raises TypeError otherwise, as Python does.
     """
     known = keywords.__annotations__
     for name in options:
         if name not in known:
-            hint = f"expected some of {', '.join(known)}"
-            if nearest := nearest_name(name, known):
-                hint = f"did you mean {nearest!r}?"
             raise TypeError(
-                f"{function}() got an unexpected keyword argument {name!r}: {hint}"
+                f"{function}() got an unexpected keyword argument {name!r}: expected "
+                f"some of {', '.join(known)}"
             )
-    required: frozenset[str] = keywords.__required_keys__  # type: ignore[attr-defined]
-    missing = [repr(name) for name in known if name in required - options.keys()]
-    if missing:
-        raise TypeError(f"{function}() needs the arguments {', '.join(missing)}")

@@ -8,7 +8,7 @@ from contextlib import suppress
 from types import ModuleType
 
 from numpy_rnn.common.errors import InputError
-from numpy_rnn.common.terminal import failed
+from numpy_rnn.common.texts import failed
 
 REQUIRED = ("from_numpy", "to_numpy", "forward", "train")  # functions of a backend
 NO_TORCH = (

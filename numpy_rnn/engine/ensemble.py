@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
+from types import EllipsisType
 from typing import Any
 
 import numpy as np
 
 from numpy_rnn.arrays import Array
 from numpy_rnn.common.checks import TrainingArguments
-from numpy_rnn.common.records import Activations, Adjoints, Update
+from numpy_rnn.common.records import (
+    Activations,
+    Adjoints,
+    Gradients,
+    Parameters,
+    Update,
+    Window,
+)
 from numpy_rnn.common.trees import tree_map
-from numpy_rnn.engine.flat_update import flat_update
 from numpy_rnn.engine.gradient import gradient_function, recorded
-from numpy_rnn.engine.grouping import WIDE_ENSEMBLE, Group, make_groups
-from numpy_rnn.engine.memory import ParameterVectors
+from numpy_rnn.engine.memory import Layout, ParameterVectors
 from numpy_rnn.engine.plan import Plan, PlannedUpdate
 from numpy_rnn.engine.sgd_step import step_function
 from numpy_rnn.step import rounded_rate
 
+MAX_GROUPED = 64  # B·H of the largest networks that are computed as a group
 # NumPy's smallest buffer, in numbers: with a larger one it copies broadcast rows.
 BUFFER = 16
 
@@ -29,24 +37,27 @@ class Block:
     latest: PlannedUpdate
     recorded: tuple[Activations[Array], Adjoints[Array]]  # of the latest update
 
-    def __init__(self, training: TrainingArguments, group: Group, blocks: int):
-        """blocks: how many there are."""
+    def __init__(
+        self,
+        training: TrainingArguments,
+        layout: Layout,
+        members: EllipsisType | int,
+        blocks: int,
+    ):
+        """members: the index of its networks. blocks: how many blocks there are."""
         run = training.run
         step = run.options.step
-        members = group.members
         params, velocity = tree_map(
             lambda array: array[members], (run.params, run.velocity)
         )
-        self.vectors = ParameterVectors(
-            group.layout, params, velocity, step.has_velocity
-        )
+        self.vectors = ParameterVectors(layout, params, velocity, step.has_velocity)
         rate = rounded_rate(run.params, step.learning_rate)
         if rate.ndim:
             rate = rate[members][..., None]
         self.apply_step = step_function(
             self.vectors, step, rate, initialized=velocity is not None
         )
-        self.plan = Plan(training, group, blocks)
+        self.plan = Plan(training, layout, members, blocks)
         self.record = training.record
         self.updates = self.make_updates()
 
@@ -82,12 +93,14 @@ class Ensemble:
         run = training.run
         self.training = training
         self.networks = run.params.networks
-        groups = make_groups(run.params, run.h_0.shape[-2])
-        self.blocks = [Block(training, group, len(groups)) for group in groups]
+        self.layout = layout_of(run.params, run.h_0.shape[-2])
+        members: list[EllipsisType | int] = [...]
+        if self.networks is not None and self.layout.networks is None:
+            members = [*range(self.networks)]
+        self.blocks = [
+            Block(training, self.layout, block, len(members)) for block in members
+        ]
         self.first_block = self.blocks[0]
-        self.layout = self.first_block.vectors.layout
-        is_grouped = self.layout.networks is not None
-        self.is_wide = is_grouped and (self.networks or 0) >= WIDE_ENSEMBLE
 
     @property
     def has_direct_loss(self) -> bool:
@@ -130,13 +143,15 @@ class Ensemble:
         """Make the updates up to the next one that is yielded, block by block for the
         cache.
         """
-        size = np.setbufsize(BUFFER) if self.is_wide else None
-        try:
+        if self.layout.networks is None:
             for block in self.blocks:
                 block.advance()
+            return
+        size = np.setbufsize(BUFFER)
+        try:
+            self.first_block.advance()
         finally:
-            if size is not None:
-                np.setbufsize(size)
+            np.setbufsize(size)
 
     def update(self, epoch: int) -> Update[Array]:
         """Return the latest update of all networks."""
@@ -165,11 +180,74 @@ class Ensemble:
         updates, and records (T, N, B, ·). An array of a single network has none, and
         the new axis is made there.
         """
-        if self.networks is None:
+        if self.networks == self.layout.networks:
             return arrays[0].copy()
-        if self.layout.networks is None:
-            return np.stack(arrays, axis)
-        with_padding: Array = np.concatenate(arrays, axis)
-        # The last group of a wide ensemble may repeat its last network.
-        first, _ = np.split(with_padding, [self.networks], axis)
-        return first
+        return np.stack(arrays, axis)
+
+
+def layout_of(params: Parameters[Array], B: int) -> Layout:
+    """Return the layout of all networks as a group if they are small, or else that of
+    each network.
+    """
+    D, H = params.W_xh.shape[-2:]
+    O = params.W_hy.shape[-1]
+    bias = params.b_h is not None
+    networks = params.networks if B * H <= MAX_GROUPED else None
+    return Layout(D, H, O, B, bias, params.W_hh.dtype, networks)
+
+
+class FlatUpdate(Update[Array]):
+    """An Update with one copy of the vectors: its parameters, gradients and velocity
+    are read-only views, made when they are first read.
+    """
+
+    _vectors: Array
+    _layout: Layout
+
+    @cached_property
+    def parameters(self) -> Parameters[Array]:
+        """The parameters after the step."""
+        return self._views(0)
+
+    @cached_property
+    def gradients(self) -> Gradients[Array]:
+        """∂L/∂θ, before clipping."""
+        return self._views(1)
+
+    @cached_property
+    def velocity(self) -> Gradients[Array] | None:
+        """The velocity after the step, or sums of squares."""
+        return self._views(2) if len(self._vectors) > 2 else None
+
+    def _views(self, row: int) -> Gradients[Array]:
+        """Return a row of the vectors by name."""
+        self._vectors.setflags(write=False)
+        return self._layout.named(self._vectors[row])
+
+    def add(self, **fields: Any) -> None:
+        """Set more fields, before anybody has the update."""
+        self.__dict__.update(fields)
+
+
+def flat_update(
+    epoch: int,
+    number: int,
+    window: Window,
+    loss: Array,
+    vectors: Array,
+    layout: Layout,
+) -> FlatUpdate:
+    """Return an Update of these vectors.
+
+    Its fields are set one by one: the `__init__` of a frozen dataclass takes longer
+    than a small network's update, and it needs the views, which perhaps nobody reads.
+    """
+    update = object.__new__(FlatUpdate)
+    attributes = update.__dict__
+    attributes["epoch"] = epoch
+    attributes["number"] = number
+    attributes["window"] = window
+    attributes["loss"] = loss
+    attributes["_vectors"] = vectors
+    attributes["_layout"] = layout
+    return update

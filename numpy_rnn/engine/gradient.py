@@ -78,16 +78,13 @@ def one_step_gradient(vectors: ParameterVectors, work: Workspace) -> ComputeGrad
 def stacked_gradient(vectors: ParameterVectors, work: Workspace) -> ComputeGradient:
     """Return the function for windows with rows [x_t h_{t-1} 1]."""
     layout = work.layout
-    O, H = layout.O, layout.H
     dot, phi, slope_of, one = operations(work)
     differentiate = work.loss.differentiate
     W, U = layout.stacked(vectors.theta)
     dW, dU = layout.stacked(vectors.gradient)
     theta = layout.named(vectors.theta)
     W_hy_T, W_hh_T = theta.W_hy.mT, theta.W_hh.mT
-    V = layout.empty(O + H, H)
-    V_y, V_h = V[..., :O, :], V[..., O:, :]
-    product = layout.empty(layout.B, H)
+    product = layout.empty(layout.B, layout.H)
 
     def compute(views: WindowViews) -> None:
         for z_t, a_t, h_t in views.forward:
@@ -96,17 +93,7 @@ def stacked_gradient(vectors: ParameterVectors, work: Workspace) -> ComputeGradi
         dot(views.new_states, U, views.y)  # (F3)
         write_output_adjoints(views, differentiate)
         slope_of(views.h, one, views.slope)
-        joint = views.joint
-        if joint is None:
-            backpropagate(views, dot, W_hy_T, W_hh_T, product)
-        else:
-            copyto(joint.dy, views.dy)
-            copyto(V_y, W_hy_T)
-            copyto(V_h, W_hh_T)
-            for dy_da_t, dh_t, slope_t, da_t in joint.steps:
-                dot(dy_da_t, V, dh_t)  # (B2)
-                multiply(dh_t, slope_t, da_t)  # (B3)
-            copyto(views.da, joint.da)
+        backpropagate(views, dot, W_hy_T, W_hh_T, product)
         dot(views.before_T, views.da, dW)  # (B4), (B5), (B7)
         dot(views.new_states_T, views.dy, dU)  # (B6), (B8)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import chain, repeat
 from math import ceil
+from types import EllipsisType
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +16,6 @@ from numpy_rnn.arrays import Array
 from numpy_rnn.common.array_kinds import is_integer
 from numpy_rnn.common.checks import TrainingArguments
 from numpy_rnn.common.records import Schedule, Window
-from numpy_rnn.engine.grouping import Group
 from numpy_rnn.engine.memory import Layout
 from numpy_rnn.engine.objective import window_losses
 from numpy_rnn.engine.views import MAX_VIEWED, KeptViews, Views
@@ -44,20 +44,28 @@ class PlannedUpdate(NamedTuple):
 class Plan:
     """The updates of some networks of a run, and their workspace."""
 
-    def __init__(self, training: TrainingArguments, group: Group, blocks: int):
-        """blocks: how many plans the run has, which share the memory."""
+    def __init__(
+        self,
+        training: TrainingArguments,
+        layout: Layout,
+        members: EllipsisType | int,
+        blocks: int,
+    ):
+        """members: the index of its networks. blocks: how many plans the run has, which
+        share the memory.
+        """
         run = training.run
         self.schedule, objective, _ = run.options
         self.by_epoch = training.by_epoch
-        self.members = group.members
+        self.members = members
         self.x = run.x
         self.target = run.target
         self.h_0 = self.series(run.h_0[None])[0].copy()
         T = len(run.x)
-        steps = workspace_steps(group.layout, self.schedule, T, blocks)
+        steps = workspace_steps(layout, self.schedule, T, blocks)
         self.is_whole = steps is None
         k1, k2 = min(self.schedule.k1, T), min(self.schedule.k2, T)
-        self.work = Workspace(group.layout, steps or T, k1, k2, objective)
+        self.work = Workspace(layout, steps or T, k1, k2, objective)
         self.views = KeptViews(self.work)
         self.losses = CollectedLosses(self.work, T)
 

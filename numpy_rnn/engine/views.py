@@ -4,7 +4,7 @@ They are made once and used in every epoch: with small networks, NumPy spends it
 on making arrays and views, not on arithmetic.
 """
 
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 from numpy_rnn.arrays import Array
 from numpy_rnn.common.records import Window
@@ -23,19 +23,6 @@ ForwardStep: TypeAlias = tuple[Array, Array, Array]
 LastStep: TypeAlias = tuple[Array, Array, Array]
 # (da_{t+1}, dh_t, φ'(a_t), da_t) of a step that another one follows
 EarlierStep: TypeAlias = tuple[Array, Array, Array, Array]
-# ([dy_t da_{t+1}], dh_t, φ'(a_t), da_t) of any step
-JointStep: TypeAlias = tuple[Array, Array, Array, Array]
-
-
-class JointViews(NamedTuple):
-    """Views of a window all of whose steps are new, for (B2) as one product a step."""
-
-    steps: list[JointStep]
-    """The views of every step, the latest first."""
-    dy: Array
-    """dy in these rows."""
-    da: Array
-    """da in these rows."""
 
 
 class WindowViews:
@@ -84,8 +71,6 @@ class WindowViews:
     """The other new steps, the latest first."""
     older_steps: list[EarlierStep]
     """The steps without a loss, the latest first."""
-    joint: JointViews | None
-    """What replaces the lists of earlier steps where (B2) is one product; else None."""
 
     def __init__(self, work: Workspace, begin: int, first_new: int, end: int):
         T = end - begin
@@ -93,9 +78,6 @@ class WindowViews:
         self._view_all_steps(work, begin, end)
         self._view_new_steps(work, first_new, end, T)
         self._view_single_steps(work, begin, T, K)
-        self.joint = None
-        if work.dy_da is not None and K == T > 1:
-            self.joint = joint_views(work, work.dy_da, T)
 
     def _view_all_steps(self, work: Workspace, begin: int, end: int) -> None:
         """Make the views of all steps together."""
@@ -145,19 +127,6 @@ class WindowViews:
         earlier = list(zip(da_next, by_step.dh, by_step.slope, by_step.da))[::-1]
         self.newer_steps = earlier[: K - 1]
         self.older_steps = earlier[K - 1 :]
-
-
-def joint_views(work: Workspace, dy_da: Array, T: int) -> JointViews:
-    """Return the views of a window of T new steps.
-
-    They end where the array dy_da ends, so that no step follows the last one.
-    """
-    O, B = work.layout.O, work.layout.B
-    by_step = work.by_step
-    dy_da = dy_da[..., -(T + 1) * B :, :]
-    left, da = by_step.dy_da[-T:], by_step.da_next[-T - 1 :]
-    steps = list(zip(left, by_step.dh, by_step.slope, da))[::-1]
-    return JointViews(steps, dy_da[..., B:, :O], dy_da[..., : T * B, O:])
 
 
 class OneStepViews:

@@ -6,7 +6,6 @@ at every step is the latest one, (T3).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cached_property
 from types import EllipsisType
 from typing import NamedTuple
@@ -81,17 +80,11 @@ class Workspace:
         self.a, self.dh, self.slope, self.da = buffers
         self.y = layout.empty(k1 * B, O)
         self.dy = None if self.terms is None else layout.empty(k1 * B, O)
-        self.dy_da: Array | None = None  # [dy_t da_{t+1}]
-        if self.is_stacked and k1 > 1:
-            self.dy_da = layout.empty((k2 + 1) * B, O + H)
-            self.dy_da[..., k2 * B :, O:] = 0  # no step after the last
 
     @cached_property
     def by_step(self) -> StepViews:
         """Views of every step, which windows share."""
-        arrays = [self.before, self.h, self.a, self.dh, self.slope, self.da]
-        if self.dy_da is not None:
-            arrays += [self.dy_da, self.dy_da[..., self.layout.O :]]
+        arrays = self.before, self.h, self.a, self.dh, self.slope, self.da
         return StepViews(*(list(time_first(v, self.layout.B)) for v in arrays))
 
     def state(self, step: int) -> Array:
@@ -137,10 +130,6 @@ class StepViews(NamedTuple):
     dh: list[Array]
     slope: list[Array]
     da: list[Array]
-    dy_da: Sequence[Array] = ()
-    """[dy_t da_{t+1}], where rows are stacked."""
-    da_next: Sequence[Array] = ()
-    """da_{t+1} in these."""
 
 
 def rows(first: int, last: int) -> tuple[EllipsisType, slice, slice]:

@@ -14,10 +14,9 @@ from typing import NamedTuple
 import numpy as np
 
 import numpy_rnn
-from numpy_rnn.common.records import Activations, Schedule
+from numpy_rnn.common.records import Activations
 from numpy_rnn.conformance.case import present
 from numpy_rnn.study.subject import NumpyParameters, Subject
-from numpy_rnn.study.witnesses import relative
 
 TRUNCATION_KINDS = ("chunks", "sliding")  # of truncations: (k, k) and (1, k)
 
@@ -103,29 +102,3 @@ def costs_of(subject: Subject, networks: Iterable[NumpyParameters]) -> Costs:
     """Return the costs of some networks, along a first axis."""
     costs = [mask_costs(component_matrix(subject, params)) for params in networks]
     return Costs(*(np.stack(parts) for parts in zip(*costs, strict=True)))
-
-
-def check_components(subject: Subject, params: NumpyParameters) -> float:
-    """Return the largest relative difference of sums of components from `train`.
-
-    In a sliding window of k steps with a learning rate of 0, the gradient of ℓ_t is the
-    sum of its newest k components. All steps t and all k are compared.
-    """
-    components = component_matrix(subject, params)
-    objective = subject.run.options.objective._replace(reduction="sum")
-    still = subject.run.options.step._replace(learning_rate=0.0)
-    worst = 0.0
-    for k in range(1, len(components) + 1):
-        options = subject.run.options._replace(
-            schedule=Schedule(1, k), objective=objective, step=still
-        )
-        run = subject.run_of(params, options)
-        updates = numpy_rnn.train(
-            run.params, run.x, run.target, run.h_0, **options.keywords()
-        )
-        for t, update in enumerate(updates, start=1):
-            parts = present(update.gradients).values()
-            gradient = np.concatenate([part.ravel() for part in parts])
-            kept = components[t - 1, max(0, t - k) : t].sum(axis=0)
-            worst = max(worst, relative(kept, gradient))
-    return worst

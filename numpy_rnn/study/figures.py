@@ -37,7 +37,6 @@ STYLE: dict[Any, Any] = {
 MADE_ID = re.compile(r' id="[\w.]+_\d+"')  # Matplotlib's, which nothing refers to
 PAINT = re.compile(rf"\b(fill|stroke): {INK}")
 DECADES = 8  # below the largest norm that have a colour of their own
-MAX_CROSSED_STEPS = 25  # of more, every other cut component is crossed out
 COST_PARTS = (  # of the costs, and what they are without a cut
     ("cosine", "cosine with the\nfull gradient", 1),
     ("bias", "relative bias\n‖gₖ − g‖ / ‖g‖", 0),
@@ -89,7 +88,6 @@ def draw_masks(figure: Any, findings: Findings) -> None:
 
     Kept components have their colours; cut ones are pale and crossed out.
     """
-    from matplotlib import colormaps
     from matplotlib.colors import LogNorm
 
     norms = findings.norms
@@ -99,7 +97,6 @@ def draw_masks(figure: Any, findings: Findings) -> None:
     smallest = positive.min(initial=largest)
     lowest = np.clip(smallest, largest * 10.0**-DECADES, largest / 10)
     scale = LogNorm(lowest, largest)
-    look = colormaps[HEAT].with_extremes(bad="none", under=colormaps[HEAT](0.0))
     panels = np.ravel(
         figure.subplots(1, len(findings.masks), sharey=True, squeeze=False)
     )
@@ -107,16 +104,15 @@ def draw_masks(figure: Any, findings: Findings) -> None:
         is_cut = np.tril(mask(T, k1, k2) == 0)
         axes.imshow(
             np.ma.masked_where(norms <= 0, norms),
-            cmap=look,
+            cmap=HEAT,
             norm=scale,
             interpolation="nearest",
             extent=(0.5, T + 0.5, T + 0.5, 0.5),
             alpha=np.where(is_cut & (norms > 0), 0.25, 1.0),
         )
         cut_t, cut_s = np.nonzero(is_cut)
-        marked = (cut_t + cut_s) % 2 == 0 if T > MAX_CROSSED_STEPS else slice(None)
-        centers = cut_s[marked] + 1, cut_t[marked] + 1
-        axes.plot(*centers, "x", markersize=80 / T, markeredgewidth=0.6, color=CUT)
+        look_of_cut = {"markersize": 80 / T, "markeredgewidth": 0.6, "color": CUT}
+        axes.plot(cut_s + 1, cut_t + 1, "x", **look_of_cut)
         axes.set_title(f"({k1}, {k2})\n{mask_name(k1, k2, T)}", fontsize=10)
         axes.set_xlabel("step s")
         for axis in (axes.xaxis, axes.yaxis):

@@ -9,7 +9,6 @@ from numpy_rnn.common.errors import InputError
 LESSON_FOLDER = Path(__file__).parent / "lesson"
 LESSON_PAGE = "lesson/lesson.html"
 PAGE = "evidence.html"
-WRITTEN = (PAGE, "evidence.css", "figures", "lesson")  # in the folder of a study
 # The mark of the page of a study.
 GENERATOR = b'<meta name="generator" content="numpy_rnn study">'
 
@@ -38,11 +37,11 @@ def check_folder(path: str) -> None:
             f"--folder {path} cannot be written: {error.strerror}; choose another place"
         ) from None
     page = folder / PAGE
-    existing = [folder / name for name in WRITTEN if (folder / name).exists()]
-    if existing and not (page.is_file() and GENERATOR in page.read_bytes()):
+    is_study = page.is_file() and GENERATOR in page.read_bytes()
+    if folder.exists() and any(folder.iterdir()) and not is_study:
         raise InputError(
-            f"--folder {path}: {existing[0]} was not written by a study;"
-            " move it, or choose another folder"
+            f"--folder {path} has files that no study has written: expected a new"
+            " folder, or that of a study"
         )
 
 

@@ -13,15 +13,14 @@ from numpy_rnn.app.printing import progress
 from numpy_rnn.study.complex_step import MAX_ELEMENTS
 from numpy_rnn.study.components import (
     TRUNCATION_KINDS,
-    check_components,
     component_matrix,
     costs_of,
     mask,
 )
 from numpy_rnn.study.document import fill, table, with_formulas
-from numpy_rnn.study.equation_table import equation_tables, scale, verdict_on
+from numpy_rnn.study.equation_table import equation_tables, verdict_on
+from numpy_rnn.study.evaluated_equations import CLASS_COUNT
 from numpy_rnn.study.figures import DRAWINGS, Findings, band, mask_name, svg, svg_file
-from numpy_rnn.study.study_runs import CLASS_COUNT
 from numpy_rnn.study.subject import Subject
 from numpy_rnn.study.witnesses import WRONG, check_equations, has_torch
 
@@ -146,8 +145,6 @@ def words_about(
     subject: Subject, findings: Findings, choices: Mapping[str, str]
 ) -> dict[str, object]:
     """Return the values of the places in the text, by name, as HTML."""
-    start = check_components(subject, subject.start)
-    end = check_components(subject, subject.end)
     T = len(subject.run.x)
     parameters = sum(theta.size for theta in subject.start if theta is not None)
     words: dict[str, object] = {
@@ -155,8 +152,6 @@ def words_about(
         "steps": T,
         "hidden": subject.start.W_hh.shape[-1],
         "nonlinearity": subject.run.options.objective.nonlinearity,
-        "sums": f"{T**2:,}",
-        "sum_difference": scale(max(start, end)),
         "cost_table": cost_table(findings),
         "classes": CLASS_COUNT,
         "elements": MAX_ELEMENTS,

@@ -1,7 +1,6 @@
 """The command `study`: study a run, and write the lesson and its evidence."""
 
 import importlib
-import os
 import time
 from types import ModuleType
 
@@ -41,9 +40,7 @@ def run(rnn: ModuleType, options: CommandOptions) -> int:
         written, and when the run diverges.
     """
     check_packages()
-    if not options.folder.strip():
-        raise InputError("--folder is empty: expected the name of a folder")
-    path = os.path.normpath(options.folder)  # x/../y is y, also without an x
+    path = options.folder
     check_folder(path)
     began = time.monotonic()
     progress("training the networks")

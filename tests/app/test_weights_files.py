@@ -49,12 +49,6 @@ def test_refused_weights(capsys, changed, message):
     assert not Path("exploded").exists()
 
 
-def test_what_is_large_and_compressed_is_not_unpacked(capsys):
-    np.savez_compressed("w.npz", W_hh=np.zeros((9, 2**24), bool))
-    message = refused(numpy_rnn, capsys, "--weights", "w.npz", "--no-plot")
-    assert "is damaged, or" in message
-
-
 @fewer(2)
 @given(place=st.integers(0, 2**20), bit=st.integers(0, 7), size=st.integers(0, 2**20))
 def test_damaged_file_is_refused_or_complete(place, bit, size):

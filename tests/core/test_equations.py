@@ -138,8 +138,14 @@ def numbers(rnn, update, name):
 
 
 def assert_close(values, expected):
-    """All sums are of small integers, and exact but for roots and logarithms."""
-    np.testing.assert_allclose(values, expected, rtol=1e-12)
+    """Fail unless the numbers agree to eight eps.
+
+    Sums of integers, halves and quarters are exact. Roots, exponentials and logarithms
+    are within one eps. The largest error is that of p − 1 = −1/4, (L3): p = 3/4 is
+    within 2.3 eps, of which e^−ln 3 = 1/3 and the sum have 1, the logarithm of 4/3
+    0.3 and the last exponential 1; and p − 1 has three times its relative error.
+    """
+    np.testing.assert_allclose(values, expected, rtol=8 * np.finfo(float).eps)
 
 
 @pytest.mark.with_reference

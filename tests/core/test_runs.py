@@ -5,7 +5,6 @@ its thresholds are set to values that small runs cross.
 """
 
 import dataclasses
-import pickle
 from functools import partial
 
 import numpy as np
@@ -17,12 +16,11 @@ from numpy_rnn import Update
 from numpy_rnn.common.records import Schedule
 from numpy_rnn.common.trees import tree_map
 from numpy_rnn.conformance.random_cases import RandomDraw, is_bounded
-from numpy_rnn.engine import ensemble, gradient, grouping, plan, views, workspace
+from numpy_rnn.engine import ensemble, gradient, plan, views, workspace
 from tests.helpers.comparing import UPDATE, bits, fewer
 from tests.helpers.random_runs import (
     OPTIONS,
     STEPS,
-    Kind,
     Sizes,
     drawn_run,
     random_run,
@@ -98,16 +96,17 @@ LAYOUTS = [
 
 @given(seed=SEEDS)
 def test_every_update_is_right(rnn, seed):
-    """The runs have every option and layout of the arguments, and ensembles whose
-    networks have their own series and rates.
+    """The runs have every option, NumPy's arguments every layout, and ensembles have
+    networks with their own series and rates.
     """
     draw = RandomDraw(seed)
     run = drawn_run(draw)
+    if rnn.__name__ == "torch_rnn":
+        assert_right_training(rnn, run)
+        return
     layout = draw.choice(LAYOUTS)
-    arrays = {}
-    for name in ("params", "x", "target", "h_0", "velocity"):
-        array = tree_map(layout, getattr(run, name))
-        arrays[name] = rnn.from_numpy(array, copy=False)
+    names = "params", "x", "target", "h_0", "velocity"
+    arrays = {name: tree_map(layout, getattr(run, name)) for name in names}
     assert_right_training(rnn, run, **arrays)
 
 
@@ -133,9 +132,6 @@ THRESHOLDS = {  # of the engine, and values that small runs cross
     "MAX_STACKED": 2,
     "MIN_TRANSPOSED": 2,
     "MAX_GROUPED": 5,
-    "MIN_GROUP": 1,
-    "WIDE_ENSEMBLE": 1,
-    "GROUP_BYTES": 1,
     "WORKSPACE_BYTES": 1,
     "PART_STEPS": 1,
     "MAX_VIEWED": 4,
@@ -162,7 +158,7 @@ def test_engine_is_right_beyond_its_thresholds(name, seed):
     )
     run = drawn_run(draw, sizes, draw.choice(SCHEDULES))
     crossed = {other for other in THRESHOLDS if other == name or draw.one_in(4)}
-    modules = ensemble, gradient, grouping, plan, views, workspace
+    modules = ensemble, gradient, plan, views, workspace
     assert any(name in vars(module) for module in modules)
     size = np.getbufsize()
     with pytest.MonkeyPatch.context() as patch:
@@ -173,29 +169,9 @@ def test_engine_is_right_beyond_its_thresholds(name, seed):
     assert np.getbufsize() == size
 
 
-@pytest.mark.parametrize(
-    "name", ["learning_rate", "weight_decay", "momentum", "dampening"]
-)
-def test_number_too_large_for_the_dtype_is_infinite(rnn, name):
-    """The run diverges; no package stops it."""
-    changes = ({"momentum": 0.5} if name == "dampening" else {}) | {name: 1e300}
-    with np.errstate(all="ignore"):
-        for N in (None, 2):
-            *_, last = train(rnn, random_run(Sizes(N=N), Kind("float32")), **changes)
-            assert not np.isfinite(rnn.to_numpy(last.parameters).W_hh).any()
-
-
-def test_narrow_integers_are_their_values(rnn):
-    """NumPy's integers of 8 bits overflow where Python's do not."""
-    options = OPTIONS._replace(schedule=Schedule(100, 120, 2))
-    run = random_run(Sizes(T=300), options=options)
-    narrow = {name: np.int8(n) for name, n in options.schedule._asdict().items()}
-    assert [*map(bits, train(rnn, run, **narrow))] == [*map(bits, train(rnn, run))]
-
-
 @pytest.mark.parametrize("yield_every", [1, "epoch"])
 def test_updates_are_records(rnn, yield_every):
-    """They can be pickled and replaced field by field, but not changed."""
+    """They can be replaced field by field, but not changed."""
     options = {"momentum": 0.9, "record": True, "yield_every": yield_every}
     for update in train(rnn, random_run(), **options):
         other = dataclasses.replace(update, epoch=9, velocity=None)
@@ -203,8 +179,7 @@ def test_updates_are_records(rnn, yield_every):
         assert (other.epoch, other.velocity) == (9, None)
         fields = {"epoch": update.epoch, "velocity": update.velocity}
         same_again = dataclasses.replace(other, **fields)
-        unpickled = pickle.loads(pickle.dumps(update))
-        assert bits(same_again) == bits(unpickled) == bits(update)
+        assert bits(same_again) == bits(update)
         for name in ("epoch", "parameters"):
             with pytest.raises(dataclasses.FrozenInstanceError):
                 setattr(update, name, None)

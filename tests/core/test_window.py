@@ -55,22 +55,17 @@ def random_gradients(dtype="float64", N=None):
 
 
 @DTYPE
-@pytest.mark.parametrize(
-    "kind", [float, np.float32, np.array], ids=lambda kind: kind.__name__
-)
-def test_learning_rate_is_rounded_first(rnn, kind, dtype):
+def test_learning_rate_is_rounded_first(rnn, dtype):
     """A step from zero is −η dθ, whose bits show whether η is rounded first."""
     params, gradients = random_gradients(dtype)
     zeros = tree_map(np.zeros_like, params)
-    rate = kind(0.1)
-    updated = rnn.sgd(rnn.from_numpy(zeros), rnn.from_numpy(gradients), rate)
-    expected = Parameters(*(0 - np.dtype(dtype).type(rate) * g for g in gradients))
+    updated = rnn.sgd(rnn.from_numpy(zeros), rnn.from_numpy(gradients), 0.1)
+    expected = Parameters(*(0 - np.dtype(dtype).type(0.1) * g for g in gradients))
     assert bits(updated) == bits(expected)
 
 
 @DTYPE
 @pytest.mark.with_reference
-@pytest.mark.filterwarnings("ignore:overflow encountered in subtract")
 def test_cross_entropy_of_outputs_that_are_far_apart(rnn, dtype):
     """The outputs are as large as the dtype allows, and so their differences overflow.
 
@@ -128,18 +123,9 @@ def test_clipping_special_numbers_by_value(rnn, dtype):
         assert bits(clipped) == bits(expected)
 
 
-@pytest.mark.filterwarnings("error")
-def test_limit_beyond_the_dtype_changes_nothing(rnn):
-    """The limit is infinite in float32, and NumPy does not warn of that."""
-    b_h = np.array([np.inf, -np.inf, -3e38, 1.0], "float32")
-    gradients = rnn.from_numpy(Gradients(None, np.ones((4, 4), "float32"), None, b_h))
-    assert bits(rnn.clip_by_value(gradients, 1e300)) == bits(gradients)
-
-
-@pytest.mark.filterwarnings("error")
 @pytest.mark.with_reference
 def test_limit_beyond_the_dtype_changes_no_run(rnn):
-    """Nor does NumPy warn of it in a run, of one network or of an ensemble."""
+    """It is infinite in float32, and NumPy does not warn of that."""
     for N in (None, 7):
         limited, unlimited = (
             random_run(
@@ -153,14 +139,6 @@ def test_limit_beyond_the_dtype_changes_no_run(rnn):
         *_, second = train(rnn, unlimited)
         assert np.isfinite(rnn.to_numpy(first.parameters.W_hh)).all()
         assert bits(first.parameters) == bits(second.parameters)
-
-
-@pytest.mark.filterwarnings("error")
-def test_learning_rate_beyond_the_dtype_is_infinite(rnn):
-    """The step is infinite in float32, and NumPy does not warn of the rounding."""
-    params = rnn.from_numpy(Parameters(*np.ones((3, 1, 1), "float32")))
-    updated = rnn.to_numpy(rnn.sgd(params, Gradients(*params[:3]), 1e300))
-    assert (updated.W_hh == -np.inf).all()
 
 
 @DTYPE

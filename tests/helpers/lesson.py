@@ -50,17 +50,16 @@ def terms_of(windows):
     return terms
 
 
-def gradient_of_parts(params, x, target, h_0, parts, last=3):
+def gradient_of_parts(params, x, target, h_0, parts):
     """Return the gradient of ½Σ(y − target)² that goes back within each part alone.
 
-    parts: slices of steps. Only the last steps of a part have a loss.
+    parts: slices of steps.
     """
     h = compute_activations(params, x, h_0, "tanh").h
     sums = dict.fromkeys(present(params), 0.0)
     for part in parts:
         activations = compute_activations(params, x[part], h[part.start], "tanh")
-        new = target[part][-last:]
-        adjoints = compute_adjoints(params, activations, new, Objective())
+        adjoints = compute_adjoints(params, activations, target[part], Objective())
         gradients = present(compute_gradients(params, activations, adjoints))
         for name, gradient in gradients.items():
             sums[name] = sums[name] + gradient

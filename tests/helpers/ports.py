@@ -23,7 +23,7 @@ from numpy_rnn.conformance.ports.protocol import (
     format_errors,
     port_arguments,
 )
-from numpy_rnn.conformance.runs.sources import PackageSource
+from numpy_rnn.conformance.runs.run_sources import PackageSource
 from numpy_rnn.conformance.suite import check_port
 from tests.helpers.windows import window
 

@@ -9,7 +9,7 @@ correct code.
 from numpy_rnn.conformance.case import SHAPES, required_outputs
 from numpy_rnn.conformance.runs.judge import judge
 from numpy_rnn.conformance.runs.recorded_run import RecordedRun, stack_columns
-from numpy_rnn.conformance.runs.sources import columns_of
+from numpy_rnn.conformance.runs.run_sources import columns_of
 from numpy_rnn.conformance.window_checks import local_checks
 from tests.helpers.random_runs import as_case
 

@@ -2,18 +2,13 @@
 "use strict";
 const {range, elementwise, train} = lesson.rnn;
 const {FIGURES, redraw} = lesson.figures;
-const {TASK, delay, delaySeries, delayNetwork} = lesson.delay;
-const {exampleAt} = lesson.example;
-const {SMALL, ALL_STEPS, MOMENTS, smallUpdate, nudgedLoss} = lesson.network;
-const {SUMMED, lagSums} = lesson.windows;
+const {TASK, SUMMED, delay, delaySeries, delayNetwork, lagSums} = lesson.delay;
+const {SMALL, MOMENTS, smallUpdate, nudgedLoss} = lesson.network;
 const {changeByLag, cliffAt} = lesson.fading;
-const {LineError} = lesson.arrays;
-const {parse} = lesson.language;
 const {
-  rightLines, exercise, exercisePass, correct, environment, mistakes, checkLines,
+  LineError, evaluate, exercise, exercisePass, correct, environment, mistakes, checkLine,
 } = lesson.lines;
-const {SHAPES} = lesson.judging;
-const {pasted} = lesson.paste;
+const {SHAPES, pasted} = lesson.paste;
 
 const CHECKS = {
   exercise: () => ({...exercisePass, ...correct, ...exercise}),
@@ -26,8 +21,8 @@ const CHECKS = {
 
   // The derivatives of the small network by a nudge, and by its backward pass.
   nudges: () => {
-    const {p, activations, target, flow, losses} = smallUpdate();
-    const change = (what, t, by) => nudgedLoss(p, activations, target, ALL_STEPS, {what, t, by});
+    const {p, x, target, flow, losses} = smallUpdate();
+    const change = (what, t, by) => nudgedLoss(p, x, target, {what, t, by});
     const slope = (what, t) => (change(what, t, 1e-5) - change(what, t, -1e-5)) / 2e-5;
     return range(1, 3).flatMap((t) => ["y", "h", "a"].map((what) =>
       [slope(what, t), flow[`d${what}`][t][0][0], losses[1] < losses[0]]));
@@ -35,7 +30,6 @@ const CHECKS = {
   cuts: () => ({...SMALL, cuts: [0, 1, 2].map(smallUpdate)}),
 
   stills: () => ({
-    example: exampleAt(2, 2),
     cliffs: [-0.3, 0.004, 0.006, 0.1].map((b) => [b, ...Object.values(cliffAt(b))]),
     changes: [[1.5, 0], [0.8, 1], [1.5, 1]].map((one) => changeByLag(...one).map(([, v]) => v)),
   }),
@@ -43,22 +37,19 @@ const CHECKS = {
   // The value of each line at step 2, or null where the language refuses it.
   values: (texts) => texts.map((text) => {
     try {
-      return parse(text)(environment(correct, 2));
+      return evaluate(text, environment(correct, 2));
     } catch (error) {
       if (!(error instanceof LineError)) throw error;
       return null;
     }
   }),
-  verdicts: (lines) => lines.map(([id, text]) =>
-    Object.values(checkLines({...rightLines(), [id]: text})[id])),
+  verdicts: (lines) => lines.map((line) => Object.values(checkLine(...line))),
 
   // Each mistake in its line, and pasted as the gradients of the whole pass.
   mistaken: () => mistakes.map(({id, code, message, gradients}) => {
-    const verdicts = checkLines({...rightLines(), [id]: `0 + (${code})`});
     const digits = (key) => JSON.stringify(elementwise((v) => v.toPrecision(6), gradients[`d${key}`]));
     const text = Object.keys(SHAPES).map((key) => `d${key} = ${digits(key)}`).join(" ");
-    const wrong = Object.keys(verdicts).filter((one) => verdicts[one].kind !== "right");
-    return [id, wrong, message, verdicts[id].message, pasted(text).at(-1)];
+    return [id, message, checkLine(id, `0 + (${code})`).message, pasted(text).at(-1)];
   }),
   pastes: (texts) => texts.map(pasted),
 
@@ -95,6 +86,7 @@ const CHECKS = {
   })))],
   kept: ([k1, k2]) => {
     FIGURES.windows.set({k1, k2});
-    return [...document.querySelectorAll(".kept[data-t]")].map(({dataset: {t, s}}) => [+t, +s]);
+    return [...document.querySelectorAll(".kept")].map(({style}) =>
+      [style.gridRowStart - 1, style.gridColumnStart - 1]);
   },
 };

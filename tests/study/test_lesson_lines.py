@@ -1,7 +1,7 @@
 """The exercise of the lesson: lines of Python are judged by what they compute."""
 
-import random
 import re
+from itertools import product
 
 import numpy as np
 import pytest
@@ -10,97 +10,48 @@ from tests.helpers.lesson import LESSON, assert_near, code_of, printed
 
 pytestmark = pytest.mark.slow
 
-LEAVES = [
-    "h[t]",
-    "a[t-1]",
-    "da[t+1]",
-    "W_hh",
-    "W_xh",
-    "b_h",
-    "2.",
-    "T*B*O",
-    "x[1]",
-    "h[T]",
-]
+LEAVES = ["h[t]", "a[t-1]", "da[t+1]", "W_hh", "b_h", "2.", "x[1]"]
 FORMS = """
 {u} + {v}
 {u} - {v}
-{u} * {v}
-{u} @ {v}
+{u} * {v} + {u}
+{u} - {v} @ {v}.T
 ({u}) @ ({v}).T
--{u}
-({u})**2
--{u}**2
+-{u}**2 / 3
 {u} / (2 + ({v})**2)
 {u} * (2 + ({v})**2)**-1.5
-({u}).T
-({u}).sum(axis=0)
-({u}).sum(-1)
+({u} - {v}).T
+({u} * {v}).sum(axis=0)
+{u}.sum(1)
 np.sum({u})
-({u}).mean()
-({u}).sum(axis=0, keepdims=True)
-np.sum({u}, keepdims=True)
-({u}).mean(-1, keepdims=True)
-np.mean({u}, keepdims=False, axis=1)
-({u}).size
-({u}).shape[-1]
-(h[t] * ({u}))[-1]
-np.mean({u}, axis=0)
+np.cosh({u})
 np.tanh({u})
 np.square({u})
-np.dot({u}, {v})
-({u}).dot({v})
-np.matmul({u}, {v})
+np.dot({u}, {v}.T)
+{u}.T.dot({v})
+np.subtract({u}, {v})
 np.multiply({u}, {v})
+np.divide({u}, 2 + {v})
 np.transpose({u})
-({u}).transpose()""".strip().splitlines()
-
-
-def expression(draw, depth):
-    """Draw an expression of the language, which is one of NumPy too."""
-    if depth == 0 or draw.random() < 0.15:
-        return draw.choice(LEAVES)
-    u, v = expression(draw, depth - 1), expression(draw, depth - 1)
-    return draw.choice(FORMS).format(u=u, v=v)
-
-
-def value_in_numpy(text, names):
-    """Return what NumPy computes; None where it refuses."""
-    # NumPy sums a number over axis 0, but does not swap its axes: AttributeError.
-    checked = re.sub(r"\)\.sum\(", ").swapaxes(0, 0).sum(", text)
-    try:
-        return eval(checked, names)
-    except (ValueError, TypeError, IndexError):
-        return None
-
-
-def numbers_by_step(tiny, name):
-    """Return x, a, h or da so that [t] is that of step t; it is 0 at step T + 1."""
-    has_step_0 = name == "h"
-    steps = [np.array(v, float) for v in tiny.numbers[name][0 if has_step_0 else 1 :]]
-    after = np.zeros_like(steps[0])
-    return [*steps, after] if has_step_0 else [None, *steps, after]
+{u}.transpose()""".strip().splitlines()
 
 
 def test_language_computes_what_numpy_does(tiny, compute):
-    draw = random.Random()
-    texts = [expression(draw, draw.choice([1, 2, 3])) for _ in range(300)]
-    names = {"np": np, "t": 2, "T": 3, "B": 2, "O": 5, **tiny.params._asdict()}
+    """Some value of each form is computed; products with vectors are refused."""
+    texts = {}
+    for form, u, v in product(FORMS, LEAVES, LEAVES):
+        texts[form.format(u=u, v=v)] = form
+    names = {"np": np, "t": 2, **tiny.params._asdict()}
     for name in ("x", "a", "h", "da"):
-        names[name] = numbers_by_step(tiny, name)
-    computed = 0
-    for text, value in zip(texts, compute("values", texts), strict=True):
-        try:
-            expected = value_in_numpy(text, names)
-        except AttributeError:  # a method of a number
-            continue
+        names[name] = [np.array(v) for v in tiny.numbers[name]]
+    computed = set()
+    for text, value in zip(texts, compute("values", [*texts]), strict=True):
         if value is not None:
-            computed += 1
+            computed.add(texts[text])
+            expected = eval(text.replace("2.", "np.float64(2)"), names)
             assert np.shape(value) == np.shape(expected), text
             assert_near(value, expected)
-        elif expected is not None:  # products with vectors, which the language refuses
-            assert re.search(r"@|dot|matmul|2\.|T\*B\*O", text), text
-    assert computed > 100
+    assert computed == {*FORMS}
 
 
 PLAIN = """
@@ -126,46 +77,33 @@ B6 np.transpose(dy[t].T @ h[t])
 B7 da[t].sum(axis=0)
 B7 np.sum(da[t], axis=0)
 B7 da[t].sum(0)
-B7 B * da[t].mean(axis=0)
 B8 dy[t].sum(axis=0)
-B8 np.sum(dy[t], 0)
-B8 np.mean(dy[t], axis=0) * B"""
+B8 np.sum(dy[t], 0)"""
 LOOSE = """
 B1 (y[t]-target[t])/(T*B*O) #
-B1 (y[t]-target[t])/y.size
-B1 (y[t]-target[t])/np.size(y)
-B1 (y[t]-target[t])/target.size
-B1 (y[t]-target[t])/(T*y[t].shape[0]*float(O))
-B1 (y[t]-target[t])/y[t].shape[-1]/B/T
-B1 (y[t]-target[t])/(y.shape[0]*target.shape[1]*y.shape[-1])
 B2 dy[t] @ W_hy.T + dh_next
 B3 dh[t] / np.cosh(a[t])**2
-B7 sum(da[t])
-B7 da[t][0] + da[t][1]
-B7 da[t][0] + da[t][-1]
-B7 da[t].sum(axis=0, keepdims=True)[0]
 B1 dy[t] = (y[t]-target[t])/N
-B4 dW_xh += x[t].T @ da[t]  # (B4)
-B4 dW_xh = dW_xh + x[t].T @ da[t]
-B8 dy[t].sum(0, keepdims=False)"""
+B4 dW_xh += x[t].T @ da[t]  # (B4)"""
 REFUSED = {  # lines for (B2), and what is said of them
     "dy[t] @ W_hy.T +": "the line is not finished",
-    "dy[t] @ W_hy": "@: shapes (2, 5) and (4, 5) do not fit, 5 ≠ 4",
+    "dy[t] @ W_hy": "@: shapes (2, 5) and (4, 5) do not fit",
     "dy[s] @ W_hy.T": "dy[s] has no step: expected t, t-1, t+1, T or a number",
     "da[t] @ W_hh.T": "da[3] is not known yet at this line",
     "dy[t]": "the shape is (2, 5), expected (2, 4)",
-    "dy[t].shape[2]": "index 2 does not exist in (2,)",
-    "dy[t] @ W_hy.T * (t < T)": "“<” is not part of the language",
-    'np.einsum("bo,ho->bh", dy[t], W_hy)': (
-        "np.einsum is not read here: write the product with @ and .T"
-    ),
-    "(y - target) @ W_hy.T": "y needs a step: y[t]",
-    "y.T[0] @ W_hy.T": "y needs a step: y[t]",
-    "dy[t] @ W_hy.T / y.shape[3]": "index 3 does not exist in (3,)",
-    "dy[t] @ W_hy.T / dy[t].shape[-3]": "index -3 does not exist in (2,)",
-    "dy[t].shape[t]": "an index after a step is a whole number",
-    "dy[t].sum(keepdims=1)": "keepdims is True or False",
-    "dy[t].sum(axis=0, keepdims=True, 1)": "sum has too many arguments",
+    "dy[t] @ W_hy.T < T": "“<” is not expected here",
+    "(y - target) @ W_hy.T": "y needs a step: y[t]; sizes are N, T, B, D, H and O",
+    "dy[t].sum(axis=2)": "the axis is one of 0,1, not 2",
+    "dy[t][0]": "“[” is not expected here",
+}
+UNKNOWN = {  # what the language has not, by its name
+    'np.einsum("bo,ho->bh", dy[t], W_hy)': "np.einsum",
+    "np.size(y)": "np.size",
+    "dy[t].shape[0]": ".shape",
+    "dy[t].size": ".size",
+    "float(O)": "float",
+    "sum(dy[t])": "sum",
+    "dy[t].sum(keepdims=True)": "keepdims",
 }
 
 
@@ -186,28 +124,19 @@ def test_a_wrong_factor_is_named(compute):
 
 
 def test_lines_that_cannot_be_computed_say_why(compute):
-    verdicts = compute("verdicts", [("B2", text) for text in REFUSED])
-    expected = [f"cannot be computed: {words}" for words in REFUSED.values()]
-    assert [message for _, message in verdicts] == expected
-
-
-def test_a_sum_that_keeps_its_axis_does_not_fit_a_bias(compute):
-    """NumPy refuses `db_h += ` of it too, in the same shapes."""
-    sums = [("B7", "da[t].sum(axis=0, keepdims=True)")]
-    sums.append(("B8", "db_y += np.sum(dy[t], 0, keepdims=True)"))
-    shapes = [("(1, 4)", "(4,)"), ("(1, 5)", "(5,)")]
-    verdicts = compute("verdicts", sums)
-    for (kind, message), (found, expected) in zip(verdicts, shapes, strict=True):
+    verdicts = compute("verdicts", [("B2", text) for text in [*REFUSED, *UNKNOWN]])
+    expected = [f"{words}$" for words in map(re.escape, REFUSED.values())]
+    expected += [f"{re.escape(name)} is unknown: " for name in UNKNOWN.values()]
+    for (kind, message), words in zip(verdicts, expected, strict=True):
         assert kind == "error"
-        shapes_of = f"the shape is {found}, expected {expected}"
-        assert message == f"cannot be computed: {shapes_of}"
+        assert re.match(f"cannot be computed: {words}", message), message
 
 
 def test_mistakes_are_named_by_value_and_by_gradients(compute):
     mistakes = compute("mistaken")
-    assert len(mistakes) > 30
-    for line, wrong, message, verdict, explanation in mistakes:
-        assert (wrong, verdict) == ([line], f"wrong. {message}")
+    assert len(mistakes) >= 20
+    for line, message, verdict, explanation in mistakes:
+        assert verdict == f"wrong. {message}"
         assert explanation.endswith(f"({line}). {message}")
 
 

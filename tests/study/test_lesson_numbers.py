@@ -68,8 +68,6 @@ def test_a_cut_changes_the_gradient_alone(compute):
             assert_near(update["gradient"][name], total)
             is_same = name == "W_hy"
             assert np.allclose(total, whole["gradient"][name], rtol=0.1) == is_same
-        assert update["activations"] == whole["activations"]
-        assert update["losses"][0] == whole["losses"][0]
 
 
 def test_nudges_are_the_derivatives_of_the_backward_pass(compute):
@@ -80,11 +78,8 @@ def test_nudges_are_the_derivatives_of_the_backward_pass(compute):
 
 
 def test_still_figures(compute):
-    """Check the example of two steps, the cliff, and the changes of a state by lag."""
+    """Check the cliff, and the changes of a state by lag."""
     figures = compute("stills")
-    example = figures["example"]  # its numbers are those of DERIVATION.md's two steps
-    assert [example[key] for key in ("loss", "sum", "twice")] == [1, 6, 8]
-    assert example["slopes"] == [None, 3, 3]
     for b, loss, slope in figures["cliffs"]:
         h = 0j
         for _ in range(10):

@@ -10,21 +10,14 @@ from tests.helpers.lesson import code_of, gradient_of_parts, printed
 
 pytestmark = pytest.mark.slow
 
-WHOLE = [slice(0, 3)]
 TERMS = 3 * 2 * 5  # of the mean of T B O squared errors
 
 
-def gradients_of(tiny, dtype, parts=WHOLE, last=3, h_0=None, **changed):
-    """Return the gradients of the tiny network by name, computed in a precision.
-
-    parts: the steps of each way back. last: the number of steps with a loss. changed:
-    other parameters.
-    """
-    params = tiny.params._replace(**changed)
-    state = tiny.h_0 if h_0 is None else h_0
-    x, target, start = (v.astype(dtype) for v in (tiny.x, tiny.target, state))
-    rounded = Parameters(*(theta.astype(dtype) for theta in params))
-    sums = gradient_of_parts(rounded, x, target, start, parts, last)
+def gradients_of(tiny, dtype):
+    """Return the gradients of the tiny network by name, computed in a precision."""
+    x, target, start = (v.astype(dtype) for v in (tiny.x, tiny.target, tiny.h_0))
+    rounded = Parameters(*(theta.astype(dtype) for theta in tiny.params))
+    sums = gradient_of_parts(rounded, x, target, start, [slice(0, 3)])
     return {name: total / np.asarray(TERMS, dtype) for name, total in sums.items()}
 
 
@@ -51,11 +44,6 @@ def test_reports_are_judged_by_their_format(dtype, tiny, compute):
     assert of_wrong[0].startswith("dW_hh: wrong, the largest difference is")
 
 
-def in_matlab(gradient):
-    rows = [" ".join(map(str, row)) for row in np.atleast_2d(gradient)]
-    return f"[{'; '.join(rows)}]"
-
-
 def as_scalars(gradient):
     return [[np.float64(v) for v in row] for row in np.atleast_2d(gradient)]
 
@@ -63,33 +51,23 @@ def as_scalars(gradient):
 PRINTS = {
     "an array": lambda name, v: f"d{name} = {v!r}",
     "a shape": lambda name, v: f"# d{name} torch.Size({[*v.shape]})\n{v}",
-    "its transpose": lambda name, v: f"d{name} = {v.T}",
     "lists": lambda name, v: f"d{name} = {v.tolist()}",
-    "no name": lambda name, v: f"{v}",
-    "Matlab": lambda name, v: f"d{name} = {in_matlab(v)}",
     "NumPy's scalars": lambda name, v: f"d{name} = {as_scalars(v)}",
 }
 
 
-def expected_verdict(text, is_rounded):
-    """Return part of the verdict: the text must say that it was float32."""
-    if not is_rounded or "float32" in text:
-        return ": right, to the "
-    if "float64" in text:
-        return ": wrong"
-    return ": right if it is computed in float32"
-
-
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
-def test_printed_gradients_are_judged_by_their_digits(dtype, tiny, compute):
-    gradients = gradients_of(tiny, dtype)
+def test_printed_gradients_are_judged_by_their_digits(tiny, compute):
+    exact = gradients_of(tiny, "float64")
+    rounded = gradients_of(tiny, "float32")
+    cases = [(form, exact, "right, to the ") for form in PRINTS.values()]
+    cases.append((PRINTS["an array"], rounded, "right, to the precision of float32"))
+    cases.append((PRINTS["lists"], rounded, "right if it is computed in float32"))
     texts = []
-    for form in PRINTS.values():
+    for form, gradients, _ in cases:
         texts.append("\n".join(form(name, v) for name, v in gradients.items()))
-    for text, messages in zip(texts, compute("pastes", texts), strict=True):
-        expected = expected_verdict(text, dtype == "float32")
-        for message in messages[:5]:
-            assert expected in message, text
+    for (*_, words), messages in zip(cases, compute("pastes", texts), strict=True):
+        assert len(messages) == 5
+        assert all(words in message for message in messages)
 
 
 def test_wrong_digits_are_seen(tiny, compute):
@@ -105,12 +83,6 @@ def test_wrong_digits_are_seen(tiny, compute):
     texts += [f"dW_hh = {off.round(4)!r}", reported({"W_hh": off})]
     for first, *_ in compute("pastes", texts):
         assert re.match("dW_hh: wrong, the largest difference", first)
-
-
-def test_zeros_are_not_right(compute):
-    zeros = [f"db_h = {np.zeros(4)}", f"dW_hh = {np.zeros((4, 4), int).tolist()}"]
-    for *_, last in compute("pastes", [*zeros, reported({"b_h": np.zeros(4)})]):
-        assert last.startswith("All numbers are 0: print .grad")
 
 
 UNREADABLE = """\
@@ -134,10 +106,18 @@ dW_hh =
 ---
 dW_hh = [[0.1, 0.2 ... 0.3]]
 ---
+dW_hh = [0.1 0.2; 0.3 0.4]
+---
 1.0e-03 *
  0.1 0.2
 ---
-{"name": "b_h\""""
+{"name": "b_h\"
+---
+[[0.1, 0.2]]
+---
+dW_hh = [[0.1, 0.2]]
+---
+dW_hh"""
 
 
 def test_texts_without_whole_arrays_are_not_read(compute):
@@ -147,33 +127,13 @@ def test_texts_without_whole_arrays_are_not_read(compute):
 
 
 def test_causes_of_wrong_gradients_are_named(tiny, compute):
-    """Causes are other equations in a program, a factor, and clipping."""
     right = gradients_of(tiny, "float32")
-    norm = np.sqrt(sum((v.astype(float) ** 2).sum() for v in right.values()))
-
-    def scaled(factor):
-        return {name: np.float32(factor) * v for name, v in right.items()}
-
-    def with_other(**changes):
-        return gradients_of(tiny, "float32", **changes)
-
-    W_hh, b_h = tiny.params.W_hh, tiny.params.b_h
-    clipped = f"0.700 times the right ones: clipped by norm (now {0.7 * norm:.3f})"
-    cases = [
-        (scaled(2), "in (B1). Twice too much: nn.MSELoss has no ½"),
-        (scaled(5), "All are 5.00 times the right ones"),
-        (scaled(0), "All numbers are 0: print .grad"),
-        (scaled(0.7), clipped),
-        (scaled(1.001), "All are 1.001 times the right ones: another factor"),
-        (with_other(b_h=2 * b_h), "bias is added twice"),
-        (with_other(h_0=0 * tiny.h_0), "h_0 is zero"),
-        (with_other(W_hh=W_hh.T), "is loaded with W_hh.T"),
-        (with_other(last=1), "Only the last step has a loss"),
-        (with_other(parts=[slice(1, 3)]), "ends before step 1"),
-        (with_other(parts=[slice(0, 2), slice(2, 3)]), "as in chunks of 2"),
-        ({"W_hh": right["W_hh"].T}, "dW_hh: transposed"),
-        ({"W_hh": right["W_hh"] ** 2}, "No mistake of the list"),
-    ]
-    results = compute("pastes", [reported(gradients) for gradients, _ in cases])
-    for (_, words), messages in zip(cases, results, strict=True):
+    cases = {
+        reported({name: 2 * v for name, v in right.items()}): "Twice too much: nn.MSEL",
+        reported({"W_hh": right["W_hh"].T}): "This is the transpose",
+        reported({"W_hh": right["W_hh"] ** 2}): "No mistake of the list",
+        reported({"b_h": np.zeros(4)}): "All numbers are 0: print .grad",
+        f"db_h = {np.zeros(4)}": "All numbers are 0: print .grad",
+    }
+    for messages, words in zip(compute("pastes", [*cases]), cases.values()):
         assert words in messages[-1]

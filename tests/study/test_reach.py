@@ -19,24 +19,18 @@ from numpy_rnn.study.reach import (
 FOUND = json.loads(REACH_RESULTS.read_text(encoding="utf-8"))
 
 
-def drawn(seed, T, networks=2):
-    draw = np.random.default_rng(seed)
-    w = Weights(
-        *(draw.normal(0, 0.5, (networks, *n)) for n in ((1, 8), (8, 8), (8, 1)))
-    )
-    x, target = draw.normal(size=(2, T, networks, 4, 1))
-    return w, x, target, draw.normal(size=(networks, 4, 8))
-
-
 @pytest.mark.parametrize("name", ["W_xh", "W_hh"])
 def test_terms_of_a_reach_are_derivatives_by_the_copies_of_a_weight(name):
     """Each term is the complex step of one number in one step's copy of a weight."""
-    w, x, target, h_0 = drawn(3, 4, networks=1)
+    draw = np.random.default_rng(3)
+    shapes = ((1, 1, 8), (1, 8, 8), (1, 8, 1))
+    w = Weights(*(draw.normal(0, 0.5, shape) for shape in shapes))
+    x, target = draw.normal(size=(2, 4, 1, 4, 1))
+    h_0 = draw.normal(size=(1, 4, 8))
+    shorter = np.zeros(8)
     for lag in range(4):
-        with_it, without = (
-            gradients(w, x, target[-1:], h_0, LagTraining(2, 1, k, k))[0]
-            for k in (lag + 1, lag)
-        )
+        training = LagTraining(2, 1, lag + 1, lag + 1)
+        gradient, _, _ = gradients(w, x, target[-1:], h_0, training)
         h = h_0 + 0j
         for t in range(4):
             copies = {key: theta + 0j for key, theta in w._asdict().items()}
@@ -44,20 +38,20 @@ def test_terms_of_a_reach_are_derivatives_by_the_copies_of_a_weight(name):
                 copies[name][0, 0, 5] += 1e-40j
             h = np.tanh(x[t] @ copies["W_xh"] + h @ copies["W_hh"])
         loss = ((h @ w.W_hy - target[-1]) ** 2).mean() / 2
-        term = getattr(with_it, name) - getattr(without, name)
-        assert term[0, 0, 5] == pytest.approx(loss.imag * 1e40, rel=1e-9, abs=1e-15)
+        row = getattr(gradient, name)[0, 0]
+        term = row[5] - shorter[5]
+        assert term == pytest.approx(loss.imag * 1e40, rel=1e-9, abs=1e-15)
+        shorter = row
 
 
-@pytest.mark.parametrize(("k1", "k2"), [(1, 1), (1, 3), (4, 4)])
-def test_equal_reaches_are_tbptt(k1, k2, monkeypatch):
+def test_equal_reaches_are_tbptt(monkeypatch):
     monkeypatch.setattr(reach, "LAST", 1)
-    training = LagTraining(2, k1, k2, k2, updates=6)
-    errors, w = train_on_lag(training, 5, networks=3)
+    errors, w = train_on_lag(LagTraining(2, 2, 5, 5, updates=6), 5, networks=3)
     draw = np.random.default_rng(5)
     shapes = ((0.1, (3, 1, 8)), (0.2, (3, 8, 8)), (0.3, (3, 8, 1)))
     start = Parameters(*(draw.normal(0, size, shape) for size, shape in shapes))
-    signs = draw.choice([-1.0, 1.0], (6 * k1 + 2, 3, 4, 1))
-    rule = {"k1": k1, "k2": k2, "learning_rate": 0.2, "epochs": 1, "reduction": "mean"}
+    signs = draw.choice([-1.0, 1.0], (14, 3, 4, 1))
+    rule = {"k1": 2, "k2": 5, "learning_rate": 0.2, "epochs": 1, "reduction": "mean"}
     series = signs[2:], signs[:-2], np.zeros((4, 8))
     *_, last = numpy_rnn.train(start, *series, **rule)
     np.testing.assert_allclose(errors.mean(axis=0), 2 * last.loss, 1e-9)
@@ -75,14 +69,15 @@ def most(table, d, way):
 
 @pytest.mark.parametrize("deviation", ["0.1", "0.5"])
 def test_results_bear_out_the_windows_of_the_lesson(deviation):
-    for d in range(1, 6):
-        both, longer_W_xh = f"{d + 1}, {d + 1}", f"{d + 1}, {d}"
-        assert least(deviation, d, both) > 0.95
+    for d in range(1, 7):
+        both = least(deviation, d, f"{d + 1}, {d + 1}")
+        longer_W_xh = f"{d + 1}, {d}"
+        if d < 6:
+            assert both > 0.95
         if d < 5:  # W_xh's term suffices
             assert least(deviation, d, longer_W_xh) > 0.95
-    for d in (5, 6):  # W_hh's helps too
-        both, longer_W_xh = f"{d + 1}, {d + 1}", f"{d + 1}, {d}"
-        assert least(deviation, d, both) > 0.2 + most(deviation, d, longer_W_xh)
+        else:  # W_hh's helps too
+            assert both > 0.2 + most(deviation, d, longer_W_xh)
     for d in (3, 4):  # W_hh's gradient builds
         built = least(deviation, d, f"0, {d}")
         assert built > most(deviation, d, "0, 0") + 0.05
@@ -93,8 +88,7 @@ def test_results_bear_out_the_windows_of_the_lesson(deviation):
 
 def test_results_bear_out_the_lesson():
     for d in (2, 3, 4):  # W_hh's term does much less
-        longer_W_hh, longer_W_xh = f"{d}, {d + 1}", f"{d + 1}, {d}"
-        assert most("0.1", d, longer_W_hh) < 0.5 < least("0.1", d, longer_W_xh)
+        assert most("0.1", d, f"{d}, {d + 1}") < 0.5 < least("0.1", d, f"{d + 1}, {d}")
     for way in ("1, 1", "5, 5"):
         assert most("0.1", 5, way) == 0
     assert least("chunks", 5, "updates, 6") == 1
@@ -106,7 +100,7 @@ def test_results_bear_out_the_lesson():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("way", ["0, 0", "0, 2", "2, 0", "2, 2", "3, 2", "2, 3"])
+@pytest.mark.parametrize("way", ["0, 2", "2, 0", "3, 2", "2, 3"])
 def test_recorded_shares_are_those_of_other_seeds(way):
     """Shares differ by four standard deviations of a share of 64 networks at most."""
     k_x, k_h = map(int, way.split(", "))

@@ -14,8 +14,7 @@ from numpy_rnn import reference
 from numpy_rnn.common.records import NONLINEARITY_NAMES
 from numpy_rnn.conformance.runs.recorded_run import single_update
 from numpy_rnn.study.equation_table import formulas, verdict_on
-from numpy_rnn.study.evaluated_equations import BLOCKS, EVALUATED, SLIDING_CLASSES
-from numpy_rnn.study.study_runs import runs_of
+from numpy_rnn.study.evaluated_equations import EVALUATED, runs_of
 from numpy_rnn.study.witnesses import (
     AGREES,
     BY_AUTOGRAD,
@@ -124,10 +123,3 @@ def test_planted_faults_are_named_in_the_order_of_computation(
     assert {*others} <= set(re.findall(r"\((\w+)\)", verdict[0]))
     page = Path("study/evidence.html").read_text()
     assert f'<p class="verdict wrong">{verdict[0]}</p>' in page
-
-
-def test_runs_cut_windows_and_have_all_classes(small):
-    runs = runs_of(small())
-    updates = recorded_run(reference, runs[BLOCKS]).updates
-    assert updates["start"].tolist() == [0, 0, 1] * 2
-    assert {*runs[SLIDING_CLASSES].x.ravel()} == {0, 1, 2, 3}

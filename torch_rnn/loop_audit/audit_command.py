@@ -14,7 +14,7 @@ from types import FrameType
 
 from numpy_rnn.common.errors import InputError, errors_about
 from numpy_rnn.common.numbers import check_integer
-from numpy_rnn.common.terminal import failed, silence_output
+from numpy_rnn.common.texts import failed, silence_output
 from torch_rnn.loop_audit.audit_report import LoopReport
 from torch_rnn.loop_audit.mistakes import MISTAKES
 from torch_rnn.loop_audit.recorder import LoopRecorder

@@ -2,6 +2,7 @@
 update.
 """
 
+import os
 from collections.abc import Sequence
 from types import ModuleType
 
@@ -16,7 +17,6 @@ from numpy_rnn.app.outputs import check_files, plot_target, write_figure
 from numpy_rnn.app.printing import describe_runs, progress, schedule_name
 from numpy_rnn.app.updates import begin, epoch_losses, updates_per_epoch
 from numpy_rnn.common.errors import InputError
-from numpy_rnn.common.files import absolute_path
 from numpy_rnn.common.records import Run
 from numpy_rnn.conformance.mutants.loops import hint_for_run
 from numpy_rnn.conformance.ports.guard import guarded
@@ -24,7 +24,7 @@ from numpy_rnn.conformance.ports.port import PackagePort
 from numpy_rnn.conformance.ports.protocol import PortFault
 from numpy_rnn.conformance.runs.judge import judge
 from numpy_rnn.conformance.runs.recorded_run import finite_part
-from numpy_rnn.conformance.runs.sources import PackageSource, PortSource
+from numpy_rnn.conformance.runs.run_sources import PackageSource
 
 NOT_OF_A_RUN = {"plot", "no_plot", "timeout"}  # options
 MAX_KEPT_NUMBERS = 2**29  # of a run, which are all kept in memory
@@ -65,7 +65,7 @@ def compare(rnn: ModuleType, options: CommandOptions) -> int:
     plot = plot_target(options, rnn.__name__)
     check_files(options, plot)
     if plot is not None:
-        plot = absolute_path(plot)  # a port may change the working folder
+        plot = os.path.abspath(plot)  # a port may change the working folder
     sources = find_sources(rnn, options)
     fitted = choose_runs(rnn, sources, options)
     names = [source.name for source in sources]
@@ -168,8 +168,7 @@ def examine(source: Source, run: Run) -> ComparedRun:
     recorded = source.trace(run)
     finite = finite_part(recorded)
     is_whole = finite is recorded
-    port = source if isinstance(source, PortSource) else None
-    judgement = judge(finite, source.tau, whole=is_whole, source=port)
+    judgement = judge(finite, source.tau, whole=is_whole)
     finding = judgement.first
     with np.errstate(all="ignore"):  # of wrong numbers of any size
         losses = epoch_losses(recorded.updates["loss"], recorded.run)

@@ -16,7 +16,7 @@ from numpy_rnn.conformance.ports.port import find_port
 from numpy_rnn.conformance.ports.program import FIRST_TIMES, ProgramPort
 from numpy_rnn.conformance.ports.protocol import PortFault
 from numpy_rnn.conformance.runs.recorded_run import RecordedRun
-from numpy_rnn.conformance.runs.sources import PortSource, source_of
+from numpy_rnn.conformance.runs.run_sources import PortSource, source_of
 from numpy_rnn.conformance.trace import load_trace
 
 EXPECTED_SOURCE = (

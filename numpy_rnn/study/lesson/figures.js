@@ -8,28 +8,18 @@ const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 
 function show(v, digits = 3) {
   if (v === 0) return "0";
-  if (Number.isNaN(v)) return "undefined";
-  if (!Number.isFinite(v)) return v > 0 ? "∞" : "−∞";
   const size = Math.abs(v);
   const isPlain = size >= 1e-3 && size < 1e4;
   const text = isPlain ? v.toPrecision(digits) : v.toExponential(digits - 1);
   return text.replaceAll("-", "−");
 }
 
-// With the digits that tell a factor from 1: 1.001, but 2.00.
-const showFactor = (v) => show(v, clamp(1 - Math.floor(Math.log10(1.001 * Math.abs(v - 1))), 3, 7));
 const fixed = (v, digits = 2) => v.toFixed(digits).replace("-", "−");
 
-// A name such as dh_2, W_hhᵀ or target_1 as MathML, as the prose has it.
+// A name such as dh_2 or W_hhᵀ, with its index below the line.
 function math(name) {
-  const [, d, letter, low = "", up] = /^(d?)([A-Zℓ]|[a-z]+)(?:_(\w+))?(ᵀ?)$/.exec(name);
-  const signs = [...low].map((v) => (/\d/.test(v) ? `<mn>${v}</mn>` : `<mi>${v}</mi>`)).join("");
-  const base = letter.length > 1 ? `<mtext>${letter}</mtext>` : `<mi>${letter}</mi>`;
-  const under = `<mrow>${signs}</mrow>`;
-  let symbol = base;
-  if (low) symbol = `<msub>${base}${under}</msub>`;
-  if (up) symbol = `<msubsup>${base}${under}<mi>⊤</mi></msubsup>`;
-  return `<math>${d && "<mi>d</mi>"}${symbol}</math>`;
+  const [letters, index = ""] = name.split("_");
+  return `<i>${letters}</i><sub>${index.replace("ᵀ", "")}</sub>${name.endsWith("ᵀ") ? "ᵀ" : ""}`;
 }
 
 // A figure: draw() shows its state, set(changes) changes it. The control of the field k1 of the
@@ -50,8 +40,8 @@ const redraw = () => Object.values(FIGURES).forEach(({draw}) => draw());
 const onClick = (id, f) => element(id).addEventListener("click", f);
 
 // Shows a number in its slider, and as text next to it, which screen readers say too.
-function showSlider(id, value, text, limits = {}) {
-  Object.assign(element(id), {...limits, value});
+function showSlider(id, value, text) {
+  element(id).value = value;
   element(`${id}-output`).innerHTML = text;
   element(id).setAttribute("aria-valuetext", element(`${id}-output`).textContent);
 }
@@ -62,11 +52,6 @@ const widthOf = (id, most) => clamp(Math.floor(element(id).clientWidth || most),
 const svg = (width, height, label, content) => `<svg width="${width}" height="${height}"
   viewBox="0 0 ${width} ${height}" role="img" aria-label="${label}">${content}</svg>`;
 const label = (x, y, words, kind = "") => `<text class="${kind}" x="${x}" y="${y}">${words}</text>`;
-
-// The heads of arrows, by their kind.
-const HEADS = `<defs>${["ink", "forward", "backward", "cut", "s1", "s2"].map((kind) => `<marker
-  id="head-${kind}" viewBox="0 0 8 8" refX="6" refY="4" markerWidth="5" markerHeight="5"
-  orient="auto"><path class="${kind}" d="M0 0L8 4L0 8z"/></marker>`).join("")}</defs>`;
 
 let plotCount = 0;  // every plot has a clip path of its own
 
@@ -82,8 +67,7 @@ function plot({title, lines, marks = [], x, y, xTicks, yTicks, xLabel, logarithm
     * (bottom - top);
   const clipId = `clip-${++plotCount}`;
   const path = ({kind, points}) => {
-    const corners = points.filter(([, v]) => Number.isFinite(v))
-      .map(([u, v]) => `${X(u).toFixed(1)} ${Y(v).toFixed(1)}`);
+    const corners = points.map(([u, v]) => `${X(u).toFixed(1)} ${Y(v).toFixed(1)}`);
     return `<path class="${kind}" d="M${corners.join("L")}"/>`;
   };
   const names = lines.filter((line) => line.label).map(({kind, label: words, at: [u, v]}) =>
@@ -100,8 +84,26 @@ function plot({title, lines, marks = [], x, y, xTicks, yTicks, xLabel, logarithm
     <g class="names">${names.join("")}</g>`);
 }
 
+// The text that a button copies is selected too, for a browser that refuses the clipboard.
+function copyText(button) {
+  const source = element(button.dataset.copy);
+  getSelection().selectAllChildren(source);
+  navigator.clipboard?.writeText(source.textContent).catch(() => {});
+  button.textContent = "Copied";
+}
+
+// When all scripts have run.
+function start() {
+  redraw();
+  for (const button of document.querySelectorAll("[data-copy]")) {
+    button.addEventListener("click", () => copyText(button));
+  }
+}
+
+globalThis.document?.addEventListener("DOMContentLoaded", start);
+
 return {
-  element, clamp, show, showFactor, fixed, math, FIGURES, figure, redraw, onClick, showSlider,
-  widthOf, svg, label, HEADS, plot,
+  element, clamp, show, fixed, math, FIGURES, figure, redraw, onClick, showSlider,
+  widthOf, svg, label, plot,
 };
 })();

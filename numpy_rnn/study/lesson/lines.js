@@ -1,15 +1,213 @@
-// The reader's own backward pass: each line is evaluated on a tiny network and compared with the
-// equation. The usual mistakes are recognised by their values.
+// The reader's own backward pass: each line is evaluated on a tiny network and compared with
+// the equation. The usual mistakes are recognised by their values.
 "use strict";
 
 lesson.lines = (() => {
 const {
-  range, largest, dot, timesTransposed, elementwise, mapObject, forward, adjoints, gradientSum,
-  uniform,
+  range, sum, largest, dot, transpose, times, elementwise, mapObject,
+  columnSums, forward, adjoints, gradientSum, uniform,
 } = lesson.rnn;
-const {element, showFactor, figure, onClick} = lesson.figures;
-const {LineError, fail, shapeText} = lesson.arrays;
-const {parse} = lesson.language;
+const {element, show, figure} = lesson.figures;
+
+class LineError extends Error {}
+const fail = (why) => { throw new LineError(why); };
+
+const shapeOf = (A) => (Array.isArray(A) ? [A.length, ...shapeOf(A[0])] : []);
+
+function shapeText(shape) {
+  if (shape.length === 0) return "that of a number";
+  return shape.length === 1 ? `(${shape[0]},)` : `(${shape.join(", ")})`;
+}
+
+// f of the numbers at the same place. An axis is repeated where it has the length 1.
+function broadcast(f, u, v) {
+  const rank = Math.max(shapeOf(u).length, shapeOf(v).length);
+  if (rank === 0) return f(u, v);
+  const p = shapeOf(u).length < rank ? [u] : u;
+  const q = shapeOf(v).length < rank ? [v] : v;
+  const length = Math.max(p.length, q.length);
+  if (![p, q].every((list) => list.length === length || list.length === 1)) {
+    fail(`shapes ${shapeText(shapeOf(u))} and ${shapeText(shapeOf(v))} do not fit`);
+  }
+  const item = (list, i) => list[list.length === 1 ? 0 : i];
+  return range(0, length - 1).map((i) => broadcast(f, item(p, i), item(q, i)));
+}
+
+function matrixProduct(A, B) {
+  const [m, n] = [shapeOf(A), shapeOf(B)];
+  if (m.length !== 2 || n.length !== 2) fail("@ and dot need two matrices");
+  if (m[1] !== n[0]) fail(`@: shapes ${shapeText(m)} and ${shapeText(n)} do not fit`);
+  return times(A, B);
+}
+
+function summed(A, axis = null) {
+  const rank = shapeOf(A).length;
+  if (axis === null) return sum([A].flat(rank + 1));
+  const axes = range(0, rank - 1);
+  if (!axes.includes(axis)) fail(`the axis is one of ${axes}, not ${axis}`);
+  if (rank === 1) return sum(A);
+  return axis === 0 ? columnSums(A) : A.map(sum);
+}
+
+const OPERATORS = {
+  "@": matrixProduct,
+  "+": (A, B) => broadcast((u, v) => u + v, A, B),
+  "-": (A, B) => broadcast((u, v) => u - v, A, B),
+  "*": (A, B) => broadcast((u, v) => u * v, A, B),
+  "/": (A, B) => broadcast((u, v) => u / v, A, B),
+  "**": (A, B) => broadcast((u, v) => u ** v, A, B),
+};
+
+const FUNCTIONS = {  // of NumPy, of as many arrays as they have parameters
+  dot: matrixProduct,
+  matmul: matrixProduct,
+  add: OPERATORS["+"],
+  subtract: OPERATORS["-"],
+  multiply: OPERATORS["*"],
+  divide: OPERATORS["/"],
+  sum: summed,  // and an axis
+  transpose: (A) => (shapeOf(A).length < 2 ? A : transpose(A)),
+  tanh: (A) => elementwise(Math.tanh, A),
+  cosh: (A) => elementwise(Math.cosh, A),
+  square: (A) => elementwise((v) => v * v, A),
+};
+const METHODS = ["dot", "sum", "transpose"];
+
+const STEPPED = ["x", "target", "a", "h", "y", "dy", "dh", "da"];
+const CONSTANTS = [
+  "W_xh", "W_hh", "W_hy", "b_h", "b_y", "h_0", "N", "T", "B", "D", "H", "O",
+];
+const TOKEN = new RegExp([
+  `(?:${STEPPED.join("|")})\\s*\\[[^\\]]*\\]`,  // a quantity with its step
+  "\\d+\\.?\\d*(?:e[-+]?\\d+)?", "\\.\\d+", "[A-Za-z_]\\w*", "\\*\\*", "\\S",
+].join("|"), "g");
+const STEP = /^(\w+)\s*\[\s*(t|T|\d+)\s*(?:([-+])\s*(\d+)\s*)?\]$/;
+
+function unknown(name, names) {
+  return fail(`${name} is unknown: expected one of ${names.join(", ")}`);
+}
+
+// A small language for one line of the backward pass, which looks like NumPy. A line is
+// evaluated as it is read; nothing of it is run as JavaScript. Each method of Line reads
+// the longest text of its kind and returns its value, a number or nested lists:
+//
+//   expression  products of unaries, joined by *, / or @, with + or − between them
+//   unary       − unary, or power
+//   power       postfix, or postfix ** unary
+//   postfix     primary, with .T, .sum(…), .dot(…) or .transpose() after it
+//   primary     (expression), a number, a quantity such as h[t-1], a name, or a call
+class Line {
+  constructor(text, environment) {
+    this.tokens = text.match(TOKEN) ?? [];
+    this.environment = environment;
+  }
+
+  take(token) {
+    const isNext = this.tokens[0] === token;
+    if (isNext) this.tokens.shift();
+    return isNext;
+  }
+
+  expect(token) {
+    const next = this.tokens[0] ?? "the end";
+    if (!this.take(token)) fail(`“${token}” is expected, not “${next}”`);
+  }
+
+  value() {
+    const value = this.expression();
+    const [next] = this.tokens;
+    if (next !== undefined) fail(`“${next}” is not expected here`);
+    return value;
+  }
+
+  expression() {
+    return this.chain(["+", "-"], () => this.chain(["*", "/", "@"], () => this.unary()));
+  }
+
+  chain(operators, operand) {
+    let value = operand();
+    while (operators.includes(this.tokens[0])) {
+      const operate = OPERATORS[this.tokens.shift()];
+      value = operate(value, operand());
+    }
+    return value;
+  }
+
+  unary() {
+    if (this.take("-")) return elementwise((v) => -v, this.unary());
+    const base = this.postfix();
+    return this.take("**") ? OPERATORS["**"](base, this.unary()) : base;
+  }
+
+  postfix() {
+    let value = this.primary();
+    while (this.take(".")) {
+      const name = this.tokens.shift();
+      if (name === "T") value = FUNCTIONS.transpose(value);
+      else if (METHODS.includes(name)) value = this.call(name, [value]);
+      else unknown(`.${name ?? ""}`, ["T", ...METHODS]);
+    }
+    return value;
+  }
+
+  primary() {
+    const token = this.tokens.shift() ?? fail("the line is not finished");
+    if (token === "(") {
+      const value = this.expression();
+      this.expect(")");
+      return value;
+    }
+    if (/^\.?\d/.test(token)) return Number(token);
+    if (token.endsWith("]")) return this.quantity(token);
+    if (!/^\w/.test(token)) fail(`“${token}” is not expected here`);
+    return token === "np" ? this.numpy() : this.named(token);
+  }
+
+  // A quantity with its step, such as h[t-1].
+  quantity(token) {
+    const [, name, start, sign = "", shift = 0] = STEP.exec(token) ?? [];
+    if (!name) fail(`${token} has no step: expected t, t-1, t+1, T or a number`);
+    const {quantity, step, constants} = this.environment;
+    const first = {t: step, T: constants.T}[start] ?? Number(start);
+    return quantity(name, first + Number(`${sign}${shift}`));
+  }
+
+  named(name) {
+    const {constants} = this.environment;
+    if (name === "dh_next") return evaluate("da[t+1] @ W_hh.T", this.environment);
+    if (CONSTANTS.includes(name)) return constants[name];
+    if (STEPPED.includes(name)) {
+      fail(`${name} needs a step: ${name}[t]; sizes are N, T, B, D, H and O`);
+    }
+    return unknown(name, [...STEPPED, "dh_next", ...CONSTANTS]);
+  }
+
+  numpy() {
+    this.expect(".");
+    const name = this.tokens.shift() ?? "";
+    if (Object.hasOwn(FUNCTIONS, name)) return this.call(name, []);
+    return unknown(`np.${name}`, Object.keys(FUNCTIONS));
+  }
+
+  // A function of the first arrays, and of the arguments that follow in parentheses.
+  call(name, firstArrays) {
+    const compute = FUNCTIONS[name];
+    const values = [...firstArrays];
+    this.expect("(");
+    while (!this.take(")")) {
+      if (name === "sum" && this.take("axis")) this.expect("=");
+      values.push(this.expression());
+      if (this.tokens[0] !== ")") this.expect(",");
+    }
+    const most = name === "sum" ? 2 : compute.length;
+    if (values.length < compute.length) fail(`${name} has too few arguments`);
+    if (values.length > most) fail(`${name} has too many arguments`);
+    return compute(...values);
+  }
+}
+
+// The value of a line. environment: {constants, step, quantity(name, step)}.
+const evaluate = (text, environment) => new Line(text, environment).value();
 
 const LINES = {  // what a line computes, and right code
   B1: ["dy", "(y[t] - target[t]) / N"],
@@ -42,7 +240,6 @@ const MISTAKES = {
     "dh[t]": "The slope is missing: h[t] = tanh(a[t]), so a factor 1 − h[t]².",
     "dh[t] * (1 - h[t])": "A square is missing: tanh′ = 1 − tanh².",
     "dh[t] * (1 - a[t]**2)": "The slope is 1 − h[t]², of the value, not of the argument a[t].",
-    "dh[t] * (1 - h[t-1]**2)": "This is the slope of the step before: h[t] belongs here.",
     "dh[t] * (1 - np.tanh(h[t])**2)": "tanh is applied twice: h[t] is tanh(a[t]) already.",
   },
   B4: {
@@ -55,17 +252,10 @@ const MISTAKES = {
   },
   B6: {
     "h[t-1].T @ dy[t]": "The state of the same step belongs here, h[t]: W_hy multiplies it.",
-    "h[t].T @ (y[t] - target[t])": "The division by N is missing: dy[t] has it.",
   },
   B7: {"dh[t].sum(axis=0)": "da[t] belongs here, not dh[t]: b_h enters a[t], before the slope."},
   B8: {"(y[t] - target[t]).sum(axis=0)": "The division by N is missing: dy[t] has it."},
 };
-for (const id of ["B4", "B5", "B6", "B7", "B8"]) {
-  const code = LINES[id][1], end = "the terms add up, and the mean is in dy already.";
-  MISTAKES[id][`(${code}) / T`] = `No division by T: ${end}`;
-  MISTAKES[id][`(${code}) / B`] = `The right value times ½, which is 1/B: ${end}`;
-}
-
 // All sizes are different, and none is the product of two others but B·B = H, so that a wrong one
 // shows. Round numbers, to be copied, and so small that no unit is saturated.
 const SIZES = {T: 3, B: 2, D: 7, H: 4, O: 5};
@@ -86,15 +276,12 @@ function tinyNetwork() {
 
 const exercise = tinyNetwork();
 
-// Gradients by their own names, dW_xh and so on, from those by the names of parameters.
-const withD = (gradients) =>
-  Object.fromEntries(Object.entries(gradients).map(([key, d]) => [`d${key}`, d]));
-
 // Adjoints and gradients of a forward pass, by the equations.
 function gradientsOf(p, activations, target, N) {
   const stop = SIZES.T;
   const flow = adjoints(p, activations, target, {lossStart: 0, stop}, N);
-  return {...flow, ...withD(gradientSum(p, activations, flow, 1, stop))};
+  const sums = Object.entries(gradientSum(p, activations, flow, 1, stop));
+  return {...flow, ...Object.fromEntries(sums.map(([key, d]) => [`d${key}`, d]))};
 }
 
 const exercisePass = forward(exercise.p, exercise.x, exercise.h_0);
@@ -102,68 +289,51 @@ const correct = gradientsOf(exercise.p, exercisePass, exercise.target, exercise.
 
 const ADJOINTS = ["dy", "dh", "da"];  // in the order of a step of the way back
 
-// Whether an adjoint is computed after the line at a step, on the way back; the lines of the sums
-// come after all adjoints of the step.
+// Whether an adjoint is computed after the line at a step, on the way back; the lines of
+// the sums come after all adjoints of the step.
 function isLater(adjoint, step, line, currentStep) {
   if (step !== currentStep) return step < currentStep;
   return ADJOINTS.includes(line) && ADJOINTS.indexOf(adjoint) >= ADJOINTS.indexOf(line);
 }
 
-// The names that the line `line` can use at a step. At step T + 1 every quantity is 0.
-function environment(adjointsSoFar, step = null, line = null) {
+// What the line `line` can use at a step. At step T + 1 every quantity is 0.
+function environment(adjointsSoFar, step, line) {
   const {p, target, h_0, N} = exercise;
   const {T} = SIZES;
-  const quantities = {...exercisePass, target, ...adjointsSoFar};
+  const right = {...exercisePass, target, ...correct};
+  const quantities = {...right, ...adjointsSoFar};
   const quantity = (name, at) => {
-    const missing = (why) => fail(`${name}[${at}] ${why}`);
-    const isAdjoint = ADJOINTS.includes(name);
-    if (at < (name === "h" ? 0 : 1)) missing("does not exist: the first step is 1");
-    if (at > T + 1) missing(`does not exist: the last step is ${T}`);
-    if (at === T + 1) return elementwise(() => 0, (isAdjoint ? correct : quantities)[name][T]);
-    if (isAdjoint && isLater(name, at, line, step)) missing("is not known yet at this line");
-    return quantities[name][at] ?? missing("is missing: its own line cannot be computed");
+    const first = name === "h" ? 0 : 1;
+    if (at < first || at > T + 1) fail(`${name}[${at}] does not exist: steps are 1 to ${T}`);
+    if (at === T + 1) return elementwise(() => 0, right[name][T]);
+    const isUnknown = ADJOINTS.includes(name) && isLater(name, at, line, step);
+    if (isUnknown) fail(`${name}[${at}] is not known yet at this line`);
+    return quantities[name][at];
   };
-  const dh_next = () => {
-    if (line !== "dh") fail("dh_next is the second term of (B2): it is known there only");
-    return timesTransposed(quantity("da", step + 1), p.W_hh);
-  };
-  return {constants: {...p, ...SIZES, h_0, N}, step, quantity, dh_next};
+  return {constants: {...p, ...SIZES, h_0, N}, step, quantity};
 }
 
-// A whole backward pass by the lines. Where a line fails, or is missing, what needs it is missing
-// too. knownAdjoints: adjoints to use instead of those that the lines compute.
-function backwardBy(functions, knownAdjoints = null) {
+// What lines compute in a backward pass: adjoints of all steps, and sums over them.
+// knownAdjoints: adjoints to use instead of those that the lines compute.
+function backwardBy(codes, knownAdjoints = null) {
   const result = {dy: [null], dh: [null], da: [null]};
-  const problems = {};
   for (const t of range(1, SIZES.T).reverse()) {
-    for (const [id, [key]] of Object.entries(LINES)) {
-      if (!functions[id] || id in problems) continue;
-      const problem = problemIn(() => {
-        const value = functions[id](environment(knownAdjoints ?? result, t, key));
-        const expected = isSum(id) ? correct[key] : correct[key][t];
-        if (shapeText(value) !== shapeText(expected)) {
-          fail(`the shape is ${shapeText(value)}, expected ${shapeText(expected)}`);
-        }
-        if (!isSum(id)) result[key][t] = value;
-        else if (!result[key]) result[key] = value;
-        else result[key] = elementwise((u, v) => u + v, result[key], value);
-      });
-      if (problem) problems[id] = problem;
+    for (const [id, code] of Object.entries(codes)) {
+      const [key] = LINES[id];
+      const value = evaluate(code, environment(knownAdjoints ?? result, t, key));
+      const shape = shapeText(shapeOf(value));
+      const expected = shapeText(shapeOf(isSum(id) ? correct[key] : correct[key][t]));
+      if (shape !== expected) fail(`the shape is ${shape}, expected ${expected}`);
+      if (!isSum(id)) result[key][t] = value;
+      else if (!result[key]) result[key] = value;
+      else result[key] = elementwise((u, v) => u + v, result[key], value);
     }
   }
-  return {result, problems};
+  return result;
 }
 
-// The message of the LineError that a function throws; null where it throws none.
-function problemIn(compute) {
-  try {
-    compute();
-  } catch (error) {
-    if (!(error instanceof LineError)) throw error;
-    return error.message;
-  }
-  return null;
-}
+// What one line computes on right inputs.
+const computedBy = (id, code) => backwardBy({[id]: code}, correct)[LINES[id][0]];
 
 const numbersOf = (values) => values.flat(3).filter((v) => v !== null);
 
@@ -173,11 +343,11 @@ function differs(values, expectedValues) {
   return numbersOf(values).some((v, i) => !(Math.abs(v - expected[i]) <= allowed));
 }
 
-// Every mistake with the value that it gives on right inputs, and with the gradients of a pass.
-const mistakes = Object.entries(MISTAKES).flatMap(([id, list]) =>
-  Object.entries(list).map(([code, message]) => ({
-    id, code, message, value: backwardBy({[id]: parse(code)}, correct).result[LINES[id][0]],
-    gradients: backwardBy(mapObject(parse, {...rightLines(), [id]: code})).result,
+// Every mistake with its value on right inputs, and with the gradients of a whole pass.
+const mistakes = Object.entries(MISTAKES).flatMap(([id, messages]) =>
+  Object.entries(messages).map(([code, message]) => ({
+    id, code, message, value: computedBy(id, code),
+    gradients: backwardBy({...rightLines(), [id]: code}),
   })));
 
 function mistakeIn(id, value) {
@@ -187,64 +357,48 @@ function mistakeIn(id, value) {
   const v = numbersOf(correct[LINES[id][0]]);
   const factor = dot(u, v) / dot(v, v);
   const isMultiple = u.every((w, i) => Math.abs(w - factor * v[i]) <= ROUNDING * largest(u));
-  if (isMultiple && factor) return `This is the right value times ${showFactor(factor)}.`;
+  if (isMultiple && factor) return `This is the right value times ${show(factor, 4)}.`;
   return "The numbers differ from the equation.";
 }
 
-// The expression of a line that may repeat what it computes, dW_hh +=, and may end in a comment.
-function expressionOf(text, key) {
-  const assignment = `^\\s*${key}(\\[t\\])?\\s*(\\+?=(?!\\s*${key})|=\\s*${key}\\s*\\+)`;
-  const [statement] = text.split("#");
-  return statement.replace(RegExp(assignment), "").trim();
-}
+// The expression of a line, which may begin with dW_hh += and end in a comment.
+const expressionOf = (text) => text.split("#")[0].replace(/^\s*\w+(\[t\])?\s*\+?=/, "").trim();
 
-// The verdict on every line, on right inputs, so that one mistake does not hide the next.
-function checkLines(texts) {
-  const functions = {};
-  const syntaxProblems = {};
-  for (const [id, text] of Object.entries(texts)) {
-    const code = expressionOf(text, LINES[id][0]);
-    syntaxProblems[id] = problemIn(() => { if (code) functions[id] = parse(code); });
+// The verdict on a line, on right inputs, so that one mistake does not hide the next.
+function checkLine(id, text) {
+  const [key] = LINES[id];
+  const code = expressionOf(text);
+  if (!code) return {kind: "empty", message: ""};
+  try {
+    const value = computedBy(id, code);
+    if (!differs(value, correct[key])) return {kind: "right", message: "right"};
+    return {kind: "wrong", message: `wrong. ${mistakeIn(id, value)}`};
+  } catch (error) {
+    if (!(error instanceof LineError)) throw error;
+    return {kind: "error", message: `cannot be computed: ${error.message}`};
   }
-  const {result, problems} = backwardBy(functions, correct);
-  return mapObject(([key], id) => {
-    const problem = syntaxProblems[id] ?? problems[id];
-    if (problem) return {kind: "error", message: `cannot be computed: ${problem}`};
-    if (!functions[id]) return {kind: "empty", message: ""};
-    if (!differs(result[key], correct[key])) return {kind: "right", message: "right"};
-    return {kind: "wrong", message: `wrong. ${mistakeIn(id, result[key])}`};
-  }, LINES);
 }
 
 function drawLines() {
-  const verdicts = checkLines(mapObject((_, id) => element(`lines-${id}`).value, LINES));
-  for (const [id, {kind, message}] of Object.entries(verdicts)) {
+  let rightCount = 0;
+  for (const id of Object.keys(LINES)) {
+    const {kind, message} = checkLine(id, element(`lines-${id}`).value);
     const isWrong = kind === "wrong" || kind === "error";
     const verdict = element(`lines-${id}-verdict`);
     Object.assign(verdict, {className: `verdict ${kind}`, textContent: message});
     element(`lines-${id}`).setAttribute("aria-invalid", String(isWrong));
+    if (kind === "right") rightCount++;
   }
-  const rightCount = Object.values(verdicts).filter(({kind}) => kind === "right").length;
-  let summary = `${rightCount} of eight lines are right.`;
-  if (rightCount === 0) summary = "Begin with (B1).";
-  if (rightCount === 8) summary = "<b>All eight lines are right.</b>";
-  element("lines-result").innerHTML = summary;
-}
-
-function writeLines(texts) {
-  for (const id of Object.keys(LINES)) element(`lines-${id}`).value = texts[id] ?? "";
-  drawLines();
+  element("lines-result").textContent = `${rightCount} of eight lines are right.`;
 }
 
 figure("lines", {}, drawLines);
 if (element("lines")) {
   for (const id of Object.keys(LINES)) element(`lines-${id}`).addEventListener("input", drawLines);
-  onClick("lines-right", () => writeLines(rightLines()));
-  onClick("lines-empty", () => writeLines({}));
 }
 
 return {
-  LINES, rightLines, SIZES, exercise, withD, gradientsOf, exercisePass, correct, environment,
-  mistakes, checkLines,
+  LineError, fail, shapeOf, shapeText, evaluate, LINES, exercise, gradientsOf, exercisePass,
+  correct, environment, mistakes, checkLine,
 };
 })();

@@ -3,12 +3,11 @@
 
 lesson.network = (() => {
 const {
-  slopeOf, range, times, timesTransposed, elementwise, mapObject, add, forward, stepLoss,
-  adjoints, gradientSum, descent,
+  slopeOf, range, sum, times, timesTransposed, mapObject, forward, stepLoss, adjoints,
+  gradientSum, descent,
 } = lesson.rnn;
 const {
   element, clamp, show, fixed, math, FIGURES, figure, onClick, showSlider, widthOf, svg, label,
-  HEADS,
 } = lesson.figures;
 
 const SMALL = {
@@ -16,7 +15,6 @@ const SMALL = {
   p: {W_xh: [[0.5, -0.4]], W_hh: [[0.6, -0.3], [0.2, 0.5]], W_hy: [[0.7], [-0.5]]},
 };
 const RATE = 0.2;
-const ALL_STEPS = {start: 0, lossStart: 0, stop: 3};
 
 // All numbers of one update. The way back is cut after step `cut`, or nowhere if that is 0; the
 // forward pass and the losses are the same.
@@ -29,22 +27,16 @@ function smallUpdate(cut = 0) {
   const flow = mapObject((list, key) => [...early[key], ...list.slice(cut + 1)], late);
   const gradient = gradientSum(p, activations, flow, 1, 3);
   const after = descent(p, gradient, RATE);
-  const losses = [p, after].map((q) => nudgedLoss(q, activations, target, ALL_STEPS));
+  const losses = [p, after].map((q) => nudgedLoss(q, x, target));
   return {p, x, target, cut, activations, flow, gradient, after, losses};
 }
 
 // L where unit 1 of a, h or y at step t is moved by `by`, at the place where it is computed.
-function nudgedLoss(p, {x, h: states}, target, {start, lossStart, stop}, {what, t, by} = {}) {
-  const moved = (letter, step, [[first, ...others]]) =>
+function nudgedLoss(p, x, target, {what, t, by} = {}) {
+  const moved = ([[first, ...others]], letter, step) =>
     [[letter === what && step === t ? first + by : first, ...others]];
-  let h = states[start], loss = 0;
-  for (const step of range(start + 1, stop)) {
-    const a = moved("a", step, add(times(x[step], p.W_xh), times(h, p.W_hh)));
-    h = moved("h", step, elementwise(Math.tanh, a));
-    const y = moved("y", step, times(h, p.W_hy));
-    if (step > lossStart) loss += stepLoss(y, target[step]);
-  }
-  return loss;
+  const {y} = forward(p, x, [SMALL.h_0], moved);
+  return sum([1, 2, 3].map((step) => stepLoss(y[step], target[step])));
 }
 
 const MOMENTS = [
@@ -52,6 +44,8 @@ const MOMENTS = [
   ...[3, 2, 1].flatMap((t) => ["dy", "dh", "da"].map((what) => ({what, t}))),
   ...[3, 2, 1].map((t) => ({what: "sum", t})), {what: "step", t: 3},
 ];
+// When a quantity is computed; before all moments, −1, if it is an input.
+const momentOf = (which, t) => MOMENTS.findIndex(({what, t: step}) => what === which && step === t);
 
 // A quantity at a step as a list of numbers.
 function valueOf({activations, flow, target}, which, t) {
@@ -64,10 +58,9 @@ const PLACES = {  // the top of the cells, and how many there are
   loss: [20, 1], target: [41, 1], y: [70, 1], h: [104, 2], a: [154, 2], x: [204, 1],
 };
 const CELL = 18;
-const ARROWS = {
-  a: (t) => [["x", t], ["h", t - 1]], h: (t) => [["a", t]], y: (t) => [["h", t]],
-  loss: (t) => [["y", t]], dy: (t) => [["loss", t]], dh: (t) => [["dy", t], ["da", t + 1]],
-  da: (t) => [["dh", t]],
+const ARROWS = {  // where a quantity comes from, and how many steps later that is
+  a: [["x", 0], ["h", -1]], h: [["a", 0]], y: [["h", 0]], loss: [["y", 0]],
+  dy: [["loss", 0]], dh: [["dy", 0], ["da", 1]], da: [["dh", 0]],
 };
 const isBackward = (which) => ["dy", "dh", "da"].includes(which);
 
@@ -91,42 +84,28 @@ function arrow(from, t, to, u, layout, kind) {
   return `<path class="arrow ${kind}" d="${path}"/>`;
 }
 
-// A number that fits its cell.
-function short(v, cell) {
-  if (cell >= 40) return fixed(v);
-  return fixed(v, Math.abs(v) < 1 ? 2 : 1).replace("0.", ".");
-}
-
-// Whether a quantity is computed at the moment `at`, or before it, or is an input.
-function isKnown(which, t, at) {
-  if (["x", "target"].includes(which) || (which === "h" && t === 0)) return true;
-  return MOMENTS.slice(0, at + 1).some((moment) => moment.what === which && moment.t === t);
-}
-
-// The cells of a quantity: their numbers, once they are known.
+// The cells of a quantity: their numbers are seen once they are known.
 function cellsSvg(update, which, t, at, layout) {
   const {x, top} = boxOf(which, t, layout);
-  const {cell: side} = layout;
+  const {cell: width} = layout;
+  const moment = momentOf(which, t);
   const kinds = ["cells", isBackward(which) ? "backward" : "forward"];
-  if (MOMENTS[at].what === which && MOMENTS[at].t === t) kinds.push("now");
-  const rect = (i, opacity) => `<rect x="${x}" y="${top + i * CELL}" width="${side}"
-    height="${CELL}" style="fill-opacity:${opacity}"/>`;
-  let cell = (v, i) => rect(i, clamp(Math.abs(v), 0.06, 1) * 0.6)
-    + label(x + side / 2, top + i * CELL + 13, short(v, side));
-  if (!isKnown(which, t, at)) {
-    kinds.push("empty");
-    cell = (_, i) => rect(i, 0);
-  }
-  const cells = valueOf(update, which, t).map(cell);
-  return `<g class="${kinds.join(" ")}" data-at="${which}_${t}">${cells.join("")}</g>`;
+  if (moment === at) kinds.push("now");
+  if (moment > at) kinds.push("empty");
+  const cells = valueOf(update, which, t).map((v, i) => {
+    const y = top + i * CELL;
+    const opacity = clamp(Math.abs(v), 0.06, 1) * 0.6;
+    return `<rect x="${x}" y="${y}" width="${width}" height="${CELL}"
+      fill-opacity="${opacity}"/>${label(x + width / 2, y + 13, fixed(v, width < 40 ? 1 : 2))}`;
+  });
+  return `<g class="${kinds.join(" ")}">${cells.join("")}</g>`;
 }
 
 // The arrows to a quantity, except across the cut on the way back.
 function arrowsSvg(which, t, cut, layout, kind) {
-  const isCut = ([from, u]) => from === "da" && cut > 0 && u === cut + 1;
-  const sources = ARROWS[which]?.(t) ?? [];
-  return sources.filter((source) => source[1] <= 3 && !isCut(source))
-    .map(([from, u]) => arrow(from, u, which, t, layout, kind)).join("");
+  const isThere = ([from]) => from !== "da" || (t < 3 && t !== cut);
+  return (ARROWS[which] ?? []).filter(isThere)
+    .map(([from, shift]) => arrow(from, t + shift, which, t, layout, kind)).join("");
 }
 
 function cutSvg(cut, layout) {
@@ -140,7 +119,7 @@ function networkSvg(update, at, width) {
   const layout = {cell: (width - 44 - 3 * gap) / 7, gap};
   const {what, t: step} = MOMENTS[at];
   const {cut} = update;
-  const parts = [HEADS];
+  const parts = [];
   for (const [which, [top, count]] of Object.entries(PLACES)) {
     const symbol = which === "loss" ? "ℓ" : which;
     parts.push(label(3, top + count * CELL / 2 + 5, symbol, `symbol ${which}`));
@@ -223,16 +202,8 @@ function explainedSum({p, activations, flow, cut}, {t}) {
   }).join("");
 }
 
-function explainedStep({p, gradient, after, losses: [before, now]}) {
-  const rows = Object.keys(WEIGHTS).map((key) => {
-    const old = matrixBlock(math(key), p[key]);
-    const change = matrixBlock(math(`d${key}`), gradient[key], "total");
-    const result = matrixBlock(`new ${math(key)}`, after[key]);
-    return `<div class="sum">${old}<b>− ${RATE} ·</b>${change}<b>=</b>${result}</div>`;
-  });
-  return `<p>(U1) Each weight takes a step. <b>${math("L")} goes from ${show(before)} to
-    ${show(now)}.</b></p>${rows.join("")}`;
-}
+const explainedStep = ({losses: [before, now]}) => `<p>(U1) Each weight takes a step
+  against its gradient, ${RATE} times as long. <b>${math("L")} goes from ${show(before)} to ${show(now)}.</b></p>`;
 
 // The true change of L by a nudge, and what the derivative says, once it is computed.
 function nudgeInWords(update, {what, t}, by) {
@@ -241,8 +212,8 @@ function nudgeInWords(update, {what, t}, by) {
   const L = math("L");
   const which = `${letter === "y" ? "" : "unit 1 of "}${math(`${letter}_${t}`)}`;
   if (by === 0) return `Nudge ${which}: will ${L} rise or fall? Predict, then move the slider.`;
-  const {p, activations, target, losses: [loss], flow, cut} = update;
-  const change = nudgedLoss(p, activations, target, ALL_STEPS, {what: letter, t, by}) - loss;
+  const {p, x, target, losses: [loss], flow, cut} = update;
+  const change = nudgedLoss(p, x, target, {what: letter, t, by}) - loss;
   const effect = `Nudge ${which} by ${fixed(by)}: ${L} changes by <b>${fixed(change, 5)}</b>.`;
   if (what === letter) return `${effect} The backward pass will predict it.`;
   const slope = flow[what][t][0][0];
@@ -272,12 +243,7 @@ if (element("network")) {
   const move = (by) => set({at: clamp(state.at + by, 0, MOMENTS.length - 1)});
   onClick("network-back", () => move(-1));
   onClick("network-next", () => move(1));
-  element("network-drawing").addEventListener("click", ({target}) => {
-    const chosen = target.closest("[data-at]")?.dataset.at;
-    const at = MOMENTS.findIndex(({what, t}) => `${what}_${t}` === chosen);
-    if (at >= 0) set({at});
-  });
 }
 
-return {SMALL, ALL_STEPS, smallUpdate, nudgedLoss, MOMENTS};
+return {SMALL, smallUpdate, nudgedLoss, MOMENTS};
 })();

@@ -1,36 +1,191 @@
-// The figure in which the reader pastes gradients: a message for each of them.
+// Gradients of the reader's own program: arrays are read from a text that is pasted, the
+// lines of report() or what a program prints, and compared with the right ones. The one
+// mistake that explains those that are wrong is named.
 "use strict";
 
 lesson.paste = (() => {
-const {element} = lesson.figures;
-const {LineError} = lesson.arrays;
-const {exercise} = lesson.lines;
-const {readArrays} = lesson.reading;
-const {recognised, oriented, verdictOn} = lesson.judging;
-const {mistakeOf} = lesson.slips;
+const {largest, transpose, times, elementwise, mapObject, addToRows} = lesson.rnn;
+const {element, show} = lesson.figures;
+const {
+  LineError, fail, shapeOf, shapeText, LINES, exercise, gradientsOf, exercisePass, correct,
+  mistakes,
+} = lesson.lines;
 
-// A message for each array of the text, and one for the mistake that explains the wrong ones.
+const NUMERAL = /[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?|[-+]?\b(?:nan|inf)(?:inity)?\b/gi;
+const SCALAR = /\b(?:(?:np|jnp)\.)?(?:float\d+|tensor|Array)\(\s*([-+\w.]+)\s*(?:,[^()]*)?\)/g;
+const SIZE = /(?:shape|size)\W*\[[\d,\s]*\]/gi;
+const ARRAY = /\[(?:[^[\]]|\[[^[\]]*\])*\]/g;  // of one or two axes
+const ROW = /\[[^[\]]+\]/g;
+const UNREAD = [  // a notation, and what to paste instead
+  [/\[\d*,\d*\]|^\s*\[\d+\]\s+[-\d]/m,
+    "R prints labels between the numbers: paste jsonlite::toJSON(dW, digits = 17)"],
+  [/\[[^\]]*;/, "rows have no brackets: paste MATLAB’s jsonencode(dW), or use report()"],
+  [/[A-Za-z_]\w*(?:\[\d+\])+\s*[=:]/, "elements are printed one by one: print the array"],
+  [/\.\.\./, "an array is abbreviated with “...”: print all of its numbers"],
+];
+
+const SHAPES = mapObject(shapeOf, exercise.p);
+
+// The parameter whose gradient has this name: dW_hh, and min-char-rnn's dWhh.
+function meaning(name) {
+  const plain = (text) => text.replaceAll("_", "");
+  return Object.keys(SHAPES).find((key) => plain(`d${key}`) === plain(name));
+}
+
+// Arrays {name, numbers, shape, dtype, halves}: dtype is null where the text names none,
+// and halves are half a unit of the last digit of each number.
+function readArrays(text) {
+  const lines = text.split("\n").filter((line) => /^\s*\{"name"/.test(line));
+  const arrays = lines.length ? lines.map(readReported) : readPrinted(text);
+  if (!arrays.length || !arrays.every(({name}) => name && meaning(name))) {
+    fail("arrays with the names of the gradients are expected, such as dW_hh = [[…]]");
+  }
+  return arrays;
+}
+
+function readReported(line) {
+  const {name, dtype, values} = JSON.parse(line.replace(/-?\b(?:NaN|Infinity)\b/g, '"$&"'));
+  const numbers = [values].flat(3).map(Number);
+  const format = /b?float\d+/.exec(dtype)?.[0] ?? "float64";
+  return {name, numbers, shape: shapeOf(values), dtype: format, halves: numbers.map(() => 0)};
+}
+
+// Arrays in brackets, each with the last name before it.
+function readPrinted(text) {
+  const notation = UNREAD.find(([pattern]) => pattern.test(text));
+  if (notation) fail(notation[1]);
+  const dtype = /bfloat16|float(?:16|32|64)/.exec(text)?.[0] ?? null;
+  const clean = text.replace(SCALAR, " $1 ").replace(SIZE, " ");
+  if (/(?:[\s*]+[-+]?\d+\.?\d*(?:e\S+)?){2}|\d \*/.test(clean.replace(ARRAY, " "))) {
+    fail("rows have no brackets: paste MATLAB’s jsonencode(dW), or use report()");
+  }
+  const arrays = [];
+  let end = 0;
+  for (const {0: body, index} of clean.matchAll(ARRAY)) {
+    const before = clean.slice(end, index);
+    end = index + body.length;
+    const name = before.match(/[A-Za-z_][\w./]*/g)?.findLast(meaning) ?? null;
+    const texts = body.match(NUMERAL) ?? [];
+    if (!texts.length) continue;
+    const shape = shapeOfRows(body.match(ROW));
+    const isAlike = `${shape}` === `${arrays.at(-1)?.shape}` && shape.length === 1;
+    if (isAlike && !before.trim()) fail("rows are printed one by one: print the array");
+    const numbers = texts.map((v) => Number(v.replace(/inf\w*/i, "Infinity")));
+    arrays.push({name, numbers, shape, dtype, halves: halfUnits(texts)});
+  }
+  return arrays;
+}
+
+function shapeOfRows(rows) {
+  const [first, ...others] = rows.map((row) => (row.match(NUMERAL) ?? []).length);
+  if (others.some((length) => length !== first)) fail("rows differ in length");
+  return others.length ? [rows.length, first] : [first];
+}
+
+// An array is printed with the same decimals or the same digits, without zeros at the end.
+function halfUnits(texts) {
+  const parts = texts.map((v) => (/([\d.]+)(?:e([-+]?\d+))?/i.exec(v) ?? ["", "0", 0]).slice(1));
+  const decimals = Math.max(...parts.map(([digits]) => (digits.split(".")[1] ?? "").length));
+  const significant = ([digits]) => digits.replace(".", "").replace(/^0+/, "").length;
+  const most = Math.max(...parts.map(significant));
+  return parts.map(([digits, power = 0]) => {
+    const size = Math.floor(Math.log10(Math.abs(Number(digits)) || 1e-99));
+    return 0.5 * 10 ** Number(power) * Math.max(10 ** -decimals, 10 ** (size - most + 1));
+  });
+}
+
+const ROUNDINGS = {
+  bfloat16: 2 ** -8, float16: 2 ** -11, float32: 2 ** -24, float64: 2 ** -53,
+};
+const squeezed = (shape) => `${shape.filter((size) => size !== 1)}`;
+
+// An array with its parameter.
+function recognised(array) {
+  const {name, shape} = array;
+  const key = meaning(name);
+  if (squeezed(shape) !== squeezed(SHAPES[key])) {
+    fail(`${name}: the shape is ${shapeText(shape)}, expected ${shapeText(SHAPES[key])}`);
+  }
+  return {...array, key};
+}
+
+const expectedOf = (key) => correct[`d${key}`].flat();
+
+// What the sums would be without any cancellation, to which their rounding is relative.
+function magnitudes() {
+  const size = (A) => elementwise(Math.abs, A);
+  const p = mapObject(size, exercise.p);
+  const h = size(exercisePass.h);
+  const y = h.map((state, t) => t && addToRows(times(state, p.W_hy), p.b_y));
+  const target = elementwise((v) => -Math.abs(v), exercise.target);
+  return gradientsOf(p, {x: size(exercise.x), h, y}, target, exercise.N);
+}
+
+const MAGNITUDES = magnitudes();
+
+// Whether the numbers differ by no more than half a unit and four roundings of a format.
+function agrees({key, numbers, halves, dtype}, expected, format = dtype ?? "float32") {
+  const scale = Math.max(1, largest(expected) / largest(expectedOf(key)));
+  const unit = 4 * ROUNDINGS[format] * scale;
+  const sizes = MAGNITUDES[`d${key}`].flat();
+  const isNear = (v, i) => Math.abs(v - expected[i]) <= 1.01 * halves[i] + unit * sizes[i];
+  return numbers.every(isNear);
+}
+
+const wrong = (why) => ({isWrong: true, words: `wrong, ${why}`});
+const notWrong = (words) => ({isWrong: false, words});
+
+// The verdict on one array, and its words: right, wrong, or what else must be known.
+function verdictOn(gradient) {
+  const {key, numbers, dtype} = gradient;
+  const expected = expectedOf(key);
+  if (!numbers.every(Number.isFinite)) return wrong("not all numbers are finite");
+  if (largest(numbers) === 0) return wrong("all of its numbers are 0");
+  if (agrees(gradient, expected)) {
+    const areFew = largest(gradient.halves) > 0.002 * largest(expected);
+    if (areFew) return notWrong("cannot be told, print at least four digits");
+    if (dtype) return notWrong(`right, to the precision of ${dtype}`);
+    if (agrees(gradient, expected, "float64")) return notWrong("right, to the digits printed");
+    return notWrong("right if it is computed in float32, to the precision of that; wrong"
+      + " if in float64. Write the format with the numbers, or use report()");
+  }
+  if (key === "W_hh" && agrees(gradient, transpose(correct.dW_hh).flat())) {
+    return wrong("it is transposed; of PyTorch's, report the .T");
+  }
+  const apart = largest(numbers.map((v, i) => v - expected[i])) / largest(expected);
+  return wrong(`the largest difference is ${show(apart, 2)} of its maximum`);
+}
+
+// The one mistake that gives all of these arrays, in words.
+function mistakeOf(gradients) {
+  const zeros = gradients.filter(({numbers}) => largest(numbers) === 0);
+  if (zeros.length === gradients.length) {
+    return "All numbers are 0: print .grad after backward() and before zero_grad().";
+  }
+  const explains = (explanation) => gradients.every((gradient) =>
+    agrees(gradient, explanation[`d${gradient.key}`].flat()));
+  const known = mistakes.find((mistake) => explains(mistake.gradients));
+  if (known) {
+    const {id, code, message} = known;
+    return `These are the numbers of ${LINES[id][0]} = ${code} in (${id}). ${message}`;
+  }
+  if (zeros.length) return "An array of zeros is not filled yet.";
+  return "No mistake of the list explains all of these numbers.";
+}
+
+// A message for each array of the text, and one for the mistake behind the wrong ones.
 function pasted(text) {
-  let arrays = [];
+  let gradients = [];
   try {
-    arrays = readArrays(text);
+    gradients = readArrays(text).map(recognised);
   } catch (error) {
     const problem = error instanceof LineError ? error.message : "the JSON is not complete";
     return [`Not read: ${problem}.`];
   }
-  if (!arrays.length) return ["No numbers are found: paste arrays, such as dW_hh = [[…]]."];
-  const recognisedArrays = arrays.map(recognised);
-  const problems = recognisedArrays.flatMap(({problem}) => problem ?? []);
-  const gradients = oriented(recognisedArrays.filter(({problem}) => !problem));
-  const verdicts = gradients.map((gradient) => verdictOn(gradient, gradients));
-  const words = gradients.map((gradient, i) => `${nameInWords(gradient)}: ${verdicts[i].words}.`);
+  const verdicts = gradients.map(verdictOn);
+  const messages = gradients.map(({key}, i) => `d${key}: ${verdicts[i].words}.`);
   const isWrong = verdicts.some((verdict) => verdict.isWrong);
-  return [...problems, ...words, ...(isWrong ? [mistakeOf(gradients)] : [])];
-}
-
-function nameInWords({words, key, isTransposed}) {
-  if ([`d${key}`, key].includes(words)) return `d${key}`;
-  return `${words}: this is d${key}${isTransposed ? "ᵀ, as PyTorch has it" : ""}`;
+  return isWrong ? [...messages, mistakeOf(gradients)] : messages;
 }
 
 if (element("paste-text")) {
@@ -46,5 +201,5 @@ if (element("paste-text")) {
   ].join("\n");
 }
 
-return {pasted};
+return {SHAPES, pasted};
 })();

@@ -46,22 +46,20 @@ function elementwise(f, first, ...others) {
   return first.map((v, i) => elementwise(f, v, ...others.map((other) => other[i])));
 }
 
-// The same for all parameters of a network, by their names.
-const eachParameter = (f, first, ...others) =>
-  mapObject((theta, key) => elementwise(f, theta, ...others.map((p) => p[key])), first);
-
 const mapObject = (f, object) =>
   Object.fromEntries(Object.entries(object).map(([key, v]) => [key, f(v, key)]));
 const columnSums = (A) => A[0].map((_, j) => sum(A.map((row) => row[j])));
 const add = (A, B) => A.map((row, b) => row.map((v, i) => v + B[b][i]));
 const addToRows = (A, bias) => (bias === null ? A : A.map((row) => row.map((v, i) => v + bias[i])));
 
-function forward(p, x, h_0) {
+// moved: what becomes of the value of a, h or y at a step, where it is computed.
+function forward(p, x, h_0, moved = (value) => value) {
   const a = [null], h = [h_0], y = [null];
   for (let t = 1; t < x.length; t++) {
-    a[t] = addToRows(add(times(x[t], p.W_xh), times(h[t - 1], p.W_hh)), p.b_h);  // (F1)
-    h[t] = elementwise(Math.tanh, a[t]);  // (F2)
-    y[t] = addToRows(times(h[t], p.W_hy), p.b_y);  // (F3)
+    const sums = add(times(x[t], p.W_xh), times(h[t - 1], p.W_hh));
+    a[t] = moved(addToRows(sums, p.b_h), "a", t);  // (F1)
+    h[t] = moved(elementwise(Math.tanh, a[t]), "h", t);  // (F2)
+    y[t] = moved(addToRows(times(h[t], p.W_hy), p.b_y), "y", t);  // (F3)
   }
   return {x, a, h, y};
 }
@@ -98,7 +96,8 @@ function gradientSum(p, {x, h}, {dy, da}, first, last) {
   };
 }
 
-const descent = (p, gradient, rate) => eachParameter((v, d) => v - rate * d, p, gradient);  // (U1)
+const descent = (p, gradient, rate) => mapObject((theta, key) =>
+  elementwise((v, d) => v - rate * d, theta, gradient[key]), p);  // (U1)
 
 function windows(T, k1, k2) {
   return range(1, Math.ceil(T / k1)).map((n) => {
@@ -143,7 +142,7 @@ function normalMatrix(draw, rows, columns, deviation) {
 
 return {
   slopeOf, range, sum, norm, zeros, transpose, largest, dot, times, timesTransposed, elementwise,
-  eachParameter, mapObject, columnSums, add, addToRows, forward, stepLoss, adjoints, gradientSum,
+  mapObject, columnSums, addToRows, forward, stepLoss, adjoints, gradientSum,
   descent, windows, train, uniform, normalMatrix,
 };
 })();
