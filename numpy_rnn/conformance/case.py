@@ -28,7 +28,6 @@ ADJOINTS = {"dy": "TBO", "dh": "TBH", "da": "TBH"}
 INPUT_GRADIENTS = {"dh_0": "BH", "dx": "TBD"}
 PARAMETER_AXES = {"W_xh": "DH", "W_hh": "HH", "W_hy": "HO", "b_h": "H", "b_y": "O"}
 FIELDS = tuple(PARAMETER_AXES)
-RECURRENT = ("W_hh",)  # the weights through which rounding grows from step to step
 GRADIENT_AXES = {"d" + name: axes for name, axes in PARAMETER_AXES.items()}
 VELOCITY_AXES = {"v" + name: axes for name, axes in PARAMETER_AXES.items()}
 SHAPES = {

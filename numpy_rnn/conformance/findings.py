@@ -38,7 +38,6 @@ class Finding(NamedTuple):
     ratio: float = np.inf
     equation: str = ""  # ids of DERIVATION.md
     is_estimated: bool = False  # whether `allowed` is an estimate, not a proven bound
-    is_contracted: bool = False  # whether it is with smaller recurrent weights
     extent: str = ""  # how much of the tensor is wrong
     where: str = ""  # the level and the case
     hint: str = ""
@@ -85,8 +84,6 @@ class Finding(NamedTuple):
             parts.append(f"epoch {self.epoch}, update {self.number}")
         if self.step:
             parts.append(f"step {self.step}")
-        if self.is_contracted:
-            parts.append(f"with smaller {' and '.join(cases.RECURRENT)}")
         return ", ".join(parts)
 
     def causal_rank(self) -> tuple[int, ...]:

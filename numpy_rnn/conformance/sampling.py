@@ -149,24 +149,18 @@ def large_output_cases(
 
     Those that have learnt come last: they may hide which tensor is wrong.
     """
-    learnt = list[CaseSpec]()
     count = max(1, (examples or EXAMPLES) // LARGE_OUTPUTS_SHARE)
-    work = 0.0
+    specs = list[CaseSpec]()
     for number in range(max(examples or 0, EXAMPLES)):  # half or more have classes
         spec = random_spec(RandomDraw(seed, number), dtype, stated_by(port))
-        if count == 0 or (examples is None and work > MAX_WORK):
-            break
-        if not loss_kind(spec.objective).has_classes:
-            continue
-        count -= 1
-        work += work_of(spec._asdict())
-        spec = spec._replace(logits=MAX_LOGIT)
-        if spec.learnt:
-            learnt.append(spec)
-        else:
-            yield named_case(spec)
-    for spec in learnt:
+        if loss_kind(spec.objective).has_classes:
+            specs.append(spec._replace(logits=MAX_LOGIT))
+    work = 0.0
+    for spec in sorted(specs[:count], key=lambda spec: spec.learnt):
         yield named_case(spec)
+        work += work_of(spec._asdict())
+        if examples is None and work > MAX_WORK:
+            return
 
 
 def smaller(spec: CaseSpec | None, port: Port) -> Iterator[CaseSpec]:

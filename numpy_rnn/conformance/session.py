@@ -1,7 +1,7 @@
 """The suite as a plugin of pytest: the port under test, its header, and its verdict."""
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -15,13 +15,6 @@ from numpy_rnn.conformance.ports.program import FIRST_TIMES, ProgramPort
 from numpy_rnn.conformance.ports.protocol import PortFault
 from numpy_rnn.conformance.suite import WrongPort, check_port, tested
 from numpy_rnn.conformance.verdicts import Coverage, notes, pass_line
-
-TESTS = {
-    "test_local": "L1",
-    "test_global": "L2",
-    "test_lockstep": "L3",
-    "test_large_outputs": "large outputs",
-}
 
 
 class Suite:
@@ -65,9 +58,8 @@ class Suite:
         return port
 
     @pytest.fixture
-    def elman_check(self, request: pytest.FixtureRequest, dtype: str) -> Any:
+    def elman_check(self, level: str, dtype: str) -> Callable[[], None]:
         """Return the function that checks the port at the level of a test."""
-        level = TESTS[request.node.originalname]
         return lambda: self.check(level, dtype)
 
     def check(self, level: str, dtype: str) -> None:
@@ -84,24 +76,10 @@ class Suite:
         self.coverage.add(coverage)
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
-        """Parametrize the tests of the suite over the dtypes of the port."""
+        """Parametrize the test of the suite over the levels and dtypes of the port."""
         if "elman_check" in metafunc.fixturenames:
+            metafunc.parametrize("level", self.levels)
             metafunc.parametrize("dtype", self.dtypes)
-
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Leave out the tests of levels that the port has not."""
-        selected = list[pytest.Item]()
-        deselected = list[pytest.Item]()
-        for item in items:
-            is_of_suite = "elman_check" in getattr(item, "fixturenames", ())
-            name = getattr(item, "originalname", "")
-            if is_of_suite and TESTS[name] not in self.levels:
-                deselected.append(item)
-            else:
-                selected.append(item)
-        if deselected:
-            self.config.hook.pytest_deselected(items=deselected)
-            items[:] = selected
 
     def pytest_report_header(self) -> list[str]:
         """Return two lines: what is tested, and what is not."""

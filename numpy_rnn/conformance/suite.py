@@ -317,14 +317,12 @@ def check_run(port: Port, dtype: str, seed: int, coverage: Coverage) -> None:
     run = random_run(RandomDraw(seed), dtype, stated_by(port))
     source = source_of(port)
     recorded = source.trace(run)
-    judgement = judge(recorded, source.tau, source=source)
+    judgement = judge(recorded, source.tau)
     sizes = case_sizes(run)
     longest = max(window.steps for window in recorded.windows)
     coverage.note_sizes(sizes | {"T": longest})
     coverage.work += sampling.work_of(sizes | {"T": len(run.x) * len(recorded.windows)})
     coverage.add(judgement.counts)
-    # A result that is judged with smaller weights only is judged.
-    coverage.judged.update(judgement.contracted)
     if judgement.first is not None:
         call = f"random_run(RandomDraw({seed}), {dtype!r}, stated_by(port))"
         hint = hint_for_run(recorded, judgement.first)

@@ -4,24 +4,12 @@ module:object
 
 from collections.abc import Callable
 
-RunCheck = Callable[[], None]
 
+def test_port(elman_check: Callable[[], None]) -> None:
+    """Check the port at one level, in one dtype.
 
-def test_local(elman_check: RunCheck) -> None:
-    """Level L1: every stage within its own rounding."""
-    elman_check()
-
-
-def test_global(elman_check: RunCheck) -> None:
-    """Level L2: every result within what rounding allows of a whole window."""
-    elman_check()
-
-
-def test_lockstep(elman_check: RunCheck) -> None:
-    """Level L3: several updates in a row, each checked from its actual start."""
-    elman_check()
-
-
-def test_large_outputs(elman_check: RunCheck) -> None:
-    """Outputs of a cross-entropy whose exponentials overflow, at level L2."""
+    L1: every stage within its own rounding. L2: every result within what rounding
+    allows of a whole window. L3: several updates in a row, each from its actual start.
+    "large outputs": L2 of a cross-entropy whose exponentials overflow.
+    """
     elman_check()

@@ -40,11 +40,8 @@ from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.files import load_arrays, save_arrays
 from numpy_rnn.common.records import (
     NumpyArray,
-    Objective,
     Run,
     RunOptions,
-    Schedule,
-    Step,
     Window,
 )
 from numpy_rnn.common.texts import one_line
@@ -73,7 +70,6 @@ NamedInputs = dict[str, ArrayLike]
 UPDATE_COLUMNS = ("epoch", "number", *Window._fields)
 INITIAL = tuple(f"initial_{name}" for name in ("h_0", *FIELDS[:3]))
 VELOCITY_NAMES = {"v" + name for name in FIELDS}
-NEEDED = ("k1", "k2", "learning_rate", "epochs")
 
 
 class Trace(RunRecorder):
@@ -286,20 +282,16 @@ def _run(arrays: NamedArrays, options: dict[str, Any]) -> Run:
     """Return the run with these options, by their names. Raises InputError if it cannot
     be repeated.
     """
-    known = (*Schedule._fields, *Objective._fields, *Step._fields)
-    for name in (*NEEDED, *options):
-        if name not in options:
-            raise InputError(f"{name} is missing: expected {', '.join(NEEDED)}")
-        if name not in known:
-            raise InputError(
-                f"{name!r} is no option of a run: expected {', '.join(known)}"
-            )
+    try:
+        run_options = RunOptions.from_keywords(**options)
+    except TypeError as error:
+        raise InputError(f"expected the options of train: {error}") from None
     run = Run(
         params=parameters_from(arrays, "initial_"),
         x=_series(arrays["x"]),
         target=_series(arrays["target"]),
         h_0=arrays["initial_h_0"],
-        options=RunOptions.from_keywords(**options),
+        options=run_options,
     )
     try:
         checked = check_run_arguments(NUMPY_KIND, run)

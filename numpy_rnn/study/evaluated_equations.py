@@ -1,8 +1,20 @@
-"""The equations of DERIVATION.md by their ids, and the names of the runs in which the
-study evaluates them.
+"""The equations of DERIVATION.md by their ids, and the runs in which the study
+evaluates them.
 """
 
 from typing import NamedTuple
+
+import numpy as np
+
+from numpy_rnn.common.initial import initial_parameters
+from numpy_rnn.common.records import (
+    Objective,
+    Run,
+    RunOptions,
+    Schedule,
+    Step,
+)
+from numpy_rnn.study.subject import NumpyParameters, Subject
 
 # The runs, by name. Each option of the step has a run of its own: a fault of one is not
 # seen in the others.
@@ -90,3 +102,75 @@ EVALUATED = {  # in the order of their computation: the first wrong one is the c
         UPDATE_SECTION, PARAMETER_NAMES, (ADAGRAD,), "weights after Adagrad"
     ),
 }
+
+K1, K2 = 2, 5  # of the truncated runs, where the series has as many steps
+STEP_OPTIONS = {
+    BLOCKS: {},
+    CLIPPED: {"max_norm": 0.1},  # the gradients of these runs are larger
+    CLIPPED_BY_VALUE: {"max_value": 0.01},
+    DECAYED: {"weight_decay": 0.1},
+    HEAVY: {"momentum": 0.9, "dampening": 0.5},
+    NESTEROV: {"momentum": 0.9, "nesterov": True},
+    ADAGRAD: {"adagrad": True},
+}
+CLASS_COUNT = 4
+
+
+def runs_of(subject: Subject) -> dict[str, Run]:
+    """Return the runs by name, in float64. Together they use every equation.
+
+    A network without biases gets biases of zero, which change no value and give (B7)
+    and (B8) something to compute. The run over classes has the same hidden size; its
+    classes are intervals of the first column of the series.
+    """
+    T = len(subject.run.x)
+    k1 = min(K1, T)
+    k2 = min(K2, T)
+    rate = float(subject.run.options.step.learning_rate)
+    objective = subject.run.options.objective
+    start = with_biases(subject.start)
+    end = with_biases(subject.end)
+    one_window = RunOptions(Schedule(T, T, 2), objective, Step(rate))
+    result = {WINDOW: subject.run_of(end, one_window)}
+    for name, options in STEP_OPTIONS.items():
+        step = Step(rate, **options)  # type: ignore[arg-type]
+        run_options = RunOptions(Schedule(k1, k2, 2), objective, step)
+        result[name] = subject.run_of(start, run_options)
+    entropy = Objective(objective.nonlinearity, "cross_entropy")
+    class_options = RunOptions(Schedule(1, k2), entropy, Step(rate))
+    class_run = subject.run_of(class_parameters(subject), class_options)
+    result[SLIDING_CLASSES] = class_run._replace(
+        x=class_indices(subject, subject.run.x),
+        target=class_indices(subject, subject.run.target),
+    )
+    return result
+
+
+def with_biases(params: NumpyParameters) -> NumpyParameters:
+    """Return the parameters, with biases of zero where they have none."""
+    if params.b_h is not None:
+        return params
+    H, O = params.W_hy.shape
+    return params._replace(b_h=np.zeros(H), b_y=np.zeros(O))
+
+
+def class_parameters(subject: Subject) -> NumpyParameters:
+    """Return initial parameters of a network that reads and predicts classes."""
+    return initial_parameters(
+        input_size=CLASS_COUNT,
+        hidden_size=subject.start.W_hh.shape[0],
+        output_size=CLASS_COUNT,
+        bias=True,
+        dtype="float64",
+        seed=subject.seed,
+    )
+
+
+def class_indices(subject: Subject, rows: np.ndarray) -> np.ndarray:
+    """Return the classes, integers (T, B), of rows (T, B, D): equal intervals between
+    the extremes of the first column.
+    """
+    column = subject.run.x[..., 0]
+    edges = np.linspace(column.min(), column.max(), CLASS_COUNT + 1)
+    classes: np.ndarray = np.digitize(rows[..., 0], edges[1:-1])
+    return classes

@@ -19,8 +19,8 @@ from numpy_rnn.study.components import (
 )
 from numpy_rnn.study.document import fill, table, with_formulas
 from numpy_rnn.study.equation_table import equation_tables, verdict_on
+from numpy_rnn.study.evaluated_equations import CLASS_COUNT
 from numpy_rnn.study.figures import DRAWINGS, Findings, band, mask_name, svg, svg_file
-from numpy_rnn.study.study_runs import CLASS_COUNT
 from numpy_rnn.study.subject import Subject
 from numpy_rnn.study.witnesses import WRONG, check_equations, has_torch
 

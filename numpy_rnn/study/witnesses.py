@@ -24,8 +24,7 @@ from numpy_rnn.conformance.runs.recorded_run import RecordedRun, single_update
 from numpy_rnn.conformance.runs.run_sources import PackageSource
 from numpy_rnn.conformance.runs.schedule_checks import schedule_divergences
 from numpy_rnn.study.complex_step import derivatives
-from numpy_rnn.study.evaluated_equations import EVALUATED
-from numpy_rnn.study.study_runs import runs_of
+from numpy_rnn.study.evaluated_equations import EVALUATED, runs_of
 from numpy_rnn.study.subject import Subject
 
 TensorReport = dict[str, np.ndarray]

@@ -10,6 +10,7 @@ from numpy_rnn.common.records import Objective, Run, RunOptions, Schedule, Step
 from numpy_rnn.common.trees import tree_map
 from numpy_rnn.conformance.case import WindowCase
 from numpy_rnn.conformance.random_cases import random_step
+from numpy_rnn.conformance.runs.recorded_run import RunRecorder
 from tests.helpers.windows import SEED
 
 
@@ -154,3 +155,11 @@ def arguments(rnn, run) -> dict[str, Any]:
 
 def train(rnn, run, **changes):
     return rnn.train(**arguments(rnn, run) | changes)
+
+
+def record(run, updates):
+    """Return the run with all of these updates."""
+    recorder = RunRecorder(run)
+    for update in updates:
+        recorder.append_report(update)
+    return recorder.recorded()

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from numpy_rnn import Parameters
-from numpy_rnn.app.command_line import parse_command
 from numpy_rnn.app.experiment import prepare_experiment
+from numpy_rnn.app.options import make_options
 from numpy_rnn.study.subject import study_run
 from tests.helpers.lesson import CHECKS, SCRIPTS
 
@@ -31,12 +31,7 @@ def small():
 
     def make(steps=6, networks=2, **options):
         values = {"hidden_size": 3, "epochs": 3, **options}
-        arguments = (
-            f"--{name.replace('_', '-')}={value}" for name, value in values.items()
-        )
-        words = [word.removesuffix("=True") for word in arguments]
-        configuration = parse_command("numpy_rnn", ["study", *words])
-        run = prepare_experiment(configuration).run()
+        run = prepare_experiment(make_options("study", **values)).run()
         return study_run("sine wave", run, 0, networks, steps)
 
     return make

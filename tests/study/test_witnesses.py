@@ -14,8 +14,7 @@ from numpy_rnn import reference
 from numpy_rnn.common.records import NONLINEARITY_NAMES
 from numpy_rnn.conformance.runs.recorded_run import single_update
 from numpy_rnn.study.equation_table import formulas, verdict_on
-from numpy_rnn.study.evaluated_equations import EVALUATED
-from numpy_rnn.study.study_runs import runs_of
+from numpy_rnn.study.evaluated_equations import EVALUATED, runs_of
 from numpy_rnn.study.witnesses import (
     AGREES,
     BY_AUTOGRAD,

@@ -24,7 +24,7 @@ from numpy_rnn.conformance.ports.port import PackagePort
 from numpy_rnn.conformance.ports.protocol import PortFault
 from numpy_rnn.conformance.runs.judge import judge
 from numpy_rnn.conformance.runs.recorded_run import finite_part
-from numpy_rnn.conformance.runs.run_sources import PackageSource, PortSource
+from numpy_rnn.conformance.runs.run_sources import PackageSource
 
 NOT_OF_A_RUN = {"plot", "no_plot", "timeout"}  # options
 MAX_KEPT_NUMBERS = 2**29  # of a run, which are all kept in memory
@@ -168,8 +168,7 @@ def examine(source: Source, run: Run) -> ComparedRun:
     recorded = source.trace(run)
     finite = finite_part(recorded)
     is_whole = finite is recorded
-    port = source if isinstance(source, PortSource) else None
-    judgement = judge(finite, source.tau, whole=is_whole, source=port)
+    judgement = judge(finite, source.tau, whole=is_whole)
     finding = judgement.first
     with np.errstate(all="ignore"):  # of wrong numbers of any size
         losses = epoch_losses(recorded.updates["loss"], recorded.run)

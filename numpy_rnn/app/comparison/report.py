@@ -15,7 +15,6 @@ from numpy_rnn.conformance.runs.judge import Judgement
 LOOP = ("window", "initial")  # what the training loop chooses
 # Fields of a judgement, and what they say of tensors.
 RESERVATIONS = {
-    "contracted": "checked with smaller recurrent weights, as rounding decides",
     "wide": "rounding allows over a tenth of some",
     "unjudged": "not judged, as rounding decides",
 }

@@ -37,7 +37,6 @@ class Mutant(NamedTuple):
     name: str  # with {number}, and {names} for the tensors that are wrong
     equations: Equations | Callable[[float], Equations]
     stage: str = ""  # the tensor, or "window" or "initial", that is wrong
-    start: float = 1.0  # where the measurement begins
 
     def with_number(self, number: float) -> Equations:
         """Return the equations, for this number if they depend on one."""
@@ -46,12 +45,12 @@ class Mutant(NamedTuple):
     @property
     def fields(self) -> set[str]:
         """Return the names of the equations that are other ones."""
-        return {*self.with_number(self.start)}
+        return {*self.with_number(1.0)}
 
     @property
     def definition(self) -> Definition:
         """Return the definition with these equations."""
-        return Definition(**self.with_number(self.start))
+        return Definition(**self.with_number(1.0))
 
     @property
     def in_run(self) -> bool:

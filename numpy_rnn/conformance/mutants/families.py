@@ -10,13 +10,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from numpy_rnn.common.records import NumpyArray, Objective, Step
+from numpy_rnn.common.records import NumpyArray, Step
 from numpy_rnn.common.texts import pluralize
-from numpy_rnn.conformance.arithmetics.arithmetic import Operand, loss_divisor
+from numpy_rnn.conformance.arithmetics.arithmetic import Operand
 from numpy_rnn.conformance.arithmetics.numpy_arithmetic import NumpyArithmetic
 from numpy_rnn.conformance.case import FIELDS
-from numpy_rnn.conformance.definition import DEFINITION as right
-from numpy_rnn.conformance.definition import OperandParameters, Tensors
 from numpy_rnn.conformance.mutants.catalogue import MUTANTS, each_loss_over
 from numpy_rnn.conformance.mutants.edits import (
     FLOW,
@@ -27,10 +25,8 @@ from numpy_rnn.conformance.mutants.edits import (
     Place,
     clamped,
     flow_back,
-    neighbours,
     reading,
     recording,
-    slope,
     terms_of_loss,
     when_read,
     when_recorded,
@@ -40,18 +36,13 @@ from numpy_rnn.conformance.mutants.edits import (
 from numpy_rnn.conformance.ports.abilities import SGD_OPTIONS
 
 LIMITS = (0.5, 1, 2, 3, 5, 10, 20)  # of numbers that are clamped
-FEW_STEPS = 3  # fewer: many mistakes are alike
-FEW = 10  # up to which every count of steps, sequences or units is tried
+FEW = 10  # the largest count of steps, sequences or units that is tried
 WINDOW_GRADIENTS = tuple("d" + name for name in FIELDS)
 
-# Places and parts.
+# Places, by their words.
 
+GRADIENT_PLACE: dict[str, Place] = {"{names}": when_recorded(*WINDOW_GRADIENTS)}
 FORWARD: dict[str, Place] = {name: when_recorded(name) for name in ("a", "h", "y")}
-BACKWARD: dict[str, Place] = {
-    "{names}": when_recorded(*WINDOW_GRADIENTS),
-    "the flow back": flow_back,
-    **{name: when_recorded(name) for name in ("dh", "da", "dy")},
-}
 # Of which a part may be left out.
 FORWARD_PARTS: dict[str, Place] = {"the loss": terms_of_loss}
 BACKWARD_PARTS: dict[str, Place] = {
@@ -99,36 +90,25 @@ class TensorPart(NamedTuple):
         return v * ~self.is_in(v, t, T)
 
 
-def mutants_of_all(words: str, place: Place) -> Iterator[Mutant]:
-    """Yield the mistakes of all numbers of a place."""
-
-    def times(number: float) -> Equations:
-        """Return the place times a number."""
-        return place(lambda v, *step: number * v)
-
-    yield Mutant(f"{words} left out", times(0.0))
-    yield Mutant(f"{words} × {{number}}", times)
-    for c in LIMITS:
-        yield Mutant(f"{words} within ±{c}", place(partial(clamped, c)))
+def clamped_mutants(places: Mapping[str, Place]) -> Iterator[Mutant]:
+    """Yield the mistakes of numbers that are clamped."""
+    for words, place in places.items():
+        for c in LIMITS:
+            yield Mutant(f"{words} within ±{c}", place(partial(clamped, c)))
 
 
 def mutants_of_parts(
-    words: str, place: Place, sizes: Mapping[str, int]
+    places: Mapping[str, Place], sizes: Mapping[str, int]
 ) -> Iterator[Mutant]:
     """Yield the mistakes of a part of a place."""
+    parts = list[TensorPart]()
     for letter in AXES:
-        for size in likely_counts(sizes[letter]):
-            for is_first in (True, False):
-                part = TensorPart(letter, size, is_first)
-                yield Mutant(f"{words} of {part.words} alone", place(part.alone))
-                yield Mutant(f"{words} without {part.words}", place(part.left_out))
-
-
-def likely_counts(size: int) -> list[int]:
-    """Return counts below a size: all of the small ones, and of the larger ones those
-    that people choose.
-    """
-    return [k for k in range(1, size) if k <= FEW or k % 4 == 0 or k % 5 == 0]
+        for size in range(1, min(sizes[letter], FEW + 1)):
+            parts += [TensorPart(letter, size, is_first) for is_first in (True, False)]
+    for words, place in places.items():
+        for part in parts:
+            yield Mutant(f"{words} of {part.words} alone", place(part.alone))
+            yield Mutant(f"{words} without {part.words}", place(part.left_out))
 
 
 # Windows.
@@ -146,66 +126,25 @@ def loss_and_error_times(number: float) -> Equations:
     )
 
 
-def in_logarithm(number: float) -> Equations:
-    """Return the loss −log(p + number), and the usual error."""
-
-    def loss_and_error(
-        n: NumpyArithmetic, y: Operand, target: Operand, objective: Objective
-    ) -> tuple[Operand, Operand]:
-        """Compute them from the outputs."""
-        _, error = right.loss_and_error(n, y, target, objective)
-        _, p = n.softmax(y)
-        terms = target * np.log(p + number)
-        C = loss_divisor(y.shape, objective)
-        return -terms.sum(axis=(0, -2, -1)) / C, error
-
-    return {"loss_and_error": loss_and_error}
+def gradients_times(number: float) -> Equations:
+    """Return the gradients times a number."""
+    return GRADIENT_PLACE["{names}"](lambda g, *step: number * g)
 
 
-def plus_parameter(number: float) -> Equations:
-    """Return gradients and a multiple of their parameters."""
-
-    def change(n: Any, name: str, t: None, g: NumpyArray) -> NumpyArray:
-        """Return a gradient and the multiple of its parameter."""
-        theta: NumpyArray = getattr(n.fit.case.params, name.removeprefix("d"))
-        return g + number * theta
-
-    return recording(WINDOW_GRADIENTS, change)
+def errors_times(number: float) -> Equations:
+    """Return dy times a number."""
+    return when_recorded("dy")(lambda dy, *step: number * dy)
 
 
-def without_weights(name: str) -> Equations:
-    """Return the forward pass with zeros for a weight matrix or bias."""
-
-    def forward(
-        n: NumpyArithmetic, w: Tensors, p: OperandParameters, nonlinearity: str
-    ) -> None:
-        """Compute it."""
-        theta = getattr(p, name)
-        if theta is not None:
-            p = p._replace(**{name: 0 * theta})
-        right.forward(n, w, p, nonlinearity)
-
-    return {"forward": forward}
-
-
-def rereading() -> Iterator[Mutant]:
-    """Yield gradients that read another step, or another tensor."""
-    for tensor in ("x", "h"):
-        for distance, words in ((-1, "before"), (1, "after")):
-            edit = reading(SUMS, tensor, neighbours(distance))
-            yield Mutant(f"{tensor} of the step {words} in {{names}}", edit)
-    edit = reading(SUMS, "da", lambda w, name, s: w.dh[s])
-    yield Mutant("dh for da in {names}", edit)
-    edit = recording(("dW_hh",), lambda n, name, t, g: g.mT)
-    yield Mutant("{names} transposed", edit)
-
-
-WINDOW_MUTANTS = (
+LOSS_MUTANTS = (
     Mutant("loss × {number}", loss_times),
     Mutant("consistent: × {number} of this loss", loss_and_error_times),
-    Mutant("{number} inside of the logarithm", in_logarithm, start=0.0),
-    Mutant("{names} + {number} of the parameter", plus_parameter, start=0.0),
-    Mutant("1 − tanh(h)² for φ′", slope(lambda phi, a, h: 1 - np.tanh(h) ** 2)),
+)
+GRADIENT_MUTANTS = (
+    Mutant("{names} left out", gradients_times(0.0)),
+    Mutant("{names} × {number}", gradients_times),
+    Mutant("dy × {number}", errors_times),
+    Mutant("dh for da in {names}", reading(SUMS, "da", lambda w, name, s: w.dh[s])),
 )
 
 
@@ -214,34 +153,31 @@ def window_mutants(sizes: Mapping[str, int], is_forward: bool) -> Iterator[Mutan
     letter; is_forward: whether the loss is wrong.
     """
     yield from (mutant for mutant in MUTANTS if not mutant.in_run)
-    if not is_forward:
-        yield from mutants_of_all("{names}", BACKWARD["{names}"])
-    if sizes["T"] < FEW_STEPS:
+    if is_forward:
+        yield from LOSS_MUTANTS
+        yield from clamped_mutants(FORWARD)
+        yield from mutants_of_parts(FORWARD_PARTS, sizes)
         return
-    yield from WINDOW_MUTANTS
+    yield from GRADIENT_MUTANTS
     for k in range(2, sizes["T"]):
         words = f"over {k} steps (bptt_truncate = {k - 1})"
         edit: Equations = {"backward": partial(each_loss_over, k)}
         yield Mutant(f"each loss goes back {words}", edit)
-    for name in FIELDS:
-        yield Mutant(f"{name} left out", without_weights(name))
-    yield from rereading()
-    for words, place in (FORWARD if is_forward else BACKWARD).items():
-        yield from mutants_of_all(words, place)
-    for words, place in (FORWARD_PARTS if is_forward else BACKWARD_PARTS).items():
-        yield from mutants_of_parts(words, place, sizes)
+    yield from clamped_mutants(GRADIENT_PLACE | {"the flow back": flow_back})
+    yield from mutants_of_parts(BACKWARD_PARTS, sizes)
 
 
 # Steps.
 
 
-def option_times(name: str, number: float) -> Equations:
-    """Return the equations of a step with a multiple of one of its options."""
+def without_option(name: str) -> Equations:
+    """Return the equations of a step without one of its options."""
+    nothing = np.inf if name.startswith("max") else 0.0
 
     def change(*operands: Any) -> tuple[Any, ...]:
-        """Return the operands, the last of which is the step, with the multiple."""
+        """Return the operands, the last of which is the step, without the option."""
         *others, step = operands
-        return *others, step._replace(**{name: number * getattr(step, name)})
+        return *others, step._replace(**{name: nothing})
 
     return with_operands(change, *STEP_EQUATIONS)
 
@@ -273,7 +209,5 @@ def step_mutants(step: Step) -> Iterator[Mutant]:
         yield Mutant(f"{words} × {{number}}", change_times)
     for name in (*SGD_OPTIONS, "max_value"):
         if getattr(step, name):
-            nothing = np.inf if name.startswith("max") else 0.0
-            yield Mutant(f"{name} left out", option_times(name, nothing))
-            yield Mutant(f"{name} × {{number}}", partial(option_times, name))
+            yield Mutant(f"{name} left out", without_option(name))
     yield Mutant("{names} × {number}", velocity_times)

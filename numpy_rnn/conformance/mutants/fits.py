@@ -6,7 +6,7 @@ number, such as a factor, is one number, or one product of sizes, in all fits.
 """
 
 from collections.abc import Iterable, Sequence
-from itertools import product
+from itertools import combinations
 from math import prod
 from typing import NamedTuple
 
@@ -34,32 +34,18 @@ from numpy_rnn.conformance.mutants.edits import (
     Replacement,
 )
 
-MAX_RESIDUAL = 1e-10  # the part of the numbers that a mutant may leave, in float64
 # By how many units in the last place of its largest number a tensor may differ from
 # another way to compute it, over 100 terms or fewer; as the root of their number beyond
 ROUNDING = 200.0
 USUAL_TERMS = 100
 RIGHT_ROUNDING = 4.0  # what the right tensor adds to that, where a wrong one is small
 CLEAR_DEVIATION = 30.0  # of a wrong tensor, in units of what right ones may differ
-ITERATIONS = 12  # of the solver
-CHANGE = 1e-6  # of a number, by which a slope is measured, relative to it
-SMALLEST_NUMBER = 1e-2  # as which a number near 0 counts there
-MOST_LEFT = 0.95  # of the difference, by a linear prediction
 MANY = 4  # numbers of a fit, that one number does not explain by chance
 DOUBLE_RTOL = 1e-6  # of numbers that are equal, measured by reports in float64
 SINGLE_RTOL = 1e-3  # in float32
 MOST_DIGITS = 6  # of a number in words
 FACTORS = "2KBOTH"  # 2, and sizes by which a wrong reduction multiplies
 MOST_FACTORS = 4  # of a product
-# The powers of the factors in products; the simplest first.
-POWERS = sorted(
-    (
-        powers
-        for powers in product((1, -1, 0), repeat=len(FACTORS))
-        if 0 < np.abs(powers).sum() <= MOST_FACTORS
-    ),
-    key=lambda powers: (np.abs(powers).sum(), powers),
-)
 # The words for all tensors of a kind, by the prefix of their names.
 TENSOR_KINDS = {"d": "gradients", "v": "velocities", "": "parameters"}
 RIGHT_STEP: Equations = {"updated": DEFINITION.updated}
@@ -83,7 +69,6 @@ class EditedArithmetic(NumpyArithmetic):
 class Measurement(NamedTuple):
     """The number that was measured in a fit, and its error."""
 
-    fit: "Fit"
     value: float
     error: float
 
@@ -164,10 +149,9 @@ class Fit:
         """Return the difference between reported numbers and those of a mutant that
         explains them.
         """
-        size = largest(self.report[name])
-        rounding = ROUNDING * self.ulp * max(size, largest(value))
-        rounding += RIGHT_ROUNDING * self.ulp * largest(self.right[name])
-        return max(MAX_RESIDUAL * min(size, self.difference(name)), rounding)
+        size = max(largest(self.report[name]), largest(value))
+        rounding = ROUNDING * size + RIGHT_ROUNDING * largest(self.right[name])
+        return self.ulp * rounding
 
     def difference(self, name: str) -> float:
         """Return by how much a reported tensor is off."""
@@ -183,7 +167,7 @@ class Fit:
 
     def measure(self, mutant: Mutant, names: Sequence[str]) -> Measurement | None:
         """Return the number for which a mutant comes nearest to the wrong tensors, and
-        its error, by the secant method; None if no number does.
+        its error; None if the number changes nothing. The mutant is linear in it.
         """
 
         def values(number: float) -> NumpyArray:
@@ -191,25 +175,14 @@ class Fit:
             return self.vector(self.values(mutant.with_number(number)), names)
 
         reported = self.vector(self.report, names)
+        at_zero = values(0.0)
+        slope = values(1.0) - at_zero
+        square = float(slope @ slope)
+        if not 0 < square < np.inf:
+            return None
         rounding = RIGHT_ROUNDING * self.ulp * largest(reported) * len(reported) ** 0.5
-        number = mutant.start
-        for _ in range(ITERATIONS):
-            value = values(number)
-            near = CHANGE * max(abs(number), SMALLEST_NUMBER)
-            slope = (values(number + near) - value) / near
-            square = float(slope @ slope)
-            if not 0 < square < np.inf:
-                return None
-            rest = reported - value
-            change = float(slope @ rest) / square
-            error = rounding / square**0.5
-            number += change
-            if abs(change) <= error:
-                return Measurement(self, number, error)
-            remains = np.linalg.norm(rest - change * slope)
-            if remains > MOST_LEFT * np.linalg.norm(rest):
-                return None
-        return None
+        number = float(slope @ (reported - at_zero)) / square
+        return Measurement(number, rounding / square**0.5)
 
 
 def largest(array: NumpyArray) -> float:
@@ -238,7 +211,7 @@ class CommonNumber(NamedTuple):
     """A number that all fits have in common, in words, and its value for each."""
 
     text: str
-    values: list[float]
+    values: Sequence[float]
 
 
 def measured_number(
@@ -249,9 +222,9 @@ def measured_number(
     """
     is_single = any(fit.is_single for fit in fits)
     rtol = SINGLE_RTOL if is_single else DOUBLE_RTOL
-    measurements = list[Measurement]()
+    measurements = dict[int, Measurement]()  # by the index of the fit
     count = 0
-    for fit in fits:
+    for index, fit in enumerate(fits):
         names = sorted(fit.wrong & wrong)
         if not names:
             continue
@@ -259,64 +232,44 @@ def measured_number(
         if measurement is None:
             return None
         count += sum(fit.report[name].size for name in names)
-        if measurement.error < rtol * max(abs(measurement.value), rtol):
-            measurements.append(measurement)
+        if measurement.error < rtol * abs(measurement.value):
+            measurements[index] = measurement
     if not measurements or (count < MANY and len(measurements) < 2):
         return None  # a number of its own explains any number
-    common = None
-    is_of_step = bool(mutant.fields & STEP_EQUATIONS)  # which knows no sizes
-    if "× {number}" in mutant.name and not is_of_step:
-        common = common_product(fits, measurements, rtol)
-    return common or common_constant(fits, measurements, rtol)
-
-
-def common_product(
-    fits: Sequence[Fit], measurements: Sequence[Measurement], rtol: float
-) -> CommonNumber | None:
-    """Return the simplest product of sizes that all of these are, if there is one."""
-    tables = {fit: products(fit) for fit in fits}
-    for text in tables[fits[0]]:
-        expected = [tables[measurement.fit][text] for measurement in measurements]
-        pairs = zip(measurements, expected)
-        are_near = all(number.is_near(value, rtol) for number, value in pairs)
-        if are_near and set(expected) != {1}:
-            return CommonNumber(text, [table[text] for table in tables.values()])
+    if all(measured.is_near(1.0, rtol) for measured in measurements.values()):
+        return None
+    candidates = [constant_number(fits, measurements.values())]
+    if not mutant.fields & STEP_EQUATIONS:  # a step knows no sizes
+        candidates = [*products(fits), *candidates]
+    for candidate in candidates:
+        pairs = [(measurements[i], candidate.values[i]) for i in measurements]
+        if all(measured.is_near(value, rtol) for measured, value in pairs):
+            return candidate
     return None
 
 
-def common_constant(
-    fits: Sequence[Fit], measurements: Sequence[Measurement], rtol: float
-) -> CommonNumber | None:
-    """Return the number that all of these are, with the digits that are sure."""
+def constant_number(
+    fits: Sequence[Fit], measurements: Iterable[Measurement]
+) -> CommonNumber:
+    """Return the number that was measured best, with the digits that are sure."""
     best = min(measurements, key=lambda measurement: measurement.error)
     share = 4 * best.error / abs(best.value)  # below half a unit of the last digit
-    if best.is_near(1.0, rtol) or not 0 < share < 1:
-        return None
-    if not all(number.is_near(best.value, rtol) for number in measurements):
-        return None
     digits = min(MOST_DIGITS, -int(np.log10(share)))
     return CommonNumber(f"{best.value:.{digits}g}", [best.value] * len(fits))
 
 
-def products(fit: Fit) -> dict[str, float]:
-    """Return usual factors, and products of sizes, by their text; the simplest
+def products(fits: Sequence[Fit]) -> list[CommonNumber]:
+    """Return usual factors: products of sizes and their inverses, the simplest
     first.
     """
-    sizes = cases.case_sizes(fit.case) | {"2": 2}
-    numbers = {"-1": -1.0}
-    numbers["η"] = np.nan if fit.step is None else float(fit.step.learning_rate)
-    for powers in POWERS:
-        above = [letter for letter, power in zip(FACTORS, powers) if power == 1]
-        below = [letter for letter, power in zip(FACTORS, powers) if power == -1]
-        text = "·".join(above) or "1"
-        if len(below) > 1:
-            text += f"/({'·'.join(below)})"
-        elif below:
-            text += f"/{below[0]}"
-        numerator = prod(sizes[letter] for letter in above)
-        numbers[text] = numerator / prod(sizes[letter] for letter in below)
-    for letters in ("KB", "KBO"):  # as of a sample variance
-        n = prod(sizes[letter] for letter in letters)
-        text = "·".join(letters)
-        numbers[f"{text}/({text} − 1)"] = n / (n - 1) if n > 1 else np.nan
+    tables = [cases.case_sizes(fit.case) | {"2": 2} for fit in fits]
+    numbers = list[CommonNumber]()
+    for count in range(1, MOST_FACTORS + 1):
+        for letters in combinations(FACTORS, count):
+            text = "·".join(letters)
+            divisor = text if count == 1 else f"({text})"
+            values = [prod(sizes[letter] for letter in letters) for sizes in tables]
+            inverses = [1 / value for value in values]
+            numbers.append(CommonNumber(text, values))
+            numbers.append(CommonNumber(f"1/{divisor}", inverses))
     return numbers

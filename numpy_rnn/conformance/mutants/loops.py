@@ -11,10 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from numpy_rnn.common.records import NumpyArray, Step, Window
+from numpy_rnn.common.records import NumpyArray, Window
 from numpy_rnn.common.texts import pluralize
 from numpy_rnn.conformance import case as cases
-from numpy_rnn.conformance.arithmetics.arithmetic import Operand
 from numpy_rnn.conformance.case import WindowCase
 from numpy_rnn.conformance.definition import DEFINITION as right
 from numpy_rnn.conformance.definition import window_update
@@ -56,10 +55,6 @@ class Updates:
         """Return one update as a fit."""
         return Fit(*single_update(self.recorded, index, self.network), index)
 
-    def is_first(self, fit: Fit) -> bool:
-        """Return whether an update is the first of its epoch."""
-        return bool(self.recorded.updates["number"][fit.index] == 1)
-
 
 def hint_for_run(recorded: RecordedRun, first: Finding) -> str:
     """Return the hint for a run whose first divergence is this one; "" if nothing
@@ -81,62 +76,48 @@ def hint_for_run(recorded: RecordedRun, first: Finding) -> str:
         wrong.sort(key=lambda fit: -len(fit.case.x))  # the last one may be short
         wrong_first = [*wrong, *(fit for fit in fits if not fit.wrong)]
         if is_of_step(fits):
-            return explanation(wrong_first, step_loops(updates)) or rates_in_words(fits)
+            return explanation(wrong_first) or rates_in_words(fits)
         return explanation(wrong_first, window_loops(updates))
 
 
 def windows_in_words(recorded: RecordedRun) -> str:
-    """Return the schedule that gives all windows of the run, or how they are moved."""
+    """Return the schedule that gives all windows of the run, or how many steps are
+    skipped between them.
+    """
     run = recorded.run
-    expected = recorded.windows
-    k1, _, epochs = run.options.schedule
     reported = [recorded.window(i) for i in range(recorded.length)]
-    others = {"the last, shorter window left out": expected[: len(run.x) // k1]}
     for mutant in SCHEDULES:
-        others[mutant.name] = mutant.definition.windows(run)
-    for words, windows in others.items():
-        if windows != expected and reported == (windows * epochs)[: len(reported)]:
-            return words
+        windows = mutant.definition.windows(run)
+        whole = windows * run.options.schedule.epochs
+        if windows != recorded.windows and reported == whole[: len(reported)]:
+            return mutant.name
     gaps = set[int]()
     for previous, window in pairwise(reported):
         if window.start:
             gaps.add(window.loss_start - previous.stop)
-    if len(gaps) != 1 or gaps == {0}:
-        return ""
-    gap = gaps.pop()
-    if gap > 0:
-        return f"{pluralize(gap, 'step')} skipped between windows"
-    return f"windows overlap by {pluralize(-gap, 'step')}"
+    if len(gaps) == 1 and min(gaps) > 0:
+        return f"{pluralize(min(gaps), 'step')} skipped between windows"
+    return ""
 
 
 def states_in_words(updates: Updates) -> str:
-    """Return where the wrong initial states come from, and in which windows."""
+    """Return where all of the wrong initial states come from."""
     h_0 = updates.recorded.run.h_0
     rounding = ROUNDING * float(np.finfo(h_0.dtype).eps)
     latest = {0: h_0}  # the state after each step, as the latest window computed it
-    labels = list[str]()  # what explains all of the wrong states so far
-    wrong = set[int]()  # numbers of windows in their epoch
-    carried = set[int]()  # those of windows that a state is carried to
+    labels: list[str] | None = None  # what explains all of the wrong states so far
     for index in range(updates.recorded.length):
         case, report = single_update(updates.recorded, index, updates.network)
         window = updates.recorded.window(index)
-        number = int(updates.recorded.updates["number"][index]) - 1
         equal = list[str]()  # the states that this one is
         for words, state in known_states(latest, window).items():
             if largest(case.h_0 - state) <= rounding * max(1.0, largest(state)):
                 equal.append(words)
-        is_wrong = EXPECTED not in equal
-        if is_wrong:
-            labels = [label for label in labels or equal if label in equal]
-        if window.start:
-            carried.add(number)
-            if is_wrong:
-                wrong.add(number)
+        if EXPECTED not in equal:
+            labels = equal if labels is None else [x for x in labels if x in equal]
         h = report["h"] if "h" in report else window_update(case)["h"]
         latest.update(enumerate(h, window.start + 1))
-    if not labels:
-        return ""
-    return f"state {labels[0]}{which_windows(wrong, carried)}"
+    return f"state {labels[0]}" if labels else ""
 
 
 def known_states(
@@ -154,20 +135,8 @@ def known_states(
     known["reset to h_0"] = latest[0]
     if window.loss_start in latest:
         known["of the newest step"] = latest[window.loss_start]
-    for step, state in latest.items():
-        distance = step - window.start
-        words = "early" if distance < 0 else "late"
-        known[f"{pluralize(abs(distance), 'step')} {words}"] = state
+    known["one step early"] = latest[max(window.start - 1, 0)]
     return known
-
-
-def which_windows(wrong: set[int], carried: set[int]) -> str:
-    """Return in which windows of an epoch a carried state is wrong, in words."""
-    if not wrong:
-        return ""
-    if wrong == carried:
-        return " at every window"
-    return " in some windows"
 
 
 def rates_in_words(fits: Sequence[Fit]) -> str:
@@ -190,27 +159,10 @@ def rates_in_words(fits: Sequence[Fit]) -> str:
     return f"step × {factors[0]:.3g} to {factors[-1]:.3g}"
 
 
-def step_loops(updates: Updates) -> Iterator[Mutant]:
-    """Yield mistakes in what a step is computed from."""
-
-    def velocity(n: Any, g: Operand, before: Operand | None, step: Step) -> Operand:
-        """Return the velocity, of none before where an epoch begins."""
-        if updates.is_first(n.fit):
-            before = None
-        return right.velocity(n, g, before, step)
-
-    words = "the velocity, or sum of squares, reset at every epoch"
-    yield Mutant(words, {"velocity": velocity})
-
-
 def window_loops(updates: Updates) -> Iterator[Mutant]:
     """Yield mistakes in what a window is computed from."""
-    for words, is_reset in (
-        ("from update to update", False),
-        ("within an epoch", True),
-    ):
-        edit = recording(WINDOW_GRADIENTS, partial(with_added, updates, is_reset))
-        yield Mutant(f"gradients add up {words}", edit)
+    edit = recording(WINDOW_GRADIENTS, partial(with_added, updates))
+    yield Mutant("gradients add up from update to update", edit)
     for where, shift in (("ahead", -1), ("behind", 1)):
         edit = {CASE: partial(with_moved_targets, updates, shift)}
         yield Mutant(f"targets one step {where}", edit)
@@ -219,10 +171,10 @@ def window_loops(updates: Updates) -> Iterator[Mutant]:
 
 
 def with_added(
-    updates: Updates, is_reset: bool, n: Any, name: str, t: None, g: NumpyArray
+    updates: Updates, n: Any, name: str, t: None, g: NumpyArray
 ) -> NumpyArray:
-    """Return a gradient and that of the update before; is_reset: not in a new epoch."""
-    if n.fit.index == 0 or (is_reset and updates.is_first(n.fit)):
+    """Return a gradient and that of the update before."""
+    if n.fit.index == 0:
         return g
     return g + updates.fit(n.fit.index - 1).report[name]
 

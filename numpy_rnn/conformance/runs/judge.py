@@ -6,12 +6,11 @@ parameters and the state from which it started. No drift accumulates from update
 update, however long the run.
 
 Where training is chaotic, rounding alone changes the gradients of long windows, so that
-they are *ill-conditioned* in this dtype. A port is then asked for some of these
-windows with smaller recurrent weights, where nothing is. What could not be judged in
-any window is named, and is no agreement.
+they are *ill-conditioned* in this dtype. What could not be judged in any window is
+named, and is no agreement.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -25,10 +24,8 @@ from numpy_rnn.conformance.findings import Finding, finding_in
 from numpy_rnn.conformance.runs.recorded_run import (
     STEPWISE,
     RecordedRun,
-    single_update,
     stacks,
 )
-from numpy_rnn.conformance.runs.run_sources import PortSource
 from numpy_rnn.conformance.runs.schedule_checks import (
     carried_steps,
     schedule_divergences,
@@ -39,13 +36,8 @@ from numpy_rnn.conformance.window_checks import (
     Counts,
     Tolerance,
     check_all,
-    global_checks,
     refined_tolerances,
 )
-
-MAX_ASKED = 4  # windows that a port is asked for with smaller recurrent weights
-# Factors, one after the other, once no singular value is above 1.
-CONTRACTIONS = (1.0, 0.5, 0.5)
 
 
 class Judgement(NamedTuple):
@@ -55,14 +47,19 @@ class Judgement(NamedTuple):
     worst: dict[str, float]  # the largest ratio by tensor; 1 is what rounding allows
     first: Finding | None
     counts: Counts  # of the windows in which each tensor was judged
-    # Tensors that are checked with smaller recurrent weights instead, or in no window.
-    contracted: tuple[str, ...] = ()
-    unjudged: tuple[str, ...] = ()
-    # Tensors by the number of windows whose checks are estimates, or wide.
-    estimated: Mapping[str, int] = MappingProxyType({})
-    wide: Mapping[str, int] = MappingProxyType({})
+    unjudged: tuple[str, ...] = ()  # in no window of some network
     # The largest ratio of every tensor in every update.
     ratios: Mapping[str, Sequence[float]] = MappingProxyType({})
+
+    @property
+    def estimated(self) -> Mapping[str, int]:
+        """Return the tensors by the number of windows whose checks are estimates."""
+        return self.counts.estimated
+
+    @property
+    def wide(self) -> Mapping[str, int]:
+        """Return the tensors by the number of windows whose checks are wide."""
+        return self.counts.wide
 
     @property
     def not_judged(self) -> tuple[str, ...]:
@@ -83,7 +80,6 @@ def judge(
     recorded: RecordedRun,
     tau: TanhError = TAU,
     whole: bool = True,
-    source: PortSource | None = None,
 ) -> Judgement:
     """Check every update of a run: its window, its initial state, and all tensors.
 
@@ -97,9 +93,6 @@ def judge(
         The error of tanh that the bounds allow.
     whole : bool, optional
         Whether every update is expected; otherwise the last ones may be missing.
-    source : PortSource, optional
-        Asked for ill-conditioned windows with smaller recurrent weights. By default
-        none is.
 
     Returns
     -------
@@ -125,22 +118,10 @@ def judge(
         tally.add(indices, check_all(of_report, report))
         if "h" not in report:
             tally.add_carried_states(indices, allowed["h"])
-    judged = tally.judged_tensors()
-    if source is not None and tally.is_ill_conditioned.any():
-        for window in _contracted_windows(tally, source):
-            tally.add_contracted(window)
-    judgement = tally.judgement(judged)
+    judgement = tally.judgement()
     if recorded.fault is not None and judgement.first is None:
         raise recorded.fault
     return judgement
-
-
-class ContractedWindow(NamedTuple):
-    """The checks of one update of one network, with smaller recurrent weights."""
-
-    update: int
-    network: tuple[int, ...]
-    checks: list[Check]
 
 
 class _Tally:
@@ -152,9 +133,6 @@ class _Tally:
         self.findings = list[Finding]()
         self.judged = dict[str, Array | np.bool_]()  # by tensor and network
         self.ratios = dict[str, Array]()  # by tensor and update
-        networks = recorded.run.params.networks or 1
-        # By update and network.
-        self.is_ill_conditioned = np.zeros((recorded.length, networks), bool)
 
     def add_finding(self, finding: Finding) -> None:
         """Add a finding in the windows or in the initial states."""
@@ -178,9 +156,6 @@ class _Tally:
             rows = np.moveaxis(check.ratio, axis, 0).reshape(len(indices), -1)
             self.add_ratios(check, indices, rows.max(axis=1))
             self.counts.note([check])
-            if check.tensor != "initial":
-                is_ill_conditioned = check.ill_conditioned.reshape(len(indices), -1)
-                self.is_ill_conditioned[indices] |= is_ill_conditioned
             if not check.is_right:
                 self.findings.append(_first_finding(self.recorded, indices, check))
 
@@ -197,21 +172,6 @@ class _Tally:
             check = latest._replace(tensor="initial").check(initial)
             self.add(following, [check])
 
-    def add_contracted(self, window: ContractedWindow) -> None:
-        """Add the checks of a window with smaller recurrent weights."""
-        for check in window.checks:
-            indices = np.array([window.update])
-            self.add_ratios(check, indices, check.ratio.max())
-            if not check.is_right:
-                finding = finding_in(check)
-                element = (*window.network, *finding.element)
-                finding = finding._replace(element=element, is_contracted=True)
-                self.findings.append(_located(self.recorded, window.update, finding))
-
-    def judged_tensors(self) -> set[str]:
-        """Return the tensors that some window of every network judges."""
-        return {name for name in self.judged if np.all(self.judged[name])}
-
     def equations_of(self, tensor: str) -> str:
         """Return the ids of the equations of a tensor, with those of a velocity that
         is recomputed.
@@ -223,11 +183,9 @@ class _Tally:
         of_velocity = cases.equations("v" + tensor, objective, step)
         return ", ".join(dict.fromkeys(f"{of_velocity}, {ids}".split(", ")))
 
-    def judgement(self, uncontracted: set[str]) -> Judgement:
-        """Return the judgement; uncontracted: the tensors judged with the run's own
-        weights.
-        """
-        judged = self.judged_tensors()
+    def judgement(self) -> Judgement:
+        """Return the judgement."""
+        unjudged = [name for name in TENSORS if not np.all(self.judged.get(name, True))]
         worst = dict[str, float]()
         for name in TENSORS:
             if name in self.ratios:
@@ -241,55 +199,10 @@ class _Tally:
             updates=self.recorded.length,
             worst=worst,
             first=first,
-            contracted=_in_order(judged - uncontracted),
-            unjudged=_in_order(self.judged.keys() - judged),
-            estimated=self.counts.estimated,
-            wide=self.counts.wide,
+            unjudged=tuple(unjudged),
             counts=self.counts,
             ratios={name: ratio.tolist() for name, ratio in self.ratios.items()},
         )
-
-
-def _in_order(names: Iterable[str]) -> tuple[str, ...]:
-    """Return tensors in causal order."""
-    return tuple(sorted(names, key=TENSORS.index))
-
-
-def _contracted_windows(
-    tally: _Tally, source: PortSource
-) -> Iterator[ContractedWindow]:
-    """Yield some of the ill-conditioned windows with recurrent weights that are not
-    chaotic.
-
-    A network whose recurrent weights have no singular value above 1 does not amplify
-    rounding. The network of an ensemble is the one with most of such windows.
-    """
-    network = int(tally.is_ill_conditioned.sum(axis=0).argmax())
-    (windows,) = np.nonzero(tally.is_ill_conditioned[:, network])
-    networks = () if tally.recorded.run.params.networks is None else (network,)
-    count = min(MAX_ASKED, len(windows))
-    for number in np.linspace(0, len(windows) - 1, count).astype(int):
-        index = int(windows[number])
-        case, _ = single_update(tally.recorded, index, networks)
-        for factor in CONTRACTIONS:
-            for name in cases.RECURRENT:
-                theta = getattr(case.params, name)
-                largest = max(float(np.linalg.norm(theta, 2)), 1.0)
-                smaller = theta * theta.dtype.type(factor / largest)
-                case = case._replace(params=case.params._replace(**{name: smaller}))
-            report = source.report(case, "a window with smaller weights")
-            checks = list(global_checks(case, report, source.tau))
-            if not any(check.ill_conditioned for check in checks):
-                break
-        yield ContractedWindow(index, networks, checks)
-
-
-def _located(recorded: RecordedRun, index: int, finding: Finding) -> Finding:
-    """Return the finding with the epoch and the number of an update."""
-    return finding._replace(
-        epoch=int(recorded.updates["epoch"][index]),
-        number=int(recorded.updates["number"][index]),
-    )
 
 
 def _first_finding(recorded: RecordedRun, indices: Array, check: Check) -> Finding:
@@ -311,5 +224,9 @@ def _first_finding(recorded: RecordedRun, indices: Array, check: Check) -> Findi
         arrays[name] = array[entry]
     finding = finding_in(check._replace(**arrays))
     update, *network = entry
-    finding = finding._replace(element=(*network, *finding.element))
-    return _located(recorded, int(indices[update]), finding)
+    index = indices[update]
+    return finding._replace(
+        element=(*network, *finding.element),
+        epoch=int(recorded.updates["epoch"][index]),
+        number=int(recorded.updates["number"][index]),
+    )

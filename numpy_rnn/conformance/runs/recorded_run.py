@@ -1,7 +1,7 @@
 """Recorded runs: every update of a training run as arrays, as a case and a report."""
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -110,14 +110,6 @@ class RunRecorder:
     def recorded(self, definition: Definition = DEFINITION) -> RecordedRun:
         """Return the run of the updates so far, with the definition of its schedule."""
         return RecordedRun(self.run, stack_columns(self.columns), definition)
-
-
-def record(run: Run, updates: Iterable[RecordedUpdate]) -> RecordedRun:
-    """Return the run with all of these updates."""
-    recorder = RunRecorder(run)
-    for update in updates:
-        recorder.append_report(update)
-    return recorder.recorded()
 
 
 def stack_columns(columns: Mapping[str, list[Any]]) -> NamedArrays:

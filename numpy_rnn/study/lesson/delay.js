@@ -7,9 +7,7 @@ const {
   range, sum, norm, zeros, largest, forward, adjoints, gradientSum, windows, train, uniform,
   normalMatrix,
 } = lesson.rnn;
-const {
-  element, clamp, show, figure, redraw, onClick, showSlider, widthOf, plot,
-} = lesson.figures;
+const {element, clamp, show, figure, redraw, onClick, showSlider, widthOf, plot} = lesson.figures;
 
 const TASK = {B: 4, H: 8, updates: 800, rate: 0.2, sizes: {W_xh: 0.1, W_hh: 0.2, W_hy: 0.3}};
 const LEARNED = 0.5;  // mean squared error; 1 is that of an output of 0

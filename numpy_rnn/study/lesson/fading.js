@@ -58,7 +58,6 @@ function drawGrowth(state) {
   showSlider("growth-gain", gain, fixed(gain, 1));
   showSlider("growth-drive", drive, fixed(drive, 1));
   showSlider("growth-steps", steps, `${steps}`);
-  const kind = left > gain ** steps * 0.99 ? "cut" : "forward";
   element("growth-drawing").innerHTML = plot({
     title: "length of a change of the state", xLabel: "steps later", height: 230,
     width: widthOf("growth-drawing", 460), logarithmic: true, x: [0, LAGS], y: [1e-6, 1e6],
@@ -68,7 +67,7 @@ function drawGrowth(state) {
       {kind: "level", points: range(0, LAGS).map((lag) => [lag, gain ** lag])},
       {kind: "backward", points: changes},
     ],
-    marks: [[steps, left, kind]],
+    marks: [[steps, left, "forward"]],
   });
   element("growth-text").innerHTML = `After ${steps} steps a change of 1 has the length
     <b>${show(left)}</b>; the bound, dashed, is ${show(gain ** steps)}.`;

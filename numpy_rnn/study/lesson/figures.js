@@ -14,8 +14,6 @@ function show(v, digits = 3) {
   return text.replaceAll("-", "−");
 }
 
-// With the digits that tell a factor from 1: 1.001, but 2.00.
-const showFactor = (v) => show(v, clamp(1 - Math.floor(Math.log10(1.001 * Math.abs(v - 1))), 3, 7));
 const fixed = (v, digits = 2) => v.toFixed(digits).replace("-", "−");
 
 // A name such as dh_2 or W_hhᵀ, with its index below the line.
@@ -105,7 +103,7 @@ function start() {
 globalThis.document?.addEventListener("DOMContentLoaded", start);
 
 return {
-  element, clamp, show, showFactor, fixed, math, FIGURES, figure, redraw, onClick, showSlider,
+  element, clamp, show, fixed, math, FIGURES, figure, redraw, onClick, showSlider,
   widthOf, svg, label, plot,
 };
 })();

@@ -7,7 +7,7 @@ const {
   range, sum, largest, dot, transpose, times, elementwise, mapObject,
   columnSums, forward, adjoints, gradientSum, uniform,
 } = lesson.rnn;
-const {element, showFactor, figure, onClick} = lesson.figures;
+const {element, show, figure} = lesson.figures;
 
 class LineError extends Error {}
 const fail = (why) => { throw new LineError(why); };
@@ -92,7 +92,7 @@ function unknown(name, names) {
 // the longest text of its kind and returns its value, a number or nested lists:
 //
 //   expression  products of unaries, joined by *, / or @, with + or − between them
-//   unary       + or − unary, or power
+//   unary       − unary, or power
 //   power       postfix, or postfix ** unary
 //   postfix     primary, with .T, .sum(…), .dot(…) or .transpose() after it
 //   primary     (expression), a number, a quantity such as h[t-1], a name, or a call
@@ -134,7 +134,6 @@ class Line {
   }
 
   unary() {
-    if (this.take("+")) return this.unary();
     if (this.take("-")) return elementwise((v) => -v, this.unary());
     const base = this.postfix();
     return this.take("**") ? OPERATORS["**"](base, this.unary()) : base;
@@ -358,7 +357,7 @@ function mistakeIn(id, value) {
   const v = numbersOf(correct[LINES[id][0]]);
   const factor = dot(u, v) / dot(v, v);
   const isMultiple = u.every((w, i) => Math.abs(w - factor * v[i]) <= ROUNDING * largest(u));
-  if (isMultiple && factor) return `This is the right value times ${showFactor(factor)}.`;
+  if (isMultiple && factor) return `This is the right value times ${show(factor, 4)}.`;
   return "The numbers differ from the equation.";
 }
 
@@ -396,10 +395,6 @@ function drawLines() {
 figure("lines", {}, drawLines);
 if (element("lines")) {
   for (const id of Object.keys(LINES)) element(`lines-${id}`).addEventListener("input", drawLines);
-  onClick("lines-right", () => {
-    for (const [id, [, code]] of Object.entries(LINES)) element(`lines-${id}`).value = code;
-    drawLines();
-  });
 }
 
 return {

@@ -3,8 +3,8 @@
 
 lesson.network = (() => {
 const {
-  slopeOf, range, times, timesTransposed, elementwise, mapObject, add, forward, stepLoss,
-  adjoints, gradientSum, descent,
+  slopeOf, range, sum, times, timesTransposed, mapObject, forward, stepLoss, adjoints,
+  gradientSum, descent,
 } = lesson.rnn;
 const {
   element, clamp, show, fixed, math, FIGURES, figure, onClick, showSlider, widthOf, svg, label,
@@ -33,17 +33,10 @@ function smallUpdate(cut = 0) {
 
 // L where unit 1 of a, h or y at step t is moved by `by`, at the place where it is computed.
 function nudgedLoss(p, x, target, {what, t, by} = {}) {
-  const moved = (letter, step, [[first, ...others]]) =>
+  const moved = ([[first, ...others]], letter, step) =>
     [[letter === what && step === t ? first + by : first, ...others]];
-  let h = [SMALL.h_0];
-  let loss = 0;
-  for (const step of [1, 2, 3]) {
-    const a = moved("a", step, add(times(x[step], p.W_xh), times(h, p.W_hh)));
-    h = moved("h", step, elementwise(Math.tanh, a));
-    const y = moved("y", step, times(h, p.W_hy));
-    loss += stepLoss(y, target[step]);
-  }
-  return loss;
+  const {y} = forward(p, x, [SMALL.h_0], moved);
+  return sum([1, 2, 3].map((step) => stepLoss(y[step], target[step])));
 }
 
 const MOMENTS = [
@@ -65,10 +58,9 @@ const PLACES = {  // the top of the cells, and how many there are
   loss: [20, 1], target: [41, 1], y: [70, 1], h: [104, 2], a: [154, 2], x: [204, 1],
 };
 const CELL = 18;
-const ARROWS = {
-  a: (t) => [["x", t], ["h", t - 1]], h: (t) => [["a", t]], y: (t) => [["h", t]],
-  loss: (t) => [["y", t]], dy: (t) => [["loss", t]], dh: (t) => [["dy", t], ["da", t + 1]],
-  da: (t) => [["dh", t]],
+const ARROWS = {  // where a quantity comes from, and how many steps later that is
+  a: [["x", 0], ["h", -1]], h: [["a", 0]], y: [["h", 0]], loss: [["y", 0]],
+  dy: [["loss", 0]], dh: [["dy", 0], ["da", 1]], da: [["dh", 0]],
 };
 const isBackward = (which) => ["dy", "dh", "da"].includes(which);
 
@@ -111,10 +103,9 @@ function cellsSvg(update, which, t, at, layout) {
 
 // The arrows to a quantity, except across the cut on the way back.
 function arrowsSvg(which, t, cut, layout, kind) {
-  const isCut = ([from, u]) => from === "da" && cut > 0 && u === cut + 1;
-  const sources = ARROWS[which]?.(t) ?? [];
-  return sources.filter((source) => source[1] <= 3 && !isCut(source))
-    .map(([from, u]) => arrow(from, u, which, t, layout, kind)).join("");
+  const isThere = ([from]) => from !== "da" || (t < 3 && t !== cut);
+  return (ARROWS[which] ?? []).filter(isThere)
+    .map(([from, shift]) => arrow(from, t + shift, which, t, layout, kind)).join("");
 }
 
 function cutSvg(cut, layout) {
@@ -211,8 +202,8 @@ function explainedSum({p, activations, flow, cut}, {t}) {
   }).join("");
 }
 
-const explainedStep = ({losses: [before, now]}) => `<p>(U1) Each weight takes a step of
-  ${RATE} times its gradient. <b>${math("L")} goes from ${show(before)} to ${show(now)}.</b></p>`;
+const explainedStep = ({losses: [before, now]}) => `<p>(U1) Each weight takes a step
+  against its gradient, ${RATE} times as long. <b>${math("L")} goes from ${show(before)} to ${show(now)}.</b></p>`;
 
 // The true change of L by a nudge, and what the derivative says, once it is computed.
 function nudgeInWords(update, {what, t}, by) {

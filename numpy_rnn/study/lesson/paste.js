@@ -4,9 +4,7 @@
 "use strict";
 
 lesson.paste = (() => {
-const {
-  largest, transpose, times, elementwise, mapObject, addToRows,
-} = lesson.rnn;
+const {largest, transpose, times, elementwise, mapObject, addToRows} = lesson.rnn;
 const {element, show} = lesson.figures;
 const {
   LineError, fail, shapeOf, shapeText, LINES, exercise, gradientsOf, exercisePass, correct,

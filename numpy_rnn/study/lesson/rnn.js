@@ -52,12 +52,14 @@ const columnSums = (A) => A[0].map((_, j) => sum(A.map((row) => row[j])));
 const add = (A, B) => A.map((row, b) => row.map((v, i) => v + B[b][i]));
 const addToRows = (A, bias) => (bias === null ? A : A.map((row) => row.map((v, i) => v + bias[i])));
 
-function forward(p, x, h_0) {
+// moved: what becomes of the value of a, h or y at a step, where it is computed.
+function forward(p, x, h_0, moved = (value) => value) {
   const a = [null], h = [h_0], y = [null];
   for (let t = 1; t < x.length; t++) {
-    a[t] = addToRows(add(times(x[t], p.W_xh), times(h[t - 1], p.W_hh)), p.b_h);  // (F1)
-    h[t] = elementwise(Math.tanh, a[t]);  // (F2)
-    y[t] = addToRows(times(h[t], p.W_hy), p.b_y);  // (F3)
+    const sums = add(times(x[t], p.W_xh), times(h[t - 1], p.W_hh));
+    a[t] = moved(addToRows(sums, p.b_h), "a", t);  // (F1)
+    h[t] = moved(elementwise(Math.tanh, a[t]), "h", t);  // (F2)
+    y[t] = moved(addToRows(times(h[t], p.W_hy), p.b_y), "y", t);  // (F3)
   }
   return {x, a, h, y};
 }
@@ -140,7 +142,7 @@ function normalMatrix(draw, rows, columns, deviation) {
 
 return {
   slopeOf, range, sum, norm, zeros, transpose, largest, dot, times, timesTransposed, elementwise,
-  mapObject, columnSums, add, addToRows, forward, stepLoss, adjoints, gradientSum,
+  mapObject, columnSums, addToRows, forward, stepLoss, adjoints, gradientSum,
   descent, windows, train, uniform, normalMatrix,
 };
 })();
