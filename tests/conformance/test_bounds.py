@@ -32,7 +32,7 @@ each_dtype = pytest.mark.parametrize("dtype", DTYPES)
 
 @each_dtype
 @pytest.mark.parametrize("way", WAYS)
-@settings(max_examples=3)
+@settings(max_examples=2)
 @given(SEEDS)
 def test_right_way_is_within_the_bounds(way, dtype, seed):
     """It is right in float64 throughout, too, and where 1 − h² is mostly rounding.
