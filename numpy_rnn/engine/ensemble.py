@@ -143,12 +143,13 @@ class Ensemble:
         """Make the updates up to the next one that is yielded, block by block for the
         cache.
         """
-        size = np.getbufsize()
-        if self.layout.networks is not None:
-            np.setbufsize(BUFFER)
-        try:
+        if self.layout.networks is None:
             for block in self.blocks:
                 block.advance()
+            return
+        size = np.setbufsize(BUFFER)
+        try:
+            self.first_block.advance()
         finally:
             np.setbufsize(size)
 

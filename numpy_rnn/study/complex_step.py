@@ -63,7 +63,8 @@ class PerturbedArithmetic(NumpyArithmetic):
         """Note the perturbed value, with which the equations continue."""
         if t is not None and name == self.name:
             value = value + self.added[:, t - 1]
-        return super().record(name, t, value)
+        super().record(name, t, value)
+        return value
 
 
 def passes(case: WindowCase) -> WindowCase:

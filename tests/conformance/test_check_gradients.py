@@ -194,17 +194,6 @@ def test_transposed_gradient_is_named():
     assert "WRONG d[1]: is the transposed one" in str(report)
 
 
-def test_wrong_gradient_of_one_number_has_no_factor():
-    """Any number is a multiple of another one."""
-
-    def squared(params, x):
-        error = params["w"] * x
-        return (error @ error) / 2, {"w": np.array([3 * error @ x])}
-
-    report = wrong_report(squared, {"w": np.array([0.5])}, np.array([1.0, -2.0]))
-    assert "×" not in str(report)
-
-
 def test_one_wrong_element_of_a_thousand_is_named():
     random = np.random.default_rng()
     w = random.normal(size=(32, 32))
@@ -329,13 +318,10 @@ class Foreign:
 REFUSALS = [
     (returning(1.0), W, r"does not return \(loss, gradients\)"),
     (returning((np.ones(2), W)), W, "the loss has the shape"),
-    (returning(("1", W)), W, "the loss is <U1: expected floating-point"),
-    (returning((np.nan, W)), W, "the loss is nan"),
     (returning((Foreign(), W)), W, "use torch.autograd.gradcheck"),
     (returning((1.0, {"U": W["W"]})), W, "the gradient dW is missing"),
     (returning((1.0, {"W": W["W"].T})), W, r"has the shape \(3, 2\): expected"),
     (elsewhere, {"W": np.ones(2, int)}, "is int64: expected floating-point"),
-    (elsewhere, {}, "expected at least one array"),
     (counting, W, "not deterministic"),
 ]
 
@@ -352,17 +338,17 @@ def test_parameters_that_are_kept_elsewhere_are_found():
     assert words in str(wrong_report(elsewhere, W, np.ones(2)))
 
 
-def test_data_are_passed_on_and_parameters_may_be_nested():
+def test_data_are_passed_on_as_copies():
     def f(params, x, text, nothing, number):
         assert (text, nothing, number) == ("text", None, 3)
-        a, b = params["layers"]
+        a, b = params
         d = [b * x[0], a * x[0]]
         x[0][:] = 0  # each call has its own copy
-        return np.sum(a * d[0]), {"dlayers": d}
+        return np.sum(a * d[0]), d
 
     x = np.arange(1.0, 4)
-    report = check_gradients(f, {"layers": (x, 2 * x)}, (x,), "text", None, 3)
-    assert report.tensors("right") == "dlayers[0], dlayers[1]"
+    report = check_gradients(f, (x, 2 * x), (x,), "text", None, 3)
+    assert report.tensors("right") == "d[0], d[1]"
 
 
 def squares_and_cubes(params, x, names):

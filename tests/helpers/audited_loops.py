@@ -1,30 +1,27 @@
-"""The training loops of `loops/`, which run by themselves, and their reports."""
+"""The training loops of tests/audit/loops.py, and their reports."""
 
-import ast
 import contextlib
 import functools
-import runpy
-from pathlib import Path
+import inspect
 
 import torch_rnn
+from tests.audit import loops
 
-FOLDER = Path(__file__).parents[1] / "audit" / "loops"
-LOOPS = sorted(path.stem for path in FOLDER.glob("*.py"))
-
-
-def source(name):
-    return (FOLDER / f"{name}.py").read_text(encoding="utf-8")
+RIGHT = [name for name in vars(loops) if name.startswith("right_")]
 
 
-def expected_lines(name):
-    """Return the lines of a report that a loop's docstring lists after its summary."""
-    text = ast.get_docstring(ast.parse(source(name))) or ""
-    return text.splitlines()[2:]
+def source(name, old="", new=""):
+    """Return a program that runs a loop, in which a text is replaced."""
+    module = inspect.getsource(loops)
+    function = inspect.getsource(getattr(loops, name))
+    assert old in function
+    changed = function.replace(old, new) if old else function
+    return f"{module.replace(function, changed)}\n\nout = {name}()\n"
 
 
 @functools.cache
 def audited(name):
     """Return the report of a loop. A RuntimeError, as of backward(), ends it."""
     with torch_rnn.audit() as report, contextlib.suppress(RuntimeError):
-        report.namespace = runpy.run_path(str(FOLDER / f"{name}.py"))
+        getattr(loops, name)()
     return report

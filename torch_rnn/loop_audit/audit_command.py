@@ -2,7 +2,6 @@
 computes.
 """
 
-import builtins
 import os
 import runpy
 import signal
@@ -11,9 +10,7 @@ import threading
 from contextlib import suppress
 from dataclasses import dataclass
 from getopt import GetoptError, getopt
-from importlib.machinery import SourceFileLoader
-from pathlib import Path
-from types import FrameType, ModuleType
+from types import FrameType
 
 from numpy_rnn.common.errors import InputError, errors_about
 from numpy_rnn.common.numbers import check_integer
@@ -60,28 +57,17 @@ def parse_options(words: list[str]) -> Options:
     values = dict(pairs)
     updates = values.get("--updates", "200")
     number = int(updates) if updates.isdecimal() else updates
+    is_module = "-m" in values
+    if not is_module:
+        with errors_about(f"the script {rest[0]}"), open(rest[0], "rb"):
+            pass
     return Options(
         words=rest,
         updates=check_integer("--updates", number, 1),
         ignored=[value for option, value in pairs if option == "--ignore"],
         is_strict="--strict" in values,
-        is_module="-m" in values,
+        is_module=is_module,
     )
-
-
-def read_script(options: Options) -> bytes:
-    """Return the source of the script; empty for a module, which Python finds."""
-    if options.is_module:
-        return b""
-    script = options.words[0]
-    with errors_about(f"the script {script}"):
-        return Path(script).read_bytes()
-
-
-def has_other_threads() -> bool:
-    """Return whether threads run for which Python waits at its end."""
-    threads = [t for t in threading.enumerate() if not t.daemon]
-    return len(threads) > 1
 
 
 class Printer:
@@ -102,9 +88,6 @@ class Printer:
         if self.is_printed or os.getpid() != self.process:
             return
         self.is_printed = True
-        if has_other_threads():
-            unseen = "threads that go on after the end of the script"
-            self.recorder.record.unseen.add(unseen)
         self.recorder.stop()
         for stream in (sys.stdout, sys.stderr):
             with suppress(AttributeError, OSError, ValueError):
@@ -131,8 +114,8 @@ class Printer:
         os.kill(os.getpid(), number)
 
 
-def run_script(options: Options, source: bytes) -> None:
-    """Run the script as Python does."""
+def run_script(options: Options) -> None:
+    """Run the script as Python does, and wait for its threads."""
     name = options.words[0]
     sys.argv = options.words
     if options.is_module:
@@ -141,20 +124,15 @@ def run_script(options: Options, source: bytes) -> None:
         folder = os.path.dirname(os.path.realpath(name))
     if not sys.flags.safe_path:  # by which Python leaves the folder out
         sys.path[0] = folder
-    if options.is_module:
-        runpy.run_module(name, run_name="__main__", alter_sys=True)
-        return
-    main = sys.modules["__main__"] = ModuleType("__main__")
-    file = os.path.abspath(name)
-    main.__dict__.update(
-        __builtins__=builtins,
-        __cached__=None,
-        __file__=file,
-        __loader__=SourceFileLoader("__main__", file),
-    )
-    if sys.version_info < (3, 14):  # later ones compute it
-        main.__annotations__ = {}
-    exec(compile(source, file, "exec"), main.__dict__)
+    try:
+        if options.is_module:
+            runpy.run_module(name, run_name="__main__", alter_sys=True)
+        else:
+            runpy.run_path(os.path.abspath(name), run_name="__main__")
+    finally:
+        for thread in threading.enumerate():
+            if thread is not threading.current_thread() and not thread.daemon:
+                thread.join()
 
 
 def show_error(error: BaseException) -> None:
@@ -189,14 +167,13 @@ def audit_script(words: list[str]) -> int:
         options = parse_options(words)
         recorder = LoopRecorder(options.updates)
         report = LoopReport(recorder.record, options.ignored)
-        source = read_script(options)
         recorder.start()
     except InputError as error:
         return failed("torch_rnn", 2, str(error))
     printer = Printer(recorder, report)
     printer.handle_termination()
     try:
-        run_script(options, source)
+        run_script(options)
     except (Exception, KeyboardInterrupt) as error:
         show_error(error)
         raise

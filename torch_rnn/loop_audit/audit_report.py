@@ -8,7 +8,7 @@ from itertools import chain
 
 from torch import nn
 
-from numpy_rnn.common.numbers import check_choice, check_integer
+from numpy_rnn.common.numbers import check_choice
 from numpy_rnn.common.texts import pluralize
 from torch_rnn.loop_audit.events import (
     BackwardPass,
@@ -87,19 +87,11 @@ class LoopReport:
             check_choice("warning", name, tuple(MISTAKES))
         self._record = record
         self._ignored = frozenset(ignore)
-        self._loop = TrainingLoop(record)
-        self._event_count = len(record.events)  # from which the loop is derived
 
     @property
     def loop(self) -> TrainingLoop:
-        """The events, updates and windows of the loop, up to now.
-
-        They are derived again only where events have been added since.
-        """
-        if self._event_count != len(self._record.events):
-            self._event_count = len(self._record.events)
-            self._loop = TrainingLoop(self._record)
-        return self._loop
+        """The events, updates and windows of the loop, up to now."""
+        return TrainingLoop(self._record)
 
     @property
     def updates(self) -> list[LoopUpdate]:
@@ -109,27 +101,23 @@ class LoopReport:
     @property
     def warnings(self) -> list[LoopWarning]:
         """The mistakes that were found, without those that are switched off."""
-        loop = self.loop
-        warnings = []
+        return list(self._warnings(self.loop))
+
+    def _warnings(self, loop: TrainingLoop) -> Iterator[LoopWarning]:
+        """Yield a warning for each line where a mistake shows."""
         for mistake in MISTAKES.values():
             if mistake.name not in self._ignored:
                 for location in mistake.locations(loop):
-                    warning = LoopWarning(mistake.name, location, mistake.message)
-                    warnings.append(warning)
-        return warnings
+                    yield LoopWarning(mistake.name, location, mistake.message)
 
     def assert_tbptt(self, k1: int, k2: int) -> None:
         """Check that each recurrent module is trained by TBPTT(k1, k2).
 
         Raises
         ------
-        InputError
-            If k1 or k2 is no integer of 1 or more.
         AssertionError
             If a module is trained in another way, or no module is.
         """
-        check_integer("k1", k1, 1)
-        check_integer("k2", k2, 1)
         loop = self.loop
         changed = parameters_in(loop.updates)
         trained = [module for module in loop.windows if parameters_of(module) & changed]
@@ -145,7 +133,7 @@ class LoopReport:
     def __str__(self) -> str:
         """Return the report as text."""
         loop = self.loop
-        warnings = self.warnings
+        warnings = list(self._warnings(loop))
         lines = [self._summary(loop, {warning.name for warning in warnings})]
         for warning in warnings:
             text = f"{warning.location}: {warning.message} [{warning.name}]"

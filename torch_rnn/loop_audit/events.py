@@ -46,7 +46,6 @@ class Origin(Enum):
     """Where a part of an initial state comes from."""
 
     ZEROS = "zeros"
-    RESET = "zeros, though the data go on from the previous window"
     ATTACHED = "the previous window, attached"  # in the same graph
     PREVIOUS = "the previous window, cut"
     INSIDE = "a step inside the previous window, cut"
@@ -70,12 +69,11 @@ class InputData(NamedTuple):
         is_known = self.series is not None
         return is_known and self == (other.series, other.step + steps)
 
-    def is_between(self, first: "InputData", last: "InputData", steps: int) -> bool:
-        """Return whether they begin after the first step of a window, and before the
-        end of the given steps of its last pass.
-        """
-        is_known = first.series == last.series == self.series is not None
-        return is_known and first.step < self.step < last.step + steps
+    def goes_back(self, other: "InputData", steps: int) -> bool:
+        """Return whether they are known to begin before so many steps of others end."""
+        is_known = self.series is not None
+        is_known = is_known and self.series == other.series
+        return is_known and self.step < other.step + steps
 
 
 class StatePart(NamedTuple):

@@ -45,8 +45,6 @@ class Hooks:
         self.error = ""
         self.thread = 0  # the one that trains; 0 as long as it is not known
         self.has_other_threads = False
-        self._busy = set[int]()  # threads in which the audit itself calls torch
-        self._is_watching = False  # replaced functions call no hooks otherwise
         self._replaced = ExitStack()  # puts functions back
         self._registered = ExitStack()  # removes what torch itself calls
 
@@ -58,11 +56,9 @@ class Hooks:
                 " first or leave this one out"
             )
         self._registered.callback(ONE_AUDIT.release)
-        self._is_watching = True
 
     def put_back(self) -> None:
         """Put back what is replaced. Hooks that torch itself calls go on."""
-        self._is_watching = False
         self._replaced.close()
 
     def end(self) -> None:
@@ -71,20 +67,11 @@ class Hooks:
         self._registered.close()
 
     def call(self, hook: Callable[..., Any], *args: Any) -> None:
-        """Call a hook, unless the audit itself has called torch, or another thread
-        trains.
-        """
-        thread = threading.get_ident()
-        if thread in self._busy:
-            return
-        if self.thread not in (0, thread):
-            self.has_other_threads = True
-            return
-        self._busy.add(thread)
-        try:
+        """Call a hook, unless another thread trains."""
+        if self.thread in (0, threading.get_ident()):
             self.call_safely(hook, *args)
-        finally:
-            self._busy.discard(thread)
+        else:
+            self.has_other_threads = True
 
     def call_safely(self, hook: Callable[..., Any], *args: Any) -> None:
         """Call a hook. An error of the audit ends the audit and not the script."""
@@ -107,8 +94,7 @@ class Hooks:
         @wraps(original)
         def watched(*args: Any, **kwargs: Any) -> Any:
             """Call the original, and the hook before and after it."""
-            is_compiling = torch.compiler.is_compiling()
-            if is_compiling or is_hidden() or not self._is_watching:
+            if torch.compiler.is_compiling() or is_hidden():
                 return original(*args, **kwargs)
             watcher = hook(*args, **kwargs)
             result: Any = FAILED
@@ -133,23 +119,11 @@ class Hooks:
         self._registered.callback(register(partial(self.call, hook)).remove)
 
     def patch(self, owner: Any, name: str, hook: Hook) -> None:
-        """Watch an attribute of a class or a module."""
-        watched = self.watch(getattr(owner, name), hook)
-        patcher = patch.object(owner, name, watched)
-        patcher.start()
-
-        def put_back() -> None:
-            """Put the attribute back, unless the script has replaced it since."""
-            if vars(owner).get(name) is watched:
-                patcher.stop()
-
-        self._replaced.callback(put_back)
-
-    def patch_operator(self, owner: Any, name: str, hook: Hook) -> None:
-        """Watch an operator of torch, under whose name torch.jit knows it still."""
+        """Watch an attribute of a class or module. torch.jit knows it as before."""
         original = getattr(owner, name)
-        self.patch(owner, name, hook)
-        name_for_jit(getattr(owner, name), original)
+        watched = self.watch(original, hook)
+        name_for_jit(watched, original)
+        self._replaced.enter_context(patch.object(owner, name, watched))
 
     def patch_decorated(self, decorated: Any, hook: Hook) -> None:
         """Watch a function of parameters that a decorator has in its closure."""

@@ -270,9 +270,6 @@ def truncation(loop: TrainingLoop, module: nn.Module) -> Truncation:
     kind = "truncated BPTT"
     if origins[Origin.UNKNOWN.value]:
         kind = "BPTT"
-    elif origins[Origin.RESET.value]:
-        kind = "BPTT within windows"
-        del origins[Origin.ZEROS.value]
     elif not is_cut and all(window.k2 == window.steps for window in windows):
         kind = "full BPTT"
     return Truncation(f"{kind}, each window from {' or '.join(origins)}")

@@ -2,7 +2,7 @@
 
 A function gets a loop and yields the events where the mistake shows. A warning stays
 only if right loops never raise it, so most ask for the same evidence twice. The test
-loop of each is a file of tests/audit/loops: its name, with underscores for hyphens.
+loop of each is the function of its name in tests/audit/loops.py.
 """
 
 from bisect import bisect

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.modules import module as module_hooks
 from torch.nn.modules.rnn import RNNCellBase
 from torch.optim import Optimizer
 from torch.optim import optimizer as optimizer_hooks
@@ -19,7 +20,7 @@ from torch_rnn.loop_audit.events import (
 )
 from torch_rnn.loop_audit.graph import LOSS_CALL, GraphWalk, UseWatch
 from torch_rnn.loop_audit.hooks import FAILED, Hooks, Watcher
-from torch_rnn.loop_audit.recurrent_modules import PartNames, is_of_torch, read_call
+from torch_rnn.loop_audit.recurrent_modules import add_names, is_of_torch, read_call
 from torch_rnn.loop_audit.states import StateMemory
 from torch_rnn.loop_audit.torch_internals import (
     BACKWARD,
@@ -41,7 +42,6 @@ class LoopRecorder:
         """Make an empty record of at most `limit` updates."""
         self.record = LoopRecord(limit)
         self._hooks = Hooks()
-        self._names = PartNames(self.record.names)
         self._updates = UpdateRecorder(self.record)
         self._states: dict[nn.Module, StateMemory] = {}
         self._is_backward = False
@@ -52,13 +52,18 @@ class LoopRecorder:
         hooks = self._hooks
         updates = self._updates
         hooks.begin()
+        for register in (
+            module_hooks.register_module_module_registration_hook,
+            module_hooks.register_module_parameter_registration_hook,
+        ):
+            hooks.register(register, partial(add_names, self.record.names))
         self._graphs = compiled_graphs()
         for kind in (nn.RNNBase, RNNCellBase):
             hooks.patch(kind, "__call__", self._forward)
         for name in LOSSES_OF_OPERATORS:
-            hooks.patch_operator(OPERATORS, name, partial(self._loss, name))
+            hooks.patch(OPERATORS, name, partial(self._loss, name))
         for name in LOSSES_OF_TORCH:
-            hooks.patch_operator(torch, name, partial(self._loss, name))
+            hooks.patch(torch, name, partial(self._loss, name))
         hooks.patch(torch.autograd, BACKWARD, self._backward)
         hooks.patch_decorated(CLIP_NORM, updates.clip_norm)
         hooks.patch_decorated(CLIP_VALUE, updates.clip_value)
@@ -158,13 +163,15 @@ class LoopRecorder:
         return walk
 
     def _reached_parameters(self, walk: GraphWalk) -> list[ParameterRecord]:
-        """Name the parameters that a backward pass may reach, and read their
-        gradients.
+        """Read the gradients of the parameters that a backward pass may reach. Name
+        those that belonged to a module before the audit by their shapes.
         """
         parameters = list(walk.parameters.values())
         for module in dict.fromkeys(forward.module for forward in walk.passes):
             parameters += module.parameters()
-        self._names.add([*self._states, *parameters])
+        for p in parameters:
+            name = f"{type(p).__name__} {tuple(p.shape)}"
+            self.record.names.setdefault(id(p), name)
         return self._updates.read(parameters)
 
     def _begin_step(self, optimizer: Optimizer, *_: Any) -> None:

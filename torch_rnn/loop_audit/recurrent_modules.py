@@ -1,8 +1,6 @@
 """The calls of recurrent modules, and names by which a user finds them."""
 
-import gc
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -10,8 +8,6 @@ from torch import nn
 from torch.nn.modules.rnn import RNNCellBase
 from torch.nn.utils import parametrize
 from torch.nn.utils.rnn import PackedSequence
-
-MAX_SEARCHES = 5  # for names, each of which looks at all objects of the process
 
 
 class ModuleCall(NamedTuple):
@@ -58,48 +54,18 @@ def read_call(module: Any, arguments: Mapping[str, Any], result: Any) -> ModuleC
     return ModuleCall(x, state, {"out": out, **states}, x.shape[axis], axis)
 
 
-def _paths() -> dict[int, str]:
-    """Return the path of each module and parameter that is alive, by its `id`: the
-    longest, which begins at the whole model.
+def add_names(names: dict[int, str], owner: nn.Module, name: str, part: Any) -> None:
+    """Name a module or parameter, and all in it, by their `id`: with the path from the
+    outermost module whose attribute they have become.
     """
-    # `isinstance` would ask the objects, of which some are lazy
-    modules = [
-        value for value in gc.get_objects() if issubclass(type(value), nn.Module)
-    ]
-    paths: dict[int, str] = {}
-    for root in modules:
-        kind = type(root).__name__
-        with suppress(AttributeError):  # of a module that is not made yet
-            parts = [*root.named_modules(prefix=kind), *root.named_parameters(kind)]
-            for path, part in parts:
-                known = paths.get(id(part), "")
-                if path.count(".") >= known.count("."):
-                    paths[id(part)] = path
-    return paths
-
-
-class PartNames:
-    """Adds the names of modules and parameters to a record, by their `id`."""
-
-    def __init__(self, names: dict[int, str]) -> None:
-        """Begin with the names that the record has."""
-        self._names = names
-        self._searches = 0
-
-    def add(self, parts: Iterable[nn.Module | nn.Parameter]) -> None:
-        """Name those that have no name: by their paths, after `MAX_SEARCHES` by their
-        classes alone; parameters with their shapes.
-        """
-        unnamed = [part for part in parts if id(part) not in self._names]
-        if not unnamed:
-            return
-        paths = _paths() if self._searches < MAX_SEARCHES else {}
-        self._searches += 1
-        for part in unnamed:
-            name = paths.get(id(part), type(part).__name__)
-            if isinstance(part, nn.Parameter):
-                name += f" {tuple(part.shape)}"
-            self._names[id(part)] = name
+    path = f"{type(owner).__name__}.{name}"
+    names[id(part)] = path
+    if isinstance(part, nn.Module):
+        for inner_path, inner in (
+            *part.named_modules(prefix=path),
+            *part.named_parameters(path),
+        ):
+            names[id(inner)] = inner_path
 
 
 def kind_of(module: nn.Module) -> str:

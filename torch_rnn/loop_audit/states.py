@@ -56,16 +56,13 @@ def _sizes_by_stride(tensor: torch.Tensor) -> dict[int, int]:
     return {stride: size for stride, size in sizes if size > 1}
 
 
-class DataOrder:
-    """The order in which the windows of a module read the data."""
+class DataTensors:
+    """The tensors of data that a module reads."""
 
     def __init__(self) -> None:
-        """Begin without any window."""
-        self._tensors: MutableMapping[torch.Tensor, int]  # numbers of tensors of data
-        self._tensors = WeakIdKeyDictionary()
-        self._numbers = count()
-        self._epoch = set[InputData]()  # the first data of its windows
-        self._predecessors: dict[InputData, InputData | None] = {}
+        """Begin without any."""
+        self._numbers: MutableMapping[torch.Tensor, int] = WeakIdKeyDictionary()
+        self._count = count()
 
     def input_data(self, x: torch.Tensor, axis: int | None) -> InputData:
         """Return what is known of an input as data, whose steps are on an axis; None
@@ -85,22 +82,8 @@ class DataOrder:
         (stride,) = strides
         start = int(data.storage_offset())
         step = start // stride % sizes[stride]
-        number = self._tensors.setdefault(base, next(self._numbers))
+        number = self._numbers.setdefault(base, next(self._count))
         return InputData((number, version_of(base), start - step * stride), step)
-
-    def begin_window(self, data: InputData, before: InputData | None) -> Origin | None:
-        """Begin a window after another. Return what earlier epochs say of their order:
-        that there is a new epoch, or that another window came before.
-        """
-        if data.series is None:
-            return None
-        is_other = self._predecessors.get(data, before) != before
-        self._predecessors[data] = before
-        if data in self._epoch:
-            self._epoch = {data}
-            return Origin.EPOCH
-        self._epoch.add(data)
-        return Origin.ELSEWHERE if is_other else None
 
 
 # States
@@ -134,7 +117,8 @@ class StateMemory:
         """Make an empty memory."""
         self._module = module
         self._record = record
-        self._order = DataOrder()
+        self._data = DataTensors()
+        self._epoch = set[InputData]()  # the first data of its windows
         self._known: dict[int, StatePart] = {}  # by the hash of a row
         self._window: ForwardPass | None = None  # the first pass of the latest one
         self._latest: ForwardPass | None = None  # the latest pass
@@ -145,11 +129,7 @@ class StateMemory:
         parents = []
         for walk in (GraphWalk([call.x], into_passes=False), *walks):
             parents += [f for f in walk.passes if f.module is self._module]
-        data = self._order.input_data(call.x, call.axis)
-        order = None
-        if call.has_gradient and not parents:
-            before = self._window.data if self._window else None
-            order = self._order.begin_window(data, before)
+        data = self._data.input_data(call.x, call.axis)
         parts = [] if call.state else [StatePart(Origin.ZEROS)]
         for tensor, walk in zip(call.state, walks):
             parts.append(self._origin_in_graph(walk) or self._origin_by_rows(tensor))
@@ -160,7 +140,7 @@ class StateMemory:
             has_gradient=call.has_gradient,
             data=data,
             is_state_given=bool(call.state),
-            state=tuple(self._located(part, data, order) for part in parts),
+            state=tuple(self._located(part, data) for part in parts),
             parents=tuple(parents),
         )
         mark_results(forward, call)
@@ -186,17 +166,16 @@ class StateMemory:
         is_zero = not any(rows) and not state.any()
         return StatePart(Origin.ZEROS if is_zero else Origin.UNKNOWN)
 
-    def _located(
-        self, part: StatePart, data: InputData, order: Origin | None
-    ) -> StatePart:
+    def _located(self, part: StatePart, data: InputData) -> StatePart:
         """Return a state with its origin among the windows and their data.
 
-        A state that is neither zeros nor carried keeps the origin that it has. The
-        loops of tests/audit/loops that show each origin:
+        Its place in time decides, unless it is of the latest window and the data begin
+        before those that it follows: with data that this epoch has seen, a new epoch
+        begins; others are elsewhere. Where data are not known to follow or to go back,
+        their order is not known. The loops of tests/audit that show each origin:
 
         =================  ==================================================
         ZEROS              most, at the first window of an epoch
-        RESET              state_never_given
         ATTACHED           right_cells, state_attached
         PREVIOUS           right_chunks, right_by_hand
         INSIDE             right_sliding
@@ -205,30 +184,19 @@ class StateMemory:
         WITHOUT_GRADIENT   state_from_validation
         UNKNOWN            loss_in_two_updates, right_sliding
         =================  ==================================================
-
-        Parameters
-        ----------
-        part
-            The state: zeros, or that of an older pass, or another.
-        data
-            The data of the window that begins with it.
-        order
-            What earlier epochs say of the order of the data: EPOCH, ELSEWHERE or None.
         """
-        if part.origin is Origin.ZEROS:
-            return part._replace(origin=self._origin_of_zeros(data))
-        if part.source is not None and part.is_carried:
-            return self._located_in_data(part, part.source, data, order)
-        return part
-
-    def _origin_of_zeros(self, data: InputData) -> Origin:
-        """Return RESET for zeros where the data go on, as in a chunk whose state is
-        None, and ZEROS otherwise.
-        """
-        latest = self._latest
-        if latest is not None and data.follows(latest.data, latest.steps):
-            return Origin.RESET
-        return Origin.ZEROS
+        source = part.source
+        if source is None or not part.is_carried:
+            return part
+        origin = self._origin_in_time(part, source)
+        is_order_known = True
+        if origin in (Origin.PREVIOUS, Origin.INSIDE):
+            if data.goes_back(source.data, part.steps):
+                is_new_epoch = data in self._epoch
+                origin = Origin.EPOCH if is_new_epoch else Origin.ELSEWHERE
+            else:
+                is_order_known = data.follows(source.data, part.steps)
+        return part._replace(origin=origin, is_order_known=is_order_known)
 
     def _origin_in_time(self, part: StatePart, source: ForwardPass) -> Origin:
         """Return after which pass of the module a carried state is taken.
@@ -243,37 +211,6 @@ class StateMemory:
             return Origin.OLDER
         is_end = source is self._latest and part.steps == source.steps
         return Origin.PREVIOUS if is_end else Origin.INSIDE
-
-    def _located_in_data(
-        self,
-        part: StatePart,
-        source: ForwardPass,
-        data: InputData,
-        order: Origin | None,
-    ) -> StatePart:
-        """Return a carried state with its origin.
-
-        Its place in time decides, unless it is of the latest window and the data are
-        others than those that follow:
-
-        - data that begin within the latest window, as where windows overlap, are
-          ELSEWHERE;
-        - otherwise the order of earlier epochs decides, if it says anything;
-        - otherwise the place in time stands, and the order of the data is not known.
-        """
-        origin = self._origin_in_time(part, source)
-        located = part._replace(origin=origin)
-        is_of_latest_window = origin in (Origin.PREVIOUS, Origin.INSIDE)
-        window = self._window
-        if not is_of_latest_window or window is None:
-            return located
-        if data.follows(source.data, part.steps):
-            return located
-        if data.is_between(window.data, source.data, part.steps):
-            return located._replace(origin=Origin.ELSEWHERE)
-        if order is not None:
-            return located._replace(origin=order)
-        return located._replace(is_order_known=False)
 
     def _remember(self, forward: ForwardPass, call: ModuleCall) -> None:
         """Remember the last states of a pass, and of its first sequence all."""
@@ -291,7 +228,15 @@ class StateMemory:
         if forward.has_gradient:
             self._latest = forward
             if not forward.parents:
-                self._window = forward
+                self._begin_window(forward)
+
+    def _begin_window(self, forward: ForwardPass) -> None:
+        """Begin a window, and an epoch if this one has its data."""
+        self._window = forward
+        if forward.data in self._epoch:
+            self._epoch.clear()
+        if forward.data.series is not None:
+            self._epoch.add(forward.data)
 
     def _add(self, row: int, part: StatePart) -> None:
         """Remember a row; one of training takes precedence."""

@@ -1,160 +1,16 @@
-"""The operations that the definition is written in, and the table of its
-nonlinearities.
-"""
+"""The tables of the nonlinearities and losses that the equations are made of."""
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from numpy_rnn.common.numbers import check_choice
-from numpy_rnn.common.records import NumpyArray, Objective, Step, Value
-from numpy_rnn.conformance.case import LOSS_AXES, SHAPES, loss_kind
+from numpy_rnn.common.records import NumpyArray, Objective, Value
+from numpy_rnn.conformance.case import LOSS_AXES, loss_kind
 
-AnyDtype = npt.DTypeLike
-# The arrays of one arithmetic: NumPy's, or a class with the same operators.
-Numbers = TypeVar("Numbers")
-# The same in the equations, which run in any arithmetic.
+# The numbers of the equations, which run in any arithmetic, and the arithmetic.
 Operand = Any
-
-
-class Arithmetic(ABC, Generic[Numbers]):
-    """The operations of one window.
-
-    Operations with a name are those whose correct forms differ, or which other numbers
-    compute otherwise; + − × are the operators of the numbers.
-
-    Attributes
-    ----------
-    dtype : dtype
-        That of the parameters, to which the learning rate is rounded.
-    axes : int
-        The number of leading axes of the parameters, those of networks or updates.
-    tensors : dict
-        The tensors so far, by their names and steps.
-    """
-
-    def __init__(self, dtype: AnyDtype):
-        """Begin a window of one network."""
-        self.dtype: np.dtype[Any] = np.dtype(dtype)
-        self.axes = 0
-        self.tensors = dict[str, dict[int | None, Numbers]]()
-
-    @abstractmethod
-    def from_input(self, array: NumpyArray, error: NumpyArray | float = 0.0) -> Numbers:
-        """Return an input of the window, which is off by `error` at most."""
-
-    @abstractmethod
-    def constant(self, number: float) -> Operand:
-        """Return an option of the step, which may be rounded to the dtype or not."""
-
-    @abstractmethod
-    def rate(self, step: Step, theta: Numbers) -> Operand:
-        """Return η, rounded to the dtype, with the axes of a parameter."""
-
-    @abstractmethod
-    def zeros(self, value: Numbers) -> Numbers:
-        """Return zeros like the value."""
-
-    @abstractmethod
-    def stack(self, values: Sequence[Numbers]) -> Numbers:
-        """Return values of steps as one array, time first."""
-
-    @abstractmethod
-    def affine(
-        self, products: Sequence[tuple[Numbers, Numbers]], bias: Numbers | None = None
-    ) -> Numbers:
-        """Return Σ A B, summed in any order, and the bias, for every row."""
-
-    @abstractmethod
-    def total(self, steps: Sequence[Numbers]) -> Numbers:
-        """Return the sum over steps and sequences, in any order."""
-
-    @abstractmethod
-    def phi(self, a: Numbers, nonlinearity: str) -> Numbers:
-        """Return φ(a)."""
-
-    @abstractmethod
-    def by_slope(
-        self, dh: Numbers, a: Numbers, h: Numbers, nonlinearity: str
-    ) -> Numbers:
-        """Return dh ∘ φ'(a), by any factorisation."""
-
-    @abstractmethod
-    def softmax(self, y: Numbers) -> tuple[Numbers, Numbers]:
-        """Return log p and p = softmax(y) of every row."""
-
-    @abstractmethod
-    def mean(self, terms: Numbers, C: float) -> Numbers:
-        """Return the sum of the terms of all steps, rows and outputs, divided by C."""
-
-    @abstractmethod
-    def divided(self, values: Numbers, C: float) -> Numbers:
-        """Return the values divided by C."""
-
-    @abstractmethod
-    def norm(self, gradients: Sequence[Numbers]) -> Numbers:
-        """Return the norm of all gradients of a network, (U2)."""
-
-    @abstractmethod
-    def factor(self, norm: Numbers, max_norm: float) -> Numbers:
-        """Return the factor by which gradients are clipped, (U3)."""
-
-    @abstractmethod
-    def clip(self, g: Numbers, max_value: float) -> Numbers:
-        """Return g within ± max_value, (U7)."""
-
-    @abstractmethod
-    def by_root(self, g: Numbers, squares: Numbers) -> Numbers:
-        """Return g over the root of the sum of squares, (U9)."""
-
-    def loss_and_error(
-        self, y: Operand, target: Operand, objective: Objective
-    ) -> tuple[Numbers, Numbers]:
-        """Return L and dy of the steps with a loss, (K, ..., B, O)."""
-        C = loss_divisor(y.shape, objective)
-        loss_terms = choose(LOSS_TERMS, objective.loss, "loss")
-        terms, errors = loss_terms(self, y, target)
-        return self.mean(terms, C), self.divided(errors, C)  # (L2), (B1)
-
-    def record(self, name: str, t: int | None, value: Numbers) -> Numbers:
-        """Note a tensor at a step, and return the value with which the equations
-        continue.
-        """
-        self.tensors.setdefault(name, {})[t] = value
-        return value
-
-    def report(self) -> dict[str, Any]:
-        """Return the tensors by name, in causal order. Those with steps have the axis
-        of time first.
-        """
-        report = dict[str, Any]()
-        for name in SHAPES:
-            steps = self.tensors.get(name, {})
-            if None in steps:
-                report[name] = steps[None]
-            elif steps:
-                report[name] = self.stack([value for _, value in sorted(steps.items())])
-        # Arrays refer to their arithmetic: such a cycle is freed late.
-        self.tensors = {}
-        return report
-
-    def with_axes(self, array: NumpyArray) -> NumpyArray:
-        """Return an array (B, N) that all networks share as (1, .., 1, B, N)."""
-        return array.reshape(*(1,) * (self.axes + 2 - array.ndim), *array.shape)
-
-    def expand(self, per_network: Operand, array: Operand) -> Operand:
-        """Return a number per network, with the axes of an array of all networks."""
-        if not np.ndim(per_network):
-            return per_network
-        return per_network.reshape(
-            *per_network.shape, *(1,) * (array.ndim - per_network.ndim)
-        )
-
-
-AnyArithmetic = Arithmetic[Operand]
 
 
 def choose(table: Mapping[str, Value], name: str, what: str) -> Value:
@@ -188,7 +44,7 @@ def loss_divisor(shape: Sequence[int], objective: Objective) -> float:
 
 
 def squared_error_terms(
-    n: AnyArithmetic, y: Operand, target: Operand
+    n: Operand, y: Operand, target: Operand
 ) -> tuple[Operand, Operand]:
     """Return the terms of the loss, and of dy, before the division by C."""
     error = y - target
@@ -196,7 +52,7 @@ def squared_error_terms(
 
 
 def cross_entropy_terms(
-    n: AnyArithmetic, y: Operand, target: Operand
+    n: Operand, y: Operand, target: Operand
 ) -> tuple[Operand, Operand]:
     """Return the same of softmax cross-entropy; target: classes as rows of 0 and 1."""
     log_p, p = n.softmax(y)  # (L3)

@@ -14,11 +14,7 @@ from numpy_rnn.conformance.gradients.derivatives import (
     with_other_roundings,
 )
 from numpy_rnn.conformance.gradients.mistakes import GradientCheck, describe
-from numpy_rnn.conformance.gradients.user_function import (
-    UserFunction,
-    as_float64,
-    nested_map,
-)
+from numpy_rnn.conformance.gradients.user_function import UserFunction, as_float64
 
 ROUNDING_RUNS = 8  # runs with other roundings
 JUDGED = 1e-3  # of a tensor: where rounding may be more, it is not judged
@@ -72,7 +68,7 @@ def check_gradients(f: Callable[..., Any], params: Any, *data: Any) -> GradientR
         in their order. It is called some hundred times, with copies. It works for
         float64 too, if the parameters are float32.
     params : dict, tuple or list of arrays
-        The parameters, float32 or float64; also nested.
+        The parameters, float32 or float64.
     *data
         What else the function takes. Arrays of floating-point numbers are converted to
         the precision of the run, everything else is passed on.
@@ -125,7 +121,7 @@ def check_gradients(f: Callable[..., Any], params: Any, *data: Any) -> GradientR
     original = function.evaluate(arrays)
     if not np.isfinite(original.loss):
         raise InputError(f"the loss is {original.loss}: choose data with a finite loss")
-    function = function._replace(data=nested_map(as_float64, data))
+    function = function._replace(data=tuple(map(as_float64, data)))
     point = {name: array.astype(float) for name, array in arrays.items()}
     double = function.evaluate(point)
     again = function.evaluate(point).loss

@@ -221,11 +221,8 @@ ABILITIES: tuple[Ability, ...] = (
 CAPABILITIES = tuple(row.name for row in ABILITIES if row.stated == "capabilities")
 LACKS = tuple(row.name for row in ABILITIES if row.stated == "lacks")
 SGD_OPTIONS = tuple(row.name for row in ABILITIES if row.parent == "sgd_options")
-ABILITY_GROUPS = tuple(dict.fromkeys(row.group for row in ABILITIES if row.group))
 # Capabilities that add tensors to a report, and no case or run needs.
 REPORTED = ("intermediates", "input_gradients")
-# Statements of a step that a port without one cannot make.
-NEED_A_STEP = ("sgd_options", "clip_by_value", "adagrad")
 
 
 class Abilities(NamedTuple):
@@ -314,20 +311,6 @@ def forced_schedule(
     second = fields.get("k2", k2)
     second = known.get(second, second)
     return first, max(first, second)
-
-
-def contradiction(stated: Abilities) -> str:
-    """Return what is impossible in these statements, and what is expected; or ""."""
-    for group in ABILITY_GROUPS:
-        members = [ability for ability in ABILITIES if ability.group == group]
-        if not any(map(stated.has, members)):
-            names = " and ".join(ability.name for ability in members)
-            return f"it has neither of {names}: expected one of them"
-    if "step" in stated.unsupported:
-        for name in NEED_A_STEP:
-            if name in stated.capabilities:
-                return f"it states step and {name}: expected one of them at most"
-    return ""
 
 
 # Four shapes that show faults, for code that is compiled for every shape.

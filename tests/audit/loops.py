@@ -1,0 +1,329 @@
+"""Training loops as users write them: right ones, and one for each mistake.
+
+Each is a function without arguments. Its docstring ends with lines of its report.
+"""
+
+import torch
+from torch import nn
+
+
+def modules():
+    """Return a recurrent module and its optimizer."""
+    rnn = nn.RNN(2, 5)
+    return rnn, torch.optim.SGD(rnn.parameters(), lr=0.1)
+
+
+def cells():
+    """Return a cell and its optimizer."""
+    cell = nn.GRUCell(2, 4)
+    return cell, torch.optim.Adam(cell.parameters())
+
+
+def batch():
+    """Return new inputs of a module."""
+    return torch.randn(6, 3, 2)
+
+
+def loss_of(h):
+    """Return the loss of a state."""
+    return nn.functional.mse_loss(h, torch.ones(3, 4))
+
+
+# Right loops
+
+
+def right_by_hand():
+    """Update by hand, as the word language model does.
+
+    TBPTT(6, 6), state carried and cut; 0 mistakes
+    step: by hand, after backward() (
+    """
+    rnn, _ = modules()
+    h = torch.zeros(1, 3, 5)
+    for _ in range(4):
+        rnn.zero_grad()
+        out, h = rnn(batch(), h.detach())
+        out.square().mean().backward()
+        nn.utils.clip_grad_norm_(rnn.parameters(), 1.0)
+        for p in rnn.parameters():
+            p.data.add_(p.grad, alpha=-0.1)
+
+
+def right_cells():
+    """Train a cell.
+
+    TBPTT(5, 5), state carried and cut; 0 mistakes
+    ), 60 times; in 1 update: 60
+    """
+    cell, optimizer = cells()
+    x = torch.randn(20, 3, 2)
+    for _ in range(3):
+        h, loss = torch.zeros(3, 4), 0
+        for t in range(20):
+            h = cell(x[t], h)
+            loss = loss + loss_of(h)
+            if t % 5 == 4:
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                h, loss = h.detach(), 0
+
+
+def right_chunks():
+    """Train by TBPTT(10, 10), and return the last outputs.
+
+    TBPTT(10, 10), state carried and cut; 0 mistakes of the 16
+    module nn.RNN(1, 5), called at
+    steps: 10: 12 windows: 12 of 10 steps; k1 = 10, k2 = 10: 12
+    initial states: zeros: 3, the previous window, cut: 9
+    ), 12 times; in 1 update: 12
+    gradients: from zero in 12 of 12 updates; backward passes: sum of 1: 12
+    between backward() and step(): 12
+    ), 12 updates of 4 parameters
+    """
+    torch.manual_seed(0)
+    rnn = nn.RNN(1, 5)
+    optimizer = torch.optim.SGD(rnn.parameters(), lr=0.1)
+    series = torch.sin(torch.linspace(0, 20, 41)).reshape(-1, 1, 1)
+    for _ in range(3):
+        h = torch.zeros(1, 1, 5)
+        for i in range(0, 40, 10):
+            optimizer.zero_grad()
+            out, h = rnn(series[i : i + 10], h.detach())
+            target = series[i + 1 : i + 11]
+            loss = nn.functional.mse_loss(out, target.expand_as(out))
+            loss.backward()
+            nn.utils.clip_grad_norm_(rnn.parameters(), 1.0)
+            optimizer.step()
+    return out
+
+
+def right_sliding():
+    """Train a cell by TBPTT(1, 5). Its states are stacked, and one is cut.
+
+    windows: 9 of 5 steps; k1 = 1, k2 = 5: 9
+    TBPTT(1, 5), state carried and cut; 0 mistakes
+    """
+    cell, optimizer = cells()
+    x = torch.randn(14, 3, 2)
+    start = torch.ones(3, 4)
+    for e in range(5, 14):
+        h, states = start, []
+        for t in range(e - 5, e):
+            h = cell(x[t], h)
+            states.append(h)
+        start = states[0].detach()
+        optimizer.zero_grad()
+        torch.stack(states)[-1:].square().mean().backward()
+        optimizer.step()
+
+
+# Mistakes of states
+
+
+def state_attached():
+    """Pass the state on with its graph."""
+    rnn, _ = modules()
+    h = torch.zeros(1, 3, 5)
+    for _ in range(4):
+        rnn.zero_grad()
+        out, h = rnn(batch(), h)
+        out.square().mean().backward(retain_graph=True)
+        for p in rnn.parameters():
+            p.data.add_(p.grad, alpha=-0.01)
+
+
+def state_exchanged():
+    """Exchange h and c of an LSTM.
+
+    loops.py:146: h and c are exchanged
+    """
+    lstm = nn.LSTM(2, 4)
+    optimizer = torch.optim.Adam(lstm.parameters())
+    h = c = torch.zeros(1, 3, 4)
+    for _ in range(4):
+        optimizer.zero_grad()
+        out, (c, h) = lstm(batch(), (h.detach(), c.detach()))
+        out.square().mean().backward()
+        optimizer.step()
+
+
+def state_cut_within_update():
+    """Cut the state between two windows of one loss."""
+    rnn, optimizer = modules()
+    for _ in range(3):
+        first, h = rnn(batch())
+        second, _ = rnn(batch(), h.detach())
+        optimizer.zero_grad()
+        (first.square().mean() + second.square().mean()).backward()
+        optimizer.step()
+
+
+def state_from_validation():
+    """Go on with the state of a validation.
+
+    steps: 6: 16, 6 without gradient: 4
+    """
+    rnn, optimizer = modules()
+    h = torch.zeros(1, 3, 5)
+    for i in range(16):
+        optimizer.zero_grad()
+        out, h = rnn(batch(), h.detach())
+        out.square().mean().backward()
+        optimizer.step()
+        if i % 4 == 3:
+            with torch.no_grad():
+                h = rnn(batch(), h)[1]
+
+
+def state_from_elsewhere():
+    """Advance by 5 steps with windows of 6.
+
+    initial states: zeros: 3, elsewhere in the data, cut: 18
+    """
+    rnn, optimizer = modules()
+    series = torch.randn(40, 3, 2)
+    for _ in range(3):
+        h = torch.zeros(1, 3, 5)
+        for i in range(0, 35, 5):
+            optimizer.zero_grad()
+            out, h = rnn(series[i : i + 6], h.detach())
+            out.square().mean().backward()
+            optimizer.step()
+
+
+def state_never_given():
+    """Call a cell without its state."""
+    cell, optimizer = cells()
+    for _ in range(3):
+        loss = 0
+        for x in batch():
+            loss = loss + cell(x).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+
+def time_and_batch_exchanged():
+    """Take the first axis for that of the batch."""
+    rnn, optimizer = modules()
+    for _ in range(3):
+        out, _ = rnn(batch())
+        optimizer.zero_grad()
+        out[:, -1].square().mean().backward()
+        optimizer.step()
+
+
+# Mistakes of losses, gradients and clipping
+
+
+def loss_in_no_update():
+    """Let only the last loss reach backward()."""
+    cell, optimizer = cells()
+    for _ in range(3):
+        h = torch.zeros(3, 4)
+        for x in batch():
+            h = cell(x, h)
+            loss = loss_of(h)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+
+def loss_in_two_updates():
+    """Go on with the sum of losses after the update."""
+    cell, _ = cells()
+    optimizer = torch.optim.SGD(cell.parameters(), lr=0.0)
+    loss = 0
+    for x in batch():
+        loss = loss + loss_of(cell(x, x.new_ones(3, 4)))
+        optimizer.zero_grad()
+        loss.backward(retain_graph=True)
+        optimizer.step()
+
+
+def gradients_not_zeroed():
+    """Leave zero_grad() out.
+
+    windows: 4 of 6 steps; k1 = 6, k2 = 6: 4
+    """
+    rnn, optimizer = modules()
+    for _ in range(4):
+        out, _ = rnn(batch())
+        out.square().mean().backward()
+        optimizer.step()
+
+
+def gradients_thrown_away():
+    """Zero the gradient before the step."""
+    rnn, optimizer = modules()
+    for _ in range(4):
+        out, _ = rnn(batch())
+        out.square().mean().backward()
+        optimizer.zero_grad()
+        optimizer.step()
+
+
+def clip_without_effect():
+    """Clip gradients before there are any."""
+    rnn, optimizer = modules()
+    for _ in range(4):
+        optimizer.zero_grad()
+        out, _ = rnn(batch())
+        nn.utils.clip_grad_norm_(rnn.parameters(), 1.0)
+        out.square().mean().backward()
+        optimizer.step()
+
+
+def clip_of_wrong_parameters():
+    """Clip what an iterator gives that the optimizer has read to its end."""
+    rnn, _ = modules()
+    parameters = (p for p in rnn.parameters())
+    optimizer = torch.optim.SGD(parameters, lr=0.1)
+    for _ in range(4):
+        optimizer.zero_grad()
+        out, _ = rnn(batch())
+        out.square().mean().backward()
+        nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+
+
+def clip_of_scaled_gradients():
+    """Clip gradients before they are unscaled."""
+    rnn, optimizer = modules()
+    scaler = torch.amp.GradScaler("cpu")
+    for _ in range(4):
+        optimizer.zero_grad()
+        out, _ = rnn(batch())
+        scaler.scale(out.square().mean()).backward()
+        nn.utils.clip_grad_norm_(rnn.parameters(), 1.0)
+        scaler.step(optimizer)
+        scaler.update()
+
+
+# Mistakes of optimizers
+
+
+def parameter_not_stepped():
+    """Leave the readout without an optimizer.
+
+    no step: 2 parameters: Linear.bias: 1, Linear.weight: 1
+    """
+    rnn, optimizer = modules()
+    readout = nn.Linear(5, 1)
+    for _ in range(4):
+        optimizer.zero_grad()
+        out, _ = rnn(batch())
+        readout(out).square().mean().backward()
+        optimizer.step()
+
+
+def optimizer_recreated():
+    """Make an optimizer for each update."""
+    rnn, _ = modules()
+    for _ in range(4):
+        optimizer = torch.optim.Adam(rnn.parameters())
+        optimizer.zero_grad()
+        out, _ = rnn(batch())
+        out.square().mean().backward()
+        optimizer.step()
