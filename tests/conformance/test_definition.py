@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 
 from numpy_rnn.common.records import LOSS_NAMES, NONLINEARITY_NAMES, Step
+from numpy_rnn.conformance.arithmetics.arithmetic import NumpyArithmetic
 from numpy_rnn.conformance.arithmetics.bounds import Bounds
-from numpy_rnn.conformance.arithmetics.numpy_arithmetic import NumpyArithmetic
 from numpy_rnn.conformance.case import parameters_from, present, with_rows
 from numpy_rnn.conformance.definition import apply_step, window_update
 from tests.helpers.windows import SEEDS, window
