@@ -180,5 +180,3 @@ def test_forked_child_ends():
 def test_process_is_not_replaced_by_another_program():
     with guarded(), pytest.raises(SystemExit, match=r"os.execv\("):
         os.execlp("false", "false")  # without a guard, pytest ends with status 1
-
-
