@@ -29,8 +29,7 @@ from numpy_rnn.common.records import (
     Window,
 )
 from numpy_rnn.conformance import case as cases
-from numpy_rnn.conformance.arithmetics.arithmetic import Operand
-from numpy_rnn.conformance.arithmetics.numpy_arithmetic import NumpyArithmetic
+from numpy_rnn.conformance.arithmetics.arithmetic import NumpyArithmetic, Operand
 from numpy_rnn.conformance.case import NamedArrays, WindowCase, parameters_from, present
 
 Steps = dict[int, Operand]  # an array for each step t, from 1

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from numpy_rnn.common.trees import tree_map
-from numpy_rnn.conformance.arithmetics.numpy_arithmetic import NumpyArithmetic
+from numpy_rnn.conformance.arithmetics.arithmetic import NumpyArithmetic
 from numpy_rnn.conformance.case import WindowCase, present
 from numpy_rnn.conformance.definition import Definition, window_update
 

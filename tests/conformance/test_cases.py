@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 
 from numpy_rnn.common.records import DTYPES, Objective, Run, RunOptions, Schedule, Step
-from numpy_rnn.conformance.arithmetics.numpy_arithmetic import NumpyArithmetic
+from numpy_rnn.conformance.arithmetics.arithmetic import NumpyArithmetic
 from numpy_rnn.conformance.case import equations, present
 from numpy_rnn.conformance.definition import DEFINITION, Definition
 from numpy_rnn.conformance.ports.abilities import (
@@ -19,8 +19,8 @@ from numpy_rnn.conformance.ports.abilities import (
     SGD_OPTIONS,
     Abilities,
     stated_by,
+    unsupported,
 )
-from numpy_rnn.conformance.ports.run_needs import unsupported
 from numpy_rnn.conformance.random_cases import (
     SPECIAL,
     CaseSpec,

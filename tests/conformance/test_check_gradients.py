@@ -1,7 +1,5 @@
 """check_gradients: right code of several styles passes, and mistakes are named."""
 
-import ctypes
-import platform
 import re
 
 import numpy as np
@@ -170,7 +168,6 @@ ALL = ...
 MISTAKES = [
     (multiply("V", ALL, 2), r"WRONG dV: × 2\n"),
     (multiply("V", ALL, 1 / 3), r"WRONG dV: × 1/3 \(3 is data\[0\].shape\[1\]\)"),
-    (multiply("b", ALL, -1), r"WRONG db: × -1\n"),
     (multiply("b", ALL, 0), "WRONG db: is 0 everywhere"),
     (multiply("b", 3, np.nan), "WRONG db: nan or inf in 1 of 20 elements"),
     (multiply("W", np.s_[:, 5:], 0.5), r"WRONG dW: .* 15 of 20 .* axis 1 \(5 to 19\);"),
@@ -289,12 +286,6 @@ def test_rounding_mode_of_the_caller_never_changes(raised):
     assert rounding_mode() == here
 
 
-def test_rounding_mode_that_cannot_be_set(monkeypatch):
-    monkeypatch.setattr(platform, "machine", lambda: "unknown")
-    monkeypatch.setattr(ctypes, "CDLL", None)
-    assert check_gradients(lstm, *lstm_case()).passed
-
-
 def returning(result):
     return lambda params, x: result
 
@@ -372,12 +363,3 @@ def test_factor_close_to_1_is_not_said_to_be_1():
 
     report = wrong_report(f, {"a": np.array([0.5, -1.5, 2.0])})
     assert str(report).startswith("WRONG da: × (1 + 1e-06)\n")
-
-
-@pytest.mark.filterwarnings("error")
-def test_empty_parameter_is_not_judged():
-    def f(params):
-        return np.sum(params["a"] ** 2), {"a": 2 * params["a"], "b": params["b"]}
-
-    words = not_judged(f, {"a": np.arange(1.0, 4), "b": np.zeros((3, 0))})
-    assert "NOT JUDGED db: it has no elements\nright: da" in words

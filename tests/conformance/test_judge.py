@@ -10,13 +10,17 @@ import pytest
 from hypothesis import given, settings
 
 from numpy_rnn.common.records import Objective, RunOptions, Schedule, Step
-from numpy_rnn.conformance.arithmetics.numpy_arithmetic import NumpyArithmetic
+from numpy_rnn.conformance.arithmetics.arithmetic import NumpyArithmetic
 from numpy_rnn.conformance.case import INPUT_GRADIENTS, INTERMEDIATES, TENSORS
 from numpy_rnn.conformance.definition import train, window_update
-from numpy_rnn.conformance.ports.abilities import CAPABILITIES, REPORTED, stated_by
+from numpy_rnn.conformance.ports.abilities import (
+    CAPABILITIES,
+    REPORTED,
+    stated_by,
+    unsupported,
+)
 from numpy_rnn.conformance.ports.port import PackagePort
 from numpy_rnn.conformance.ports.protocol import PortFault
-from numpy_rnn.conformance.ports.run_needs import unsupported
 from numpy_rnn.conformance.random_cases import CaseSpec, RandomDraw, random_run
 from numpy_rnn.conformance.runs.judge import judge
 from numpy_rnn.conformance.runs.recorded_run import STEPWISE, finite_part

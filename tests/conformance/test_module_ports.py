@@ -8,7 +8,6 @@ import pytest
 
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.conformance.adapters import jax_port, torch_port
-from numpy_rnn.conformance.ports.abilities import stated_by
 from numpy_rnn.conformance.suite import WrongPort, check_port
 from tests.helpers.ports import check_levels
 
@@ -93,7 +92,7 @@ def torch_cells(D, H, O):
     return Cells()
 
 
-def torch_last(**stated):
+def torch_last():
     """Return the port of a module with relu that has no biases and one output."""
     nn = importlib.import_module("torch.nn")
 
@@ -106,7 +105,7 @@ def torch_last(**stated):
         def forward(self, x):
             return self.out(self.rnn(x)[0][:, -1])
 
-    return torch_port(Last(), **stated)
+    return torch_port(Last())
 
 
 def right_model(nn):
@@ -136,13 +135,6 @@ def test_right_module_is_described_and_passes(make, described, lacks):
     assert port.name.partition(" ")[2] == described
     assert lacks <= {*port.lacks}
     check_levels(port, "float64")
-
-
-@pytest.mark.needs_torch
-def test_sizes_of_a_module_are_read_from_its_parameters():
-    of_module = {"D": 3, "H": 4, "O": 2}
-    assert stated_by(torch_last()).sizes == (of_module,)
-    assert stated_by(torch_last(sizes={"T": 4})).sizes == ({"T": 4, **of_module},)
 
 
 @pytest.mark.needs_torch

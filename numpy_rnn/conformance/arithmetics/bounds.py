@@ -28,12 +28,12 @@ from typing import NamedTuple
 import numpy as np
 
 from numpy_rnn.common.records import NumpyArray, Step
-from numpy_rnn.conformance.arithmetics.arithmetic import nonlinearity_of
-from numpy_rnn.conformance.arithmetics.numpy_arithmetic import (
+from numpy_rnn.conformance.arithmetics.arithmetic import (
     ADAGRAD_OFFSET,
     NORM_OFFSET,
     AnyDtype,
     NumpyArithmetic,
+    nonlinearity_of,
 )
 from numpy_rnn.conformance.arithmetics.rounding import (
     UPWARDS,

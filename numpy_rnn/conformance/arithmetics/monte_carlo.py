@@ -30,13 +30,13 @@ import numpy as np
 from numpy_rnn.common.records import NumpyArray as Array
 from numpy_rnn.common.records import Step
 from numpy_rnn.common.trees import tree_map
-from numpy_rnn.conformance.arithmetics.arithmetic import nonlinearity_of
-from numpy_rnn.conformance.arithmetics.bounds import TAU, TanhError
-from numpy_rnn.conformance.arithmetics.numpy_arithmetic import (
+from numpy_rnn.conformance.arithmetics.arithmetic import (
     AnyDtype,
     NumpyArithmetic,
     join,
+    nonlinearity_of,
 )
+from numpy_rnn.conformance.arithmetics.bounds import TAU, TanhError
 from numpy_rnn.conformance.arithmetics.rounding import root_of_squares
 from numpy_rnn.conformance.case import WindowCase
 

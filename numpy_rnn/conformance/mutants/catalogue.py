@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from numpy_rnn.common.records import Objective, Step, Window
-from numpy_rnn.conformance.arithmetics.arithmetic import Operand
-from numpy_rnn.conformance.arithmetics.numpy_arithmetic import (
+from numpy_rnn.conformance.arithmetics.arithmetic import (
     ADAGRAD_OFFSET,
     NumpyArithmetic,
+    Operand,
 )
 from numpy_rnn.conformance.definition import DEFINITION as right
 from numpy_rnn.conformance.definition import (

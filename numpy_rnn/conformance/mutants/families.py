@@ -12,8 +12,7 @@ import numpy as np
 
 from numpy_rnn.common.records import NumpyArray, Step
 from numpy_rnn.common.texts import pluralize
-from numpy_rnn.conformance.arithmetics.arithmetic import Operand
-from numpy_rnn.conformance.arithmetics.numpy_arithmetic import NumpyArithmetic
+from numpy_rnn.conformance.arithmetics.arithmetic import NumpyArithmetic, Operand
 from numpy_rnn.conformance.case import FIELDS
 from numpy_rnn.conformance.mutants.catalogue import MUTANTS, each_loss_over
 from numpy_rnn.conformance.mutants.edits import (
