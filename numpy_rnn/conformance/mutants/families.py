@@ -193,11 +193,6 @@ def change_times(number: float) -> Equations:
     return with_result(updated, "updated")
 
 
-def velocity_times(number: float) -> Equations:
-    """Return the velocity times a number."""
-    return with_result(lambda v, *operands: number * v, "velocity")
-
-
 def step_mutants(step: Step) -> Iterator[Mutant]:
     """Yield the mistakes that this step may have."""
     for mutant in MUTANTS:
@@ -209,4 +204,3 @@ def step_mutants(step: Step) -> Iterator[Mutant]:
     for name in (*SGD_OPTIONS, "max_value"):
         if getattr(step, name):
             yield Mutant(f"{name} left out", without_option(name))
-    yield Mutant("{names} × {number}", velocity_times)
