@@ -32,11 +32,11 @@ class Command(NamedTuple):
 COMMANDS = {
     "train": Command(
         "train a network and predict its series or text; also without a command",
-        "numpy_rnn.app.training.train_command",
+        "numpy_rnn.app.train_command",
     ),
     "compare": Command(
         "check every update of implementations against rounding bounds",
-        "numpy_rnn.app.comparison.compare_command",
+        "numpy_rnn.app.compare_command",
     ),
     "study": Command(
         "write two pages about the gradient of a run",

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from numpy_rnn.app.curves import Curve
 from numpy_rnn.app.options import CommandOptions
+from numpy_rnn.app.updates import Curve
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.files import written_whole
 from numpy_rnn.common.texts import printable

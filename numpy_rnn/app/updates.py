@@ -1,17 +1,28 @@
-"""The updates of a run by a package, and the losses of its epochs."""
+"""The updates of a run by a package, and curves: values of its networks by time."""
 
 from collections.abc import Iterator
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from numpy_rnn.app.curves import Curve
 from numpy_rnn.common.records import NumpyArray, Run, Update
 
 REMEDIES = (
     "try a lower --learning-rate, gradient clipping with --max-norm, or --standardize"
 )
+BAND = (50, 10, 90)  # percentiles of an ensemble
+
+
+class Curve(NamedTuple):
+    """Values of N networks at consecutive times."""
+
+    first: int  # the time of the first values
+    values: NumpyArray  # (n, N, D)
+
+    def of_networks(self, chosen: NumpyArray) -> "Curve":
+        """Return the curve of some of the networks, (N,) bool."""
+        return self._replace(values=self.values[:, chosen])
 
 
 class Diverged(ArithmeticError):

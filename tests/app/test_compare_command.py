@@ -13,15 +13,15 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import numpy_rnn
-from numpy_rnn.app.comparison.compare_command import examine, find_sources
-from numpy_rnn.app.comparison.plot import draw_comparisons
-from numpy_rnn.app.comparison.report import (
+from numpy_rnn.app.compare_command import examine, find_sources
+from numpy_rnn.app.compare_plot import draw_comparisons
+from numpy_rnn.app.compare_report import (
     ComparedRun,
     Comparison,
     comparison_report,
     covered,
 )
-from numpy_rnn.app.comparison.sources import TraceFile, is_program
+from numpy_rnn.app.compare_sources import TraceFile, is_program
 from numpy_rnn.app.experiment import prepare_experiment
 from numpy_rnn.app.options import make_options
 from numpy_rnn.conformance.definition import DEFINITION, Definition, train

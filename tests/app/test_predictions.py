@@ -10,11 +10,10 @@ import pytest
 
 import numpy_rnn
 from numpy_rnn import Parameters
-from numpy_rnn.app.curves import Curve
 from numpy_rnn.app.data import Series
-from numpy_rnn.app.training.plot import STYLES, draw_result
-from numpy_rnn.app.training.predictions import predict
-from numpy_rnn.app.training.reports import error_table
+from numpy_rnn.app.train_plot import STYLES, draw_result
+from numpy_rnn.app.train_report import error_table, predict
+from numpy_rnn.app.updates import Curve
 from numpy_rnn.common.records import Objective
 from tests.helpers.command_line import command, refused, succeed
 

@@ -38,12 +38,9 @@ LAYERS = {  # what the files of a folder import, besides each other and NumPy
         numpy_rnn/conformance/arithmetics numpy_rnn/conformance/ports
         numpy_rnn/conformance/runs numpy_rnn/conformance/mutants""",
     "numpy_rnn/conformance/gradients": "numpy_rnn/common numpy_rnn/conformance",
-    "numpy_rnn/app": "matplotlib numpy_rnn numpy_rnn/common",
-    "numpy_rnn/app/training": "numpy_rnn/common numpy_rnn/app",
-    "numpy_rnn/app/comparison": """numpy_rnn/common numpy_rnn/app
-        numpy_rnn/conformance numpy_rnn/conformance/arithmetics
-        numpy_rnn/conformance/ports numpy_rnn/conformance/runs
-        numpy_rnn/conformance/mutants""",
+    "numpy_rnn/app": """matplotlib numpy_rnn numpy_rnn/common numpy_rnn/conformance
+        numpy_rnn/conformance/arithmetics numpy_rnn/conformance/ports
+        numpy_rnn/conformance/runs numpy_rnn/conformance/mutants""",
     "numpy_rnn/study/lesson": "",
     "numpy_rnn/study": """matplotlib latex2mathml numpy_rnn numpy_rnn/common
         numpy_rnn/app numpy_rnn/conformance numpy_rnn/conformance/arithmetics

@@ -9,8 +9,8 @@ from numpy_rnn.app.experiment import prepare_experiment
 from numpy_rnn.app.options import CommandOptions
 from numpy_rnn.app.outputs import check_files, plot_target, write_csv, write_figure
 from numpy_rnn.app.printing import describe_runs
-from numpy_rnn.app.training.plot import draw_result
-from numpy_rnn.app.training.reports import SeriesReport, TextReport
+from numpy_rnn.app.train_plot import draw_result
+from numpy_rnn.app.train_report import SeriesReport, TextReport
 from numpy_rnn.app.updates import Training
 from numpy_rnn.app.weights_file import SavedRun, save_run
 from numpy_rnn.common.texts import printable

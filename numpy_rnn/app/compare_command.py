@@ -8,10 +8,10 @@ from types import ModuleType
 
 import numpy as np
 
-from numpy_rnn.app.comparison.plot import draw_comparisons
-from numpy_rnn.app.comparison.report import ComparedRun, Comparison, comparison_report
-from numpy_rnn.app.comparison.runs import FittedRuns, fitted_runs
-from numpy_rnn.app.comparison.sources import Source, TraceFile, find_source
+from numpy_rnn.app.compare_plot import draw_comparisons
+from numpy_rnn.app.compare_report import ComparedRun, Comparison, comparison_report
+from numpy_rnn.app.compare_runs import FittedRuns, fitted_runs
+from numpy_rnn.app.compare_sources import Source, TraceFile, find_source
 from numpy_rnn.app.options import CommandOptions, option_name
 from numpy_rnn.app.outputs import check_files, plot_target, write_figure
 from numpy_rnn.app.printing import describe_runs, progress, schedule_name

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from numpy_rnn.app.comparison.report import ComparedRun, Comparison
-from numpy_rnn.app.drawing import (
+from numpy_rnn.app.compare_report import ComparedRun, Comparison
+from numpy_rnn.app.printing import schedule_name
+from numpy_rnn.app.train_plot import (
     BLACK,
     BLUE,
     GREEN,
@@ -17,7 +18,6 @@ from numpy_rnn.app.drawing import (
     add_legend,
     draw_losses,
 )
-from numpy_rnn.app.printing import schedule_name
 from numpy_rnn.app.updates import updates_per_epoch
 from numpy_rnn.conformance.case import TENSORS
 from numpy_rnn.conformance.runs.judge import Judgement

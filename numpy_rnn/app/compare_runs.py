@@ -5,7 +5,7 @@ refuse, in the options of the command line.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from numpy_rnn.app.comparison.sources import Source
+from numpy_rnn.app.compare_sources import Source
 from numpy_rnn.app.experiment import prepare_experiment
 from numpy_rnn.app.options import (
     DECLARATIONS,

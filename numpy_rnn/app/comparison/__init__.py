@@ -1,1 +1,0 @@
-"""The command `compare`: its implementations, runs, verdicts and plot."""

@@ -1,1 +1,0 @@
-"""The command `train`: its losses, predictions and plot."""
