@@ -6,7 +6,6 @@ loop of each is the function of its name in tests/audit/loops.py.
 """
 
 from bisect import bisect
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain
@@ -144,7 +143,7 @@ def state_from_validation(loop: TrainingLoop) -> Iterator[Event]:
 
 
 @mistake(
-    "the state is that of other data: the windows overlap, or their order changes;"
+    "the state is that of other data: the windows overlap, or go back;"
     " carry the state only to the data that follow",
     ForwardPass,
 )
@@ -159,20 +158,15 @@ def state_from_elsewhere(loop: TrainingLoop) -> Iterator[Event]:
     "no call gets the state of the step before: pass it as h", ForwardPass, least=1
 )
 def state_never_given(loop: TrainingLoop) -> Iterator[Event]:
-    """Yield cells that are called several times before most of the backward passes
-    that reach them, by one line and without a state.
+    """Yield cells that one line calls without a state, twice or more for each of the
+    backward passes that reach them.
     """
     for module, passes in loop.passes.items():
         calls = [forward for forward in passes if forward.has_gradient]
         is_given = any(call.is_state_given or call.steps > 1 for call in calls)
         lines = {call.location for call in calls}
-        if is_given or len(lines) != 1:
-            continue
         reaching = [b for b in loop.backwards if any(reached_passes(module, [b]))]
-        numbers = [backward.number for backward in reaching]
-        before = Counter(bisect(numbers, call.number) for call in calls)
-        several = [index for index in range(len(numbers)) if before[index] > 1]
-        if is_most(len(several), len(numbers)):
+        if not is_given and len(lines) == 1 and len(calls) >= 2 * len(reaching) > 0:
             yield calls[0]
 
 
