@@ -266,26 +266,23 @@ def gradients_thrown_away(loop: TrainingLoop) -> Iterator[Event]:
 # Clipping
 
 
-def _clips_by_line(loop: TrainingLoop) -> list[list[GradientClip]]:
-    """Return the calls that clip, by their lines."""
-    # an infinite limit measures the norm
-    clips = [clip for clip in loop.clips if not isinf(clip.limit)]
-    return list(grouped(clips, lambda clip: clip.location).values())
+def _limiting(clips: list[GradientClip]) -> list[GradientClip]:
+    """Return the clips with a limit. An infinite one measures the norm."""
+    return [clip for clip in clips if not isinf(clip.limit)]
 
 
 @mistake(
     "gradients are clipped before backward(), or after step(): clip between the two"
 )
 def clip_without_effect(loop: TrainingLoop) -> Iterator[Event]:
-    """Yield lines after whose clipping a backward pass follows, and never a step."""
+    """Yield clips after which a backward pass follows, if never a step does."""
     late = []
-    for clips in _clips_by_line(loop):
-        for clip in clips:
-            after = loop.event_after(clip)
-            if isinstance(after, BackwardPass):
-                late.append(clip)
-            elif after is not None:
-                return
+    for clip in _limiting(loop.clips):
+        after = loop.event_after(clip)
+        if isinstance(after, BackwardPass):
+            late.append(clip)
+        elif after is not None:
+            return
     yield from late
 
 
@@ -295,7 +292,8 @@ def clip_without_effect(loop: TrainingLoop) -> Iterator[Event]:
 def clip_of_wrong_parameters(loop: TrainingLoop) -> Iterator[Event]:
     """Yield lines that clip nothing that is updated."""
     changed = loop.changed_parameters()
-    for clips in _clips_by_line(loop):
+    by_line = grouped(_limiting(loop.clips), lambda clip: clip.location)
+    for clips in by_line.values():
         if loop.updates and not parameters_in(clips) & changed:
             yield from clips
 
@@ -303,7 +301,7 @@ def clip_of_wrong_parameters(loop: TrainingLoop) -> Iterator[Event]:
 @mistake("scaled gradients are clipped: call scaler.unscale_(optimizer) before")
 def clip_of_scaled_gradients(loop: TrainingLoop) -> Iterator[Event]:
     """Yield lines that clip before gradients are unscaled."""
-    for clip in chain(*_clips_by_line(loop)):
+    for clip in _limiting(loop.clips):
         if isinstance(loop.event_after(clip), GradientUnscale):
             yield clip
 
