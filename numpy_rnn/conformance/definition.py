@@ -29,8 +29,7 @@ from numpy_rnn.common.records import (
     Window,
 )
 from numpy_rnn.conformance import case as cases
-from numpy_rnn.conformance.arithmetics.arithmetic import AnyArithmetic, Operand
-from numpy_rnn.conformance.arithmetics.numpy_arithmetic import NumpyArithmetic
+from numpy_rnn.conformance.arithmetics.arithmetic import NumpyArithmetic, Operand
 from numpy_rnn.conformance.case import NamedArrays, WindowCase, parameters_from, present
 
 Steps = dict[int, Operand]  # an array for each step t, from 1
@@ -78,73 +77,75 @@ class Definition:
     # -- forward
 
     def pre_activation(
-        self, n: AnyArithmetic, w: Tensors, p: OperandParameters, t: int
+        self, n: NumpyArithmetic, w: Tensors, p: OperandParameters, t: int
     ) -> Operand:
         """Return a_t."""
         return n.affine([(w.x[t], p.W_xh), (w.h[t - 1], p.W_hh)], p.b_h)  # (F1) a_t
 
-    def state(self, n: AnyArithmetic, w: Tensors, t: int, nonlinearity: str) -> Operand:
+    def state(
+        self, n: NumpyArithmetic, w: Tensors, t: int, nonlinearity: str
+    ) -> Operand:
         """Return h_t."""
         return n.phi(w.a[t], nonlinearity)  # (F2) h_t
 
     def output(
-        self, n: AnyArithmetic, w: Tensors, p: OperandParameters, t: int
+        self, n: NumpyArithmetic, w: Tensors, p: OperandParameters, t: int
     ) -> Operand:
         """Return y_t."""
         return n.affine([(w.h[t], p.W_hy)], p.b_y)  # (F3) y_t
 
     def loss_and_error(
-        self, n: AnyArithmetic, y: Operand, target: Operand, objective: Objective
+        self, n: NumpyArithmetic, y: Operand, target: Operand, objective: Objective
     ) -> tuple[Operand, Operand]:
         """Return L, and dy of the steps with a loss, (K, ..., B, O)."""
         return n.loss_and_error(y, target, objective)  # (L1) to (L4), (B1)
 
-    def adjoint_without_loss(self, n: AnyArithmetic, w: Tensors, t: int) -> Operand:
+    def adjoint_without_loss(self, n: NumpyArithmetic, w: Tensors, t: int) -> Operand:
         """Return dy_t of an older step of the window."""
         return n.zeros(w.y[t])  # (B1) dy_t of an older step of the window
 
     # -- backward
 
     def state_adjoint(
-        self, n: AnyArithmetic, w: Tensors, p: OperandParameters, t: int
+        self, n: NumpyArithmetic, w: Tensors, p: OperandParameters, t: int
     ) -> Operand:
         """Return dh_t."""
         return n.affine([(w.dy[t], p.W_hy.mT), (w.da[t + 1], p.W_hh.mT)])  # (B2) dh_t
 
     def pre_activation_adjoint(
-        self, n: AnyArithmetic, w: Tensors, t: int, nonlinearity: str
+        self, n: NumpyArithmetic, w: Tensors, t: int, nonlinearity: str
     ) -> Operand:
         """Return da_t."""
         return n.by_slope(w.dh[t], w.a[t], w.h[t], nonlinearity)  # (B3) da_t
 
-    def input_weights_gradient(self, n: AnyArithmetic, w: Tensors) -> Operand:
+    def input_weights_gradient(self, n: NumpyArithmetic, w: Tensors) -> Operand:
         """Return dW_xh."""
         return n.affine([(w.x[t].mT, w.da[t]) for t in w.steps])  # (B4) dW_xh
 
-    def recurrent_weights_gradient(self, n: AnyArithmetic, w: Tensors) -> Operand:
+    def recurrent_weights_gradient(self, n: NumpyArithmetic, w: Tensors) -> Operand:
         """Return dW_hh."""
         return n.affine([(w.h[t - 1].mT, w.da[t]) for t in w.steps])  # (B5) dW_hh
 
-    def output_weights_gradient(self, n: AnyArithmetic, w: Tensors) -> Operand:
+    def output_weights_gradient(self, n: NumpyArithmetic, w: Tensors) -> Operand:
         """Return dW_hy."""
         return n.affine([(w.h[t].mT, w.dy[t]) for t in w.steps])  # (B6) dW_hy
 
-    def hidden_bias_gradient(self, n: AnyArithmetic, w: Tensors) -> Operand:
+    def hidden_bias_gradient(self, n: NumpyArithmetic, w: Tensors) -> Operand:
         """Return db_h."""
         return n.total([w.da[t] for t in w.steps])  # (B7) db_h
 
-    def output_bias_gradient(self, n: AnyArithmetic, w: Tensors) -> Operand:
+    def output_bias_gradient(self, n: NumpyArithmetic, w: Tensors) -> Operand:
         """Return db_y."""
         return n.total([w.dy[t] for t in w.steps])  # (B8) db_y
 
     def initial_state_adjoint(
-        self, n: AnyArithmetic, w: Tensors, p: OperandParameters
+        self, n: NumpyArithmetic, w: Tensors, p: OperandParameters
     ) -> Operand:
         """Return dh_0."""
         return n.affine([(w.da[1], p.W_hh.mT)])  # (B9) dh_0
 
     def input_adjoint(
-        self, n: AnyArithmetic, w: Tensors, p: OperandParameters, t: int
+        self, n: NumpyArithmetic, w: Tensors, p: OperandParameters, t: int
     ) -> Operand:
         """Return dx_t."""
         return n.affine([(w.da[t], p.W_xh.mT)])  # (B10) dx_t
@@ -152,7 +153,7 @@ class Definition:
     # -- loops over the steps
 
     def forward(
-        self, n: AnyArithmetic, w: Tensors, p: OperandParameters, nonlinearity: str
+        self, n: NumpyArithmetic, w: Tensors, p: OperandParameters, nonlinearity: str
     ) -> None:
         """Compute a, h and y of all steps."""
         for t in w.steps:
@@ -161,7 +162,7 @@ class Definition:
             w.y[t] = n.record("y", t, self.output(n, w, p, t))
 
     def backward(
-        self, n: AnyArithmetic, w: Tensors, p: OperandParameters, nonlinearity: str
+        self, n: NumpyArithmetic, w: Tensors, p: OperandParameters, nonlinearity: str
     ) -> NamedOperands:
         """Return dh and da of all steps, and the gradients of the parameters by their
         names.
@@ -185,7 +186,7 @@ class Definition:
     # -- step
 
     def clipped(
-        self, n: AnyArithmetic, d: NamedOperands, p: NamedOperands, step: Step
+        self, n: NumpyArithmetic, d: NamedOperands, p: NamedOperands, step: Step
     ) -> NamedOperands:
         """Return the gradients after clipping."""
         if step.max_norm is not None:
@@ -196,7 +197,7 @@ class Definition:
         return d
 
     def decayed(
-        self, n: AnyArithmetic, name: str, g: Operand, theta: Operand, step: Step
+        self, n: NumpyArithmetic, name: str, g: Operand, theta: Operand, step: Step
     ) -> Operand:
         """Return the gradient with weight decay."""
         if not step.weight_decay:
@@ -204,7 +205,7 @@ class Definition:
         return g + n.constant(step.weight_decay) * theta  # (U4)
 
     def velocity(
-        self, n: AnyArithmetic, g: Operand, before: Operand | None, step: Step
+        self, n: NumpyArithmetic, g: Operand, before: Operand | None, step: Step
     ) -> Operand:
         """Return v, or Adagrad's sum of squares; `before` is None at the first step."""
         if step.adagrad:
@@ -216,7 +217,7 @@ class Definition:
 
     def direction(
         self,
-        n: AnyArithmetic,
+        n: NumpyArithmetic,
         g: Operand,
         v: Operand | None,
         before: Operand | None,
@@ -230,7 +231,7 @@ class Definition:
         return g + n.constant(step.momentum) * v if step.nesterov else v  # (U6)
 
     def updated(
-        self, n: AnyArithmetic, name: str, theta: Operand, delta: Operand, step: Step
+        self, n: NumpyArithmetic, name: str, theta: Operand, delta: Operand, step: Step
     ) -> Operand:
         """Return the parameter after the step."""
         return theta - n.rate(step, theta) * delta  # (U1)
@@ -268,7 +269,7 @@ DEFINITION = Definition()
 
 def window_update(
     case: WindowCase,
-    n: AnyArithmetic | None = None,
+    n: NumpyArithmetic | None = None,
     definition: Definition = DEFINITION,
 ) -> dict[str, Any]:
     """Return the report of a case with all intermediate values, as numbers of this
@@ -309,7 +310,7 @@ def window_update(
 
 
 def apply_step(
-    n: AnyArithmetic,
+    n: NumpyArithmetic,
     p: NamedOperands,
     d: NamedOperands,
     velocities: NamedOperands,

@@ -39,9 +39,9 @@ WIDE_BATCHES = (9, 17)  # one or two blocks of 8 or 16 sequences, and a rest
 LARGE_SIZES = {"T": (17, 40), "H": (17, 40), "B": (9, 20), "D": (17, 40), "O": (17, 40)}
 SATURATING = 64  # factor of the incoming weights of a saturated unit: mostly |a| > 20
 SCALES = (10.0, 100.0, 1000.0)  # of unscaled data
-# Scales of outputs, whose softmax is sure.
-LOGITS = (1.0, 1.0, 5.0, 10.0, 20.0, LARGEST_LOGIT)
 MAX_LOGIT = 1e4  # the scale of large outputs, whose exponentials overflow every dtype
+# Scales of outputs of a cross-entropy, from order one to sure ones.
+LOGITS = (1.0, 1.0, 5.0, 10.0, 20.0, LARGEST_LOGIT, MAX_LOGIT)
 # Special numbers: the last unit of tanh saturated; the first unit of several without
 # incoming weights, a = 0; the first component of inputs and state subnormal; the
 # first input and the initial state 0.
@@ -244,7 +244,7 @@ def random_spec(
         seed=draw.integer(0, 2**32 - 1),
         velocity=not draw.one_in(3),
         scale=draw.choice(SCALES) if draw.one_in(4) else 1.0,
-        logits=random_logits(draw),
+        logits=draw.choice(LOGITS),
         learnt=draw.one_in(2),
         class_inputs=draw.one_in(3),
         special=draw.choice(SPECIAL) if draw.one_in(2) else "",
@@ -257,15 +257,6 @@ def random_spec(
     else:
         spec = spec._replace(logits=1.0, learnt=False)
     return without_unsupported(sized(spec, draw, abilities), abilities)
-
-
-def random_logits(draw: RandomDraw) -> float:
-    """Draw the scale of the outputs of a cross-entropy, from order one to one that
-    overflows exponentials.
-    """
-    if draw.one_in(7):
-        return MAX_LOGIT
-    return draw.choice(LOGITS)
 
 
 def sized(spec: CaseSpec, draw: RandomDraw, abilities: Abilities) -> CaseSpec:

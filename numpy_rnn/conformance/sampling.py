@@ -163,10 +163,10 @@ def large_output_cases(
             return
 
 
-def smaller(spec: CaseSpec | None, port: Port) -> Iterator[CaseSpec]:
-    """Yield the same with small sizes, if there is one and the port has all sizes."""
+def smaller(spec: CaseSpec, port: Port) -> Iterator[CaseSpec]:
+    """Yield the same with small sizes, if the port has all sizes."""
     stated = stated_by(port)
-    if spec is None or stated.sizes:
+    if stated.sizes:
         return
     O = 2 if loss_kind(spec.objective).has_classes else 1
     for T in (1, 2, 3, spec.T):

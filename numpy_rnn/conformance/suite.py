@@ -40,7 +40,6 @@ from numpy_rnn.conformance.ports.program import ProgramPort
 from numpy_rnn.conformance.ports.protocol import PortFault
 from numpy_rnn.conformance.random_cases import (
     MAX_LOGIT,
-    CaseSpec,
     RandomDraw,
     random_run,
 )
@@ -262,37 +261,22 @@ def first_finding(
 
 
 def explained(port: Port, level: str, sample: NamedCase, finding: Finding) -> Finding:
-    """Return the first wrong case among small ones, or one of the earliest wrong stage,
-    with a hint.
+    """Return the finding of the earliest wrong stage in similar cases, with a hint; if
+    there is a hint, in the smallest of them.
     """
-    spec = sample.spec
-    hint = hint_for_port(port, spec, sample.case)
-    if spec is None:
+    hint = hint_for_port(port, sample.spec, sample.case)
+    if sample.spec is None:
         return finding._replace(hint=hint)
-    for other_spec in hint_specs(port, spec):
-        earlier = same_or_earlier(port, level, other_spec, finding)
-        if earlier and earlier.tensor != finding.tensor:
-            finding = earlier
-            spec = other_spec
-    if hint:
-        for small_spec in smaller(spec, port):
-            if small := same_or_earlier(port, level, small_spec, finding):
-                return small._replace(hint=hint)
-    return finding._replace(hint=hint)
-
-
-def same_or_earlier(
-    port: Port, level: str, spec: CaseSpec, finding: Finding
-) -> Finding | None:
-    """Return the finding on another spec, if it is of the same stage or an earlier
-    one.
-    """
-    sample = named_case(spec)
-    with contextlib.suppress(PortFault, ValueError):
-        other = first_finding(checks_by_name(port, level, sample), level, sample)
-        if other and TENSORS.index(other.tensor) <= TENSORS.index(finding.tensor):
-            return other
-    return None
+    specs = [*smaller(sample.spec, port)] if hint else []
+    findings = list[Finding]()
+    for spec in (*specs, *hint_specs(port, sample.spec)):
+        other = named_case(spec)
+        with contextlib.suppress(PortFault, ValueError):
+            found = first_finding(checks_by_name(port, level, other), level, other)
+            if found is not None:
+                findings.append(found)
+    earliest = min([*findings, finding], key=lambda f: TENSORS.index(f.tensor))
+    return earliest._replace(hint=hint)
 
 
 # -- runs, level L3

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from numpy_rnn.common.trees import tree_map
-from numpy_rnn.conformance.arithmetics.numpy_arithmetic import NumpyArithmetic
+from numpy_rnn.conformance.arithmetics.arithmetic import NumpyArithmetic
 from numpy_rnn.conformance.case import WindowCase, present
 from numpy_rnn.conformance.definition import Definition, window_update
 
@@ -63,7 +63,8 @@ class PerturbedArithmetic(NumpyArithmetic):
         """Note the perturbed value, with which the equations continue."""
         if t is not None and name == self.name:
             value = value + self.added[:, t - 1]
-        return super().record(name, t, value)
+        super().record(name, t, value)
+        return value
 
 
 def passes(case: WindowCase) -> WindowCase:

@@ -17,8 +17,8 @@ from hypothesis import given, settings
 from numpy_rnn.common.records import DTYPES, Objective, Parameters, Step
 from numpy_rnn.common.trees import tree_map
 from numpy_rnn.conformance import case as cases
+from numpy_rnn.conformance.arithmetics.arithmetic import NORM_OFFSET
 from numpy_rnn.conformance.arithmetics.bounds import Bounds
-from numpy_rnn.conformance.arithmetics.numpy_arithmetic import NORM_OFFSET
 from numpy_rnn.conformance.case import WindowCase, present
 from numpy_rnn.conformance.definition import window_update
 from numpy_rnn.conformance.random_cases import CaseSpec
@@ -32,7 +32,7 @@ each_dtype = pytest.mark.parametrize("dtype", DTYPES)
 
 @each_dtype
 @pytest.mark.parametrize("way", WAYS)
-@settings(max_examples=3)
+@settings(max_examples=2)
 @given(SEEDS)
 def test_right_way_is_within_the_bounds(way, dtype, seed):
     """It is right in float64 throughout, too, and where 1 − h² is mostly rounding.
@@ -123,14 +123,6 @@ def test_tensor_of_another_shape_or_a_missing_one_is_infinitely_wrong():
             assert (checked[name] == np.inf).all()
         else:
             assert name not in checked
-
-
-def test_error_of_a_step_without_a_loss_is_exactly_zero():
-    """Nothing is rounded in such a step."""
-    case = WHOLE.case()
-    report = window_update(case)
-    checked = check_global(case, report | {"dy": report["dy"] + 1e-300})
-    assert (checked["dy"][0] == np.inf).all()
 
 
 def positive(spec):

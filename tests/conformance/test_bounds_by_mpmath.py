@@ -12,9 +12,12 @@ from hypothesis import given
 from numpy_rnn.common.records import DTYPES
 from numpy_rnn.common.trees import tree_map
 from numpy_rnn.conformance import case as cases
-from numpy_rnn.conformance.arithmetics.arithmetic import NONLINEARITIES, nonlinearity_of
+from numpy_rnn.conformance.arithmetics.arithmetic import (
+    NONLINEARITIES,
+    NumpyArithmetic,
+    nonlinearity_of,
+)
 from numpy_rnn.conformance.arithmetics.bounds import CHECKER_TAU, Bounds
-from numpy_rnn.conformance.arithmetics.numpy_arithmetic import NumpyArithmetic
 from numpy_rnn.conformance.case import with_rows
 from numpy_rnn.conformance.definition import window_update
 from tests.helpers.windows import SEEDS, window

@@ -9,20 +9,18 @@ import pytest
 from hypothesis import given
 
 from numpy_rnn.common.records import DTYPES, Objective, Run, RunOptions, Schedule, Step
-from numpy_rnn.conformance.arithmetics.numpy_arithmetic import NumpyArithmetic
+from numpy_rnn.conformance.arithmetics.arithmetic import NumpyArithmetic
 from numpy_rnn.conformance.case import equations, present
 from numpy_rnn.conformance.definition import DEFINITION, Definition
 from numpy_rnn.conformance.ports.abilities import (
     ABILITIES,
     CAPABILITIES,
     LACKS,
-    NEED_A_STEP,
     SGD_OPTIONS,
     Abilities,
-    forced_schedule,
     stated_by,
+    unsupported,
 )
-from numpy_rnn.conformance.ports.run_needs import run_defaults, unsupported
 from numpy_rnn.conformance.random_cases import (
     SPECIAL,
     CaseSpec,
@@ -65,11 +63,10 @@ def stated_port(capabilities=(), lacks=(), dtypes=("float64",)):
 @pytest.mark.parametrize("name", sorted(NAMES | {"sgd_options"}))
 def test_cases_use_what_a_port_has(name):
     """Cases use all of that, and nothing else; its runs are supported."""
-    excluded = {name, *NEED_A_STEP} if name == "step" else {name}
-    capabilities = tuple(n for n in CAPABILITIES if n not in excluded)
+    capabilities = tuple(n for n in CAPABILITIES if n != name)
     abilities = Abilities(capabilities, (name,) if name in LACKS else ())
     used = set[str]()
-    for i in range(250):
+    for i in range(150):
         used |= used_by(random_spec(RandomDraw(SEED, i), "float64", abilities))
     absent = {name, *ALSO.get(name, ())}
     if name == "sgd_options":
@@ -86,31 +83,6 @@ def test_cases_use_what_a_port_has(name):
 def test_every_option_of_the_step_is_an_ability(name):
     remedies = {field for ability in ABILITIES for field, _ in ability.remedy}
     assert name in remedies, f"{name}: expected a row in ports/abilities.py"
-
-
-def test_a_run_that_a_port_forces_is_supported():
-    """Where a port lacks one ability, its defaults make a run without it."""
-    run = random_run(
-        RandomDraw(SEED), "float64", Abilities(CAPABILITIES, sizes=({"B": 2},))
-    )
-    for name in {*LACKS} - {"batch", "step"}:
-        port = stated_port(tuple(n for n in CAPABILITIES if n != name), (name,))
-        defaults = run_defaults(port)
-        k1, k2 = forced_schedule(defaults, 2, 4, len(run.x))
-        options = RunOptions(
-            Schedule(k1, k2),
-            with_fields(run.options.objective, defaults),
-            with_fields(run.options.step, defaults),
-        )
-        absent = unsupported(port, run._replace(options=options, h_0=0 * run.h_0))
-        # Those of the data and the parameters are not changed here.
-        groups = {ability.group for ability in absent}
-        assert groups <= {"bias", "class_inputs", "dtype"}
-
-
-def with_fields(record, values):
-    """Return a record with those of the values that are its fields."""
-    return record._replace(**{n: v for n, v in values.items() if n in record._fields})
 
 
 def test_unsupported_names_all_and_their_remedies():
@@ -133,27 +105,13 @@ def test_specs_are_of_every_kind():
     specs = [random_spec(RandomDraw(SEED, i)) for i in range(400)]
     assert {spec.scale for spec in specs} == {1.0, 10.0, 100.0, 1000.0}
     assert {spec.step.learning_rate for spec in specs} == {0.1, 0.01, 0.5, 0.0}
-    usual = [spec for spec in specs if spec.B <= 8]
-    assert [{spec[i] for spec in usual} for i in range(6)] == [set(range(1, 9))] * 6
-    wide = [spec.B for spec in specs if spec.B > 8]
-    assert 15 < len(wide) < 80
-    assert 9 <= min(wide) < 12
-    assert 15 < max(wide) <= 17
+    batches = {spec.B for spec in specs}
+    assert {*range(1, 9)} < batches
+    assert 15 < max(batches) <= 17
     large = [large_spec(RandomDraw(SEED, i), "float64") for i in range(100)]
     assert all(8 < max(spec[:5]) <= 40 for spec in large)
     assert {spec.special for spec in large} == {*SPECIAL}
     assert {spec.special for spec in specs} == {*SPECIAL, ""}
-    subnormal = [spec for spec in specs if spec.special == "subnormal"]
-    tiny = next(spec.case().x for spec in subnormal if not spec.class_inputs)
-    assert 0 < np.abs(tiny[..., 0]).max() < 4 * np.finfo(tiny.dtype).smallest_normal
-
-
-def test_steps_with_a_loss_run_up_to_all_of_a_fixed_window():
-    abilities = Abilities(sizes=({"T": 40, "H": 4},))
-    Ks = [random_spec(RandomDraw(SEED, i), "float32", abilities).K for i in range(200)]
-    assert 70 <= Ks.count(40) <= 135
-    assert len({*Ks}) > 10
-    assert max(K for K in Ks if K < 40) > 30
 
 
 @given(SEEDS)
@@ -223,14 +181,11 @@ def test_changed_numbers_are_seen(name):
 @pytest.mark.parametrize(
     ("tensor", "options", "expected"),
     [
-        ("W_hh", {}, "U1"),
         ("W_hh", {"max_norm": 1.0, "weight_decay": 0.1}, "U2, U3, U4, U1"),
         ("vW_hh", {"max_value": 1.0, "momentum": 0.9}, "U7, U5"),
-        ("W_hh", {"max_value": 1.0, "momentum": 0.9}, "U1"),
         ("W_hh", {"momentum": 0.9, "nesterov": True}, "U6, U1"),
         ("vW_hh", {"adagrad": True, "weight_decay": 0.1}, "U4, U8"),
         ("W_hh", {"adagrad": True}, "U9, U1"),
-        ("dW_hh", {"adagrad": True}, "B5"),
     ],
 )
 def test_verdict_names_the_equations_of_the_options(tensor, options, expected):

@@ -1,7 +1,5 @@
 """check_gradients: right code of several styles passes, and mistakes are named."""
 
-import ctypes
-import platform
 import re
 
 import numpy as np
@@ -170,7 +168,6 @@ ALL = ...
 MISTAKES = [
     (multiply("V", ALL, 2), r"WRONG dV: × 2\n"),
     (multiply("V", ALL, 1 / 3), r"WRONG dV: × 1/3 \(3 is data\[0\].shape\[1\]\)"),
-    (multiply("b", ALL, -1), r"WRONG db: × -1\n"),
     (multiply("b", ALL, 0), "WRONG db: is 0 everywhere"),
     (multiply("b", 3, np.nan), "WRONG db: nan or inf in 1 of 20 elements"),
     (multiply("W", np.s_[:, 5:], 0.5), r"WRONG dW: .* 15 of 20 .* axis 1 \(5 to 19\);"),
@@ -192,17 +189,6 @@ def test_transposed_gradient_is_named():
 
     report = wrong_report(transposed, *elman_case())
     assert "WRONG d[1]: is the transposed one" in str(report)
-
-
-def test_wrong_gradient_of_one_number_has_no_factor():
-    """Any number is a multiple of another one."""
-
-    def squared(params, x):
-        error = params["w"] * x
-        return (error @ error) / 2, {"w": np.array([3 * error @ x])}
-
-    report = wrong_report(squared, {"w": np.array([0.5])}, np.array([1.0, -2.0]))
-    assert "×" not in str(report)
 
 
 def test_one_wrong_element_of_a_thousand_is_named():
@@ -300,12 +286,6 @@ def test_rounding_mode_of_the_caller_never_changes(raised):
     assert rounding_mode() == here
 
 
-def test_rounding_mode_that_cannot_be_set(monkeypatch):
-    monkeypatch.setattr(platform, "machine", lambda: "unknown")
-    monkeypatch.setattr(ctypes, "CDLL", None)
-    assert check_gradients(lstm, *lstm_case()).passed
-
-
 def returning(result):
     return lambda params, x: result
 
@@ -329,13 +309,10 @@ class Foreign:
 REFUSALS = [
     (returning(1.0), W, r"does not return \(loss, gradients\)"),
     (returning((np.ones(2), W)), W, "the loss has the shape"),
-    (returning(("1", W)), W, "the loss is <U1: expected floating-point"),
-    (returning((np.nan, W)), W, "the loss is nan"),
     (returning((Foreign(), W)), W, "use torch.autograd.gradcheck"),
     (returning((1.0, {"U": W["W"]})), W, "the gradient dW is missing"),
     (returning((1.0, {"W": W["W"].T})), W, r"has the shape \(3, 2\): expected"),
     (elsewhere, {"W": np.ones(2, int)}, "is int64: expected floating-point"),
-    (elsewhere, {}, "expected at least one array"),
     (counting, W, "not deterministic"),
 ]
 
@@ -352,17 +329,17 @@ def test_parameters_that_are_kept_elsewhere_are_found():
     assert words in str(wrong_report(elsewhere, W, np.ones(2)))
 
 
-def test_data_are_passed_on_and_parameters_may_be_nested():
+def test_data_are_passed_on_as_copies():
     def f(params, x, text, nothing, number):
         assert (text, nothing, number) == ("text", None, 3)
-        a, b = params["layers"]
+        a, b = params
         d = [b * x[0], a * x[0]]
         x[0][:] = 0  # each call has its own copy
-        return np.sum(a * d[0]), {"dlayers": d}
+        return np.sum(a * d[0]), d
 
     x = np.arange(1.0, 4)
-    report = check_gradients(f, {"layers": (x, 2 * x)}, (x,), "text", None, 3)
-    assert report.tensors("right") == "dlayers[0], dlayers[1]"
+    report = check_gradients(f, (x, 2 * x), (x,), "text", None, 3)
+    assert report.tensors("right") == "d[0], d[1]"
 
 
 def squares_and_cubes(params, x, names):
@@ -386,12 +363,3 @@ def test_factor_close_to_1_is_not_said_to_be_1():
 
     report = wrong_report(f, {"a": np.array([0.5, -1.5, 2.0])})
     assert str(report).startswith("WRONG da: × (1 + 1e-06)\n")
-
-
-@pytest.mark.filterwarnings("error")
-def test_empty_parameter_is_not_judged():
-    def f(params):
-        return np.sum(params["a"] ** 2), {"a": 2 * params["a"], "b": params["b"]}
-
-    words = not_judged(f, {"a": np.arange(1.0, 4), "b": np.zeros((3, 0))})
-    assert "NOT JUDGED db: it has no elements\nright: da" in words

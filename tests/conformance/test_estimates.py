@@ -96,7 +96,7 @@ def test_equal_terms_round_alike():
         assert (check.ratio <= 1).all(), check.tensor
 
 
-@pytest.mark.parametrize("factor", [1, -1, 2])
+@pytest.mark.parametrize("factor", [1, -1])
 def test_gradient_that_is_lost_to_rounding_is_not_judged(factor):
     """No code computes the gradient of a chaotic network in float32, and none is
     accused.

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from numpy_rnn.common.records import Objective, RunOptions, Schedule, Step, Window
-from numpy_rnn.conformance.arithmetics.numpy_arithmetic import NumpyArithmetic
+from numpy_rnn.conformance.arithmetics.arithmetic import NumpyArithmetic
 from numpy_rnn.conformance.case import parameters_from, present
 from numpy_rnn.conformance.definition import DEFINITION as right
 from numpy_rnn.conformance.definition import (

@@ -26,7 +26,6 @@ from numpy_rnn.conformance.ports.abilities import CAPABILITIES
 from numpy_rnn.conformance.ports.program import ProgramPort
 from numpy_rnn.conformance.ports.protocol import (
     PortFault,
-    encode_request,
     format_errors,
 )
 from numpy_rnn.conformance.suite import check_port
@@ -149,7 +148,6 @@ AT_CASE_2 = [
         "print('stuck', file=sys.stderr, flush=True); time.sleep(100)",
         "output?); its standard error: stuck",
     ),
-    ("write('{'); os._exit(4)", "ends with exit status 4 and without an answer"),
     (
         r"os.write(1, b'\x00\x1b\xff\n'); continue",
         r"answers what is not a JSON object: \x00\x1b�",
@@ -158,9 +156,7 @@ AT_CASE_2 = [
     ("leave_a_child(); os._exit(0)", "without an answer; it leaves a child process"),
     ("write('{}\\n' * 3)", "more than one line, the first of which is {}: expected"),
     ("while True: write('1' * 2**16)", "bytes, which begin 111"),
-    ("write('[' + '{},' * 3000 + '1]\\n'); continue", "numbers: expected those of"),
-    ("answer['x' * 5000] = 1", "xxx... is not an expected name"),
-    ("while True: os.write(2, b'x' * 2**16)", "bytes ends with: xxx"),
+    ("while True: os.write(2, b'x' * 2**16)", "its standard error: xxx"),
 ]
 
 
@@ -214,15 +210,6 @@ def test_child_that_leaves_the_group_and_holds_the_pipes(fake, after):
     os.kill(fake.started()[-1], signal.SIGKILL)  # nobody else knows it
 
 
-def test_question_that_no_pipe_holds_is_not_read(fake):
-    case = window(5, "float32", **PLAIN | {"H": 100})
-    assert len(encode_request(case, 1)) > 2**17  # twice what a pipe holds
-    start = "sys.stdin.readline(); write(json.dumps(hello) + '\\n'); time.sleep(100)"
-    with closing(ProgramPort(fake.write(at_start=start))) as port:
-        port.timeout = LIMIT
-        assert verdict_on(port, case).startswith(f"does not answer within {LIMIT} s")
-
-
 def test_interrupt_in_the_middle_of_a_case_ends_the_program(fake):
     at_case = "time.sleep(0.1); os.kill(os.getppid(), signal.SIGINT); time.sleep(100)"
     with closing(ProgramPort(fake.write(at_case))) as port:
@@ -244,10 +231,6 @@ def test_closed_port_that_ignores_the_end_of_its_input_is_killed(fake):
 @pytest.mark.parametrize(
     ("program", "expected"),
     [
-        (
-            {"at_start": "time.sleep(100)"},
-            ("does not answer within 1 s (does it flush its output?)"),
-        ),
         (
             {"at_start": "import nothing"},
             ("ends with exit status 1 and without an answer; its standard"),

@@ -6,10 +6,6 @@ import numpy as np
 import pytest
 
 from numpy_rnn.conformance.ports.abilities import (
-    ABILITIES,
-    ABILITY_GROUPS,
-    LACKS,
-    NEED_A_STEP,
     SGD_OPTIONS,
 )
 from numpy_rnn.conformance.ports.protocol import (
@@ -17,7 +13,6 @@ from numpy_rnn.conformance.ports.protocol import (
     decode_answer,
     decode_hello,
     encode_request,
-    identity_from,
 )
 from tests.helpers.ports import CASE, PLAIN, right_report
 from tests.helpers.program_port import HELLO
@@ -52,32 +47,6 @@ def test_invalid_hello_is_named_in_one_line(change):
         decode_hello(json.dumps(HELLO | change))
     if name == "capabilities":
         assert all(option in str(error.value) for option in SGD_OPTIONS)
-
-
-GROUPED = {
-    group: [ability.name for ability in ABILITIES if ability.group == group]
-    for group in ABILITY_GROUPS
-    if group != "dtype"
-}
-CONTRADICTIONS = [*GROUPED.values(), *(["step", name] for name in NEED_A_STEP)]
-
-
-@pytest.mark.parametrize("names", CONTRADICTIONS, ids=" ".join)
-def test_contradictions_are_refused(names):
-    """A port has one of each group of abilities, and no options without a step."""
-    stated = {"name": "a port", "dtypes": ["float64"]}
-    stated["lacks"] = [name for name in names if name in LACKS]
-    if names[0] == "step":
-        stated["capabilities"] = names[1:]
-    with pytest.raises(PortFault, match=f"{names[0]}.* and {names[-1]}: expected one"):
-        identity_from(stated)
-
-
-def test_error_that_a_program_answers_is_told():
-    case = window(5, "float64", **PLAIN)
-    answer = json.dumps({"id": 7, "error": "no memory"})
-    with pytest.raises(PortFault, match=r"^answers with an error: no memory$"):
-        decode_answer(answer, case, 7)
 
 
 @pytest.mark.parametrize(("dtype", "digits"), [("float32", 9), ("float64", 17)])

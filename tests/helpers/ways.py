@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from numpy_rnn.common.trees import tree_map
-from numpy_rnn.conformance.arithmetics.numpy_arithmetic import NumpyArithmetic
+from numpy_rnn.conformance.arithmetics.arithmetic import NumpyArithmetic
 from numpy_rnn.conformance.definition import DEFINITION, Definition, window_update
 
 ARRAYS = ("x", "target", "h_0", "params", "velocity")  # of a case

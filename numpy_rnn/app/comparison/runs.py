@@ -16,9 +16,8 @@ from numpy_rnn.app.options import (
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Run, Schedule
 from numpy_rnn.common.texts import join_names
-from numpy_rnn.conformance.ports.abilities import forced_schedule
-from numpy_rnn.conformance.ports.run_needs import run_defaults
-from numpy_rnn.conformance.ports.run_needs import unsupported as unsupported_by
+from numpy_rnn.conformance.ports.abilities import forced_schedule, run_defaults
+from numpy_rnn.conformance.ports.abilities import unsupported as unsupported_by
 from numpy_rnn.conformance.runs.run_sources import PortSource
 
 # Schedules without --k1 and --k2: the tutorial's, and one whose gradients go back

@@ -29,13 +29,11 @@ import numpy as np
 
 from numpy_rnn.common.records import NumpyArray, Step
 from numpy_rnn.conformance.arithmetics.arithmetic import (
-    AnyDtype,
-    Arithmetic,
-    nonlinearity_of,
-)
-from numpy_rnn.conformance.arithmetics.numpy_arithmetic import (
     ADAGRAD_OFFSET,
     NORM_OFFSET,
+    AnyDtype,
+    NumpyArithmetic,
+    nonlinearity_of,
 )
 from numpy_rnn.conformance.arithmetics.rounding import (
     UPWARDS,
@@ -63,7 +61,7 @@ class TanhError(NamedTuple):
 TAU = TanhError()
 
 
-class Bounds(Rounding, Arithmetic[BoundedArray]):
+class Bounds(Rounding, NumpyArithmetic):
     """Values of one window with their bounds. tau: the error of tanh; reported: given
     tensors.
     """
@@ -76,7 +74,7 @@ class Bounds(Rounding, Arithmetic[BoundedArray]):
     ):
         """Make the bounds of a dtype."""
         Rounding.__init__(self, dtype)
-        Arithmetic.__init__(self, dtype)
+        NumpyArithmetic.__init__(self, dtype)
         self.tau = tau
         self.reported = reported or {}
 
@@ -170,12 +168,12 @@ class Bounds(Rounding, Arithmetic[BoundedArray]):
         count = (terms.max_abs > 0).sum(axis=ROWS_AND_STEPS)
         return self.divided(self.sum(terms, ROWS_AND_STEPS), C, count)
 
-    def divided(self, v: BoundedArray, C: float, terms: Real = 1) -> BoundedArray:
-        """Return v/C, by a division, or by two roundings of a product with 1/C."""
+    def divided(self, values: BoundedArray, C: float, terms: Real = 1) -> BoundedArray:
+        """Return values / C, by a division or two roundings of a product with 1/C."""
         if C == 1:
-            return v
-        scaled = v.map(lambda array: array / C)
-        flushed = self.flushes(terms) * (v.max_abs > 0)
+            return values
+        scaled = values.map(lambda array: array / C)
+        flushed = self.flushes(terms) * (values.max_abs > 0)
         rounding = self.gamma(2) * scaled.max_abs + flushed
         return self.bounded(scaled.value, scaled.E + rounding)
 

@@ -30,9 +30,13 @@ import numpy as np
 from numpy_rnn.common.records import NumpyArray as Array
 from numpy_rnn.common.records import Step
 from numpy_rnn.common.trees import tree_map
-from numpy_rnn.conformance.arithmetics.arithmetic import AnyDtype, nonlinearity_of
+from numpy_rnn.conformance.arithmetics.arithmetic import (
+    AnyDtype,
+    NumpyArithmetic,
+    join,
+    nonlinearity_of,
+)
 from numpy_rnn.conformance.arithmetics.bounds import TAU, TanhError
-from numpy_rnn.conformance.arithmetics.numpy_arithmetic import NumpyArithmetic, join
 from numpy_rnn.conformance.arithmetics.rounding import root_of_squares
 from numpy_rnn.conformance.case import WindowCase
 
@@ -250,7 +254,7 @@ class MonteCarloArithmetic(NumpyArithmetic):
 
     def phi(self, a: Array, nonlinearity: str) -> Array:
         """Return φ(a)."""
-        h = super().phi(a, nonlinearity)
+        h: Array = super().phi(a, nonlinearity)
         if nonlinearity_of(nonlinearity).has_kink:
             return h
         values = self.plain(h)

@@ -14,8 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from numpy_rnn.common.records import NumpyArray
-from numpy_rnn.conformance.arithmetics.arithmetic import AnyDtype
-from numpy_rnn.conformance.arithmetics.numpy_arithmetic import join
+from numpy_rnn.conformance.arithmetics.arithmetic import AnyDtype, join
 
 Real = NumpyArray | float
 

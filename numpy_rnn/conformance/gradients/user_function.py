@@ -31,13 +31,13 @@ class UserFunction(NamedTuple):
     """A function f(params, *data) that returns a loss and its gradients."""
 
     function: Callable[..., Any]
-    params: Any  # nested, as the user gave them
-    data: Any
+    params: Any  # a dict, a list or a tuple
+    data: tuple[Any, ...]
 
     def arrays(self) -> ArraysByName:
         """Return the parameters by their names. Raises InputError."""
         arrays = {}
-        for name, value in leaves_of(self.params).items():
+        for name, value in items_by_name(self.params).items():
             arrays[name] = number_array(f"parameter {name}", value, "f")
         if not arrays:
             raise InputError("params: expected at least one array")
@@ -45,7 +45,10 @@ class UserFunction(NamedTuple):
 
     def evaluate(self, arrays: ArraysByName) -> Evaluation:
         """Call the function. Raises InputError if it returns something else."""
-        params = nested_map(lambda name, _: arrays[name].copy(), self.params)
+        copies = {name: array.copy() for name, array in arrays.items()}
+        params: Any = copies
+        if not isinstance(self.params, Mapping):
+            params = type(self.params)(copies.values())
         with np.errstate(all="ignore"), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", np.exceptions.ComplexWarning)
@@ -53,30 +56,14 @@ class UserFunction(NamedTuple):
         return Evaluation(loss_of(result), gradients_of(result, arrays))
 
 
-def nested_map(change: Callable[[str, Any], Any], value: Any, name: str = "") -> Any:
-    """Return nested dicts, lists and tuples with change(name, item) for each item."""
-    if isinstance(value, Mapping):
-        changed = {}
-        for key, item in value.items():
-            changed[key] = nested_map(change, item, f"{name}.{key}")
-        return changed
-    if isinstance(value, list | tuple):
-        items = []
-        for index, item in enumerate(value):
-            items.append(nested_map(change, item, f"{name}[{index}]"))
-        make = getattr(value, "_make", type(value))  # of a named tuple
-        return make(items)
-    return change(name.removeprefix("."), value)
+def items_by_name(values: Any) -> dict[str, Any]:
+    """Return the items of a dict by their keys, or of a list or tuple by index."""
+    if isinstance(values, Mapping):
+        return dict(values)
+    return {f"[{index}]": value for index, value in enumerate(values)}
 
 
-def leaves_of(value: Any) -> dict[str, Any]:
-    """Return the items of nested dicts, lists and tuples by their names."""
-    leaves: dict[str, Any] = {}
-    nested_map(leaves.__setitem__, value)
-    return leaves
-
-
-def as_float64(name: str, value: Any) -> Any:
+def as_float64(value: Any) -> Any:
     """Return an array of floating-point numbers in float64, all else as it is."""
     is_floating = isinstance(value, np.ndarray) and value.dtype.kind == "f"
     return value.astype(float) if is_floating else value
@@ -109,9 +96,10 @@ def gradients_of(result: Any, params: ArraysByName) -> ArraysByName:
     gradients = result[1]
     if not isinstance(gradients, Mapping | list | tuple):
         gradients = result[1 : 1 + len(params)]
-    named = leaves_of(gradients)
-    if not isinstance(gradients, Mapping):
-        named = dict(zip(params, named.values()))
+    if isinstance(gradients, Mapping):
+        named = dict(gradients)
+    else:
+        named = dict(zip(params, gradients))
     keys = gradient_keys(params, named)
     arrays = {}
     for name, parameter in params.items():

@@ -12,8 +12,7 @@ import numpy as np
 
 from numpy_rnn.common.records import NumpyArray, Step
 from numpy_rnn.common.texts import pluralize
-from numpy_rnn.conformance.arithmetics.arithmetic import Operand
-from numpy_rnn.conformance.arithmetics.numpy_arithmetic import NumpyArithmetic
+from numpy_rnn.conformance.arithmetics.arithmetic import NumpyArithmetic, Operand
 from numpy_rnn.conformance.case import FIELDS
 from numpy_rnn.conformance.mutants.catalogue import MUTANTS, each_loss_over
 from numpy_rnn.conformance.mutants.edits import (
@@ -194,11 +193,6 @@ def change_times(number: float) -> Equations:
     return with_result(updated, "updated")
 
 
-def velocity_times(number: float) -> Equations:
-    """Return the velocity times a number."""
-    return with_result(lambda v, *operands: number * v, "velocity")
-
-
 def step_mutants(step: Step) -> Iterator[Mutant]:
     """Yield the mistakes that this step may have."""
     for mutant in MUTANTS:
@@ -210,4 +204,3 @@ def step_mutants(step: Step) -> Iterator[Mutant]:
     for name in (*SGD_OPTIONS, "max_value"):
         if getattr(step, name):
             yield Mutant(f"{name} left out", without_option(name))
-    yield Mutant("{names} × {number}", velocity_times)

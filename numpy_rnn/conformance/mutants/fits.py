@@ -16,8 +16,7 @@ from numpy_rnn.common.records import NumpyArray
 from numpy_rnn.common.texts import join_names
 from numpy_rnn.common.trees import tree_map
 from numpy_rnn.conformance import case as cases
-from numpy_rnn.conformance.arithmetics.arithmetic import Operand
-from numpy_rnn.conformance.arithmetics.numpy_arithmetic import NumpyArithmetic
+from numpy_rnn.conformance.arithmetics.arithmetic import NumpyArithmetic, Operand
 from numpy_rnn.conformance.case import FIELDS, NamedArrays, WindowCase, present
 from numpy_rnn.conformance.definition import (
     DEFINITION,

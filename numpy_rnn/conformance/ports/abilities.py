@@ -3,21 +3,27 @@
 A port states an ability in `lacks` where it has it by default, and in `capabilities`
 where it has it only if it says so; dtypes are stated in `dtypes`. The table says how a
 run or a case uses the ability, and how they do without it. The names of the protocol,
-the random cases, and the refusals and defaults of the command line are read from it.
+the random cases, and the refusals and defaults of the command line are read from it;
+at the end is what a run needs of a port.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
+from numpy_rnn.common.array_kinds import is_integer
 from numpy_rnn.common.records import (
     DTYPES,
     LOSS_NAMES,
     NONLINEARITY_NAMES,
     REDUCTION_NAMES,
     Objective,
+    Run,
     Step,
+    Window,
 )
+from numpy_rnn.conformance import case as cases
 from numpy_rnn.conformance.arithmetics.arithmetic import mean_over
+from numpy_rnn.conformance.definition import DEFINITION, Definition
 
 LARGEST_LOGIT = 30.0  # of outputs whose exponentials do not overflow
 
@@ -221,11 +227,8 @@ ABILITIES: tuple[Ability, ...] = (
 CAPABILITIES = tuple(row.name for row in ABILITIES if row.stated == "capabilities")
 LACKS = tuple(row.name for row in ABILITIES if row.stated == "lacks")
 SGD_OPTIONS = tuple(row.name for row in ABILITIES if row.parent == "sgd_options")
-ABILITY_GROUPS = tuple(dict.fromkeys(row.group for row in ABILITIES if row.group))
 # Capabilities that add tensors to a report, and no case or run needs.
 REPORTED = ("intermediates", "input_gradients")
-# Statements of a step that a port without one cannot make.
-NEED_A_STEP = ("sgd_options", "clip_by_value", "adagrad")
 
 
 class Abilities(NamedTuple):
@@ -316,20 +319,6 @@ def forced_schedule(
     return first, max(first, second)
 
 
-def contradiction(stated: Abilities) -> str:
-    """Return what is impossible in these statements, and what is expected; or ""."""
-    for group in ABILITY_GROUPS:
-        members = [ability for ability in ABILITIES if ability.group == group]
-        if not any(map(stated.has, members)):
-            names = " and ".join(ability.name for ability in members)
-            return f"it has neither of {names}: expected one of them"
-    if "step" in stated.unsupported:
-        for name in NEED_A_STEP:
-            if name in stated.capabilities:
-                return f"it states step and {name}: expected one of them at most"
-    return ""
-
-
 # Four shapes that show faults, for code that is compiled for every shape.
 FEW_SIZES: tuple[Shape, ...] = (
     {"T": 4, "B": 2, "D": 3, "H": 6, "O": 5, "K": 3},
@@ -346,3 +335,104 @@ def shapes_of(sizes: Any) -> list[Shape]:
     if isinstance(sizes, list | tuple):
         return list(sizes)
     return [sizes]
+
+
+def loop_of(port: object, run: Run) -> Definition:
+    """Return TBPTT, or chunks with a loss at the last steps where a port cannot have
+    one at every step.
+    """
+    stated = stated_by(port)
+    k1, k2, _ = run.options.schedule
+    losses = [s.get("K", k1) for s in stated.sizes if s.get("T") == k1 == k2]
+    K = min(losses, default=k1)
+    if losses and "many losses" in stated.unsupported:
+        K = 1
+    if k1 <= K or "older steps" in stated.unsupported:
+        return DEFINITION
+
+    def window(T: int, new: int, k1: int, k2: int) -> Window:
+        """Return the window of a chunk, with a loss at its last K steps."""
+        stop = min(new + k1, T)
+        return Window(new, max(new, stop - K), stop)
+
+    return Definition(window=window)
+
+
+def with_reduction(port: object, run: Run) -> Run:
+    """Return the run with the reduction of a port that has one of its own."""
+    reduction = stated_by(port).reduction
+    if reduction is None:
+        return run
+    objective = run.options.objective._replace(reduction=reduction)
+    return run._replace(options=run.options._replace(objective=objective))
+
+
+def use_of_run(run: Run, windows: Sequence[Window]) -> CaseUse:
+    """Return what a run with these windows uses of a port."""
+    starts = {window.start for window in windows}
+    return CaseUse(
+        objective=run.options.objective,
+        dtype=str(run.params.W_hh.dtype),
+        step=run.options.step,
+        bias=run.params.b_h is not None,
+        class_inputs=is_integer(run.x),
+        batch=run.h_0.shape[-2] > 1,
+        networks=run.params.networks is not None,
+        h_0=bool(run.h_0.any()) or starts != {0},
+        older_steps=any(window.loss_start > window.start for window in windows),
+        many_losses=any(window.loss_steps > 1 for window in windows),
+    )
+
+
+def unsupported(port: object, run: Run) -> list[Ability]:
+    """Return every ability that a run needs and the port has not.
+
+    `words` of an ability are for a user; `remedy` has the fields of a run, and their
+    values, that do without it. The last one may be the sizes of the run.
+    """
+    stated = stated_by(port)
+    windows = loop_of(port, run).windows(run)
+    used = missing(use_of_run(run, windows), stated)
+    # The update of a port without a step is made by its source.
+    absent = [ability for ability in used if ability.name != "step"]
+    sizes = cases.case_sizes(run)
+    lengths = [window.steps for window in windows]
+    shortest = min(lengths)
+    longest = max(lengths)
+    misfits = []  # of every shape: how many sizes, their words, their remedies
+    for shape in stated.sizes:
+        remedy = dict[str, Any]()
+        words = list[str]()
+        for letter in "BDHO":
+            size = sizes[letter]
+            if shape.get(letter, size) != size:
+                remedy[letter] = shape[letter]
+                words.append(f"{letter} = {size}")
+        T = shape.get("T", longest)
+        if not (shortest == longest == T):
+            words.append(f"windows of {shortest} to {longest} steps")
+            remedy |= {"k1": T, "k2": T}
+        misfits.append((len(words), ", ".join(words), tuple(remedy.items())))
+    if misfits:
+        count, text, fields = min(misfits)
+        if count:
+            absent.append(Ability("sizes", text, lambda use: True, fields))
+    return absent
+
+
+def run_defaults(port: object) -> dict[str, Any]:
+    """Return the fields of a run that the statements of a port force, by their names.
+
+    They are fields of Objective, Schedule and Step, `bias`, `class_inputs`, `dtype`,
+    `networks`, and sizes by their letters. The value of k1 or k2 may be the name of the
+    other one, or "T", the length of the series.
+    """
+    stated = stated_by(port)
+    fields = forced_fields(stated)
+    if len(stated.sizes) == 1:
+        for letter, size in stated.sizes[0].items():
+            if letter == "T":
+                fields["k1"], fields["k2"] = size, "k1"
+            elif letter != "K":
+                fields[letter] = size
+    return fields

@@ -14,7 +14,9 @@ from numpy_rnn.common.errors import InputError, errors_about
 from numpy_rnn.common.numbers import check_choice
 from numpy_rnn.common.records import (
     DTYPES,
+    LOSS_NAMES,
     NONLINEARITY_NAMES,
+    REDUCTION_NAMES,
     LossName,
     Objective,
     Reduction,
@@ -25,8 +27,8 @@ from numpy_rnn.conformance.case import LOSS_AXES, NamedArrays
 from numpy_rnn.conformance.definition import window_update
 from numpy_rnn.conformance.ports import protocol
 from numpy_rnn.conformance.ports.abilities import (
-    ABILITIES,
     CAPABILITIES,
+    LACKS,
     Abilities,
     stated_by,
 )
@@ -52,6 +54,16 @@ NAMED_LOSSES = {
 }
 # The case on which the layouts are tried; its sizes differ, but for K = T.
 TRIAL: dict[str, Any] = {"T": 5, "B": 2, "D": 3, "H": 4, "O": 6, "K": 5}
+# What a user may state; the capabilities are known.
+STATEMENTS = (
+    "dtypes",
+    "lacks",
+    "sizes",
+    "tanh_ulps",
+    "tanh_absolute_ulps",
+    "mean_over",
+    "cases",
+)
 ASSUMED = " assumed, as no layout gives the right loss"
 RTOL = 1e-3  # of the loss of a trial
 
@@ -84,7 +96,7 @@ class Adapter:
             check_choice("loss", loss, tuple(NAMED_LOSSES))
             check_choice("nonlinearity", nonlinearity, NONLINEARITY_NAMES)
             for statement in statements:
-                check_choice("statement", statement, (*protocol.STATEMENTS, "cases"))
+                check_choice("statement", statement, STATEMENTS)
             for axis in axes or ():
                 check_choice("axis of mean_over", axis, LOSS_AXES)
             if isinstance(lacks, str):
@@ -108,13 +120,10 @@ class Adapter:
         self.objective = Objective(nonlinearity, kind, reduction)  # type: ignore[arg-type]
         choices = {*self.objective}
         self.capabilities = tuple(name for name in CAPABILITIES if name in choices)
-        others = list[str]()
-        for ability in ABILITIES:
-            is_choice = ability.group in Objective._fields
-            if axes is not None and ability.group == "reduction":
-                continue
-            if is_choice and ability.stated == "lacks" and ability.name not in choices:
-                others.append(ability.name)
+        names: list[str] = [*NONLINEARITY_NAMES, *LOSS_NAMES]
+        if axes is None:
+            names += REDUCTION_NAMES
+        others = (n for n in names if n in LACKS and n not in choices)
         self.lacks = (*others, *lacks)
         if axes is not None:
             self.objective = self.objective._replace(reduction=mean_over(axes))  # type: ignore[arg-type]

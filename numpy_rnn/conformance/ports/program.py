@@ -137,7 +137,6 @@ class Dialogue:
         self.stdout = process.stdout.fileno()
         self.stderr = process.stderr.fileno()
         self.errors = b""  # the end of what it wrote to standard error
-        self.error_count = 0  # bytes that it wrote to standard error
         for descriptor in (self.stdin, self.stdout, self.stderr):
             os.set_blocking(descriptor, False)
 
@@ -187,11 +186,8 @@ class Dialogue:
                 lines.append(line)
         if not lines:
             return ""
-        size = ""
-        if self.error_count > KEPT_ERRORS:
-            size = f" of {self.error_count:,} bytes ends with"
         shown = one_line(" | ".join(lines[-SHOWN_ERRORS:]))
-        return f"; its standard error{size}: {shown}"
+        return f"; its standard error: {shown}"
 
     def _read_errors(self) -> bool:
         """Read from standard error. Returns False at its end."""
@@ -199,7 +195,6 @@ class Dialogue:
             chunk = os.read(self.stderr, CHUNK)
         except BlockingIOError:
             return True
-        self.error_count += len(chunk)
         self.errors = (self.errors + chunk)[-KEPT_ERRORS:]
         return bool(chunk)
 

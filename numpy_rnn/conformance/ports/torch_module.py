@@ -1,7 +1,6 @@
 """A port of a PyTorch module with one nn.RNN or nn.RNNCell and one nn.Linear."""
 
 import itertools
-from collections import Counter
 from typing import Any
 
 from numpy_rnn.common.errors import InputError
@@ -28,8 +27,8 @@ HARMLESS = (
     "Sequential",
 )
 EXPECTED_MODULE = (
-    "one nn.RNN or nn.RNNCell, of one layer, and one nn.Linear, both with "
-    "biases or none"
+    "one nn.RNN or nn.RNNCell, of one layer, and one nn.Linear, with 6 parameters, "
+    "or 3 without biases"
 )
 
 
@@ -127,51 +126,25 @@ class TorchPort(Adapter):
         nn = self.torch.nn
         if sizes not in self.modules:
             module = self.make(*sizes)
-            if foreign := self._foreign_parts(module):
-                raise InputError(
-                    f"{type(module).__name__} has {', '.join(foreign)}: "
-                    f"expected {EXPECTED_MODULE}"
-                )
             self.modules[sizes] = module
+        module = self.modules[sizes]
         rnn = None
         out = None
-        for part in self.modules[sizes].modules():
+        for part in module.modules():
             if rnn is None and isinstance(part, nn.RNN | nn.RNNCell):
                 rnn = part
             if out is None and isinstance(part, nn.Linear):
                 out = part
-        return self.modules[sizes], rnn, out
-
-    def _foreign_parts(self, module: Any) -> list[str]:
-        """Return the names of the parts, but containers, losses and dropout of 0, that
-        are none of ours.
-        """
-        layers = []
-        for part in module.modules():
-            is_known = type(part).__module__.startswith("torch.nn")
-            if is_known and not (hasattr(part, "reduction") or any(part.children())):
-                layers.append(part)
-        kinds = Counter(type(p).__name__ for p in layers if getattr(p, "p", None) != 0)
-        foreign = [f"nn.{kind}" for kind in kinds if kind not in HARMLESS]
-        counts = {"nn.RNN or nn.RNNCell": kinds["RNN"] + kinds["RNNCell"]}
-        counts["nn.Linear"] = kinds["Linear"]
-        for words, count in counts.items():
-            if count > 1:
-                foreign.append(f"{count} {words}")
-        for words, count in counts.items():
-            if not (count or foreign):
-                foreign.append(f"no {words}")
-        biases = set()
-        for part in layers:
-            for name, usual in (("num_layers", 1), ("bidirectional", False)):
-                value = getattr(part, name, usual)
-                if value != usual:
-                    foreign.append(f"{name}={value}")
-            if hasattr(part, "bias"):
-                biases.add(part.bias is None or part.bias is False)
-        if len(biases) > 1:
-            foreign.append("biases in one of the layers")
-        return foreign
+        foreign = foreign_layers(module)
+        count = len(list(module.parameters()))
+        if rnn is None or out is None or count not in (3, 6):
+            foreign.append(f"{count} parameters")
+        if foreign:
+            raise InputError(
+                f"{type(module).__name__} has {', '.join(foreign)}: "
+                f"expected {EXPECTED_MODULE}"
+            )
+        return module, rnn, out
 
     def window_update(
         self,
@@ -247,6 +220,21 @@ class TorchPort(Adapter):
             for name, theta in leaves.items():
                 after["v" + name] = optimizer.state[theta]["momentum_buffer"]
         return after
+
+
+def foreign_layers(module: Any) -> list[str]:
+    """Return the layers of torch.nn, but containers, losses and dropout of 0, that are
+    none of ours.
+    """
+    foreign = []
+    for part in module.modules():
+        kind = type(part).__name__
+        is_layer = type(part).__module__.startswith("torch.nn")
+        is_harmless = kind in HARMLESS or hasattr(part, "reduction")
+        is_harmless = is_harmless or getattr(part, "p", None) == 0
+        if is_layer and not is_harmless and not any(part.children()):
+            foreign.append(f"nn.{kind}")
+    return foreign
 
 
 def name_of_loss(label: str, loss: Any) -> str:

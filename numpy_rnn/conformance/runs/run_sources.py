@@ -8,17 +8,16 @@ import numpy as np
 
 from numpy_rnn.common.records import NumpyArray, Run
 from numpy_rnn.conformance import case as cases
-from numpy_rnn.conformance.arithmetics.numpy_arithmetic import NumpyArithmetic
+from numpy_rnn.conformance.arithmetics.arithmetic import NumpyArithmetic
 from numpy_rnn.conformance.case import NamedArrays, WindowCase, present
 from numpy_rnn.conformance.definition import apply_step, train, window_update
-from numpy_rnn.conformance.ports.abilities import stated_by
+from numpy_rnn.conformance.ports.abilities import loop_of, stated_by, with_reduction
 from numpy_rnn.conformance.ports.port import (
     PackagePort,
     tanh_error,
     validated_report,
 )
 from numpy_rnn.conformance.ports.protocol import PortFault
-from numpy_rnn.conformance.ports.run_needs import loop_of, with_reduction
 from numpy_rnn.conformance.runs.recorded_run import (
     RecordedRun,
     RunRecorder,
