@@ -250,11 +250,7 @@ class FunctionPort(Adapter):
         if isinstance(returned, Mapping):
             keys = ", ".join(map(str, returned))
             raise TypeError(f"it returns a dict with the keys {keys}: {RETURNS}")
-        try:
-            loss, *arrays = returned
-        except TypeError:
-            kind = type(returned).__name__
-            raise TypeError(f"it returns one {kind}: {RETURNS}") from None
+        loss, *arrays = returned
         if not arrays:
             raise TypeError(f"it returns the loss alone: {RETURNS}")
         gradients: Any = arrays

@@ -105,14 +105,13 @@ def test_specs_are_of_every_kind():
     specs = [random_spec(RandomDraw(SEED, i)) for i in range(400)]
     assert {spec.scale for spec in specs} == {1.0, 10.0, 100.0, 1000.0}
     assert {spec.step.learning_rate for spec in specs} == {0.1, 0.01, 0.5, 0.0}
-    assert {spec.B for spec in specs} >= {1, 8, 9, 17}
+    batches = {spec.B for spec in specs}
+    assert {*range(1, 9)} < batches
+    assert 15 < max(batches) <= 17
     large = [large_spec(RandomDraw(SEED, i), "float64") for i in range(100)]
     assert all(8 < max(spec[:5]) <= 40 for spec in large)
     assert {spec.special for spec in large} == {*SPECIAL}
     assert {spec.special for spec in specs} == {*SPECIAL, ""}
-    subnormal = [spec for spec in specs if spec.special == "subnormal"]
-    tiny = next(spec.case().x for spec in subnormal if not spec.class_inputs)
-    assert 0 < np.abs(tiny[..., 0]).max() < 4 * np.finfo(tiny.dtype).smallest_normal
 
 
 @given(SEEDS)
@@ -182,13 +181,11 @@ def test_changed_numbers_are_seen(name):
 @pytest.mark.parametrize(
     ("tensor", "options", "expected"),
     [
-        ("W_hh", {}, "U1"),
         ("W_hh", {"max_norm": 1.0, "weight_decay": 0.1}, "U2, U3, U4, U1"),
         ("vW_hh", {"max_value": 1.0, "momentum": 0.9}, "U7, U5"),
         ("W_hh", {"momentum": 0.9, "nesterov": True}, "U6, U1"),
         ("vW_hh", {"adagrad": True, "weight_decay": 0.1}, "U4, U8"),
         ("W_hh", {"adagrad": True}, "U9, U1"),
-        ("dW_hh", {"adagrad": True}, "B5"),
     ],
 )
 def test_verdict_names_the_equations_of_the_options(tensor, options, expected):

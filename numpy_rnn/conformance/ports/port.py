@@ -298,15 +298,13 @@ def describe_error(error: BaseException) -> str:
         message = f"{type(error).__name__}: {one_line(str(error))}".removesuffix(": ")
     except Exception:  # a __str__ that raises
         message = f"{type(error).__name__}, whose message cannot be printed"
-    frames = list[traceback.FrameSummary]()  # those that are not ours
-    user_frames = list[traceback.FrameSummary]()  # nor those of an installed package
+    frames = list[traceback.FrameSummary]()
     for frame in traceback.extract_tb(error.__traceback__):
-        if not frame.filename.startswith(OUR_FOLDERS):
+        is_installed = "-packages" + os.sep in frame.filename
+        if not (is_installed or frame.filename.startswith(OUR_FOLDERS)):
             frames.append(frame)
-            if "-packages" + os.sep not in frame.filename:
-                user_frames.append(frame)
     if not frames:
         return message
-    last = user_frames[-1] if user_frames else frames[0]
+    last = frames[-1]
     line = one_line(last.line or "", 80)
     return f"{message} ({os.path.basename(last.filename)} line {last.lineno}: {line})"
