@@ -19,6 +19,13 @@ def cells():
     return cell, torch.optim.Adam(cell.parameters())
 
 
+def update(optimizer, loss):
+    """Make an update as it should be."""
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+
+
 def batch():
     """Return new inputs of a module."""
     return torch.randn(6, 3, 2)
@@ -113,9 +120,7 @@ def right_sliding():
             h = cell(x[t], h)
             states.append(h)
         start = states[0].detach()
-        optimizer.zero_grad()
-        torch.stack(states)[-1:].square().mean().backward()
-        optimizer.step()
+        update(optimizer, torch.stack(states)[-1:].square().mean())
 
 
 # Mistakes of states
@@ -136,16 +141,14 @@ def state_attached():
 def state_exchanged():
     """Exchange h and c of an LSTM.
 
-    loops.py:146: h and c are exchanged
+    loops.py:150: h and c are exchanged
     """
     lstm = nn.LSTM(2, 4)
     optimizer = torch.optim.Adam(lstm.parameters())
     h = c = torch.zeros(1, 3, 4)
     for _ in range(4):
-        optimizer.zero_grad()
         out, (c, h) = lstm(batch(), (h.detach(), c.detach()))
-        out.square().mean().backward()
-        optimizer.step()
+        update(optimizer, out.square().mean())
 
 
 def state_cut_within_update():
@@ -154,9 +157,7 @@ def state_cut_within_update():
     for _ in range(3):
         first, h = rnn(batch())
         second, _ = rnn(batch(), h.detach())
-        optimizer.zero_grad()
-        (first.square().mean() + second.square().mean()).backward()
-        optimizer.step()
+        update(optimizer, first.square().mean() + second.square().mean())
 
 
 def state_from_validation():
@@ -167,10 +168,8 @@ def state_from_validation():
     rnn, optimizer = modules()
     h = torch.zeros(1, 3, 5)
     for i in range(16):
-        optimizer.zero_grad()
         out, h = rnn(batch(), h.detach())
-        out.square().mean().backward()
-        optimizer.step()
+        update(optimizer, out.square().mean())
         if i % 4 == 3:
             with torch.no_grad():
                 h = rnn(batch(), h)[1]
@@ -186,10 +185,8 @@ def state_from_elsewhere():
     for _ in range(3):
         h = torch.zeros(1, 3, 5)
         for i in range(0, 35, 5):
-            optimizer.zero_grad()
             out, h = rnn(series[i : i + 6], h.detach())
-            out.square().mean().backward()
-            optimizer.step()
+            update(optimizer, out.square().mean())
 
 
 def state_never_given():
@@ -199,9 +196,7 @@ def state_never_given():
         loss = 0
         for x in batch():
             loss = loss + cell(x).square().mean()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+        update(optimizer, loss)
 
 
 def time_and_batch_exchanged():
@@ -209,9 +204,7 @@ def time_and_batch_exchanged():
     rnn, optimizer = modules()
     for _ in range(3):
         out, _ = rnn(batch())
-        optimizer.zero_grad()
-        out[:, -1].square().mean().backward()
-        optimizer.step()
+        update(optimizer, out[:, -1].square().mean())
 
 
 # Mistakes of losses, gradients and clipping
@@ -225,9 +218,7 @@ def loss_in_no_update():
         for x in batch():
             h = cell(x, h)
             loss = loss_of(h)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+        update(optimizer, loss)
 
 
 def loss_in_two_updates():
@@ -312,10 +303,8 @@ def parameter_not_stepped():
     rnn, optimizer = modules()
     readout = nn.Linear(5, 1)
     for _ in range(4):
-        optimizer.zero_grad()
         out, _ = rnn(batch())
-        readout(out).square().mean().backward()
-        optimizer.step()
+        update(optimizer, readout(out).square().mean())
 
 
 def optimizer_recreated():
@@ -323,7 +312,5 @@ def optimizer_recreated():
     rnn, _ = modules()
     for _ in range(4):
         optimizer = torch.optim.Adam(rnn.parameters())
-        optimizer.zero_grad()
         out, _ = rnn(batch())
-        out.square().mean().backward()
-        optimizer.step()
+        update(optimizer, out.square().mean())

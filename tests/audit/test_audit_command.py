@@ -106,9 +106,8 @@ def test_audit_of_a_script_within_an_audit(audit):
 
 
 def test_exit_status_and_report(audit):
-    status, out, err = audit(
-        "--updates", "7", "train.py", script=source("right_chunks") + "exit(5)"
-    )
+    script = source("right_chunks") + "exit(5)"
+    status, out, err = audit("--updates", "7", "train.py", script=script)
     assert (status, out) == (5, "")
     assert "TBPTT(10, 10), state carried and cut" in err
     assert "updates after the first 7 of 12" in " ".join(err.split())
@@ -117,7 +116,7 @@ def test_exit_status_and_report(audit):
 @pytest.mark.parametrize("words", [["runpytorch/train.py"], ["-m", "runpytorch.train"]])
 @pytest.mark.parametrize(
     ("script", "errors"),
-    [("1 / 0", 1), ("try:\n    1 / 0\nfinally:\n    [][1]", 2), (BACKWARD, 1)],
+    [("try:\n    1 / 0\nfinally:\n    [][1]", 2), (BACKWARD, 1)],
 )
 def test_traceback_is_that_of_the_script(audit, tmp_path, capfd, words, script, errors):
     """The folder has a name that begins as that of a module of Python."""
@@ -130,13 +129,6 @@ def test_traceback_is_that_of_the_script(audit, tmp_path, capfd, words, script, 
     files = re.findall(r'File "(?!.*/torch/)(?:.*/)?(.*)", line', traceback)
     assert {*files} == {"train.py"}
     assert "no update was seen" in report
-
-
-def test_200_updates_are_recorded_unless_told(audit):
-    script = "import torch\np = torch.ones(1, requires_grad=True)\n"
-    script += "steps = torch.optim.SGD([p])\nfor _ in range(201):\n    steps.step()"
-    text = "updates after the first 200 of 201"
-    assert text in " ".join(audit("train.py", script=script)[2].split())
 
 
 @pytest.mark.parametrize(
@@ -162,11 +154,6 @@ def test_report_of_a_module_that_is_terminated(tmp_path):
     assert "TBPTT(5, 5)" in done.stderr
 
 
-def test_help_names_the_options(audit):
-    status, out, _ = audit("--help")
-    assert (status, "--strict" in out) == (0, True)
-
-
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
 def test_help_on_a_full_disk(audit, monkeypatch):
     """Python's flush at exit, here that of `with`, succeeds."""
@@ -187,7 +174,6 @@ def test_help_on_a_full_disk(audit, monkeypatch):
             ["--updates", "0", "train.py"],
             "--updates is 0: expected a whole number, 1 or more",
         ),
-        (["--updates", "x", "train.py"], "--updates"),
     ],
 )
 def test_refuses_invalid_input(audit, words, message):

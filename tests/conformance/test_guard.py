@@ -98,18 +98,6 @@ def test_verdict_is_printed_whatever_a_port_does_to_the_interpreter(tmp_path, co
     assert "PASS leaver" in done.stdout or "leaver agrees" in done.stdout
 
 
-def test_interpreter_is_restored():
-    limit, stream = sys.getrecursionlimit(), sys.stdout
-    with guarded(), guarded():
-        sys.setrecursionlimit(limit + 1)
-        sys.stdout.close()
-        sys.stdout = None
-    assert sys.getrecursionlimit() == limit
-    assert sys.stdout is stream
-    assert not stream.closed
-    assert "close" not in vars(stream)
-
-
 @pytest.mark.parametrize("nearer", [False, True])
 def test_time_limit_leaves_another_alarm(nearer):
     """The other one, such as that of pytest-timeout, rings when it would have rung."""

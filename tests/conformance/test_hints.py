@@ -186,6 +186,15 @@ def test_hint_explains_all_of_the_deviation_and_all_tensors():
     assert explanation([Fit(case, wrong | {"dW_xh": expected["dW_xh"]})]) == ""
 
 
+def test_factor_of_1_is_no_hint():
+    spec = CaseSpec(T=8, B=3, D=2, H=4, O=5, K=8, dtype="float64", seed=SEED)
+    case = spec.case()
+    for factor, hint in ((1 + 1e-8, ""), (1.125, "dW_hh × 1.125")):
+        report = window_update(case)
+        report["dW_hh"] *= factor
+        assert explanation([Fit(case, report)]) == hint
+
+
 def test_second_answer_that_differs_is_a_kept_state():
     class Keeping(Port):
         calls = 0

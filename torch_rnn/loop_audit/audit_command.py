@@ -102,9 +102,8 @@ class Printer:
 
     def handle_termination(self) -> None:
         """Print also where the process is terminated, unless the script handles it."""
-        with suppress(ValueError):  # not in the main thread
-            if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-                signal.signal(signal.SIGTERM, self.terminate)
+        if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+            signal.signal(signal.SIGTERM, self.terminate)
 
     def terminate(self, number: int, _: FrameType | None) -> None:
         """Print, and end as a signal does without a handler."""

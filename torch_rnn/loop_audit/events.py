@@ -20,6 +20,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import nn
+from torch.utils.weak import WeakIdRef
 
 MAX_EVENTS = 100_000  # of a record
 UNNAMED_LOSS = "a loss"  # of which no function of torch was called
@@ -60,8 +61,8 @@ class Origin(Enum):
 class InputData(NamedTuple):
     """What is known of the inputs of a pass as a view of a tensor of data."""
 
-    # the number of the tensor, its version, and the offset of step 0; None: unknown
-    series: tuple[int, int, int] | None = None
+    # the tensor, its version, and the offset of step 0; None: unknown
+    series: tuple[WeakIdRef, int, int] | None = None
     step: int = 0  # at which the view begins
 
     def follows(self, other: "InputData", steps: int) -> bool:

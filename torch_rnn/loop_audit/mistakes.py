@@ -6,7 +6,6 @@ loop of each is the function of its name in tests/audit/loops.py.
 """
 
 from bisect import bisect
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain
@@ -144,7 +143,7 @@ def state_from_validation(loop: TrainingLoop) -> Iterator[Event]:
 
 
 @mistake(
-    "the state is that of other data: the windows overlap, or their order changes;"
+    "the state is that of other data: the windows overlap, or go back;"
     " carry the state only to the data that follow",
     ForwardPass,
 )
@@ -159,20 +158,15 @@ def state_from_elsewhere(loop: TrainingLoop) -> Iterator[Event]:
     "no call gets the state of the step before: pass it as h", ForwardPass, least=1
 )
 def state_never_given(loop: TrainingLoop) -> Iterator[Event]:
-    """Yield cells that are called several times before most of the backward passes
-    that reach them, by one line and without a state.
+    """Yield cells that one line calls without a state, twice or more for each of the
+    backward passes that reach them.
     """
     for module, passes in loop.passes.items():
         calls = [forward for forward in passes if forward.has_gradient]
         is_given = any(call.is_state_given or call.steps > 1 for call in calls)
         lines = {call.location for call in calls}
-        if is_given or len(lines) != 1:
-            continue
         reaching = [b for b in loop.backwards if any(reached_passes(module, [b]))]
-        numbers = [backward.number for backward in reaching]
-        before = Counter(bisect(numbers, call.number) for call in calls)
-        several = [index for index in range(len(numbers)) if before[index] > 1]
-        if is_most(len(several), len(numbers)):
+        if not is_given and len(lines) == 1 and len(calls) >= 2 * len(reaching) > 0:
             yield calls[0]
 
 
@@ -272,26 +266,23 @@ def gradients_thrown_away(loop: TrainingLoop) -> Iterator[Event]:
 # Clipping
 
 
-def _clips_by_line(loop: TrainingLoop) -> list[list[GradientClip]]:
-    """Return the calls that clip, by their lines."""
-    # an infinite limit measures the norm
-    clips = [clip for clip in loop.clips if not isinf(clip.limit)]
-    return list(grouped(clips, lambda clip: clip.location).values())
+def _limiting(clips: list[GradientClip]) -> list[GradientClip]:
+    """Return the clips with a limit. An infinite one measures the norm."""
+    return [clip for clip in clips if not isinf(clip.limit)]
 
 
 @mistake(
     "gradients are clipped before backward(), or after step(): clip between the two"
 )
 def clip_without_effect(loop: TrainingLoop) -> Iterator[Event]:
-    """Yield lines after whose clipping a backward pass follows, and never a step."""
+    """Yield clips after which a backward pass follows, if never a step does."""
     late = []
-    for clips in _clips_by_line(loop):
-        for clip in clips:
-            after = loop.event_after(clip)
-            if isinstance(after, BackwardPass):
-                late.append(clip)
-            elif after is not None:
-                return
+    for clip in _limiting(loop.clips):
+        after = loop.event_after(clip)
+        if isinstance(after, BackwardPass):
+            late.append(clip)
+        elif after is not None:
+            return
     yield from late
 
 
@@ -301,7 +292,8 @@ def clip_without_effect(loop: TrainingLoop) -> Iterator[Event]:
 def clip_of_wrong_parameters(loop: TrainingLoop) -> Iterator[Event]:
     """Yield lines that clip nothing that is updated."""
     changed = loop.changed_parameters()
-    for clips in _clips_by_line(loop):
+    by_line = grouped(_limiting(loop.clips), lambda clip: clip.location)
+    for clips in by_line.values():
         if loop.updates and not parameters_in(clips) & changed:
             yield from clips
 
@@ -309,7 +301,7 @@ def clip_of_wrong_parameters(loop: TrainingLoop) -> Iterator[Event]:
 @mistake("scaled gradients are clipped: call scaler.unscale_(optimizer) before")
 def clip_of_scaled_gradients(loop: TrainingLoop) -> Iterator[Event]:
     """Yield lines that clip before gradients are unscaled."""
-    for clip in chain(*_clips_by_line(loop)):
+    for clip in _limiting(loop.clips):
         if isinstance(loop.event_after(clip), GradientUnscale):
             yield clip
 

@@ -8,13 +8,11 @@ Whether the data of a window follow those of the pass that its state comes from 
 known where both are views of one tensor, or embeddings of views of one.
 """
 
-from collections.abc import MutableMapping
-from itertools import count
 from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.weak import WeakIdKeyDictionary
+from torch.utils.weak import WeakIdRef
 
 from torch_rnn.loop_audit.events import (
     ForwardPass,
@@ -56,34 +54,25 @@ def _sizes_by_stride(tensor: torch.Tensor) -> dict[int, int]:
     return {stride: size for stride, size in sizes if size > 1}
 
 
-class DataTensors:
-    """The tensors of data that a module reads."""
-
-    def __init__(self) -> None:
-        """Begin without any."""
-        self._numbers: MutableMapping[torch.Tensor, int] = WeakIdKeyDictionary()
-        self._count = count()
-
-    def input_data(self, x: torch.Tensor, axis: int | None) -> InputData:
-        """Return what is known of an input as data, whose steps are on an axis; None
-        for one step.
-        """
-        data = _data_behind(x)
-        if data is None or data.is_inference():  # which has no version
-            return InputData()
-        base = base_of(data)
-        sizes = _sizes_by_stride(base)
-        if axis is None:  # the input has all dimensions but that of time
-            strides = sizes.keys() - _sizes_by_stride(data).keys()
-        else:
-            strides = sizes.keys() & {data.stride(axis)}
-        if len(strides) != 1:
-            return InputData()
-        (stride,) = strides
-        start = int(data.storage_offset())
-        step = start // stride % sizes[stride]
-        number = self._numbers.setdefault(base, next(self._count))
-        return InputData((number, version_of(base), start - step * stride), step)
+def _input_data(x: torch.Tensor, axis: int | None) -> InputData:
+    """Return what is known of an input as data, whose steps are on an axis; None
+    for one step.
+    """
+    data = _data_behind(x)
+    if data is None or data.is_inference():  # which has no version
+        return InputData()
+    base = base_of(data)
+    sizes = _sizes_by_stride(base)
+    if axis is None:  # the input has all dimensions but that of time
+        strides = sizes.keys() - _sizes_by_stride(data).keys()
+    else:
+        strides = sizes.keys() & {data.stride(axis)}
+    if len(strides) != 1:
+        return InputData()
+    (stride,) = strides
+    start = int(data.storage_offset())
+    step = start // stride % sizes[stride]
+    return InputData((WeakIdRef(base), version_of(base), start - step * stride), step)
 
 
 # States
@@ -117,7 +106,6 @@ class StateMemory:
         """Make an empty memory."""
         self._module = module
         self._record = record
-        self._data = DataTensors()
         self._epoch = set[InputData]()  # the first data of its windows
         self._known: dict[int, StatePart] = {}  # by the hash of a row
         self._window: ForwardPass | None = None  # the first pass of the latest one
@@ -129,7 +117,7 @@ class StateMemory:
         parents = []
         for walk in (GraphWalk([call.x], into_passes=False), *walks):
             parents += [f for f in walk.passes if f.module is self._module]
-        data = self._data.input_data(call.x, call.axis)
+        data = _input_data(call.x, call.axis)
         parts = [] if call.state else [StatePart(Origin.ZEROS)]
         for tensor, walk in zip(call.state, walks):
             parts.append(self._origin_in_graph(walk) or self._origin_by_rows(tensor))
