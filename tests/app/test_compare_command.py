@@ -272,8 +272,7 @@ made_ports:stateless --dtype float32 --k1 3 --k2 5 --bias --momentum 0.5 → alo
 made_ports:no_clip --text a.txt --max-value 5 → no clip has no clipping by value: use --max-value none
 made_ports:chunks --text a.txt → my chunks has no loss 'cross_entropy', no inputs that are classes: use --data FILE
 made_ports:rows --text a.txt → my RNN has classes as targets of vectors: no data of `compare` fit; expected a run of the suite, pytest --pyargs numpy_rnn.conformance --elman-backend my_rnn:port
-made_ports:right --epochs 0 → the run has 0 updates with 0 numbers: expected 1 to 536870912, which are kept in memory; change --epochs or --steps
-made_ports:right --epochs 1000000 → the run has 20000000 updates with 2640000000 numbers: expected 1 to 536870912, which are kept in memory; change --epochs or --steps
+made_ports:right --epochs 0 → --epochs is 0: expected a whole number, 1 or more
 """  # noqa: E501
 
 
@@ -335,25 +334,6 @@ def test_plot_of_a_run_that_ends_within_its_first_epoch(compare):
     lines = {line.get_label(): line.get_xdata() for line in ratios.lines}
     assert list(lines["dW_xh"]) == [1, 2, 3]
     assert len(losses.lines[0].get_ydata()) == 0
-
-
-NAMES = """
-my_rnn → my_rnn is a Python file: type my_rnn:port for its `port`
-my_rnn.py → my_rnn.py is a Python file: type my_rnn:port for its `port`
-prog → prog is a program in this folder: type ./prog
-notes → notes is a file that cannot be run: expected a package (torch_rnn), a port (my_rnn:port, of my_rnn.py), a program (./my_rnn) or a trace (run.npz)
-nothing → there is no 'nothing': expected a package (torch_rnn), a port (my_rnn:port, of my_rnn.py), a program (./my_rnn) or a trace (run.npz)
-json → 'json' has no from_numpy, to_numpy, forward, train: expected a package like numpy_rnn or torch_rnn
-"""  # noqa: E501
-
-
-def test_names_of_sources_that_are_nearly_right(compare):
-    """The message is one line, which says what to type."""
-    for name, mode in (("my_rnn.py", 0o644), ("prog", 0o755), ("notes", 0o644)):
-        Path(name).write_text("port = 3")
-        os.chmod(name, mode)
-    for words, message in rows_of(NAMES):
-        assert compare(words) == (2, [], f"numpy_rnn: {message}\n")
 
 
 def test_arguments_of_a_program_may_have_colons():
