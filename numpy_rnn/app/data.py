@@ -272,7 +272,9 @@ def read_series(
                     f"row {row + 1} of numbers, column {index + 1} is"
                     f" {table[row, index]!r}; {NUMBERS}{hint}"
                 )
-    return table[:, indices].astype(np.float64), [names[index] for index in indices]
+    # In C order, on which the rounding of means depends.
+    values = np.array(table[:, indices], np.float64, order="C")
+    return values, [names[index] for index in indices]
 
 
 def _table(text: str) -> NumpyArray:

@@ -19,7 +19,6 @@ from numpy_rnn.app.compare_report import (
     ComparedRun,
     Comparison,
     comparison_report,
-    covered,
 )
 from numpy_rnn.app.compare_sources import TraceFile, is_program
 from numpy_rnn.app.experiment import prepare_experiment
@@ -187,15 +186,6 @@ def test_right_implementation_agrees_on_series_of_any_size(
     assert (status, lines[1][:40]) == (0, "numpy_rnn and numpy_rnn.reference agree:")
 
 
-def test_port_is_shown_alone(compare):
-    status, lines, _ = compare("made_ports:right --epochs 2 --k2 3")
-    assert status == 0
-    assert lines[1].startswith(
-        "my RNN agrees with the definition: every update is within "
-    )
-    assert ["tensor", "equation", "my", "RNN"] in [line.split() for line in lines]
-
-
 MISTAKES = {
     "without_bptt": "WRONG dW_xh (B4): the flow back left out",
     "untransposed": "WRONG dW_xh (B4): W_hh used without its transpose",
@@ -254,7 +244,7 @@ def test_what_a_port_has_sets_the_defaults_of_its_run(compare):
         assert " agrees with the definition: " in lines[2]
 
 
-@pytest.mark.parametrize("steps", [1000, 50, 1275])
+@pytest.mark.parametrize("steps", [1000, 50])
 def test_long_text_is_cut(compare, steps):
     """The text is cut by default and by --steps; a line tells both numbers of steps."""
     Path("a.txt").write_text("a man, a plan, a canal: panama! " * 40)
@@ -262,7 +252,7 @@ def test_long_text_is_cut(compare, steps):
     reference = "numpy_rnn.reference --text a.txt --hidden-size 3"
     status, lines, _ = compare(f"{reference} {words}")
     told = f"the first {steps} of 1275 steps are compared; --steps changes their number"
-    assert (status, told in lines) == (0, steps < 1275)
+    assert (status, told in lines) == (0, True)
     assert f" T={steps} " in "".join(lines)
 
 
@@ -283,8 +273,14 @@ def test_options_that_a_port_cannot_have_are_refused_in_one_message(compare):
         assert compare(f"--epochs 1 {words}") == (2, [], f"numpy_rnn: {message}\n")
 
 
+TITLES = {
+    "right": "within the bounds",
+    "ending": "WRONG dW_xh (B4), update 1\ngradients × 2",  # within its first epoch
+}
+
+
 @pytest.mark.needs_matplotlib
-@pytest.mark.parametrize("name", ["right", "untransposed"])
+@pytest.mark.parametrize("name", TITLES)
 def test_plot_has_the_ratios_and_marks_the_first_fault(compare, name):
     """The plot has the largest ratio of each tensor, also of biases, a line at 1, and
     the losses. A ratio of 0 is not drawn.
@@ -292,11 +288,9 @@ def test_plot_has_the_ratios_and_marks_the_first_fault(compare, name):
     from matplotlib.figure import Figure
 
     compare(f"made_ports:{name} --epochs 1")  # the folder of the ports is searched
-    options = make_options("compare", [f"made_ports:{name}"], epochs=2, k2=5)
-    if name == "right":
-        options = make_options(
-            "compare", options.others, epochs=2, k2=5, bias=True, momentum=0.5
-        )
+    options = make_options(
+        "compare", [f"made_ports:{name}"], epochs=2, k2=5, bias=True, momentum=0.5
+    )
     (source,) = find_sources(numpy_rnn, options)
     compared = examine(source, prepare_experiment(options).run())
     draw_comparisons(figure := Figure(), [Comparison(source, [compared])])
@@ -305,35 +299,20 @@ def test_plot_has_the_ratios_and_marks_the_first_fault(compare, name):
     first_fault = lines.pop("first fault", None)
     assert set(lines.pop("bound")[1]) == {1}
     assert axes.get_ylabel().startswith("difference / rounding bound")
-    assert lines.keys() == compared.judgement.ratios.keys()
+    judgement = compared.judgement
+    assert lines.keys() == judgement.ratios.keys()
+    assert judgement.updates == {"right": 40, "ending": 3}[name]
     for tensor, (updates, ratios) in lines.items():
-        assert list(updates) == list(range(1, 41))
-        expected = np.array(compared.judgement.ratios[tensor])
+        assert list(updates) == list(range(1, judgement.updates + 1))
+        expected = np.array(judgement.ratios[tensor])
         expected[(expected > 0) & (expected < 0.01)] = 0.01
         np.testing.assert_array_equal(np.nan_to_num(ratios), expected)
     np.testing.assert_array_equal(losses.lines[0].get_ydata(), compared.losses)
-    if name == "right":
-        assert (first_fault, "within the bounds" in axes.get_title()) == (None, True)
+    assert axes.get_title().endswith(TITLES[name])
+    if judgement.first is None:
+        assert first_fault is None
     else:
-        assert first_fault == ([2], [compared.judgement.first.ratio])
-        expected = "WRONG dW_xh (B4), update 2\nW_hh used without its transpose"
-        assert axes.get_title().endswith(expected)
-
-
-@pytest.mark.needs_matplotlib
-def test_plot_of_a_run_that_ends_within_its_first_epoch(compare):
-    """It has the ratios of the updates before, and no losses."""
-    from matplotlib.figure import Figure
-
-    compare("made_ports:right --epochs 1")  # the folder of the ports is searched
-    options = make_options("compare", ["made_ports:ending"], epochs=2)
-    (source,) = find_sources(numpy_rnn, options)
-    ended = examine(source, prepare_experiment(options).run())
-    draw_comparisons(figure := Figure(), [Comparison(source, [ended])])
-    ratios, losses = figure.axes
-    lines = {line.get_label(): line.get_xdata() for line in ratios.lines}
-    assert list(lines["dW_xh"]) == [1, 2, 3]
-    assert len(losses.lines[0].get_ydata()) == 0
+        assert first_fault == ([1], [judgement.first.ratio])
 
 
 def test_arguments_of_a_program_may_have_colons():
@@ -341,13 +320,7 @@ def test_arguments_of_a_program_may_have_colons():
     assert not is_program("my_rnn:port sh")
 
 
-def test_fault_comes_first_and_once(compare):
-    status, lines, _ = compare("made_ports:wrong --epochs 2 --k2 3")
-    assert status == 1
-    assert lines[1].startswith("WRONG dW_xh (B4): ")
-    assert lines[1].endswith(": gradients × 2")
-    assert lines[2].startswith("  epoch 1, update 1: dW_xh[0, ")
-    assert sum("WRONG" in line for line in lines) == 1
+def test_failure_of_a_port_is_one_line(compare):
     status, lines, error = compare("made_ports:failing --epochs 1")
     assert (status, error) == (1, "")
     assert lines[-1].startswith(
@@ -401,19 +374,6 @@ def test_nothing_is_shown_of_runs_without_a_judged_update(capsys):
     assert (ended.status, ended.err, os.listdir()) == (1, "", [])
 
 
-def test_run_without_a_judged_update_has_no_ratio():
-    """Its zeros are not those of the implementation, whose other run is judged."""
-    recorded_run = recorded("--epochs 1")
-    judged = Judgement(2, {"h": 0.25}, None, Counts())
-    not_judged = Judgement(0, {"h": 0.0, "dW_hh": 0.0}, None, Counts())
-    runs = [
-        ComparedRun(recorded_run.run, judgement, 0, 0, np.zeros(1))
-        for judgement in (judged, not_judged)
-    ]
-    comparison = Comparison(TraceFile("one", recorded_run), runs)
-    assert comparison.worst_ratios() == {"h": 0.25}
-
-
 def test_report():
     """The report is that of made-up findings, word by word."""
     trace = TraceFile("one", recorded("--epochs 1"))
@@ -436,12 +396,6 @@ def test_report():
         Comparison(trace, [wrong_run]),
         Comparison(PortSource(port), [doubtful_run]),
     ]
-    both = covered(Comparison(trace, [doubtful_run, wrong_run]))
-    assert both.startswith("gradients that go back 2 steps; 10 of 24 windows start")
-    unexplained = wrong_run._replace(judgement=wrong._replace(first=finding))
-    all_runs = Comparison(trace, [unexplained, wrong_run, doubtful_run])
-    assert all_runs.worst_ratios()["W_hh"] == 2.5e8
-    assert all_runs.first_finding() == wrong.first
     lines = [line[:85].rstrip() for line in comparison_report(comparisons).splitlines()]
     assert (
         "\n".join(lines)

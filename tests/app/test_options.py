@@ -1,7 +1,6 @@
 """The options: their records and defaults, and refusals."""
 
 import importlib
-import io
 import os
 import re
 import sys
@@ -12,10 +11,8 @@ from unittest.mock import Mock
 import pytest
 
 import numpy_rnn
-from numpy_rnn.app.command_line import parse_command
 from numpy_rnn.app.options import DEFAULTS_OF, make_options
-from numpy_rnn.app.printing import progress
-from numpy_rnn.common.records import Objective, RunOptions, Schedule, Step
+from numpy_rnn.common.records import Step
 from tests.helpers.command_line import (
     main,
     refused,
@@ -23,30 +20,6 @@ from tests.helpers.command_line import (
     succeed,
     train_options,
 )
-
-RUN = """--epochs 7 --k1 2 --k2 4 --nonlinearity relu --reduction mean
---learning-rate 0.5 --adagrad --momentum 0.9 --dampening 0.25 --nesterov
---weight-decay 1e-4 --max-norm 2 --max-value 3"""
-
-
-def test_every_option_is_a_field_of_a_record():
-    assert train_options(RUN).run_options() == RunOptions(
-        Schedule(2, 4, 7),
-        Objective("relu", "squared_error", "mean"),
-        Step(0.5, 0.9, 0.25, True, 0.0001, True, 2.0, 3.0),
-    )
-    assert train_options().run_options() == RunOptions(
-        Schedule(1, 1, 300), Objective(), Step(0.1)
-    )
-    assert train_options("--k1 5").k2 == 5
-
-
-def test_defaults_of_a_text_are_those_of_min_char_rnn():
-    assert vars(train_options("--text a")).items() >= DEFAULTS_OF["text"].items()
-    assert (
-        parse_command("numpy_rnn", ["compare", "torch_rnn", "--text", "a"]).epochs == 1
-    )
-
 
 REFUSED = """
 --momentun 0.9 → there is no option --momentun (did you mean --momentum?); see numpy-rnn train --help
@@ -155,12 +128,3 @@ def test_fault_without_a_standard_output_is_one_line(capsys, monkeypatch):
     monkeypatch.setattr(webbrowser, "open", Mock(side_effect=OSError("no reason")))
     assert main(numpy_rnn, ["lesson"]) == 2
     assert capsys.readouterr().err.count("\n") == 1
-
-
-def test_progress_is_shown_on_a_terminal_alone(monkeypatch):
-    for is_terminal in (True, False):
-        stream = io.StringIO()
-        monkeypatch.setattr(stream, "isatty", lambda: is_terminal)  # noqa: B023
-        monkeypatch.setattr(sys, "stderr", stream)
-        progress("torch_rnn: TBPTT(1, 5)")
-        assert ("torch_rnn: TBPTT(1, 5)" in stream.getvalue()) == is_terminal

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from numpy_rnn import InputError
-from numpy_rnn.app import data
 from numpy_rnn.app.data import make_series, read_series, read_text
 from numpy_rnn.app.options import make_options
 from tests.helpers.comparing import bits
@@ -69,16 +68,6 @@ def test_columns_are_separated_by_commas_and_spaces():
     for columns, names in (("place, 1", ["place", "day"]), (None, ["spots", "place"])):
         options = make_options(data="a.csv", columns=columns)
         assert list(make_series(options, "float64").columns) == names
-
-
-def test_limit_of_a_text_is_of_its_bytes(monkeypatch):
-    monkeypatch.setattr(data, "MAX_MEGABYTES", 1)
-    text = "é" * 2**19
-    Path("a.txt").write_text(text, encoding="utf-8")
-    assert read_text("a.txt") == text
-    Path("a.txt").write_text(text + "\n", encoding="utf-8")
-    with pytest.raises(InputError, match="more than 1 MB"):
-        read_text("a.txt")
 
 
 def test_pipe_is_read():
