@@ -33,22 +33,7 @@ NOT_OF_A_RUN = {"plot", "no_plot", "timeout"}  # options
 def run(rnn: ModuleType, options: CommandOptions) -> int:
     """Compare implementations, and print the verdict.
 
-    Parameters
-    ----------
-    rnn : module
-        The package of the command line.
-    options : CommandOptions
-        The implementations, `others`, and the run.
-
-    Returns
-    -------
-    int
-        0 if all agree with the definition; 1 if one is wrong, not judged, or fails.
-
-    Raises
-    ------
-    InputError
-        If an implementation is not found, or none of its runs is possible.
+    The status is 1 if one is wrong, not judged, or fails.
     """
     try:
         with guarded():

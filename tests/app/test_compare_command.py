@@ -148,7 +148,7 @@ def compare(capsys, tmp_path, monkeypatch):
 
 def recorded(words, definition=DEFINITION):
     """Return the run of these options by the definition, or by other equations."""
-    run = prepare_experiment(train_options(words)).run()
+    run = prepare_experiment(train_options(words)).run
     return record(run, train(run, definition=definition))
 
 
@@ -292,7 +292,7 @@ def test_plot_has_the_ratios_and_marks_the_first_fault(compare, name):
         "compare", [f"made_ports:{name}"], epochs=2, k2=5, bias=True, momentum=0.5
     )
     (source,) = find_sources(numpy_rnn, options)
-    compared = examine(source, prepare_experiment(options).run())
+    compared = examine(source, prepare_experiment(options).run)
     draw_comparisons(figure := Figure(), [Comparison(source, [compared])])
     axes, losses = figure.axes
     lines = {line.get_label(): line.get_data() for line in axes.lines}

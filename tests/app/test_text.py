@@ -39,7 +39,7 @@ def samples(out):
 def run_of(rnn, words):
     options = train_options(f"--dtype float64 {words}")
     experiment = prepare_experiment(options)
-    training = Training(rnn, experiment.run())
+    training = Training(rnn, experiment.run)
     return experiment, TextReport(training, experiment.data, options)
 
 
@@ -60,8 +60,8 @@ def test_losses_are_those_of_min_char_rnn():
     experiment, report = run_of(numpy_rnn, words)
     losses = []
     expected = 25 * np.log(54)
-    assert all(abs(W.std() / 0.01 - 1) < 0.1 for W in experiment.params[:3])
-    params = [w for w in experiment.params if w is not None]
+    assert all(abs(W.std() / 0.01 - 1) < 0.1 for W in experiment.run.params[:3])
+    params = [w for w in experiment.run.params if w is not None]
     # It has transposed matrices, and columns for biases.
     weights = [np.array(w.T if w.ndim == 2 else w[:, None]) for w in params]
     theirs = min_char_rnn.train_chunks(
@@ -82,11 +82,11 @@ def test_sample_draws_from_the_distributions(rnn, temperature):
     words = f"--text short.txt --hidden-size 12 --seed 3 --temperature {temperature}"
     experiment, report = run_of(rnn, words)
     generator = np.random.default_rng(1)
-    params = tree_map(lambda W: generator.normal(size=W.shape), experiment.params)
+    params = tree_map(lambda W: generator.normal(size=W.shape), experiment.run.params)
     report.training.params = rnn.from_numpy(params)
     generator = np.random.default_rng((3, 0))
     expected = ""
-    h = experiment.h_0
+    h = experiment.run.h_0
     character = experiment.data.x[0, 0]
     with np.errstate(all="ignore"):
         sample = report.sample(60)

@@ -24,7 +24,7 @@ from tests.helpers.comparing import bits
 
 def training_of(options):
     """Return the run of these options, by numpy_rnn."""
-    run = prepare_experiment(options).run()
+    run = prepare_experiment(options).run
     return Training(numpy_rnn, run)
 
 
@@ -152,7 +152,7 @@ def test_sums_of_squares_are_no_velocity(capsys):
     succeed(numpy_rnn, capsys, *words.split())
     for step, is_taken in (("--momentum 0.5", True), ("--adagrad", False)):
         experiment = prepare_experiment(train_options(f"--weights m.npz {step}"))
-        assert (experiment.velocity is not None) == is_taken
+        assert (experiment.run.velocity is not None) == is_taken
 
 
 DIVERGED = (
