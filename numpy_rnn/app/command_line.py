@@ -22,10 +22,15 @@ from numpy_rnn.common.texts import failed, nearest_name, silence_output
 
 
 class Command(NamedTuple):
-    """A command of the scripts."""
+    """A command of the scripts.
+
+    The command is the function `run` of its module. Its arguments are the package of
+    the script and the `CommandOptions`; it returns the exit status, and raises what
+    `run_main` answers.
+    """
 
     help: str
-    module: str  # whose function `run` is the command; imported only if it is used
+    module: str  # imported only if it is used
     program: str | None = None  # the only script that has it, if not both
 
 

@@ -62,13 +62,9 @@ class Comparison(NamedTuple):
         return findings[0] if findings else None
 
     def worst_ratios(self) -> dict[str, float]:
-        """Return the largest ratio of every tensor that is reported by a run with
-        judged updates.
-        """
+        """Return the largest ratio of every tensor that is reported."""
         worst = dict[str, float]()
         for run in self.runs:
-            if not run.judgement.updates:
-                continue
             for tensor, ratio in run.judgement.worst.items():
                 worst[tensor] = max(ratio, worst.get(tensor, 0.0))
         return worst

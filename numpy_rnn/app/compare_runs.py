@@ -68,7 +68,7 @@ def fitted_runs(sources: Sequence[Source], usual: CommandOptions) -> FittedRuns:
     defaults = {name: forced[name] for name in forced.keys() - SCHEDULE}
     options = make_options(usual.command, usual.others, defaults, **usual.given)
     experiment = prepare_experiment(options)
-    whole = experiment.run()
+    whole = experiment.run
     run = whole._replace(
         x=whole.x[: options.steps], target=whole.target[: options.steps]
     )

@@ -1,7 +1,7 @@
 """Series and texts: from a file or a pipe to inputs and targets."""
 
-import csv
 import os
+import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from math import isfinite
@@ -179,7 +179,7 @@ def read_chosen_columns(
     """
     name = printable(os.path.basename(path))
     if choice is not None:
-        return name, *read_series(path, split_columns(choice))
+        return name, *read_series(path, list(map(str.strip, choice.split(","))))
     rows, columns = read_series(path)
     if len(columns) > 1 and is_index(rows[:, 0]):
         name += f" without {columns[0]}, which counts the rows"
@@ -250,62 +250,55 @@ def read_series(
         finite numbers in a column that is chosen.
     """
     with errors_about(f"data file {path}"):
-        rows = _table(read_text(path).lstrip("# "))
-        names = _column_names(rows)
-        if len(rows) < MIN_ROWS:
+        table = _table(read_text(path).lstrip("# "))
+        is_numeric = np.vectorize(is_number, otypes=[bool])(table)
+        names = [f"column {number + 1}" for number in range(table.shape[1])]
+        if len(table) and not is_numeric[0].any():
+            names = list(map(printable, table[0]))
+            table = table[1:]
+            is_numeric = is_numeric[1:]
+        if len(table) < MIN_ROWS:
             raise InputError(
-                f"it has {len(rows)} rows of numbers: expected {MIN_ROWS} or more"
+                f"it has {len(table)} rows of numbers: expected {MIN_ROWS} or more"
             )
         indices = list(range(len(names)))
         if columns is not None:
             indices = [_column_index(column, names) for column in columns]
-        values = []
-        for line, fields in rows.items():
-            if len(fields) != len(names):
+        for row, index in np.argwhere(~is_numeric):
+            if index in indices:
+                usable = ",".join(map(str, 1 + np.flatnonzero(is_numeric[row])))
+                hint = f"; --columns {usable} leaves it out" if usable else ""
                 raise InputError(
-                    f"line {line} has {len(fields)} columns, the first one"
-                    f" {len(names)}; {NUMBERS}"
+                    f"row {row + 1} of numbers, column {index + 1} is"
+                    f" {table[row, index]!r}; {NUMBERS}{hint}"
                 )
-            values.append([_parse_number(fields, line, index) for index in indices])
-    return np.array(values), [names[index] for index in indices]
+    # In C order, on which the rounding of means depends.
+    values = np.array(table[:, indices], np.float64, order="C")
+    return values, [names[index] for index in indices]
 
 
-def split_columns(text: str) -> list[str]:
-    """Split the value of --columns at its commas.
-
-    As in a file, a name that has a comma is in double quotes.
-    """
-    lines = csv.reader(text.splitlines(), skipinitialspace=True)
-    columns = [column.strip() for line in lines for column in line]
-    return columns or [""]
-
-
-def _table(text: str) -> dict[int, list[str]]:
-    """Split a text into rows, by the numbers of their lines."""
-    separator = " "
+def _table(text: str) -> NumpyArray:
+    """Split a text into its cells, (rows, columns) of str."""
+    separator = None  # spaces
     for mark in ",\t;":
         if mark in text:
             separator = mark
-    lines = [line.strip(" ") for line in text.split("\n")]
-    reader = csv.reader(lines, delimiter=separator, skipinitialspace=True)
-    rows = dict[int, list[str]]()
     try:
-        for row in reader:
-            if any(row):
-                rows[reader.line_num] = list(map(str.strip, row))
-    except csv.Error as error:
-        raise InputError(f"line {reader.line_num}: {error}; {NUMBERS}") from None
-    return rows
-
-
-def _column_names(rows: dict[int, list[str]]) -> list[str]:
-    """Return the names of the columns, and remove the row that has them, if one has."""
-    if not rows:
-        return []
-    first = min(rows)
-    if any(map(is_number, rows[first])):
-        return [f"column {number + 1}" for number in range(len(rows[first]))]
-    return list(map(printable, rows.pop(first)))
+        with warnings.catch_warnings(action="ignore"):  # of an empty file
+            cells = np.loadtxt(
+                text.split("\n"),
+                dtype=object,
+                delimiter=separator,
+                quotechar='"',
+                comments=None,
+                ndmin=2,
+            )
+    except ValueError as error:  # of rows with different numbers of columns
+        reason = str(error).partition(";")[0]
+        raise InputError(f"{reason}; {NUMBERS}") from None
+    for index, cell in np.ndenumerate(cells):
+        cells[index] = cell.strip(' "')
+    return cells
 
 
 def _column_index(column: str, names: Sequence[str]) -> int:
@@ -324,18 +317,6 @@ def is_number(text: str) -> bool:
     with suppress(ValueError):
         return isfinite(float(text.replace("_", "x")))
     return False
-
-
-def _parse_number(fields: list[str], line: int, index: int) -> float:
-    """Return the number in this field. Raises InputError, with a hint, on others."""
-    text = fields[index]
-    if is_number(text):
-        return float(text)
-    hint = ""
-    usable = [str(n) for n, field in enumerate(fields, 1) if is_number(field)]
-    if usable:
-        hint = f"; --columns {','.join(usable)} leaves it out"
-    raise InputError(f"line {line}, column {index + 1} is {text!r}; {NUMBERS}{hint}")
 
 
 def is_index(values: NumpyArray) -> bool:

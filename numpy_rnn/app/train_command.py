@@ -20,35 +20,14 @@ from numpy_rnn.common.texts import printable
 def run(rnn: ModuleType, options: CommandOptions) -> int:
     """Train a network, print its losses and predictions, and write the files.
 
-    Parameters
-    ----------
-    rnn : module
-        The package that trains.
-    options : CommandOptions
-        The run and its files.
-
-    Returns
-    -------
-    int
-        The exit status, 0.
-
-    Raises
-    ------
-    InputError
-        If the input cannot be used, or a file not be written.
-    Diverged
-        If no network has a finite loss. Nothing is written then.
-    KeyboardInterrupt
-        After Ctrl-C. With --save the latest weights are saved first.
-    BrokenPipeError
-        If the reader of the output is gone. Nothing is written then.
+    Of a run that diverges nothing is written.
     """
     name = rnn.__name__
     plot = plot_target(options, name)
     check_files(options, plot)
     experiment = prepare_experiment(options)
     data = experiment.data
-    training = Training(rnn, experiment.run())
+    training = Training(rnn, experiment.run)
     report: SeriesReport | TextReport
     if isinstance(data, Text):
         report = TextReport(training, data, options)

@@ -105,16 +105,18 @@ class Training:
     def __iter__(self) -> Iterator[Update[Any]]:
         """Make all updates.
 
-        Raises Diverged if no network of the ensemble has a finite loss, in an update or
-        in a whole epoch.
+        Raises Diverged if no network of the ensemble has finite losses in the current
+        epoch.
         """
         losses = list[NumpyArray]()  # of the current epoch
+        total: NumpyArray = np.zeros(())  # their sum
         for update in self._updates:
             loss = np.asarray(self.rnn.to_numpy(update.loss), np.float64)
-            if not np.isfinite(loss).any():
+            total = total + loss
+            if not np.isfinite(total).any():
                 raise Diverged(
                     f"the run diverged: epoch {update.epoch}, update {update.number}:"
-                    f" no finite loss; {REMEDIES}"
+                    f" no network has a finite loss; {REMEDIES}"
                 )
             self.updates_made += 1
             self.epoch = update.epoch
@@ -124,11 +126,7 @@ class Training:
             if len(losses) == self.updates_per_epoch:
                 self.losses += [*epoch_losses(np.array(losses), self.run)]
                 losses = []
-                if not np.isfinite(self.losses[-1]).any():
-                    raise Diverged(
-                        f"the run diverged: epoch {update.epoch}: no network has a"
-                        f" finite loss; {REMEDIES}"
-                    )
+                total = np.zeros(())
             yield update
 
     def loss_curve(self) -> Curve:

@@ -12,20 +12,7 @@ INSTALLED_PAGE = Path(numpy_rnn.__file__).parent / "study/lesson/lesson.html"
 
 
 def run(rnn: ModuleType, options: CommandOptions) -> int:
-    """Print the path of the lesson that is installed, and open it in a browser.
-
-    Parameters
-    ----------
-    rnn : module
-        The package of the command line.
-    options : CommandOptions
-        The options of the command, which has none of its own.
-
-    Returns
-    -------
-    int
-        The exit status, 0.
-    """
+    """Print the path of the lesson that is installed, and open it in a browser."""
     print(printable(str(INSTALLED_PAGE)), flush=True)
     if not webbrowser.open(INSTALLED_PAGE.as_uri()):
         print("no browser was found: open this file in one")

@@ -21,23 +21,7 @@ NOT_OF_THE_RUN = ("folder", "given")  # fields of the options
 def run(rnn: ModuleType, options: CommandOptions) -> int:
     """Study a run, and write the folder of its pages.
 
-    Parameters
-    ----------
-    rnn : module
-        The package of the command line.
-    options : CommandOptions
-        The run, the number of its networks and steps, and the folder.
-
-    Returns
-    -------
-    int
-        The exit status: 1 if an equation is wrong.
-
-    Raises
-    ------
-    InputError
-        When a package is missing, when the input cannot be used or the folder not be
-        written, and when the run diverges.
+    The status is 1 if an equation is wrong.
     """
     check_packages()
     path = options.folder
@@ -45,7 +29,7 @@ def run(rnn: ModuleType, options: CommandOptions) -> int:
     began = time.monotonic()
     progress("training the networks")
     experiment = prepare_experiment(options)
-    whole = experiment.run()
+    whole = experiment.run
     subject = study_run(
         experiment.data.name,
         whole,

@@ -19,7 +19,6 @@ from numpy_rnn.app.compare_report import (
     ComparedRun,
     Comparison,
     comparison_report,
-    covered,
 )
 from numpy_rnn.app.compare_sources import TraceFile, is_program
 from numpy_rnn.app.experiment import prepare_experiment
@@ -149,7 +148,7 @@ def compare(capsys, tmp_path, monkeypatch):
 
 def recorded(words, definition=DEFINITION):
     """Return the run of these options by the definition, or by other equations."""
-    run = prepare_experiment(train_options(words)).run()
+    run = prepare_experiment(train_options(words)).run
     return record(run, train(run, definition=definition))
 
 
@@ -185,15 +184,6 @@ def test_right_implementation_agrees_on_series_of_any_size(
     words = f"--data s.csv --epochs 3 {plain} --momentum 0 --max-norm none {options}"
     status, lines, _ = compare(f"numpy_rnn.reference {words}")
     assert (status, lines[1][:40]) == (0, "numpy_rnn and numpy_rnn.reference agree:")
-
-
-def test_port_is_shown_alone(compare):
-    status, lines, _ = compare("made_ports:right --epochs 2 --k2 3")
-    assert status == 0
-    assert lines[1].startswith(
-        "my RNN agrees with the definition: every update is within "
-    )
-    assert ["tensor", "equation", "my", "RNN"] in [line.split() for line in lines]
 
 
 MISTAKES = {
@@ -254,7 +244,7 @@ def test_what_a_port_has_sets_the_defaults_of_its_run(compare):
         assert " agrees with the definition: " in lines[2]
 
 
-@pytest.mark.parametrize("steps", [1000, 50, 1275])
+@pytest.mark.parametrize("steps", [1000, 50])
 def test_long_text_is_cut(compare, steps):
     """The text is cut by default and by --steps; a line tells both numbers of steps."""
     Path("a.txt").write_text("a man, a plan, a canal: panama! " * 40)
@@ -262,7 +252,7 @@ def test_long_text_is_cut(compare, steps):
     reference = "numpy_rnn.reference --text a.txt --hidden-size 3"
     status, lines, _ = compare(f"{reference} {words}")
     told = f"the first {steps} of 1275 steps are compared; --steps changes their number"
-    assert (status, told in lines) == (0, steps < 1275)
+    assert (status, told in lines) == (0, True)
     assert f" T={steps} " in "".join(lines)
 
 
@@ -272,8 +262,7 @@ made_ports:stateless --dtype float32 --k1 3 --k2 5 --bias --momentum 0.5 → alo
 made_ports:no_clip --text a.txt --max-value 5 → no clip has no clipping by value: use --max-value none
 made_ports:chunks --text a.txt → my chunks has no loss 'cross_entropy', no inputs that are classes: use --data FILE
 made_ports:rows --text a.txt → my RNN has classes as targets of vectors: no data of `compare` fit; expected a run of the suite, pytest --pyargs numpy_rnn.conformance --elman-backend my_rnn:port
-made_ports:right --epochs 0 → the run has 0 updates with 0 numbers: expected 1 to 536870912, which are kept in memory; change --epochs or --steps
-made_ports:right --epochs 1000000 → the run has 20000000 updates with 2640000000 numbers: expected 1 to 536870912, which are kept in memory; change --epochs or --steps
+made_ports:right --epochs 0 → --epochs is 0: expected a whole number, 1 or more
 """  # noqa: E501
 
 
@@ -284,8 +273,14 @@ def test_options_that_a_port_cannot_have_are_refused_in_one_message(compare):
         assert compare(f"--epochs 1 {words}") == (2, [], f"numpy_rnn: {message}\n")
 
 
+TITLES = {
+    "right": "within the bounds",
+    "ending": "WRONG dW_xh (B4), update 1\ngradients × 2",  # within its first epoch
+}
+
+
 @pytest.mark.needs_matplotlib
-@pytest.mark.parametrize("name", ["right", "untransposed"])
+@pytest.mark.parametrize("name", TITLES)
 def test_plot_has_the_ratios_and_marks_the_first_fault(compare, name):
     """The plot has the largest ratio of each tensor, also of biases, a line at 1, and
     the losses. A ratio of 0 is not drawn.
@@ -293,67 +288,31 @@ def test_plot_has_the_ratios_and_marks_the_first_fault(compare, name):
     from matplotlib.figure import Figure
 
     compare(f"made_ports:{name} --epochs 1")  # the folder of the ports is searched
-    options = make_options("compare", [f"made_ports:{name}"], epochs=2, k2=5)
-    if name == "right":
-        options = make_options(
-            "compare", options.others, epochs=2, k2=5, bias=True, momentum=0.5
-        )
+    options = make_options(
+        "compare", [f"made_ports:{name}"], epochs=2, k2=5, bias=True, momentum=0.5
+    )
     (source,) = find_sources(numpy_rnn, options)
-    compared = examine(source, prepare_experiment(options).run())
+    compared = examine(source, prepare_experiment(options).run)
     draw_comparisons(figure := Figure(), [Comparison(source, [compared])])
     axes, losses = figure.axes
     lines = {line.get_label(): line.get_data() for line in axes.lines}
     first_fault = lines.pop("first fault", None)
     assert set(lines.pop("bound")[1]) == {1}
     assert axes.get_ylabel().startswith("difference / rounding bound")
-    assert lines.keys() == compared.judgement.ratios.keys()
+    judgement = compared.judgement
+    assert lines.keys() == judgement.ratios.keys()
+    assert judgement.updates == {"right": 40, "ending": 3}[name]
     for tensor, (updates, ratios) in lines.items():
-        assert list(updates) == list(range(1, 41))
-        expected = np.array(compared.judgement.ratios[tensor])
+        assert list(updates) == list(range(1, judgement.updates + 1))
+        expected = np.array(judgement.ratios[tensor])
         expected[(expected > 0) & (expected < 0.01)] = 0.01
         np.testing.assert_array_equal(np.nan_to_num(ratios), expected)
     np.testing.assert_array_equal(losses.lines[0].get_ydata(), compared.losses)
-    if name == "right":
-        assert (first_fault, "within the bounds" in axes.get_title()) == (None, True)
+    assert axes.get_title().endswith(TITLES[name])
+    if judgement.first is None:
+        assert first_fault is None
     else:
-        assert first_fault == ([2], [compared.judgement.first.ratio])
-        expected = "WRONG dW_xh (B4), update 2\nW_hh used without its transpose"
-        assert axes.get_title().endswith(expected)
-
-
-@pytest.mark.needs_matplotlib
-def test_plot_of_a_run_that_ends_within_its_first_epoch(compare):
-    """It has the ratios of the updates before, and no losses."""
-    from matplotlib.figure import Figure
-
-    compare("made_ports:right --epochs 1")  # the folder of the ports is searched
-    options = make_options("compare", ["made_ports:ending"], epochs=2)
-    (source,) = find_sources(numpy_rnn, options)
-    ended = examine(source, prepare_experiment(options).run())
-    draw_comparisons(figure := Figure(), [Comparison(source, [ended])])
-    ratios, losses = figure.axes
-    lines = {line.get_label(): line.get_xdata() for line in ratios.lines}
-    assert list(lines["dW_xh"]) == [1, 2, 3]
-    assert len(losses.lines[0].get_ydata()) == 0
-
-
-NAMES = """
-my_rnn → my_rnn is a Python file: type my_rnn:port for its `port`
-my_rnn.py → my_rnn.py is a Python file: type my_rnn:port for its `port`
-prog → prog is a program in this folder: type ./prog
-notes → notes is a file that cannot be run: expected a package (torch_rnn), a port (my_rnn:port, of my_rnn.py), a program (./my_rnn) or a trace (run.npz)
-nothing → there is no 'nothing': expected a package (torch_rnn), a port (my_rnn:port, of my_rnn.py), a program (./my_rnn) or a trace (run.npz)
-json → 'json' has no from_numpy, to_numpy, forward, train: expected a package like numpy_rnn or torch_rnn
-"""  # noqa: E501
-
-
-def test_names_of_sources_that_are_nearly_right(compare):
-    """The message is one line, which says what to type."""
-    for name, mode in (("my_rnn.py", 0o644), ("prog", 0o755), ("notes", 0o644)):
-        Path(name).write_text("port = 3")
-        os.chmod(name, mode)
-    for words, message in rows_of(NAMES):
-        assert compare(words) == (2, [], f"numpy_rnn: {message}\n")
+        assert first_fault == ([1], [judgement.first.ratio])
 
 
 def test_arguments_of_a_program_may_have_colons():
@@ -361,13 +320,7 @@ def test_arguments_of_a_program_may_have_colons():
     assert not is_program("my_rnn:port sh")
 
 
-def test_fault_comes_first_and_once(compare):
-    status, lines, _ = compare("made_ports:wrong --epochs 2 --k2 3")
-    assert status == 1
-    assert lines[1].startswith("WRONG dW_xh (B4): ")
-    assert lines[1].endswith(": gradients × 2")
-    assert lines[2].startswith("  epoch 1, update 1: dW_xh[0, ")
-    assert sum("WRONG" in line for line in lines) == 1
+def test_failure_of_a_port_is_one_line(compare):
     status, lines, error = compare("made_ports:failing --epochs 1")
     assert (status, error) == (1, "")
     assert lines[-1].startswith(
@@ -421,19 +374,6 @@ def test_nothing_is_shown_of_runs_without_a_judged_update(capsys):
     assert (ended.status, ended.err, os.listdir()) == (1, "", [])
 
 
-def test_run_without_a_judged_update_has_no_ratio():
-    """Its zeros are not those of the implementation, whose other run is judged."""
-    recorded_run = recorded("--epochs 1")
-    judged = Judgement(2, {"h": 0.25}, None, Counts())
-    not_judged = Judgement(0, {"h": 0.0, "dW_hh": 0.0}, None, Counts())
-    runs = [
-        ComparedRun(recorded_run.run, judgement, 0, 0, np.zeros(1))
-        for judgement in (judged, not_judged)
-    ]
-    comparison = Comparison(TraceFile("one", recorded_run), runs)
-    assert comparison.worst_ratios() == {"h": 0.25}
-
-
 def test_report():
     """The report is that of made-up findings, word by word."""
     trace = TraceFile("one", recorded("--epochs 1"))
@@ -456,12 +396,6 @@ def test_report():
         Comparison(trace, [wrong_run]),
         Comparison(PortSource(port), [doubtful_run]),
     ]
-    both = covered(Comparison(trace, [doubtful_run, wrong_run]))
-    assert both.startswith("gradients that go back 2 steps; 10 of 24 windows start")
-    unexplained = wrong_run._replace(judgement=wrong._replace(first=finding))
-    all_runs = Comparison(trace, [unexplained, wrong_run, doubtful_run])
-    assert all_runs.worst_ratios()["W_hh"] == 2.5e8
-    assert all_runs.first_finding() == wrong.first
     lines = [line[:85].rstrip() for line in comparison_report(comparisons).splitlines()]
     assert (
         "\n".join(lines)

@@ -1,8 +1,6 @@
 """The options: their records and defaults, and refusals."""
 
-import errno
 import importlib
-import io
 import os
 import re
 import sys
@@ -13,12 +11,9 @@ from unittest.mock import Mock
 import pytest
 
 import numpy_rnn
-from numpy_rnn.app.command_line import parse_command
 from numpy_rnn.app.options import DEFAULTS_OF, make_options
-from numpy_rnn.app.printing import progress
-from numpy_rnn.common.records import Objective, RunOptions, Schedule, Step
+from numpy_rnn.common.records import Step
 from tests.helpers.command_line import (
-    command,
     main,
     refused,
     rows_of,
@@ -26,74 +21,33 @@ from tests.helpers.command_line import (
     train_options,
 )
 
-RUN = """--epochs 7 --k1 2 --k2 4 --nonlinearity relu --reduction mean
---learning-rate 0.5 --adagrad --momentum 0.9 --dampening 0.25 --nesterov
---weight-decay 1e-4 --max-norm 2 --max-value 3"""
-
-
-def test_every_option_is_a_field_of_a_record():
-    assert train_options(RUN).run_options() == RunOptions(
-        Schedule(2, 4, 7),
-        Objective("relu", "squared_error", "mean"),
-        Step(0.5, 0.9, 0.25, True, 0.0001, True, 2.0, 3.0),
-    )
-    assert train_options().run_options() == RunOptions(
-        Schedule(1, 1, 300), Objective(), Step(0.1)
-    )
-    assert train_options("--k1 5").k2 == 5
-
-
-def test_defaults_of_a_text_are_those_of_min_char_rnn():
-    assert vars(train_options("--text a")).items() >= DEFAULTS_OF["text"].items()
-    assert (
-        parse_command("numpy_rnn", ["compare", "torch_rnn", "--text", "a"]).epochs == 1
-    )
-
-
 REFUSED = """
 --momentun 0.9 → there is no option --momentun (did you mean --momentum?); see numpy-rnn train --help
 --epochs x → argument --epochs: invalid int value: 'x'; see numpy-rnn train --help
---learning-rate nan → the learning rate is nan: expected a finite number, 0 or more
---k2 0 → k2 is 0: expected a whole number, 1 or more
 --max-norm None → argument --max-norm: 'None': expected a number or none; see numpy-rnn train --help
---max-norm 0 → max norm is 0.0: expected a finite number above 0
---held-out 19 → --held-out is 19: expected 0 to 18
 --log-every 0 → --log-every is 0: expected a finite number above 0
-compare json → 'json' has no from_numpy, to_numpy, forward, train: expected a package like numpy_rnn or torch_rnn
 --text s.txt → text s.txt: it has 2 characters: expected more than --k1
 --text folder → text folder cannot be read: Is a directory; check the path
 --text binary.txt → text binary.txt: it is binary, or has fewer than 2 different characters
---text s.txt --sample -1 → --sample is -1: expected a whole number, 0 or more
 --plot= → --plot : expected a name that ends with .png or .pdf or .svg or .jpg
 --text s.txt --temperature 0 → --temperature is 0.0: expected a finite number above 0
 --save folder → --save folder: expected a name that ends with .npz
---save folder.npz → --save folder.npz: it is a folder: choose another name
 --save none/a.npz → --save none/a.npz: its folder cannot be written to: choose another
 --output a.txt → --output a.txt: expected a name that ends with .csv
 --data large.csv → data file large.csv: column 1 is constant or too large for float32: leave it out
---data large.csv --dtype float64 --standardize → data file large.csv: column 1 is constant or too large for float64: leave it out
 compare numpy_rnn.reference --data opposite.csv → data file opposite.csv: column 1 is constant or too large for float32: leave it out
---data flat.csv --standardize → data file flat.csv: column 1 is constant or too large for float32: leave it out
---data flat.csv --columns= → data file flat.csv: the columns have ''; expected names or numbers of column 1
 --data /dev/zero → data file /dev/zero: it has more than 64 MB, the limit: expected a smaller file
 --weights w --seeds 2 → --weights and --seeds are both given: leave one of them out
 --weights none.npz → weights file none.npz cannot be read: No such file or directory; check the path
---columns 2 → --columns is given without --data: give both
---sample 9 → --sample is given without --text: give both
---text long.txt --momentum 0.9 → --momentum is given, and --text chooses --adagrad, which has no momentum: give --no-adagrad too
---text long.txt --nesterov → --nesterov is given, and --text chooses --adagrad, which has no momentum: give --no-adagrad too
 """  # noqa: E501
 
 
 @pytest.mark.needs_matplotlib
 def test_refused_command_lines(capsys):
     os.mkdir("folder")
-    os.mkdir("folder.npz")
-    Path("flat.csv").write_text("96.7\n" * 7)
     Path("large.csv").write_text("1e200\n1\n2\n")
     Path("opposite.csv").write_text("1e308,1\n-1e308,2\n1e308,3\n")
     Path("s.txt").write_text("ab")
-    Path("long.txt").write_text("ab" * 20)
     Path("binary.txt").write_text("ab\0c")
     for words, message in rows_of(REFUSED):
         assert refused(numpy_rnn, capsys, *words.split()) == message
@@ -150,13 +104,6 @@ def test_defaults_of_data(command):
     assert make_options("study", **given).standardize is False
 
 
-def test_momentum_of_a_text_without_adagrad(capsys):
-    """A momentum of 0 is none, and goes with adagrad too."""
-    Path("a.txt").write_text("ab" * 20)
-    for words in ("--momentum 0", "--momentum 0.9 --no-adagrad"):
-        succeed(numpy_rnn, capsys, *f"--text a.txt --epochs 1 {words}".split())
-
-
 def test_defaults_that_are_turned_off():
     options = "--text a --max-value none --no-adagrad --no-bias"
     run = train_options(options).run_options()
@@ -175,26 +122,9 @@ def test_lesson_is_opened_and_its_path_printed(capsys, monkeypatch):
     assert out == f"{path}\nno browser was found: open this file in one\n"
 
 
-def test_file_that_is_missing_is_no_fault_of_the_output(capsys, monkeypatch):
-    missing = FileNotFoundError(errno.ENOENT, "No such file or directory", "browser")
-    monkeypatch.setattr(webbrowser, "open", Mock(side_effect=missing))
-    ended = command(numpy_rnn, capsys, "lesson")
-    line = "numpy_rnn: browser: No such file or directory\n"
-    assert (ended.status, ended.err) == (2, line)
-
-
 def test_fault_without_a_standard_output_is_one_line(capsys, monkeypatch):
     """Python has no standard output where it is closed, as by `>&-`."""
     monkeypatch.setattr(sys, "stdout", None)
     monkeypatch.setattr(webbrowser, "open", Mock(side_effect=OSError("no reason")))
     assert main(numpy_rnn, ["lesson"]) == 2
     assert capsys.readouterr().err.count("\n") == 1
-
-
-def test_progress_is_shown_on_a_terminal_alone(monkeypatch):
-    for is_terminal in (True, False):
-        stream = io.StringIO()
-        monkeypatch.setattr(stream, "isatty", lambda: is_terminal)  # noqa: B023
-        monkeypatch.setattr(sys, "stderr", stream)
-        progress("torch_rnn: TBPTT(1, 5)")
-        assert ("torch_rnn: TBPTT(1, 5)" in stream.getvalue()) == is_terminal

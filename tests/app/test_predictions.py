@@ -34,11 +34,12 @@ def made_up(T=5, D=1, N=1, held_out=0):
 def test_table_has_the_median_errors_of_networks():
     """The table has a line for each part and column, in their order."""
     series, curves = made_up(T=50, D=4, N=3, held_out=9)
+    rows = series.rows
     predicted = curves["predicted"].values
     _, *lines, advice = error_table(series, predicted)
-    assert advice.startswith("the network is not better than persistence for feature 1")
+    worse = "the network is not better than persistence for feature 1"
+    assert advice.partition(":")[0] == worse
     assert len({*map(len, lines)}) == 1
-    rows = series.rows
     errors = predicted - rows[1:, None]
     changes = np.diff(rows, axis=0)
     for part, steps in enumerate((slice(41), slice(41, 50))):
@@ -46,8 +47,7 @@ def test_table_has_the_median_errors_of_networks():
         naive = np.sqrt((changes[steps] ** 2).mean(axis=0))
         for line, numbers in zip(lines[4 * part :], zip(network, naive)):
             assert line.startswith(("trained on", "held out")[part])
-            printed = [*map(float, line.split()[-2:])]
-            np.testing.assert_allclose(printed, numbers, atol=1e-6)
+            assert line.split()[-2:] == [f"{number:.6f}" for number in numbers]
 
 
 @pytest.mark.parametrize("networks", [(), (3,)])
@@ -120,18 +120,13 @@ def test_plots_have_the_format_of_their_names(capsys):
     matplotlib = pytest.importorskip("matplotlib")
     table = '"$\\foo 漢","b"\n1,2\n2,1\n3,5\n4,3\n'
     Path("$x_ 漢.csv").write_text(table, encoding="utf-8")
-    starts = {"a.SVG": b"<?xml", "a.jpg": b"\xff\xd8"}
     with matplotlib.rc_context({"text.usetex": True}):
-        for name, start in starts.items():
-            words = ["--data", "$x_ 漢.csv", "--epochs", 1, "--plot", name]
-            out = succeed(numpy_rnn, capsys, *words)
-            assert out.endswith(f"plot saved to {name}\n")
-            assert Path(name).read_bytes().startswith(start)
+        words = ["--data", "$x_ 漢.csv", "--epochs", 1, "--plot", "a.SVG"]
+        assert succeed(numpy_rnn, capsys, *words).endswith("plot saved to a.SVG\n")
+    assert Path("a.SVG").read_bytes().startswith(b"<?xml")
     out = succeed(numpy_rnn, capsys, "--epochs", 0)
     assert out.endswith("plot saved to numpy_rnn.png\n")
-    with pytest.importorskip("PIL.Image").open("numpy_rnn.png") as image:
-        # a file has whole pixels in a metre, of 39.37 inches
-        assert image.info["dpi"] == pytest.approx((120, 120), abs=1 / 39.37)
+    assert Path("numpy_rnn.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_without_matplotlib_a_plot_that_is_asked_for_is_refused(capsys, monkeypatch):

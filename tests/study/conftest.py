@@ -31,7 +31,7 @@ def small():
 
     def make(steps=6, networks=2, **options):
         values = {"hidden_size": 3, "epochs": 3, **options}
-        run = prepare_experiment(make_options("study", **values)).run()
+        run = prepare_experiment(make_options("study", **values)).run
         return study_run("sine wave", run, 0, networks, steps)
 
     return make
