@@ -5,7 +5,6 @@ import doctest
 import numpy as np
 import pytest
 
-from numpy_rnn.common.errors import InputError
 from numpy_rnn.conformance import adapters, sampling, suite, trace, window_checks
 from numpy_rnn.conformance.arithmetics.arithmetic import loss_divisor
 from numpy_rnn.conformance.case import present
@@ -78,22 +77,6 @@ class Reporting(Port):
 def test_object_is_checked_whatever_else_it_has():
     verdict = check(Reporting(capabilities=()), seed=SEED, examples=2)
     assert verdict.startswith("PASS a port: loss, gradients and step")
-
-
-@pytest.mark.parametrize(
-    ("statement", "value"),
-    [("name", ""), ("dtypes", ("float16",)), ("lacks", ("legs",))],
-)
-def test_object_with_an_invalid_statement_is_refused(statement, value):
-    port = Port()
-    setattr(port, statement, value)
-    with pytest.raises(InputError, match=f"{statement} is .*: expected"):
-        check(port, seed=SEED, examples=2)
-
-
-def test_object_that_is_no_port_is_refused():
-    with pytest.raises(InputError, match="port of class int: it has no function"):
-        check(3)
 
 
 # Windows of their own.
