@@ -20,10 +20,6 @@ class Curve(NamedTuple):
     first: int  # the time of the first values
     values: NumpyArray  # (n, N, D)
 
-    def of_networks(self, chosen: NumpyArray) -> "Curve":
-        """Return the curve of some of the networks, (N,) bool."""
-        return self._replace(values=self.values[:, chosen])
-
 
 class Diverged(ArithmeticError):
     """A run diverged: a value overflowed or is NaN. The message is one line."""

@@ -38,8 +38,8 @@ def values_in(path):
 
 
 def test_default_experiment(rnn, capsys):
-    """The file has the series, the losses of `train`, and the predictions of the last
-    weights. Losses of some epochs are printed.
+    """The file has the series and the predictions of the last weights. Losses of some
+    epochs are printed.
     """
     out = succeed(rnn, capsys, "--no-plot", "--output", "r.csv", "--epochs", 20)
     written = values_in("r.csv")
@@ -48,12 +48,8 @@ def test_default_experiment(rnn, capsys):
     rows = series.reshape(-1, 1, 1).astype("f4")
     data = [*map(rnn.from_numpy, (rows[:-1], rows[1:], np.zeros((1, 6), "f4")))]
     options = {"k1": 1, "k2": 1, "learning_rate": 0.1, "epochs": 20}
-    updates = list(rnn.train(rnn.initial_parameters(), *data, **options))
-    losses = np.reshape([float(update.loss) for update in updates], (20, 20))
-    # Both are sums of 20 numbers, none negative, with 19 additions in float64.
-    rtol = 2 * 19 * np.finfo(float).eps / 2
-    np.testing.assert_allclose(written["loss"], losses.sum(axis=1), rtol)
-    activations = rnn.forward(updates[-1].parameters, data[0], data[2])
+    *_, last = rnn.train(rnn.initial_parameters(), *data, **options)
+    activations = rnn.forward(last.parameters, data[0], data[2])
     assert written["predicted"] == rnn.to_numpy(activations.y).ravel().tolist()
     printed = re.findall(r"^ *(\d+) +(\S+)$", out, re.MULTILINE)
     expected = [(str(n), f"{written['loss'][n - 1]:.6g}") for n in (1, 10, 20)]
