@@ -28,10 +28,10 @@ from numpy_rnn.conformance.ports.abilities import (
     EVERYTHING,
     LARGEST_LOGIT,
     Abilities,
-    CaseUse,
     forced_fields,
     forced_schedule,
     missing,
+    used_names,
 )
 
 MAX_SIZE = 8  # of T, B, D, H and O in most cases
@@ -292,27 +292,24 @@ def random_step(draw: RandomDraw) -> Step:
     return step
 
 
-def use_of_spec(spec: CaseSpec) -> CaseUse:
-    """Return what a case of this spec uses of a port."""
-    return CaseUse(
-        objective=spec.objective,
-        dtype=spec.dtype,
-        step=spec.step,
-        bias=spec.bias,
-        class_inputs=spec.class_inputs,
-        batch=spec.B > 1,
-        h_0=not spec.no_h_0,
-        older_steps=spec.K < spec.T,
-        many_losses=spec.K > 1,
-        logits=spec.logits,
-    )
+def used_by_spec(spec: CaseSpec) -> set[str]:
+    """Return the names of what a case of this spec uses of a port."""
+    is_used = {
+        "bias": spec.bias,
+        "class_inputs": spec.class_inputs,
+        "batch": spec.B > 1,
+        "h_0": not spec.no_h_0,
+        "older steps": spec.K < spec.T,
+        "many losses": spec.K > 1,
+        "large outputs": spec.logits > LARGEST_LOGIT,
+    }
+    return used_names(spec.objective, spec.dtype, spec.step, is_used)
 
 
 def without_unsupported(spec: CaseSpec, abilities: Abilities) -> CaseSpec:
     """Return the spec without what a port has not, and with its reduction."""
-    for ability in missing(use_of_spec(spec), abilities):
-        fields = ability.remedy if ability.case_remedy is None else ability.case_remedy
-        for name, value in fields:
+    for ability in missing(used_by_spec(spec), abilities):
+        for name, value in (*ability.remedy, *ability.case_remedy):
             if value == "T":
                 value = spec.T
             if name in Objective._fields:

@@ -55,7 +55,7 @@ def pass_line(port: Port, coverage: Coverage) -> str:
     text += ", ".join(ranges)
     if "T" in coverage.high:
         text += f"; gradients followed through up to {coverage.high['T']} steps"
-    others = [ability.name for ability in ABILITIES if ability.group != "dtype"]
+    others = [ability.name for ability in ABILITIES if ability.field != "dtype"]
     untested = [name for name in others if name in stated.unsupported]
     for name in CAPABILITIES:
         if name not in (*REPORTED, *stated.capabilities):

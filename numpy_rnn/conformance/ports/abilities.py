@@ -7,7 +7,7 @@ the random cases, and the refusals and defaults of the command line are read fro
 at the end is what a run needs of a port.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from numpy_rnn.common.array_kinds import is_integer
@@ -31,43 +31,25 @@ Fields = tuple[tuple[str, Any], ...]  # names of fields, and their values
 Shape = Mapping[str, int]
 
 
-class CaseUse(NamedTuple):
-    """What a run or a case uses of a port."""
-
-    objective: Objective
-    dtype: str
-    step: Step | None = None
-    bias: bool = False
-    class_inputs: bool = False
-    batch: bool = False  # whether there are several sequences
-    networks: bool = False  # whether there are several networks
-    h_0: bool = False  # whether a window starts from a state other than zero
-    older_steps: bool = False  # whether a window has steps without a loss
-    many_losses: bool = False  # whether a window has several steps with a loss
-    logits: float = 1.0  # the scale of the outputs of a cross-entropy
-
-
 class Ability(NamedTuple):
-    """What a port may have: a row of one of three kinds.
+    """What a port may have.
 
-    A choice is one value of a field, as of the loss: it has the `value`, and the field
-    is its `group`. A port does without it by another value that it has. An option of
-    the step, as momentum, has a `parent`, and a remedy that sets its default. Of the
-    others, as a batch, the remedies say which fields do without it.
+    A value of a field, as of the loss, has its `field` and its `value`; a port does
+    without it by another value of this field that it has. Of the others the remedies
+    say which fields do without them.
     """
 
     name: str  # as a port states it
     words: str  # for a user of the command line: "it has no {words}"
-    is_used: Callable[[CaseUse], bool]
     # Fields of the records of a run, and their values, that do without it. The value
     # of k1 or k2 may be the name of the other one, or T. Empty: nothing does.
     remedy: Fields = ()
-    # The same of a random case (CaseSpec and its step), where they are others.
-    case_remedy: Fields | None = None
+    # Those of a random case (CaseSpec) that are no fields of a run.
+    case_remedy: Fields = ()
     stated: Literal["lacks", "capabilities", "dtypes", "nowhere"] = "lacks"
-    group: str = ""  # a port has at least one ability of a group
-    value: Any = None  # of the field `group`, for one of several values
     parent: str = ""  # the capability without which a port does not have it
+    field: str = ""  # of which it is one of several values
+    value: Any = None
 
 
 def _choices(field: str, names: tuple[str, ...], by_default: int) -> Iterator[Ability]:
@@ -75,158 +57,100 @@ def _choices(field: str, names: tuple[str, ...], by_default: int) -> Iterator[Ab
     a port lacks them.
     """
     for number, name in enumerate(names):
-
-        def is_used(use: CaseUse, name: str = name) -> bool:
-            return bool(getattr(use.objective, field) == name)
-
-        row = Ability(name, f"{field} {name!r}", is_used, group=field, value=name)
+        row = Ability(name, f"{field} {name!r}", field=field, value=name)
         if number >= by_default:
             row = row._replace(stated="capabilities")
         yield row
 
 
-def _option(name: str, words: str, remedy: Fields = ()) -> Ability:
-    """Return the row of an option of the step, one of those of torch.optim.SGD."""
-    default = Step._field_defaults[name]
-
-    def is_used(use: CaseUse) -> bool:
-        return use.step is not None and getattr(use.step, name) != default
-
-    return Ability(
-        name, words, is_used, ((name, default), *remedy), parent="sgd_options"
-    )
-
-
 NO_MOMENTUM: Fields = (("momentum", 0.0), ("dampening", 0.0), ("nesterov", False))
+# The options of the step that are those of torch.optim.SGD, and their words.
+SGD_WORDS = {
+    "momentum": "momentum",
+    "dampening": "dampening",
+    "nesterov": "Nesterov momentum",
+    "weight_decay": "weight decay",
+    "max_norm": "clipping by norm",
+}
 
 
-def _never(use: CaseUse) -> bool:
-    """Return False: no window needs an ability that only adds to a report."""
-    return False
+def _options() -> Iterator[Ability]:
+    """Rows for the options of the step. Without momentum, none of it is left."""
+    for name, words in SGD_WORDS.items():
+        remedy: Fields = ((name, Step._field_defaults[name]),)
+        if name == "momentum":
+            remedy = NO_MOMENTUM
+        yield Ability(name, words, remedy, parent="sgd_options")
 
 
 # Rows whose remedies set the same field are in the order in which they are applied.
 ABILITIES: tuple[Ability, ...] = (
     # What is reported or understood besides results; no window needs it.
-    Ability("intermediates", "intermediate values", _never, stated="capabilities"),
-    Ability("input_gradients", "gradients of inputs", _never, stated="capabilities"),
-    Ability("sgd_options", "options of the step", _never, stated="capabilities"),
+    Ability("intermediates", "intermediate values", stated="capabilities"),
+    Ability("input_gradients", "gradients of inputs", stated="capabilities"),
+    Ability("sgd_options", "options of the step", stated="capabilities"),
     *_choices("nonlinearity", NONLINEARITY_NAMES, by_default=2),
     *_choices("reduction", REDUCTION_NAMES, by_default=2),
     *_choices("loss", LOSS_NAMES, by_default=1),
-    Ability("bias", "biases", lambda use: use.bias, group="bias", value=True),
-    Ability(
-        "no biases",
-        "network without biases",
-        lambda use: not use.bias,
-        group="bias",
-        value=False,
-    ),
+    Ability("bias", "biases", field="bias", value=True),
+    Ability("no biases", "network without biases", field="bias", value=False),
     Ability(
         "class_inputs",
         "inputs that are classes",
-        lambda use: use.class_inputs,
         stated="capabilities",
-        group="class_inputs",
+        field="class_inputs",
         value=True,
     ),
     Ability(
-        "vector_inputs",
-        "inputs that are vectors",
-        lambda use: not use.class_inputs,
-        group="class_inputs",
-        value=False,
+        "vector_inputs", "inputs that are vectors", field="class_inputs", value=False
     ),
     Ability(
         "older steps",
         "window with older steps, which have no loss",
-        lambda use: use.older_steps,
         remedy=(("k1", "k2"),),
         case_remedy=(("K", "T"),),
-        group="steps with a loss",
     ),
     Ability(
         "h_0",
         "state that is carried from window to window",
-        lambda use: use.h_0,
         remedy=(("k1", "T"), ("k2", "T")),
         case_remedy=(("no_h_0", True),),
     ),
     Ability(
         "many losses",
         "window with several losses",
-        lambda use: use.many_losses,
         remedy=(("k1", 1),),
         case_remedy=(("K", 1),),
-        group="steps with a loss",
     ),
-    Ability(
-        "batch",
-        "batch of several sequences",
-        lambda use: use.batch,
-        remedy=(("B", 1),),
-    ),
-    Ability(
-        "networks",
-        "ensemble of networks",
-        lambda use: use.networks,
-        remedy=(("networks", 1),),
-        stated="nowhere",  # no port has it
+    Ability("batch", "batch of several sequences", remedy=(("B", 1),)),
+    Ability(  # no port has it
+        "networks", "ensemble of networks", remedy=(("networks", 1),), stated="nowhere"
     ),
     Ability(
         "large outputs",
         "outputs of 1e4, whose exponentials overflow",
-        lambda use: use.logits > LARGEST_LOGIT,
         case_remedy=(("logits", LARGEST_LOGIT),),
     ),
+    Ability("step", "update of the parameters", case_remedy=(("step", None),)),
     Ability(
-        "step",
-        "update of the parameters",
-        lambda use: use.step is not None,
-        case_remedy=(("step", None),),
+        "plain SGD", "step but Adagrad's", remedy=(("adagrad", True), *NO_MOMENTUM)
     ),
-    Ability(
-        "plain SGD",
-        "step but Adagrad's",
-        lambda use: use.step is not None and not use.step.adagrad,
-        remedy=(("adagrad", True), *NO_MOMENTUM),
-        group="rule of the step",
-    ),
-    Ability(
-        "adagrad",
-        "Adagrad",
-        lambda use: use.step is not None and use.step.adagrad,
-        remedy=(("adagrad", False),),
-        stated="capabilities",
-        group="rule of the step",
-    ),
-    _option("momentum", "momentum", remedy=NO_MOMENTUM),
-    _option("dampening", "dampening"),
-    _option("nesterov", "Nesterov momentum"),
-    _option("weight_decay", "weight decay"),
-    _option("max_norm", "clipping by norm"),
+    Ability("adagrad", "Adagrad", remedy=(("adagrad", False),), stated="capabilities"),
+    *_options(),
     Ability(
         "clip_by_value",
         "clipping by value",
-        lambda use: use.step is not None and use.step.max_value is not None,
         remedy=(("max_value", None),),
         stated="capabilities",
     ),
     *(
-        Ability(
-            dtype,
-            dtype,
-            lambda use, dtype=dtype: use.dtype == dtype,  # type: ignore[misc]
-            stated="dtypes",
-            group="dtype",
-            value=dtype,
-        )
+        Ability(dtype, dtype, stated="dtypes", field="dtype", value=dtype)
         for dtype in DTYPES
     ),
 )
 CAPABILITIES = tuple(row.name for row in ABILITIES if row.stated == "capabilities")
 LACKS = tuple(row.name for row in ABILITIES if row.stated == "lacks")
-SGD_OPTIONS = tuple(row.name for row in ABILITIES if row.parent == "sgd_options")
+SGD_OPTIONS = tuple(SGD_WORDS)
 # Capabilities that add tensors to a report, and no case or run needs.
 REPORTED = ("intermediates", "input_gradients")
 
@@ -246,7 +170,7 @@ class Abilities(NamedTuple):
 
     def has(self, ability: Ability) -> bool:
         """Return whether a port that states this has the ability."""
-        if ability.group == "reduction" and self.reduction is not None:
+        if ability.field == "reduction" and self.reduction is not None:
             return True  # its cases and runs have its own reduction
         if ability.parent and ability.parent not in self.capabilities:
             return False
@@ -276,11 +200,36 @@ def stated_by(port: object) -> Abilities:
     )
 
 
-def missing(use: CaseUse, stated: Abilities) -> list[Ability]:
+def used_names(
+    objective: Objective, dtype: str, step: Step | None, is_used: Mapping[str, bool]
+) -> set[str]:
+    """Return the names of the abilities that a run or a case uses.
+
+    is_used: whether it uses biases, classes as inputs, and others that are no choice of
+    the objective and none of the step.
+    """
+    names = {*objective, dtype}
+    names.update(name for name in is_used if is_used[name])
+    if not is_used["bias"]:
+        names.add("no biases")
+    if not is_used["class_inputs"]:
+        names.add("vector_inputs")
+    if step is None:
+        return names
+    names |= {"step", "adagrad" if step.adagrad else "plain SGD"}
+    if step.max_value is not None:
+        names.add("clip_by_value")
+    for name in SGD_OPTIONS:
+        if getattr(step, name) != Step._field_defaults[name]:
+            names.add(name)
+    return names
+
+
+def missing(used: set[str], stated: Abilities) -> list[Ability]:
     """Return every ability that is used and that a port which states this has not."""
     absent = []
     for ability in ABILITIES:
-        if ability.is_used(use) and not stated.has(ability):
+        if ability.name in used and not stated.has(ability):
             absent.append(ability._replace(remedy=remedy_of(ability, stated)))
     return absent
 
@@ -289,11 +238,11 @@ def remedy_of(ability: Ability, stated: Abilities) -> Fields:
     """Return fields of a run that do without an ability: of one of several values, the
     first other one that the port has.
     """
-    if ability.value is None:
+    if not ability.field:
         return ability.remedy
     for other in ABILITIES:
-        if other.group == ability.group and stated.has(other):
-            return ((ability.group, other.value),)
+        if other.field == ability.field and stated.has(other):
+            return ((ability.field, other.value),)
     return ()
 
 
@@ -367,21 +316,21 @@ def with_reduction(port: object, run: Run) -> Run:
     return run._replace(options=run.options._replace(objective=objective))
 
 
-def use_of_run(run: Run, windows: Sequence[Window]) -> CaseUse:
-    """Return what a run with these windows uses of a port."""
+def used_by_run(run: Run, windows: Sequence[Window]) -> set[str]:
+    """Return the names of what a run with these windows uses of a port."""
     starts = {window.start for window in windows}
-    return CaseUse(
-        objective=run.options.objective,
-        dtype=str(run.params.W_hh.dtype),
-        step=run.options.step,
-        bias=run.params.b_h is not None,
-        class_inputs=is_integer(run.x),
-        batch=run.h_0.shape[-2] > 1,
-        networks=run.params.networks is not None,
-        h_0=bool(run.h_0.any()) or starts != {0},
-        older_steps=any(window.loss_start > window.start for window in windows),
-        many_losses=any(window.loss_steps > 1 for window in windows),
-    )
+    is_used = {
+        "bias": run.params.b_h is not None,
+        "class_inputs": is_integer(run.x),
+        "batch": run.h_0.shape[-2] > 1,
+        "networks": run.params.networks is not None,
+        "h_0": bool(run.h_0.any()) or starts != {0},
+        "older steps": any(window.loss_start > window.start for window in windows),
+        "many losses": any(window.loss_steps > 1 for window in windows),
+    }
+    options = run.options
+    dtype = str(run.params.W_hh.dtype)
+    return used_names(options.objective, dtype, options.step, is_used)
 
 
 def unsupported(port: object, run: Run) -> list[Ability]:
@@ -392,9 +341,8 @@ def unsupported(port: object, run: Run) -> list[Ability]:
     """
     stated = stated_by(port)
     windows = loop_of(port, run).windows(run)
-    used = missing(use_of_run(run, windows), stated)
     # The update of a port without a step is made by its source.
-    absent = [ability for ability in used if ability.name != "step"]
+    absent = missing(used_by_run(run, windows) - {"step"}, stated)
     sizes = cases.case_sizes(run)
     lengths = [window.steps for window in windows]
     shortest = min(lengths)
@@ -416,7 +364,7 @@ def unsupported(port: object, run: Run) -> list[Ability]:
     if misfits:
         count, text, fields = min(misfits)
         if count:
-            absent.append(Ability("sizes", text, lambda use: True, fields))
+            absent.append(Ability("sizes", text, fields))
     return absent
 
 
