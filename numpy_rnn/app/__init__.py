@@ -1,1 +1,1 @@
-"""What the commands share: options, data, the updates of a run, and its files."""
+"""The command line: the commands `train` and `compare`, and what all commands share."""

@@ -125,7 +125,11 @@ def make_series(options: CommandOptions, dtype: Any) -> Series:
     """Read or create the series, in this dtype, and standardize it if that is asked."""
     name, rows, columns = "sine wave", SINE_WAVE, ["value"]
     if options.data is not None:
-        name, rows, columns = read_chosen_columns(options.data, options.columns)
+        name = printable(os.path.basename(options.data))
+        rows, columns = read_series(options.data, options.columns)
+        if options.columns is None and len(columns) > 1 and is_index(rows[:, 0]):
+            name += f" without {columns[0]}, which counts the rows"
+            rows, columns = rows[:, 1:], columns[1:]
     most = len(rows) - MIN_ROWS
     check_integer("--held-out", options.held_out, 0, f"0 to {most}", most)
     trained = rows[: len(rows) - options.held_out]
@@ -153,38 +157,6 @@ def make_series(options: CommandOptions, dtype: Any) -> Series:
         deviation=deviation,
         held_out=options.held_out,
     )
-
-
-def read_chosen_columns(
-    path: str, choice: str | None
-) -> tuple[str, NumpyArray, list[str]]:
-    """Read the columns of a file that --columns chooses.
-
-    Parameters
-    ----------
-    path : str
-        The path of the file.
-    choice : str or None
-        The value of --columns. Without it all columns are chosen, except a first one
-        that counts the rows.
-
-    Returns
-    -------
-    name : str
-        The name of the series.
-    values : ndarray, (rows, columns)
-        The numbers.
-    columns : list of str
-        Their names.
-    """
-    name = printable(os.path.basename(path))
-    if choice is not None:
-        return name, *read_series(path, list(map(str.strip, choice.split(","))))
-    rows, columns = read_series(path)
-    if len(columns) > 1 and is_index(rows[:, 0]):
-        name += f" without {columns[0]}, which counts the rows"
-        return name, rows[:, 1:], columns[1:]
-    return name, rows, columns
 
 
 def read_text(path: str) -> str:
@@ -221,9 +193,7 @@ def read_text(path: str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def read_series(
-    path: str, columns: Sequence[str] | None = None
-) -> tuple[NumpyArray, list[str]]:
+def read_series(path: str, columns: str | None = None) -> tuple[NumpyArray, list[str]]:
     """Read the numbers of a text file, and the names of their columns.
 
     Columns are separated by semicolons, tabs, commas or spaces, the first of these that
@@ -233,8 +203,8 @@ def read_series(
     ----------
     path : str
         The path of the file.
-    columns : sequence of str, optional
-        Names of columns, or their numbers from 1; all by default.
+    columns : str, optional
+        Names of columns, or their numbers from 1, with commas; all by default.
 
     Returns
     -------
@@ -263,7 +233,7 @@ def read_series(
             )
         indices = list(range(len(names)))
         if columns is not None:
-            indices = [_column_index(column, names) for column in columns]
+            indices = [_column_index(name, names) for name in columns.split(",")]
         for row, index in np.argwhere(~is_numeric):
             if index in indices:
                 usable = ",".join(map(str, 1 + np.flatnonzero(is_numeric[row])))
@@ -303,6 +273,7 @@ def _table(text: str) -> NumpyArray:
 
 def _column_index(column: str, names: Sequence[str]) -> int:
     """Return the index of the column of this number, from 1, or of this name."""
+    column = column.strip()
     numbers = list(map(str, range(1, len(names) + 1)))
     if column in numbers:
         return numbers.index(column)

@@ -89,7 +89,7 @@ class SeriesReport:
                 file=sys.stderr,
             )
         for kind, curve in curves.items():
-            curves[kind] = curve.of_networks(converged)
+            curves[kind] = curve._replace(values=curve.values[:, converged])
         curves["actual"] = Curve(1, self.series.rows[:, None])
         return RunResult(curves, error_table(self.series, curves["predicted"].values))
 

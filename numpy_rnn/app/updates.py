@@ -20,10 +20,6 @@ class Curve(NamedTuple):
     first: int  # the time of the first values
     values: NumpyArray  # (n, N, D)
 
-    def of_networks(self, chosen: NumpyArray) -> "Curve":
-        """Return the curve of some of the networks, (N,) bool."""
-        return self._replace(values=self.values[:, chosen])
-
 
 class Diverged(ArithmeticError):
     """A run diverged: a value overflowed or is NaN. The message is one line."""
@@ -105,11 +101,10 @@ class Training:
     def __iter__(self) -> Iterator[Update[Any]]:
         """Make all updates.
 
-        Raises Diverged if no network of the ensemble has finite losses in the current
-        epoch.
+        Raises Diverged if no network of the ensemble has had finite losses only.
         """
         losses = list[NumpyArray]()  # of the current epoch
-        total: NumpyArray = np.zeros(())  # their sum
+        total: NumpyArray = np.zeros(())  # of all losses
         for update in self._updates:
             loss = np.asarray(self.rnn.to_numpy(update.loss), np.float64)
             total = total + loss
@@ -126,7 +121,6 @@ class Training:
             if len(losses) == self.updates_per_epoch:
                 self.losses += [*epoch_losses(np.array(losses), self.run)]
                 losses = []
-                total = np.zeros(())
             yield update
 
     def loss_curve(self) -> Curve:

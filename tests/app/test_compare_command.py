@@ -396,6 +396,10 @@ def test_report():
         Comparison(trace, [wrong_run]),
         Comparison(PortSource(port), [doubtful_run]),
     ]
+    unexplained = wrong_run._replace(judgement=wrong._replace(first=finding))
+    all_runs = Comparison(trace, [unexplained, wrong_run, doubtful_run])
+    assert all_runs.worst_ratios()["W_hh"] == 2.5e8
+    assert all_runs.first_finding() == wrong.first
     lines = [line[:85].rstrip() for line in comparison_report(comparisons).splitlines()]
     assert (
         "\n".join(lines)

@@ -16,7 +16,7 @@ from torch.optim.optimizer import (
 import torch_rnn
 from numpy_rnn.common.errors import InputError
 from tests.helpers.audited_loops import source
-from torch_rnn.loop_audit.graph import UsedSteps
+from torch_rnn.loop_audit.graph import UseWatch
 from torch_rnn.loop_audit.updates import UpdateRecorder
 
 pytestmark = [
@@ -72,7 +72,7 @@ def test_hooks_of_the_script_at_the_limit(hook_calls):
         (UpdateRecorder, "begin_step"),
         (UpdateRecorder, "end_step"),
         (UpdateRecorder, "find_by_hand"),
-        (UsedSteps, "add"),
+        (UseWatch, "_add"),
     ],
 )
 def test_hooks_of_the_script_after_an_error(hook_calls, monkeypatch, owner, name):

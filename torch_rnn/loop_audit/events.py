@@ -65,16 +65,13 @@ class InputData(NamedTuple):
     series: tuple[WeakIdRef, int, int] | None = None
     step: int = 0  # at which the view begins
 
-    def follows(self, other: "InputData", steps: int) -> bool:
-        """Return whether they are known to begin so many steps after others."""
-        is_known = self.series is not None
-        return is_known and self == (other.series, other.step + steps)
-
-    def goes_back(self, other: "InputData", steps: int) -> bool:
-        """Return whether they are known to begin before so many steps of others end."""
-        is_known = self.series is not None
-        is_known = is_known and self.series == other.series
-        return is_known and self.step < other.step + steps
+    def gap_after(self, other: "InputData", steps: int) -> int | None:
+        """Return how many steps are between so many steps of others and these:
+        negative if they overlap or go back, None if that is not known.
+        """
+        if self.series is None or self.series != other.series:
+            return None
+        return self.step - other.step - steps
 
 
 class StatePart(NamedTuple):

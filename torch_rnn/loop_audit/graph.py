@@ -146,49 +146,6 @@ class GraphWalk:
 # What a backward pass reaches
 
 
-class UsedSteps:
-    """The steps of a pass that get a gradient from outside their own module."""
-
-    def __init__(self, forward: ForwardPass, is_carried: bool) -> None:
-        """Begin without any. All steps of a pass that is carried on are reached."""
-        self.forward = forward
-        self.is_carried = is_carried
-        self.is_last_used = False  # as h or c
-        # a row for each step, a column for each sequence
-        self.outputs: NDArray[numpy.bool_] = numpy.zeros((forward.steps, 1), bool)
-
-    def add(
-        self, result: PassResult, index: int, inputs: Gradients | None, _: Any = None
-    ) -> None:
-        """Add those of a node that has the result as an input of this index, by the
-        gradients of its inputs; without any, as of a root, all.
-        """
-        if inputs is None:
-            self.is_last_used = True
-            self.outputs = self.outputs | (result.output == "out")
-            return
-        gradient = inputs[index]
-        if gradient is None:
-            return
-        if result.output == "out":
-            self.outputs = self.outputs | _used_by_time(result, gradient.detach())
-        else:
-            self.is_last_used |= bool(gradient.any())
-
-    def reach(self) -> Reach:
-        """Return how much of the pass the backward pass has reached."""
-        steps = numpy.any(self.outputs, axis=1)
-        sequences = numpy.any(self.outputs, axis=0)
-        # as if the last sequence were meant to be the last step: one, in several steps
-        is_one = len(sequences) > 1 and sequences.sum() == 1 and steps.sum() > 1
-        steps[-1] |= self.is_last_used
-        used = int(steps.sum())
-        reached = self.forward.steps
-        if not (self.is_carried or (used and self.forward.is_bidirectional)):
-            reached = int(steps.nonzero()[0].max(initial=-1)) + 1
-        return Reach(reached, used, bool(is_one))
-
-
 def _used_by_time(result: PassResult, gradient: torch.Tensor) -> NDArray[numpy.bool_]:
     """Return which steps (rows) and sequences of an output have a gradient."""
     used = (gradient != 0).any(-1).cpu()
@@ -202,25 +159,55 @@ def _used_by_time(result: PassResult, gradient: torch.Tensor) -> NDArray[numpy.b
 
 
 class UseWatch:
-    """Watches during a backward pass which outputs of forward passes get a gradient."""
+    """Watches during a backward pass which steps of forward passes get a gradient from
+    outside their own module.
+    """
 
     def __init__(self, walk: GraphWalk, call_safely: Callable[..., None]) -> None:
-        """Register a hook in each node that uses an output. Autograd calls it by
+        """Register a hook in each node that uses a result. Autograd calls it by
         `call_safely`, which no error leaves.
         """
-        self._used: dict[ForwardPass, UsedSteps] = {}
+        self._carried = walk.carried
+        # a row for each step, a column for each sequence
+        self._used: dict[ForwardPass, NDArray[numpy.bool_]] = {}
         for forward in walk.passes:
-            self._used[forward] = UsedSteps(forward, forward in walk.carried)
+            self._used[forward] = numpy.zeros((forward.steps, 1), bool)
         self._handles = []
         for result, (node, index) in walk.uses:
-            add = partial(self._used[result.forward].add, result, index)
             if node is None:
-                add(None)
+                first = 0 if result.output == "out" else -1
+                self._used[result.forward][first:] = True
             else:
-                self._handles.append(node.register_hook(partial(call_safely, add)))
+                hook = partial(call_safely, self._add, result, index)
+                self._handles.append(node.register_hook(hook))
+
+    def _add(self, result: PassResult, index: int, inputs: Gradients, _: Any) -> None:
+        """Add the steps of a result that is an input of this index of a node, by the
+        gradients of its inputs.
+        """
+        gradient = inputs[index]
+        if gradient is None:
+            return
+        used = self._used[result.forward]
+        if result.output == "out":
+            self._used[result.forward] = used | _used_by_time(result, gradient)
+        else:
+            used[-1] |= bool(gradient.any())
 
     def end(self) -> dict[ForwardPass, Reach]:
         """Remove the hooks. Return how much of each pass is reached."""
         for handle in self._handles:
             handle.remove()
-        return {forward: used.reach() for forward, used in self._used.items()}
+        return {forward: self._reach_of(forward) for forward in self._used}
+
+    def _reach_of(self, forward: ForwardPass) -> Reach:
+        """Return how much of a pass is reached: all if its state is carried on."""
+        steps = numpy.any(self._used[forward], axis=1)
+        sequences = numpy.any(self._used[forward], axis=0)
+        # as if the last sequence were meant to be the last step: one, in several steps
+        is_one = len(sequences) > 1 and sequences.sum() == 1 and steps.sum() > 1
+        used = int(steps.sum())
+        reached = forward.steps
+        if not (forward in self._carried or (used and forward.is_bidirectional)):
+            reached = int(steps.nonzero()[0].max(initial=-1)) + 1
+        return Reach(reached, used, bool(is_one))

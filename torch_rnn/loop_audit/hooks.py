@@ -23,6 +23,7 @@ from torch.utils.hooks import RemovableHandle
 
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.texts import one_line
+from torch_rnn.loop_audit.events import LoopRecord
 from torch_rnn.loop_audit.recurrent_modules import as_list
 from torch_rnn.loop_audit.torch_internals import (
     cell_of_decorated,
@@ -40,11 +41,10 @@ ONE_AUDIT = threading.Lock()  # held by the audit that has hooks in torch
 class Hooks:
     """What is replaced in torch from `begin` to `end`, by one audit at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, record: LoopRecord) -> None:
         """Make hooks that replace nothing yet."""
-        self.error = ""
         self.thread = 0  # the one that trains; 0 as long as it is not known
-        self.has_other_threads = False
+        self._record = record
         self._replaced = ExitStack()  # puts functions back
         self._registered = ExitStack()  # removes what torch itself calls
 
@@ -57,13 +57,9 @@ class Hooks:
             )
         self._registered.callback(ONE_AUDIT.release)
 
-    def put_back(self) -> None:
-        """Put back what is replaced. Hooks that torch itself calls go on."""
-        self._replaced.close()
-
     def end(self) -> None:
         """Leave torch as it was before."""
-        self.put_back()
+        self._replaced.close()
         self._registered.close()
 
     def call(self, hook: Callable[..., Any], *args: Any) -> None:
@@ -71,19 +67,23 @@ class Hooks:
         if self.thread in (0, threading.get_ident()):
             self.call_safely(hook, *args)
         else:
-            self.has_other_threads = True
+            self._record.unseen.add("other threads")
 
     def call_safely(self, hook: Callable[..., Any], *args: Any) -> None:
-        """Call a hook. An error of the audit ends the audit and not the script."""
-        if self.error:
+        """Call a hook. An error of the audit ends the audit and not the script. At
+        the end of the record, hooks that torch itself calls go on.
+        """
+        record = self._record
+        if record.error:
             return
         try:
             hook(*args)
         except StopIteration:  # the end of a hook, which is a generator
             pass
         except Exception as error:
-            self.error = one_line(f"{type(error).__name__}: {error}")
-            self.put_back()
+            record.error = one_line(f"{type(error).__name__}: {error}")
+        if record.error or record.is_full:
+            self._replaced.close()
 
     def watch(self, original: Any, hook: Hook) -> Any:
         """Return a function that does what `original` does, and calls a hook.

@@ -8,7 +8,6 @@ import torch
 from torch import nn
 from torch.nn.modules import module as module_hooks
 from torch.nn.modules.rnn import RNNCellBase
-from torch.optim import Optimizer
 from torch.optim import optimizer as optimizer_hooks
 
 from torch_rnn.loop_audit.events import (
@@ -41,7 +40,7 @@ class LoopRecorder:
     def __init__(self, limit: int) -> None:
         """Make an empty record of at most `limit` updates."""
         self.record = LoopRecord(limit)
-        self._hooks = Hooks()
+        self._hooks = Hooks(self.record)
         self._updates = UpdateRecorder(self.record)
         self._states: dict[nn.Module, StateMemory] = {}
         self._is_backward = False
@@ -69,10 +68,10 @@ class LoopRecorder:
         hooks.patch_decorated(CLIP_VALUE, updates.clip_value)
         hooks.patch(torch.amp.GradScaler, UNSCALE, updates.unscale)
         hooks.register(
-            optimizer_hooks.register_optimizer_step_pre_hook, self._begin_step
+            optimizer_hooks.register_optimizer_step_pre_hook, updates.begin_step
         )
         hooks.register(
-            optimizer_hooks.register_optimizer_step_post_hook, self._end_step
+            optimizer_hooks.register_optimizer_step_post_hook, updates.end_step
         )
 
     def stop(self) -> None:
@@ -82,9 +81,6 @@ class LoopRecorder:
         hooks.thread = 0
         hooks.call(self._updates.find_by_hand)
         hooks.end()
-        record.error = hooks.error
-        if hooks.has_other_threads:
-            record.unseen.add("other threads")
         if compiled_graphs() > self._graphs:
             record.unseen.add("what torch.compile has compiled")
         if record.steps > record.limit:
@@ -173,19 +169,3 @@ class LoopRecorder:
             name = f"{type(p).__name__} {tuple(p.shape)}"
             self.record.names.setdefault(id(p), name)
         return self._updates.read(parameters)
-
-    def _begin_step(self, optimizer: Optimizer, *_: Any) -> None:
-        """Note what a step begins with, unless it is only counted."""
-        if not self.record.is_full:
-            self._updates.begin_step(optimizer)
-
-    def _end_step(self, optimizer: Optimizer, *_: Any) -> None:
-        """Record a step, and end the record after the last update. Count later ones."""
-        updates = self._updates
-        if self.record.is_full:
-            updates.count_step(optimizer)
-            return
-        updates.end_step(optimizer)
-        if self.record.is_full:
-            updates.find_by_hand()
-            self._hooks.put_back()

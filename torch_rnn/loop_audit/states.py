@@ -80,15 +80,9 @@ def _input_data(x: torch.Tensor, axis: int | None) -> InputData:
 
 def _row_hashes(tensor: torch.Tensor) -> list[int]:
     """Return a hash of each row, 0 for one of zeros."""
-    values = tensor.float().cpu().numpy() + 0.0  # without -0.0
-    content = values.tobytes()
-    width = values.itemsize * values.shape[-1]
-    zeros = bytes(width)
-    hashes = []
-    for start in range(0, len(content), width):
-        row = content[start : start + width]
-        hashes.append(0 if row == zeros else hash(row))
-    return hashes
+    rows = tensor.float().cpu().numpy() + 0.0  # without -0.0
+    contents = [row.tobytes() for row in rows]
+    return [hash(content) if any(content) else 0 for content in contents]
 
 
 def _state_hashes(state: torch.Tensor) -> list[int]:
@@ -157,10 +151,12 @@ class StateMemory:
     def _located(self, part: StatePart, data: InputData) -> StatePart:
         """Return a state with its origin among the windows and their data.
 
-        Its place in time decides, unless it is of the latest window and the data begin
-        before those that it follows: with data that this epoch has seen, a new epoch
-        begins; others are elsewhere. Where data are not known to follow or to go back,
-        their order is not known. The loops of tests/audit that show each origin:
+        WITHOUT_GRADIENT is a state of a validation, OLDER one from before the latest
+        window, PREVIOUS the end of the latest pass, and INSIDE a step of the latest
+        window. If the data begin before those that they should follow, a new epoch
+        begins with data that this one has seen; others are elsewhere. Where that is
+        not known, the order is not known. The loops of tests/audit that show each
+        origin:
 
         =================  ==================================================
         ZEROS              most, at the first window of an epoch
@@ -176,29 +172,19 @@ class StateMemory:
         source = part.source
         if source is None or not part.is_carried:
             return part
-        origin = self._origin_in_time(part, source)
-        is_order_known = True
-        if origin in (Origin.PREVIOUS, Origin.INSIDE):
-            if data.goes_back(source.data, part.steps):
-                is_new_epoch = data in self._epoch
-                origin = Origin.EPOCH if is_new_epoch else Origin.ELSEWHERE
-            else:
-                is_order_known = data.follows(source.data, part.steps)
-        return part._replace(origin=origin, is_order_known=is_order_known)
-
-    def _origin_in_time(self, part: StatePart, source: ForwardPass) -> Origin:
-        """Return after which pass of the module a carried state is taken.
-
-        WITHOUT_GRADIENT is one of a validation, OLDER one before the latest window,
-        PREVIOUS the end of the latest pass, and INSIDE a step of the latest window.
-        """
-        window = self._window
         if not source.has_gradient:
-            return Origin.WITHOUT_GRADIENT
-        if window is None or source.number < window.number:
-            return Origin.OLDER
-        is_end = source is self._latest and part.steps == source.steps
-        return Origin.PREVIOUS if is_end else Origin.INSIDE
+            return part._replace(origin=Origin.WITHOUT_GRADIENT)
+        if self._window is None or source.number < self._window.number:
+            return part
+        gap = data.gap_after(source.data, part.steps)
+        if gap is not None and gap < 0:
+            origin = Origin.EPOCH if data in self._epoch else Origin.ELSEWHERE
+        elif source is self._latest and part.steps == source.steps:
+            origin = Origin.PREVIOUS
+        else:
+            origin = Origin.INSIDE
+        is_order_known = gap is not None and gap <= 0
+        return part._replace(origin=origin, is_order_known=is_order_known)
 
     def _remember(self, forward: ForwardPass, call: ModuleCall) -> None:
         """Remember the last states of a pass, and of its first sequence all."""

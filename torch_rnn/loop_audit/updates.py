@@ -19,6 +19,7 @@ from torch.optim import Optimizer
 from torch_rnn.loop_audit.events import (
     BY_HAND,
     BackwardPass,
+    Event,
     GradientClip,
     GradientEvent,
     GradientUnscale,
@@ -179,17 +180,29 @@ class UpdateRecorder:
 
     def begin_step(self, optimizer: Optimizer, *_: Any) -> None:
         """Note the gradients and the number of events before a step."""
+        if self._record.is_full:
+            return
         self.read(parameters_of(optimizer))
         record = OptimizerRecord(type(optimizer).__name__, not optimizer.state)
         self._optimizers.setdefault(optimizer, record)
         self._begun.append(len(self._record.events))
 
     def end_step(self, optimizer: Optimizer, *_: Any) -> None:
-        """Record a step, unless an optimizer within this one has made it."""
-        inside = self._record.events[self._begun.pop() :]
-        for event in inside:
-            if isinstance(event, LoopUpdate) and event.optimizer is not BY_HAND:
-                return
+        """Count a step. Record it, unless the record is full or an optimizer within
+        this one has made it.
+        """
+        record = self._record
+        if not record.is_full:
+            inside = record.events[self._begun.pop() :]
+            for event in inside:
+                if isinstance(event, LoopUpdate) and event.optimizer is not BY_HAND:
+                    return
+            self._add_step(optimizer, inside)
+        record.steps += 1
+        record.stepped.update(map(id, parameters_of(optimizer)))
+
+    def _add_step(self, optimizer: Optimizer, inside: list[Event]) -> None:
+        """Add the update of an optimizer, and what its closure has made in it."""
         closures = [event for event in inside if isinstance(event, BackwardPass)]
         if closures:
             self._record.unseen.add("what closures of optimizers compute")
@@ -201,12 +214,6 @@ class UpdateRecorder:
         for p in held:
             p.has_changed()
             p.norm = None
-        self.count_step(optimizer)
-
-    def count_step(self, optimizer: Optimizer, *_: Any) -> None:
-        """Count a step, also after the last update that is recorded."""
-        self._record.steps += 1
-        self._record.stepped.update(map(id, parameters_of(optimizer)))
 
     def _add_update(
         self,
