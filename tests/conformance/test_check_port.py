@@ -250,12 +250,6 @@ def test_one_window_of_six_is_large():
     assert 0 < sum(larger) <= 10
 
 
-def test_other_windows_have_no_large_outputs():
-    windows = list(sampled_cases(DefinitionPort(), "float32", 0, None))
-    assert windows
-    assert not any(named.spec and named.spec.logits == MAX_LOGIT for named in windows)
-
-
 @pytest.mark.parametrize("module", [adapters, suite, trace])
 def test_examples_of_the_docstrings_run(module):
     results = doctest.testmod(module)
