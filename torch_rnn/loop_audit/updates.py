@@ -39,7 +39,9 @@ class ParameterRecord:
     tensor: torch.Tensor
     backwards: frozenset[BackwardPass] = frozenset()
     is_known: bool = True  # the gradient is the sum of the backward passes
-    norm: float | None = None  # of the value, from backward() to an optimizer's step
+    # of the value, from backward() to an optimizer's step
+    norm: float | None = None
+    version: int | None = None
     _gradient: ref[torch.Tensor] | None = None
     _version: int = -1
 
@@ -53,6 +55,13 @@ class ParameterRecord:
         self._gradient = ref(gradient)
         self._version = version_of(gradient)
         return not is_unchanged
+
+    def has_moved(self) -> bool:
+        """Return, once, whether the value has another version."""
+        if self.version in (None, version_of(self.tensor)):
+            return False
+        self.version = None
+        return True
 
     def read(self) -> None:
         """Look whether the script has set, changed or zeroed the gradient."""
@@ -123,11 +132,14 @@ class UpdateRecorder:
         self, backward: BackwardPass, changed: list[ParameterRecord]
     ) -> None:
         """Add a backward pass to the gradients that it has changed. Watch whether
-        their parameters, if no optimizer steps them, are changed by hand.
+        their parameters are changed by hand: by their versions, and if no optimizer
+        steps them by their norms, as `data` has another version.
         """
         stepped = self._record.stepped
         by_hand = [p for p in changed if id(p.tensor) not in stepped]
         read_norms(p for p in by_hand if p.norm is None)
+        for p in changed:
+            p.version = version_of(p.tensor)
         if not backward.has_failed:
             for p in changed:
                 p.backwards |= {backward}
@@ -172,7 +184,9 @@ class UpdateRecorder:
         has made a step.
         """
         watched = [p for p in self._parameters.values() if p.norm is not None]
-        changed = [p for p in read_norms(watched) if p.backwards]
+        changed = read_norms(watched)
+        changed += [p for p in self._parameters.values() if p.has_moved()]
+        changed = [p for p in changed if p.backwards]
         if changed:
             backwards = union(p.backwards for p in changed)
             latest = max(backwards, key=lambda backward: backward.number)
@@ -214,6 +228,7 @@ class UpdateRecorder:
         for p in held:
             p.has_changed()
             p.norm = None
+            p.version = None
 
     def _add_update(
         self,
