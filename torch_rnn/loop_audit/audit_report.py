@@ -175,12 +175,12 @@ def _unseen(loop: TrainingLoop) -> Iterator[str]:
         if not loop.is_seen(kind):
             yield text
     changed = sum(not update.is_known for update in loop.updates)
-    states = [part for forward in loop.forwards for part in forward.state]
-    unknown = sum(part.origin is Origin.UNKNOWN for part in states)
+    unknown = 0
+    for forward in loop.forwards:
+        unknown += sum(part.origin is Origin.UNKNOWN for part in forward.state)
     unordered = 0
     for window in chain(*loop.windows.values()):
-        if not all(part.is_order_known for part in window.first.state):
-            unordered += 1
+        unordered += not window.carried_part.is_order_known
     for count, noun, text in (
         (changed, "update", "how the script has changed the gradients of {}"),
         (unknown, "state", "the origin of {}"),

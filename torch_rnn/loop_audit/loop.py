@@ -165,11 +165,10 @@ class TrainingLoop:
         """Return the updates, without moves by hand of what an optimizer steps, as
         those of SAM.
         """
-        by_optimizers = [u for u in self._changes if u.optimizer is not BY_HAND]
-        stepped = union(update.held for update in by_optimizers)
         updates = []
         for update in self._changes:
-            if update.optimizer is not BY_HAND or update.parameters - stepped:
+            is_step = update.optimizer is not BY_HAND
+            if is_step or update.parameters - self.record.stepped:
                 updates.append(update)
         return updates
 
@@ -263,7 +262,7 @@ def truncation(loop: TrainingLoop, module: nn.Module) -> Truncation:
         return Truncation("no truncation: the gradient goes on into earlier updates")
     pairs = Counter((window.k1, window.k2) for window in windows)
     (k1, k2), _ = pairs.most_common(1)[0]
-    is_cut = any(part.is_carried for w in windows for part in w.first.state)
+    is_cut = any(window.carried_part.is_carried for window in windows)
     if is_cut and _are_tbptt(k1, k2, windows):
         return Truncation(f"TBPTT({k1}, {k2}), state carried and cut", k1, k2)
     origins = Counter(window.origin for window in windows)

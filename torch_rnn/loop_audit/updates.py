@@ -74,14 +74,13 @@ class ParameterRecord:
             self.is_known = False
 
 
-def read_norms(parameters: Iterable[ParameterRecord]) -> list[ParameterRecord]:
+def read_norms(parameters: list[ParameterRecord]) -> list[ParameterRecord]:
     """Read the norms of parameters. Return those that have changed since."""
-    records = list(parameters)
-    if not records:
+    if not parameters:
         return []
-    values = [p.tensor.detach() for p in records]
+    values = [p.tensor.detach() for p in parameters]
     changed = []
-    for p, norm in zip(records, norms_of(values)):
+    for p, norm in zip(parameters, norms_of(values)):
         if p.norm is not None and p.norm != norm and not math.isnan(p.norm):
             changed.append(p)
             p.norm = None
@@ -136,13 +135,14 @@ class UpdateRecorder:
         steps them by their norms, as `data` has another version.
         """
         stepped = self._record.stepped
-        by_hand = [p for p in changed if id(p.tensor) not in stepped]
-        read_norms(p for p in by_hand if p.norm is None)
+        unwatched = []
         for p in changed:
             p.version = version_of(p.tensor)
-        if not backward.has_failed:
-            for p in changed:
+            if p.norm is None and id(p.tensor) not in stepped:
+                unwatched.append(p)
+            if not backward.has_failed:
                 p.backwards |= {backward}
+        read_norms(unwatched)
 
     def clip_norm(
         self, parameters: Any, max_norm: float, total_norm: Any, *_: Any, **__: Any
@@ -183,10 +183,15 @@ class UpdateRecorder:
         """Add an update if parameters have changed since backward(), and no optimizer
         has made a step.
         """
-        watched = [p for p in self._parameters.values() if p.norm is not None]
-        changed = read_norms(watched)
-        changed += [p for p in self._parameters.values() if p.has_moved()]
-        changed = [p for p in changed if p.backwards]
+        watched = []
+        moved = []
+        for p in self._parameters.values():
+            if p.norm is not None:
+                watched.append(p)
+            if p.has_moved():
+                moved.append(p)
+        moved += read_norms(watched)
+        changed = [p for p in moved if p.backwards]
         if changed:
             backwards = union(p.backwards for p in changed)
             latest = max(backwards, key=lambda backward: backward.number)
