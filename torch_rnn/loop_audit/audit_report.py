@@ -120,14 +120,17 @@ class LoopReport:
         """
         loop = self.loop
         changed = parameters_in(loop.updates)
-        trained = [module for module in loop.windows if parameters_of(module) & changed]
-        for module in trained:
+        is_trained = False
+        for module in loop.windows:
+            if not parameters_of(module) & changed:
+                continue
+            is_trained = True
             actual = truncation(loop, module)
             if (actual.k1, actual.k2) != (k1, k2):
                 location = loop.passes[module][0].location
                 text = f"{location}: {actual.text}; expected TBPTT({k1}, {k2})"
                 raise AssertionError(text)
-        if not trained:
+        if not is_trained:
             raise AssertionError(loop.record.error or NO_UPDATE)
 
     def __str__(self) -> str:
@@ -158,8 +161,9 @@ class LoopReport:
         if not loop.updates:
             texts = [NO_UPDATE]
         verdict = "; ".join(texts) or "no recurrent module"
-        sought = {m.name for m in MISTAKES.values() if loop.is_seen(m.needs)}
-        count = len(sought - self._ignored)
+        count = 0
+        for mistake in MISTAKES.values():
+            count += mistake.name not in self._ignored and loop.is_seen(mistake.needs)
         text = f"{verdict}; {pluralize(len(mistakes), 'mistake')} of the {count}"
         text += " that were looked for"
         unseen = loop.record.unseen.union(_unseen(loop))

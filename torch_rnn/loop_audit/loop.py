@@ -180,8 +180,8 @@ class TrainingLoop:
         numbers = [u.number for u in self._changes if u.parameters & parameters]
         complete = [backward for backward in self.backwards if backward.is_complete]
         for forward, _ in reached_passes(module, complete):
-            before = [bisect(numbers, parent.number) for parent in forward.parents]
-            if before and min(before) < bisect(numbers, forward.number):
+            begun = bisect(numbers, forward.number)
+            if any(bisect(numbers, p.number) < begun for p in forward.parents):
                 yield forward
 
     def is_seen(self, kind: type[Event]) -> bool:
@@ -238,18 +238,22 @@ class Truncation:
 
 def _are_tbptt(k1: int, k2: int, windows: list[LoopWindow]) -> bool:
     """Return whether the windows are those of TBPTT(k1, k2), but for the first ones."""
-    usual = [w for w in windows if (w.k1, w.k2) == (k1, k2)]
-    adjacent = [w for w in windows if w.origin == Origin.PREVIOUS.value]
+    usual = 0
+    adjacent = 0
+    for window in windows:
+        is_usual = (window.k1, window.k2) == (k1, k2)
+        if window.k2 > k2 or (is_usual and window.steps != k2):
+            return False
+        usual += is_usual
+        adjacent += window.origin == Origin.PREVIOUS.value
     updates = {window.update for window in windows}
     # chunks of which some steps have no loss are no TBPTT(k1, k2)
-    is_partial = k1 < k2 and is_most(len(adjacent), len(windows))
+    is_partial = k1 < k2 and is_most(adjacent, len(windows))
     return (
         0 < k1 <= k2
         and not is_partial
         and len(updates) == len(windows)
-        and is_most(len(usual), len(windows))
-        and all(window.steps == k2 for window in usual)
-        and all(window.k2 <= k2 for window in windows)
+        and is_most(usual, len(windows))
     )
 
 

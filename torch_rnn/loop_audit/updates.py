@@ -19,7 +19,6 @@ from torch.optim import Optimizer
 from torch_rnn.loop_audit.events import (
     BY_HAND,
     BackwardPass,
-    Event,
     GradientClip,
     GradientEvent,
     GradientUnscale,
@@ -212,17 +211,18 @@ class UpdateRecorder:
         """
         record = self._record
         if not record.is_full:
-            inside = record.events[self._begun.pop() :]
-            for event in inside:
+            closures = []
+            for event in record.events[self._begun.pop() :]:
                 if isinstance(event, LoopUpdate) and event.optimizer is not BY_HAND:
                     return
-            self._add_step(optimizer, inside)
+                if isinstance(event, BackwardPass):
+                    closures.append(event)
+            self._add_step(optimizer, closures)
         record.steps += 1
         record.stepped.update(map(id, parameters_of(optimizer)))
 
-    def _add_step(self, optimizer: Optimizer, inside: list[Event]) -> None:
-        """Add the update of an optimizer, and what its closure has made in it."""
-        closures = [event for event in inside if isinstance(event, BackwardPass)]
+    def _add_step(self, optimizer: Optimizer, closures: list[BackwardPass]) -> None:
+        """Add the update of an optimizer, with the backward passes of its closure."""
         if closures:
             self._record.unseen.add("what closures of optimizers compute")
         optimizer_record = self._optimizers[optimizer]
