@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple, TypeVar
 
 from numpy_rnn.common.errors import InputError
-from numpy_rnn.common.numbers import check_positive
+from numpy_rnn.common.numbers import check_integer, check_positive
 from numpy_rnn.common.option_checks import check_schedule
 from numpy_rnn.common.records import (
     DTYPES,
@@ -248,8 +248,10 @@ POSITIVE = ("temperature", "timeout", "steps", "seeds", "log_every")
 NOT_WITH = {
     "weights": ("hidden_size", "bias", "dtype", "seeds"),  # the file has them
     "text": ("data", "standardize", "held_out", "seeds"),
+    "plot": ("no_plot",),
     "save": ("seeds",),
 }
+ONLY_WITH = {"columns": "data", "sample": "text", "temperature": "text"}
 
 
 def declarations_of(command: str) -> dict[str, Declaration]:
@@ -309,6 +311,8 @@ def make_options(
     for name in POSITIVE:
         if name in given:
             check_positive(option_name(name), given[name])
+    if "sample" in given:
+        check_integer(option_name("sample"), given["sample"], 0)
     values = default_values(command, given)
     values.update(forced or {})
     values.update(given)
@@ -318,13 +322,33 @@ def make_options(
 
 
 def check_together(command: str, given: Mapping[str, object]) -> None:
-    """Raise InputError if an option is given that another one excludes."""
+    """Raise InputError if one option excludes another, or needs one that is absent."""
     for name, excluded in NOT_WITH.items():
         for other in excluded:
             is_study = command == "study" and other == "seeds"
             if given.keys() >= {name, other} and not is_study:
                 both = f"{option_name(name)} and {option_name(other)}"
                 raise InputError(f"{both} are both given: leave one of them out")
+    for name, needed in ONLY_WITH.items():
+        if name in given and needed not in given:
+            raise InputError(
+                f"{option_name(name)} is given without {option_name(needed)}: give both"
+            )
+
+
+def check_momentum(options: CommandOptions) -> None:
+    """Raise InputError if a momentum is given with the adagrad that --text chooses.
+
+    Where adagrad is given too, `train` refuses both.
+    """
+    if not options.adagrad or "adagrad" in options.given:
+        return
+    for name in ("momentum", "dampening", "nesterov"):
+        if options.given.get(name):
+            raise InputError(
+                f"{option_name(name)} is given, and --text chooses --adagrad, which"
+                " has no momentum: give --no-adagrad too"
+            )
 
 
 def default_values(command: str, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -28,7 +28,7 @@ def check_files(options: CommandOptions, plot: str | None) -> None:
     """Raise InputError, before the work begins, on a file that cannot be written.
 
     An output is refused if its folder cannot be written to, if its name has another
-    ending than its kind, or if another option names the same file.
+    ending than its kind, if it is a folder, or if another option names the same file.
     """
     paths = {name: getattr(options, name) for name in (*INPUTS, *ENDINGS)}
     paths["plot"] = plot
@@ -53,6 +53,8 @@ def check_files(options: CommandOptions, plot: str | None) -> None:
             raise InputError(
                 f"--{name} {path}: expected a name that ends with {endings}"
             )
+        if os.path.isdir(file):
+            raise InputError(f"--{name} {path}: it is a folder: choose another name")
 
 
 def plot_target(options: CommandOptions, package: str) -> str | None:

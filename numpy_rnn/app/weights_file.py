@@ -11,12 +11,14 @@ import numpy as np
 
 from numpy_rnn.arrays import ARRAY_KIND
 from numpy_rnn.common.checks import check_finite_parameters
-from numpy_rnn.common.errors import errors_about
+from numpy_rnn.common.errors import InputError, errors_about
 from numpy_rnn.common.files import load_arrays, save_arrays
 from numpy_rnn.common.records import Gradients, Parameters
+from numpy_rnn.common.texts import some_of
 
 WEIGHT_ENTRIES = Parameters._fields
 VELOCITY_ENTRIES = tuple("v" + name for name in WEIGHT_ENTRIES)
+OTHER_ENTRIES = ("alphabet", "adagrad")
 
 
 class SavedRun(NamedTuple):
@@ -73,6 +75,12 @@ def load_run(path: str) -> SavedRun:
     """
     entries = load_arrays(path, "weights file")
     with errors_about(f"weights file {path}"):
+        unknown = entries.keys() - {*WEIGHT_ENTRIES, *VELOCITY_ENTRIES, *OTHER_ENTRIES}
+        if unknown or not entries.keys() >= {*WEIGHT_ENTRIES[:3]}:
+            raise InputError(
+                f"it has {some_of(sorted(unknown) or entries)}: expected W_xh, W_hh,"
+                " W_hy and what --save writes"
+            )
         # In C order, on which the rounding of products depends.
         arrays = {name: np.array(array, order="C") for name, array in entries.items()}
         params: Parameters[Any] = Parameters(*map(arrays.get, WEIGHT_ENTRIES))

@@ -8,6 +8,7 @@ import webbrowser
 from pathlib import Path
 from unittest.mock import Mock
 
+import numpy as np
 import pytest
 
 import numpy_rnn
@@ -37,6 +38,12 @@ REFUSED = """
 --data large.csv → data file large.csv: column 1 is constant or too large for float32: leave it out
 compare numpy_rnn.reference --data opposite.csv → data file opposite.csv: column 1 is constant or too large for float32: leave it out
 --data /dev/zero → data file /dev/zero: it has more than 64 MB, the limit: expected a smaller file
+--text s.txt --sample -1 → --sample is -1: expected a whole number, 0 or more
+--save folder.npz → --save folder.npz: it is a folder: choose another name
+--plot p.png --no-plot → --plot and --no-plot are both given: leave one of them out
+--columns 2 → --columns is given without --data: give both
+--text long.txt --momentum 0.9 → --momentum is given, and --text chooses --adagrad, which has no momentum: give --no-adagrad too
+--weights foreign.npz → weights file foreign.npz: it has x: expected W_xh, W_hh, W_hy and what --save writes
 --weights w --seeds 2 → --weights and --seeds are both given: leave one of them out
 --weights none.npz → weights file none.npz cannot be read: No such file or directory; check the path
 """  # noqa: E501
@@ -45,6 +52,9 @@ compare numpy_rnn.reference --data opposite.csv → data file opposite.csv: colu
 @pytest.mark.needs_matplotlib
 def test_refused_command_lines(capsys):
     os.mkdir("folder")
+    os.mkdir("folder.npz")
+    np.savez("foreign.npz", x=1)
+    Path("long.txt").write_text("to be or not to be " * 4)
     Path("large.csv").write_text("1e200\n1\n2\n")
     Path("opposite.csv").write_text("1e308,1\n-1e308,2\n1e308,3\n")
     Path("s.txt").write_text("ab")

@@ -31,7 +31,7 @@ class Bomb:
 
 
 REFUSED: list[tuple[dict, str]] = [  # arrays that are changed, part of the message
-    ({"W_hy": None}, "weights file w.npz: W_hy is of type NoneType: expected"),
+    ({"W_hy": None}, "it has W_xh, W_hh: expected W_xh, W_hh, W_hy and what --save"),
     ({"W_hy": np.full((6, 1), np.nan, "f4")}, "W_hy contains NaN or infinity"),
     ({"W_hh": np.array([Bomb()])}, "is damaged, or no .npz file of plain arrays"),
     ({"W_xh": np.ones((2, 6), "f4")}, "w.npz has (2, 1) inputs and outputs: expected"),

@@ -6,25 +6,20 @@ operation in the same direction, and errors of such numbers fill every bound to 
 at least.
 """
 
-import itertools
-import random
-from functools import partial
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 
 from numpy_rnn.common.records import DTYPES, Objective, Parameters, Step
 from numpy_rnn.common.trees import tree_map
-from numpy_rnn.conformance import case as cases
 from numpy_rnn.conformance.arithmetics.arithmetic import NORM_OFFSET
 from numpy_rnn.conformance.arithmetics.bounds import Bounds
 from numpy_rnn.conformance.case import WindowCase, present
 from numpy_rnn.conformance.definition import window_update
 from numpy_rnn.conformance.random_cases import CaseSpec
-from tests.helpers.skewed_numbers import skewed_report
+from tests.helpers.rounded_arrays import skewed_report
 from tests.helpers.ways import TANH_AT_ITS_LIMIT, WAYS, operations
-from tests.helpers.windows import SEEDS, check_global, check_local, window, worst
+from tests.helpers.windows import SEED, SEEDS, check_global, check_local, window, worst
 
 LEVELS = {"L1": check_local, "L2": check_global}
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)
@@ -92,11 +87,9 @@ WHOLE = CaseSpec(
 )
 
 
-@settings(max_examples=1)
-@given(SEEDS)
-def test_wrong_tensor_is_found_there(seed):
+def test_wrong_tensor_is_found_there():
     """An element is off by 100 bounds, or NaN, and nothing else is accused."""
-    case = WHOLE._replace(seed=seed).case()
+    case = WHOLE._replace(seed=SEED).case()
     report, bounds = window_update(case), window_update(case, Bounds("float64"))
     for name, near in bounds.items():
         last = tuple(size - 1 for size in near.E.shape)
@@ -110,21 +103,6 @@ def test_wrong_tensor_is_found_there(seed):
             assert checked[name][last] == pytest.approx(expected, rel=0.01), name
 
 
-def test_tensor_of_another_shape_or_a_missing_one_is_infinitely_wrong():
-    case = WHOLE.case()
-    report = window_update(case)
-    required = cases.required_outputs(case, intermediates=False)
-    for name, value in report.items():
-        checked = check_global(case, report | {name: value[None]})
-        assert (checked[name] == np.inf).all()
-        absent = {n: v for n, v in report.items() if n != name}
-        checked = check_global(case, absent)
-        if name in required:
-            assert (checked[name] == np.inf).all()
-        else:
-            assert name not in checked
-
-
 def positive(spec):
     """Return a case whose numbers have one sign: nothing cancels, and errors add up."""
     case = spec.case()
@@ -135,7 +113,8 @@ def positive(spec):
     return case._replace(**changed)
 
 
-SHORT = {"T": 3, "B": 2, "D": 3, "H": 4, "O": 3, "K": 2, "gain": 0.5, "bias": True}
+SIZES = {"T": 3, "B": 2, "D": 3, "H": 4, "O": 3, "K": 2}
+SHORT = SIZES | {"gain": 0.5, "bias": True, "dtype": "float32"}
 MOVING = {"velocity": True}
 VARIANTS = {  # objective, step, and fields of the spec
     "tanh": (Objective(), Step(0.3, 0.9, 0.3), MOVING),
@@ -159,29 +138,23 @@ VARIANTS = {  # objective, step, and fields of the spec
         {"class_inputs": True},
     ),
 }
-# The share of its bound that the largest error fills. The checker rounds as float64
-# does.
-FILLED = {"float32": 0.1, "float64": 0.05}
+FILLED = 0.1  # the share of its bound that the largest error fills
 EXACT = {"relu": {("L1", "h"), ("L1", "da")}}  # nothing is rounded
 
 
-@each_dtype
 @pytest.mark.parametrize("variant", VARIANTS)
-@settings(max_examples=1)
-@given(SEEDS)
-def test_skewed_rounding_nearly_fills_every_bound(variant, dtype, first_seed):
+def test_skewed_rounding_nearly_fills_every_bound(variant):
     """Every bound is filled in one of some cases."""
     filled = {}
     objective, step, others = VARIANTS[variant]
     # With Adagrad the errors of a gradient and of its square cancel, which L2 does not
     # know.
-    least = {"L1": FILLED[dtype], "L2": FILLED[dtype] / (5 if step.adagrad else 1)}
-    for seed in range(first_seed, first_seed + 20):
-        options = {"dtype": dtype, "seed": seed, "objective": objective, "step": step}
+    least = {"L1": FILLED, "L2": FILLED / (5 if step.adagrad else 1)}
+    for seed in range(SEED, SEED + 20):
+        options = {"seed": seed, "objective": objective, "step": step}
         case = positive(CaseSpec(**SHORT | others | options))
-        for directions in ([1], [-1], [-1, 1]):
-            direction = partial(random.Random(seed).choice, directions)
-            report = skewed_report(case, direction)
+        for directions in ([1.0], [-1.0], [-1.0, 1.0]):
+            report = skewed_report(case, directions, seed)
             for level, check in LEVELS.items():
                 for name, ratio in check(case, report).items():
                     assert (ratio <= 1).all(), f"{level}: {name}"
@@ -194,41 +167,20 @@ def test_skewed_rounding_nearly_fills_every_bound(variant, dtype, first_seed):
 
 
 @each_dtype
-def test_exact_operations_may_not_be_five_ulps_off(dtype):
-    """φ = relu, its slope, and a gradient that is clipped by value are exact."""
-    factor = np.dtype(dtype).type(1 + 5 * np.finfo(dtype).eps)
-    plain = CaseSpec(**SHORT, dtype=dtype)
-    case = positive(plain._replace(objective=Objective("relu")))
-    report = window_update(case)
-    for name in ("h", "da"):
-        assert check_local(case, report | {name: report[name] * factor})[name].max() > 1
-    case = plain._replace(step=Step(0.1, 0.9, max_value=1e-3)).case()
-    report = window_update(case)
-    for check in LEVELS.values():
-        wrong = report | {"vW_hh": report["vW_hh"] * factor}
-        assert check(case, wrong)["vW_hh"].max() > 1
-
-
-@each_dtype
-@settings(max_examples=1)
-@given(SEEDS)
-def test_clipping_at_its_limit_is_right_either_way(dtype, first_seed):
+def test_clipping_at_its_limit_is_right_either_way(dtype):
     """Where max_norm is within some roundings of the norm, one computation clips and
     another does not.
     """
-    clips = 0
-    seeds = range(first_seed, first_seed + 3)
-    for seed, units in itertools.product(seeds, (-3, -1, 0, 1, 3)):
-        case = window(seed, dtype, step=Step(0.1, 0.5, max_norm=1.0), velocity=False)
-        report = window_update(case)
-        flat = np.concatenate([report["d" + n].ravel() for n in present(case.params)])
-        norm = float(np.linalg.norm(flat.astype(np.float64)))
+    case = window(SEED, dtype, step=Step(0.1, 0.5, max_norm=1.0), velocity=False)
+    report = window_update(case)
+    names = present(case.params).keys()
+    flat = np.concatenate([report["d" + name].ravel() for name in names])
+    norm = float(np.linalg.norm(flat.astype(np.float64)))
+    for units in (-3, -1, 0, 1, 3):
         max_norm = (norm + NORM_OFFSET) * (1 + units * float(np.finfo(dtype).eps))
         edge = case._replace(step=case.step._replace(max_norm=max_norm))
         report = window_update(edge)
+        unclipped = report | {"v" + name: report["d" + name] for name in names}
+        checked = check_global(edge, unclipped)
         assert worst(check_local(edge, report)) <= 1
-        unclipped = report | {"v" + n: report["d" + n] for n in present(case.params)}
-        for name, ratio in check_global(edge, unclipped).items():
-            assert not name.startswith("v") or ratio.max() <= 1
-        clips += not np.array_equal(report["vW_hh"], report["dW_hh"])
-    assert 0 < clips < 15  # there are some on both sides
+        assert all(checked["v" + name].max() <= 1 for name in names)

@@ -20,6 +20,7 @@ from numpy_rnn.conformance.arithmetics.arithmetic import (
 from numpy_rnn.conformance.arithmetics.bounds import CHECKER_TAU, Bounds
 from numpy_rnn.conformance.case import with_rows
 from numpy_rnn.conformance.definition import window_update
+from tests.helpers.rounded_arrays import RoundedArray
 from tests.helpers.windows import SEEDS, window
 
 PHI = {
@@ -145,19 +146,6 @@ def test_steepest_slope_and_curvature_are_those_of_mpmath(name):
 SHARE = 2.0**-20
 
 
-class Inexact(np.ndarray):
-    """Numbers whose functions, such as tanh, are off by a share of their value."""
-
-    share = 0.0
-
-    def __array_ufunc__(self, ufunc, method, *inputs, **options):
-        plain = [np.asarray(operand) for operand in inputs]
-        result = getattr(ufunc, method)(*plain, **options)
-        if ufunc in (np.tanh, np.exp, np.log, np.log1p, np.expm1):
-            result = result * (1 + type(self).share)
-        return result.view(type(self))
-
-
 @pytest.mark.parametrize("name", SMOOTH)
 def test_roundings_of_a_nonlinearity_are_in_units_of_its_column(name):
     """Where tanh, exp and log are off by τ u of their value, φ is off by as much of |h|
@@ -169,7 +157,7 @@ def test_roundings_of_a_nonlinearity_are_in_units_of_its_column(name):
     unit = np.abs(h) + row.roundings
     used = np.zeros_like(h)
     for share in (SHARE, -SHARE):
-        numbers = type("Numbers", (Inexact,), {"share": share})
+        numbers = type("Inexact", (RoundedArray,), {"share": lambda *_, s=share: s})
         error = np.abs(np.asarray(row.phi(grid.view(numbers))) - h)
         used = np.maximum(used, error / SHARE / unit)
     # The computed errors have some roundings of h, and terms of share².

@@ -97,14 +97,11 @@ def test_unsupported_names_all_and_their_remedies():
 
 def test_specs_are_of_every_kind():
     specs = [random_spec(RandomDraw(SEED, i)) for i in range(400)]
-    assert {spec.scale for spec in specs} == {1.0, 10.0, 100.0, 1000.0}
-    assert {spec.step.learning_rate for spec in specs} == {0.1, 0.01, 0.5, 0.0}
     batches = {spec.B for spec in specs}
     assert {*range(1, 9)} < batches
     assert 15 < max(batches) <= 17
     large = [large_spec(RandomDraw(SEED, i), "float64") for i in range(100)]
     assert all(8 < max(spec[:5]) <= 40 for spec in large)
-    assert {spec.special for spec in large} == {*SPECIAL}
     assert {spec.special for spec in specs} == {*SPECIAL, ""}
 
 

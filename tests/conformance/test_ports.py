@@ -73,6 +73,12 @@ def test_python_float_is_rounded_to_the_dtype():
     assert verdict_on(wrong) == "loss is float64: expected float32"
 
 
+def test_tensor_that_is_missing_or_has_another_shape_is_named():
+    assert verdict_on(Port(after=lambda report: {})) == "a is missing"
+    other = Port(after=lambda report: report | {"db_h": report["db_h"][:1]})
+    assert verdict_on(other) == "db_h has shape (1,): expected (3,)"
+
+
 MODULE = """
 from tests.helpers.ports import Port
 

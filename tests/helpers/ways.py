@@ -39,6 +39,9 @@ class Way(NamedTuple):
             def from_input(self, array, error=0.0):
                 return changed(array)
 
+            def stack(self, values):
+                return changed(super().stack(values))  # np.stack gives plain arrays
+
         arrays = {name: tree_map(changed, getattr(case, name)) for name in ARRAYS}
         changed_case = case._replace(**arrays)
         with np.errstate(all="ignore"):
@@ -140,37 +143,3 @@ WAYS = {
     "by scaled numbers": operations(norm=scaled_norm),
     "fused": Way(definition=Definition(velocity=fused_velocity, updated=fused_update)),
 }
-
-
-# Subnormal numbers.
-
-
-class Flushes(np.ndarray):
-    """An array that reads subnormal numbers as zero, and gives zero for them."""
-
-    def __array_ufunc__(self, ufunc, method, *inputs, out=None, **options):
-        arrays = []
-        for value in inputs:
-            is_array = isinstance(value, np.ndarray)
-            arrays.append(flushed(np.asarray(value) if is_array else value))
-        if ufunc is np.matmul:
-            result = flushing_product(*arrays)
-        else:
-            result = flushed(getattr(ufunc, method)(*arrays, **options))
-        return result.view(Flushes) if isinstance(result, np.ndarray) else result
-
-
-def flushing_product(A, B):
-    """Compute A B, each product and sum of which is flushed."""
-    result = np.zeros((len(A), B.shape[1]), A.dtype)
-    for k in range(A.shape[1]):
-        result = flushed(result + flushed(A[:, k, None] * B[None, k]))
-    return result
-
-
-def flushed(value):
-    """Return floats with zero for subnormal numbers; others as they are."""
-    if not isinstance(value, np.ndarray | np.floating) or value.dtype.kind != "f":
-        return value
-    is_subnormal = np.abs(value) < np.finfo(value.dtype).smallest_normal
-    return np.where(is_subnormal, value.dtype.type(0), value)

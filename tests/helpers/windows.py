@@ -47,32 +47,31 @@ def learnt_classifier(seed, dtype):
     The targets are the network's likeliest classes, and the outputs are so large that
     the largest loss of a step is between 1e-13 and 1e-1, for two classes.
     """
-    random = np.random.default_rng(seed)
-    T = int(random.integers(1, 41))
-    H = int(random.integers(4, 65))
-    loss = 10 ** random.uniform(-13, -1)
-    adagrad = bool(random.integers(2))
-    reduction = REDUCTION_NAMES[random.integers(2)]
-    spec = random_spec(RandomDraw(seed), dtype)._replace(
+    draw = RandomDraw(seed)
+    T = draw.integer(1, 40)
+    adagrad = draw.one_in(2)
+    case = window(
+        seed,
+        dtype,
         T=T,
-        H=H,
-        O=int(random.integers(2, 41)),
-        K=int(random.integers(1, T + 1)),
-        objective=Objective("tanh", "cross_entropy", reduction),
+        H=draw.integer(4, 64),
+        O=draw.integer(2, 40),
+        K=draw.integer(1, T),
+        objective=Objective("tanh", "cross_entropy", draw.choice(REDUCTION_NAMES)),
         step=Step(0.1, adagrad=adagrad),
         velocity=adagrad,
         learnt=True,
         logits=1.0,
+        bias=True,
     )
-    case = spec.case()
-    y = np.sort(window_update(case._replace(step=None))["y"][-spec.K :].astype(float))
+    y = np.sort(window_update(case)["y"][-len(case.target) :].astype(float))
     lead = y[..., -1] - y[..., -2]  # of the likeliest class over the next
-    factor = -np.log(loss) / lead.min(where=lead > 0, initial=np.inf)
-    readout = {"W_hy": case.params.W_hy, "b_y": case.params.b_y}
-    for name, theta in readout.items():
-        if theta is not None:
-            readout[name] = (factor * theta).astype(dtype)
-    return case._replace(params=case.params._replace(**readout))
+    factor = draw.generator.uniform(2, 30) / lead.min(where=lead > 0, initial=np.inf)
+    params = case.params._replace(
+        W_hy=(factor * case.params.W_hy).astype(dtype),
+        b_y=(factor * case.params.b_y).astype(dtype),
+    )
+    return case._replace(params=params)
 
 
 def check_local(case, report) -> dict[str, Any]:

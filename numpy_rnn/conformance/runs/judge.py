@@ -114,8 +114,7 @@ def judge(
     for indices, case, report in stacks(recorded):
         reported = report if "a" in report else None
         allowed = refined_tolerances(case, report, [*report, "h"], tau, reported)
-        of_report = {n: allowance for n, allowance in allowed.items() if n in report}
-        tally.add(indices, check_all(of_report, report))
+        tally.add(indices, check_all(allowed, report))
         if "h" not in report:
             tally.add_carried_states(indices, allowed["h"])
     judgement = tally.judgement()
