@@ -8,7 +8,6 @@ import sys
 
 import pytest
 
-import torch_rnn
 from tests.helpers.audited_loops import source
 
 pytestmark = pytest.mark.needs_torch
@@ -70,20 +69,6 @@ def test_script_ends_as_without_audit(tmp_path):
     assert "KeyboardInterrupt" in plain.stderr
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("option", [[], ["-P"]])
-def test_script_has_the_path_of_python(tmp_path, option):
-    """-P leaves the folder of the script out, and nothing else."""
-    (tmp_path / "train.py").write_text("import sys\nprint(sys.path, __file__)")
-    outputs = []
-    for more in ([], ["-m", "torch_rnn", "audit"]):
-        command = [sys.executable, *option, *more, "train.py"]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-        outputs.append(done.stdout)
-    assert outputs[0] == outputs[1] != ""
-    assert (f"'{tmp_path}'" in outputs[0]) == (option == [])
-
-
 def test_threads_that_outlive_the_script(audit):
     """The report waits for them, as Python does."""
     body = source("right_cells").replace("\n", "\n    ")
@@ -96,13 +81,6 @@ threading.Thread(target=work).start()
 """
     _, _, err = audit("train.py", script=script)
     assert "TBPTT(5, 5)" in err
-
-
-def test_audit_of_a_script_within_an_audit(audit):
-    with torch_rnn.audit():
-        status, out, err = audit("train.py", script="print('hello')")
-    assert (status, out, err.count("\n")) == (2, "", 1)
-    assert "another audit is running" in err
 
 
 def test_exit_status_and_report(audit):

@@ -34,6 +34,13 @@ OTHER = """            other = nn.Linear(2, 4)
             loss_of(other(x[t])).backward()
             torch.optim.SGD(other.parameters(), 0.1).step()
             if t %"""
+SHARPNESS_AWARE = """
+        with torch.no_grad():
+            for p in rnn.parameters():
+                p.add_(p.grad)
+        optimizer.zero_grad()
+        rnn(batch())[0].square().mean().backward()
+        optimizer.step()"""
 SHUFFLED = "([0, 10, 20, 30], [20, 0, 30, 10], [10, 30, 0, 20])[_]"
 
 LAST_ALONE = """range(3):
@@ -68,6 +75,12 @@ FIRST_TWO_UPDATES = """range(6):
             "gradients_thrown_away",
             "batch())",
             "batch().requires_grad_())",
+            "0 mistakes",
+        ),
+        (
+            "gradients_thrown_away",
+            "        optimizer.zero_grad()\n        optimizer.step()",
+            SHARPNESS_AWARE,
             "0 mistakes",
         ),
         (

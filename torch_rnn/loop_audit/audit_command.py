@@ -121,8 +121,7 @@ def run_script(options: Options) -> None:
         folder = os.getcwd()
     else:
         folder = os.path.dirname(os.path.realpath(name))
-    if not sys.flags.safe_path:  # by which Python leaves the folder out
-        sys.path[0] = folder
+    sys.path[0] = folder
     try:
         if options.is_module:
             runpy.run_module(name, run_name="__main__", alter_sys=True)

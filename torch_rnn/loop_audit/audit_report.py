@@ -120,14 +120,17 @@ class LoopReport:
         """
         loop = self.loop
         changed = parameters_in(loop.updates)
-        trained = [module for module in loop.windows if parameters_of(module) & changed]
-        for module in trained:
+        is_trained = False
+        for module in loop.windows:
+            if not parameters_of(module) & changed:
+                continue
+            is_trained = True
             actual = truncation(loop, module)
             if (actual.k1, actual.k2) != (k1, k2):
                 location = loop.passes[module][0].location
                 text = f"{location}: {actual.text}; expected TBPTT({k1}, {k2})"
                 raise AssertionError(text)
-        if not trained:
+        if not is_trained:
             raise AssertionError(loop.record.error or NO_UPDATE)
 
     def __str__(self) -> str:
@@ -158,8 +161,9 @@ class LoopReport:
         if not loop.updates:
             texts = [NO_UPDATE]
         verdict = "; ".join(texts) or "no recurrent module"
-        sought = {m.name for m in MISTAKES.values() if loop.is_seen(m.needs)}
-        count = len(sought - self._ignored)
+        count = 0
+        for mistake in MISTAKES.values():
+            count += mistake.name not in self._ignored and loop.is_seen(mistake.needs)
         text = f"{verdict}; {pluralize(len(mistakes), 'mistake')} of the {count}"
         text += " that were looked for"
         unseen = loop.record.unseen.union(_unseen(loop))
@@ -175,12 +179,12 @@ def _unseen(loop: TrainingLoop) -> Iterator[str]:
         if not loop.is_seen(kind):
             yield text
     changed = sum(not update.is_known for update in loop.updates)
-    states = [part for forward in loop.forwards for part in forward.state]
-    unknown = sum(part.origin is Origin.UNKNOWN for part in states)
+    unknown = 0
+    for forward in loop.forwards:
+        unknown += sum(part.origin is Origin.UNKNOWN for part in forward.state)
     unordered = 0
     for window in chain(*loop.windows.values()):
-        if not all(part.is_order_known for part in window.first.state):
-            unordered += 1
+        unordered += not window.carried_part.is_order_known
     for count, noun, text in (
         (changed, "update", "how the script has changed the gradients of {}"),
         (unknown, "state", "the origin of {}"),

@@ -165,11 +165,10 @@ class TrainingLoop:
         """Return the updates, without moves by hand of what an optimizer steps, as
         those of SAM.
         """
-        by_optimizers = [u for u in self._changes if u.optimizer is not BY_HAND]
-        stepped = union(update.held for update in by_optimizers)
         updates = []
         for update in self._changes:
-            if update.optimizer is not BY_HAND or update.parameters - stepped:
+            is_step = update.optimizer is not BY_HAND
+            if is_step or update.parameters - self.record.stepped:
                 updates.append(update)
         return updates
 
@@ -181,8 +180,8 @@ class TrainingLoop:
         numbers = [u.number for u in self._changes if u.parameters & parameters]
         complete = [backward for backward in self.backwards if backward.is_complete]
         for forward, _ in reached_passes(module, complete):
-            before = [bisect(numbers, parent.number) for parent in forward.parents]
-            if before and min(before) < bisect(numbers, forward.number):
+            begun = bisect(numbers, forward.number)
+            if any(bisect(numbers, p.number) < begun for p in forward.parents):
                 yield forward
 
     def is_seen(self, kind: type[Event]) -> bool:
@@ -239,18 +238,22 @@ class Truncation:
 
 def _are_tbptt(k1: int, k2: int, windows: list[LoopWindow]) -> bool:
     """Return whether the windows are those of TBPTT(k1, k2), but for the first ones."""
-    usual = [w for w in windows if (w.k1, w.k2) == (k1, k2)]
-    adjacent = [w for w in windows if w.origin == Origin.PREVIOUS.value]
+    usual = 0
+    adjacent = 0
+    for window in windows:
+        is_usual = (window.k1, window.k2) == (k1, k2)
+        if window.k2 > k2 or (is_usual and window.steps != k2):
+            return False
+        usual += is_usual
+        adjacent += window.origin == Origin.PREVIOUS.value
     updates = {window.update for window in windows}
     # chunks of which some steps have no loss are no TBPTT(k1, k2)
-    is_partial = k1 < k2 and is_most(len(adjacent), len(windows))
+    is_partial = k1 < k2 and is_most(adjacent, len(windows))
     return (
         0 < k1 <= k2
         and not is_partial
         and len(updates) == len(windows)
-        and is_most(len(usual), len(windows))
-        and all(window.steps == k2 for window in usual)
-        and all(window.k2 <= k2 for window in windows)
+        and is_most(usual, len(windows))
     )
 
 
@@ -263,7 +266,7 @@ def truncation(loop: TrainingLoop, module: nn.Module) -> Truncation:
         return Truncation("no truncation: the gradient goes on into earlier updates")
     pairs = Counter((window.k1, window.k2) for window in windows)
     (k1, k2), _ = pairs.most_common(1)[0]
-    is_cut = any(part.is_carried for w in windows for part in w.first.state)
+    is_cut = any(window.carried_part.is_carried for window in windows)
     if is_cut and _are_tbptt(k1, k2, windows):
         return Truncation(f"TBPTT({k1}, {k2}), state carried and cut", k1, k2)
     origins = Counter(window.origin for window in windows)

@@ -136,9 +136,13 @@ def state_cut_within_update(loop: TrainingLoop) -> Iterator[Event]:
 def state_from_validation(loop: TrainingLoop) -> Iterator[Event]:
     """Yield windows that begin with a state of a pass without gradient."""
     for windows in loop.windows.values():
-        carried = [window for window in windows if window.carried_part.is_carried]
-        validated = [w.first for w in carried if _is_from_validation(w.carried_part)]
-        if len(validated) <= MAX_VALIDATION_SHARE * len(carried):
+        carried = 0
+        validated = []
+        for window in windows:
+            carried += window.carried_part.is_carried
+            if _is_from_validation(window.carried_part):
+                validated.append(window.first)
+        if len(validated) <= MAX_VALIDATION_SHARE * carried:
             yield from validated
 
 
@@ -257,8 +261,10 @@ def gradients_thrown_away(loop: TrainingLoop) -> Iterator[Event]:
                 lost[update] = backward
                 break
     for updates in by_optimizer(loop.updates):
-        known = [update for update in updates if update.is_known]
-        thrown_away = [lost[update] for update in known if update in lost]
+        thrown_away = []
+        for update in updates:
+            if update.is_known and update in lost:
+                thrown_away.append(lost[update])
         if is_most(len(thrown_away), len(updates)):
             yield from thrown_away
 

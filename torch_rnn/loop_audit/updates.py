@@ -19,7 +19,6 @@ from torch.optim import Optimizer
 from torch_rnn.loop_audit.events import (
     BY_HAND,
     BackwardPass,
-    Event,
     GradientClip,
     GradientEvent,
     GradientUnscale,
@@ -39,7 +38,9 @@ class ParameterRecord:
     tensor: torch.Tensor
     backwards: frozenset[BackwardPass] = frozenset()
     is_known: bool = True  # the gradient is the sum of the backward passes
-    norm: float | None = None  # of the value, from backward() to an optimizer's step
+    # of the value, from backward() to an optimizer's step
+    norm: float | None = None
+    version: int | None = None
     _gradient: ref[torch.Tensor] | None = None
     _version: int = -1
 
@@ -54,6 +55,13 @@ class ParameterRecord:
         self._version = version_of(gradient)
         return not is_unchanged
 
+    def has_moved(self) -> bool:
+        """Return, once, whether the value has another version."""
+        if self.version in (None, version_of(self.tensor)):
+            return False
+        self.version = None
+        return True
+
     def read(self) -> None:
         """Look whether the script has set, changed or zeroed the gradient."""
         gradient = self.tensor.grad
@@ -65,14 +73,13 @@ class ParameterRecord:
             self.is_known = False
 
 
-def read_norms(parameters: Iterable[ParameterRecord]) -> list[ParameterRecord]:
+def read_norms(parameters: list[ParameterRecord]) -> list[ParameterRecord]:
     """Read the norms of parameters. Return those that have changed since."""
-    records = list(parameters)
-    if not records:
+    if not parameters:
         return []
-    values = [p.tensor.detach() for p in records]
+    values = [p.tensor.detach() for p in parameters]
     changed = []
-    for p, norm in zip(records, norms_of(values)):
+    for p, norm in zip(parameters, norms_of(values)):
         if p.norm is not None and p.norm != norm and not math.isnan(p.norm):
             changed.append(p)
             p.norm = None
@@ -123,14 +130,18 @@ class UpdateRecorder:
         self, backward: BackwardPass, changed: list[ParameterRecord]
     ) -> None:
         """Add a backward pass to the gradients that it has changed. Watch whether
-        their parameters, if no optimizer steps them, are changed by hand.
+        their parameters are changed by hand: by their versions, and if no optimizer
+        steps them by their norms, as `data` has another version.
         """
         stepped = self._record.stepped
-        by_hand = [p for p in changed if id(p.tensor) not in stepped]
-        read_norms(p for p in by_hand if p.norm is None)
-        if not backward.has_failed:
-            for p in changed:
+        unwatched = []
+        for p in changed:
+            p.version = version_of(p.tensor)
+            if p.norm is None and id(p.tensor) not in stepped:
+                unwatched.append(p)
+            if not backward.has_failed:
                 p.backwards |= {backward}
+        read_norms(unwatched)
 
     def clip_norm(
         self, parameters: Any, max_norm: float, total_norm: Any, *_: Any, **__: Any
@@ -171,8 +182,15 @@ class UpdateRecorder:
         """Add an update if parameters have changed since backward(), and no optimizer
         has made a step.
         """
-        watched = [p for p in self._parameters.values() if p.norm is not None]
-        changed = [p for p in read_norms(watched) if p.backwards]
+        watched = []
+        moved = []
+        for p in self._parameters.values():
+            if p.norm is not None:
+                watched.append(p)
+            if p.has_moved():
+                moved.append(p)
+        moved += read_norms(watched)
+        changed = [p for p in moved if p.backwards]
         if changed:
             backwards = union(p.backwards for p in changed)
             latest = max(backwards, key=lambda backward: backward.number)
@@ -193,17 +211,18 @@ class UpdateRecorder:
         """
         record = self._record
         if not record.is_full:
-            inside = record.events[self._begun.pop() :]
-            for event in inside:
+            closures = []
+            for event in record.events[self._begun.pop() :]:
                 if isinstance(event, LoopUpdate) and event.optimizer is not BY_HAND:
                     return
-            self._add_step(optimizer, inside)
+                if isinstance(event, BackwardPass):
+                    closures.append(event)
+            self._add_step(optimizer, closures)
         record.steps += 1
         record.stepped.update(map(id, parameters_of(optimizer)))
 
-    def _add_step(self, optimizer: Optimizer, inside: list[Event]) -> None:
-        """Add the update of an optimizer, and what its closure has made in it."""
-        closures = [event for event in inside if isinstance(event, BackwardPass)]
+    def _add_step(self, optimizer: Optimizer, closures: list[BackwardPass]) -> None:
+        """Add the update of an optimizer, with the backward passes of its closure."""
         if closures:
             self._record.unseen.add("what closures of optimizers compute")
         optimizer_record = self._optimizers[optimizer]
@@ -214,6 +233,7 @@ class UpdateRecorder:
         for p in held:
             p.has_changed()
             p.norm = None
+            p.version = None
 
     def _add_update(
         self,
