@@ -115,3 +115,13 @@ def test_compiled_modules_run_as_without_audit():
         exec(source("right_cells", cell, compiled), {})
     assert report.warnings == []
     assert "torch.compile" in str(report)
+
+
+def test_clips_that_act_are_counted():
+    weight = nn.Parameter(torch.zeros(1))
+    with torch_rnn.audit() as report:
+        for clip in (nn.utils.clip_grad_norm_, nn.utils.clip_grad_value_):
+            for limit in (4.0, 2.0):
+                weight.grad = torch.full((1,), 3.0)
+                clip([weight], limit)
+    assert [clip.acts for clip in report.loop.clips] == [False, True] * 2

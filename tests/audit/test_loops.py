@@ -97,3 +97,10 @@ def test_other_forms(loop, old, new, message):
     with torch_rnn.audit() as report:
         exec(source(loop, old, new), {})
     assert message in " ".join(str(report).split())
+
+
+def test_loss_whose_second_backward_fails():
+    program = source("loss_in_two_updates", "retain_graph=True")
+    with pytest.raises(RuntimeError), torch_rnn.audit() as report:
+        exec(program, {})
+    assert [w.name for w in report.warnings] == ["loss-in-two-updates"]
