@@ -201,9 +201,11 @@ def differentiate(L: Array, inputs: Sequence[Any]) -> list[Array]:
     inputs: Any, since autograd.grad takes both in one sequence, and its types do not.
     """
     if L.requires_grad and all(map(is_differentiable, inputs)):
-        derivatives = torch.autograd.grad(
-            L, inputs, torch.ones_like(L), retain_graph=True, allow_unused=True
-        )
+        ones = torch.ones_like(L)
+        with torch.autocast(L.device.type, enabled=False):
+            derivatives = torch.autograd.grad(
+                L, inputs, ones, retain_graph=True, allow_unused=True
+            )
         if all(derivative is not None for derivative in derivatives):
             return list(derivatives)
     raise InputError(FOREIGN)

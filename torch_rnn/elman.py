@@ -68,13 +68,14 @@ def compute_activations(
     h_0 = h_0.expand(*networks, -1, -1).clone().requires_grad_()
     a: list[Array] = []
     h = [h_0]
-    for x_t in x:
-        a_t = x_t @ W_xh + h[-1] @ W_hh  # (F1)
-        if b_h is not None:
-            a_t = a_t + b_h.unsqueeze(-2)  # (F1)
-        a.append(a_t)
-        h.append(phi(a_t))  # (F2)
-    y = torch.stack(h[1:]) @ W_hy  # (F3)
-    if b_y is not None:
-        y = y + b_y.unsqueeze(-2)  # (F3)
+    with torch.autocast(W_hh.device.type, enabled=False):
+        for x_t in x:
+            a_t = x_t @ W_xh + h[-1] @ W_hh  # (F1)
+            if b_h is not None:
+                a_t = a_t + b_h.unsqueeze(-2)  # (F1)
+            a.append(a_t)
+            h.append(phi(a_t))  # (F2)
+        y = torch.stack(h[1:]) @ W_hy  # (F3)
+        if b_y is not None:
+            y = y + b_y.unsqueeze(-2)  # (F3)
     return Activations(x, torch.stack(a), torch.stack(h), y)

@@ -98,7 +98,8 @@ def train(
     -------
     iterator of Update
         The tensors of an Update are copies, and nothing flows back into the arguments.
-        It may be called under torch.no_grad, and not under torch.inference_mode.
+        It may be called under torch.no_grad, and not under torch.inference_mode;
+        torch.autocast has no effect.
 
     Raises
     ------

@@ -37,19 +37,15 @@ class Block:
     latest: PlannedUpdate
     recorded: tuple[Activations[Array], Adjoints[Array]]  # of the latest update
 
-    def __init__(
-        self,
-        training: TrainingArguments,
-        layout: Layout,
-        members: EllipsisType | int,
-        blocks: int,
-    ):
-        """members: the index of its networks. blocks: how many blocks there are."""
+    def __init__(self, training: TrainingArguments, plan: Plan):
+        """Take the networks of the plan from the arguments of all."""
         run = training.run
         step = run.options.step
+        members = plan.members
         params, velocity = tree_map(
             lambda array: array[members], (run.params, run.velocity)
         )
+        layout = plan.work.layout
         self.vectors = ParameterVectors(layout, params, velocity, step.has_velocity)
         rate = rounded_rate(run.params, step.learning_rate)
         if rate.ndim:
@@ -57,7 +53,7 @@ class Block:
         self.apply_step = step_function(
             self.vectors, step, rate, initialized=velocity is not None
         )
-        self.plan = Plan(training, layout, members, blocks)
+        self.plan = plan
         self.record = training.record
         self.updates = self.make_updates()
 
@@ -97,9 +93,8 @@ class Ensemble:
         members: list[EllipsisType | int] = [...]
         if self.networks is not None and self.layout.networks is None:
             members = [*range(self.networks)]
-        self.blocks = [
-            Block(training, self.layout, block, len(members)) for block in members
-        ]
+        plans = [Plan(training, self.layout, index, len(members)) for index in members]
+        self.blocks = [Block(training, plan) for plan in plans]
         self.first_block = self.blocks[0]
 
     @property

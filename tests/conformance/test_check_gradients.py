@@ -363,3 +363,12 @@ def test_factor_close_to_1_is_not_said_to_be_1():
 
     report = wrong_report(f, {"a": np.array([0.5, -1.5, 2.0])})
     assert str(report).startswith("WRONG da: × (1 + 1e-06)\n")
+
+
+@pytest.mark.filterwarnings("error")
+def test_empty_parameter_is_not_judged():
+    def f(params):
+        return np.sum(params["a"] ** 2), {"a": 2 * params["a"], "b": params["b"]}
+
+    words = not_judged(f, {"a": np.arange(1.0, 4), "b": np.zeros((3, 0))})
+    assert "NOT JUDGED db: it has no elements\nright: da" in words

@@ -5,7 +5,7 @@ import pytest
 from numpy_rnn.common.trees import tree_map
 from tests.helpers.calls import refusal, valid_calls
 from tests.helpers.comparing import UPDATE, arrays_in, bits
-from tests.helpers.random_runs import arguments, random_run
+from tests.helpers.random_runs import Kind, Sizes, arguments, random_run
 
 pytestmark = pytest.mark.needs_torch
 torch, rnn = map(pytest.importorskip, ("torch", "torch_rnn"))
@@ -39,6 +39,15 @@ def test_updates_hold_no_graph(grad, record):
         assert not any(getattr(tensor, "requires_grad", False) for tensor in rest)
         assert all(theta.is_leaf and theta.requires_grad for theta in update.parameters)
     assert all(theta.grad is None for theta in keywords["params"])
+
+
+def test_autocast_has_no_effect():
+    keywords = arguments(rnn, random_run(Sizes(7, 4, 8, 16, 8), Kind("float32")))
+    expected = trained(keywords)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert trained(keywords) == expected
+        product = keywords["x"][0] @ keywords["params"].W_xh
+        assert product.dtype == torch.bfloat16
 
 
 def test_tensors_with_and_without_graphs():

@@ -92,7 +92,7 @@ class LossDerivative:
         array = params[name]
         random = np.random.default_rng(SEED)
         self.directions = random.choice([-1.0, 1.0], (DIRECTIONS, *array.shape))
-        self.scale = norm(array) / array.size**0.5 or 1.0
+        self.scale = norm(array) / max(array.size, 1) ** 0.5 or 1.0
         steps = self.scale * LARGEST_STEP * 4.0 ** -np.arange(DIFFERENCE_COUNT)
         first = self._difference(self.directions[0], steps)
         self.steps = first.steps
