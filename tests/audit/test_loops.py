@@ -41,6 +41,9 @@ SHARPNESS_AWARE = """
         optimizer.zero_grad()
         rnn(batch())[0].square().mean().backward()
         optimizer.step()"""
+VALUE_OF_NEXT_STATE = """
+        loss = rnn(batch()[:1], h.detach())[0].mean()
+        (loss + out.square().mean())"""
 SHUFFLED = "([0, 10, 20, 30], [20, 0, 30, 10], [10, 30, 0, 20])[_]"
 
 LAST_ALONE = """range(3):
@@ -88,6 +91,12 @@ FIRST_TWO_UPDATES = """range(6):
             "(rnn.p",
             "(nn.RNN(2, 5).p",
             "[clip-of-wrong-parameters]",
+        ),
+        (
+            "right_by_hand",
+            "\n        out.square().mean()",
+            VALUE_OF_NEXT_STATE,
+            "0 mistakes",
         ),
         ("right_chunks", EPOCHS + ZEROS, ZEROS[4:] + EPOCHS, "epoch, cut: 2"),
         ("right_chunks", INDICES, SHUFFLED, "[state-from-elsewhere]"),

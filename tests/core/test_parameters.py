@@ -61,6 +61,7 @@ def test_initial_parameters_are_drawn_as_stated(rnn, bias, dtype):
     networks = [as_stated(3, 5, 2, seed, dtype, bias) for seed in range(100, 104)]
     assert bits(ensemble) == bits(tree_map(lambda *thetas: np.stack(thetas), *networks))
     assert bits(rnn.initial_parameters()) == bits(as_stated(1, 6, 1, 0, "float32"))
+    assert rnn.initial_parameters(networks=1).networks == 1
 
 
 @pytest.mark.needs_torch

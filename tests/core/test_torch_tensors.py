@@ -86,3 +86,7 @@ def test_activations_of_other_parameters_are_refused():
         ("bptt", {"params": plain}),
     ):
         refusal(rnn, name, keywords | changed, "begins with these parameters")
+
+
+def test_half_precision_has_no_numpy_array():
+    refusal(rnn, "to_numpy", {"value": torch.ones(1).half()}, "float16: expected")
