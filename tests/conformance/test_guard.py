@@ -41,7 +41,7 @@ def train(*_, **__):
 COMMANDS = {
     # Without other plugins, which take time.
     "suite": "pytest -p numpy_rnn.conformance.plugin --pyargs numpy_rnn.conformance "
-    "--elman-examples 3 --elman-seed 1 --elman-backend leaver:port",
+    "--elman-examples 20 --elman-seed 1 --elman-backend leaver:port",
     "compare": "numpy_rnn compare --epochs 1 leaver:port",
     "package": "numpy_rnn compare --epochs 1 leaver",
 }

@@ -40,6 +40,16 @@ def finding_in(port, level="L2", seed=SEED):
     return error.value.finding
 
 
+def hint_in(port, level="L2"):
+    """Return the hint of the first of five seeds that has one: a mistake that is hardly
+    above rounding has none, as 10⁻⁶ beside a norm of 10⁴.
+    """
+    for seed in range(SEED, SEED + 5):
+        if hint := finding_in(port, level, seed).hint:
+            return hint
+    return ""
+
+
 def stage_of(tensor):
     """Return the tensor; of those that the step computes, the first of its kind."""
     if tensor in UPDATED:
@@ -75,15 +85,16 @@ def test_mutant_is_killed_at_its_stage_and_named(mutant):
         stages.add("W_xh")
     elif mutant.stage == "loss":
         stages.add("dy")
-    finding = finding_in(DefinitionPort(mutant.definition), "L1")
+    port = DefinitionPort(mutant.definition)
+    finding = finding_in(port, "L1")
     assert stage_of(finding.tensor) in stages
-    assert finding.hint == mutant.name
+    assert (finding.hint or hint_in(port, "L1")) == mutant.name
 
 
 @each_of(IN_WINDOW)
 def test_mutant_in_a_black_box_is_named(mutant):
     port = DefinitionPort(mutant.definition, has=BLACK_BOX)
-    assert finding_in(port).hint == mutant.name
+    assert hint_in(port) == mutant.name
 
 
 class RightGradients(DefinitionPort):
