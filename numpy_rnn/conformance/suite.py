@@ -63,7 +63,9 @@ LISTED_RESULTS = ("loss", *("d" + name for name in FIELDS))  # which a verdict l
 
 
 class WrongPort(AssertionError):
-    """A port exceeds a bound that a correct port never exceeds."""
+    """A port exceeds a bound that a correct port never exceeds, or an estimate that one
+    hardly ever exceeds.
+    """
 
     def __init__(self, finding: Finding):
         super().__init__(finding.report())

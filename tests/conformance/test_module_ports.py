@@ -121,10 +121,10 @@ def log_probabilities(nn):
 
 
 MODULES = [  # a port, what its name says, and some of what it lacks
-    (right_model, "halved (x BTD, state 1BH)", {"relu", "sum", "no biases"}),
-    (right_cells, "(x TBD, state BH)", {"relu", "mean", "step"}),
-    (lambda nn: torch_last(), "halved (x BTD, state none)", {"h_0", "tanh", "bias"}),
-    (log_probabilities, "(x BTD, state 1BH)", {"squared_error"}),
+    (right_model, "halved (columns BTN 1BH)", {"relu", "sum", "no biases"}),
+    (right_cells, "(columns TBN BH)", {"relu", "mean", "step"}),
+    (lambda nn: torch_last(), "halved (columns BTN 1BH last)", {"h_0", "tanh", "bias"}),
+    (log_probabilities, "(columns BTN 1BH)", {"squared_error"}),
 ]
 
 

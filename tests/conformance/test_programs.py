@@ -3,6 +3,7 @@ verdicts.
 """
 
 import itertools
+import json
 import os
 import re
 import shlex
@@ -21,15 +22,17 @@ import numpy_rnn
 from numpy_rnn.conformance.definition import window_update
 from numpy_rnn.conformance.ports import program as program_module
 from numpy_rnn.conformance.ports import protocol
-from numpy_rnn.conformance.ports.abilities import CAPABILITIES
+from numpy_rnn.conformance.ports.abilities import CAPABILITIES, SGD_OPTIONS
 from numpy_rnn.conformance.ports.program import ProgramPort
 from numpy_rnn.conformance.ports.protocol import (
     PortFault,
+    decode_answer,
+    decode_hello,
     format_errors,
 )
 from numpy_rnn.conformance.suite import check_port
 from tests.helpers import program_port
-from tests.helpers.ports import PLAIN, right_report, verdict_on
+from tests.helpers.ports import CASE, PLAIN, right_report, verdict_on
 from tests.helpers.windows import window
 
 pytestmark = pytest.mark.slow
@@ -51,10 +54,39 @@ def test_right_program_answers_to_the_last_bit():
                 assert np.array_equal(report[name], array)
 
 
+def test_malformed_answer_gives_one_line():
+    report = right_report()
+    right = {"id": 2} | {name: np.ravel(v).tolist() for name, v in report.items()}
+    assert decode_answer(json.dumps(right), CASE, 2).keys() == report.keys()
+    changes = [{"error": "no\nmean"}, {"loss": "one"}, {"loss": [1, [2]]}, {"id": 3}]
+    for line in ("", "[]", *(json.dumps(right | change) for change in changes)):
+        with pytest.raises(PortFault, match=r"^[^\n]+$"):
+            decode_answer(line, CASE, 2)
+
+
+HELLOS = (
+    {"protocol": 1},
+    {"name": "\x1b[31mred"},
+    {"capabilities": ["momentum"]},
+    {"lacks": "relu"},
+    {"sizes": [{"K": 3, "T": 2}]},
+    {"tanh_ulps": True},
+)
+
+
+def test_invalid_hello_is_named_in_one_line():
+    for change in HELLOS:
+        (name,) = change
+        message = f"^[^\n]*{name}[^\n]*: expected [^\n]+$"
+        with pytest.raises(PortFault, match=message) as error:
+            decode_hello(json.dumps(program_port.HELLO | change))
+        if name == "capabilities":
+            assert all(option in str(error.value) for option in SGD_OPTIONS)
+
+
 # Fakes, of which little is right and which start at once.
 
 LIMIT = 0.3  # seconds for an answer that does not come
-START_LIMIT = 1.0  # seconds for a hello, for which the interpreter has to start
 MOST_CHARACTERS = 1000  # of a verdict
 SOON = 50.0  # seconds for a test: half of what a program sleeps that hangs
 
@@ -205,23 +237,17 @@ def test_closed_port_that_ignores_the_end_of_its_input_is_killed(fake):
     assert len(fake.started()) == 2
 
 
-@pytest.mark.parametrize(
-    ("program", "expected"),
-    [
-        (
-            {"at_start": "import nothing"},
-            ("ends with exit status 1 and without an answer; its standard"),
-        ),
-        ({"at_start": "write('Loading...\\n'); sys.stdin.read()"}, "Loading..."),
-    ],
-)
-def test_program_without_a_hello_is_refused(fake, program, expected):
+WITHOUT_HELLO = {
+    "import nothing": "ends with exit status 1 and without an answer; its standard",
+    "write('Loading...\\n'); sys.stdin.read()": "Loading...",
+}
+
+
+@pytest.mark.parametrize("at_start", WITHOUT_HELLO)
+def test_program_without_a_hello_is_refused(fake, at_start):
     with pytest.raises(PortFault) as error:
-        ProgramPort(
-            fake.write(**program),
-            timeout=START_LIMIT if "sleep" in str(program) else 10,
-        )
-    assert expected in str(error.value)
+        ProgramPort(fake.write(at_start=at_start))
+    assert WITHOUT_HELLO[at_start] in str(error.value)
     assert "\n" not in str(error.value)
 
 

@@ -185,10 +185,12 @@ def decode_answer(line: str, case: WindowCase, case_id: int) -> dict[str, np.nda
     shapes = required_outputs(case, intermediates=True, input_gradients=True)
     report = {}
     for name, value in answer.items():
-        items = value if isinstance(value, list) else [value]
-        numbers = [_float_from(name, item) for item in items]
-        with np.errstate(over="ignore"):
-            array = np.array(numbers, np.float64).astype(case.dtype)
+        try:
+            with np.errstate(over="ignore"):
+                array = np.array(value, np.float64).astype(case.dtype)
+        except (TypeError, ValueError, OverflowError) as error:
+            reason = f"{error}: expected a number, or a list of numbers"
+            raise PortFault(f"{name}: {one_line(reason)}") from None
         shape = shapes.get(name, ())
         report[name] = array.reshape(shape) if array.size == prod(shape) else array
     return report
@@ -207,19 +209,6 @@ def _object(line: str) -> Message:
     if "error" in value:
         raise PortFault(f"answers with an error: {one_line(str(value['error']))}")
     return value
-
-
-def _float_from(name: str, item: object) -> float:
-    """Return a number of JSON, or one in a string, decimal or as C prints %a."""
-    try:
-        if isinstance(item, str) and "x" in item.lower():
-            return float.fromhex(item)
-        if isinstance(item, int | float | str) and not isinstance(item, bool):
-            return float(item)
-    except (ValueError, OverflowError):
-        pass
-    shown = short_repr(item, repr)
-    raise PortFault(f"{name} holds {shown}: expected a number, as 0.75 or '0x1.8p-1'")
 
 
 def format_errors(
