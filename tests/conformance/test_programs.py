@@ -21,7 +21,6 @@ import pytest
 import numpy_rnn
 from numpy_rnn.conformance.definition import window_update
 from numpy_rnn.conformance.ports import program as program_module
-from numpy_rnn.conformance.ports import protocol
 from numpy_rnn.conformance.ports.abilities import CAPABILITIES, SGD_OPTIONS
 from numpy_rnn.conformance.ports.program import ProgramPort
 from numpy_rnn.conformance.ports.protocol import (
@@ -254,41 +253,23 @@ def test_program_without_a_hello_is_refused(fake, at_start):
 # The port in C.
 
 SOURCE = Path(numpy_rnn.__file__).parent / "conformance" / "ports" / "elman_port.c"
-STRICT = "-std=c99 -Wall -Wextra -pedantic"
-FAST = "-O2 -ftree-vectorize -march=native -ffast-math"
-SANITIZED = "-g -O0 -fsanitize=address,undefined -fno-sanitize-recover=all"
+STRICT = "cc -std=c99 -Wall -Wextra -pedantic"
+BUILDS = {  # as fast as it gets, and with every access watched
+    "-O2 -ftree-vectorize -march=native -ffast-math": ("L1", "L2"),
+    "-g -O0 -fsanitize=address,undefined -fno-sanitize-recover=all": ("L3",),
+}
 
 
-@pytest.fixture(scope="module")
-def built(tmp_path_factory):
-    """Compile the port in C: as fast as it gets, and with every access watched."""
-    if shutil.which("cc") is None:
-        pytest.skip("there is no C compiler `cc`: the C port is not built")
-
-    def compiled(options):
-        program = tmp_path_factory.mktemp("built") / "elman_port"
-        command = f"cc {STRICT} {options} -o {program} {SOURCE} -lm"
-        compiler = subprocess.run(
-            command.split(), capture_output=True, text=True, timeout=300
-        )
-        # There is nothing to warn of.
-        assert (compiler.returncode, compiler.stderr) == (0, "")
-        return program
-
-    plain = compiled(SANITIZED)
-    hello = protocol.HELLO.encode() + b"\n"
-    if subprocess.run([plain], input=hello, capture_output=True).returncode:
-        plain = compiled("-O0")  # a sanitizer that cannot run here
-    return {"plain": plain, "fast": compiled(FAST)}
-
-
-@pytest.mark.parametrize(
-    ("kind", "levels"), [("plain", ["L3"]), ("fast", ["L1", "L2"])]
-)
-def test_c_port_passes(built, kind, levels):
+@pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler `cc`")
+@pytest.mark.parametrize("options", BUILDS)
+def test_c_port_passes(tmp_path, options):
     """With -ffast-math the processor reads subnormal numbers as zero."""
-    with closing(ProgramPort(shlex.quote(str(built[kind])))) as port:
+    program = tmp_path / "elman_port"
+    command = f"{STRICT} {options} -o {program} {SOURCE} -lm"
+    compiler = subprocess.run(command.split(), capture_output=True, text=True)
+    assert (compiler.returncode, compiler.stderr) == (0, "")  # nothing to warn of
+    with closing(ProgramPort(shlex.quote(str(program)))) as port:
         assert port.capabilities == ("intermediates", "input_gradients", "sgd_options")
         assert 1 <= port.tanh_ulps <= 8  # over 8 it is no strict pass
-        for dtype, level in itertools.product(port.dtypes, levels):
+        for dtype, level in itertools.product(port.dtypes, BUILDS[options]):
             check_port(port, level, dtype, examples=20)
