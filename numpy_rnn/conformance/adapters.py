@@ -274,7 +274,6 @@ class TorchPort(FunctionPort):
             torch.nn.utils.clip_grad_value_(leaves.values(), options["max_value"])
         names = ("momentum", "dampening", "nesterov", "weight_decay")
         used = {name: options[name] for name in names if options.get(name)}
-        assert self.step is not None
         optimizer = self.step(leaves.values(), lr=options["learning_rate"], **used)
         for name, v in (options.get("velocity") or {}).items():
             buffer = torch.tensor(v.T).contiguous()

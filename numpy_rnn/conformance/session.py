@@ -11,7 +11,7 @@ from numpy_rnn.common.texts import one_line
 from numpy_rnn.conformance.arithmetics.bounds import STRICT_TANH_ULPS
 from numpy_rnn.conformance.ports.port import find_port
 from numpy_rnn.conformance.ports.program import FIRST_TIMES, ProgramPort
-from numpy_rnn.conformance.ports.protocol import PortFault
+from numpy_rnn.conformance.ports.protocol import PortFault, identity_from
 from numpy_rnn.conformance.suite import WrongPort, check_port, tested
 from numpy_rnn.conformance.verdicts import Coverage, notes, pass_line
 
@@ -31,9 +31,10 @@ class Suite:
         self.seed = secrets.randbelow(2**32) if seed is None else seed
         try:
             self.port = self._port()
+            self.port.sizes = self.option("sizes") or getattr(self.port, "sizes", ())
+            identity_from(self.port)
         except (InputError, PortFault) as error:
             raise pytest.UsageError(str(error)) from None
-        self.port.sizes = self.option("sizes") or getattr(self.port, "sizes", ())
         self.levels, self.dtypes = tested(self.port)
 
     def option(self, name: str) -> Any:

@@ -164,6 +164,7 @@ class FunctionPort:
     Examples
     --------
     >>> import numpy as np
+    >>> from numpy_rnn.conformance.adapters import function_port
     >>> def model(p, x, target, h_0):  # a network whose gradients are all wrong
     ...     h = h_0
     ...     for x_t in x:
@@ -198,7 +199,7 @@ class FunctionPort:
         **statements: Any,
     ):
         self.function = function
-        self.step = step
+        self.step: Any = step
         self.names = dict(zip(FIELDS, FIELDS))
         self.argument_count = count_arguments(function)
         self.name = self.label = str(

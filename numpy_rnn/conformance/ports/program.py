@@ -129,16 +129,14 @@ class Dialogue:
     """
 
     def __init__(self, process: subprocess.Popen[bytes]):
-        assert process.stdin is not None
-        assert process.stdout is not None
-        assert process.stderr is not None
         self.process = process
-        self.stdin = process.stdin.fileno()
-        self.stdout = process.stdout.fileno()
-        self.stderr = process.stderr.fileno()
         self.errors = b""  # the end of what it wrote to standard error
-        for descriptor in (self.stdin, self.stdout, self.stderr):
-            os.set_blocking(descriptor, False)
+        descriptors = list[int]()
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            assert pipe is not None
+            os.set_blocking(pipe.fileno(), False)
+            descriptors.append(pipe.fileno())
+        self.stdin, self.stdout, self.stderr = descriptors
 
     def ask(self, question: bytes, longest: int, limit: float) -> bytes:
         """Write a line, and return the line that answers it.

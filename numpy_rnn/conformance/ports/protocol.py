@@ -6,6 +6,7 @@ protocol.txt documents both, for programs in any language.
 import json
 from collections.abc import Sequence
 from math import inf, prod
+from types import SimpleNamespace
 from typing import Any, NoReturn
 
 import numpy as np
@@ -49,11 +50,13 @@ STATEMENTS: Message = {
 }
 
 
-def identity_from(stated: Message) -> Message:
+def identity_from(stated: object) -> Message:
     """Return all statements of a port, in tuples. Raises PortFault on the first invalid
     one.
     """
-    port: Message = {n: stated.get(n, default) for n, default in STATEMENTS.items()}
+    port: Message = {
+        n: getattr(stated, n, default) for n, default in STATEMENTS.items()
+    }
     shapes = shapes_of(port["sizes"])
     options = f" (sgd_options are {', '.join(SGD_OPTIONS)})"
     if not _is_printable(port["name"]):
@@ -159,7 +162,7 @@ def decode_hello(line: str) -> Message:
     if hello.get("protocol") != VERSION:
         spoken = short_repr(hello.get("protocol"), repr)
         raise PortFault(f"speaks protocol version {spoken}: expected {VERSION}")
-    return identity_from(hello)
+    return identity_from(SimpleNamespace(**hello))
 
 
 def longest_answer(case: WindowCase) -> int:
