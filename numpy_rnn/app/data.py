@@ -19,7 +19,6 @@ MAX_MEGABYTES = 64  # of a series or text
 # The default series, (21, 1): 21 equally spaced times from 2 to 10.
 SINE_WAVE = np.sin(np.linspace(2, 10, 21))[:, None]
 MIN_ROWS = 3  # each row is predicted from the one before
-STEADY = 0.1  # of the mean difference of an index: how much its differences vary
 NUMBERS = (
     "expected finite numbers with decimal points, not decimal commas, one row per time"
     " step, after a name of each column or none"
@@ -127,9 +126,6 @@ def make_series(options: CommandOptions, dtype: Any) -> Series:
     if options.data is not None:
         name = printable(os.path.basename(options.data))
         rows, columns = read_series(options.data, options.columns)
-        if options.columns is None and len(columns) > 1 and is_index(rows[:, 0]):
-            name += f" without {columns[0]}, which counts the rows"
-            rows, columns = rows[:, 1:], columns[1:]
     most = len(rows) - MIN_ROWS
     check_integer("--held-out", options.held_out, 0, f"0 to {most}", most)
     trained = rows[: len(rows) - options.held_out]
@@ -204,7 +200,7 @@ def read_series(path: str, columns: str | None = None) -> tuple[NumpyArray, list
     path : str
         The path of the file.
     columns : str, optional
-        Names of columns, or their numbers from 1, with commas; all by default.
+        Numbers of columns, from 1, with commas; all by default.
 
     Returns
     -------
@@ -233,7 +229,7 @@ def read_series(path: str, columns: str | None = None) -> tuple[NumpyArray, list
             )
         indices = list(range(len(names)))
         if columns is not None:
-            indices = [_column_index(name, names) for name in columns.split(",")]
+            indices = [_column_index(number, names) for number in columns.split(",")]
         for row, index in np.argwhere(~is_numeric):
             if index in indices:
                 usable = ",".join(map(str, 1 + np.flatnonzero(is_numeric[row])))
@@ -271,34 +267,20 @@ def _table(text: str) -> NumpyArray:
     return cells
 
 
-def _column_index(column: str, names: Sequence[str]) -> int:
-    """Return the index of the column of this number, from 1, or of this name."""
-    column = column.strip()
-    numbers = list(map(str, range(1, len(names) + 1)))
-    if column in numbers:
-        return numbers.index(column)
-    if column not in names:
-        expected = f"expected names or numbers of {some_of(names)}"
-        raise InputError(f"the columns have {column!r}; {expected}")
-    return names.index(column)
+def _column_index(number: str, names: Sequence[str]) -> int:
+    """Return the index of the column of this number, from 1."""
+    index = int(number) - 1 if number.strip().isdecimal() else -1
+    if index not in range(len(names)):
+        expected = f"expected numbers from 1, of {some_of(names)}"
+        raise InputError(f"the columns have {number!r}; {expected}")
+    return index
 
 
 def is_number(text: str) -> bool:
-    """Return whether a text is a finite number. 1_000 is one in Python only."""
+    """Return whether a text is a finite number."""
     with suppress(ValueError):
-        return isfinite(float(text.replace("_", "x")))
+        return isfinite(float(text))
     return False
-
-
-def is_index(values: NumpyArray) -> bool:
-    """Return whether a column counts the rows, as years do.
-
-    Differences that overflow are those of no index.
-    """
-    with np.errstate(all="ignore"):
-        differences = np.diff(values)
-        mean = abs(differences.mean())
-        return bool(mean > 0 and np.ptp(differences) <= STEADY * mean)
 
 
 def character_classes(text: str, alphabet: str) -> tuple[NumpyArray, str]:

@@ -142,9 +142,7 @@ class CommandOptions:
     data: str | None = option(
         None, SERIES, "file of numbers, a row per step (the sine wave)"
     )
-    columns: str | None = option(
-        None, SERIES, "names or numbers from 1, with commas (all)"
-    )
+    columns: str | None = option(None, SERIES, "numbers from 1, with commas (all)")
     standardize: bool = option(False, SERIES, "train on (value - mean) / deviation")
     held_out: int = option(
         0,

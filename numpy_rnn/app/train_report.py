@@ -2,9 +2,7 @@
 and samples.
 """
 
-import sys
-from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -12,20 +10,16 @@ from numpy_rnn.app.data import Series, Text
 from numpy_rnn.app.options import CommandOptions
 from numpy_rnn.app.printing import format_table
 from numpy_rnn.app.updates import BAND, REMEDIES, Curve, Diverged, Training
-from numpy_rnn.common.records import NumpyArray, Objective, Parameters, Update
+from numpy_rnn.common.records import NumpyArray, Update
 from numpy_rnn.common.texts import pluralize, printable, some_of
 
 SMOOTHING = 0.999  # of the smoothed loss of a text, at each update
 GENERATED = 20  # free-running steps
 
 
-class RunResult(NamedTuple):
-    """The result of a run that has ended."""
-
-    curves: dict[str, Curve]
-    """The curves by their kinds, which are plotted and written."""
-    lines: list[str]
-    """They are printed."""
+# What a run results in: the curves by their kinds, which are plotted and written; and
+# lines, which are printed.
+RunResult = tuple[dict[str, Curve], list[str]]
 
 
 class SeriesReport:
@@ -47,7 +41,7 @@ class SeriesReport:
 
     def after(self, update: Update[Any]) -> list[str]:
         """Return the row of an epoch that ends with this update: the loss, or median
-        and band of the finite ones.
+        and band of those of networks.
         """
         training = self.training
         epoch = update.epoch
@@ -59,62 +53,34 @@ class SeriesReport:
         losses = training.losses[-1]
         percentiles = BAND if len(losses) > 1 else BAND[:1]
         row = f"{epoch:5d}"
-        for value in np.percentile(losses[np.isfinite(losses)], percentiles):
+        for value in np.percentile(losses, percentiles):
             row += f"{value:15.6g}"
         return [row]
 
     def result(self) -> RunResult:
-        """Return losses and predictions of the networks that converged, the series,
-        and the table of the errors of the predictions.
+        """Return losses, predictions and the series, and the table of the errors of
+        the predictions.
 
-        Raises Diverged if no network converged.
+        Raises Diverged if a prediction is not finite.
         """
-        training = self.training
-        run = training.run
-        rnn = training.rnn
-        curves = predict(
-            rnn, training.params, self.series, run.h_0, run.options.objective
-        )
-        curves["loss"] = training.loss_curve()
-        converged = np.array(True)
-        for kind in ("loss", "predicted"):
-            is_finite = np.isfinite(curves[kind].values).all(axis=(0, 2))
-            converged = converged & is_finite
-        if not converged.any():
+        curves = predict(self.training, self.series)
+        predicted = curves["predicted"].values
+        if not np.isfinite(predicted).all():
             raise Diverged(f"the predictions are not finite; {REMEDIES}")
-        if not converged.all():
-            print(
-                f"{rnn.__name__}: {np.sum(~converged)} of {converged.size}"
-                " networks diverged; they are left out",
-                file=sys.stderr,
-            )
-        for kind, curve in curves.items():
-            curves[kind] = curve._replace(values=curve.values[:, converged])
+        curves["loss"] = self.training.loss_curve()
         curves["actual"] = Curve(1, self.series.rows[:, None])
-        return RunResult(curves, error_table(self.series, curves["predicted"].values))
+        return curves, error_table(self.series, predicted)
 
 
-def predict(
-    rnn: ModuleType,
-    params: Parameters[Any],
-    series: Series,
-    h_0: NumpyArray,
-    objective: Objective,
-) -> dict[str, Curve]:
+def predict(training: Training, series: Series) -> dict[str, Curve]:
     """Predict a series one step ahead, and freely, each value being the next input.
 
     Parameters
     ----------
-    rnn : module
-        The package that computes the forward pass.
-    params : Parameters
-        Of N networks, or of one, as arrays of the package.
+    training : Training
+        Its current networks, N of them, predict, from its initial state.
     series : Series
         The series.
-    h_0 : ndarray, (1, H)
-        The initial state.
-    objective : Objective
-        Its nonlinearity is used.
 
     Returns
     -------
@@ -123,26 +89,17 @@ def predict(
         last step that is not held out, as many steps as are held out, or else 20.
     """
 
-    def forward(x: NumpyArray, h: NumpyArray) -> tuple[NumpyArray, NumpyArray]:
-        activations = rnn.forward(
-            params,
-            rnn.from_numpy(x),
-            rnn.from_numpy(h),
-            nonlinearity=objective.nonlinearity,
-        )
-        return rnn.to_numpy(activations.y), rnn.to_numpy(activations.h)
-
     def curve(first: int, y: NumpyArray) -> Curve:
         values = y.astype(np.float64) * series.deviation + series.mean
         return Curve(first, values.reshape(len(y), -1, values.shape[-1]))
 
-    predicted, states = forward(series.x, h_0)
+    predicted, states = training.forward(series.x, training.run.h_0)
     border = len(predicted) - series.held_out
     y = predicted[border - 1 : border]
     h = states[border]
     continuation = []
     for _ in range(series.held_out or GENERATED):
-        y, states = forward(y, h)
+        y, states = training.forward(y, h)
         h = states[-1]
         continuation.append(y)
     return {
@@ -239,7 +196,7 @@ class TextReport:
 
         Raises Diverged if the sample cannot be drawn.
         """
-        return RunResult({"loss": self.training.loss_curve()}, self.latest_lines())
+        return {"loss": self.training.loss_curve()}, self.latest_lines()
 
     def latest_lines(self) -> list[str]:
         """Return the row of the latest update, and a sample between two rules."""
@@ -271,24 +228,18 @@ class TextReport:
             If an output is not finite.
         """
         training = self.training
-        options = self.options
-        rnn = training.rnn
-        generator = np.random.default_rng((options.seed, training.updates_made))
-        h = rnn.from_numpy(training.run.h_0)
+        seed = (self.options.seed, training.updates_made)
+        generator = np.random.default_rng(seed)
+        h = training.run.h_0
         x = self.text.x[:1]
         sample = ""
         for _ in range(length):
-            activations = rnn.forward(
-                training.params,
-                rnn.from_numpy(x),
-                h,
-                nonlinearity=options.nonlinearity,
-            )
-            h = activations.h[-1]
-            y = rnn.to_numpy(activations.y)[0, 0].astype(np.float64)
+            outputs, states = training.forward(x, h)
+            h = states[-1]
+            y = outputs[0, 0].astype(np.float64)
             if not np.isfinite(y).all():
                 raise Diverged(f"a sample cannot be drawn: y is not finite; {REMEDIES}")
-            p = np.exp((y - y.max()) / options.temperature)
+            p = np.exp((y - y.max()) / self.options.temperature)
             x = generator.choice(len(p), (1, 1), p=p / p.sum())
             sample += self.text.alphabet[x.item()]
         return sample

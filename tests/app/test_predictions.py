@@ -13,9 +13,9 @@ from numpy_rnn import Parameters
 from numpy_rnn.app.data import Series
 from numpy_rnn.app.train_plot import STYLES, draw_result
 from numpy_rnn.app.train_report import error_table, predict
-from numpy_rnn.app.updates import Curve
-from numpy_rnn.common.records import Objective
-from tests.helpers.command_line import command, refused, succeed
+from numpy_rnn.app.updates import Curve, Training
+from numpy_rnn.common.records import Run
+from tests.helpers.command_line import command, refused, succeed, train_options
 
 
 def made_up(T=5, D=1, N=1, held_out=0):
@@ -61,7 +61,9 @@ def test_free_running_network_is_fed_its_own_outputs(rnn, networks, held_out):
     x = np.random.default_rng(3).integers(0, 9, (50, 1, 1)).astype(float)
     state = np.array([[3.0, 0.0]])  # the input before the first is 3
     series = Series("", x, x, x, held_out=held_out)
-    curves = predict(rnn, rnn.from_numpy(params), series, state, Objective("relu"))
+    options = train_options("--nonlinearity relu").run_options()
+    training = Training(rnn, Run(params, x, x, state, options))
+    curves = predict(training, series)
     before = np.append(3, x)
     expected = before[1:] + 2 * before[:-1]
     assert (expected == curves["predicted"].values[..., 0].T).all()

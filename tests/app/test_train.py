@@ -150,44 +150,23 @@ def test_sums_of_squares_are_no_velocity(capsys):
         assert (experiment.run.velocity is not None) == is_taken
 
 
-DIVERGED = (
-    "--learning-rate 1e30 --nonlinearity relu",
-    # One network has an infinite loss where x is positive, the other where it is
-    # negative: no update is without a finite loss, and the epoch is.
-    "--weights w.npz --nonlinearity relu --max-value 1e-9",
-)
-
-
-@pytest.mark.parametrize("options", DIVERGED)
 @pytest.mark.needs_matplotlib
-def test_divergence_is_one_line(rnn, capsys, options):
-    """Nothing is written: float32 has 3e38 as its largest number."""
-    large = np.array([[[1e20]], [[-1e20]]], "f4")
+def test_divergence_is_one_line(rnn, capsys):
+    """One of two networks has an infinite loss where x is negative, in the fifth step;
+    float32 has 3e38 as its largest number. Nothing is written.
+    """
+    W_xh = np.array([[[0.0]], [[-1e20]]], "f4")
     one = np.ones((2, 1, 1), "f4")
-    np.savez("w.npz", W_xh=large, W_hh=0 * one, W_hy=one)
+    np.savez("w.npz", W_xh=W_xh, W_hh=0 * one, W_hy=one)
+    options = "--weights w.npz --nonlinearity relu --max-value 1e-9"
     files = "--save r.npz --output r.csv --plot r.png"
     ended = command(rnn, capsys, *options.split(), *files.split())
     line = (
-        r"\w+: the run diverged: epoch 1, update \d: no network has a finite loss; .*\n"
+        r"\w+: the run diverged: epoch 1, update 5: the loss of a network is not .*\n"
     )
     assert ended.status == 1
     assert re.fullmatch(line, ended.err), ended.err
     assert os.listdir() == ["w.npz"]
-
-
-def test_networks_that_diverge_are_counted_and_left_out(capsys):
-    """The others have the numbers that they have in the ensemble."""
-    words = "--nonlinearity relu --learning-rate 0.5 --k1 4 --epochs 12 --seeds 4"
-    ended = command(numpy_rnn, capsys, *words.split(), "--no-plot", "--output", "r.csv")
-    training = training_of(train_options(words))
-    with np.errstate(all="ignore"):
-        count = len(list(training))
-    losses = np.array(training.losses)
-    converged = np.isfinite(losses).all(axis=0)
-    assert (count, 0 < converged.sum() < 4) == (60, True)
-    assert values_in("r.csv")["loss"] == losses[:, converged].ravel().tolist()
-    line = f"{4 - converged.sum()} of 4 networks diverged; they are left out\n"
-    assert (ended.status, ended.err) == (0, f"numpy_rnn: {line}")
 
 
 @pytest.mark.needs_matplotlib
@@ -253,9 +232,8 @@ def test_defaults_of_data_beat_persistence_on_the_sunspots(capsys):
     """Each of eight networks is better one step ahead, on the data of its training."""
     words = "--seeds 8 --no-plot --output r.csv --data"
     out = succeed(numpy_rnn, capsys, *words.split(), SUNSPOTS)
-    assert "sunspots.csv without year, which counts the rows, T=308" in out
     assert "not better" not in out
     predicted = np.reshape(values_in("r.csv")["predicted"], (-1, 8))
-    rows = np.loadtxt(SUNSPOTS, delimiter=",", skiprows=1)[:, 1:]
+    rows = np.loadtxt(SUNSPOTS, skiprows=1)[:, None]
     errors = ((predicted - rows[1:]) ** 2).mean(axis=0)
     assert (errors < (np.diff(rows, axis=0) ** 2).mean()).all()
