@@ -8,7 +8,7 @@ from typing import NamedTuple
 from numpy_rnn.common.packages import is_package
 from numpy_rnn.common.records import Run
 from numpy_rnn.common.texts import one_line
-from numpy_rnn.conformance.arithmetics.bounds import TAU, TanhError
+from numpy_rnn.conformance.arithmetics.bounds import TAU
 from numpy_rnn.conformance.ports.port import find_port
 from numpy_rnn.conformance.ports.program import FIRST_TIMES, ProgramPort
 from numpy_rnn.conformance.ports.protocol import PortFault
@@ -22,7 +22,7 @@ class TraceFile(NamedTuple):
 
     name: str
     recorded: RecordedRun
-    tau: TanhError = TAU
+    tau: float = TAU
 
     def trace(self, run: Run) -> RecordedRun:
         """Return the recorded run."""
