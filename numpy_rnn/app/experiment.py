@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from numpy_rnn.app.data import Series, Text, make_data
-from numpy_rnn.app.options import CommandOptions, check_momentum
+from numpy_rnn.app.options import CommandOptions
 from numpy_rnn.app.weights_file import load_run
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.initial import Distribution, draw_parameters
@@ -39,10 +39,8 @@ def prepare_experiment(options: CommandOptions) -> Experiment:
     Raises
     ------
     InputError
-        If a file cannot be used, if the weights do not fit the data, or if a momentum
-        is given with the adagrad that --text chooses.
+        If a file cannot be used, or if the weights do not fit the data.
     """
-    check_momentum(options)
     run_options = options.run_options()
     velocity = None
     if options.weights is None:
