@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from numpy_rnn.app.data import Series, Text, make_data
+from numpy_rnn.app.data import Series, make_data
 from numpy_rnn.app.options import CommandOptions
 from numpy_rnn.app.weights_file import load_run
 from numpy_rnn.common.errors import InputError
@@ -17,7 +17,7 @@ TEXT_WEIGHTS = Distribution(0.01, 0.01, 0.01)  # as in min-char-rnn
 class Experiment(NamedTuple):
     """The data of a command, and the run on the steps that are not held out."""
 
-    data: Series | Text
+    data: Series
     run: Run
 
 
@@ -45,12 +45,13 @@ def prepare_experiment(options: CommandOptions) -> Experiment:
     velocity = None
     if options.weights is None:
         data = make_data(options, options.dtype)
+        is_ensemble = options.seeds > 1 and options.command != "study"
         params = draw_parameters(
             (data.size, options.hidden_size, data.size),
             Distribution() if options.text is None else TEXT_WEIGHTS,
             options.dtype,
             options.seed,
-            networks=None if options.command == "study" else options.seeds,
+            networks=options.seeds if is_ensemble else None,
             bias=options.bias,
         )
     else:

@@ -76,7 +76,7 @@ def option(
         parsing.setdefault("type", str)
     else:
         parsing.setdefault("type", type(default))
-    if default not in (None, False):
+    if default is not None and default is not False:
         description += f" ({default})"
     declaration = Declaration(description, commands, parsing)
     declared: T = field(default=default, metadata={"declaration": declaration})
@@ -113,8 +113,8 @@ class CommandOptions:
     bias: bool = option(False, "train biases")
     dtype: Dtype = option("float32", "of numbers", choices=DTYPES)
     seed: int = option(0, "seed of the initial weights")
-    seeds: int | None = option(
-        None, "networks, with consecutive seeds from --seed", type=int
+    seeds: int = option(
+        1, "networks, with consecutive seeds from --seed; 32 in a study"
     )
 
     learning_rate: float = option(0.1, "learning rate")
@@ -230,9 +230,10 @@ RECORDED_EPOCHS = {"text": 1, "data": 10}  # of `compare`, which keeps all numbe
 POSITIVE = ("temperature", "timeout", "steps", "seeds", "log_every")
 NOT_WITH = {
     "weights": ("hidden_size", "bias", "dtype", "seeds"),  # the file has them
-    "text": ("data", "standardize", "held_out", "seeds"),
+    "text": ("data", "standardize", "held_out", "seeds", "plot"),
     "save": ("seeds",),
 }
+ALLOWED = {("study", "seeds"), ("compare", "plot")}  # with any option
 ONLY_WITH = {"columns": "data", "sample": "text", "temperature": "text"}
 
 
@@ -305,8 +306,7 @@ def check_together(command: str, given: Mapping[str, object]) -> None:
     """Raise InputError if one option excludes another, or needs one that is absent."""
     for name, excluded in NOT_WITH.items():
         for other in excluded:
-            is_study = command == "study" and other == "seeds"
-            if given.keys() >= {name, other} and not is_study:
+            if given.keys() >= {name, other} and (command, other) not in ALLOWED:
                 both = f"{option_name(name)} and {option_name(other)}"
                 raise InputError(f"{both} are both given: leave one of them out")
     for name, needed in ONLY_WITH.items():
