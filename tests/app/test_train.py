@@ -74,25 +74,6 @@ def test_loss_of_an_epoch_is_that_of_its_steps(reduction):
     np.testing.assert_array_equal(whole_epochs, training.losses[:1])
 
 
-def test_standardized_run_is_that_of_standardized_rows(capsys):
-    """The numbers of the output have the units of the data."""
-    data = np.random.default_rng(1).normal((100, -3), (30, 0.2), (15, 2))
-    mean = data[:12].mean(axis=0)
-    deviation = data[:12].std(axis=0)
-    np.savetxt("data.csv", data, "%.17g")
-    np.savetxt("rows.csv", (data - mean) / deviation, "%.17g")
-    words = "--held-out 3 --epochs 2 --seeds 3 --dtype float64 --no-plot"
-    for name, standardize in (("data", "--standardize"), ("rows", "--no-standardize")):
-        files = f"--data {name}.csv --output {name}_made.csv {standardize}"
-        succeed(numpy_rnn, capsys, *words.split(), *files.split())
-    values = values_in("rows_made.csv")
-    expected = {"loss": values.pop("loss"), "actual": data.ravel().tolist()}
-    for kind in ("predicted", "free-running"):
-        rows = np.reshape(values[kind], (-1, 2)) * deviation + mean
-        expected[kind] = rows.ravel().tolist()
-    assert values_in("data_made.csv") == expected
-
-
 def test_output_has_every_number_in_its_place(capsys):
     data = np.random.default_rng(1).normal(size=(15, 2))
     np.savetxt("s.csv", data, "%.17g", header="a b")
