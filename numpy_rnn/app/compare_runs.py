@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 from numpy_rnn.app.compare_sources import Source
 from numpy_rnn.app.experiment import prepare_experiment
 from numpy_rnn.app.options import (
-    DECLARATIONS,
     CommandOptions,
+    declarations_of,
     make_options,
     option_words,
 )
@@ -90,7 +90,7 @@ def fitted_runs(sources: Sequence[Source], usual: CommandOptions) -> FittedRuns:
 
 def forced_values(ports: Iterable[PortSource], usual: CommandOptions) -> dict[str, Any]:
     """Return the values that the ports need of options that are not given."""
-    free = DECLARATIONS.keys() - usual.given.keys()
+    free = declarations_of("compare").keys() - usual.given.keys()
     forced = dict[str, Any]()
     for port in ports:
         for field, value in run_defaults(port.port).items():
@@ -104,11 +104,9 @@ def asked_schedules(options: CommandOptions) -> Sequence[Schedule]:
     """Return the schedules of the runs, before ports limit them."""
     if options.given.keys() & {*SCHEDULE, "data", "text"}:
         return [options.run_options().schedule]
-    if "epochs" in options.given:
-        return [
-            schedule._replace(epochs=options.epochs) for schedule in USUAL_SCHEDULES
-        ]
-    return USUAL_SCHEDULES
+    if "epochs" not in options.given:
+        return USUAL_SCHEDULES
+    return [schedule._replace(epochs=options.epochs) for schedule in USUAL_SCHEDULES]
 
 
 def runs_by_schedule(
@@ -150,7 +148,7 @@ def changed_options(
         One text for each option.
     """
     words = list[str]()
-    changeable = DECLARATIONS.keys() - SCHEDULE
+    changeable = declarations_of("compare").keys() - SCHEDULE
     for field, value in fields.items():
         name = OPTION_OF_FIELD.get(field, field)
         if field in BY_DATA:

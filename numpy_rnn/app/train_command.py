@@ -42,12 +42,10 @@ def run(rnn: ModuleType, options: CommandOptions) -> int:
             for line in report.after(update):
                 print(line, flush=True)
     except KeyboardInterrupt:
-        outcome = "nothing was saved: --save FILE keeps the run"
+        outcome = f"interrupted after {training.updates_made} updates"
         if options.save is not None:
-            outcome = save(options.save, training, data.alphabet)
-        raise KeyboardInterrupt(
-            f"interrupted after {training.updates_made} updates; {outcome}"
-        ) from None
+            outcome += f"; {save(options.save, training, data.alphabet)}"
+        raise KeyboardInterrupt(outcome) from None
     curves, lines = report.result()
     print(*lines, sep="\n")
     if options.save is not None:

@@ -23,7 +23,7 @@ from tests.helpers.command_line import (
 REFUSED = """
 --momentun 0.9 → there is no option --momentun (did you mean --momentum?); see numpy-rnn train --help
 --epochs x → argument --epochs: invalid int value: 'x'; see numpy-rnn train --help
---max-norm None → argument --max-norm: 'None': expected a number or none; see numpy-rnn train --help
+--max-norm None → argument --max-norm: invalid number_or_none value: 'None'; see numpy-rnn train --help
 --timeout 3 → there is no option --timeout; see numpy-rnn train --help
 --log-every 0 → --log-every is 0: expected a finite number above 0
 --text s.txt → text s.txt: it has 2 characters: expected more than --k1
