@@ -18,7 +18,7 @@ from numpy_rnn.app.compare_report import (
     Comparison,
     comparison_report,
 )
-from numpy_rnn.app.compare_sources import TraceFile, is_program
+from numpy_rnn.app.compare_runs import TraceFile, is_program
 from numpy_rnn.app.experiment import prepare_experiment
 from numpy_rnn.app.options import make_options
 from numpy_rnn.conformance.definition import DEFINITION, Definition, train
