@@ -24,7 +24,6 @@ from numpy_rnn.conformance.runs.run_sources import PortSource
 # through time.
 USUAL_SCHEDULES = (Schedule(1, 1, 300), Schedule(1, 5, 60))
 OPTION_OF_FIELD = {"H": "hidden_size", "networks": "seeds"}  # options with another name
-DATA_SIZES = ("B", "D", "O")  # of the data
 BY_DATA = ("loss", "class_inputs")  # fields that --text chooses
 SCHEDULE = {"k1", "k2"}
 SUITE = (
@@ -91,7 +90,7 @@ def fitted_runs(sources: Sequence[Source], usual: CommandOptions) -> FittedRuns:
 
 def forced_values(ports: Iterable[PortSource], usual: CommandOptions) -> dict[str, Any]:
     """Return the values that the ports need of options that are not given."""
-    free = DECLARATIONS.keys() - usual.given.keys() - {"seeds"}
+    free = DECLARATIONS.keys() - usual.given.keys()
     forced = dict[str, Any]()
     for port in ports:
         for field, value in run_defaults(port.port).items():
@@ -151,16 +150,13 @@ def changed_options(
         One text for each option.
     """
     words = list[str]()
+    changeable = DECLARATIONS.keys() - SCHEDULE
     for field, value in fields.items():
         name = OPTION_OF_FIELD.get(field, field)
-        if field in DATA_SIZES:
-            words.append(f"data with {field} = {value}")
-        elif field in BY_DATA:
+        if field in BY_DATA:
             is_text = value in (True, "cross_entropy")
             words.append("--text FILE" if is_text else "--data FILE")
-        elif name == "seeds":
-            words.append("(without --seeds)")
-        elif name not in SCHEDULE and value != getattr(options, name):
+        elif name in changeable and value != getattr(options, name):
             words.append(option_words(name, value))
     for schedule in schedules:
         k1, k2 = forced_schedule(fields, *schedule[:2], T)

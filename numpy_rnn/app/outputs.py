@@ -77,11 +77,8 @@ def plot_target(options: CommandOptions, package: str) -> str | None:
     InputError
         If --plot is given and Matplotlib cannot be imported.
     """
-    if options.text is not None and options.command == "train":
-        if options.plot is not None:
-            raise InputError("--text and --plot are both given: leave one out")
-        return None
-    if options.no_plot:
+    is_training = options.command == "train"
+    if options.no_plot or (is_training and options.text is not None):
         return None
     try:
         importlib.import_module("matplotlib")
@@ -93,7 +90,7 @@ def plot_target(options: CommandOptions, package: str) -> str | None:
         raise InputError(f"{reason}: install it, or use --no-plot") from None
     if options.plot is not None:
         return options.plot
-    name = package if options.command == "train" else options.command
+    name = package if is_training else options.command
     return f"{name}.png"
 
 

@@ -4,7 +4,6 @@ from types import ModuleType
 
 import numpy as np
 
-from numpy_rnn.app.data import Series, Text
 from numpy_rnn.app.experiment import prepare_experiment
 from numpy_rnn.app.options import CommandOptions
 from numpy_rnn.app.outputs import check_files, plot_target, write_csv, write_figure
@@ -29,7 +28,7 @@ def run(rnn: ModuleType, options: CommandOptions) -> int:
     data = experiment.data
     training = Training(rnn, experiment.run)
     report: SeriesReport | TextReport
-    if isinstance(data, Text):
+    if data.alphabet:
         report = TextReport(training, data, options)
     else:
         report = SeriesReport(training, data, options.log_every)
@@ -56,7 +55,7 @@ def run(rnn: ModuleType, options: CommandOptions) -> int:
     if options.output is not None:
         write_csv(options.output, data.columns, curves)
         print(f"results saved to {printable(options.output)}")
-    if plot is not None and isinstance(data, Series):
+    if plot is not None:
         title = f"{name}: {data.name}, one step ahead"
         write_figure(plot, lambda figure: draw_result(figure, data, title, curves))
     return 0

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from numpy_rnn.app.data import Series, Text
+from numpy_rnn.app.data import Series
 from numpy_rnn.app.options import CommandOptions
 from numpy_rnn.app.printing import format_table
 from numpy_rnn.app.updates import BAND, REMEDIES, Curve, Diverged, Training
@@ -161,7 +161,7 @@ def _root_mean_square(errors: NumpyArray) -> NumpyArray:
 class TextReport:
     """The report on a text, as min-char-rnn: rows of its smoothed loss, and samples."""
 
-    def __init__(self, training: Training, text: Text, options: CommandOptions):
+    def __init__(self, training: Training, text: Series, options: CommandOptions):
         self.training = training
         self.text = text
         self.options = options

@@ -34,7 +34,7 @@ def run(rnn: ModuleType, options: CommandOptions) -> int:
         experiment.data.name,
         whole,
         seed=options.seed,
-        networks=options.seeds or 0,  # 32 by default
+        networks=options.seeds,
         steps=options.steps,
     )
     steps = len(subject.run.x)

@@ -257,7 +257,7 @@ def test_long_text_is_cut(compare, steps):
 
 
 UNFIT = """
-made_ports:means --reduction sum --no-bias --k1 2 --k2 4 --seeds 3 → means has no reduction 'sum', no network without biases, no window with older steps, which have no loss, no ensemble of networks: use --reduction mean --bias (without --seeds) --k1 4 --k2 4
+made_ports:means --reduction sum --no-bias --k1 2 --k2 4 --seeds 3 → means has no reduction 'sum', no network without biases, no window with older steps, which have no loss, no ensemble of networks: use --reduction mean --bias --seeds 1 --k1 4 --k2 4
 made_ports:stateless --dtype float32 --k1 3 --k2 5 --bias --momentum 0.5 → alone has no biases, no state that is carried from window to window, no momentum, no float32: use --no-bias --momentum 0.0 --dtype float64 --k1 20 --k2 20
 made_ports:no_clip --text a.txt --max-value 5 → no clip has no clipping by value: use --max-value none
 made_ports:chunks --text a.txt → my chunks has no loss 'cross_entropy', no inputs that are classes: use --data FILE
@@ -416,7 +416,6 @@ h        F2         0.250       0.250 ~
 dW_hh    B5         0.500       not judged
 W_hh     U1         2.5e+08 !   0.900
 other: rounding allows over a tenth of some: h
-other: not judged, as rounding decides: dh, dW_hh
 other declares a tanh error of 9 ulps: not a strict pass\
 """
     )
