@@ -86,10 +86,7 @@ class Suite:
         port = self.port
         ulps = getattr(port, "tanh_ulps", None) or STRICT_TANH_ULPS
         accuracy = f"tanh within {ulps:g} ulps"
-        absolute = getattr(port, "tanh_absolute_ulps", None)
-        if absolute:
-            accuracy += f" and {absolute:g} of 1"
-        if ulps > STRICT_TANH_ULPS or absolute:
+        if ulps > STRICT_TANH_ULPS:
             accuracy += " (not a strict pass)"
         dtypes = " and ".join(port.dtypes)
         return [f"port: {port.name}, {dtypes}, {accuracy}; seed {self.seed}"]

@@ -58,7 +58,6 @@ STATEMENTS = (
     "lacks",
     "sizes",
     "tanh_ulps",
-    "tanh_absolute_ulps",
     "mean_over",
     "cases",
 )
