@@ -15,7 +15,7 @@ import pytest
 import numpy_rnn
 from numpy_rnn.__main__ import main
 from numpy_rnn.app.experiment import prepare_experiment
-from numpy_rnn.app.train_report import SeriesReport
+from numpy_rnn.app.train_command import SeriesReport
 from numpy_rnn.app.updates import Training, epoch_losses
 from numpy_rnn.app.weights_file import load_run
 from tests.helpers.command_line import command, succeed, train_options
@@ -72,25 +72,6 @@ def test_loss_of_an_epoch_is_that_of_its_steps(reduction):
     np.testing.assert_allclose(training.losses, expected, rtol)
     whole_epochs = epoch_losses(np.array(losses[:13]), training.run)
     np.testing.assert_array_equal(whole_epochs, training.losses[:1])
-
-
-def test_standardized_run_is_that_of_standardized_rows(capsys):
-    """The numbers of the output have the units of the data."""
-    data = np.random.default_rng(1).normal((100, -3), (30, 0.2), (15, 2))
-    mean = data[:12].mean(axis=0)
-    deviation = data[:12].std(axis=0)
-    np.savetxt("data.csv", data, "%.17g")
-    np.savetxt("rows.csv", (data - mean) / deviation, "%.17g")
-    words = "--held-out 3 --epochs 2 --seeds 3 --dtype float64 --no-plot"
-    for name, standardize in (("data", "--standardize"), ("rows", "--no-standardize")):
-        files = f"--data {name}.csv --output {name}_made.csv {standardize}"
-        succeed(numpy_rnn, capsys, *words.split(), *files.split())
-    values = values_in("rows_made.csv")
-    expected = {"loss": values.pop("loss"), "actual": data.ravel().tolist()}
-    for kind in ("predicted", "free-running"):
-        rows = np.reshape(values[kind], (-1, 2)) * deviation + mean
-        expected[kind] = rows.ravel().tolist()
-    assert values_in("data_made.csv") == expected
 
 
 def test_output_has_every_number_in_its_place(capsys):
@@ -171,7 +152,7 @@ def test_divergence_is_one_line(rnn, capsys):
 
 @pytest.mark.needs_matplotlib
 def test_interrupted_run_saves_its_latest_update(capsys, monkeypatch):
-    """Ctrl-C comes in epoch 3, once with --save and once without."""
+    """Ctrl-C comes in epoch 3."""
 
     def interrupted(self, update):
         if self.training.updates_made == 47:
@@ -187,8 +168,6 @@ def test_interrupted_run_saves_its_latest_update(capsys, monkeypatch):
     saved = load_run("run.npz")
     latest = expected.parameters, expected.velocity
     assert bits((saved.params, saved.velocity)) == bits(latest)
-    ended = command(numpy_rnn, capsys)
-    assert (ended.status, ended.err.count("nothing was saved")) == (130, 1)
 
 
 @pytest.mark.slow

@@ -2,11 +2,9 @@
 all.
 """
 
-import errno
 import os
 from contextlib import suppress
 from pathlib import Path
-from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -16,7 +14,7 @@ from hypothesis import strategies as st
 import numpy_rnn
 from numpy_rnn import Gradients, InputError
 from numpy_rnn.app.weights_file import SavedRun, load_run, save_run
-from tests.helpers.command_line import command, contents, refused
+from tests.helpers.command_line import refused
 from tests.helpers.comparing import bits, fewer
 
 ONE = numpy_rnn.initial_parameters()
@@ -77,16 +75,3 @@ def test_inputs_are_never_overwritten(capsys):
         "--data s.png --plot s.png",
     ):
         assert "expected different files" in refused(numpy_rnn, capsys, *words.split())
-
-
-def test_failed_write_of_results_changes_nothing(capsys, monkeypatch):
-    """The message is one line. test_files.py has the same for weights."""
-    Path("a.csv").write_bytes(b"old")
-    error = OSError(errno.ENOSPC, "No space left")
-    monkeypatch.setattr(os, "replace", Mock(side_effect=error))
-    ended = command(
-        numpy_rnn, capsys, *["--epochs", "1", "--output", "a.csv", "--no-plot"]
-    )
-    line = "numpy_rnn: a.csv cannot be written: No space left; choose another place\n"
-    assert (ended.status, ended.err) == (2, line)
-    assert contents() == {"a.csv": b"old"}
