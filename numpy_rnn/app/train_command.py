@@ -24,7 +24,6 @@ from numpy_rnn.app.weights_file import SavedRun, save_run
 from numpy_rnn.common.records import NumpyArray, Update
 from numpy_rnn.common.texts import pluralize, printable, some_of
 
-
 SMOOTHING = 0.999  # of the smoothed loss of a text, at each update
 GENERATED = 20  # free-running steps
 
