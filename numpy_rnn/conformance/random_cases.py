@@ -323,10 +323,11 @@ def large_spec(
     spec = random_spec(draw, dtype, abilities)
     letter = draw.choice("THBDO")
     size = draw.integer(*LARGE_SIZES[letter])
-    spec = spec._replace(**{letter: size})
+    changes: dict[str, Any] = {letter: size}
     if letter == "T":
-        spec = spec._replace(K=draw.integer(1, size))
-    return without_unsupported(sized(spec, draw, abilities), abilities)
+        changes["K"] = draw.integer(1, size)
+    spec = sized(spec._replace(**changes), draw, abilities)
+    return without_unsupported(spec, abilities)
 
 
 def random_run(

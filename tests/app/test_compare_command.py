@@ -22,10 +22,10 @@ from numpy_rnn.app.compare_runs import TraceFile, is_program
 from numpy_rnn.app.experiment import prepare_experiment
 from numpy_rnn.app.options import make_options
 from numpy_rnn.conformance.definition import DEFINITION, Definition, train
-from numpy_rnn.conformance.findings import Finding
 from numpy_rnn.conformance.runs.judge import Judgement
 from numpy_rnn.conformance.runs.run_sources import PortSource
 from numpy_rnn.conformance.trace import trace_arrays
+from numpy_rnn.conformance.verdicts import Finding
 from numpy_rnn.conformance.window_checks import Counts
 from tests.helpers.command_line import command, rows_of, train_options
 from tests.helpers.random_runs import record

@@ -9,11 +9,11 @@ from numpy_rnn.conformance import adapters, sampling, suite, trace, window_check
 from numpy_rnn.conformance.arithmetics.arithmetic import loss_divisor
 from numpy_rnn.conformance.case import present
 from numpy_rnn.conformance.definition import DEFINITION, Definition
-from numpy_rnn.conformance.findings import extent_of
 from numpy_rnn.conformance.ports.protocol import PortFault
 from numpy_rnn.conformance.random_cases import MAX_LOGIT, MAX_SIZE
 from numpy_rnn.conformance.sampling import large_output_cases, sampled_cases
 from numpy_rnn.conformance.suite import WrongPort, check, check_port
+from numpy_rnn.conformance.verdicts import extent_of
 from tests.helpers.ports import (
     CASE,
     DefinitionPort,
