@@ -19,7 +19,6 @@ MAX_MEGABYTES = 64  # of a series or text
 # The default series, (21, 1): 21 equally spaced times from 2 to 10.
 SINE_WAVE = np.sin(np.linspace(2, 10, 21))[:, None]
 MIN_ROWS = 3  # each row is predicted from the one before
-STEADY = 0.1  # of the mean difference of an index: how much its differences vary
 NUMBERS = (
     "expected finite numbers with decimal points, not decimal commas, one row per time"
     " step, after a name of each column or none"
@@ -27,17 +26,21 @@ NUMBERS = (
 
 
 class Series(NamedTuple):
-    """A series of T + 1 rows, each of which is predicted from those before."""
+    """A series of T + 1 rows, each of which is predicted from those before: numbers,
+    or the characters of a text.
+    """
 
     name: str
     x: NumpyArray
-    """Inputs, (T, 1, D), standardized if that is asked."""
+    """Inputs, (T, 1, D), standardized if that is asked; of a text classes, (T, 1)."""
     target: NumpyArray
-    """The row that follows each input, (T, 1, D)."""
+    """What follows each input."""
     rows: NumpyArray
-    """All rows as they were read, (T+1, D)."""
-    columns: Sequence[str] = ("value",)
-    """The D names."""
+    """All rows as they were read, (T+1, D); of a text the classes."""
+    size: int
+    """D, the number of columns, or of different characters."""
+    columns: Sequence[str] = ()
+    """The D names; none of a text."""
     mean: NumpyArray | float = 0.0
     """The means of the columns, (D,), if the series is standardized."""
     deviation: NumpyArray | float = 1.0
@@ -45,36 +48,10 @@ class Series(NamedTuple):
     held_out: int = 0
     """Steps at the end that are predicted and not trained on."""
     alphabet: str = ""
-    """Empty: this is no text."""
-
-    @property
-    def size(self) -> int:
-        """D, the number of columns."""
-        return int(self.x.shape[-1])
+    """The characters in the order of their classes; empty if this is no text."""
 
 
-class Text(NamedTuple):
-    """A text, each character of which is predicted from those before."""
-
-    name: str
-    x: NumpyArray
-    """Classes, (T, 1)."""
-    target: NumpyArray
-    """The class that follows each input, (T, 1)."""
-    alphabet: str
-    """The characters in the order of their classes."""
-    columns: Sequence[str] = ()
-    """Columns of numbers: none."""
-    held_out: int = 0
-    """Every step is trained on."""
-
-    @property
-    def size(self) -> int:
-        """D, the number of different characters."""
-        return len(self.alphabet)
-
-
-def make_data(options: CommandOptions, dtype: Any, alphabet: str = "") -> Series | Text:
+def make_data(options: CommandOptions, dtype: Any, alphabet: str = "") -> Series:
     """Read the text or the series of the options, or create the sine wave.
 
     Parameters
@@ -88,7 +65,7 @@ def make_data(options: CommandOptions, dtype: Any, alphabet: str = "") -> Series
 
     Returns
     -------
-    Series or Text
+    Series
         The data.
 
     Raises
@@ -101,7 +78,7 @@ def make_data(options: CommandOptions, dtype: Any, alphabet: str = "") -> Series
     return make_series(options, dtype)
 
 
-def make_text(path: str, k1: int, alphabet: str) -> Text:
+def make_text(path: str, k1: int, alphabet: str) -> Series:
     """Read a text from a file, cut to a multiple of k1 steps, as in min-char-rnn.
 
     alphabet is that of saved weights, or empty without one.
@@ -113,10 +90,12 @@ def make_text(path: str, k1: int, alphabet: str) -> Text:
             raise InputError(
                 f"it has {len(classes)} characters: expected more than --k1"
             )
-    return Text(
+    return Series(
         printable(os.path.basename(path)),
         x=classes[:steps, None],
         target=classes[1 : steps + 1, None],
+        rows=classes,
+        size=len(alphabet),
         alphabet=alphabet,
     )
 
@@ -127,9 +106,6 @@ def make_series(options: CommandOptions, dtype: Any) -> Series:
     if options.data is not None:
         name = printable(os.path.basename(options.data))
         rows, columns = read_series(options.data, options.columns)
-        if options.columns is None and len(columns) > 1 and is_index(rows[:, 0]):
-            name += f" without {columns[0]}, which counts the rows"
-            rows, columns = rows[:, 1:], columns[1:]
     most = len(rows) - MIN_ROWS
     check_integer("--held-out", options.held_out, 0, f"0 to {most}", most)
     trained = rows[: len(rows) - options.held_out]
@@ -152,6 +128,7 @@ def make_series(options: CommandOptions, dtype: Any) -> Series:
         x=sequence[:-1, None],
         target=sequence[1:, None],
         rows=rows,
+        size=len(columns),
         columns=columns,
         mean=mean,
         deviation=deviation,
@@ -204,7 +181,7 @@ def read_series(path: str, columns: str | None = None) -> tuple[NumpyArray, list
     path : str
         The path of the file.
     columns : str, optional
-        Names of columns, or their numbers from 1, with commas; all by default.
+        Numbers of columns, from 1, with commas; all by default.
 
     Returns
     -------
@@ -233,7 +210,8 @@ def read_series(path: str, columns: str | None = None) -> tuple[NumpyArray, list
             )
         indices = list(range(len(names)))
         if columns is not None:
-            indices = [_column_index(name, names) for name in columns.split(",")]
+            chosen = {_column_index(number, names) for number in columns.split(",")}
+            indices = sorted(chosen)
         for row, index in np.argwhere(~is_numeric):
             if index in indices:
                 usable = ",".join(map(str, 1 + np.flatnonzero(is_numeric[row])))
@@ -271,34 +249,20 @@ def _table(text: str) -> NumpyArray:
     return cells
 
 
-def _column_index(column: str, names: Sequence[str]) -> int:
-    """Return the index of the column of this number, from 1, or of this name."""
-    column = column.strip()
-    numbers = list(map(str, range(1, len(names) + 1)))
-    if column in numbers:
-        return numbers.index(column)
-    if column not in names:
-        expected = f"expected names or numbers of {some_of(names)}"
-        raise InputError(f"the columns have {column!r}; {expected}")
-    return names.index(column)
+def _column_index(number: str, names: Sequence[str]) -> int:
+    """Return the index of the column of this number, from 1."""
+    index = int(number) - 1 if number.strip().isdecimal() else -1
+    if index not in range(len(names)):
+        expected = f"expected numbers from 1, of {some_of(names)}"
+        raise InputError(f"the columns have {number!r}; {expected}")
+    return index
 
 
 def is_number(text: str) -> bool:
-    """Return whether a text is a finite number. 1_000 is one in Python only."""
+    """Return whether a text is a finite number."""
     with suppress(ValueError):
-        return isfinite(float(text.replace("_", "x")))
+        return isfinite(float(text))
     return False
-
-
-def is_index(values: NumpyArray) -> bool:
-    """Return whether a column counts the rows, as years do.
-
-    Differences that overflow are those of no index.
-    """
-    with np.errstate(all="ignore"):
-        differences = np.diff(values)
-        mean = abs(differences.mean())
-        return bool(mean > 0 and np.ptp(differences) <= STEADY * mean)
 
 
 def character_classes(text: str, alphabet: str) -> tuple[NumpyArray, str]:

@@ -47,13 +47,13 @@ def epoch_losses(losses: NumpyArray, run: Run) -> NumpyArray:
         mean over its points.
     """
     T = len(run.x)
-    updates = updates_per_epoch(run)
-    shares = np.ones(updates)
-    if run.options.objective.reduction == "mean":
-        shares = np.diff([*range(0, T, run.options.schedule.k1), T]) / T
+    steps = np.diff([*range(0, T, run.options.schedule.k1), T])  # new in each update
+    updates = len(steps)
     whole = losses[: len(losses) // updates * updates]
     epochs = whole.reshape(-1, updates, *losses.shape[1:])
-    return np.asarray(np.einsum("en...,n->e...", epochs, shares))
+    if run.options.objective.reduction == "mean":
+        return np.asarray(np.average(epochs, 1, steps))
+    return np.asarray(epochs.sum(axis=1))
 
 
 def begin(rnn: ModuleType, run: Run) -> Iterator[Update[Any]]:
@@ -99,19 +99,14 @@ class Training:
         self._updates = begin(rnn, run)
 
     def __iter__(self) -> Iterator[Update[Any]]:
-        """Make all updates.
-
-        Raises Diverged if no network of the ensemble has had finite losses only.
-        """
+        """Make all updates. Raises Diverged if the loss of a network is not finite."""
         losses = list[NumpyArray]()  # of the current epoch
-        total: NumpyArray = np.zeros(())  # of all losses
         for update in self._updates:
             loss = np.asarray(self.rnn.to_numpy(update.loss), np.float64)
-            total = total + loss
-            if not np.isfinite(total).any():
+            if not np.isfinite(loss).all():
                 raise Diverged(
                     f"the run diverged: epoch {update.epoch}, update {update.number}:"
-                    f" no network has a finite loss; {REMEDIES}"
+                    f" the loss of a network is not finite; {REMEDIES}"
                 )
             self.updates_made += 1
             self.epoch = update.epoch
@@ -122,6 +117,16 @@ class Training:
                 self.losses += [*epoch_losses(np.array(losses), self.run)]
                 losses = []
             yield update
+
+    def forward(self, x: NumpyArray, h_0: NumpyArray) -> tuple[NumpyArray, NumpyArray]:
+        """Return the outputs and the states of the current networks."""
+        activations = self.rnn.forward(
+            self.params,
+            self.rnn.from_numpy(x),
+            self.rnn.from_numpy(h_0),
+            nonlinearity=self.run.options.objective.nonlinearity,
+        )
+        return self.rnn.to_numpy(activations.y), self.rnn.to_numpy(activations.h)
 
     def loss_curve(self) -> Curve:
         """Return the loss by epoch."""

@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 from numpy_rnn.common.records import NumpyArray as Array
-from numpy_rnn.conformance.arithmetics.bounds import TAU, Bounds, TanhError
+from numpy_rnn.conformance.arithmetics.bounds import TAU, Bounds
 from numpy_rnn.conformance.arithmetics.monte_carlo import (
     MonteCarloArithmetic,
     sampled,
@@ -204,7 +204,7 @@ class Tolerance(NamedTuple):
 
 
 def local_checks(
-    case: WindowCase, report: NamedArrays, tau: TanhError = TAU
+    case: WindowCase, report: NamedArrays, tau: float = TAU
 ) -> Iterator[Check]:
     """Return the checks at level L1 of a report with all intermediates, in causal
     order.
@@ -213,7 +213,7 @@ def local_checks(
 
 
 def global_checks(
-    case: WindowCase, report: NamedArrays, tau: TanhError = TAU
+    case: WindowCase, report: NamedArrays, tau: float = TAU
 ) -> Iterator[Check]:
     """Return the checks at level L2 of all reported tensors, in causal order."""
     return check_all(refined_tolerances(case, report, [*report], tau), report)
@@ -223,7 +223,7 @@ def refined_tolerances(
     case: WindowCase,
     report: NamedArrays,
     names: Sequence[str],
-    tau: TanhError = TAU,
+    tau: float = TAU,
     reported: NamedArrays | None = None,
 ) -> dict[str, Tolerance]:
     """Return the tolerances for a report, as `tolerances` does.
@@ -251,7 +251,7 @@ def check_all(allowed: Mapping[str, Tolerance], report: NamedArrays) -> Iterator
 def tolerances(
     case: WindowCase,
     names: Sequence[str],
-    tau: TanhError = TAU,
+    tau: float = TAU,
     reported: NamedArrays | None = None,
     seed: int = 0,
 ) -> dict[str, Tolerance]:

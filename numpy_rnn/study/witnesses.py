@@ -19,10 +19,9 @@ import numpy as np
 from numpy_rnn import reference
 from numpy_rnn.common.records import Run
 from numpy_rnn.conformance.ports.port import PackagePort
-from numpy_rnn.conformance.runs.judge import judge
+from numpy_rnn.conformance.runs.judge import judge, schedule_divergences
 from numpy_rnn.conformance.runs.recorded_run import RecordedRun, single_update
 from numpy_rnn.conformance.runs.run_sources import PackageSource
-from numpy_rnn.conformance.runs.schedule_checks import schedule_divergences
 from numpy_rnn.study.complex_step import derivatives
 from numpy_rnn.study.evaluated_equations import EVALUATED, runs_of
 from numpy_rnn.study.subject import Subject

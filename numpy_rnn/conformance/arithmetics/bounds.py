@@ -23,7 +23,6 @@ window (level L2).
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 
@@ -46,19 +45,8 @@ from numpy_rnn.conformance.arithmetics.rounding import (
 # The largest error of a usual tanh: NumPy 1.4, torch 0.75, glibc 2.1, JAX 7.
 STRICT_TANH_ULPS = 8
 ROWS_AND_STEPS = (0, -2, -1)  # the axes of the terms of a loss
+TAU = 2.0 * STRICT_TANH_ULPS  # τ: tanh is off by τ u of its value at most
 CHECKER_TAU = 4.0  # NumPy's own, in float64
-
-
-class TanhError(NamedTuple):
-    """The error of tanh that is allowed, in units of u: τ|h|, and an absolute part,
-    usually 0.
-    """
-
-    relative: float = 2.0 * STRICT_TANH_ULPS  # τ
-    absolute: float = 0.0
-
-
-TAU = TanhError()
 
 
 class Bounds(Rounding, NumpyArithmetic):
@@ -69,7 +57,7 @@ class Bounds(Rounding, NumpyArithmetic):
     def __init__(
         self,
         dtype: AnyDtype,
-        tau: TanhError = TAU,
+        tau: float = TAU,
         reported: dict[str, NumpyArray] | None = None,
     ):
         """Make the bounds of a dtype."""
@@ -130,9 +118,8 @@ class Bounds(Rounding, NumpyArithmetic):
             return BoundedArray(h, np.where(a.value < -a.E, 0.0, a.E), self)
         inherited = row.steepest(a.value, a.E) * a.E
         max_abs = np.abs(h) + inherited + row.roundings
-        tau_u = self.tau.relative * self.u + CHECKER_TAU * self.checker_u
-        rounding = tau_u * max_abs + self.tau.absolute * self.u
-        rounding = rounding + self.flushes(max_abs > 0)
+        tau_u = self.tau * self.u + CHECKER_TAU * self.checker_u
+        rounding = tau_u * max_abs + self.flushes(max_abs > 0)
         return self.bounded(h, inherited + rounding)
 
     def by_slope(
@@ -159,7 +146,7 @@ class Bounds(Rounding, NumpyArithmetic):
         e = h.E * (row.change(h.value) + h.E) + self.gamma(2) * np.maximum(c, c**2)
         e = e + np.abs(row.slope(a.value, h.value) - D)
         by_h = e + self.gamma(3) * (D + e)
-        rounding = self.gamma(2 * self.tau.relative + 3)
+        rounding = self.gamma(2 * self.tau + 3)
         by_a = row.steepest(a.value, a.E) * (row.curvature * a.E + rounding)
         return dh * self.bounded(D, np.maximum(by_h, by_a) + self.flushes(1))
 
@@ -213,7 +200,7 @@ class Bounds(Rounding, NumpyArithmetic):
         and softmax functions, IMA Journal of Numerical Analysis 41.
         """
         gamma = self.gamma
-        tau = self.tau.relative
+        tau = self.tau
         E = y.E
         O = y.shape[-1]
         m = y.value.max(axis=-1, keepdims=True)

@@ -14,8 +14,9 @@ number for each term of a sum, whose products may be flushed.
 A sum of n terms in any order, one after the other too, has the error u √n √(Σ v² + s²),
 where s is the sum: √n √Σ v² where the terms have both signs, and √n |s| where they have
 one. Independent roundings would give √(n/3) |s|, but those of equal terms are not
-independent. The error of a tanh may have one sign everywhere: each sample has half of
-what is allowed, times one random number for all its states.
+independent. The error of a tanh may have the sign of its value everywhere, as it is an
+odd function: each sample has half of what is allowed, times one random number for all
+its states.
 
 Source: Parker 1997, Monte Carlo arithmetic, UCLA CSD-970002; Denis, de Oliveira Castro
 and Petit 2016, Verificarlo, IEEE ARITH 23; Higham and Mary 2019, A new approach to
@@ -36,7 +37,7 @@ from numpy_rnn.conformance.arithmetics.arithmetic import (
     join,
     nonlinearity_of,
 )
-from numpy_rnn.conformance.arithmetics.bounds import TAU, TanhError
+from numpy_rnn.conformance.arithmetics.bounds import TAU
 from numpy_rnn.conformance.arithmetics.rounding import root_of_squares
 from numpy_rnn.conformance.case import WindowCase
 
@@ -132,7 +133,7 @@ class MonteCarloArithmetic(NumpyArithmetic):
     def __init__(
         self,
         dtype: AnyDtype,
-        tau: TanhError = TAU,
+        tau: float = TAU,
         reported: dict[str, Array] | None = None,
         seed: int = 0,
     ):
@@ -259,14 +260,13 @@ class MonteCarloArithmetic(NumpyArithmetic):
             return h
         values = self.plain(h)
         tilt = self.u * self.per_sample(h, self.tilt)
-        error = self.tau.relative / 2 * np.abs(values) + self.tau.absolute
-        return self.from_input(values + tilt * error)
+        return self.from_input(values * (1 + tilt * self.tau / 2))
 
     def by_slope(self, dh: Array, a: Array, h: Array, nonlinearity: str) -> Array:
         """Return dh ∘ φ'(a), from a or from h; for relu any slope near the kink."""
         row = nonlinearity_of(nonlinearity)
         if not row.has_kink:
-            tilt = self.u * self.tau.relative * self.per_sample(a, self.tilt)
+            tilt = self.u * self.tau * self.per_sample(a, self.tilt)
             slope = row.slope_of_a(self.plain(a)) * (1 + tilt)  # of a cosh, squared
             by_h = dh * row.slope(a, h)
             by_a = dh * self.from_input(slope)

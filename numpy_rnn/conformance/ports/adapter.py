@@ -60,7 +60,6 @@ STATEMENTS = (
     "lacks",
     "sizes",
     "tanh_ulps",
-    "tanh_absolute_ulps",
     "mean_over",
     "cases",
 )
@@ -113,7 +112,6 @@ class Adapter:
         self.sizes: Any = statements.get("sizes", ())
         self.cases: Sequence[Any] = statements.get("cases", ())
         self.tanh_ulps: float | None = statements.get("tanh_ulps")
-        self.tanh_absolute_ulps: float | None = statements.get("tanh_absolute_ulps")
         self.mean_over: Sequence[str] | None = axes
         self.label = name
         self.name = name if self.factor == 1 else f"{name}, halved"

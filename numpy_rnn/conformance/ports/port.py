@@ -19,7 +19,7 @@ from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.packages import backend, is_package
 from numpy_rnn.common.records import NumpyArray, Objective, Parameters
 from numpy_rnn.common.texts import one_line
-from numpy_rnn.conformance.arithmetics.bounds import TAU, TanhError
+from numpy_rnn.conformance.arithmetics.bounds import TAU
 from numpy_rnn.conformance.case import (
     NamedArrays,
     WindowCase,
@@ -58,7 +58,7 @@ class Port(Protocol):
     - capabilities, names of what it has beyond the usual: none by default
     - lacks, names of what it does not have: none by default
     - sizes, the only ones that it takes: a dict, a list of dicts, or "few"
-    - tanh_ulps and tanh_absolute_ulps, the largest errors of its tanh
+    - tanh_ulps, the largest error of its tanh
     - mean_over, the axes over which its loss is a mean
     - cases, windows of your own data that are checked too: a list of dicts with x,
       target, and if you like h_0 and params
@@ -219,16 +219,12 @@ def stated_port(port: object) -> SimpleNamespace:
     return SimpleNamespace(**stated)
 
 
-def tanh_error(port: object) -> TanhError:
-    """Return the error of its tanh that the bounds allow: twice the declared one, or
-    the usual one.
+def tanh_error(port: object) -> float:
+    """Return the error of its tanh that the bounds allow, in units of roundoff of its
+    value: twice the declared one in ulps, or the usual one.
     """
-    relative = TAU.relative
-    ulps = getattr(port, "tanh_ulps", None)
-    if ulps is not None:
-        relative = 2 * ulps
-    absolute = getattr(port, "tanh_absolute_ulps", None) or 0
-    return TanhError(relative, 2 * absolute)
+    ulps: float | None = getattr(port, "tanh_ulps", None)
+    return TAU if ulps is None else 2 * ulps
 
 
 def call_port(port: Port, case: WindowCase) -> NamedArrays:

@@ -45,7 +45,7 @@ class PortFault(Exception):
 STATEMENTS: Message = {
     "name": "",
     **dict.fromkeys(("dtypes", "capabilities", "lacks", "sizes"), ()),
-    **dict.fromkeys(("tanh_ulps", "tanh_absolute_ulps", "mean_over")),
+    **dict.fromkeys(("tanh_ulps", "mean_over")),
 }
 
 
@@ -64,9 +64,8 @@ def identity_from(stated: Message) -> Message:
         _refuse(port, "capabilities", _some_of(CAPABILITIES) + options)
     if not _are_names(port["lacks"], LACKS):
         _refuse(port, "lacks", _some_of(LACKS))
-    for name in ("tanh_ulps", "tanh_absolute_ulps"):
-        if not _is_error(port[name]):
-            _refuse(port, name, "a positive number of ulps")
+    if not _is_error(port["tanh_ulps"]):
+        _refuse(port, "tanh_ulps", "a positive number of ulps")
     if port["mean_over"] is not None and not _are_names(port["mean_over"], LOSS_AXES):
         _refuse(port, "mean_over", f"{_some_of(LOSS_AXES)}: a sum over the others")
     if not all(map(_is_shape, shapes)):

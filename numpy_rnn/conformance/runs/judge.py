@@ -10,27 +10,24 @@ they are *ill-conditioned* in this dtype. What could not be judged in any window
 named, and is no agreement.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import zip_longest
 from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
 
 from numpy_rnn.common.records import NumpyArray as Array
+from numpy_rnn.common.records import Window
 from numpy_rnn.conformance import case as cases
-from numpy_rnn.conformance.arithmetics.bounds import TAU, TanhError
-from numpy_rnn.conformance.case import INTERMEDIATES, SHAPES, TENSORS
-from numpy_rnn.conformance.findings import Finding, finding_in
+from numpy_rnn.conformance.arithmetics.bounds import TAU
+from numpy_rnn.conformance.case import INTERMEDIATES, SHAPES, TENSORS, NamedArrays
 from numpy_rnn.conformance.runs.recorded_run import (
     STEPWISE,
     RecordedRun,
     stacks,
 )
-from numpy_rnn.conformance.runs.schedule_checks import (
-    carried_steps,
-    schedule_divergences,
-    state_divergences,
-)
+from numpy_rnn.conformance.verdicts import Finding, finding_in
 from numpy_rnn.conformance.window_checks import (
     Check,
     Counts,
@@ -78,7 +75,7 @@ class Judgement(NamedTuple):
 
 def judge(
     recorded: RecordedRun,
-    tau: TanhError = TAU,
+    tau: float = TAU,
     whole: bool = True,
 ) -> Judgement:
     """Check every update of a run: its window, its initial state, and all tensors.
@@ -89,8 +86,9 @@ def judge(
     ----------
     recorded : RecordedRun
         The run, with finite numbers (`finite_part`).
-    tau : TanhError, optional
-        The error of tanh that the bounds allow.
+    tau : float, optional
+        The error of tanh that the bounds allow, as a share of its value in units of
+        roundoff.
     whole : bool, optional
         Whether every update is expected; otherwise the last ones may be missing.
 
@@ -229,3 +227,75 @@ def _first_finding(recorded: RecordedRun, indices: Array, check: Check) -> Findi
         epoch=int(recorded.updates["epoch"][index]),
         number=int(recorded.updates["number"][index]),
     )
+
+
+# -- windows by (T1) and (T2), and their initial states by (T3)
+
+
+def schedule_divergences(recorded: RecordedRun, whole: bool) -> Iterator[Finding]:
+    """Yield the first window that is not one of TBPTT(k1, k2).
+
+    whole: whether the last windows must not be missing.
+    """
+    columns = [recorded.updates[name] for name in ("epoch", "number", *Window._fields)]
+    reported = np.stack(columns, axis=1).tolist()
+    windows = recorded.windows
+    expected = list[list[int]]()
+    for epoch in range(1, recorded.run.options.schedule.epochs + 1):
+        for number, window in enumerate(windows, 1):
+            expected.append([epoch, number, *window])
+    for row, right_row in zip_longest(reported, expected):
+        if row == right_row or (row is None and not whole):
+            continue
+        epoch, number, *_ = right_row or row
+        if row and right_row and row[:2] == right_row[:2]:
+            column = int(np.argmin(np.equal(row, right_row)))
+            element = (column - 2,)
+            start_or_stop = row[column], right_row[column]
+            yield Finding(epoch, number, "window", None, element, *start_or_stop)
+        else:  # a window is missing, or too many
+            in_epoch = sum(row[0] == epoch for row in reported)
+            counts = in_epoch, len(windows)
+            yield Finding(epoch, number, "window", None, (), *counts)
+        return
+
+
+def state_divergences(recorded: RecordedRun) -> Iterator[Finding]:
+    """Yield the first window whose initial state is not exactly the latest one of its
+    step.
+
+    If the states are not reported, `judge` recomputes them.
+    """
+    updates = recorded.updates
+    reported = updates["initial"]
+    expected = np.array(reported)
+    expected[updates["start"] == 0] = recorded.run.h_0
+    if "h" in updates:
+        steps = carried_steps(updates)
+        (before,) = np.nonzero(steps)
+        rows = recorded.first_rows[before] + steps[before] - 1
+        expected[before + 1] = updates["h"][rows]
+    wrong = np.argwhere(reported != expected)
+    if len(wrong):
+        index, *element = wrong[0].tolist()
+        yield Finding(
+            epoch=int(updates["epoch"][index]),
+            number=int(updates["number"][index]),
+            tensor="initial",
+            step=None,
+            element=tuple(element),
+            reported=float(reported[index, *element]),
+            expected=float(expected[index, *element]),
+        )
+
+
+def carried_steps(updates: NamedArrays) -> Array:
+    """Return after which step of a window the next one of its epoch starts, (N,); 0
+    where none does.
+    """
+    start = np.append(updates["start"], -1)
+    epoch = np.append(updates["epoch"], -1)
+    lengths = updates["stop"] - updates["start"]
+    steps = start[1:] - start[:-1]
+    follows = (epoch[1:] == epoch[:-1]) & (start[1:] > 0) & (steps > 0)
+    return np.where(follows & (steps <= lengths), steps, 0)

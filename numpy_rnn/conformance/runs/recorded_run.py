@@ -49,14 +49,22 @@ class RecordedRun(NamedTuple):
         return len(self.updates["stop"])
 
     def finite_updates(self) -> int:
-        """Return the number of updates before the first with NaN or infinity."""
+        """Return the number of updates before the first with NaN or infinity, or with a
+        gradient to clip whose norm overflows.
+        """
+        largest = float(np.finfo(self.run.params.W_hh.dtype).max)
+        is_clipped = self.run.options.step.max_norm is not None
         is_finite = np.ones(self.length, bool)
         for name, array in self.updates.items():
-            rows = np.isfinite(array.reshape(len(array), -1)).all(axis=1)
+            rows = array.reshape(len(array), -1)
+            limit = largest
+            if is_clipped and name in cases.GRADIENT_AXES:
+                limit = (largest / (8 * rows.shape[1])) ** 0.5
+            are_small = (np.abs(rows) <= limit).all(axis=1)
             if name in STEPWISE:
-                rows = np.logical_and.reduceat(rows, self.first_rows[:-1])
-            is_finite &= rows
-        return first_false(is_finite)
+                are_small = np.logical_and.reduceat(are_small, self.first_rows[:-1])
+            is_finite &= are_small
+        return int(np.argmin(np.append(is_finite, False)))
 
     @property
     def first_rows(self) -> NumpyArray:
@@ -84,11 +92,6 @@ class RecordedRun(NamedTuple):
     def lacks_velocities(self) -> bool:
         """Return whether the step has velocities, and the updates do not have them."""
         return self.run.options.step.has_velocity and "vW_hh" not in self.updates
-
-
-def first_false(are_true: NumpyArray) -> int:
-    """Return the first index at which an array is false, or its length."""
-    return int(np.argmin(np.append(are_true, False)))
 
 
 class RunRecorder:
@@ -286,7 +289,7 @@ def finite_part(recorded: RecordedRun) -> RecordedRun:
     An update is kept whose numbers are not finite, but those of the definition are: it
     is wrong.
     """
-    count = min(recorded.finite_updates(), _clippable_updates(recorded))
+    count = recorded.finite_updates()
     if count == recorded.length:
         return recorded
     case, report = single_update(recorded, count)
@@ -297,18 +300,3 @@ def finite_part(recorded: RecordedRun) -> RecordedRun:
     if is_expected_finite and not is_finite:
         count += 1
     return recorded.first(count)
-
-
-def _clippable_updates(recorded: RecordedRun) -> int:
-    """Return the number of updates before the first with a gradient whose norm
-    overflows, if gradients are clipped by their norm.
-    """
-    run = recorded.run
-    is_small = np.ones(recorded.length, bool)
-    if run.options.step.max_norm is not None:
-        largest = float(np.finfo(run.params.W_hh.dtype).max)
-        for name, theta in present(run.params).items():
-            gradients = recorded.updates["d" + name].reshape(recorded.length, -1)
-            limit = (largest / (8 * theta.size)) ** 0.5
-            is_small &= (np.abs(gradients) < limit).all(axis=1)
-    return first_false(is_small)
