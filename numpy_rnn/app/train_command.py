@@ -15,7 +15,6 @@ from numpy_rnn.app.outputs import (
     describe_runs,
     format_table,
     plot_target,
-    write_csv,
     write_figure,
 )
 from numpy_rnn.app.train_plot import draw_result
@@ -28,8 +27,8 @@ SMOOTHING = 0.999  # of the smoothed loss of a text, at each update
 GENERATED = 20  # free-running steps
 
 
-# What a run results in: the curves by their kinds, which are plotted and written; and
-# lines, which are printed.
+# What a run results in: the curves by their kinds, which are plotted; and lines, which
+# are printed.
 RunResult = tuple[dict[str, Curve], list[str]]
 
 
@@ -68,9 +67,6 @@ def run(rnn: ModuleType, options: CommandOptions) -> int:
     print(*lines, sep="\n")
     if options.save is not None:
         print(save(options.save, training, data.alphabet))
-    if options.output is not None:
-        write_csv(options.output, data.columns, curves)
-        print(f"results saved to {printable(options.output)}")
     if plot is not None:
         title = f"{name}: {data.name}, one step ahead"
         write_figure(plot, lambda figure: draw_result(figure, data, title, curves))
