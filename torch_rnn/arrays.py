@@ -1,7 +1,5 @@
 """What the equations need of tensors: copies, rows, and axes of networks."""
 
-from __future__ import annotations
-
 from typing import TypeAlias
 
 import torch

@@ -1,7 +1,5 @@
 """The losses by torch.nn.functional; `numpy_rnn/loss.py` has the equations."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch

@@ -159,14 +159,12 @@ def clip_by_value(gradients: Gradients[Array], max_value: float) -> Gradients[Ar
     return compute_clipped_by_value(gradients, check_positive("max value", max_value))
 
 
-def compute_clipped(
-    gradients: Gradients[Array], max_norm: float | None, max_value: float | None
-) -> Gradients[Array]:
+def compute_clipped(gradients: Gradients[Array], step: Step) -> Gradients[Array]:
     """Compute the gradients within a limit, if there is one."""
-    if max_norm is not None:
-        return compute_clipped_by_norm(gradients, max_norm)
-    if max_value is not None:
-        return compute_clipped_by_value(gradients, max_value)
+    if step.max_norm is not None:
+        return compute_clipped_by_norm(gradients, step.max_norm)
+    if step.max_value is not None:
+        return compute_clipped_by_value(gradients, step.max_value)
     return gradients
 
 
@@ -174,8 +172,10 @@ def compute_clipped(
 def compute_clipped_by_norm(
     gradients: Gradients[Array], max_norm: float
 ) -> Gradients[Array]:
-    """Compute the gradients within a limit of their norm."""
-    factor = clipping_factor(global_norm(gradients), max_norm)
+    """Compute the gradients within a limit of their norm; NaN if it is not finite."""
+    norm = global_norm(gradients)
+    factor = (max_norm / (norm + NORM_EPSILON)).clamp(max=1)  # (U3)
+    factor = factor.where(norm.isfinite(), torch.nan)
     return tree_map(
         lambda g: (per_network(factor, g) * g.double()).to(g),  # (U3)
         gradients,
@@ -192,12 +192,6 @@ def global_norm(gradients: Gradients[Array]) -> Array:
     rows = [g.double().reshape(*networks, -1) for g in gradients if g is not None]
     norm: Array = torch.linalg.vector_norm(torch.cat(rows, dim=-1), dim=-1)  # (U2)
     return norm
-
-
-def clipping_factor(norm: Array, max_norm: float) -> Array:
-    """Return the factor of gradients of this norm; NaN if it is not finite."""
-    factor = (max_norm / (norm + NORM_EPSILON)).clamp(max=1)  # (U3)
-    return factor.where(norm.isfinite(), torch.nan)
 
 
 @torch.no_grad()

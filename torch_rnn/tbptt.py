@@ -151,7 +151,7 @@ def compute_updates(run: Run, *, record: bool) -> Iterator[Update[Array]]:
             L = compute_loss(activations.y[-len(target) :], target, objective)
             recorded = activations if record else None
             gradients, derivatives = compute_derivatives(L, params, recorded)
-            clipped = compute_clipped(gradients, step.max_norm, step.max_value)
+            clipped = compute_clipped(gradients, step)
             delta, velocity = compute_direction(params, clipped, velocity, step)
             params = compute_parameters(params, delta, rate)
             states = dict(enumerate(activations.h.detach(), start=window.start))

@@ -219,8 +219,6 @@ const LINES = {  // what a line computes, and right code
   B7: ["db_h", "da[t].sum(axis=0)"],
   B8: ["db_y", "dy[t].sum(axis=0)"],
 };
-const isSum = (id) => id > "B3";  // over the steps
-const rightLines = () => mapObject(([, code]) => code, LINES);
 
 const MISTAKES = {
   B1: {
@@ -297,15 +295,14 @@ function isLater(adjoint, step, line, currentStep) {
 }
 
 // What the line `line` can use at a step. At step T + 1 every quantity is 0.
-function environment(adjointsSoFar, step, line) {
+function environment(step, line) {
   const {p, target, h_0, N} = exercise;
   const {T} = SIZES;
-  const right = {...exercisePass, target, ...correct};
-  const quantities = {...right, ...adjointsSoFar};
+  const quantities = {...exercisePass, target, ...correct};
   const quantity = (name, at) => {
     const first = name === "h" ? 0 : 1;
     if (at < first || at > T + 1) fail(`${name}[${at}] does not exist: steps are 1 to ${T}`);
-    if (at === T + 1) return elementwise(() => 0, right[name][T]);
+    if (at === T + 1) return elementwise(() => 0, quantities[name][T]);
     const isUnknown = ADJOINTS.includes(name) && isLater(name, at, line, step);
     if (isUnknown) fail(`${name}[${at}] is not known yet at this line`);
     return quantities[name][at];
@@ -313,27 +310,20 @@ function environment(adjointsSoFar, step, line) {
   return {constants: {...p, ...SIZES, h_0, N}, step, quantity};
 }
 
-// What lines compute in a backward pass: adjoints of all steps, and sums over them.
-// knownAdjoints: adjoints to use instead of those that the lines compute.
-function backwardBy(codes, knownAdjoints = null) {
-  const result = {dy: [null], dh: [null], da: [null]};
+// What one line computes on right inputs: an adjoint at every step, or a sum over them.
+function computedBy(id, code) {
+  const [key] = LINES[id];
+  const isSum = id > "B3";
+  const values = [null];
   for (const t of range(1, SIZES.T).reverse()) {
-    for (const [id, code] of Object.entries(codes)) {
-      const [key] = LINES[id];
-      const value = evaluate(code, environment(knownAdjoints ?? result, t, key));
-      const shape = shapeText(shapeOf(value));
-      const expected = shapeText(shapeOf(isSum(id) ? correct[key] : correct[key][t]));
-      if (shape !== expected) fail(`the shape is ${shape}, expected ${expected}`);
-      if (!isSum(id)) result[key][t] = value;
-      else if (!result[key]) result[key] = value;
-      else result[key] = elementwise((u, v) => u + v, result[key], value);
-    }
+    const value = evaluate(code, environment(t, key));
+    const shape = shapeText(shapeOf(value));
+    const expected = shapeText(shapeOf(isSum ? correct[key] : correct[key][t]));
+    if (shape !== expected) fail(`the shape is ${shape}, expected ${expected}`);
+    values[t] = value;
   }
-  return result;
+  return isSum ? values.slice(1).reduce(OPERATORS["+"]) : values;
 }
-
-// What one line computes on right inputs.
-const computedBy = (id, code) => backwardBy({[id]: code}, correct)[LINES[id][0]];
 
 const numbersOf = (values) => values.flat(3).filter((v) => v !== null);
 
@@ -343,16 +333,10 @@ function differs(values, expectedValues) {
   return numbersOf(values).some((v, i) => !(Math.abs(v - expected[i]) <= allowed));
 }
 
-// Every mistake with its value on right inputs, and with the gradients of a whole pass.
-const mistakes = Object.entries(MISTAKES).flatMap(([id, messages]) =>
-  Object.entries(messages).map(([code, message]) => ({
-    id, code, message, value: computedBy(id, code),
-    gradients: backwardBy({...rightLines(), [id]: code}),
-  })));
-
 function mistakeIn(id, value) {
-  const known = mistakes.find((mistake) => mistake.id === id && !differs(value, mistake.value));
-  if (known) return known.message;
+  for (const [code, message] of Object.entries(MISTAKES[id])) {
+    if (!differs(value, computedBy(id, code))) return message;
+  }
   const u = numbersOf(value);
   const v = numbersOf(correct[LINES[id][0]]);
   const factor = dot(u, v) / dot(v, v);
@@ -398,7 +382,7 @@ if (element("lines")) {
 }
 
 return {
-  LineError, fail, shapeOf, shapeText, evaluate, LINES, exercise, gradientsOf, exercisePass,
-  correct, environment, mistakes, checkLine,
+  LineError, fail, shapeOf, shapeText, evaluate, exercise, gradientsOf, exercisePass, correct,
+  environment, MISTAKES, checkLine,
 };
 })();

@@ -1,14 +1,12 @@
 // Gradients of the reader's own program: arrays are read from a text that is pasted, the
-// lines of report() or what a program prints, and compared with the right ones. The one
-// mistake that explains those that are wrong is named.
+// lines of report() or what a program prints, and compared with the right ones.
 "use strict";
 
 lesson.paste = (() => {
 const {largest, transpose, times, elementwise, mapObject, addToRows} = lesson.rnn;
 const {element, show} = lesson.figures;
 const {
-  LineError, fail, shapeOf, shapeText, LINES, exercise, gradientsOf, exercisePass, correct,
-  mistakes,
+  LineError, fail, shapeOf, shapeText, exercise, gradientsOf, exercisePass, correct,
 } = lesson.lines;
 
 const NUMERAL = /[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?|[-+]?\b(?:nan|inf)(?:inity)?\b/gi;
@@ -132,48 +130,30 @@ function agrees({key, numbers, halves, dtype}, expected, format = dtype ?? "floa
   return numbers.every(isNear);
 }
 
-const wrong = (why) => ({isWrong: true, words: `wrong, ${why}`});
-const notWrong = (words) => ({isWrong: false, words});
-
-// The verdict on one array, and its words: right, wrong, or what else must be known.
+// The verdict on one array, in words: right, wrong, or what else must be known.
 function verdictOn(gradient) {
   const {key, numbers, dtype} = gradient;
   const expected = expectedOf(key);
-  if (!numbers.every(Number.isFinite)) return wrong("not all numbers are finite");
-  if (largest(numbers) === 0) return wrong("all of its numbers are 0");
+  if (!numbers.every(Number.isFinite)) return "wrong, not all numbers are finite";
+  if (largest(numbers) === 0) {
+    return "wrong, all numbers are 0: print .grad after backward() and before zero_grad()";
+  }
   if (agrees(gradient, expected)) {
     const areFew = largest(gradient.halves) > 0.002 * largest(expected);
-    if (areFew) return notWrong("cannot be told, print at least four digits");
-    if (dtype) return notWrong(`right, to the precision of ${dtype}`);
-    if (agrees(gradient, expected, "float64")) return notWrong("right, to the digits printed");
-    return notWrong("right if it is computed in float32, to the precision of that; wrong"
-      + " if in float64. Write the format with the numbers, or use report()");
+    if (areFew) return "cannot be told, print at least four digits";
+    if (dtype) return `right, to the precision of ${dtype}`;
+    if (agrees(gradient, expected, "float64")) return "right, to the digits printed";
+    return "right if it is computed in float32, to the precision of that; wrong"
+      + " if in float64. Write the format with the numbers, or use report()";
   }
   if (key === "W_hh" && agrees(gradient, transpose(correct.dW_hh).flat())) {
-    return wrong("it is transposed; of PyTorch's, report the .T");
+    return "wrong, it is transposed; of PyTorch's, report the .T";
   }
   const apart = largest(numbers.map((v, i) => v - expected[i])) / largest(expected);
-  return wrong(`the largest difference is ${show(apart, 2)} of its maximum`);
+  return `wrong, the largest difference is ${show(apart, 2)} of its maximum`;
 }
 
-// The one mistake that gives all of these arrays, in words.
-function mistakeOf(gradients) {
-  const zeros = gradients.filter(({numbers}) => largest(numbers) === 0);
-  if (zeros.length === gradients.length) {
-    return "All numbers are 0: print .grad after backward() and before zero_grad().";
-  }
-  const explains = (explanation) => gradients.every((gradient) =>
-    agrees(gradient, explanation[`d${gradient.key}`].flat()));
-  const known = mistakes.find((mistake) => explains(mistake.gradients));
-  if (known) {
-    const {id, code, message} = known;
-    return `These are the numbers of ${LINES[id][0]} = ${code} in (${id}). ${message}`;
-  }
-  if (zeros.length) return "An array of zeros is not filled yet.";
-  return "No mistake of the list explains all of these numbers.";
-}
-
-// A message for each array of the text, and one for the mistake behind the wrong ones.
+// A message for each array of the text, or why it is not read.
 function pasted(text) {
   let gradients = [];
   try {
@@ -182,10 +162,7 @@ function pasted(text) {
     const problem = error instanceof LineError ? error.message : "the JSON is not complete";
     return [`Not read: ${problem}.`];
   }
-  const verdicts = gradients.map(verdictOn);
-  const messages = gradients.map(({key}, i) => `d${key}: ${verdicts[i].words}.`);
-  const isWrong = verdicts.some((verdict) => verdict.isWrong);
-  return isWrong ? [...messages, mistakeOf(gradients)] : messages;
+  return gradients.map((gradient) => `d${gradient.key}: ${verdictOn(gradient)}.`);
 }
 
 if (element("paste-text")) {
@@ -201,5 +178,5 @@ if (element("paste-text")) {
   ].join("\n");
 }
 
-return {SHAPES, pasted};
+return {pasted};
 })();
