@@ -49,6 +49,8 @@ def test_implementation_agrees(name, monkeypatch):
     for case in CASES.values():
         if case.networks == 10_000 or case.H == 256:
             continue  # as 1,000 and 64
+        if case.every_update and name != "numpy_rnn":
+            continue  # which alone reads the loss otherwise
         if any(part in case.name for part in SUPPORTED[name]):
             assert disagreement(name, case) is None, case.name
         else:
