@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from numpy_rnn.app.compare_sources import Source, TraceFile
-from numpy_rnn.app.printing import format_table, schedule_name, step_words
+from numpy_rnn.app.compare_runs import Source, TraceFile
+from numpy_rnn.app.outputs import format_table, schedule_name, step_words
 from numpy_rnn.common.records import NumpyArray, Run
 from numpy_rnn.common.texts import join_names, pluralize
 from numpy_rnn.conformance.arithmetics.bounds import STRICT_TANH_ULPS
 from numpy_rnn.conformance.case import TENSORS, equations
-from numpy_rnn.conformance.findings import Finding
 from numpy_rnn.conformance.runs.judge import Judgement
+from numpy_rnn.conformance.verdicts import Finding
 
 LOOP = ("window", "initial")  # what the training loop chooses
 LESS_ROUNDING = "choose --dtype float64, a smaller --k2, or weights of smaller gain"

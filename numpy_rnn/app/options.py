@@ -1,6 +1,6 @@
 """The options of all commands: one table, their defaults, and their values."""
 
-from argparse import ArgumentTypeError, BooleanOptionalAction
+from argparse import BooleanOptionalAction
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple, TypeVar
@@ -85,12 +85,7 @@ def option(
 
 def number_or_none(text: str) -> float | None:
     """Convert the value of an option that "none" turns off."""
-    if text == "none":
-        return None
-    try:
-        return float(text)
-    except ValueError:
-        raise ArgumentTypeError(f"{text!r}: expected a number or none") from None
+    return None if text == "none" else float(text)
 
 
 @dataclass(frozen=True)
@@ -169,9 +164,6 @@ class CommandOptions:
     save: str | None = option(
         None, "save them as .npz, also after Ctrl-C", commands=("train",)
     )
-    output: str | None = option(
-        None, "write losses, predictions as .csv", commands=("train",)
-    )
     plot: str | None = option(None, "file of the plot (COMMAND.png)", commands=TRAINING)
     no_plot: bool = option(False, "do not plot", commands=TRAINING, action="store_true")
     log_every: int = option(
@@ -190,11 +182,6 @@ class CommandOptions:
         return RunOptions.from_keywords(**{name: getattr(self, name) for name in names})
 
 
-DECLARATIONS: dict[str, Declaration] = {
-    declared.name: declared.metadata["declaration"]
-    for declared in fields(CommandOptions)
-    if declared.metadata
-}
 # Defaults of a text, those of min-char-rnn, and of data.
 DEFAULTS_OF: dict[str, dict[str, object]] = {
     "text": {
@@ -239,10 +226,11 @@ ONLY_WITH = {"columns": "data", "sample": "text", "temperature": "text"}
 
 def declarations_of(command: str) -> dict[str, Declaration]:
     """Return the options that a command has."""
-    declarations = {}
-    for name, declaration in DECLARATIONS.items():
-        if command in declaration.commands:
-            declarations[name] = declaration
+    declarations = dict[str, Declaration]()
+    for declared in fields(CommandOptions):
+        declaration = declared.metadata.get("declaration")
+        if declaration is not None and command in declaration.commands:
+            declarations[declared.name] = declaration
     return declarations
 
 
@@ -330,9 +318,9 @@ def default_values(command: str, given: Mapping[str, Any]) -> dict[str, Any]:
     Returns
     -------
     dict of str to object
-        The values by the names of the fields, among them k1 and k2.
+        The values by the names of the fields.
     """
-    values: dict[str, Any] = {"k1": CommandOptions.k1, "k2": CommandOptions.k2}
+    values: dict[str, Any] = {"k1": CommandOptions.k1}
     values.update(DEFAULTS_OF_COMMAND.get(command, {}))
     for source, defaults in DEFAULTS_OF.items():
         if source in given and command != "study":

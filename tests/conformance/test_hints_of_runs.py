@@ -13,10 +13,10 @@ from numpy_rnn.conformance.definition import (
     train,
     window_update,
 )
-from numpy_rnn.conformance.findings import Finding
 from numpy_rnn.conformance.mutants.loops import hint_for_run
 from numpy_rnn.conformance.runs.judge import judge
 from numpy_rnn.conformance.runs.recorded_run import RecordedRun
+from numpy_rnn.conformance.verdicts import Finding
 from tests.helpers import random_runs
 from tests.helpers.random_runs import record
 

@@ -17,12 +17,12 @@ from numpy_rnn.conformance import case as cases
 from numpy_rnn.conformance.case import NamedArrays, present
 from numpy_rnn.conformance.definition import DEFINITION as right
 from numpy_rnn.conformance.definition import window_update
-from numpy_rnn.conformance.findings import Finding
 from numpy_rnn.conformance.mutants.edits import VALUES, Equations, Mutant
 from numpy_rnn.conformance.mutants.families import change_times
 from numpy_rnn.conformance.mutants.fits import ROUNDING, Fit, largest
 from numpy_rnn.conformance.mutants.hints import explanation, is_of_step
 from numpy_rnn.conformance.runs.recorded_run import RecordedRun, single_update
+from numpy_rnn.conformance.verdicts import Finding
 
 NEAR = 8  # updates after the first wrong one that are looked at
 EXPECTED = "as expected"
