@@ -164,9 +164,6 @@ class CommandOptions:
     save: str | None = option(
         None, "save them as .npz, also after Ctrl-C", commands=("train",)
     )
-    output: str | None = option(
-        None, "write losses, predictions as .csv", commands=("train",)
-    )
     plot: str | None = option(None, "file of the plot (COMMAND.png)", commands=TRAINING)
     no_plot: bool = option(False, "do not plot", commands=TRAINING, action="store_true")
     log_every: int = option(

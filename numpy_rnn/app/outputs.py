@@ -2,18 +2,16 @@
 tables and progress.
 """
 
-import csv
 import importlib
 import os
 import sys
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from numpy_rnn.app.options import CommandOptions
-from numpy_rnn.app.updates import Curve
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.files import written_whole
 from numpy_rnn.common.records import Run, Step
@@ -22,7 +20,6 @@ from numpy_rnn.common.texts import join_names, one_line, printable
 INPUTS = ("data", "text", "weights")
 ENDINGS = {
     "save": (".npz",),
-    "output": (".csv",),
     "plot": (".png", ".pdf", ".svg", ".jpg"),
 }
 
@@ -95,35 +92,6 @@ def plot_target(options: CommandOptions, package: str) -> str | None:
         return options.plot
     name = package if is_training else options.command
     return f"{name}.png"
-
-
-def write_csv(path: str, columns: Sequence[str], curves: Mapping[str, Curve]) -> None:
-    """Write losses and predictions, one number per row, in units of the series.
-
-    Parameters
-    ----------
-    path : str
-        The file, which is replaced at once, and only if all is written.
-    columns : sequence of str
-        The names of the columns of the series.
-    curves : mapping of str to Curve
-        The curves by their kinds. The times of "loss" are epochs.
-
-    Raises
-    ------
-    InputError
-        If the file cannot be written.
-    """
-    with (
-        written_whole(path) as temporary,
-        open(temporary, "w", encoding="utf-8", newline="") as file,
-    ):
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["kind", "time", "column", "network", "value"])
-        for kind, curve in curves.items():
-            for (t, network, feature), value in np.ndenumerate(curve.values):
-                column = "" if kind == "loss" else columns[feature]
-                writer.writerow([kind, curve.first + t, column, network + 1, value])
 
 
 def write_figure(path: str, draw_on: Callable[[Any], None]) -> None:

@@ -15,7 +15,6 @@ from numpy_rnn.app.outputs import (
     describe_runs,
     format_table,
     plot_target,
-    write_csv,
     write_figure,
 )
 from numpy_rnn.app.train_plot import draw_result
@@ -26,10 +25,8 @@ from numpy_rnn.common.texts import pluralize, printable, some_of
 
 SMOOTHING = 0.999  # of the smoothed loss of a text, at each update
 GENERATED = 20  # free-running steps
-
-
-# What a run results in: the curves by their kinds, which are plotted and written; and
-# lines, which are printed.
+# What a run results in: the curves by their kinds, which are plotted, none of a text;
+# and lines, which are printed.
 RunResult = tuple[dict[str, Curve], list[str]]
 
 
@@ -68,9 +65,6 @@ def run(rnn: ModuleType, options: CommandOptions) -> int:
     print(*lines, sep="\n")
     if options.save is not None:
         print(save(options.save, training, data.alphabet))
-    if options.output is not None:
-        write_csv(options.output, data.columns, curves)
-        print(f"results saved to {printable(options.output)}")
     if plot is not None:
         title = f"{name}: {data.name}, one step ahead"
         write_figure(plot, lambda figure: draw_result(figure, data, title, curves))
@@ -131,7 +125,8 @@ class SeriesReport:
         predicted = curves["predicted"].values
         if not np.isfinite(predicted).all():
             raise Diverged(f"the predictions are not finite; {REMEDIES}")
-        curves["loss"] = self.training.loss_curve()
+        losses = np.reshape(self.training.losses, (-1, predicted.shape[1], 1))
+        curves["loss"] = Curve(1, losses)
         curves["actual"] = Curve(1, self.series.rows[:, None])
         return curves, error_table(self.series, predicted)
 
@@ -256,11 +251,11 @@ class TextReport:
         return self.latest_lines()
 
     def result(self) -> RunResult:
-        """Return the losses, the row of the last update, and a sample.
+        """Return the row of the last update, and a sample.
 
         Raises Diverged if the sample cannot be drawn.
         """
-        return {"loss": self.training.loss_curve()}, self.latest_lines()
+        return {}, self.latest_lines()
 
     def latest_lines(self) -> list[str]:
         """Return the row of the latest update, and a sample between two rules."""

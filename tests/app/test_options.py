@@ -32,7 +32,6 @@ REFUSED = """
 --plot= → --plot : expected a name that ends with .png or .pdf or .svg or .jpg
 --save folder → --save folder: expected a name that ends with .npz
 --save none/a.npz → --save none/a.npz: its folder cannot be written to: choose another
---output a.txt → --output a.txt: expected a name that ends with .csv
 --data large.csv → data file large.csv: column 1 is constant or too large for float32: leave it out
 compare numpy_rnn.reference --data opposite.csv → data file opposite.csv: column 1 is constant or too large for float32: leave it out
 --data /dev/zero → data file /dev/zero: it has more than 64 MB, the limit: expected a smaller file

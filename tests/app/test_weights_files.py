@@ -64,13 +64,13 @@ def test_damaged_file_is_refused_or_complete(place, bit, size):
 def test_inputs_are_never_overwritten(capsys):
     """An output that is an input by another name, or by a link, is refused."""
     np.savez("w.npz", **WEIGHTS)
-    for name in ("s.csv", "s.npz", "s.png"):
+    for name in ("s.npz", "s.png"):
         Path(name).write_text("1\n2\n4\n3\n" * 20)
-    os.symlink("s.csv", "link.csv")
+    os.symlink("s.npz", "link.npz")
     for words in (
         "--weights w.npz --save ./w.npz",
-        "--data s.csv --output link.csv",
-        "--data link.csv --output s.csv",
+        "--data s.npz --save link.npz",
+        "--data link.npz --save s.npz",
         "--text s.npz --save s.npz",
         "--data s.png --plot s.png",
     ):
