@@ -51,8 +51,8 @@ from numpy_rnn.conformance.sampling import (
     sampled_cases,
     smaller,
 )
-from numpy_rnn.conformance.verdicts import Coverage, Finding, finding_in, pass_line
-from numpy_rnn.conformance.window_checks import Check, global_checks, local_checks
+from numpy_rnn.conformance.verdicts import Finding, finding_in, pass_line
+from numpy_rnn.conformance.window_checks import Check, Coverage, checks_at
 
 __all__ = ["WrongPort", "check", "check_port"]
 
@@ -232,8 +232,8 @@ def checks_by_name(port: Port, level: str, sample: NamedCase) -> dict[str, Check
     """Return the checks of the port's report on a window, by tensor."""
     case = sample.case
     report = validated_report(port, case, sample.name)
-    checks = local_checks if level == "L1" else global_checks
-    return {check.tensor: check for check in checks(case, report, tanh_error(port))}
+    checks = checks_at(level, case, report, tanh_error(port))
+    return {check.tensor: check for check in checks}
 
 
 def first_finding(
