@@ -3,6 +3,7 @@ module.
 """
 
 import functools
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -166,7 +167,9 @@ class TorchPort(FunctionPort):
         if loss_name is None or type(self.loss_function).__name__ in TORCH_LOSSES:
             loss_name = name_of_loss(label, self.loss_function)
         lacks = [*statements.get("lacks", ()), "no biases" if rnn.bias else "bias"]
-        if count_arguments(made.forward) == 1:
+        parameters = inspect.signature(made.forward).parameters.values()
+        flags = [p for p in parameters if isinstance(p.default, bool)]
+        if count_arguments(made.forward) - len(flags) == 1:
             lacks.append("h_0")
         statements["lacks"] = tuple(lacks)
         super().__init__(
