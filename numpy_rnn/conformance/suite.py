@@ -63,7 +63,7 @@ LISTED_RESULTS = ("loss", *("d" + name for name in FIELDS))  # which a verdict l
 
 
 class WrongPort(AssertionError):
-    """A port exceeds a bound that a correct port never exceeds."""
+    """A port exceeds a bound, as a correct port never does, or an estimate."""
 
     def __init__(self, finding: Finding):
         super().__init__(finding.report())
