@@ -3,7 +3,7 @@
 import argparse
 import importlib
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from types import ModuleType
 from typing import NamedTuple, NoReturn
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from numpy_rnn import __version__
 from numpy_rnn.app.options import (
+    HEADINGS,
     CommandOptions,
     declarations_of,
     make_options,
@@ -122,11 +123,10 @@ def add_command_options(parser: Parser, command: str) -> None:
             help="a package, such as torch_rnn; a port of your own, as module:object;"
             " a program; or a trace file",
         )
-    groups = dict[str, argparse._ArgumentGroup]()
     for name, option in declarations_of(command).items():
-        if option.group not in groups:
-            groups[option.group] = parser.add_argument_group(option.group)
-        groups[option.group].add_argument(
+        if name in HEADINGS:
+            group = parser.add_argument_group(HEADINGS[name])
+        group.add_argument(
             option_name(name), dest=name, help=option.help, **option.parsing
         )
 
@@ -174,26 +174,12 @@ def parse_command(package: str, words: list[str]) -> CommandOptions:
             raise InputError(f"{name} is a command of {other}: type {other} {name}")
         main.error(f"there is no command {name!r}{nearest(name, COMMANDS)}")
     values, unknown = main.parse_known_args(words)
-    check_words(parsers[values.command], values.command, words, unknown)
-    return make_options(**vars(values))
-
-
-def check_words(
-    parser: Parser, command: str, words: Iterable[str], unknown: Sequence[str]
-) -> None:
-    """Raise InputError on words that a command has no use for.
-
-    They are options that argparse does not know, and the value in `--save=--`, which
-    argparse of Python 3.11 drops without a word.
-    """
-    for word in words:
-        if word.endswith("=--"):
-            parser.error("-- is no value")
     if unknown:
         word = unknown[0].partition("=")[0]
-        name = word.strip("-").replace("-", "_")
-        advice = nearest(name, declarations_of(command), "--")
-        parser.error(f"there is no option {word}{advice}")
+        meant = word.strip("-").replace("-", "_")
+        advice = nearest(meant, declarations_of(values.command), "--")
+        parsers[values.command].error(f"there is no option {word}{advice}")
+    return make_options(**vars(values))
 
 
 def run_main(rnn: ModuleType, arguments: list[str] | None) -> int:

@@ -10,11 +10,22 @@ import numpy as np
 
 from numpy_rnn.app.compare_plot import draw_comparisons
 from numpy_rnn.app.compare_report import ComparedRun, Comparison, comparison_report
-from numpy_rnn.app.compare_runs import FittedRuns, fitted_runs
-from numpy_rnn.app.compare_sources import Source, TraceFile, find_source
+from numpy_rnn.app.compare_runs import (
+    FittedRuns,
+    Source,
+    TraceFile,
+    find_source,
+    fitted_runs,
+)
 from numpy_rnn.app.options import CommandOptions, option_name
-from numpy_rnn.app.outputs import check_files, plot_target, write_figure
-from numpy_rnn.app.printing import describe_runs, progress, schedule_name
+from numpy_rnn.app.outputs import (
+    check_files,
+    describe_runs,
+    plot_target,
+    progress,
+    schedule_name,
+    write_figure,
+)
 from numpy_rnn.app.updates import begin, epoch_losses
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.numbers import check_integer
@@ -56,7 +67,10 @@ def compare(rnn: ModuleType, options: CommandOptions) -> int:
     names = [source.name for source in sources]
     heading = describe_runs(names, fitted.series, fitted.runs)
     print(*fitted.notes, heading, sep="\n", flush=True)
-    comparisons = [examine_runs(source, fitted.runs) for source in sources]
+    comparisons = list[Comparison]()
+    for source in sources:
+        compared = [examine(source, run) for run in fitted.runs]
+        comparisons.append(Comparison(source, compared))
     print(comparison_report(comparisons))
     has_ratios = any(comparison.has_judged_updates for comparison in comparisons)
     if plot is not None and has_ratios:
@@ -103,15 +117,6 @@ def check_traces(traces: Sequence[TraceFile], options: CommandOptions) -> None:
         )
 
 
-def examine_runs(source: Source, runs: Sequence[Run]) -> Comparison:
-    """Record and judge all runs of an implementation."""
-    compared = list[ComparedRun]()
-    for run in runs:
-        progress(f"{source.name}: {schedule_name(run)}")
-        compared.append(examine(source, run))
-    return Comparison(source, compared)
-
-
 def examine(source: Source, run: Run) -> ComparedRun:
     """Record a run of an implementation, and judge every update.
 
@@ -133,6 +138,7 @@ def examine(source: Source, run: Run) -> ComparedRun:
     PortFault
         If the implementation fails.
     """
+    progress(f"{source.name}: {schedule_name(run)}")
     recorded = source.trace(run)
     finite = finite_part(recorded)
     is_whole = finite is recorded

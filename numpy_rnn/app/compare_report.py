@@ -3,21 +3,16 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from numpy_rnn.app.compare_sources import Source, TraceFile
-from numpy_rnn.app.printing import format_table, schedule_name, step_words
+from numpy_rnn.app.compare_runs import Source, TraceFile
+from numpy_rnn.app.outputs import format_table, schedule_name, step_words
 from numpy_rnn.common.records import NumpyArray, Run
 from numpy_rnn.common.texts import join_names, pluralize
 from numpy_rnn.conformance.arithmetics.bounds import STRICT_TANH_ULPS
 from numpy_rnn.conformance.case import TENSORS, equations
-from numpy_rnn.conformance.findings import Finding
 from numpy_rnn.conformance.runs.judge import Judgement
+from numpy_rnn.conformance.verdicts import Finding
 
 LOOP = ("window", "initial")  # what the training loop chooses
-# Fields of a judgement, and what they say of tensors.
-RESERVATIONS = {
-    "wide": "rounding allows over a tenth of some",
-    "unjudged": "not judged, as rounding decides",
-}
 LESS_ROUNDING = "choose --dtype float64, a smaller --k2, or weights of smaller gain"
 
 
@@ -199,12 +194,11 @@ def ratio_cell(tensor: str, comparison: Comparison) -> str:
 
 
 def reservations(comparison: Comparison) -> list[str]:
-    """Return lines about what was judged in another way, or not at all."""
+    """Return lines about what was judged in another way."""
     lines = list[str]()
-    for field, words in RESERVATIONS.items():
-        tensors = comparison.tensors_in(field)
-        if tensors:
-            lines.append(f"{comparison.name}: {words}: {', '.join(tensors)}")
+    wide = ", ".join(comparison.tensors_in("wide"))
+    if wide:
+        lines.append(f"{comparison.name}: rounding allows over a tenth of some: {wide}")
     ulps = comparison.source.tau / 2
     if ulps > STRICT_TANH_ULPS:
         declared = f"{comparison.name} declares a tanh error of {ulps:g} ulps"

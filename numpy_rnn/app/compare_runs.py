@@ -1,30 +1,94 @@
-"""Runs that the compared ports can make: what their statements choose, and what they
-refuse, in the options of the command line.
+"""What `compare` compares, and runs that it can make: what the statements of ports
+choose, and what they refuse, in the options of the command line.
 """
 
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from numpy_rnn.app.compare_sources import Source
 from numpy_rnn.app.experiment import prepare_experiment
 from numpy_rnn.app.options import (
-    DECLARATIONS,
     CommandOptions,
+    declarations_of,
     make_options,
     option_words,
 )
 from numpy_rnn.common.errors import InputError
+from numpy_rnn.common.packages import is_package
 from numpy_rnn.common.records import Run, Schedule
-from numpy_rnn.common.texts import join_names
+from numpy_rnn.common.texts import join_names, one_line
+from numpy_rnn.conformance.arithmetics.bounds import TAU
 from numpy_rnn.conformance.ports.abilities import forced_schedule, run_defaults
 from numpy_rnn.conformance.ports.abilities import unsupported as unsupported_by
-from numpy_rnn.conformance.runs.run_sources import PortSource
+from numpy_rnn.conformance.ports.port import find_port
+from numpy_rnn.conformance.ports.program import FIRST_TIMES, ProgramPort
+from numpy_rnn.conformance.ports.protocol import PortFault
+from numpy_rnn.conformance.runs.recorded_run import RecordedRun
+from numpy_rnn.conformance.runs.run_sources import PortSource, source_of
+from numpy_rnn.conformance.trace import load_trace
+
+
+class TraceFile(NamedTuple):
+    """A trace file as an implementation, whose run is the recorded one."""
+
+    name: str
+    recorded: RecordedRun
+    tau: float = TAU
+
+    def trace(self, run: Run) -> RecordedRun:
+        """Return the recorded run."""
+        return self.recorded
+
+
+Source = PortSource | TraceFile
+
+
+def find_source(name: str, timeout: float) -> Source:
+    """Find the implementation that a name means.
+
+    Parameters
+    ----------
+    name : str
+        A package, a port as module:object, the command of a program, or a trace file.
+    timeout : float
+        Seconds for an answer of a program.
+
+    Returns
+    -------
+    Source
+        The implementation.
+
+    Raises
+    ------
+    InputError
+        If there is none. The message says what to type.
+    PortFault
+        If a program fails at its start.
+    """
+    if name.endswith(".npz"):
+        return TraceFile(one_line(name), load_trace(name))
+    if is_program(name):
+        try:
+            return PortSource(ProgramPort(name, timeout))
+        except PortFault as fault:
+            raise PortFault(f"{one_line(name, 80)}, at its start: {fault}") from None
+    port = find_port(name)
+    port.timeout = FIRST_TIMES * timeout
+    return source_of(port)
+
+
+def is_program(name: str) -> bool:
+    """Return whether a name is the command of a program, with any arguments."""
+    program = name.partition(" ")[0]
+    if ":" in program or is_package(name):
+        return False
+    return shutil.which(program) is not None
+
 
 # Schedules without --k1 and --k2: the tutorial's, and one whose gradients go back
 # through time.
 USUAL_SCHEDULES = (Schedule(1, 1, 300), Schedule(1, 5, 60))
 OPTION_OF_FIELD = {"H": "hidden_size", "networks": "seeds"}  # options with another name
-DATA_SIZES = ("B", "D", "O")  # of the data
 BY_DATA = ("loss", "class_inputs")  # fields that --text chooses
 SCHEDULE = {"k1", "k2"}
 SUITE = (
@@ -91,7 +155,7 @@ def fitted_runs(sources: Sequence[Source], usual: CommandOptions) -> FittedRuns:
 
 def forced_values(ports: Iterable[PortSource], usual: CommandOptions) -> dict[str, Any]:
     """Return the values that the ports need of options that are not given."""
-    free = DECLARATIONS.keys() - usual.given.keys() - {"seeds"}
+    free = declarations_of("compare").keys() - usual.given.keys()
     forced = dict[str, Any]()
     for port in ports:
         for field, value in run_defaults(port.port).items():
@@ -105,11 +169,9 @@ def asked_schedules(options: CommandOptions) -> Sequence[Schedule]:
     """Return the schedules of the runs, before ports limit them."""
     if options.given.keys() & {*SCHEDULE, "data", "text"}:
         return [options.run_options().schedule]
-    if "epochs" in options.given:
-        return [
-            schedule._replace(epochs=options.epochs) for schedule in USUAL_SCHEDULES
-        ]
-    return USUAL_SCHEDULES
+    if "epochs" not in options.given:
+        return USUAL_SCHEDULES
+    return [schedule._replace(epochs=options.epochs) for schedule in USUAL_SCHEDULES]
 
 
 def runs_by_schedule(
@@ -151,16 +213,13 @@ def changed_options(
         One text for each option.
     """
     words = list[str]()
+    changeable = declarations_of("compare").keys() - SCHEDULE
     for field, value in fields.items():
         name = OPTION_OF_FIELD.get(field, field)
-        if field in DATA_SIZES:
-            words.append(f"data with {field} = {value}")
-        elif field in BY_DATA:
+        if field in BY_DATA:
             is_text = value in (True, "cross_entropy")
             words.append("--text FILE" if is_text else "--data FILE")
-        elif name == "seeds":
-            words.append("(without --seeds)")
-        elif name not in SCHEDULE and value != getattr(options, name):
+        elif name in changeable and value != getattr(options, name):
             words.append(option_words(name, value))
     for schedule in schedules:
         k1, k2 = forced_schedule(fields, *schedule[:2], T)

@@ -26,17 +26,21 @@ NUMBERS = (
 
 
 class Series(NamedTuple):
-    """A series of T + 1 rows, each of which is predicted from those before."""
+    """A series of T + 1 rows, each of which is predicted from those before: numbers,
+    or the characters of a text.
+    """
 
     name: str
     x: NumpyArray
-    """Inputs, (T, 1, D), standardized if that is asked."""
+    """Inputs, (T, 1, D), standardized if that is asked; of a text classes, (T, 1)."""
     target: NumpyArray
-    """The row that follows each input, (T, 1, D)."""
+    """What follows each input."""
     rows: NumpyArray
-    """All rows as they were read, (T+1, D)."""
-    columns: Sequence[str] = ("value",)
-    """The D names."""
+    """All rows as they were read, (T+1, D); of a text the classes."""
+    size: int
+    """D, the number of columns, or of different characters."""
+    columns: Sequence[str] = ()
+    """The D names; none of a text."""
     mean: NumpyArray | float = 0.0
     """The means of the columns, (D,), if the series is standardized."""
     deviation: NumpyArray | float = 1.0
@@ -44,36 +48,10 @@ class Series(NamedTuple):
     held_out: int = 0
     """Steps at the end that are predicted and not trained on."""
     alphabet: str = ""
-    """Empty: this is no text."""
-
-    @property
-    def size(self) -> int:
-        """D, the number of columns."""
-        return int(self.x.shape[-1])
+    """The characters in the order of their classes; empty if this is no text."""
 
 
-class Text(NamedTuple):
-    """A text, each character of which is predicted from those before."""
-
-    name: str
-    x: NumpyArray
-    """Classes, (T, 1)."""
-    target: NumpyArray
-    """The class that follows each input, (T, 1)."""
-    alphabet: str
-    """The characters in the order of their classes."""
-    columns: Sequence[str] = ()
-    """Columns of numbers: none."""
-    held_out: int = 0
-    """Every step is trained on."""
-
-    @property
-    def size(self) -> int:
-        """D, the number of different characters."""
-        return len(self.alphabet)
-
-
-def make_data(options: CommandOptions, dtype: Any, alphabet: str = "") -> Series | Text:
+def make_data(options: CommandOptions, dtype: Any, alphabet: str = "") -> Series:
     """Read the text or the series of the options, or create the sine wave.
 
     Parameters
@@ -87,7 +65,7 @@ def make_data(options: CommandOptions, dtype: Any, alphabet: str = "") -> Series
 
     Returns
     -------
-    Series or Text
+    Series
         The data.
 
     Raises
@@ -100,7 +78,7 @@ def make_data(options: CommandOptions, dtype: Any, alphabet: str = "") -> Series
     return make_series(options, dtype)
 
 
-def make_text(path: str, k1: int, alphabet: str) -> Text:
+def make_text(path: str, k1: int, alphabet: str) -> Series:
     """Read a text from a file, cut to a multiple of k1 steps, as in min-char-rnn.
 
     alphabet is that of saved weights, or empty without one.
@@ -112,10 +90,12 @@ def make_text(path: str, k1: int, alphabet: str) -> Text:
             raise InputError(
                 f"it has {len(classes)} characters: expected more than --k1"
             )
-    return Text(
+    return Series(
         printable(os.path.basename(path)),
         x=classes[:steps, None],
         target=classes[1 : steps + 1, None],
+        rows=classes,
+        size=len(alphabet),
         alphabet=alphabet,
     )
 
@@ -148,6 +128,7 @@ def make_series(options: CommandOptions, dtype: Any) -> Series:
         x=sequence[:-1, None],
         target=sequence[1:, None],
         rows=rows,
+        size=len(columns),
         columns=columns,
         mean=mean,
         deviation=deviation,
@@ -229,7 +210,8 @@ def read_series(path: str, columns: str | None = None) -> tuple[NumpyArray, list
             )
         indices = list(range(len(names)))
         if columns is not None:
-            indices = [_column_index(number, names) for number in columns.split(",")]
+            chosen = {_column_index(number, names) for number in columns.split(",")}
+            indices = sorted(chosen)
         for row, index in np.argwhere(~is_numeric):
             if index in indices:
                 usable = ",".join(map(str, 1 + np.flatnonzero(is_numeric[row])))

@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from numpy_rnn.app.data import Series, Text, make_data
-from numpy_rnn.app.options import CommandOptions, check_momentum
+from numpy_rnn.app.data import Series, make_data
+from numpy_rnn.app.options import CommandOptions
 from numpy_rnn.app.weights_file import load_run
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.initial import Distribution, draw_parameters
@@ -17,7 +17,7 @@ TEXT_WEIGHTS = Distribution(0.01, 0.01, 0.01)  # as in min-char-rnn
 class Experiment(NamedTuple):
     """The data of a command, and the run on the steps that are not held out."""
 
-    data: Series | Text
+    data: Series
     run: Run
 
 
@@ -39,20 +39,19 @@ def prepare_experiment(options: CommandOptions) -> Experiment:
     Raises
     ------
     InputError
-        If a file cannot be used, if the weights do not fit the data, or if a momentum
-        is given with the adagrad that --text chooses.
+        If a file cannot be used, or if the weights do not fit the data.
     """
-    check_momentum(options)
     run_options = options.run_options()
     velocity = None
     if options.weights is None:
         data = make_data(options, options.dtype)
+        is_ensemble = options.seeds > 1 and options.command != "study"
         params = draw_parameters(
             (data.size, options.hidden_size, data.size),
             Distribution() if options.text is None else TEXT_WEIGHTS,
             options.dtype,
             options.seed,
-            networks=None if options.command == "study" else options.seeds,
+            networks=options.seeds if is_ensemble else None,
             bias=options.bias,
         )
     else:

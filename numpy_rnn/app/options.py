@@ -1,12 +1,12 @@
 """The options of all commands: one table, their defaults, and their values."""
 
-from argparse import ArgumentTypeError, BooleanOptionalAction
+from argparse import BooleanOptionalAction
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple, TypeVar
 
 from numpy_rnn.common.errors import InputError
-from numpy_rnn.common.numbers import check_integer, check_positive
+from numpy_rnn.common.numbers import check_positive
 from numpy_rnn.common.option_checks import check_schedule
 from numpy_rnn.common.records import (
     DTYPES,
@@ -27,17 +27,18 @@ T = TypeVar("T")
 TRAINING = ("train", "compare")
 ALL_RUNS = (*TRAINING, "study")
 
-# The groups of --help.
-RUN = "run"
-UPDATE = "update, as in torch.optim.SGD"
-SERIES = "series"
-FILES = "files and output"
+# The headings of --help, each above the option of this name.
+HEADINGS = {
+    "epochs": "run",
+    "learning_rate": "update, as in torch.optim.SGD",
+    "data": "series",
+    "weights": "files and output",
+}
 
 
 class Declaration(NamedTuple):
     """How an option is typed and described."""
 
-    group: str
     help: str
     commands: tuple[str, ...]
     parsing: dict[str, Any]  # keywords of argparse's add_argument
@@ -45,7 +46,6 @@ class Declaration(NamedTuple):
 
 def option(
     default: T,
-    group: str,
     description: str,
     *,
     commands: tuple[str, ...] = ALL_RUNS,
@@ -58,8 +58,8 @@ def option(
     default : object
         The value without the option. Its type is that of the values; None stands for
         text.
-    group, description : str
-        Where --help lists the option, and what it says.
+    description : str
+        What --help says.
     commands : tuple of str
         The commands that have the option.
     **parsing
@@ -76,21 +76,16 @@ def option(
         parsing.setdefault("type", str)
     else:
         parsing.setdefault("type", type(default))
-    if default not in (None, False):
+    if default is not None and default is not False:
         description += f" ({default})"
-    declaration = Declaration(group, description, commands, parsing)
+    declaration = Declaration(description, commands, parsing)
     declared: T = field(default=default, metadata={"declaration": declaration})
     return declared
 
 
 def number_or_none(text: str) -> float | None:
     """Convert the value of an option that "none" turns off."""
-    if text == "none":
-        return None
-    try:
-        return float(text)
-    except ValueError:
-        raise ArgumentTypeError(f"{text!r}: expected a number or none") from None
+    return None if text == "none" else float(text)
 
 
 @dataclass(frozen=True)
@@ -102,102 +97,84 @@ class CommandOptions:
     given: Mapping[str, object]  # the values that were given
     loss: LossName = "squared_error"  # --text chooses it
 
-    epochs: int = option(300, RUN, "passes over the series")
-    hidden_size: int = option(6, RUN, "hidden units")
-    k1: int = option(1, RUN, "new steps per update")
-    k2: int = option(1, RUN, "steps that the gradient covers: --k1 or more")
+    epochs: int = option(300, "passes over the series")
+    hidden_size: int = option(6, "hidden units")
+    k1: int = option(1, "new steps per update")
+    k2: int = option(1, "steps that the gradient covers: --k1 or more")
     nonlinearity: Nonlinearity = option(
-        "tanh", RUN, "of the units", choices=NONLINEARITY_NAMES
+        "tanh", "of the units", choices=NONLINEARITY_NAMES
     )
-    reduction: Reduction = option("sum", RUN, "of the losses", choices=REDUCTION_NAMES)
-    bias: bool = option(False, RUN, "train biases")
-    dtype: Dtype = option("float32", RUN, "of numbers", choices=DTYPES)
-    seed: int = option(0, RUN, "seed of the initial weights")
-    seeds: int | None = option(
-        None, RUN, "networks, with consecutive seeds from --seed", type=int
+    reduction: Reduction = option("sum", "of the losses", choices=REDUCTION_NAMES)
+    bias: bool = option(False, "train biases")
+    dtype: Dtype = option("float32", "of numbers", choices=DTYPES)
+    seed: int = option(0, "seed of the initial weights")
+    seeds: int = option(
+        1, "networks, with consecutive seeds from --seed; 32 in a study"
     )
 
-    learning_rate: float = option(0.1, UPDATE, "learning rate")
-    momentum: float = option(0.0, UPDATE, "momentum factor")
-    dampening: float = option(0.0, UPDATE, "dampening of the momentum")
-    nesterov: bool = option(False, UPDATE, "use Nesterov momentum")
-    weight_decay: float = option(0.0, UPDATE, "L2 penalty")
+    learning_rate: float = option(0.1, "learning rate")
+    momentum: float = option(0.0, "momentum factor")
+    dampening: float = option(0.0, "dampening of the momentum")
+    nesterov: bool = option(False, "use Nesterov momentum")
+    weight_decay: float = option(0.0, "L2 penalty")
     max_norm: float | None = option(
-        None, UPDATE, "largest norm of a gradient, or none", type=number_or_none
+        None, "largest norm of a gradient, or none", type=number_or_none
     )
     max_value: float | None = option(
         None,
-        UPDATE,
         "clip each number of the gradient to ± this, or none",
         commands=TRAINING,
         type=number_or_none,
     )
     adagrad: bool = option(
         False,
-        UPDATE,
         "divide by the root of the sum of squares so far",
         commands=TRAINING,
     )
 
-    data: str | None = option(
-        None, SERIES, "file of numbers, a row per step (the sine wave)"
-    )
-    columns: str | None = option(None, SERIES, "numbers from 1, with commas (all)")
-    standardize: bool = option(False, SERIES, "train on (value - mean) / deviation")
+    data: str | None = option(None, "file of numbers, a row per step (the sine wave)")
+    columns: str | None = option(None, "numbers from 1, with commas (all)")
+    standardize: bool = option(False, "train on (value - mean) / deviation")
     held_out: int = option(
         0,
-        SERIES,
         "rows at the end to predict, but not to train on",
         commands=("train",),
     )
     steps: int | None = option(
         None,
-        SERIES,
         "first steps to study (all, up to 40) or to compare (up to 1000)",
         commands=("study", "compare"),
         type=int,
     )
     text: str | None = option(
-        None, SERIES, "train a character model of a text", commands=TRAINING
+        None, "train a character model of a text", commands=TRAINING
     )
     sample: int = option(
         200,
-        SERIES,
         "characters of a sample of the model",
         commands=("train",),
     )
     temperature: float = option(
         1.0,
-        SERIES,
         "divides the outputs of it",
         commands=("train",),
     )
 
-    weights: str | None = option(
-        None, FILES, "start from the weights and velocity of a file"
-    )
+    weights: str | None = option(None, "start from the weights and velocity of a file")
     save: str | None = option(
-        None, FILES, "save them as .npz, also after Ctrl-C", commands=("train",)
+        None, "save them as .npz, also after Ctrl-C", commands=("train",)
     )
-    output: str | None = option(
-        None, FILES, "write losses, predictions as .csv", commands=("train",)
-    )
-    plot: str | None = option(
-        None, FILES, "file of the plot (COMMAND.png)", commands=TRAINING
-    )
-    no_plot: bool = option(
-        False, FILES, "do not plot", commands=TRAINING, action="store_true"
-    )
+    plot: str | None = option(None, "file of the plot (COMMAND.png)", commands=TRAINING)
+    no_plot: bool = option(False, "do not plot", commands=TRAINING, action="store_true")
     log_every: int = option(
         10,
-        FILES,
         "epochs, or updates of a text, between printed lines",
         commands=("train",),
     )
     timeout: float = option(
-        10.0, FILES, "seconds for an answer of a port", commands=("compare",)
+        10.0, "seconds for an answer of a port", commands=("compare",)
     )
-    folder: str = option("study", FILES, "folder of the pages", commands=("study",))
+    folder: str = option("study", "folder of the pages", commands=("study",))
 
     def run_options(self) -> RunOptions:
         """Return the options of `train`, each of which has a field of its name here."""
@@ -205,11 +182,6 @@ class CommandOptions:
         return RunOptions.from_keywords(**{name: getattr(self, name) for name in names})
 
 
-DECLARATIONS: dict[str, Declaration] = {
-    declared.name: declared.metadata["declaration"]
-    for declared in fields(CommandOptions)
-    if declared.metadata
-}
 # Defaults of a text, those of min-char-rnn, and of data.
 DEFAULTS_OF: dict[str, dict[str, object]] = {
     "text": {
@@ -245,19 +217,20 @@ RECORDED_EPOCHS = {"text": 1, "data": 10}  # of `compare`, which keeps all numbe
 POSITIVE = ("temperature", "timeout", "steps", "seeds", "log_every")
 NOT_WITH = {
     "weights": ("hidden_size", "bias", "dtype", "seeds"),  # the file has them
-    "text": ("data", "standardize", "held_out", "seeds"),
-    "plot": ("no_plot",),
+    "text": ("data", "standardize", "held_out", "seeds", "plot"),
     "save": ("seeds",),
 }
+ALLOWED = {("study", "seeds"), ("compare", "plot")}  # with any option
 ONLY_WITH = {"columns": "data", "sample": "text", "temperature": "text"}
 
 
 def declarations_of(command: str) -> dict[str, Declaration]:
     """Return the options that a command has."""
-    declarations = {}
-    for name, declaration in DECLARATIONS.items():
-        if command in declaration.commands:
-            declarations[name] = declaration
+    declarations = dict[str, Declaration]()
+    for declared in fields(CommandOptions):
+        declaration = declared.metadata.get("declaration")
+        if declaration is not None and command in declaration.commands:
+            declarations[declared.name] = declaration
     return declarations
 
 
@@ -309,8 +282,6 @@ def make_options(
     for name in POSITIVE:
         if name in given:
             check_positive(option_name(name), given[name])
-    if "sample" in given:
-        check_integer(option_name("sample"), given["sample"], 0)
     values = default_values(command, given)
     values.update(forced or {})
     values.update(given)
@@ -323,29 +294,13 @@ def check_together(command: str, given: Mapping[str, object]) -> None:
     """Raise InputError if one option excludes another, or needs one that is absent."""
     for name, excluded in NOT_WITH.items():
         for other in excluded:
-            is_study = command == "study" and other == "seeds"
-            if given.keys() >= {name, other} and not is_study:
+            if given.keys() >= {name, other} and (command, other) not in ALLOWED:
                 both = f"{option_name(name)} and {option_name(other)}"
                 raise InputError(f"{both} are both given: leave one of them out")
     for name, needed in ONLY_WITH.items():
         if name in given and needed not in given:
             raise InputError(
                 f"{option_name(name)} is given without {option_name(needed)}: give both"
-            )
-
-
-def check_momentum(options: CommandOptions) -> None:
-    """Raise InputError if a momentum is given with the adagrad that --text chooses.
-
-    Where adagrad is given too, `train` refuses both.
-    """
-    if not options.adagrad or "adagrad" in options.given:
-        return
-    for name in ("momentum", "dampening", "nesterov"):
-        if options.given.get(name):
-            raise InputError(
-                f"{option_name(name)} is given, and --text chooses --adagrad, which"
-                " has no momentum: give --no-adagrad too"
             )
 
 
@@ -357,21 +312,23 @@ def default_values(command: str, given: Mapping[str, Any]) -> dict[str, Any]:
     command : str
         The command.
     given : mapping of str to object
-        The options that are given: a text and data have defaults of their own, and
-        one of k1 and k2 limits the other.
+        The options that are given: a text and data have defaults of their own, a
+        momentum turns adagrad off, and one of k1 and k2 limits the other.
 
     Returns
     -------
     dict of str to object
-        The values by the names of the fields, among them k1 and k2.
+        The values by the names of the fields.
     """
-    values: dict[str, Any] = {"k1": CommandOptions.k1, "k2": CommandOptions.k2}
+    values: dict[str, Any] = {"k1": CommandOptions.k1}
     values.update(DEFAULTS_OF_COMMAND.get(command, {}))
     for source, defaults in DEFAULTS_OF.items():
         if source in given and command != "study":
             values.update(defaults)
             if command == "compare":
                 values["epochs"] = RECORDED_EPOCHS[source]
+    if given.get("momentum"):  # which adagrad has not
+        values["adagrad"] = False
     if "k1" in given:
         values["k2"] = given["k1"]
     if "k2" in given:

@@ -1,25 +1,25 @@
-"""The files that a command writes: refused before the work begins, or written."""
+"""What commands write: files, refused before the work begins, and descriptions of runs,
+tables and progress.
+"""
 
-import csv
 import importlib
 import os
 import sys
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from numpy_rnn.app.options import CommandOptions
-from numpy_rnn.app.updates import Curve
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.files import written_whole
-from numpy_rnn.common.texts import printable
+from numpy_rnn.common.records import Run, Step
+from numpy_rnn.common.texts import join_names, one_line, printable
 
 INPUTS = ("data", "text", "weights")
 ENDINGS = {
     "save": (".npz",),
-    "output": (".csv",),
     "plot": (".png", ".pdf", ".svg", ".jpg"),
 }
 
@@ -77,11 +77,8 @@ def plot_target(options: CommandOptions, package: str) -> str | None:
     InputError
         If --plot is given and Matplotlib cannot be imported.
     """
-    if options.text is not None and options.command == "train":
-        if options.plot is not None:
-            raise InputError("--text and --plot are both given: leave one out")
-        return None
-    if options.no_plot:
+    is_training = options.command == "train"
+    if options.no_plot or (is_training and options.text is not None):
         return None
     try:
         importlib.import_module("matplotlib")
@@ -93,37 +90,8 @@ def plot_target(options: CommandOptions, package: str) -> str | None:
         raise InputError(f"{reason}: install it, or use --no-plot") from None
     if options.plot is not None:
         return options.plot
-    name = package if options.command == "train" else options.command
+    name = package if is_training else options.command
     return f"{name}.png"
-
-
-def write_csv(path: str, columns: Sequence[str], curves: Mapping[str, Curve]) -> None:
-    """Write losses and predictions, one number per row, in units of the series.
-
-    Parameters
-    ----------
-    path : str
-        The file, which is replaced at once, and only if all is written.
-    columns : sequence of str
-        The names of the columns of the series.
-    curves : mapping of str to Curve
-        The curves by their kinds. The times of "loss" are epochs.
-
-    Raises
-    ------
-    InputError
-        If the file cannot be written.
-    """
-    with (
-        written_whole(path) as temporary,
-        open(temporary, "w", encoding="utf-8", newline="") as file,
-    ):
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["kind", "time", "column", "network", "value"])
-        for kind, curve in curves.items():
-            for (t, network, feature), value in np.ndenumerate(curve.values):
-                column = "" if kind == "loss" else columns[feature]
-                writer.writerow([kind, curve.first + t, column, network + 1, value])
 
 
 def write_figure(path: str, draw_on: Callable[[Any], None]) -> None:
@@ -153,3 +121,65 @@ def write_figure(path: str, draw_on: Callable[[Any], None]) -> None:
         draw_on(figure)
         figure.savefig(temporary, dpi=120, format=path.rpartition(".")[2].lower())
     print(f"plot saved to {printable(path)}")
+
+
+def describe_runs(names: list[str], series: str, runs: list[Run]) -> str:
+    """Describe runs that differ in their schedules only, in one line.
+
+    Parameters
+    ----------
+    names : list of str
+        The names of the packages that make the runs.
+    series : str
+        The name of the data.
+    runs : list of Run
+        The runs.
+
+    Returns
+    -------
+    str
+        The sizes, and the options that are not off.
+    """
+    run = runs[0]
+    params = run.params
+    options = run.options
+    biases = "no biases" if params.b_h is None else "biases"
+    return (
+        f"{join_names(names)}: {series}, T={len(run.x)} B={run.x.shape[1]}"
+        f" D={params.W_xh.shape[-2]} H={params.W_hy.shape[-2]}"
+        f" O={params.W_hy.shape[-1]}, {biases}, {params.W_hh.dtype},"
+        f" {join_names(list(map(schedule_name, runs)))},"
+        f" {', '.join(options.objective)}, {step_words(options.step)}"
+    )
+
+
+def schedule_name(run: Run) -> str:
+    """Return the name of the schedule of a run, such as TBPTT(1, 5)."""
+    return f"TBPTT({run.options.schedule.k1}, {run.options.schedule.k2})"
+
+
+def step_words(step: Step) -> str:
+    """Describe a step by its learning rate and its options that are not off."""
+    words = list[str]()
+    for name, value in step._asdict().items():
+        if value is True:
+            words.append(name)
+        elif np.any(value):
+            words.append(f"{name} {one_line(str(value))}")
+    return ", ".join(words).replace("_", " ")
+
+
+def progress(text: str) -> None:
+    """Print what takes a while on standard error, if that is a terminal."""
+    if sys.stderr is not None and sys.stderr.isatty():
+        print(f"{text} ...", file=sys.stderr, flush=True)
+
+
+def format_table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return the lines of a table, whose columns are as wide as their longest cell."""
+    widths = [max(map(len, column)) + 3 for column in zip(*rows)]
+    lines = []
+    for row in rows:
+        cells = map(str.ljust, row, widths)
+        lines.append("".join(cells).rstrip())
+    return lines

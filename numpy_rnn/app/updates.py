@@ -47,13 +47,13 @@ def epoch_losses(losses: NumpyArray, run: Run) -> NumpyArray:
         mean over its points.
     """
     T = len(run.x)
-    updates = updates_per_epoch(run)
-    shares = np.ones(updates)
-    if run.options.objective.reduction == "mean":
-        shares = np.diff([*range(0, T, run.options.schedule.k1), T]) / T
+    steps = np.diff([*range(0, T, run.options.schedule.k1), T])  # new in each update
+    updates = len(steps)
     whole = losses[: len(losses) // updates * updates]
     epochs = whole.reshape(-1, updates, *losses.shape[1:])
-    return np.asarray(np.einsum("en...,n->e...", epochs, shares))
+    if run.options.objective.reduction == "mean":
+        return np.asarray(np.average(epochs, 1, steps))
+    return np.asarray(epochs.sum(axis=1))
 
 
 def begin(rnn: ModuleType, run: Run) -> Iterator[Update[Any]]:

@@ -7,10 +7,11 @@ From the equations to the verdict, in the order in which one reads them:
     definition              every equation, once
     ports, adapters         implementations under test, and what they state
     random_cases, sampling  the windows and runs on which they are tested
-    window_checks, findings a report against the bounds, and the first wrong number
+    window_checks           a report against the bounds
     runs, trace             training runs, each update judged from its own start
     mutants                 what a mistake looks like
-    suite, verdicts         all of that for one port: `check`
+    verdicts                the first wrong number, and what was checked
+    suite                   all of that for one port: `check`
     plugin, session         the same as tests of pytest, in test_port
 
 `check_gradients`, in gradients, checks any other recurrent code against its own loss.

@@ -3,8 +3,8 @@
     sampling or random_cases  draws a window or a run,
     ports                     answers with a report,
     window_checks, runs       compare it with the definition and its bounds,
-    findings, mutants         say what is wrong, and what the mistake looks like,
-    verdicts                  says what was checked.
+    verdicts, mutants         say what is wrong, and what the mistake looks like; or
+                              what was checked.
 
 `check(port)` does all of that in a test file of one's own; session.py is the suite in
 pytest.
@@ -24,7 +24,6 @@ from numpy_rnn.conformance.case import (
     case_sizes,
     equations,
 )
-from numpy_rnn.conformance.findings import Finding, finding_in
 from numpy_rnn.conformance.mutants.hints import hint_for_port, hint_specs
 from numpy_rnn.conformance.mutants.loops import hint_for_run
 from numpy_rnn.conformance.ports.abilities import stated_by
@@ -52,7 +51,7 @@ from numpy_rnn.conformance.sampling import (
     sampled_cases,
     smaller,
 )
-from numpy_rnn.conformance.verdicts import Coverage, pass_line
+from numpy_rnn.conformance.verdicts import Coverage, Finding, finding_in, pass_line
 from numpy_rnn.conformance.window_checks import Check, global_checks, local_checks
 
 __all__ = ["WrongPort", "check", "check_port"]
@@ -63,7 +62,7 @@ LISTED_RESULTS = ("loss", *("d" + name for name in FIELDS))  # which a verdict l
 
 
 class WrongPort(AssertionError):
-    """A port exceeds a bound, as a correct port never does, or an estimate."""
+    """A port is off by more than rounding explains."""
 
     def __init__(self, finding: Finding):
         super().__init__(finding.report())

@@ -9,8 +9,6 @@ from unittest.mock import Mock
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, example, given, settings
-from hypothesis import strategies as st
 
 import numpy_rnn
 from numpy_rnn.app.compare_command import examine, find_sources
@@ -20,17 +18,16 @@ from numpy_rnn.app.compare_report import (
     Comparison,
     comparison_report,
 )
-from numpy_rnn.app.compare_sources import TraceFile, is_program
+from numpy_rnn.app.compare_runs import TraceFile, is_program
 from numpy_rnn.app.experiment import prepare_experiment
 from numpy_rnn.app.options import make_options
 from numpy_rnn.conformance.definition import DEFINITION, Definition, train
-from numpy_rnn.conformance.findings import Finding
 from numpy_rnn.conformance.runs.judge import Judgement
 from numpy_rnn.conformance.runs.run_sources import PortSource
 from numpy_rnn.conformance.trace import trace_arrays
+from numpy_rnn.conformance.verdicts import Finding
 from numpy_rnn.conformance.window_checks import Counts
 from tests.helpers.command_line import command, rows_of, train_options
-from tests.helpers.comparing import fewer
 from tests.helpers.random_runs import record
 
 SIZES = [0.0, 5e-324, 1e-300, 1e-45, 1e-40, 1e-22, 1e-8, 1.0]  # squares underflow
@@ -164,22 +161,15 @@ def test_packages_agree(compare):
     ]
 
 
+@pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize(
     "options", ["--max-norm 1e300", "--dtype float64 --bias --adagrad"]
 )
-@example(rows=[1.0, 0.3, -1.0, 0.3, 0.3], size=1.0)
-@settings(fewer(12, 4), suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    rows=st.lists(st.sampled_from([0.0, 1.0, -1.0, 0.3]), min_size=3, max_size=12),
-    size=st.sampled_from(SIZES),
-)
-def test_right_implementation_agrees_on_series_of_any_size(
-    compare, rows, size, options
-):
+def test_right_implementation_agrees_on_series_of_any_size(compare, size, options):
     """It agrees too where all losses are exactly 0, or their last digits are those of
     subnormal numbers.
     """
-    np.savetxt("s.csv", np.array(rows) * size)
+    np.savetxt("s.csv", np.array([1.0, 0.3, -1.0, 0.3, 0.3, 0.0, 0.0]) * size)
     plain = "--no-standardize --no-bias --reduction sum --k1 1 --learning-rate 0.1"
     words = f"--data s.csv --epochs 3 {plain} --momentum 0 --max-norm none {options}"
     status, lines, _ = compare(f"numpy_rnn.reference {words}")
@@ -257,7 +247,7 @@ def test_long_text_is_cut(compare, steps):
 
 
 UNFIT = """
-made_ports:means --reduction sum --no-bias --k1 2 --k2 4 --seeds 3 → means has no reduction 'sum', no network without biases, no window with older steps, which have no loss, no ensemble of networks: use --reduction mean --bias (without --seeds) --k1 4 --k2 4
+made_ports:means --reduction sum --no-bias --k1 2 --k2 4 --seeds 3 → means has no reduction 'sum', no network without biases, no window with older steps, which have no loss, no ensemble of networks: use --reduction mean --bias --seeds 1 --k1 4 --k2 4
 made_ports:stateless --dtype float32 --k1 3 --k2 5 --bias --momentum 0.5 → alone has no biases, no state that is carried from window to window, no momentum, no float32: use --no-bias --momentum 0.0 --dtype float64 --k1 20 --k2 20
 made_ports:no_clip --text a.txt --max-value 5 → no clip has no clipping by value: use --max-value none
 made_ports:chunks --text a.txt → my chunks has no loss 'cross_entropy', no inputs that are classes: use --data FILE
@@ -364,7 +354,7 @@ def test_updates_before_an_overflow_are_judged(compare):
 @pytest.mark.needs_matplotlib
 def test_nothing_is_shown_of_runs_without_a_judged_update(capsys):
     """There are no ratios to print or to draw, and nothing was checked."""
-    words = "compare numpy_rnn.reference --learning-rate 1e39 --plot p.png"
+    words = "compare numpy_rnn.reference --epochs 1 --learning-rate 1e39 --plot p.png"
     ended = command(numpy_rnn, capsys, *words.split())
     _, *lines = ended.out.splitlines()
     assert lines == [
@@ -416,7 +406,6 @@ h        F2         0.250       0.250 ~
 dW_hh    B5         0.500       not judged
 W_hh     U1         2.5e+08 !   0.900
 other: rounding allows over a tenth of some: h
-other: not judged, as rounding decides: dh, dW_hh
 other declares a tanh error of 9 ulps: not a strict pass\
 """
     )

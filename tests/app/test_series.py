@@ -1,14 +1,13 @@
 """Series: the bytes of a file as an array, or one line that says what is wrong."""
 
-import os
-import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from numpy_rnn import InputError
-from numpy_rnn.app.data import read_series, read_text
+from numpy_rnn.app.data import make_series, read_series
+from numpy_rnn.app.options import make_options
 from tests.helpers.comparing import bits
 
 THREE = [[1, 2], [3, -4.5], [5e-3, 6]]
@@ -22,7 +21,7 @@ TEXTS = [  # content, columns, rows, names
     (b"  1     2\n  3    -4.5\n\n  5e-3  6   \n", None, THREE, NUMBERED),
     (b"17;01; 96.7;1\n17;02; 104.3;1\n20;12; 154.5;0", "3", SPOTS, ["column 3"]),
     (DATED, "2", SPOTS, ["sunspots, monthly"]),
-    (b"5 1 2\n5 3 -4.5\n5 5e-3 6\n", " 2, 3", THREE, ["column 2", "column 3"]),
+    (b"5 1 2\n5 3 -4.5\n5 5e-3 6\n", " 2, 3,2", THREE, ["column 2", "column 3"]),
     (b"# 1t,s\n49-01,96.7\n49-02,104.3\n24-12,154.5\n", "2", SPOTS, ["s"]),
 ]
 
@@ -62,7 +61,13 @@ def test_refused_files(content, columns, message):
     assert message in str(raised.value)
 
 
-def test_pipe_is_read():
-    os.mkfifo("pipe")
-    threading.Thread(target=Path("pipe").write_bytes, args=(b"abc",)).start()
-    assert read_text("pipe") == "abc"
+def test_series_is_standardized_by_what_is_trained_on():
+    rows = np.random.default_rng(1).normal((100, -3), (30, 0.2), (15, 2))
+    np.savetxt("a.csv", rows, "%.17g")
+    series = make_series(make_options(data="a.csv", held_out=3), "float64")
+    trained = rows[:12]
+    expected = (rows - trained.mean(axis=0)) / trained.std(axis=0)
+    assert bits(series.target[:, 0]) == bits(expected[1:])
+    np.testing.assert_allclose(
+        series.x[:, 0] * series.deviation + series.mean, rows[:-1]
+    )

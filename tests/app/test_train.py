@@ -1,6 +1,5 @@
 """The command `train` on a series: its numbers, its files, and how it ends."""
 
-import csv
 import io
 import os
 import re
@@ -15,7 +14,8 @@ import pytest
 import numpy_rnn
 from numpy_rnn.__main__ import main
 from numpy_rnn.app.experiment import prepare_experiment
-from numpy_rnn.app.train_report import SeriesReport
+from numpy_rnn.app.options import make_options
+from numpy_rnn.app.train_command import SeriesReport
 from numpy_rnn.app.updates import Training, epoch_losses
 from numpy_rnn.app.weights_file import load_run
 from tests.helpers.command_line import command, succeed, train_options
@@ -28,32 +28,29 @@ def training_of(options):
     return Training(numpy_rnn, run)
 
 
-def values_in(path):
-    """Return the numbers in a file of results by kind."""
-    values: dict[str, list[float]] = {}
-    with open(path, encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            values.setdefault(row["kind"], []).append(float(row["value"]))
-    return values
+def values_of(training, data):
+    """Train, and return the numbers of the results by their kinds."""
+    assert list(training)
+    curves, _ = SeriesReport(training, data, 10).result()
+    return {kind: curve.values for kind, curve in curves.items()}
 
 
 def test_default_experiment(rnn, capsys):
-    """The file has the series and the predictions of the last weights. Losses of some
-    epochs are printed.
-    """
-    out = succeed(rnn, capsys, "--no-plot", "--output", "r.csv", "--epochs", 20)
-    written = values_in("r.csv")
-    series = np.sin(np.linspace(2, 10, 21))
-    assert written["actual"] == series.tolist()
-    rows = series.reshape(-1, 1, 1).astype("f4")
+    """The predictions are those of the last weights. Some losses are printed."""
+    out = succeed(rnn, capsys, "--no-plot", "--epochs", 20)
+    experiment = prepare_experiment(train_options("--epochs 20"))
+    values = values_of(Training(rnn, experiment.run), experiment.data)
+    series = np.sin(np.linspace(2, 10, 21)).reshape(-1, 1, 1)
+    assert bits(values["actual"]) == bits(series)
+    rows = series.astype("f4")
     data = [*map(rnn.from_numpy, (rows[:-1], rows[1:], np.zeros((1, 6), "f4")))]
     options = {"k1": 1, "k2": 1, "learning_rate": 0.1, "epochs": 20}
     *_, last = rnn.train(rnn.initial_parameters(), *data, **options)
     activations = rnn.forward(last.parameters, data[0], data[2])
-    assert written["predicted"] == rnn.to_numpy(activations.y).ravel().tolist()
+    np.testing.assert_array_equal(values["predicted"], rnn.to_numpy(activations.y))
     printed = re.findall(r"^ *(\d+) +(\S+)$", out, re.MULTILINE)
-    expected = [(str(n), f"{written['loss'][n - 1]:.6g}") for n in (1, 10, 20)]
-    assert printed == expected
+    losses = values["loss"].ravel()
+    assert printed == [(str(n), f"{losses[n - 1]:.6g}") for n in (1, 10, 20)]
 
 
 @pytest.mark.parametrize("reduction", ["sum", "mean"])
@@ -74,42 +71,6 @@ def test_loss_of_an_epoch_is_that_of_its_steps(reduction):
     np.testing.assert_array_equal(whole_epochs, training.losses[:1])
 
 
-def test_standardized_run_is_that_of_standardized_rows(capsys):
-    """The numbers of the output have the units of the data."""
-    data = np.random.default_rng(1).normal((100, -3), (30, 0.2), (15, 2))
-    mean = data[:12].mean(axis=0)
-    deviation = data[:12].std(axis=0)
-    np.savetxt("data.csv", data, "%.17g")
-    np.savetxt("rows.csv", (data - mean) / deviation, "%.17g")
-    words = "--held-out 3 --epochs 2 --seeds 3 --dtype float64 --no-plot"
-    for name, standardize in (("data", "--standardize"), ("rows", "--no-standardize")):
-        files = f"--data {name}.csv --output {name}_made.csv {standardize}"
-        succeed(numpy_rnn, capsys, *words.split(), *files.split())
-    values = values_in("rows_made.csv")
-    expected = {"loss": values.pop("loss"), "actual": data.ravel().tolist()}
-    for kind in ("predicted", "free-running"):
-        rows = np.reshape(values[kind], (-1, 2)) * deviation + mean
-        expected[kind] = rows.ravel().tolist()
-    assert values_in("data_made.csv") == expected
-
-
-def test_output_has_every_number_in_its_place(capsys):
-    data = np.random.default_rng(1).normal(size=(15, 2))
-    np.savetxt("s.csv", data, "%.17g", header="a b")
-    words = "--data s.csv --held-out 3 --epochs 2 --seeds 3 --output r.csv --no-plot"
-    succeed(numpy_rnn, capsys, *words.split())
-    assert values_in("r.csv")["actual"] == data.ravel().tolist()
-    heading, *lines = Path("r.csv").read_text().splitlines()
-    assert heading == "kind,time,column,network,value"
-    expected = {f"loss,{epoch},,{n}" for epoch in "12" for n in "123"}
-    for column in "ab":
-        expected |= {f"actual,{t},{column},1" for t in range(1, 16)}
-        for n in "123":
-            expected |= {f"predicted,{t},{column},{n}" for t in range(2, 16)}
-            expected |= {f"free-running,{t},{column},{n}" for t in range(13, 16)}
-    assert {line.rpartition(",")[0] for line in lines} == expected
-
-
 CONTINUED = {
     "plain": "--k1 3 --k2 7",
     "momentum": "--momentum 0.9 --nesterov --k1 20 --k2 20 --learning-rate 0.01",
@@ -120,21 +81,16 @@ CONTINUED = {
 
 @pytest.mark.parametrize("case", CONTINUED)
 def test_one_epoch_at_a_time_is_all_at_once(rnn, capsys, case):
-    """Weights, velocity and losses agree bit for bit, by --save and --weights."""
+    """Weights and velocity agree bit for bit, by --save and --weights."""
     Path("t.txt").write_text("a man, a plan, a canal: panama! " * 2)
     words = [*CONTINUED[case].split(), "--no-plot"]
-    files = ["--epochs", "3", "--save", "whole.npz", "--output", "whole.csv"]
-    succeed(rnn, capsys, *words, *files)
-    losses = []
+    succeed(rnn, capsys, *words, "--epochs", 3, "--save", "whole.npz")
     start = []
     for epoch in "123":
-        files = f"--epochs 1 --save {epoch}.npz --output {epoch}.csv".split()
-        succeed(rnn, capsys, *words, *files, *start)
-        losses += values_in(f"{epoch}.csv")["loss"]
+        succeed(rnn, capsys, *words, "--epochs", 1, "--save", f"{epoch}.npz", *start)
         saved = {"--hidden-size", "4", "--bias"}  # the file has them
         words = [word for word in words if word not in saved]
         start = ["--weights", f"{epoch}.npz"]
-    assert losses == values_in("whole.csv")["loss"]
     whole, parts = load_run("whole.npz"), load_run("3.npz")
     assert (whole.velocity is None) == (case == "plain")
     assert bits((whole.params, whole.velocity)) == bits((parts.params, parts.velocity))
@@ -159,7 +115,7 @@ def test_divergence_is_one_line(rnn, capsys):
     one = np.ones((2, 1, 1), "f4")
     np.savez("w.npz", W_xh=W_xh, W_hh=0 * one, W_hy=one)
     options = "--weights w.npz --nonlinearity relu --max-value 1e-9"
-    files = "--save r.npz --output r.csv --plot r.png"
+    files = "--save r.npz --plot r.png"
     ended = command(rnn, capsys, *options.split(), *files.split())
     line = (
         r"\w+: the run diverged: epoch 1, update 5: the loss of a network is not .*\n"
@@ -171,7 +127,7 @@ def test_divergence_is_one_line(rnn, capsys):
 
 @pytest.mark.needs_matplotlib
 def test_interrupted_run_saves_its_latest_update(capsys, monkeypatch):
-    """Ctrl-C comes in epoch 3, once with --save and once without."""
+    """Ctrl-C comes in epoch 3."""
 
     def interrupted(self, update):
         if self.training.updates_made == 47:
@@ -187,8 +143,6 @@ def test_interrupted_run_saves_its_latest_update(capsys, monkeypatch):
     saved = load_run("run.npz")
     latest = expected.parameters, expected.velocity
     assert bits((saved.params, saved.velocity)) == bits(latest)
-    ended = command(numpy_rnn, capsys)
-    assert (ended.status, ended.err.count("nothing was saved")) == (130, 1)
 
 
 @pytest.mark.slow
@@ -228,12 +182,11 @@ def test_torch_is_missing(tmp_path, monkeypatch):
 SUNSPOTS = Path(numpy_rnn.__file__).parent / "app/data/sunspots.csv"
 
 
-def test_defaults_of_data_beat_persistence_on_the_sunspots(capsys):
+def test_defaults_of_data_beat_persistence_on_the_sunspots():
     """Each of eight networks is better one step ahead, on the data of its training."""
-    words = "--seeds 8 --no-plot --output r.csv --data"
-    out = succeed(numpy_rnn, capsys, *words.split(), SUNSPOTS)
-    assert "not better" not in out
-    predicted = np.reshape(values_in("r.csv")["predicted"], (-1, 8))
+    experiment = prepare_experiment(make_options(seeds=8, data=str(SUNSPOTS)))
+    training = Training(numpy_rnn, experiment.run)
+    predicted = values_of(training, experiment.data)["predicted"][..., 0]
     rows = np.loadtxt(SUNSPOTS, skiprows=1)[:, None]
     errors = ((predicted - rows[1:]) ** 2).mean(axis=0)
     assert (errors < (np.diff(rows, axis=0) ** 2).mean()).all()

@@ -2,11 +2,9 @@
 all.
 """
 
-import errno
 import os
 from contextlib import suppress
 from pathlib import Path
-from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -16,7 +14,7 @@ from hypothesis import strategies as st
 import numpy_rnn
 from numpy_rnn import Gradients, InputError
 from numpy_rnn.app.weights_file import SavedRun, load_run, save_run
-from tests.helpers.command_line import command, contents, refused
+from tests.helpers.command_line import refused
 from tests.helpers.comparing import bits, fewer
 
 ONE = numpy_rnn.initial_parameters()
@@ -66,27 +64,14 @@ def test_damaged_file_is_refused_or_complete(place, bit, size):
 def test_inputs_are_never_overwritten(capsys):
     """An output that is an input by another name, or by a link, is refused."""
     np.savez("w.npz", **WEIGHTS)
-    for name in ("s.csv", "s.npz", "s.png"):
+    for name in ("s.npz", "s.png"):
         Path(name).write_text("1\n2\n4\n3\n" * 20)
-    os.symlink("s.csv", "link.csv")
+    os.symlink("s.npz", "link.npz")
     for words in (
         "--weights w.npz --save ./w.npz",
-        "--data s.csv --output link.csv",
-        "--data link.csv --output s.csv",
+        "--data s.npz --save link.npz",
+        "--data link.npz --save s.npz",
         "--text s.npz --save s.npz",
         "--data s.png --plot s.png",
     ):
         assert "expected different files" in refused(numpy_rnn, capsys, *words.split())
-
-
-def test_failed_write_of_results_changes_nothing(capsys, monkeypatch):
-    """The message is one line. test_files.py has the same for weights."""
-    Path("a.csv").write_bytes(b"old")
-    error = OSError(errno.ENOSPC, "No space left")
-    monkeypatch.setattr(os, "replace", Mock(side_effect=error))
-    ended = command(
-        numpy_rnn, capsys, *["--epochs", "1", "--output", "a.csv", "--no-plot"]
-    )
-    line = "numpy_rnn: a.csv cannot be written: No space left; choose another place\n"
-    assert (ended.status, ended.err) == (2, line)
-    assert contents() == {"a.csv": b"old"}

@@ -81,7 +81,7 @@ def right_chunks():
 
     TBPTT(10, 10), state carried and cut; 0 mistakes of the 16
     module nn.RNN(1, 5), called at
-    steps: 10: 12 windows: 12 of 10 steps; k1 = 10, k2 = 10: 12
+    steps: 10: 12 windows: 10 steps, k1 = 10, k2 = 10: 12
     initial states: zeros: 3, the previous window, cut: 9
     ), 12 times; in 1 update: 12
     gradients: from zero in 12 of 12 updates; backward passes: sum of 1: 12
@@ -108,7 +108,7 @@ def right_chunks():
 def right_sliding():
     """Train a cell by TBPTT(1, 5). Its states are stacked, and one is cut.
 
-    windows: 9 of 5 steps; k1 = 1, k2 = 5: 9
+    windows: 5 steps, k1 = 1, k2 = 5: 9
     TBPTT(1, 5), state carried and cut; 0 mistakes
     """
     cell, optimizer = cells()
@@ -236,7 +236,7 @@ def loss_in_two_updates():
 def gradients_not_zeroed():
     """Leave zero_grad() out.
 
-    windows: 4 of 6 steps; k1 = 6, k2 = 6: 4
+    windows: 6 steps, k1 = 6, k2 = 6: 4
     """
     rnn, optimizer = modules()
     for _ in range(4):

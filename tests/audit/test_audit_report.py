@@ -25,7 +25,6 @@ pytestmark = [
 HOOKS = [
     optimizer_hooks._global_optimizer_pre_hooks,
     optimizer_hooks._global_optimizer_post_hooks,
-    module_hooks._global_module_registration_hooks,
     module_hooks._global_parameter_registration_hooks,
 ]
 

@@ -113,3 +113,20 @@ def test_loss_whose_second_backward_fails():
     with pytest.raises(RuntimeError), torch_rnn.audit() as report:
         exec(program, {})
     assert [w.name for w in report.warnings] == ["loss-in-two-updates"]
+
+
+FAILED_BEFORE = """try:
+                x = series[:4].clone().requires_grad_()
+                x.register_hook(lambda _: 1 / 0)
+                rnn(x)[0].mean().backward()
+            except ZeroDivisionError:
+                loss.backward()"""
+
+
+def test_a_backward_that_fails_is_in_no_update():
+    """It has changed gradients before it fails."""
+    with torch_rnn.audit() as report:
+        exec(source("right_chunks", "loss.backward()", FAILED_BEFORE), {})
+    text = " ".join(str(report).split())
+    assert "backward passes: sum of 1: 12, in no update: 12" in text
+    assert "how the script has changed the gradients of 12 updates" in text

@@ -199,8 +199,10 @@ def test_error_of_a_function_names_its_own_line():
     [
         {"layout": "rows XYZ BH"},
         {"capabilities": ["relu"]},  # they are known
+        {"names": {"Wxh": "W_xh"}},
         {"lacks": "batch"},  # a tuple of names is meant
-        {"mean_over": ["time"]},
+        {"dtypes": "float32"},
+        {"sizes": {"Q": 3}},
     ],
 )
 def test_unknown_name_is_refused(options):

@@ -57,7 +57,6 @@ def operations(**methods: Any) -> Way:
 # φ and its slope.
 
 LIMIT = 7  # ulps of tanh and cosh, of the 8 that are allowed
-TANH_AT_ITS_LIMIT = "a tanh at its limit"
 
 
 def tanh_slope(product):
@@ -137,7 +136,7 @@ WAYS = {
     "JAX's": tanh_slope(lambda dh, a, h: (dh + dh * h) * (1 - h)),
     "1/cosh²": tanh_slope(slope_by_cosh),
     "a cosh at its limit": tanh_slope(slope_by_inaccurate_cosh),
-    TANH_AT_ITS_LIMIT: other_phi("tanh", inaccurate_tanh(LIMIT)),
+    "a tanh at its limit": other_phi("tanh", inaccurate_tanh(LIMIT)),
     "a tanh at half of it": other_phi("tanh", inaccurate_tanh(LIMIT / 2)),
     "a logistic function by exp": other_phi("sigmoid", lambda a: 1 / (1 + np.exp(-a))),
     "by scaled numbers": operations(norm=scaled_norm),

@@ -101,10 +101,6 @@ class Hooks:
             self.call(next, watcher)
             try:
                 result = original(*args, **kwargs)
-            except BaseException as error:  # its traceback is as without audit
-                if error.__traceback__ is not None:
-                    error.__traceback__ = error.__traceback__.tb_next
-                raise
             finally:
                 self.call(watcher.send, result)
             return result

@@ -73,10 +73,8 @@ class LoopWindow:
     @property
     def origin(self) -> str:
         """In words where the initial state comes from."""
-        origins = [part.origin.value for part in self.first.state]
-        if len(set(origins)) == 1:
-            return origins[0]
-        return " (h) and ".join(origins) + " (c)"
+        origins = dict.fromkeys(part.origin.value for part in self.first.state)
+        return " and ".join(origins)
 
 
 def parameters_of(module: nn.Module) -> frozenset[int]:
@@ -96,11 +94,9 @@ def reached_passes(
 
 def _joined_passes(module: nn.Module, update: LoopUpdate) -> Iterable[LoopWindow]:
     """Return the windows of a module in an update, in the order of their passes."""
-    reached: dict[ForwardPass, Reach] = {}
-    for forward, reach in reached_passes(module, update.backwards):
-        known = reached.get(forward)
-        if known is None or reach.steps > known.steps:
-            reached[forward] = reach
+    pairs = reached_passes(module, update.backwards)
+    # of several backward passes through a pass, the one that reaches most is kept
+    reached = dict(sorted(pairs, key=lambda pair: pair[1]))
     depth: dict[ForwardPass, int] = {}  # steps of the gradient up to each pass
     window_of: dict[ForwardPass, LoopWindow] = {}
     for forward in sorted(reached, key=lambda forward: forward.number):
@@ -143,10 +139,6 @@ class TrainingLoop:
         # with those by hand of parameters that an optimizer steps
         self._changes = self._events(LoopUpdate)
         self.updates = self._counted_updates()
-        self._updates_of: dict[BackwardPass, list[LoopUpdate]] = {}
-        for update in self.updates:
-            for backward in update.backwards:
-                self._updates_of.setdefault(backward, []).append(update)
         self.passes = grouped(self.forwards, lambda forward: forward.module)
         self.windows: dict[nn.Module, list[LoopWindow]] = {}
         # passes whose state or input is attached to a pass of an earlier update
@@ -194,15 +186,15 @@ class TrainingLoop:
 
     def updates_of(self, backward: BackwardPass) -> list[LoopUpdate]:
         """Return the updates that use the gradients of a backward pass."""
-        return self._updates_of.get(backward, [])
+        return [update for update in self.updates if backward in update.backwards]
 
     def adding_updates(self) -> set[LoopUpdate]:
         """Return updates whose gradient has a part that an earlier one of the same
         optimizer has used.
         """
         adding = set[LoopUpdate]()
-        for users in self._updates_of.values():
-            for updates in by_optimizer(users):
+        for backward in self.backwards:
+            for updates in by_optimizer(self.updates_of(backward)):
                 adding.update(updates[1:])
         return adding
 
@@ -224,55 +216,31 @@ class TrainingLoop:
         return None
 
 
-@dataclass(frozen=True)
-class Truncation:
-    """The truncation that the windows of a module make, in words.
-
-    k1 and k2 are those of TBPTT(k1, k2), and 0 for other kinds.
-    """
-
-    text: str
-    k1: int = 0
-    k2: int = 0
-
-
-def _are_tbptt(k1: int, k2: int, windows: list[LoopWindow]) -> bool:
-    """Return whether the windows are those of TBPTT(k1, k2), but for the first ones."""
-    usual = 0
-    adjacent = 0
+def truncation(loop: TrainingLoop, module: nn.Module) -> str:
+    """Return in words which truncation the windows of a module make."""
+    windows = loop.windows[module]
+    if not windows:
+        return "no update by its gradients is seen"
+    if any(forward.module is module for forward in loop.attached):
+        return "no truncation: the gradient goes on into earlier updates"
+    sizes = Counter((window.k1, window.k2) for window in windows)
+    ((k1, k2), count), *_ = sizes.most_common(1)
+    origins = Counter(window.origin for window in windows)
+    is_cut = any(window.carried_part.is_carried for window in windows)
+    # the first windows of an epoch may be smaller
+    is_regular = is_most(count, len(windows))
     for window in windows:
         is_usual = (window.k1, window.k2) == (k1, k2)
         if window.k2 > k2 or (is_usual and window.steps != k2):
-            return False
-        usual += is_usual
-        adjacent += window.origin == Origin.PREVIOUS.value
-    updates = {window.update for window in windows}
+            is_regular = False
     # chunks of which some steps have no loss are no TBPTT(k1, k2)
-    is_partial = k1 < k2 and is_most(adjacent, len(windows))
-    return (
-        0 < k1 <= k2
-        and not is_partial
-        and len(updates) == len(windows)
-        and is_most(usual, len(windows))
-    )
-
-
-def truncation(loop: TrainingLoop, module: nn.Module) -> Truncation:
-    """Return which truncation the windows of a module make."""
-    windows = loop.windows[module]
-    if not windows:
-        return Truncation("no update by its gradients is seen")
-    if any(forward.module is module for forward in loop.attached):
-        return Truncation("no truncation: the gradient goes on into earlier updates")
-    pairs = Counter((window.k1, window.k2) for window in windows)
-    (k1, k2), _ = pairs.most_common(1)[0]
-    is_cut = any(window.carried_part.is_carried for window in windows)
-    if is_cut and _are_tbptt(k1, k2, windows):
-        return Truncation(f"TBPTT({k1}, {k2}), state carried and cut", k1, k2)
-    origins = Counter(window.origin for window in windows)
+    is_partial = k1 < k2 and is_most(origins[Origin.PREVIOUS.value], len(windows))
+    is_single = len({window.update for window in windows}) == len(windows)
+    if is_cut and is_regular and is_single and 0 < k1 <= k2 and not is_partial:
+        return f"TBPTT({k1}, {k2}), state carried and cut"
     kind = "truncated BPTT"
     if origins[Origin.UNKNOWN.value]:
         kind = "BPTT"
     elif not is_cut and all(window.k2 == window.steps for window in windows):
         kind = "full BPTT"
-    return Truncation(f"{kind}, each window from {' or '.join(origins)}")
+    return f"{kind}, each window from {' or '.join(origins)}"

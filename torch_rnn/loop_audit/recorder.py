@@ -19,7 +19,7 @@ from torch_rnn.loop_audit.events import (
 )
 from torch_rnn.loop_audit.graph import LOSS_CALL, GraphWalk, UseWatch
 from torch_rnn.loop_audit.hooks import FAILED, Hooks, Watcher
-from torch_rnn.loop_audit.recurrent_modules import add_names, is_of_torch, read_call
+from torch_rnn.loop_audit.recurrent_modules import is_of_torch, read_call
 from torch_rnn.loop_audit.states import StateMemory
 from torch_rnn.loop_audit.torch_internals import (
     BACKWARD,
@@ -29,7 +29,7 @@ from torch_rnn.loop_audit.torch_internals import (
     LOSSES_OF_TORCH,
     OPERATORS,
     UNSCALE,
-    compiled_graphs,
+    has_compiled,
 )
 from torch_rnn.loop_audit.updates import ParameterRecord, UpdateRecorder, ids_of
 
@@ -44,19 +44,15 @@ class LoopRecorder:
         self._updates = UpdateRecorder(self.record)
         self._states: dict[nn.Module, StateMemory] = {}
         self._is_backward = False
-        self._graphs = 0  # that are compiled before
 
     def start(self) -> None:
         """Replace what is watched in torch."""
         hooks = self._hooks
         updates = self._updates
         hooks.begin()
-        for register in (
-            module_hooks.register_module_module_registration_hook,
-            module_hooks.register_module_parameter_registration_hook,
-        ):
-            hooks.register(register, partial(add_names, self.record.names))
-        self._graphs = compiled_graphs()
+        hooks.register(
+            module_hooks.register_module_parameter_registration_hook, self._add_name
+        )
         for kind in (nn.RNNBase, RNNCellBase):
             hooks.patch(kind, "__call__", self._forward)
         for name in LOSSES_OF_OPERATORS:
@@ -81,13 +77,17 @@ class LoopRecorder:
         hooks.thread = 0
         hooks.call(self._updates.find_by_hand)
         hooks.end()
-        if compiled_graphs() > self._graphs:
+        if has_compiled():
             record.unseen.add("what torch.compile has compiled")
         if record.steps > record.limit:
             text = f"updates after the first {record.limit} of {record.steps}"
             record.unseen.add(text)
         if len(record.events) == MAX_EVENTS:
             record.unseen.add(f"events after the first {MAX_EVENTS}")
+
+    def _add_name(self, owner: nn.Module, name: str, parameter: Any) -> None:
+        """Note the name of a parameter."""
+        self.record.names[id(parameter)] = f"{type(owner).__name__}.{name}"
 
     def _forward(self, module: nn.Module, *args: Any, **kwargs: Any) -> Watcher:
         """Record a call of a recurrent module, and mark its results in the graph."""

@@ -54,20 +54,6 @@ def read_call(module: Any, arguments: Mapping[str, Any], result: Any) -> ModuleC
     return ModuleCall(x, state, {"out": out, **states}, x.shape[axis], axis)
 
 
-def add_names(names: dict[int, str], owner: nn.Module, name: str, part: Any) -> None:
-    """Name a module or parameter, and all in it, by their `id`: with the path from the
-    outermost module whose attribute they have become.
-    """
-    path = f"{type(owner).__name__}.{name}"
-    names[id(part)] = path
-    if isinstance(part, nn.Module):
-        for inner_path, inner in (
-            *part.named_modules(prefix=path),
-            *part.named_parameters(path),
-        ):
-            names[id(inner)] = inner_path
-
-
 def kind_of(module: nn.Module) -> str:
     """Return the class of a module, and its sizes."""
     kind = type(module)

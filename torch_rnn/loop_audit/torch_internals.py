@@ -7,7 +7,6 @@ It was tried with torch 2.13.
 import sys
 from types import CellType
 from typing import Any
-from weakref import finalize
 
 import torch
 from torch.jit import _builtins
@@ -30,6 +29,7 @@ BACKWARD = "_engine_run_backward"  # of torch.autograd, also for Tensor.backward
 UNSCALE = "_unscale_grads_"  # of a GradScaler
 CLIP_NORM: Any = clip_grad._clip_grads_with_norm_  # which clip_grad_norm_ calls
 CLIP_VALUE: Any = clip_grad.clip_grad_value_
+NAMED_FOR_JIT: list[Any] = []
 
 
 # Functions
@@ -54,24 +54,21 @@ def run_uncompiled(function: Any) -> None:
         dynamo.set_code_exec_strategy(function.__code__, strategy)
 
 
-def compiled_graphs() -> int:
-    """Return how many graphs torch.compile has made in this process."""
+def has_compiled() -> bool:
+    """Return whether torch.compile has made a graph in this process."""
     dynamo: Any = sys.modules.get("torch._dynamo.utils")
-    return int(dynamo.counters["stats"]["unique_graphs"]) if dynamo else 0
+    return dynamo is not None and dynamo.counters["stats"]["unique_graphs"] > 0
 
 
 def name_for_jit(function: Any, operator: Any) -> None:
-    """Let torch.jit take a function for an operator of torch, as long as it lives.
+    """Let torch.jit take a function for an operator of torch.
 
-    torch.jit knows operators by their `id`, which a later function may get again. It
-    does not know an operator that a script has replaced.
+    torch.jit knows operators by their `id`, so the function is kept for ever.
     """
-    table: dict[int, str]
-    table = _builtins._get_builtin_table()  # type: ignore[no-untyped-call]
-    name = table.get(id(operator))
+    name = _builtins._find_builtin(operator)  # type: ignore[no-untyped-call]
     if name is not None:
-        table[id(function)] = name
-        finalize(function, table.pop, id(function), None).atexit = False
+        _builtins._register_builtin(function, name)
+        NAMED_FOR_JIT.append(function)
 
 
 def cell_of_decorated(decorated: Any) -> CellType:
@@ -105,6 +102,8 @@ def embedded_indices(node: Any) -> torch.Tensor | None:
 
 def norms_of(tensors: list[torch.Tensor]) -> list[float]:
     """Return the 2-norms of tensors, computed in float64."""
+    if not tensors:
+        return []
     norms = torch._foreach_norm(tensors, 2, torch.float64)
     values: list[float] = torch.stack(list(norms)).tolist()
     return values

@@ -38,9 +38,7 @@ class ParameterRecord:
     tensor: torch.Tensor
     backwards: frozenset[BackwardPass] = frozenset()
     is_known: bool = True  # the gradient is the sum of the backward passes
-    # of the value, from backward() to an optimizer's step
-    norm: float | None = None
-    version: int | None = None
+    norm: float | None = None  # of the value, from backward() to an optimizer's step
     _gradient: ref[torch.Tensor] | None = None
     _version: int = -1
 
@@ -55,13 +53,6 @@ class ParameterRecord:
         self._version = version_of(gradient)
         return not is_unchanged
 
-    def has_moved(self) -> bool:
-        """Return, once, whether the value has another version."""
-        if self.version in (None, version_of(self.tensor)):
-            return False
-        self.version = None
-        return True
-
     def read(self) -> None:
         """Look whether the script has set, changed or zeroed the gradient."""
         gradient = self.tensor.grad
@@ -71,21 +62,6 @@ class ParameterRecord:
             self.is_known = True
         elif is_changed:
             self.is_known = False
-
-
-def read_norms(parameters: list[ParameterRecord]) -> list[ParameterRecord]:
-    """Read the norms of parameters. Return those that have changed since."""
-    if not parameters:
-        return []
-    values = [p.tensor.detach() for p in parameters]
-    changed = []
-    for p, norm in zip(parameters, norms_of(values)):
-        if p.norm is not None and p.norm != norm and not math.isnan(p.norm):
-            changed.append(p)
-            p.norm = None
-        else:
-            p.norm = norm
-    return changed
 
 
 def ids_of(parameters: Iterable[ParameterRecord]) -> frozenset[int]:
@@ -129,19 +105,19 @@ class UpdateRecorder:
     def add_backward(
         self, backward: BackwardPass, changed: list[ParameterRecord]
     ) -> None:
-        """Add a backward pass to the gradients that it has changed. Watch whether
-        their parameters are changed by hand: by their versions, and if no optimizer
-        steps them by their norms, as `data` has another version.
+        """Add a backward pass to the gradients that it has changed. Keep the norms of
+        their parameters, as `data` can change these without another version.
         """
-        stepped = self._record.stepped
-        unwatched = []
-        for p in changed:
-            p.version = version_of(p.tensor)
-            if p.norm is None and id(p.tensor) not in stepped:
-                unwatched.append(p)
-            if not backward.has_failed:
+        for p, norm in zip(changed, self._norms(changed)):
+            p.norm = norm
+            if backward.has_failed:  # the gradient may have a part of its gradient
+                p.is_known = False
+            else:
                 p.backwards |= {backward}
-        read_norms(unwatched)
+
+    def _norms(self, parameters: list[ParameterRecord]) -> list[float]:
+        """Return the norms of parameters."""
+        return norms_of([p.tensor.detach() for p in parameters])
 
     def clip_norm(
         self, parameters: Any, max_norm: float, total_norm: Any, *_: Any, **__: Any
@@ -182,15 +158,13 @@ class UpdateRecorder:
         """Add an update if parameters have changed since backward(), and no optimizer
         has made a step.
         """
-        watched = []
-        moved = []
-        for p in self._parameters.values():
-            if p.norm is not None:
-                watched.append(p)
-            if p.has_moved():
-                moved.append(p)
-        moved += read_norms(watched)
-        changed = [p for p in moved if p.backwards]
+        watched = [p for p in self._parameters.values() if p.norm is not None]
+        changed = []
+        for p, norm in zip(watched, self._norms(watched)):
+            if p.norm not in (norm, None) and not math.isnan(norm):
+                p.norm = None
+                if p.backwards:
+                    changed.append(p)
         if changed:
             backwards = union(p.backwards for p in changed)
             latest = max(backwards, key=lambda backward: backward.number)
@@ -210,30 +184,24 @@ class UpdateRecorder:
         this one has made it.
         """
         record = self._record
+        parameters = parameters_of(optimizer)
         if not record.is_full:
-            closures = []
+            closures = []  # the backward passes within the step
             for event in record.events[self._begun.pop() :]:
                 if isinstance(event, LoopUpdate) and event.optimizer is not BY_HAND:
                     return
                 if isinstance(event, BackwardPass):
                     closures.append(event)
-            self._add_step(optimizer, closures)
+                    record.unseen.add("what closures of optimizers compute")
+            optimizer_record = self._optimizers[optimizer]
+            optimizer_record.is_fresh &= bool(optimizer.state)
+            held = self._records_of(parameters)
+            self._add_update(optimizer_record, held, closures)
+            for p in held:
+                p.has_changed()
+                p.norm = None
         record.steps += 1
-        record.stepped.update(map(id, parameters_of(optimizer)))
-
-    def _add_step(self, optimizer: Optimizer, closures: list[BackwardPass]) -> None:
-        """Add the update of an optimizer, with the backward passes of its closure."""
-        if closures:
-            self._record.unseen.add("what closures of optimizers compute")
-        optimizer_record = self._optimizers[optimizer]
-        is_fresh = optimizer_record.is_fresh and bool(optimizer.state)
-        optimizer_record.is_fresh = is_fresh
-        held = self._records_of(parameters_of(optimizer))
-        self._add_update(optimizer_record, held, closures)
-        for p in held:
-            p.has_changed()
-            p.norm = None
-            p.version = None
+        record.stepped.update(map(id, parameters))
 
     def _add_update(
         self,

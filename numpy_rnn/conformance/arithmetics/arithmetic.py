@@ -94,8 +94,8 @@ FunctionOfTwo = Callable[[NumpyArray, NumpyArray], NumpyArray]
 class Nonlinearity(NamedTuple):
     """φ, its slope, and what the rounding bounds need of them.
 
-    `test_row_of_a_nonlinearity` compares every column with mpmath. With a kink at 0,
-    only φ and its slope are used.
+    tests/conformance/test_bounds_by_mpmath.py compares every column with mpmath. With a
+    kink at 0, only φ and its slope are used.
 
     The error of φ is τu(|h| + `roundings`). So `roundings` is 0 for a function of a
     library alone. For one that is composed, it is what a relative error of an inner

@@ -14,8 +14,9 @@ number for each term of a sum, whose products may be flushed.
 A sum of n terms in any order, one after the other too, has the error u √n √(Σ v² + s²),
 where s is the sum: √n √Σ v² where the terms have both signs, and √n |s| where they have
 one. Independent roundings would give √(n/3) |s|, but those of equal terms are not
-independent. The error of a tanh may have one sign everywhere: each sample has half of
-what is allowed, times one random number for all its states.
+independent. The error of a tanh may have the sign of its value everywhere, as it is an
+odd function: each sample has half of what is allowed, times one random number for all
+its states.
 
 Source: Parker 1997, Monte Carlo arithmetic, UCLA CSD-970002; Denis, de Oliveira Castro
 and Petit 2016, Verificarlo, IEEE ARITH 23; Higham and Mary 2019, A new approach to
@@ -259,7 +260,7 @@ class MonteCarloArithmetic(NumpyArithmetic):
             return h
         values = self.plain(h)
         tilt = self.u * self.per_sample(h, self.tilt)
-        return self.from_input(values + tilt * self.tau / 2 * np.abs(values))
+        return self.from_input(values * (1 + tilt * self.tau / 2))
 
     def by_slope(self, dh: Array, a: Array, h: Array, nonlinearity: str) -> Array:
         """Return dh ∘ φ'(a), from a or from h; for relu any slope near the kink."""

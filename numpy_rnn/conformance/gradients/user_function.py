@@ -48,7 +48,9 @@ class UserFunction(NamedTuple):
         copies = {name: array.copy() for name, array in arrays.items()}
         params: Any = copies
         if not isinstance(self.params, Mapping):
-            params = type(self.params)(copies.values())
+            kind = type(self.params)
+            make = getattr(kind, "_make", kind)  # of a named tuple
+            params = make(copies.values())
         with np.errstate(all="ignore"), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", np.exceptions.ComplexWarning)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from numpy_rnn.common.records import Objective, Step, Window
+from numpy_rnn.common.records import Objective, Step
 from numpy_rnn.conformance.arithmetics.arithmetic import (
     ADAGRAD_OFFSET,
     NumpyArithmetic,
@@ -19,7 +19,6 @@ from numpy_rnn.conformance.definition import (
     Definition,
     NamedOperands,
     OperandParameters,
-    Steps,
     Tensors,
 )
 from numpy_rnn.conformance.mutants.edits import (
@@ -94,16 +93,7 @@ def decoupled(
     return right.updated(n, name, theta, delta + step.weight_decay * theta, step)
 
 
-# Loops.
-
-
-def kept_state(states: Steps, window: Window, epoch: int) -> Operand:
-    """Return the last state of an epoch as the first of the next one."""
-    is_kept = epoch > 1 and window.loss_start == 0
-    return states[max(states) if is_kept else window.start]
-
-
-MUTANTS = (
+WINDOW_MUTANTS = (
     Mutant(
         "W_hh used without its transpose",
         with_operands(with_transposed_recurrence, *FLOW),
@@ -124,12 +114,6 @@ MUTANTS = (
         reading([GRADIENTS["W_hh"]], "h", neighbours(1)),
         "dW_hh",
     ),
-    Mutant(
-        "state reset to zero",
-        {"carried_state": lambda states, window, epoch: 0 * states[window.start]},
-        "initial",
-    ),
-    Mutant("state not reset between epochs", {"carried_state": kept_state}, "initial"),
     Mutant("softmax applied twice", {"loss_and_error": twice_softmax}, "loss"),
     Mutant(
         "1 − h_{t-1}² for 1 − h_t²",
@@ -156,6 +140,8 @@ MUTANTS = (
         {"adjoint_without_loss": lambda n, w, t: w.y[t]},
         "dy",
     ),
+)
+STEP_MUTANTS = (
     Mutant(
         "clipping without 10⁻⁶",
         with_operations("clipped", factor=lambda norm, c: np.minimum(1, c / norm)),
@@ -178,37 +164,11 @@ MUTANTS = (
         "vW_xh",
     ),
     Mutant(
-        "nesterov forgotten, or from the velocity before the step",
-        with_result(
-            lambda delta, n, g, v, before, step: v if step.nesterov else delta,
-            "direction",
-        ),
-        "W_xh",
-    ),
-    Mutant(
         "10⁻⁸ outside the root",
         with_operations(
             "direction", by_root=lambda g, v: g / (np.sqrt(v) + ADAGRAD_OFFSET)
         ),
         "W_xh",
     ),
-    Mutant(
-        "bptt over k+1 steps",
-        {"window": lambda T, new, k1, k2: right.window(T, new, k1, k2 + 1)},
-        "window",
-    ),
-    Mutant(
-        "chunks instead of a sliding window",
-        {"window": lambda T, new, k1, k2: right.window(T, new, k2, k2)},
-        "window",
-    ),
-    Mutant(
-        "state of the newest step",
-        {
-            "carried_state": lambda states, window, epoch: states[
-                window.loss_start if window.start else 0
-            ]
-        },
-        "initial",
-    ),
 )
+MUTANTS = (*WINDOW_MUTANTS, *STEP_MUTANTS)

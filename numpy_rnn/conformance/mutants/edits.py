@@ -2,7 +2,7 @@
 operands, or with other results.
 """
 
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Iterable
 from copy import copy
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
@@ -16,7 +16,7 @@ from numpy_rnn.conformance.definition import GRADIENTS, Definition, Steps, Tenso
 
 Replacement = Callable[..., Any]
 Equations = dict[str, Replacement]
-Change = Callable[[Operand, int, int], Operand]  # of the value of step t of T
+Change = Callable[..., Operand]  # of a value, or of that of step t of T
 Place = Callable[[Change], Equations]  # where numbers pass, which are changed there
 Reading = Callable[[Tensors, str, int], Operand]  # of a tensor for step s
 Copied = TypeVar("Copied")
@@ -24,8 +24,7 @@ FORWARD_EQUATIONS = {"pre_activation", "state", "output", "forward"}
 STEP_EQUATIONS = {"clipped", "decayed", "velocity", "direction", "updated"}
 FLOW = ("state_adjoint", "initial_state_adjoint")
 SUMS = tuple(GRADIENTS.values())
-RECORD = "record"  # among equations: a change of what is recorded
-CASE = "case"  # among equations: a change of the case, before all others
+VALUES = "values"  # in place of equations: the tensors of a fit
 
 
 class Mutant(NamedTuple):
@@ -35,7 +34,7 @@ class Mutant(NamedTuple):
 
     name: str  # with {number}, and {names} for the tensors that are wrong
     equations: Equations | Callable[[float], Equations]
-    stage: str = ""  # the tensor, or "window" or "initial", that is wrong
+    stage: str = ""  # the tensor that is wrong
 
     def with_number(self, number: float) -> Equations:
         """Return the equations, for this number if they depend on one."""
@@ -50,11 +49,6 @@ class Mutant(NamedTuple):
     def definition(self) -> Definition:
         """Return the definition with these equations."""
         return Definition(**self.with_number(1.0))
-
-    @property
-    def in_run(self) -> bool:
-        """Return whether it is visible only in a run of several updates."""
-        return self.stage in ("window", "initial")
 
 
 class View:
@@ -126,18 +120,6 @@ def neighbours(distance: int) -> Reading:
     return read
 
 
-def recording(names: Container[str], change: Replacement) -> Equations:
-    """Return a change of these tensors when they are recorded: change(n, name, t,
-    value).
-    """
-
-    def record(n: NumpyArithmetic, name: str, t: int | None, value: Operand) -> Operand:
-        """Return the changed tensor, or another one as it is."""
-        return change(n, name, t, value) if name in names else value
-
-    return {RECORD: record}
-
-
 # Edits of one equation.
 
 
@@ -156,14 +138,24 @@ def slope(change: Replacement) -> Equations:
 # Places.
 
 
-def when_recorded(*tensors: str) -> Place:
-    """Return the place where tensors are recorded."""
+def result_of(*fields: str) -> Place:
+    """Return the place where equations have their result."""
 
     def place(change: Change) -> Equations:
-        """Return the change of the tensors."""
-        return recording(tensors, lambda n, name, t, v: change(v, t, len(n.fit.case.x)))
+        """Return the equations with the changed result."""
+        return with_result(lambda value, *operands: change(value), *fields)
 
     return place
+
+
+def state_adjoint(change: Change) -> Equations:
+    """Return a changed dh_t."""
+
+    def adjoint(dh: Operand, n: NumpyArithmetic, w: Tensors, p: Any, t: int) -> Operand:
+        """Return the changed dh_t."""
+        return change(dh, t, len(w.x))
+
+    return with_result(adjoint, "state_adjoint")
 
 
 def when_read(fields: Iterable[str], tensors: str, offset: int = 0) -> Place:
@@ -214,6 +206,6 @@ def terms_of_loss(change: Change) -> Equations:
 # Changes at a place.
 
 
-def clamped(c: float, v: NumpyArray, *step: int) -> NumpyArray:
+def clamped(c: float, v: NumpyArray, *step: int) -> Operand:
     """Return numbers between ± c; outside, the derivative is 0."""
     return np.where(np.abs(v.real) <= c, v, c * np.sign(v.real))

@@ -13,8 +13,11 @@ import numpy as np
 from numpy_rnn.common.records import NumpyArray, Step
 from numpy_rnn.common.texts import pluralize
 from numpy_rnn.conformance.arithmetics.arithmetic import NumpyArithmetic, Operand
-from numpy_rnn.conformance.case import FIELDS
-from numpy_rnn.conformance.mutants.catalogue import MUTANTS, each_loss_over
+from numpy_rnn.conformance.mutants.catalogue import (
+    STEP_MUTANTS,
+    WINDOW_MUTANTS,
+    each_loss_over,
+)
 from numpy_rnn.conformance.mutants.edits import (
     FLOW,
     STEP_EQUATIONS,
@@ -25,10 +28,10 @@ from numpy_rnn.conformance.mutants.edits import (
     clamped,
     flow_back,
     reading,
-    recording,
+    result_of,
+    state_adjoint,
     terms_of_loss,
     when_read,
-    when_recorded,
     with_operands,
     with_result,
 )
@@ -36,20 +39,24 @@ from numpy_rnn.conformance.ports.abilities import SGD_OPTIONS
 
 LIMITS = (0.5, 1, 2, 3, 5, 10, 20)  # of numbers that are clamped
 FEW = 10  # the largest count of steps, sequences or units that is tried
-WINDOW_GRADIENTS = tuple("d" + name for name in FIELDS)
 
 # Places, by their words.
 
-GRADIENT_PLACE: dict[str, Place] = {"{names}": when_recorded(*WINDOW_GRADIENTS)}
-FORWARD: dict[str, Place] = {name: when_recorded(name) for name in ("a", "h", "y")}
+FORWARD: dict[str, Place] = {
+    "a": result_of("pre_activation"),
+    "h": result_of("state"),
+    "y": result_of("output"),
+}
+BACKWARD: dict[str, Place] = {"{names}": result_of(*SUMS), "the flow back": flow_back}
 # Of which a part may be left out.
 FORWARD_PARTS: dict[str, Place] = {"the loss": terms_of_loss}
 BACKWARD_PARTS: dict[str, Place] = {
-    "dh": when_recorded("dh"),
+    "dh": state_adjoint,
     "{names}": when_read(SUMS, "da dy"),
     "da in dh": when_read(FLOW, "da", 1),
     "dy in dh": when_read(["state_adjoint"], "dy"),
 }
+LOSS = ("loss_and_error",)
 AXES = {"T": "step", "B": "sequence", "H": "unit"}
 
 
@@ -115,24 +122,22 @@ def mutants_of_parts(
 
 def loss_times(number: float) -> Equations:
     """Return the loss times a number, and the usual error."""
-    return recording(("loss",), lambda n, name, t, L: number * L)
+    return with_result(lambda usual, *rest: (number * usual[0], usual[1]), *LOSS)
+
+
+def error_times(number: float) -> Equations:
+    """Return the usual loss, and its error times a number."""
+    return with_result(lambda usual, *rest: (usual[0], number * usual[1]), *LOSS)
 
 
 def loss_and_error_times(number: float) -> Equations:
     """Return the loss and its error times a number."""
-    return with_result(
-        lambda usual, *operands: [number * value for value in usual], "loss_and_error"
-    )
+    return with_result(lambda usual, *rest: [number * v for v in usual], *LOSS)
 
 
 def gradients_times(number: float) -> Equations:
     """Return the gradients times a number."""
-    return GRADIENT_PLACE["{names}"](lambda g, *step: number * g)
-
-
-def errors_times(number: float) -> Equations:
-    """Return dy times a number."""
-    return when_recorded("dy")(lambda dy, *step: number * dy)
+    return with_result(lambda g, *rest: number * g, *SUMS)
 
 
 LOSS_MUTANTS = (
@@ -142,7 +147,7 @@ LOSS_MUTANTS = (
 GRADIENT_MUTANTS = (
     Mutant("{names} left out", gradients_times(0.0)),
     Mutant("{names} × {number}", gradients_times),
-    Mutant("dy × {number}", errors_times),
+    Mutant("dy × {number}", error_times),
     Mutant("dh for da in {names}", reading(SUMS, "da", lambda w, name, s: w.dh[s])),
 )
 
@@ -151,7 +156,7 @@ def window_mutants(sizes: Mapping[str, int], is_forward: bool) -> Iterator[Mutan
     """Yield the mistakes that a window may have; sizes: those of one that is wrong, by
     letter; is_forward: whether the loss is wrong.
     """
-    yield from (mutant for mutant in MUTANTS if not mutant.in_run)
+    yield from WINDOW_MUTANTS
     if is_forward:
         yield from LOSS_MUTANTS
         yield from clamped_mutants(FORWARD)
@@ -162,7 +167,7 @@ def window_mutants(sizes: Mapping[str, int], is_forward: bool) -> Iterator[Mutan
         words = f"over {k} steps (bptt_truncate = {k - 1})"
         edit: Equations = {"backward": partial(each_loss_over, k)}
         yield Mutant(f"each loss goes back {words}", edit)
-    yield from clamped_mutants(GRADIENT_PLACE | {"the flow back": flow_back})
+    yield from clamped_mutants(BACKWARD)
     yield from mutants_of_parts(BACKWARD_PARTS, sizes)
 
 
@@ -195,9 +200,7 @@ def change_times(number: float) -> Equations:
 
 def step_mutants(step: Step) -> Iterator[Mutant]:
     """Yield the mistakes that this step may have."""
-    for mutant in MUTANTS:
-        if mutant.fields & STEP_EQUATIONS:
-            yield mutant
+    yield from STEP_MUTANTS
     for words in ("step", "step of {names}"):  # of all parameters, or of some
         yield Mutant(f"{words} × 0", change_times(0.0))
         yield Mutant(f"{words} × {{number}}", change_times)

@@ -16,7 +16,7 @@ from numpy_rnn.common.records import NumpyArray
 from numpy_rnn.common.texts import join_names
 from numpy_rnn.common.trees import tree_map
 from numpy_rnn.conformance import case as cases
-from numpy_rnn.conformance.arithmetics.arithmetic import NumpyArithmetic, Operand
+from numpy_rnn.conformance.arithmetics.arithmetic import NumpyArithmetic
 from numpy_rnn.conformance.case import FIELDS, NamedArrays, WindowCase, present
 from numpy_rnn.conformance.definition import (
     DEFINITION,
@@ -25,12 +25,10 @@ from numpy_rnn.conformance.definition import (
     window_update,
 )
 from numpy_rnn.conformance.mutants.edits import (
-    CASE,
-    RECORD,
     STEP_EQUATIONS,
+    VALUES,
     Equations,
     Mutant,
-    Replacement,
 )
 
 # By how many units in the last place of its largest number a tensor may differ from
@@ -45,35 +43,14 @@ SINGLE_RTOL = 1e-3  # in float32
 MOST_DIGITS = 6  # of a number in words
 FACTORS = "2KBOTH"  # 2, and sizes by which a wrong reduction multiplies
 MOST_FACTORS = 4  # of a product
-# The words for all tensors of a kind, by the prefix of their names.
-TENSOR_KINDS = {"d": "gradients", "v": "velocities", "": "parameters"}
 RIGHT_STEP: Equations = {"updated": DEFINITION.updated}
 
 
-class EditedArithmetic(NumpyArithmetic):
-    """Arrays of a fit, which are changed when they are recorded."""
-
-    def __init__(self, fit: "Fit", change: Replacement | None):
-        """Take the change of recorded arrays."""
-        super().__init__(np.float64)
-        self.fit, self.change = fit, change
-
-    def record(self, name: str, t: int | None, value: Operand) -> Operand:
-        """Record a tensor, changed, and return it."""
-        if self.change is not None:
-            value = self.change(self, name, t, value)
-        return super().record(name, t, value)
-
-
 class Measurement(NamedTuple):
-    """The number that was measured in a fit, and its error."""
+    """The number that was measured in a fit, and its relative error."""
 
     value: float
     error: float
-
-    def is_near(self, other: float, rtol: float) -> bool:
-        """Return whether another number is the same up to the error."""
-        return abs(self.value - other) <= self.error + rtol * abs(other)
 
 
 class Fit:
@@ -115,16 +92,17 @@ class Fit:
         """Return the tensors of the window by other equations; those of the step, with
         the reported gradients, if the equations are of the step.
         """
-        n = EditedArithmetic(self, equations.get(RECORD))
-        others = equations.keys() - {RECORD, CASE}
-        definition = Definition(**{name: equations[name] for name in others})
-        if self.step is not None and others & STEP_EQUATIONS:
-            p = present(self.case.params)
-            d = {name: self.report["d" + name] for name in p}
-            apply_step(n, p, d, present(self.case.velocity), self.step, definition)
-            return n.report()
-        case = equations[CASE](self) if CASE in equations else self.case
-        return self.report if case is None else window_update(case, n, definition)
+        if VALUES in equations:
+            values: NamedArrays = equations[VALUES](self)
+            return values
+        definition = Definition(**equations)
+        if self.step is None or not equations.keys() & STEP_EQUATIONS:
+            return window_update(self.case, definition=definition)
+        n = NumpyArithmetic(np.float64)
+        p = present(self.case.params)
+        d = {name: self.report["d" + name] for name in p}
+        apply_step(n, p, d, present(self.case.velocity), self.step, definition)
+        return n.report()
 
     def explains(self, values: NamedArrays, names: Iterable[str]) -> bool:
         """Return whether these are the reported numbers of these tensors."""
@@ -152,16 +130,15 @@ class Fit:
         rounding = ROUNDING * size + RIGHT_ROUNDING * largest(self.right[name])
         return self.ulp * rounding
 
-    def difference(self, name: str) -> float:
-        """Return by how much a reported tensor is off."""
-        return largest(self.report[name] - self.right[name])
-
-    def vector(self, values: NamedArrays, names: Sequence[str]) -> NumpyArray:
+    def vector(self, values: NamedArrays, names: Iterable[str]) -> NumpyArray:
         """Return tensors as one vector, in units of what they are off. Where there is
         none, it is the right one.
         """
         tensors = self.right | values
-        parts = [np.ravel(tensors[name] / self.difference(name)) for name in names]
+        parts = list[NumpyArray]()
+        for name in names:
+            difference = largest(self.report[name] - self.right[name])
+            parts.append(np.ravel(tensors[name] / difference))
         return np.concatenate(parts)
 
     def measure(self, mutant: Mutant, names: Sequence[str]) -> Measurement | None:
@@ -181,7 +158,8 @@ class Fit:
             return None
         rounding = RIGHT_ROUNDING * self.ulp * largest(reported) * len(reported) ** 0.5
         number = float(slope @ (reported - at_zero)) / square
-        return Measurement(number, rounding / square**0.5)
+        error = rounding / square**0.5
+        return Measurement(number, error / abs(number) if number else np.inf)
 
 
 def largest(array: NumpyArray) -> float:
@@ -190,17 +168,13 @@ def largest(array: NumpyArray) -> float:
 
 
 def subject(fits: Sequence[Fit], wrong: set[str]) -> str:
-    """Return the tensors that are wrong in words: of all of a kind, their kind."""
+    """Return the tensors that are wrong in words; all gradients as such."""
+    gradients = {"d" + name for name in FIELDS} & fits[0].report.keys()
     texts = list[str]()
-    others = {*wrong}
-    for prefix, kind in TENSOR_KINDS.items():
-        names = [prefix + name for name in FIELDS if prefix + name in fits[0].report]
-        if names and wrong.issuperset(names):
-            texts.append(kind)
-        else:
-            texts += [name for name in names if name in wrong]
-        others -= {*names}
-    return join_names([*texts, *sorted(others)])
+    if gradients and gradients <= wrong:
+        texts.append("gradients")
+        wrong = wrong - gradients
+    return join_names([*texts, *(name for name in fits[0].right if name in wrong)])
 
 
 # The number of a mutant.
@@ -221,7 +195,8 @@ def measured_number(
     """
     is_single = any(fit.is_single for fit in fits)
     rtol = SINGLE_RTOL if is_single else DOUBLE_RTOL
-    measurements = dict[int, Measurement]()  # by the index of the fit
+    measured = np.full(len(fits), np.nan)  # where it is measured well
+    best = Measurement(1.0, np.inf)
     count = 0
     for index, fit in enumerate(fits):
         names = sorted(fit.wrong & wrong)
@@ -231,30 +206,22 @@ def measured_number(
         if measurement is None:
             return None
         count += sum(fit.report[name].size for name in names)
-        if measurement.error < rtol * abs(measurement.value):
-            measurements[index] = measurement
-    if not measurements or (count < MANY and len(measurements) < 2):
+        if measurement.error < rtol:
+            measured[index] = measurement.value
+        best = min(best, measurement, key=lambda measurement: measurement.error)
+    is_measured = np.isfinite(measured)
+    if not is_measured.any() or (count < MANY and is_measured.sum() < 2):
         return None  # a number of its own explains any number
-    if all(measured.is_near(1.0, rtol) for measured in measurements.values()):
-        return None
-    candidates = [constant_number(fits, measurements.values())]
-    if not mutant.fields & STEP_EQUATIONS:  # a step knows no sizes
-        candidates = [*products(fits), *candidates]
-    for candidate in candidates:
-        pairs = [(measurements[i], candidate.values[i]) for i in measurements]
-        if all(measured.is_near(value, rtol) for measured, value in pairs):
-            return candidate
+    digits = min(MOST_DIGITS, -int(np.log10(4 * best.error)))  # that are sure
+    constant = CommonNumber(f"{best.value:.{digits}g}", [best.value] * len(fits))
+    one = CommonNumber("1", [1.0] * len(fits))
+    # A step knows no sizes.
+    usual = [] if mutant.fields & STEP_EQUATIONS else products(fits)
+    for candidate in (one, *usual, constant):
+        is_near = np.isclose(measured, candidate.values, 2 * rtol, atol=0.0)
+        if is_near[is_measured].all():
+            return None if candidate is one else candidate
     return None
-
-
-def constant_number(
-    fits: Sequence[Fit], measurements: Iterable[Measurement]
-) -> CommonNumber:
-    """Return the number that was measured best, with the digits that are sure."""
-    best = min(measurements, key=lambda measurement: measurement.error)
-    share = 4 * best.error / abs(best.value)  # below half a unit of the last digit
-    digits = min(MOST_DIGITS, -int(np.log10(share)))
-    return CommonNumber(f"{best.value:.{digits}g}", [best.value] * len(fits))
 
 
 def products(fits: Sequence[Fit]) -> list[CommonNumber]:

@@ -141,29 +141,21 @@ def explanation(fits: Sequence[Fit], loops: Iterable[Mutant] = ()) -> str:
         mutants = window_mutants(sizes, bool(wrong & FORWARD_TENSORS))
         are_alike = sizes["T"] < FEW_STEPS
     with np.errstate(all="ignore"):  # a wrong gradient may well overflow
-        hint = only_words(fits, mutants) if are_alike else first_words(fits, mutants)
+        hint = first_words(fits, mutants, are_alike)
         return hint or first_words(fits, loops)
 
 
-def first_words(fits: Sequence[Fit], mutants: Iterable[Mutant]) -> str:
-    """Return the words of the first mutant that explains all of these, or ""."""
-    for mutant in mutants:
-        words = words_of(mutant, fits)
-        if words:
-            return words
-    return ""
-
-
-def only_words(fits: Sequence[Fit], mutants: Iterable[Mutant]) -> str:
-    """Return the words of the mutant that explains all of these; "" if there is none,
-    or one of other words does too.
+def first_words(
+    fits: Sequence[Fit], mutants: Iterable[Mutant], are_alike: bool = False
+) -> str:
+    """Return the words of the first mutant that explains all of these; "" if there is
+    none, or where many are alike, if one of other words does too.
     """
-    hint = ""
-    for mutant in mutants:
-        words = words_of(mutant, fits)
-        if hint and words not in ("", hint):
-            return ""
-        hint = words or hint
+    words = (words_of(mutant, fits) for mutant in mutants)
+    explaining = filter(None, words)
+    hint = next(explaining, "")
+    if are_alike and any(other != hint for other in explaining):
+        return ""
     return hint
 
 

@@ -5,29 +5,27 @@ Every update is a fit, whose mistakes are those of a window or of its step.
 """
 
 from collections.abc import Iterator, Sequence
-from functools import lru_cache, partial
+from functools import partial
 from itertools import pairwise
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 
 from numpy_rnn.common.records import NumpyArray, Window
 from numpy_rnn.common.texts import pluralize
 from numpy_rnn.conformance import case as cases
-from numpy_rnn.conformance.case import WindowCase
+from numpy_rnn.conformance.case import NamedArrays, present
 from numpy_rnn.conformance.definition import DEFINITION as right
 from numpy_rnn.conformance.definition import window_update
-from numpy_rnn.conformance.findings import Finding
-from numpy_rnn.conformance.mutants.catalogue import MUTANTS
-from numpy_rnn.conformance.mutants.edits import CASE, Mutant, recording
-from numpy_rnn.conformance.mutants.families import WINDOW_GRADIENTS, change_times
+from numpy_rnn.conformance.mutants.edits import VALUES, Equations, Mutant
+from numpy_rnn.conformance.mutants.families import change_times
 from numpy_rnn.conformance.mutants.fits import ROUNDING, Fit, largest
 from numpy_rnn.conformance.mutants.hints import explanation, is_of_step
 from numpy_rnn.conformance.runs.recorded_run import RecordedRun, single_update
+from numpy_rnn.conformance.verdicts import Finding
 
 NEAR = 8  # updates after the first wrong one that are looked at
 EXPECTED = "as expected"
-KEPT = 64  # updates that are not recomputed for every mutant
 
 
 def window_of_all_losses(T: int, new: int, k1: int, k2: int) -> Window:
@@ -37,21 +35,25 @@ def window_of_all_losses(T: int, new: int, k1: int, k2: int) -> Window:
 
 
 SCHEDULES = (
-    *(mutant for mutant in MUTANTS if "window" in mutant.fields),
+    Mutant(
+        "bptt over k+1 steps",
+        {"window": lambda T, new, k1, k2: right.window(T, new, k1, k2 + 1)},
+    ),
+    Mutant(
+        "chunks instead of a sliding window",
+        {"window": lambda T, new, k1, k2: right.window(T, new, k2, k2)},
+    ),
     Mutant("losses of older steps counted again", {"window": window_of_all_losses}),
 )
 
 
-class Updates:
+class Updates(NamedTuple):
     """The updates of a run of one network, or of one of an ensemble."""
 
-    def __init__(self, recorded: RecordedRun, network: tuple[int, ...]):
-        """Take the run."""
-        self.recorded = recorded
-        self.network = network
-        self.fit = lru_cache(KEPT)(self.new_fit)
+    recorded: RecordedRun
+    network: tuple[int, ...]
 
-    def new_fit(self, index: int) -> Fit:
+    def fit(self, index: int) -> Fit:
         """Return one update as a fit."""
         return Fit(*single_update(self.recorded, index, self.network), index)
 
@@ -161,40 +163,45 @@ def rates_in_words(fits: Sequence[Fit]) -> str:
 
 def window_loops(updates: Updates) -> Iterator[Mutant]:
     """Yield mistakes in what a window is computed from."""
-    edit = recording(WINDOW_GRADIENTS, partial(with_added, updates))
+    edit: Equations = {VALUES: partial(with_added, updates)}
     yield Mutant("gradients add up from update to update", edit)
     for where, shift in (("ahead", -1), ("behind", 1)):
-        edit = {CASE: partial(with_moved_targets, updates, shift)}
+        edit = {VALUES: partial(with_moved_targets, updates, shift)}
         yield Mutant(f"targets one step {where}", edit)
-    words = "{names} of the weights before the last update"
-    yield Mutant(words, {CASE: partial(with_older_weights, updates)})
+    edit = {VALUES: partial(with_older_weights, updates)}
+    yield Mutant("{names} of the weights before the last update", edit)
 
 
-def with_added(
-    updates: Updates, n: Any, name: str, t: None, g: NumpyArray
-) -> NumpyArray:
-    """Return a gradient and that of the update before."""
-    if n.fit.index == 0:
-        return g
-    return g + updates.fit(n.fit.index - 1).report[name]
+def with_added(updates: Updates, fit: Fit) -> NamedArrays:
+    """Return the gradients and those of the update before."""
+    if fit.index == 0:
+        return fit.right
+    before = updates.fit(fit.index - 1).report
+    values = NamedArrays(fit.right)
+    for name in present(fit.case.params):
+        values["d" + name] = values["d" + name] + before["d" + name]
+    return values
 
 
-def with_moved_targets(updates: Updates, shift: int, fit: Fit) -> WindowCase | None:
-    """Return the case with moved targets; None in the first and the last window of an
-    epoch, where code may treat what is missing as it likes.
+def with_moved_targets(updates: Updates, shift: int, fit: Fit) -> NamedArrays:
+    """Return the tensors with moved targets; what was reported in the first and the
+    last window of an epoch, where code may treat what is missing as it likes.
     """
     run = updates.recorded.run
     window = updates.recorded.window(fit.index)
     is_inner = window.loss_start > 0 and window.stop < len(run.x)
     if not is_inner and len(updates.recorded.windows) > 2:
-        return None
+        return fit.report
     run = run._replace(target=np.roll(run.target, shift, axis=0))
     other = Updates(updates.recorded._replace(run=run), updates.network)
-    return other.new_fit(fit.index).case
+    return other.fit(fit.index).right
 
 
-def with_older_weights(updates: Updates, fit: Fit) -> WindowCase | None:
-    """Return the case with the weights before the last update; None for the first."""
+def with_older_weights(updates: Updates, fit: Fit) -> NamedArrays:
+    """Return the tensors by the weights before the last update; what was reported in
+    the first.
+    """
     if fit.index == 0:
-        return None
-    return fit.case._replace(params=updates.fit(fit.index - 1).case.params)
+        return fit.report
+    older = updates.fit(fit.index - 1).case.params
+    return window_update(fit.case._replace(params=older))

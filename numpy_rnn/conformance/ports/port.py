@@ -199,23 +199,16 @@ def stated_port(port: object) -> SimpleNamespace:
     """Return a port with all statements. Raises InputError if an object is no port, or
     states what is invalid.
     """
-    stated = dict[str, Any]()
-    for name in (
-        *protocol.STATEMENTS,
-        "cases",
-        "layout_text",
-        "label",
-        "window_update",
-    ):
-        if hasattr(port, name):
-            stated[name] = getattr(port, name)
-    if not callable(stated.get("window_update")):
+    if not callable(getattr(port, "window_update", None)):
         expected = "expected name, dtypes and window_update"
         raise InputError(f"it has no function window_update: {expected}")
     try:
-        stated.update(protocol.identity_from(stated))
+        stated = protocol.identity_from(port)
     except PortFault as fault:
         raise InputError(str(fault)) from None
+    for name in ("cases", "layout_text", "label", "window_update"):
+        if hasattr(port, name):
+            stated[name] = getattr(port, name)
     return SimpleNamespace(**stated)
 
 

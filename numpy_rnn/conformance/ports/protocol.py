@@ -6,6 +6,7 @@ protocol.txt documents both, for programs in any language.
 import json
 from collections.abc import Sequence
 from math import inf, prod
+from types import SimpleNamespace
 from typing import Any, NoReturn
 
 import numpy as np
@@ -49,11 +50,13 @@ STATEMENTS: Message = {
 }
 
 
-def identity_from(stated: Message) -> Message:
+def identity_from(stated: object) -> Message:
     """Return all statements of a port, in tuples. Raises PortFault on the first invalid
     one.
     """
-    port: Message = {n: stated.get(n, default) for n, default in STATEMENTS.items()}
+    port: Message = {
+        n: getattr(stated, n, default) for n, default in STATEMENTS.items()
+    }
     shapes = shapes_of(port["sizes"])
     options = f" (sgd_options are {', '.join(SGD_OPTIONS)})"
     if not _is_printable(port["name"]):
@@ -158,7 +161,7 @@ def decode_hello(line: str) -> Message:
     if hello.get("protocol") != VERSION:
         spoken = short_repr(hello.get("protocol"), repr)
         raise PortFault(f"speaks protocol version {spoken}: expected {VERSION}")
-    return identity_from(hello)
+    return identity_from(SimpleNamespace(**hello))
 
 
 def longest_answer(case: WindowCase) -> int:
@@ -184,10 +187,12 @@ def decode_answer(line: str, case: WindowCase, case_id: int) -> dict[str, np.nda
     shapes = required_outputs(case, intermediates=True, input_gradients=True)
     report = {}
     for name, value in answer.items():
-        items = value if isinstance(value, list) else [value]
-        numbers = [_float_from(name, item) for item in items]
-        with np.errstate(over="ignore"):
-            array = np.array(numbers, np.float64).astype(case.dtype)
+        try:
+            with np.errstate(over="ignore"):
+                array = np.array(value, np.float64).astype(case.dtype)
+        except (TypeError, ValueError, OverflowError) as error:
+            reason = f"{error}: expected a number, or a list of numbers"
+            raise PortFault(f"{name}: {one_line(reason)}") from None
         shape = shapes.get(name, ())
         report[name] = array.reshape(shape) if array.size == prod(shape) else array
     return report
@@ -206,19 +211,6 @@ def _object(line: str) -> Message:
     if "error" in value:
         raise PortFault(f"answers with an error: {one_line(str(value['error']))}")
     return value
-
-
-def _float_from(name: str, item: object) -> float:
-    """Return a number of JSON, or one in a string, decimal or as C prints %a."""
-    try:
-        if isinstance(item, str) and "x" in item.lower():
-            return float.fromhex(item)
-        if isinstance(item, int | float | str) and not isinstance(item, bool):
-            return float(item)
-    except (ValueError, OverflowError):
-        pass
-    shown = short_repr(item, repr)
-    raise PortFault(f"{name} holds {shown}: expected a number, as 0.75 or '0x1.8p-1'")
 
 
 def format_errors(

@@ -22,12 +22,12 @@ from numpy_rnn.common.records import Window
 from numpy_rnn.conformance import case as cases
 from numpy_rnn.conformance.arithmetics.bounds import TAU
 from numpy_rnn.conformance.case import INTERMEDIATES, SHAPES, TENSORS, NamedArrays
-from numpy_rnn.conformance.findings import Finding, finding_in
 from numpy_rnn.conformance.runs.recorded_run import (
     STEPWISE,
     RecordedRun,
     stacks,
 )
+from numpy_rnn.conformance.verdicts import Finding, finding_in
 from numpy_rnn.conformance.window_checks import (
     Check,
     Counts,

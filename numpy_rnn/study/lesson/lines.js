@@ -4,8 +4,8 @@
 
 lesson.lines = (() => {
 const {
-  range, sum, largest, dot, transpose, times, elementwise, mapObject,
-  columnSums, forward, adjoints, gradientSum, uniform,
+  range, sum, largest, dot, transpose, times, elementwise, columnSums, forward, adjoints,
+  gradientSum, uniform,
 } = lesson.rnn;
 const {element, show, figure} = lesson.figures;
 
