@@ -8,13 +8,12 @@ writes them; none of them has a wrong hint.
 import numpy as np
 import pytest
 
-from numpy_rnn.common.records import Objective, Step
-from numpy_rnn.conformance.arithmetics.arithmetic import NumpyArithmetic
+from numpy_rnn.common.records import Step
 from numpy_rnn.conformance.case import UPDATED
 from numpy_rnn.conformance.definition import DEFINITION as right
 from numpy_rnn.conformance.definition import Definition, window_update
 from numpy_rnn.conformance.mutants import hints
-from numpy_rnn.conformance.mutants.catalogue import MUTANTS, twice_softmax
+from numpy_rnn.conformance.mutants.catalogue import MUTANTS
 from numpy_rnn.conformance.mutants.edits import FORWARD_EQUATIONS
 from numpy_rnn.conformance.mutants.fits import Fit
 from numpy_rnn.conformance.mutants.hints import explanation, hint_for_port
@@ -54,22 +53,6 @@ def stage_of(tensor):
     if tensor in UPDATED:
         return "vW_xh" if tensor.startswith("v") else "W_xh"
     return tensor
-
-
-def test_error_of_twice_softmax_is_its_derivative():
-    """The complex step rounds as the loss does: two exponentials, two sums of three and
-    some products, fewer than 40 roundings of numbers up to 1.
-    """
-    n = NumpyArithmetic(np.float64)
-    objective = Objective(loss="cross_entropy")
-    y = np.random.default_rng(SEED).normal(size=(2, 1, 3))
-    target = np.eye(3)[[[0], [2]]]
-    _, error = twice_softmax(n, y, target, objective)
-    for index in np.ndindex(y.shape):
-        moved = y.astype(complex)
-        moved[index] += 1e-30j
-        L, _ = twice_softmax(n, moved, target, objective)
-        assert abs(L.imag / 1e-30 - error[index]) <= 40 * np.finfo(float).eps
 
 
 @each_of(MUTANTS)
