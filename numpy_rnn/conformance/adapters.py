@@ -191,23 +191,19 @@ class TorchPort(FunctionPort):
         """Return the module of these sizes, its RNN and its nn.Linear."""
         nn = self.torch.nn
         module = self.make(D, H, O)
-        rnn = None
-        out = None
-        for part in module.modules():
-            if rnn is None and isinstance(part, nn.RNN | nn.RNNCell):
-                rnn = part
-            if out is None and isinstance(part, nn.Linear):
-                out = part
+        parts = list(module.modules())
+        recurrent = [part for part in parts if isinstance(part, nn.RNN | nn.RNNCell)]
+        linear = [part for part in parts if isinstance(part, nn.Linear)]
         foreign = foreign_layers(module)
         count = len(list(module.parameters()))
-        if rnn is None or out is None or count not in (3, 6):
+        if not (recurrent and linear and count in (3, 6)):
             foreign.append(f"{count} parameters")
         if foreign:
             raise InputError(
                 f"{type(module).__name__} has {', '.join(foreign)}: "
                 f"expected {EXPECTED_MODULE}"
             )
-        return module, rnn, out
+        return module, recurrent[0], linear[0]
 
     def _loss_and_gradients(
         self, params: NamedArrays, x: NumpyArray, target: NumpyArray, h_0: NumpyArray
