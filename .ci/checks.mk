@@ -5,37 +5,40 @@ SHELL := bash
 alone := ../alone
 readme_command := $(shell grep -E '^python3 -m venv .*pytest' README.md)
 
-all: documents without_simd types
-.PHONY: all readme alone numpy_alone documents without_simd types
+all: without_simd documents types
+.PHONY: all installed readme alone numpy_alone documents without_simd types
 
-# The README's test command as written, with random examples.
-readme:
-	echo '$(readme_command)'
-	export HYPOTHESIS_PROFILE=random; $(readme_command)
+# The README's test command as written, in two parts: the installation, during which the other core runs
+# numpy_alone, and the tests on both cores, with random examples.
+installed:
+	command='$(readme_command)'; echo "$$command"; eval "$${command% && *}"
+
+readme: installed numpy_alone
+	export HYPOTHESIS_PROFILE=random; command='$(readme_command)'; eval "$${command##* && }"
 
 # An environment without torch and Matplotlib.
 alone:
 	python3 -m venv $(alone)
 	$(alone)/bin/pip install --quiet uv
-	$(alone)/bin/uv pip install --quiet --compile-bytecode --python $(alone) . --group dev
+	$(alone)/bin/uv pip install --quiet --python $(alone) . --group dev
 
-# The fast tests with NumPy and JAX, without torch, Matplotlib and SIMD; and all tests with JAX. They come after
-# the README's, which use both cores and measure processor time.
-numpy_alone: alone readme
+# NumPy and JAX, without torch, Matplotlib and SIMD: the fast tests, but for those of hints, which no kernel
+# changes; and all tests with JAX.
+numpy_alone: alone
 	! $(alone)/bin/python -c 'import torch' 2>/dev/null
 	! $(alone)/bin/python -c 'import matplotlib' 2>/dev/null
-	.ci/without_simd $(alone)/bin/pytest -q -n auto --packages=numpy_rnn -m 'not slow'
+	.ci/without_simd $(alone)/bin/pytest -q --packages=numpy_rnn -m 'not slow' --ignore-glob='*/test_hints*'
 	$(alone)/bin/pytest -q --packages=numpy_rnn tests/benchmarks tests/conformance/test_module_ports.py -k 'JAX or jax'
+
+# The numbers of torch_rnn without SIMD.
+without_simd: installed
+	.ci/without_simd .venv/bin/pytest -q --packages=torch_rnn tests/core/test_window.py tests/core/test_runs.py
 
 # The commands, outputs and install lines of the documents.
 documents: readme
 	.venv/bin/python .ci/documents
 
-# Those of torch_rnn without SIMD.
-without_simd: readme
-	.ci/without_simd .venv/bin/pytest -q -n auto --packages=torch_rnn -m 'not slow' tests/core
-
-types: readme numpy_alone
+types: readme
 	$(alone)/bin/ruff check .
 	$(alone)/bin/ruff format --check .
 	$(alone)/bin/mypy --python-executable .venv/bin/python

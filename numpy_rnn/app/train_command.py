@@ -25,10 +25,8 @@ from numpy_rnn.common.texts import pluralize, printable, some_of
 
 SMOOTHING = 0.999  # of the smoothed loss of a text, at each update
 GENERATED = 20  # free-running steps
-
-
-# What a run results in: the curves by their kinds, which are plotted; and lines, which
-# are printed.
+# What a run results in: the curves by their kinds, which are plotted, none of a text;
+# and lines, which are printed.
 RunResult = tuple[dict[str, Curve], list[str]]
 
 
@@ -127,7 +125,8 @@ class SeriesReport:
         predicted = curves["predicted"].values
         if not np.isfinite(predicted).all():
             raise Diverged(f"the predictions are not finite; {REMEDIES}")
-        curves["loss"] = self.training.loss_curve()
+        losses = np.reshape(self.training.losses, (-1, predicted.shape[1], 1))
+        curves["loss"] = Curve(1, losses)
         curves["actual"] = Curve(1, self.series.rows[:, None])
         return curves, error_table(self.series, predicted)
 
@@ -252,11 +251,11 @@ class TextReport:
         return self.latest_lines()
 
     def result(self) -> RunResult:
-        """Return the losses, the row of the last update, and a sample.
+        """Return the row of the last update, and a sample.
 
         Raises Diverged if the sample cannot be drawn.
         """
-        return {"loss": self.training.loss_curve()}, self.latest_lines()
+        return {}, self.latest_lines()
 
     def latest_lines(self) -> list[str]:
         """Return the row of the latest update, and a sample between two rules."""

@@ -127,8 +127,3 @@ class Training:
             nonlinearity=self.run.options.objective.nonlinearity,
         )
         return self.rnn.to_numpy(activations.y), self.rnn.to_numpy(activations.h)
-
-    def loss_curve(self) -> Curve:
-        """Return the loss by epoch."""
-        networks = self.run.params.networks or 1
-        return Curve(1, np.reshape(self.losses, (-1, networks, 1)))

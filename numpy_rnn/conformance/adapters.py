@@ -3,304 +3,25 @@ module.
 """
 
 import functools
-import inspect
-import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import NumpyArray
-from numpy_rnn.conformance.case import FIELDS, NamedArrays, gradient_keys
-from numpy_rnn.conformance.ports.adapter import ASSUMED, RTOL, TRIAL, Adapter
-from numpy_rnn.conformance.ports.torch_module import TorchPort
+from numpy_rnn.conformance.case import NamedArrays, loss_kind
+from numpy_rnn.conformance.ports.abilities import shapes_of
+from numpy_rnn.conformance.ports.function_port import (
+    TRIAL,
+    FunctionPort,
+    count_arguments,
+    layouts_of,
+)
 
 __all__ = ["function_port", "jax_port", "torch_port"]
 
-# Weights for rows, as in x W_xh, or for columns; the axes of inputs and targets, whose
-# N is D or O; those of the state.
-LAYOUT_PARTS = (
-    ("rows", "columns"),
-    ("TBN", "BTN", "TNB", "NBT", "BNT", "TN"),
-    ("BH", "HB", "H"),
-)
-# The target may be that of the last step alone.
-ORDINARY = tuple(" ".join(parts) for parts in itertools.product(*LAYOUT_PARTS))
-LAYOUTS = (*ORDINARY, *(f"{layout} last" for layout in ORDINARY))
 DOUBLE_ERROR = 1e-12  # of a loss in float64, relative
-RETURNS = "expected the loss and the gradients, as `return loss, gradients`"
-
-
-def has_batch(layout: str) -> bool:
-    """Return whether a layout has an axis of sequences."""
-    return "B" in layout.split()[1]
-
-
-def count_arguments(function: Callable[..., Any]) -> int:
-    """Count the arguments that a function takes by position; 4 for *args."""
-    count = 0
-    for parameter in inspect.signature(function).parameters.values():
-        if parameter.kind == parameter.VAR_POSITIONAL:
-            return 4
-        if parameter.kind in (
-            parameter.POSITIONAL_ONLY,
-            parameter.POSITIONAL_OR_KEYWORD,
-        ):
-            count += 1
-    return count
-
-
-def trials_of(
-    layouts: Sequence[str], bias: bool
-) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield layouts with the fields of the case on which each is tried."""
-    for layout in layouts:
-        fields = {"bias": bias, "B": 1, "K": TRIAL["K"]}
-        if has_batch(layout):
-            fields["B"] = TRIAL["B"]
-        if "last" in layout:
-            fields["K"] = 1
-        yield layout, fields
-
-
-def factor_in_words(factors: Sequence[float]) -> str:
-    """Return the first factor of a trial that is a product of sizes as its letters, or
-    else the first one as a number.
-    """
-    T, B, O = TRIAL["T"], TRIAL["B"], TRIAL["O"]
-    products = {"T": T, "B": B, "O": O, "B·O": B * O}
-    products |= {"1/T": 1 / T, "1/B": 1 / B, "1/O": 1 / O, "1/(B·O)": 1 / (B * O)}
-    for factor in factors:
-        for words, product in products.items():
-            if abs(factor / product - 1) < RTOL:
-                return words
-    return f"{factors[0]:.3g}"
-
-
-class FunctionPort(Adapter):
-    """A port of `function(params, x, target, h_0)`, which returns the loss and its
-    gradients.
-
-    Parameters
-    ----------
-    function : callable
-        Called with the parameters by name, the inputs, the targets, and the initial
-        state, which may be left out. It returns the loss and the gradients: a dict by
-        the names of the parameters, also with a d before them, or arrays in the order
-        W_xh, W_hh, W_hy, b_h, b_y.
-    loss : str, optional
-        "half_sum_of_squares" (½ Σ e²), "half_mse", "sum_of_squares", "mse",
-        "cross_entropy" or "mean_cross_entropy".
-    nonlinearity : str, optional
-        That of the hidden units, one of those of `numpy_rnn.forward`.
-    step : callable, optional
-        step(params, gradients, learning_rate) returns the parameters after the step, or
-        None if it changes them in place.
-    classes : bool, optional
-        Whether inputs are classes, (T, B).
-    layout : str, optional
-        One of the layouts that are tried otherwise, as "rows TBN BH".
-    names : mapping, optional
-        The function's names of the parameters, as {"W_xh": "Wx"}.
-    **statements
-        Those of any port: name, dtypes, sizes, cases, tanh_ulps, lacks and
-        mean_over, the axes over which the loss is a mean ("steps", "batch", "outputs");
-        over the others it is a sum. mean_over=("batch",) is a sum over steps and
-        outputs, and a mean over the batch. `compare` then trains with this reduction,
-        whatever its --reduction says. lacks names what the function does not have,
-        any of: "bias" (it has none), "no biases" (it always has them), "h_0" (it
-        starts from zero), "batch" (it takes one sequence), "older steps" (every step
-        has a loss), "many losses" (only the last step has one), "large outputs" (its
-        exponentials overflow), "step", and the other words of ports/protocol.txt.
-
-    Raises
-    ------
-    InputError
-        On unknown names, if the function cannot be called in any layout, and if it is
-        right for one sequence and wrong for a batch.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> def model(p, x, target, h_0):  # a network whose gradients are all wrong
-    ...     h = h_0
-    ...     for x_t in x:
-    ...         h = np.tanh(x_t @ p["W_xh"] + h @ p["W_hh"] + p.get("b_h", 0))
-    ...     error = h @ p["W_hy"] + p.get("b_y", 0) - target
-    ...     return 0.5 * (error**2).sum(), p
-    >>> function_port(model).layout_text
-    '(T, B, D) batches, with one target'
-    """
-
-    def __init__(
-        self,
-        function: Callable[..., Any],
-        loss: str = "half_sum_of_squares",
-        nonlinearity: str = "tanh",
-        *,
-        step: Callable[..., Any] | None = None,
-        classes: bool = False,
-        layout: str | None = None,
-        names: Mapping[str, str] | None = None,
-        **statements: Any,
-    ):
-        name = str(getattr(function, "__name__", "function"))
-        super().__init__(statements.pop("name", name), loss, nonlinearity, statements)
-        self.function = function
-        self.step = step
-        self.names = {field: field for field in FIELDS} | dict(names or {})
-        self.argument_count = count_arguments(function)
-        if classes:
-            self.capabilities += ("class_inputs",)
-        self.state({"h_0": self.argument_count < 4, "vector_inputs": classes})
-        self.state({"step": step is None})
-        layouts = LAYOUTS if layout is None else (layout,)
-        if not {*layouts} <= {*LAYOUTS}:
-            expected = ", ".join(map(" or ".join, (*LAYOUT_PARTS, ("last", "nothing"))))
-            raise InputError(
-                f"{self.name}: the layout is {layout!r}: expected {expected}"
-            )
-        is_right = self.try_layouts(layouts)
-        is_last = "last" in self.layout_name
-        self.state({"older steps": not is_last, "many losses": is_last})
-        self.state({"batch": not has_batch(self.layout_name)})
-        # Code that keeps its biases somewhere else computes a wrong loss without them.
-        only_with = is_right.get(True, False) and not is_right.get(False)
-        no_biases = only_with or False not in is_right
-        self.state({"bias": True not in is_right, "no biases": no_biases})
-        assumed = "" if any(is_right.values()) else ASSUMED
-        self.name += f" ({self.layout_name}{assumed})"
-        axes = ", ".join(self.layout_name.split()[1].replace("N", "D"))
-        self.layout_text = f"({axes}) batches"
-        if "batch" in self.lacks:
-            self.layout_text = f"({axes.replace('B', '1')}) sequences"
-        if is_last:
-            self.layout_text += ", with one target"
-
-    def try_layouts(self, layouts: Sequence[str]) -> dict[bool, bool]:
-        """Set `layout_name` to the layout that fits; return whether the loss is right
-        with and without biases, as far as there is one.
-        """
-        is_right = dict[bool, bool]()
-        errors = list[InputError]()
-        is_given = len(layouts) == 1
-        for bias in (True, False):
-            try:
-                is_right[bias] = self.find_layout(trials_of(layouts, bias))
-            except InputError as error:
-                errors.append(error)
-                continue
-            if is_right[bias] and not is_given:
-                self.refuse_wrong_batch()
-            layouts = (self.layout_name,)
-        if not is_right:
-            raise errors[0]  # the other one may be that of a function without biases
-        (self.layout_name,) = layouts
-        return is_right
-
-    def refuse_wrong_batch(self) -> None:
-        """Raise InputError if the loss is right for one sequence, and there is a layout
-        of a batch in which the function computes another one.
-        """
-        factors = [t.factor for t in self.possible if has_batch(t.layout_name)]
-        if has_batch(self.layout_name) or not factors or "batch" in self.lacks:
-            return
-        raise InputError(
-            f"{self.name} is right for one sequence; for a batch the loss is × "
-            f"{factor_in_words(factors)}: state lacks=('batch',) if it takes one "
-            "sequence"
-        )
-
-    def window_update(
-        self,
-        params: NamedArrays,
-        x: NumpyArray,
-        target: NumpyArray,
-        h_0: NumpyArray,
-        **options: Any,
-    ) -> NamedArrays:
-        """Return the loss, the gradients, and with a step the parameters after it."""
-        learning_rate = options.get("learning_rate")
-        _, _, state_axes, *last = self.layout_name.split()
-        x = self._laid_out(x, "TBN"[: x.ndim])
-        states = {"H": h_0[0], "HB": h_0.T, "BH": h_0}
-        if last:
-            target = self._laid_out(target[-1], "BN"[: target.ndim - 1])
-        else:
-            target = self._laid_out(target, "TBN"[: target.ndim])
-        theta = {self.names[n]: self._oriented(array) for n, array in params.items()}
-        arguments = (theta, x, target, states[state_axes])
-        returned = self.function(*arguments[: self.argument_count])
-        loss, gradients = self._results(returned)
-        report: dict[str, Any] = {"loss": self.factor * loss}
-        own_names = [self.names[name] for name in params]
-        keys = gradient_keys(own_names, gradients)
-        for name, gradient in self._back(params, gradients, keys).items():
-            report["d" + name] = self.factor * gradient
-        if self.step is not None and learning_rate is not None:
-            after = self.step(theta, gradients, self.factor * learning_rate)
-            if after is None:  # it has changed them in place
-                after = theta
-            report |= self._back(params, after, dict(zip(own_names, own_names)))
-        return report
-
-    def _results(self, returned: Any) -> tuple[Any, Mapping[str, Any]]:
-        """Return the loss and the gradients by the function's names."""
-        if isinstance(returned, Mapping):
-            keys = ", ".join(map(str, returned))
-            raise TypeError(f"it returns a dict with the keys {keys}: {RETURNS}")
-        loss, *arrays = returned
-        if not arrays:
-            raise TypeError(f"it returns the loss alone: {RETURNS}")
-        gradients: Any = arrays
-        if isinstance(arrays[0], Sequence | Mapping):
-            gradients = arrays[0]
-        if not isinstance(gradients, Mapping):
-            gradients = {self.names[n]: array for n, array in zip(FIELDS, gradients)}
-        # A Python float stays one, and is rounded to the dtype later.
-        loss = float(loss) if isinstance(loss, float) else np.asarray(loss)
-        return loss, gradients
-
-    def _laid_out(self, array: NumpyArray, letters: str) -> NumpyArray:
-        """Return an array with these axes as the function takes it."""
-        axes = self.layout_name.split()[1]
-        if "B" not in axes:
-            array = array.take(0, letters.index("B"))
-            letters = letters.replace("B", "")
-        order = "".join(sorted(letters, key=axes.index))
-        laid_out: NumpyArray = np.einsum(f"{letters}->{order}", array)
-        return laid_out
-
-    def _oriented(self, theta: NumpyArray) -> NumpyArray:
-        """Return a parameter as the function takes it."""
-        weights, _, state_axes, *_ = self.layout_name.split()
-        if theta.ndim == 2:
-            return theta.T if weights == "columns" else theta
-        return theta[:, None] if state_axes == "HB" else theta
-
-    def _back(
-        self, params: NamedArrays, arrays: Mapping[str, Any], keys: Mapping[str, str]
-    ) -> NamedArrays:
-        """Return the arrays by our names, in the shapes of the parameters.
-
-        keys: those of the arrays, by the function's names of the parameters.
-        """
-        ours = NamedArrays()
-        for name, theta in params.items():
-            own_name = self.names[name]
-            key = keys[own_name]
-            if key not in arrays:
-                found = ", ".join(map(str, arrays))
-                raise KeyError(f"{own_name} is not among the results {found}")
-            array = np.asarray(arrays[key])
-            shape = self._oriented(theta).shape
-            if array.shape != shape:
-                raise ValueError(f"{key} has shape {array.shape}: expected {shape}")
-            if theta.ndim == 2 and self.layout_name.startswith("columns"):
-                array = array.T
-            ours[name] = array.reshape(theta.shape)
-        return ours
 
 
 def jax_port(
@@ -308,7 +29,7 @@ def jax_port(
     loss: str = "half_sum_of_squares",
     nonlinearity: str = "tanh",
     **options: Any,
-) -> Adapter:
+) -> FunctionPort:
     """Make a port of a loss in JAX, whose gradients are those of jax.value_and_grad.
 
     Parameters
@@ -353,6 +74,253 @@ def jax_port(
     if "dtypes" not in options and not port.error < DOUBLE_ERROR:
         port.dtypes = ("float32",)
     return port
+
+
+MODULE_PARAMETERS = {"W_xh": "weight_ih", "W_hh": "weight_hh", "b_h": "bias_ih"}
+CLASS_LOSSES = ("mean_cross_entropy", "cross_entropy")
+# The names of the losses of PyTorch: of the mean, and of the sum.
+TORCH_LOSSES = {
+    "MSELoss": ("mse", "sum_of_squares"),
+    "CrossEntropyLoss": CLASS_LOSSES,
+    "NLLLoss": CLASS_LOSSES,
+}
+HARMLESS = (
+    "RNN",
+    "RNNCell",
+    "Linear",
+    "Identity",
+    "Flatten",
+    "LogSoftmax",
+    "Sequential",
+)
+EXPECTED_MODULE = (
+    "one nn.RNN or nn.RNNCell, of one layer, and one nn.Linear, with 6 parameters, "
+    "or 3 without biases"
+)
+
+
+class TorchPort(FunctionPort):
+    """A port of a module with one nn.RNN or nn.RNNCell, of one layer, and one
+    nn.Linear.
+
+    The module gets x and the initial state, or x alone, and returns the outputs, of all
+    steps or of the last one, or a tuple that begins with them. Whether x is (T, B, D)
+    or (B, T, D), and the state (B, H) or (1, B, H), is tried on one case. A class or
+    function that makes the module from D, H and O lets the sizes vary. The second
+    hidden bias, bias_hh, is zero and not trained.
+
+    Parameters
+    ----------
+    module : torch.nn.Module, or a callable of D, H and O that makes one
+        A finished module is tested with its own sizes.
+    loss : nn.MSELoss, nn.CrossEntropyLoss, nn.NLLLoss or callable, optional
+        nn.NLLLoss for a module that ends with log_softmax; a callable of outputs and
+        target needs a `loss_name`. By default the mean squared error.
+    loss_name : str, optional
+        One of the names of `function_port`.
+    optimizer : callable, optional
+        Called as torch.optim.SGD, which is the default. None: no step is checked.
+    **statements
+        As for `function_port`.
+
+    Raises
+    ------
+    InputError
+        By name, on anything else that the module, the loss or the optimizer has.
+
+    Examples
+    --------
+    A module is wrapped in one line::
+
+        port = torch_port(Model, torch.nn.MSELoss(), optimizer=torch.optim.SGD)
+    """
+
+    layouts = layouts_of(("columns",), ("TBN", "BTN"), ("1BH", "BH"))
+    has_older_steps = True
+
+    def __init__(
+        self,
+        module: Any,
+        loss: Any = None,
+        loss_name: str | None = None,
+        optimizer: Any = "SGD",
+        **statements: Any,
+    ):
+        import torch
+
+        self.torch = torch
+        if optimizer == "SGD":
+            optimizer = torch.optim.SGD
+        if loss is None:
+            loss = torch.nn.MSELoss
+        self.loss_function = loss() if isinstance(loss, type) else loss
+        is_module = isinstance(module, torch.nn.Module)
+        self.make = (lambda D, H, O: module) if is_module else module
+        maker = type(module) if is_module else module
+        label = statements.setdefault("name", getattr(maker, "__name__", "module"))
+        made, rnn, out = self._parts(*(TRIAL[letter] for letter in "DHO"))
+        if is_module:
+            sizes = {"D": rnn.input_size, "H": rnn.hidden_size, "O": out.out_features}
+            shapes = shapes_of(statements.get("sizes") or {})
+            statements["sizes"] = [dict(shape) | sizes for shape in shapes]
+        if loss_name is None or type(self.loss_function).__name__ in TORCH_LOSSES:
+            loss_name = name_of_loss(label, self.loss_function)
+        lacks = [*statements.get("lacks", ()), "no biases" if rnn.bias else "bias"]
+        if count_arguments(made.forward) == 1:
+            lacks.append("h_0")
+        statements["lacks"] = tuple(lacks)
+        super().__init__(
+            self._loss_and_gradients,
+            loss_name,
+            rnn.nonlinearity,
+            step=optimizer,
+            **statements,
+        )
+        if optimizer is not None:
+            kind = type(optimizer(rnn.parameters(), lr=0.5))
+            if kind is not torch.optim.SGD and kind.__module__.startswith("torch."):
+                raise InputError(
+                    f"{label} has optim.{kind.__name__}: expected torch.optim.SGD"
+                )
+            self.capabilities += ("sgd_options", "clip_by_value")
+
+    def _parts(self, D: int, H: int, O: int) -> tuple[Any, Any, Any]:
+        """Return the module of these sizes, its RNN and its nn.Linear."""
+        nn = self.torch.nn
+        module = self.make(D, H, O)
+        rnn = None
+        out = None
+        for part in module.modules():
+            if rnn is None and isinstance(part, nn.RNN | nn.RNNCell):
+                rnn = part
+            if out is None and isinstance(part, nn.Linear):
+                out = part
+        foreign = foreign_layers(module)
+        count = len(list(module.parameters()))
+        if rnn is None or out is None or count not in (3, 6):
+            foreign.append(f"{count} parameters")
+        if foreign:
+            raise InputError(
+                f"{type(module).__name__} has {', '.join(foreign)}: "
+                f"expected {EXPECTED_MODULE}"
+            )
+        return module, rnn, out
+
+    def _loss_and_gradients(
+        self, params: NamedArrays, x: NumpyArray, target: NumpyArray, h_0: NumpyArray
+    ) -> tuple[NumpyArray, NamedArrays]:
+        """Return the loss of the module with these parameters, and autograd's
+        gradients. `leaves` are the parameters by name.
+        """
+        torch = self.torch
+        H, D = params["W_xh"].shape
+        module, rnn, out = self._parts(D, H, len(params["W_hy"]))
+        module.to(getattr(torch, str(params["W_hh"].dtype))).train()
+        suffix = "_l0" if isinstance(rnn, torch.nn.RNN) else ""
+        self.leaves = {"W_hy": out.weight, "b_y": out.bias}
+        for name, part in MODULE_PARAMETERS.items():
+            self.leaves[name] = getattr(rnn, part + suffix, None)
+        self.leaves = {name: self.leaves[name] for name in params}
+        for name, theta in self.leaves.items():
+            theta.data = torch.tensor(params[name])
+            theta.grad = None
+        if rnn.bias:
+            getattr(rnn, "bias_hh" + suffix).data.zero_()
+        states = [] if "h_0" in self.lacks else [torch.tensor(h_0)]
+        y = module(torch.tensor(x), *states)
+        if isinstance(y, tuple):
+            y = y[0]
+        targets = torch.tensor(target)
+        if "last" not in self.layout_name:
+            steps = self.layout_name.split()[1].index("T")
+            K = targets.shape[steps]
+            y = y.narrow(steps, y.shape[steps] - K, K)
+        if loss_kind(self.objective).has_classes:  # whose classes are the second axis
+            y = y.flatten(0, -2)
+            targets = targets.flatten()
+        loss = self.loss_function(y, targets)
+        loss.backward()
+        gradients = {n: theta.grad.numpy().copy() for n, theta in self.leaves.items()}
+        return loss.detach().numpy(), gradients
+
+    def window_update(
+        self,
+        params: NamedArrays,
+        x: NumpyArray,
+        target: NumpyArray,
+        h_0: NumpyArray,
+        **options: Any,
+    ) -> NamedArrays:
+        """Return the loss, autograd's gradients, and the parameters after the
+        optimizer's step.
+        """
+        report = super().window_update(params, x, target, h_0)
+        if "learning_rate" in options:
+            for name, array in self._after_step(options).items():
+                report[name] = array.detach().numpy().T.copy()
+        return report
+
+    def _after_step(self, options: dict[str, Any]) -> dict[str, Any]:
+        """Return the parameters after the optimizer's step, and the velocities if there
+        are any.
+        """
+        torch = self.torch
+        leaves = self.leaves
+        for theta in leaves.values():
+            theta.grad *= self.factor
+        if options.get("max_norm") is not None:
+            torch.nn.utils.clip_grad_norm_(leaves.values(), options["max_norm"])
+        elif options.get("max_value") is not None:
+            torch.nn.utils.clip_grad_value_(leaves.values(), options["max_value"])
+        names = ("momentum", "dampening", "nesterov", "weight_decay")
+        used = {name: options[name] for name in names if options.get(name)}
+        optimizer = self.step(leaves.values(), lr=options["learning_rate"], **used)
+        for name, v in (options.get("velocity") or {}).items():
+            buffer = torch.tensor(v.T).contiguous()
+            optimizer.state[leaves[name]]["momentum_buffer"] = buffer
+        optimizer.step()
+        after = dict(leaves)
+        if options.get("momentum"):
+            for name, theta in leaves.items():
+                after["v" + name] = optimizer.state[theta]["momentum_buffer"]
+        return after
+
+
+def foreign_layers(module: Any) -> list[str]:
+    """Return the layers of torch.nn, but containers, losses and dropout of 0, that are
+    none of ours.
+    """
+    foreign = []
+    for part in module.modules():
+        kind = type(part).__name__
+        is_layer = type(part).__module__.startswith("torch.nn")
+        is_harmless = kind in HARMLESS or hasattr(part, "reduction")
+        is_harmless = is_harmless or getattr(part, "p", None) == 0
+        if is_layer and not is_harmless and not any(part.children()):
+            foreign.append(f"nn.{kind}")
+    return foreign
+
+
+def name_of_loss(label: str, loss: Any) -> str:
+    """Return the name of a loss of torch.nn. Raises InputError if it is another one, or
+    has options.
+    """
+    kind = type(loss).__name__
+    if kind not in TORCH_LOSSES:
+        expected = f"expected nn.{', nn.'.join(TORCH_LOSSES)}"
+        raise InputError(
+            f"{label}: the loss {kind} is not known: {expected}, or a function with "
+            "its loss_name"
+        )
+    no_class = min(-1, getattr(loss, "ignore_index", -1))
+    usual = {"weight": None, "label_smoothing": 0.0, "ignore_index": no_class}
+    for name, value in usual.items():
+        if getattr(loss, name, value) != value:
+            raise InputError(
+                f"{label}: the loss {kind} has the option {name}: expected none"
+            )
+    mean, total = TORCH_LOSSES[kind]
+    return total if loss.reduction == "sum" else mean
 
 
 function_port = FunctionPort

@@ -13,8 +13,6 @@ from collections.abc import Callable
 if typing.TYPE_CHECKING:
     import pytest
 
-SIZE_LETTERS = "TBDHOK"
-
 
 def whole(smallest: int) -> Callable[[str], int]:
     """Return the type of an option: a whole number, `smallest` or more."""
@@ -33,65 +31,53 @@ def sizes(text: str) -> str | dict[str, int]:
     if text == "few":
         return text
     shape = dict[str, int]()
-    for part in text.split(","):
-        letter, equals, size = part.partition("=")
-        if letter not in {*SIZE_LETTERS} or not equals:
-            break
-        shape[letter] = whole(1)(size)
-    else:
-        if "T" not in shape or shape.get("K", 1) <= shape["T"]:
-            return shape
-    expected = "expected few, or sizes as H=6,D=3, with K ≤ T"
-    raise argparse.ArgumentTypeError(f"{text!r}: {expected}")
-
-
-class SuiteOption(typing.NamedTuple):
-    """An option of pytest, without --elman- before its name."""
-
-    name: str
-    metavar: str
-    help: str
-    type: Callable[[str], typing.Any] = str
-
-
-SUITE_OPTIONS = (
-    SuiteOption(
-        "backend",
-        "PORT",
-        "implementation under test: module:object, or a package as torch_rnn",
-    ),
-    SuiteOption(
-        "command",
-        "COMMAND",
-        "implementation under test: a program that speaks the port protocol",
-    ),
-    SuiteOption("examples", "N", "number of windows per test (100)", whole(1)),
-    SuiteOption("seed", "N", "seed of the cases (another one in every run)", whole(0)),
-    SuiteOption(
-        "sizes",
-        "SIZES",
-        "few: four shapes, for compiled code; H=6,D=3: only these",
-        sizes,
-    ),
-    SuiteOption(
-        "timeout",
-        "SECONDS",
-        "time limit of one answer of a program (10; in Python 60)",
-        whole(1),
-    ),
-)
+    try:
+        for part in text.split(","):
+            letter, size = part.split("=")
+            shape[letter] = int(size)
+    except ValueError:
+        expected = "expected few, or sizes as H=6,D=3"
+        raise argparse.ArgumentTypeError(f"{text!r}: {expected}") from None
+    return shape
 
 
 def pytest_addoption(parser: "pytest.Parser") -> None:
     """Add the options of the suite to those of pytest."""
     group = parser.getgroup("elman", "equivalence suite (numpy_rnn.conformance)")
-    for option in SUITE_OPTIONS:
-        group.addoption(
-            f"--elman-{option.name}",
-            metavar=option.metavar,
-            help=option.help,
-            type=option.type,
-        )
+    group.addoption(
+        "--elman-backend",
+        metavar="PORT",
+        help="implementation under test: module:object, or a package as torch_rnn",
+    )
+    group.addoption(
+        "--elman-command",
+        metavar="COMMAND",
+        help="implementation under test: a program that speaks the port protocol",
+    )
+    group.addoption(
+        "--elman-examples",
+        metavar="N",
+        help="number of windows per test (100)",
+        type=whole(1),
+    )
+    group.addoption(
+        "--elman-seed",
+        metavar="N",
+        help="seed of the cases (another one in every run)",
+        type=whole(0),
+    )
+    group.addoption(
+        "--elman-sizes",
+        metavar="SIZES",
+        help="few: four shapes, for compiled code; H=6,D=3: only these",
+        type=sizes,
+    )
+    group.addoption(
+        "--elman-timeout",
+        metavar="SECONDS",
+        help="time limit of one answer of a program (10; in Python 60)",
+        type=whole(1),
+    )
 
 
 def pytest_configure(config: "pytest.Config") -> None:

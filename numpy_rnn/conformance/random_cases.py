@@ -29,10 +29,10 @@ from numpy_rnn.conformance.ports.abilities import (
     EVERYTHING,
     LARGEST_LOGIT,
     Abilities,
+    facts_of,
     forced_fields,
     forced_schedule,
     missing,
-    used_names,
 )
 
 MAX_SIZE = 8  # of T, B, D, H and O in most cases
@@ -283,9 +283,9 @@ def random_step(draw: RandomDraw) -> Step:
     return step
 
 
-def used_by_spec(spec: CaseSpec) -> set[str]:
-    """Return the names of what a case of this spec uses of a port."""
-    is_used = {
+def facts_of_spec(spec: CaseSpec) -> dict[str, Any]:
+    """Return what is true of a case of this spec."""
+    others = {
         "bias": spec.bias,
         "class_inputs": spec.class_inputs,
         "batch": spec.B > 1,
@@ -294,12 +294,12 @@ def used_by_spec(spec: CaseSpec) -> set[str]:
         "many losses": spec.K > 1,
         "large outputs": spec.logits > LARGEST_LOGIT,
     }
-    return used_names(spec.objective, spec.dtype, spec.step, is_used)
+    return facts_of(spec.objective, spec.dtype, spec.step, others)
 
 
 def without_unsupported(spec: CaseSpec, abilities: Abilities) -> CaseSpec:
     """Return the spec without what a port has not, and with its reduction."""
-    for ability in missing(used_by_spec(spec), abilities):
+    for ability in missing(facts_of_spec(spec), abilities):
         for name, value in (*ability.remedy, *ability.case_remedy):
             if value == "T":
                 value = spec.T

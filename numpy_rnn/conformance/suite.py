@@ -13,7 +13,7 @@ pytest.
 import contextlib
 import secrets
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from numpy_rnn.common.errors import errors_about
 from numpy_rnn.conformance import sampling
@@ -51,8 +51,8 @@ from numpy_rnn.conformance.sampling import (
     sampled_cases,
     smaller,
 )
-from numpy_rnn.conformance.verdicts import Coverage, Finding, finding_in, pass_line
-from numpy_rnn.conformance.window_checks import Check, global_checks, local_checks
+from numpy_rnn.conformance.verdicts import Finding, finding_in, pass_line
+from numpy_rnn.conformance.window_checks import Check, Coverage, checks_at
 
 __all__ = ["WrongPort", "check", "check_port"]
 
@@ -69,14 +69,7 @@ class WrongPort(AssertionError):
         self.finding = finding
 
 
-class Tested(NamedTuple):
-    """What a port is checked for: levels, and the dtypes of each."""
-
-    levels: tuple[str, ...]
-    dtypes: tuple[str, ...]
-
-
-def tested(port: Port) -> Tested:
+def tested(port: Port) -> tuple[list[str], list[str]]:
     """Return the levels that a port has, and its dtypes, the one with more digits
     first.
     """
@@ -88,7 +81,7 @@ def tested(port: Port) -> Tested:
     has_classes = any(kind.has_classes for kind in losses)
     if has_classes and "large outputs" not in stated.unsupported:
         levels.append("large outputs")
-    return Tested(tuple(levels), tuple(sorted(port.dtypes, reverse=True)))
+    return levels, sorted(port.dtypes, reverse=True)
 
 
 def check(
@@ -239,8 +232,8 @@ def checks_by_name(port: Port, level: str, sample: NamedCase) -> dict[str, Check
     """Return the checks of the port's report on a window, by tensor."""
     case = sample.case
     report = validated_report(port, case, sample.name)
-    checks = local_checks if level == "L1" else global_checks
-    return {check.tensor: check for check in checks(case, report, tanh_error(port))}
+    checks = checks_at(level, case, report, tanh_error(port))
+    return {check.tensor: check for check in checks}
 
 
 def first_finding(

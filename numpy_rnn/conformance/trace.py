@@ -78,8 +78,8 @@ class Trace(RunRecorder):
     ----------
     params : dict of array_like
         The initial parameters by name: W_xh (D, H), W_hh (H, H), W_hy (H, O), and if
-        there are biases b_h (H) and b_y (O). All arrays are copied, in the dtype of
-        W_hh.
+        there are biases b_h (H) and b_y (O). All arrays are copied, and rounded to the
+        dtype of W_hh.
     x : array_like, shape (T, B, D), or (T, B) of classes
         The inputs of the whole series.
     target : array_like, shape (T, B, O), or (T, B) of classes
@@ -93,7 +93,7 @@ class Trace(RunRecorder):
     Raises
     ------
     InputError
-        On an unknown or a missing name, and on numbers that the dtype does not have.
+        On an unknown or a missing name, and on arrays that do not fit.
 
     Examples
     --------
@@ -122,9 +122,8 @@ class Trace(RunRecorder):
         self.dtype, self.position = np.array(params["W_hh"]).dtype, (0, 0)
         arrays = {"initial_" + name: theta for name, theta in params.items()}
         arrays |= {"x": x, "target": target, "initial_h_0": h_0}
-        super().__init__(
-            _run({n: self._array(n, v) for n, v in arrays.items()}, options)
-        )
+        copies = {name: self._array(value) for name, value in arrays.items()}
+        super().__init__(_run(copies, options))
 
     def update(
         self, epoch: int, window: Sequence[int], state: ArrayLike, **values: ArrayLike
@@ -146,15 +145,15 @@ class Trace(RunRecorder):
         Raises
         ------
         InputError
-            On an unknown name, and on numbers that the dtype does not have.
+            On an unknown name.
         """
         for name in values:
             if name not in SHAPES:
                 expected = f"expected {', '.join(SHAPES)}"
                 raise InputError(f"{name!r} is not a name of a trace: {expected}")
         self.position = epoch, self.position[1] + 1 if epoch == self.position[0] else 1
-        copies = {name: self._array(name, value) for name, value in values.items()}
-        initial = self._array("the state", state)
+        copies = {name: self._array(value) for name, value in values.items()}
+        initial = self._array(state)
         self.append_report(
             RecordedUpdate(*self.position, Window(*map(int, window)), initial, copies)
         )
@@ -183,30 +182,20 @@ class Trace(RunRecorder):
         read_arrays(arrays)
         save_arrays(path, arrays)
 
-    def _array(self, name: str, value: ArrayLike) -> NumpyArray:
-        """Return a copy in the dtype of the trace. Raises InputError where that changes
-        an array.
-        """
+    def _array(self, value: ArrayLike) -> NumpyArray:
+        """Return a copy, rounded to the dtype of the trace; classes as they are."""
         array = np.array(value)
         if array.dtype.kind in "iu" and array.ndim:
-            return array  # classes
+            return array
         with np.errstate(all="ignore"):
-            copy = array.astype(self.dtype) if array.dtype.kind in "fiu" else None
-        if copy is None or (
-            array.ndim and not np.array_equal(copy, array, equal_nan=True)
-        ):
-            expected = f"expected one dtype, {self.dtype}"
-            raise InputError(
-                f"{name} is {array.dtype}, and W_hh is {self.dtype}: {expected}"
-            )
-        return copy
+            return array.astype(self.dtype)
 
 
 def trace_arrays(recorded: RecordedRun) -> NamedArrays:
     """Return the arrays of a trace file."""
     run = recorded.run
     options = dict[str, Any]()
-    for name, value in recorded.run.options.keywords().items():
+    for name, value in run.options.keywords().items():
         options[name] = value
         if not isinstance(value, str | None):
             options[name] = np.asarray(value).tolist()
@@ -269,8 +258,7 @@ def read_arrays(arrays: NamedArrays) -> RecordedRun:
             "a window is wrong: expected 0 ≤ start ≤ loss_start < stop ≤ T"
         )
     _check_updates(run, updates)
-    recorded = RecordedRun(run, updates)
-    return with_velocities(recorded) if recorded.lacks_velocities else recorded
+    return with_velocities(RecordedRun(run, updates))
 
 
 def _run(arrays: NamedArrays, options: dict[str, Any]) -> Run:

@@ -5,8 +5,6 @@ The checks of a window and of a run make findings, and one function writes them,
 pytest and for `compare`.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -21,7 +19,7 @@ from numpy_rnn.conformance.ports.abilities import (
     stated_by,
 )
 from numpy_rnn.conformance.ports.port import Port
-from numpy_rnn.conformance.window_checks import Check, Counts
+from numpy_rnn.conformance.window_checks import Check, Coverage
 
 SMALLEST_CLEAR = 1e-3  # of the largest element: smaller ones have no clear factor
 AXIS_WORDS = {
@@ -202,28 +200,6 @@ def factors_of(reported: NumpyArray, expected: NumpyArray, allowed: NumpyArray) 
 # -- what was checked of a right port
 
 
-@dataclass
-class Coverage(Counts):
-    """The sizes of the checked windows, and how their checks were judged."""
-
-    low: dict[str, int] = field(default_factory=dict)
-    high: dict[str, int] = field(default_factory=dict)
-    work: float = 0.0
-
-    def note_sizes(self, sizes: Mapping[str, int]) -> None:
-        """Count a window of these sizes."""
-        for letter, size in sizes.items():
-            self.low[letter] = min(size, self.low.get(letter, size))
-            self.high[letter] = max(size, self.high.get(letter, size))
-
-    def add(self, other: Counts) -> None:
-        """Add what another one has counted, and widen the ranges of sizes by its."""
-        super().add(other)
-        if isinstance(other, Coverage):
-            self.note_sizes(other.low)
-            self.note_sizes(other.high)
-
-
 def pass_line(port: Port, coverage: Coverage) -> str:
     """Return the verdict on a right port: what was checked, and what was not."""
     stated = stated_by(port)
@@ -235,15 +211,15 @@ def pass_line(port: Port, coverage: Coverage) -> str:
         layout = "sequences" if "batch" in stated.unsupported else "(T, B, D) batches"
     ranges = []
     for letter in "TBDHO":
-        if letter in coverage.low:
-            low, high = coverage.low[letter], coverage.high[letter]
+        if sizes := coverage.sizes.get(letter):
+            low, high = min(sizes), max(sizes)
             text = f"{letter} {low}–{high}" if low < high else f"{letter} {low}"
             ranges.append(text)
     name = getattr(port, "label", port.name)
     text = f"PASS {name}: {results} of {layout}, {' and '.join(port.dtypes)}, "
     text += ", ".join(ranges)
-    if "T" in coverage.high:
-        text += f"; gradients followed through up to {coverage.high['T']} steps"
+    if lengths := coverage.sizes.get("T"):
+        text += f"; gradients followed through up to {max(lengths)} steps"
     others = [ability.name for ability in ABILITIES if ability.field != "dtype"]
     untested = [name for name in others if name in stated.unsupported]
     for name in CAPABILITIES:

@@ -75,15 +75,17 @@ class Check(NamedTuple):
 
 
 @dataclass
-class Counts:
+class Coverage:
     """In how many windows a tensor was judged, checked by an estimate, wide or
-    ill-conditioned.
+    ill-conditioned; the sizes of the windows, by their letters.
     """
 
     judged: Counter[str] = field(default_factory=Counter)
     estimated: Counter[str] = field(default_factory=Counter)
     wide: Counter[str] = field(default_factory=Counter)
     ill_conditioned: Counter[str] = field(default_factory=Counter)
+    sizes: dict[str, set[int]] = field(default_factory=dict)
+    work: float = 0.0
 
     def note(self, checks: Iterable[Check]) -> None:
         """Count these checks."""
@@ -98,10 +100,17 @@ class Counts:
                 if count := int(np.count_nonzero(flags)):
                     counter[check.tensor] += count
 
-    def add(self, other: "Counts") -> None:
-        """Add what another one has counted."""
-        for name in Counts.__dataclass_fields__:
+    def note_sizes(self, sizes: Mapping[str, int]) -> None:
+        """Note a window of these sizes."""
+        for letter, size in sizes.items():
+            self.sizes.setdefault(letter, set()).add(size)
+
+    def add(self, other: "Coverage") -> None:
+        """Add what another one has noted."""
+        for name in ("judged", "estimated", "wide", "ill_conditioned"):
             getattr(self, name).update(getattr(other, name))
+        for letter, sizes in other.sizes.items():
+            self.sizes.setdefault(letter, set()).update(sizes)
 
     @property
     def unjudged(self) -> list[str]:
@@ -203,20 +212,14 @@ class Tolerance(NamedTuple):
         )
 
 
-def local_checks(
-    case: WindowCase, report: NamedArrays, tau: float = TAU
+def checks_at(
+    level: str, case: WindowCase, report: NamedArrays, tau: float = TAU
 ) -> Iterator[Check]:
-    """Return the checks at level L1 of a report with all intermediates, in causal
-    order.
+    """Return the checks of all reported tensors at a level, in causal order; at L1 the
+    report has all intermediates.
     """
-    return check_all(refined_tolerances(case, report, [*report], tau, report), report)
-
-
-def global_checks(
-    case: WindowCase, report: NamedArrays, tau: float = TAU
-) -> Iterator[Check]:
-    """Return the checks at level L2 of all reported tensors, in causal order."""
-    return check_all(refined_tolerances(case, report, [*report], tau), report)
+    reported = report if level == "L1" else None
+    return check_all(refined_tolerances(case, report, [*report], tau, reported), report)
 
 
 def refined_tolerances(

@@ -26,7 +26,7 @@ from numpy_rnn.conformance.runs.judge import Judgement
 from numpy_rnn.conformance.runs.run_sources import PortSource
 from numpy_rnn.conformance.trace import trace_arrays
 from numpy_rnn.conformance.verdicts import Finding
-from numpy_rnn.conformance.window_checks import Counts
+from numpy_rnn.conformance.window_checks import Coverage
 from tests.helpers.command_line import command, rows_of, train_options
 from tests.helpers.random_runs import record
 
@@ -371,12 +371,12 @@ def test_report():
     port.name = "other"
     worst = {"window": 0.0, "h": 0.25, "dW_hh": 0.5, "W_hh": 2.5e8}
     finding = Finding(2, 3, "W_hh", None, (0, 1), 0.5, 0.25, 1e-9, 2.5e8, "U1")
-    wrong = Judgement(12, worst, finding._replace(hint="2e for e"), Counts())
+    wrong = Judgement(12, worst, finding._replace(hint="2e for e"), Coverage())
     doubtful = Judgement(
         12,
         worst | {"W_hh": 0.9},
         None,
-        Counts(estimated=Counter({"h": 3}), wide=Counter({"h": 1})),
+        Coverage(estimated=Counter({"h": 3}), wide=Counter({"h": 1})),
         unjudged=("dh", "dW_hh"),
     )
     losses = np.array([4.0, 2.0])

@@ -16,9 +16,9 @@ from benchmarks.__main__ import (
     disagreement,
     first_difference,
 )
-from benchmarks.cases import CASES, sine_run
+from benchmarks.cases import CASES, sine_run, window_run
 from benchmarks.implementations import IMPLEMENTATIONS, Unsupported, matrix_products
-from numpy_rnn.common.records import Schedule, Step
+from numpy_rnn.common.records import RunOptions, Schedule, Step
 
 MARKS = {"torch": pytest.mark.needs_torch, "jax": pytest.mark.slow}
 SMALL = sine_run("small", k2=2, epochs=2, dtype="float64")
@@ -49,11 +49,23 @@ def test_implementation_agrees(name, monkeypatch):
     for case in CASES.values():
         if case.networks == 10_000 or case.H == 256:
             continue  # as 1,000 and 64
+        if case.every_update and name != "numpy_rnn":
+            continue  # which alone reads the loss otherwise
         if any(part in case.name for part in SUPPORTED[name]):
             assert disagreement(name, case) is None, case.name
         else:
             with pytest.raises(Unsupported):
                 disagreement(name, case)
+
+
+@pytest.mark.needs_torch
+def test_chunks_are_those_of_split():
+    """TBPTT(5, 5) is the loop that everybody writes, over `x.split(5)` with a detached
+    state, also where 5 does not divide the steps: the last chunk has 3.
+    """
+    case = window_run(4, 2, T=23)._replace(dtype="float64")
+    options = case.options._replace(schedule=Schedule(5, 5, 3))
+    assert disagreement("torch.nn.RNN", case._replace(options=options)) is None
 
 
 def test_min_char_rnn_has_its_own_options_alone():
@@ -64,6 +76,26 @@ def test_min_char_rnn_has_its_own_options_alone():
     ):
         with pytest.raises(Unsupported):
             implementations.prepare("min-char-rnn", case._replace(options=changed))
+
+
+@pytest.mark.needs_torch
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["torch.nn.RNN", "tutorial", "JAX"])
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"k1": 2, "k2": 5},
+        {"k1": 1, "k2": 1, "nonlinearity": "relu"},
+        {"k1": 1, "k2": 1, "momentum": 0.5},
+    ],
+    ids=str,
+)
+def test_options_beyond_the_cases_are_unsupported(name, changed):
+    """They are not taken for an implementation that is wrong."""
+    case = CASES["default experiment"]
+    options = RunOptions.from_keywords(**case.options.keywords() | changed)
+    with pytest.raises(Unsupported):
+        disagreement(name, case._replace(options=options))
 
 
 def test_cases_are_chosen_by_name_or_part_of_a_name():

@@ -24,10 +24,10 @@ from numpy_rnn.conformance.random_cases import (
     SPECIAL,
     CaseSpec,
     RandomDraw,
+    facts_of_spec,
     large_spec,
     random_run,
     random_spec,
-    used_by_spec,
 )
 from tests.helpers.ways import Way, operations
 from tests.helpers.windows import SEED, SEEDS, check_global
@@ -58,7 +58,8 @@ def test_cases_use_what_a_port_has(name):
     abilities = Abilities(capabilities, (name,) if name in LACKS else ())
     used = set[str]()
     for i in range(150):
-        used |= used_by_spec(random_spec(RandomDraw(SEED, i), "float64", abilities))
+        facts = facts_of_spec(random_spec(RandomDraw(SEED, i), "float64", abilities))
+        used |= {ability.name for ability in ABILITIES if ability.is_used(facts)}
     absent = {name, *ALSO.get(name, ())}
     if name == "sgd_options":
         absent |= {*SGD_OPTIONS}

@@ -9,7 +9,6 @@ from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import DTYPES
 from numpy_rnn.conformance import check_gradients
 from numpy_rnn.conformance.gradients import derivatives
-from tests.helpers.windows import SEED
 
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)
 
@@ -84,9 +83,9 @@ def normal(dtype, *shapes, gain=1.0):
 
 
 def lstm_case(dtype="float64", gain=1.0):
-    """Return arguments of `lstm`: T = 5, B = 3, D = 2, H = 5, O = 4."""
-    params = normal(dtype, (7, 20), (20,), (5, 4), gain=gain)
-    return dict(zip("WbV", params)), *normal(dtype, (5, 3, 2), (5, 3, 4))
+    """Return arguments of `lstm`: T = 4, B = 3, D = 2, H = 5, O = 5."""
+    params = normal(dtype, (7, 20), (20,), (5, 5), gain=gain)
+    return dict(zip("WbV", params)), *normal(dtype, (4, 3, 2), (4, 3, 5))
 
 
 def chain_case(dtype="float64", H=5, steps=4):
@@ -161,10 +160,17 @@ def clip(d):
     np.clip(d["W"], -limit, limit, out=d["W"])
 
 
+def transpose(d):
+    d["V"] = d["V"].T
+
+
 ALL = ...
 MISTAKES = [
     (multiply("V", ALL, 2), r"WRONG dV: × 2\n"),
     (multiply("V", ALL, 1 / 3), r"WRONG dV: × 1/3 \(3 is data\[0\].shape\[1\]\)"),
+    (multiply("b", ALL, 1 + 1e-6), r"WRONG db: × \(1 \+ 1e-06\)\n"),
+    (multiply("W", (3, 4), 1.001), r"WRONG dW: .*; expected \[3, 4\] .*, is"),
+    (transpose, "WRONG dV: is the transposed one"),
     (multiply("b", ALL, 0), "WRONG db: is 0 everywhere"),
     (multiply("b", 3, np.nan), "WRONG db: nan or inf in 1 of 20 elements"),
     (multiply("W", np.s_[:, 5:], 0.5), r"WRONG dW: .* 15 of 20 .* axis 1 \(5 to 19\);"),
@@ -177,30 +183,6 @@ def test_mistake_is_named(change, words):
     report = wrong_report(lstm, *lstm_case(), 1.0, change)
     assert re.match(words, f"{report}\n"), report
     assert report.tensors("right").count(",") == 1
-
-
-def test_transposed_gradient_is_named():
-    def transposed(*arguments):
-        loss, dU = chain(*arguments)
-        return loss, dU.T
-
-    report = wrong_report(transposed, *chain_case())
-    assert "WRONG d[0]: is the transposed one" in str(report)
-
-
-def test_one_wrong_element_of_a_thousand_is_named():
-    random = np.random.default_rng(SEED)
-    w = random.normal(size=(32, 32))
-    index = tuple(random.integers(32, size=2))
-
-    def f(params):
-        d = np.cos(params[0])
-        d[index] *= 1.001
-        return np.sin(params[0]).sum(), [d]
-
-    row, column = index
-    words = f"expected [{row}, {column}] {np.cos(w[index]):.6g}, is"
-    assert words in str(wrong_report(f, [w]))
 
 
 @pytest.mark.parametrize("size", range(1, derivatives.DIRECTIONS + 1))
@@ -227,12 +209,15 @@ def test_chaotic_network_is_not_judged():
     assert "rounding or a kink may change it" in words
 
 
-def test_parameter_without_effect_is_not_judged():
+@pytest.mark.filterwarnings("error")
+def test_parameters_without_effect_are_not_judged():
     def f(params, x):
-        return np.sum(params["a"] * x), {"a": x, "b": 0 * params["b"]}
+        return np.sum(params["a"] * x), {"a": x, "b": 0 * x, "c": params["c"]}
 
     x = np.arange(3.0)
-    assert "NOT JUDGED db: its derivative is 0" in not_judged(f, {"a": x, "b": x}, x)
+    words = not_judged(f, {"a": x, "b": x, "c": np.zeros((3, 0))}, x)
+    assert "NOT JUDGED db: its derivative is 0" in words
+    assert "NOT JUDGED dc: it has no elements\nright: da" in words
 
 
 def real_only(w):
@@ -269,16 +254,15 @@ def rounding_mode():
     return (1 + np.array([2.0**-60, -(2.0**-60)])).tolist()
 
 
-@pytest.mark.parametrize("raised", [ValueError, KeyboardInterrupt, SystemExit])
-def test_rounding_mode_of_the_caller_never_changes(raised):
+def test_rounding_mode_of_the_caller_never_changes():
     here = rounding_mode()
 
     def f(params):
         if rounding_mode() != here:
-            raise raised
+            raise KeyboardInterrupt
         return np.sum(params["w"] ** 2), {"w": 2 * params["w"]}
 
-    with pytest.raises(raised):
+    with pytest.raises(KeyboardInterrupt):
         check_gradients(f, {"w": np.arange(3.0)})
     assert rounding_mode() == here
 
@@ -339,33 +323,13 @@ def test_data_are_passed_on_as_copies():
     assert report.tensors("right") == "d[0], d[1]"
 
 
-def squares_and_cubes(params, x, names):
-    """Sum squares of `t` and cubes of `dt`; the gradients have these names."""
-    t, dt = params["t"], params["dt"]
-    gradients = (2 * t * x, 3 * dt**2 * x)
-    return np.sum(t**2 * x) + np.sum(dt**3 * x), dict(zip(names, gradients))
-
-
 @pytest.mark.parametrize("names", [("t", "dt"), ("dt", "ddt")])
 def test_name_of_a_parameter_may_be_that_of_a_gradient(names):
     """The key dt is the gradient of dt where t is a key too, and else that of t."""
-    params = {"t": np.array([0.5, 2.0, 3.0]), "dt": np.array([0.25, 1.5, -1.0])}
-    x = np.array([1.0, -2.0, 0.5])
-    assert check_gradients(squares_and_cubes, params, x, names).passed
 
-
-def test_factor_close_to_1_is_not_said_to_be_1():
     def f(params):
-        return np.sum(params["a"] ** 2), {"a": 2 * params["a"] * (1 + 1e-6)}
+        t, dt = params["t"], params["dt"]
+        return np.sum(t * dt), dict(zip(names, (dt, t)))
 
-    report = wrong_report(f, {"a": np.array([0.5, -1.5, 2.0])})
-    assert str(report).startswith("WRONG da: × (1 + 1e-06)\n")
-
-
-@pytest.mark.filterwarnings("error")
-def test_empty_parameter_is_not_judged():
-    def f(params):
-        return np.sum(params["a"] ** 2), {"a": 2 * params["a"], "b": params["b"]}
-
-    words = not_judged(f, {"a": np.arange(1.0, 4), "b": np.zeros((3, 0))})
-    assert "NOT JUDGED db: it has no elements\nright: da" in words
+    numbers = np.arange(1.0, 4)
+    assert check_gradients(f, {"t": numbers, "dt": numbers**2}).passed

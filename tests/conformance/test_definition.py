@@ -8,11 +8,17 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from numpy_rnn.common.records import LOSS_NAMES, NONLINEARITY_NAMES, Step
+from numpy_rnn.common.records import LOSS_NAMES, NONLINEARITY_NAMES, Objective, Step
 from numpy_rnn.conformance.arithmetics.arithmetic import NumpyArithmetic
 from numpy_rnn.conformance.arithmetics.bounds import Bounds
 from numpy_rnn.conformance.case import parameters_from, present, with_rows
-from numpy_rnn.conformance.definition import apply_step, window_update
+from numpy_rnn.conformance.definition import (
+    DEFINITION,
+    Definition,
+    apply_step,
+    window_update,
+)
+from numpy_rnn.conformance.mutants.catalogue import twice_softmax
 from tests.helpers.windows import SEEDS, window
 
 SMALL = 1e-30  # an imaginary part whose square is lost in 1
@@ -40,7 +46,7 @@ class Perturbed(NumpyArithmetic):
         return super().record(name, t, value)
 
 
-def derivative(case, tensor, element):
+def derivative(definition, case, tensor, element):
     """Return the derivative of the loss by an element of a parameter, the inputs, the
     initial state, a, h or y, by complex step.
     """
@@ -56,19 +62,28 @@ def derivative(case, tensor, element):
     case = case._replace(
         params=parameters_from(arrays), x=arrays["x"], h_0=arrays["h_0"]
     )
-    return window_update(case, numbers)["loss"].imag / SMALL
+    return window_update(case, numbers, definition)["loss"].imag / SMALL
 
 
+TWICE_SOFTMAX = Definition(loss_and_error=twice_softmax)
+CLASSES = {"objective": Objective(loss="cross_entropy"), "scale": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("definition", "options"), [(DEFINITION, {}), (TWICE_SOFTMAX, CLASSES)]
+)
 @given(SEEDS)
-def test_backward_equations_are_the_derivative(seed):
+def test_backward_equations_are_the_derivative(definition, options, seed):
     """Every adjoint and gradient of a random case is compared at one element."""
-    case = window(seed, step=None, no_h_0=False)
-    report = window_update(case)
+    case = window(seed, step=None, no_h_0=False, **options)
+    report = window_update(case, definition=definition)
     random = np.random.default_rng(seed)
     for tensor in (*present(case.params), "x", "h_0", "y", "h", "a"):
         name = "d" + tensor
         element = tuple(random.integers(0, report[name].shape).tolist())
-        error = abs(report[name][element] - derivative(case, tensor, element))
+        error = abs(
+            report[name][element] - derivative(definition, case, tensor, element)
+        )
         assert error <= 1e-9 * max(np.abs(report[name]).max(), 1e-3), name
 
 

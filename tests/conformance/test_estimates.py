@@ -27,9 +27,8 @@ from numpy_rnn.conformance.definition import window_update
 from numpy_rnn.conformance.ports.port import PackagePort, validated_report
 from numpy_rnn.conformance.random_cases import CaseSpec
 from numpy_rnn.conformance.window_checks import (
-    global_checks,
+    checks_at,
     is_small,
-    local_checks,
     refined_tolerances,
     tolerances,
 )
@@ -93,7 +92,7 @@ def test_equal_terms_round_alike():
     params = case.params._replace(W_hy=np.zeros_like(case.params.W_hy))
     target = np.broadcast_to(case.target[:1], case.target.shape)
     case = case._replace(params=params, target=target)
-    for check in local_checks(case, WAYS["as it is"].report(case)):
+    for check in checks_at("L1", case, WAYS["as it is"].report(case)):
         assert (check.ratio <= 1).all(), check.tensor
 
 
@@ -113,9 +112,9 @@ def test_flushed_subnormals_are_within_every_bound(sizes, dtype, seed):
     case = tiny_window(seed, dtype, **sizes)
     report = WAYS["by scaled numbers"].report(case, lambda array: array.view(Flushes))
     assume(all(np.isfinite(v).all() for v in report.values()))
-    for checks in (local_checks, global_checks):
-        for check in checks(case, report):
-            assert (check.ratio <= 1).all(), (checks.__name__, check.tensor)
+    for level in ("L1", "L2"):
+        for check in checks_at(level, case, report):
+            assert (check.ratio <= 1).all(), (level, check.tensor)
 
 
 @each_dtype
@@ -125,9 +124,9 @@ def test_right_classifier_that_has_learnt_is_within_every_bound(dtype, seed):
     """Its mean loss is down to 1e-13, and it is right at both levels."""
     case = learnt_classifier(seed, dtype)
     report = validated_report(PackagePort(numpy_rnn), case, "a case")
-    for checks in (local_checks, global_checks):
-        for check in checks(case, report):
-            assert (check.ratio <= 1).all(), (checks.__name__, check.tensor)
+    for level in ("L1", "L2"):
+        for check in checks_at(level, case, report):
+            assert (check.ratio <= 1).all(), (level, check.tensor)
 
 
 @each_dtype
@@ -138,7 +137,7 @@ def test_gradient_of_a_learnt_classifier_that_is_1_percent_off_is_refused(dtype)
         case = learnt_classifier(seed, dtype)
         wrong = package_report(case)
         wrong["dW_hy"] *= case.dtype.type(1.01)
-        checks = {check.tensor: check for check in global_checks(case, wrong)}
+        checks = {check.tensor: check for check in checks_at("L2", case, wrong)}
         if not checks["dW_hy"].ill_conditioned:
             refusals.append((checks["dW_hy"].ratio > 1).any())
         if len(refusals) == 2:
@@ -193,7 +192,7 @@ def test_share_of_a_tensor_that_rounding_may_change(share, note, number):
     tolerance = window_checks.Tolerance(
         "loss", expected, np.array([share]), None, np.finfo(np.float64), (0,)
     )
-    counts = window_checks.Counts()
+    counts = window_checks.Coverage()
     counts.note([tolerance.check(expected)])
     for name in ("wide", "ill_conditioned"):
         assert getattr(counts, name)["loss"] == (name == note and number != 0)

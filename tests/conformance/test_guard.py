@@ -83,42 +83,29 @@ def test_exit_of_a_port_is_a_failure(tmp_path, command, text, expected):
 def test_hang_of_a_port_is_a_failure(tmp_path):
     """The time limit of the first answers is six times that of the option."""
     text = port_text("time.sleep(100)")
-    done = run(tmp_path, text, "compare", "--timeout", "0.5")
+    done = run(tmp_path, text, "compare", "--timeout", "0.2")
     assert done.returncode == 1, done
-    expected = "leaver raises TimeoutError: there is no answer within 3 s"
+    expected = "leaver raises TimeoutError: there is no answer within 1.2 s"
     assert expected in done.stdout
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", ["suite", "compare"])
-def test_verdict_is_printed_whatever_a_port_does_to_the_interpreter(tmp_path, command):
+def test_verdict_is_printed_whatever_a_port_does_to_the_interpreter(tmp_path):
     at_call_3 = "sys.setrecursionlimit(60); sys.stdout.close(); sys.stdout = None"
-    done = run(tmp_path, port_text(at_call_3), command)
+    done = run(tmp_path, port_text(at_call_3), "suite")
     assert (done.returncode, done.stderr) == (0, "")
-    assert "PASS leaver" in done.stdout or "leaver agrees" in done.stdout
+    assert "PASS leaver" in done.stdout
 
 
-@pytest.mark.parametrize("nearer", [False, True])
-def test_time_limit_leaves_another_alarm(nearer):
-    """The other one, such as that of pytest-timeout, rings when it would have rung."""
-    alarms = []
-    handler = signal.signal(signal.SIGALRM, lambda *_: alarms.append(time.monotonic()))
-    timer = signal.setitimer(signal.ITIMER_REAL, 0.1 if nearer else 100)
+def test_time_limit_leaves_another_alarm():
+    """Such as that of pytest-timeout, which rings when it would have rung."""
+    timer = signal.setitimer(signal.ITIMER_REAL, 100)
     began = time.monotonic()
-    if nearer:
-        with guarded(100):
-            time.sleep(0.2)
-    else:
-        with pytest.raises(TimeoutError, match=r"within 0\.1 s"), guarded(0.1):
-            time.sleep(10)
+    with pytest.raises(TimeoutError, match=r"within 0\.1 s"), guarded(0.1):
+        time.sleep(10)
     left = signal.setitimer(signal.ITIMER_REAL, *timer)[0]
     passed = time.monotonic() - began
-    signal.signal(signal.SIGALRM, handler)
-    if nearer:
-        assert len(alarms) == 1
-    else:
-        assert alarms == []
-        assert 99.9 - passed < left < 100
+    assert 99.9 - passed < left < 100
 
 
 IN_THREAD = "threading.Thread(target=os._exit, args=(0,)).start(); time.sleep(100)"

@@ -35,8 +35,6 @@ black_box_port = partial(Port, capabilities=("sgd_options",))
 RATES = SMALL_STEP._replace(learning_rate=np.array([0.1, 0.02, 0.05]))
 RUNS = {
     "full": small_run(),
-    "plain": small_run(Step(0.1), dtype="float32"),
-    "chunks": small_run(k2=2),
     "ensemble": small_run(RATES, k1=7, k2=9, N=3),
 }
 

@@ -3,7 +3,6 @@
 import importlib
 from importlib.util import find_spec
 
-import numpy as np
 import pytest
 
 from numpy_rnn.common.errors import InputError
@@ -26,10 +25,10 @@ def test_loss_in_jax_passes():
         return jax.numpy.mean((y - target) ** 2)
 
     def update(p, g, rate):
-        new = {}
-        for name, theta in p.items():
-            new[name] = theta - theta.dtype.type(rate) * np.asarray(g[name])
-        return new
+        def updated(theta, gradient):
+            return theta - theta.dtype.type(rate) * gradient
+
+        return jax.tree.map(updated, p, g)
 
     port = jax_port(
         loss,
@@ -121,10 +120,10 @@ def log_probabilities(nn):
 
 
 MODULES = [  # a port, what its name says, and some of what it lacks
-    (right_model, "halved (x BTD, state 1BH)", {"relu", "sum", "no biases"}),
-    (right_cells, "(x TBD, state BH)", {"relu", "mean", "step"}),
-    (lambda nn: torch_last(), "halved (x BTD, state none)", {"h_0", "tanh", "bias"}),
-    (log_probabilities, "(x BTD, state 1BH)", {"squared_error"}),
+    (right_model, "halved (columns BTN 1BH)", {"relu", "sum", "no biases"}),
+    (right_cells, "(columns TBN BH)", {"relu", "mean", "step"}),
+    (lambda nn: torch_last(), "halved (columns BTN 1BH last)", {"h_0", "tanh", "bias"}),
+    (log_probabilities, "(columns BTN 1BH)", {"squared_error"}),
 ]
 
 
@@ -145,14 +144,10 @@ def test_state_that_a_module_ignores_is_wrong():
 
 UNKNOWN_PARTS = {
     "nn.Dropout": lambda nn: torch_model(nn.Dropout(0.3)),
-    "2 parameters": lambda nn: torch_port(nn.Sequential(nn.Linear(2, 3))),
     "nn.LSTM, nn.Softmax": lambda nn: torch_model(nn.Softmax(-1), RNN=nn.LSTM),
-    "the loss HuberLoss": lambda nn: torch_model(loss=nn.HuberLoss()),
     "label_smoothing": lambda nn: torch_model(
         loss=nn.CrossEntropyLoss(label_smoothing=0.1)
     ),
-    "4 parameters": lambda nn: torch_model(bias=False),
-    "10 parameters": lambda nn: torch_model(num_layers=2),
     "optim.Adam": lambda nn: torch_model(
         optimizer=importlib.import_module("torch.optim").Adam
     ),
@@ -162,5 +157,5 @@ UNKNOWN_PARTS = {
 @pytest.mark.needs_torch
 @pytest.mark.parametrize("part", UNKNOWN_PARTS)
 def test_part_of_a_module_is_refused_by_name(part):
-    with pytest.raises(InputError, match=f"^(Model|Sequential)[^\n]*{part}[^\n]*$"):
+    with pytest.raises(InputError, match=f"^Model[^\n]*{part}[^\n]*$"):
         UNKNOWN_PARTS[part](importlib.import_module("torch.nn"))

@@ -3,6 +3,7 @@ verdicts.
 """
 
 import itertools
+import json
 import os
 import re
 import shlex
@@ -20,16 +21,17 @@ import pytest
 import numpy_rnn
 from numpy_rnn.conformance.definition import window_update
 from numpy_rnn.conformance.ports import program as program_module
-from numpy_rnn.conformance.ports import protocol
-from numpy_rnn.conformance.ports.abilities import CAPABILITIES
+from numpy_rnn.conformance.ports.abilities import CAPABILITIES, SGD_OPTIONS
 from numpy_rnn.conformance.ports.program import ProgramPort
 from numpy_rnn.conformance.ports.protocol import (
     PortFault,
-    format_errors,
+    decode_answer,
+    decode_hello,
+    format_error,
 )
 from numpy_rnn.conformance.suite import check_port
 from tests.helpers import program_port
-from tests.helpers.ports import PLAIN, right_report, verdict_on
+from tests.helpers.ports import CASE, PLAIN, right_report, verdict_on
 from tests.helpers.windows import window
 
 pytestmark = pytest.mark.slow
@@ -45,16 +47,45 @@ def test_right_program_answers_to_the_last_bit():
         for case in cases:
             report = port.report(case)
             expected = window_update(case)
-            assert format_errors(case, report, True, True) == []
+            assert format_error(case, report, True, True) == ""
             assert set(report) == set(expected)
             for name, array in expected.items():
                 assert np.array_equal(report[name], array)
 
 
+def test_malformed_answer_gives_one_line():
+    report = right_report()
+    right = {"id": 2} | {name: np.ravel(v).tolist() for name, v in report.items()}
+    assert decode_answer(json.dumps(right), CASE, 2).keys() == report.keys()
+    changes = [{"error": "no\nmean"}, {"loss": "one"}, {"loss": [1, [2]]}, {"id": 3}]
+    for line in ("", "[]", *(json.dumps(right | change) for change in changes)):
+        with pytest.raises(PortFault, match=r"^[^\n]+$"):
+            decode_answer(line, CASE, 2)
+
+
+HELLOS = (
+    {"protocol": 1},
+    {"name": "\x1b[31mred"},
+    {"capabilities": ["momentum"]},
+    {"lacks": "relu"},
+    {"sizes": [{"K": 3, "T": 2}]},
+    {"tanh_ulps": True},
+)
+
+
+def test_invalid_hello_is_named_in_one_line():
+    for change in HELLOS:
+        (name,) = change
+        message = f"^[^\n]*{name}[^\n]*: expected [^\n]+$"
+        with pytest.raises(PortFault, match=message) as error:
+            decode_hello(json.dumps(program_port.HELLO | change))
+        if name == "capabilities":
+            assert all(option in str(error.value) for option in SGD_OPTIONS)
+
+
 # Fakes, of which little is right and which start at once.
 
 LIMIT = 0.3  # seconds for an answer that does not come
-START_LIMIT = 1.0  # seconds for a hello, for which the interpreter has to start
 MOST_CHARACTERS = 1000  # of a verdict
 SOON = 50.0  # seconds for a test: half of what a program sleeps that hangs
 
@@ -205,64 +236,40 @@ def test_closed_port_that_ignores_the_end_of_its_input_is_killed(fake):
     assert len(fake.started()) == 2
 
 
-@pytest.mark.parametrize(
-    ("program", "expected"),
-    [
-        (
-            {"at_start": "import nothing"},
-            ("ends with exit status 1 and without an answer; its standard"),
-        ),
-        ({"at_start": "write('Loading...\\n'); sys.stdin.read()"}, "Loading..."),
-    ],
-)
-def test_program_without_a_hello_is_refused(fake, program, expected):
+WITHOUT_HELLO = {
+    "import nothing": "ends with exit status 1 and without an answer; its standard",
+    "write('Loading...\\n'); sys.stdin.read()": "Loading...",
+}
+
+
+@pytest.mark.parametrize("at_start", WITHOUT_HELLO)
+def test_program_without_a_hello_is_refused(fake, at_start):
     with pytest.raises(PortFault) as error:
-        ProgramPort(
-            fake.write(**program),
-            timeout=START_LIMIT if "sleep" in str(program) else 10,
-        )
-    assert expected in str(error.value)
+        ProgramPort(fake.write(at_start=at_start))
+    assert WITHOUT_HELLO[at_start] in str(error.value)
     assert "\n" not in str(error.value)
 
 
 # The port in C.
 
 SOURCE = Path(numpy_rnn.__file__).parent / "conformance" / "ports" / "elman_port.c"
-STRICT = "-std=c99 -Wall -Wextra -pedantic"
-FAST = "-O2 -ftree-vectorize -march=native -ffast-math"
-SANITIZED = "-g -O0 -fsanitize=address,undefined -fno-sanitize-recover=all"
+STRICT = "cc -std=c99 -Wall -Wextra -pedantic"
+BUILDS = {  # as fast as it gets, and with every access watched
+    "-O2 -ftree-vectorize -march=native -ffast-math": ("L1", "L2"),
+    "-g -O0 -fsanitize=address,undefined -fno-sanitize-recover=all": ("L3",),
+}
 
 
-@pytest.fixture(scope="module")
-def built(tmp_path_factory):
-    """Compile the port in C: as fast as it gets, and with every access watched."""
-    if shutil.which("cc") is None:
-        pytest.skip("there is no C compiler `cc`: the C port is not built")
-
-    def compiled(options):
-        program = tmp_path_factory.mktemp("built") / "elman_port"
-        command = f"cc {STRICT} {options} -o {program} {SOURCE} -lm"
-        compiler = subprocess.run(
-            command.split(), capture_output=True, text=True, timeout=300
-        )
-        # There is nothing to warn of.
-        assert (compiler.returncode, compiler.stderr) == (0, "")
-        return program
-
-    plain = compiled(SANITIZED)
-    hello = protocol.HELLO.encode() + b"\n"
-    if subprocess.run([plain], input=hello, capture_output=True).returncode:
-        plain = compiled("-O0")  # a sanitizer that cannot run here
-    return {"plain": plain, "fast": compiled(FAST)}
-
-
-@pytest.mark.parametrize(
-    ("kind", "levels"), [("plain", ["L3"]), ("fast", ["L1", "L2"])]
-)
-def test_c_port_passes(built, kind, levels):
+@pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler `cc`")
+@pytest.mark.parametrize("options", BUILDS)
+def test_c_port_passes(tmp_path, options):
     """With -ffast-math the processor reads subnormal numbers as zero."""
-    with closing(ProgramPort(shlex.quote(str(built[kind])))) as port:
+    program = tmp_path / "elman_port"
+    command = f"{STRICT} {options} -o {program} {SOURCE} -lm"
+    compiler = subprocess.run(command.split(), capture_output=True, text=True)
+    assert (compiler.returncode, compiler.stderr) == (0, "")  # nothing to warn of
+    with closing(ProgramPort(shlex.quote(str(program)))) as port:
         assert port.capabilities == ("intermediates", "input_gradients", "sgd_options")
         assert 1 <= port.tanh_ulps <= 8  # over 8 it is no strict pass
-        for dtype, level in itertools.product(port.dtypes, levels):
+        for dtype, level in itertools.product(port.dtypes, BUILDS[options]):
             check_port(port, level, dtype, examples=20)

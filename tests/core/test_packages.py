@@ -27,14 +27,14 @@ LAYERS = {  # what the files of a folder import, besides each other and NumPy
     "torch_rnn/loop_audit": "torch numpy_rnn/common",
     # The suite is above the numbers, the ports and the mutants, which know its cases.
     "numpy_rnn/conformance/arithmetics": "numpy_rnn/common numpy_rnn/conformance",
-    "numpy_rnn/conformance/ports": """torch numpy_rnn numpy_rnn/common
+    "numpy_rnn/conformance/ports": """numpy_rnn numpy_rnn/common
         numpy_rnn/conformance numpy_rnn/conformance/arithmetics""",
     "numpy_rnn/conformance/runs": """numpy_rnn/common numpy_rnn/conformance
         numpy_rnn/conformance/arithmetics numpy_rnn/conformance/ports""",
     "numpy_rnn/conformance/mutants": """numpy_rnn/common numpy_rnn/conformance
         numpy_rnn/conformance/arithmetics numpy_rnn/conformance/ports
         numpy_rnn/conformance/runs""",
-    "numpy_rnn/conformance": """pytest jax numpy_rnn/common
+    "numpy_rnn/conformance": """pytest torch jax numpy_rnn/common
         numpy_rnn/conformance/arithmetics numpy_rnn/conformance/ports
         numpy_rnn/conformance/runs numpy_rnn/conformance/mutants""",
     "numpy_rnn/conformance/gradients": "numpy_rnn/common numpy_rnn/conformance",

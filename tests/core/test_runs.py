@@ -22,12 +22,12 @@ from tests.helpers.random_runs import (
     OPTIONS,
     STEPS,
     Sizes,
+    assert_right_run,
     drawn_run,
     random_run,
     train,
 )
 from tests.helpers.windows import SEEDS
-from tests.helpers.witness import assert_right_run
 
 pytestmark = pytest.mark.with_reference
 RECORDED = "activations", "adjoints"

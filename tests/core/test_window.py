@@ -21,13 +21,13 @@ from tests.helpers.random_runs import (
     Kind,
     Sizes,
     as_case,
+    assert_right_window,
     drawn_run,
     drawn_sizes,
     random_run,
     train,
 )
 from tests.helpers.windows import SEEDS
-from tests.helpers.witness import assert_right_window
 
 DTYPE = pytest.mark.parametrize("dtype", DTYPES)
 

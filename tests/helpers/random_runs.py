@@ -1,4 +1,11 @@
-"""Runs of random numbers, of given sizes and options or of random ones."""
+"""Runs of random numbers, of given sizes and options or of random ones, and their
+witness.
+
+The witness of windows and runs is the suite's definition with proven bounds on the
+rounding of a correct program. It shares no line with the packages, and
+tests/conformance proves it: the backward equations by complex steps, the step by
+torch.optim, and the bounds by roundings of correct code.
+"""
 
 from typing import Any, NamedTuple
 
@@ -8,9 +15,16 @@ from numpy_rnn import Gradients, Parameters
 from numpy_rnn.common import records
 from numpy_rnn.common.records import Objective, Run, RunOptions, Schedule, Step
 from numpy_rnn.common.trees import tree_map
-from numpy_rnn.conformance.case import WindowCase
+from numpy_rnn.conformance.case import SHAPES, WindowCase, required_outputs
 from numpy_rnn.conformance.random_cases import random_step
-from numpy_rnn.conformance.runs.recorded_run import RunRecorder
+from numpy_rnn.conformance.runs.judge import judge
+from numpy_rnn.conformance.runs.recorded_run import (
+    RecordedRun,
+    RunRecorder,
+    stack_columns,
+)
+from numpy_rnn.conformance.runs.run_sources import columns_of
+from numpy_rnn.conformance.window_checks import checks_at
 from tests.helpers.windows import SEED
 
 
@@ -163,3 +177,41 @@ def record(run, updates):
     for update in updates:
         recorder.append_report(update)
     return recorder.recorded()
+
+
+def assert_format(case, report, rows, updates=()):
+    """Fail unless a report has all arrays of the case.
+
+    rows: the length of the axis of steps. updates: the axes of updates, of the others.
+    """
+    networks = () if case.params.networks is None else (case.params.networks,)
+    required = required_outputs(case, intermediates=True, input_gradients=True)
+    assert required.keys() == report.keys() & SHAPES.keys()
+    for name, shape in required.items():
+        expected = (*updates, *networks, *shape)
+        if SHAPES[name].startswith("T"):
+            expected = (rows, *networks, *shape[1:])
+        assert (report[name].shape, report[name].dtype) == (expected, case.dtype), name
+
+
+def assert_right_window(case, report):
+    """Fail unless every array is right up to the rounding, from those that it is
+    computed of.
+    """
+    assert_format(case, report, len(case.x))
+    ratios = {
+        check.tensor: check.ratio.max() for check in checks_at("L1", case, report)
+    }
+    assert max(ratios.values()) <= 1, ratios
+
+
+def assert_right_run(run, updates):
+    """Fail unless these recorded updates are the run of TBPTT(k1, k2).
+
+    That is, the windows, their initial states to the bit, and each update as a window,
+    from the parameters, the velocity and the state that the run reports.
+    """
+    recorded = RecordedRun(run, stack_columns(columns_of(updates)))
+    rows = sum(update.window.steps for update in updates)
+    assert_format(as_case(run), recorded.updates, rows, (len(updates),))
+    assert judge(recorded).first is None

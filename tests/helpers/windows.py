@@ -11,7 +11,7 @@ from numpy_rnn.common.trees import tree_map
 from numpy_rnn.conformance.case import WindowCase
 from numpy_rnn.conformance.definition import window_update
 from numpy_rnn.conformance.random_cases import RandomDraw, random_spec
-from numpy_rnn.conformance.window_checks import global_checks, local_checks
+from numpy_rnn.conformance.window_checks import checks_at
 
 SEEDS = st.integers(0, 2**32 - 1)
 SEED = int(os.environ["TEST_SEED"])  # tests/conftest.py draws it, once a run
@@ -76,12 +76,12 @@ def learnt_classifier(seed, dtype):
 
 def check_local(case, report) -> dict[str, Any]:
     """Return the ratios at L1 by tensor."""
-    return {check.tensor: check.ratio for check in local_checks(case, report)}
+    return {check.tensor: check.ratio for check in checks_at("L1", case, report)}
 
 
 def check_global(case, report) -> dict[str, Any]:
     """Return the ratios at L2 by tensor."""
-    return {check.tensor: check.ratio for check in global_checks(case, report)}
+    return {check.tensor: check.ratio for check in checks_at("L2", case, report)}
 
 
 def worst(checked) -> float:

@@ -49,16 +49,11 @@ class Rounding:
         """Return γ_n, of a number or an array; infinity where n·u is too large to say
         anything.
         """
-        largest = n.max(initial=0) if isinstance(n, np.ndarray) else n
-        if largest * max(self.u, self.checker_u) < 0.25:
-            checker = n * self.checker_u
-            return n * self.u / (1 - n * self.u) + checker / (1 - checker)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            products = (np.multiply(n, u) for u in (self.u, self.checker_u))
-            return sum(
-                np.where(nu < 0.5, nu / (1 - np.minimum(nu, 0.5)), np.inf)
-                for nu in products
-            )
+        gamma: Real = 0.0
+        for u in (self.u, self.checker_u):
+            nu = np.multiply(n, u)
+            gamma = gamma + np.where(nu < 0.5, nu / (1 - np.minimum(nu, 0.5)), np.inf)
+        return gamma
 
     def flushes(self, n: Real) -> Real:
         """Return the loss of n terms where subnormal numbers are flushed to zero."""

@@ -51,6 +51,12 @@ class Ability(NamedTuple):
     field: str = ""  # of which it is one of several values
     value: Any = None
 
+    def is_used(self, facts: Mapping[str, Any]) -> bool:
+        """Return whether a run or a case of which these facts are true uses it."""
+        if self.field:
+            return bool(facts[self.field] == self.value)
+        return bool(facts.get(self.name))
+
 
 def _choices(field: str, names: tuple[str, ...], by_default: int) -> Iterator[Ability]:
     """Rows for the values of a field of the objective; the first ones are had unless
@@ -174,11 +180,24 @@ class Abilities(NamedTuple):
             return True  # its cases and runs have its own reduction
         if ability.parent and ability.parent not in self.capabilities:
             return False
-        if ability.stated == "capabilities":
-            return ability.name in self.capabilities
-        if ability.stated == "dtypes":
-            return ability.name in self.dtypes
-        return ability.stated == "lacks" and ability.name not in self.unsupported
+        if ability.stated == "lacks":
+            return ability.name not in self.unsupported
+        return ability.name in (*self.capabilities, *self.dtypes)
+
+    def absent(self) -> Iterator[Ability]:
+        """Yield every ability that a port which states this has not, with the fields of
+        a run that do without it: of one of several values, the first other one that the
+        port has.
+        """
+        for ability in ABILITIES:
+            if self.has(ability):
+                continue
+            if ability.field:
+                others = [row for row in ABILITIES if row.field == ability.field]
+                values = [row.value for row in others if self.has(row)][:1]
+                remedy = tuple((ability.field, value) for value in values)
+                ability = ability._replace(remedy=remedy)
+            yield ability
 
 
 EVERYTHING = Abilities()
@@ -200,58 +219,34 @@ def stated_by(port: object) -> Abilities:
     )
 
 
-def used_names(
-    objective: Objective, dtype: str, step: Step | None, is_used: Mapping[str, bool]
-) -> set[str]:
-    """Return the names of the abilities that a run or a case uses.
+def facts_of(
+    objective: Objective, dtype: str, step: Step | None, others: Mapping[str, bool]
+) -> dict[str, Any]:
+    """Return the fields of a run or a case by name, and whether it uses the abilities
+    that are no fields.
 
-    is_used: whether it uses biases, classes as inputs, and others that are no choice of
-    the objective and none of the step.
+    others: those that are no choice of the objective and none of the step, with `bias`
+    and `class_inputs`.
     """
-    names = {*objective, dtype}
-    names.update(name for name in is_used if is_used[name])
-    if not is_used["bias"]:
-        names.add("no biases")
-    if not is_used["class_inputs"]:
-        names.add("vector_inputs")
-    if step is None:
-        return names
-    names |= {"step", "adagrad" if step.adagrad else "plain SGD"}
-    if step.max_value is not None:
-        names.add("clip_by_value")
-    for name in SGD_OPTIONS:
-        if getattr(step, name) != Step._field_defaults[name]:
-            names.add(name)
-    return names
+    facts: dict[str, Any] = {"dtype": dtype, **objective._asdict(), **others}
+    if step is not None:
+        facts |= step._asdict()
+        facts["step"] = True
+        facts["plain SGD"] = not step.adagrad
+        facts["clip_by_value"] = step.max_value is not None
+    return facts
 
 
-def missing(used: set[str], stated: Abilities) -> list[Ability]:
+def missing(facts: Mapping[str, Any], stated: Abilities) -> list[Ability]:
     """Return every ability that is used and that a port which states this has not."""
-    absent = []
-    for ability in ABILITIES:
-        if ability.name in used and not stated.has(ability):
-            absent.append(ability._replace(remedy=remedy_of(ability, stated)))
-    return absent
-
-
-def remedy_of(ability: Ability, stated: Abilities) -> Fields:
-    """Return fields of a run that do without an ability: of one of several values, the
-    first other one that the port has.
-    """
-    if not ability.field:
-        return ability.remedy
-    for other in ABILITIES:
-        if other.field == ability.field and stated.has(other):
-            return ((ability.field, other.value),)
-    return ()
+    return [ability for ability in stated.absent() if ability.is_used(facts)]
 
 
 def forced_fields(stated: Abilities) -> dict[str, Any]:
     """Return the fields of a run that a port forces, by what it has not."""
     fields = dict[str, Any]()
-    for ability in ABILITIES:
-        if not stated.has(ability):
-            fields.update(remedy_of(ability, stated))
+    for ability in stated.absent():
+        fields.update(ability.remedy)
     return fields
 
 
@@ -262,7 +257,6 @@ def forced_schedule(
     known = {"T": T, "k2": k2}
     first = fields.get("k1", k1)
     first = known.get(first, first)
-    known["k1"] = first
     second = fields.get("k2", k2)
     second = known.get(second, second)
     return first, max(first, second)
@@ -316,10 +310,12 @@ def with_reduction(port: object, run: Run) -> Run:
     return run._replace(options=run.options._replace(objective=objective))
 
 
-def used_by_run(run: Run, windows: Sequence[Window]) -> set[str]:
-    """Return the names of what a run with these windows uses of a port."""
+def facts_of_run(run: Run, windows: Sequence[Window]) -> dict[str, Any]:
+    """Return what is true of a run with these windows, but for its step, which the
+    source of a port makes that has none.
+    """
     starts = {window.start for window in windows}
-    is_used = {
+    others = {
         "bias": run.params.b_h is not None,
         "class_inputs": is_integer(run.x),
         "batch": run.h_0.shape[-2] > 1,
@@ -330,7 +326,16 @@ def used_by_run(run: Run, windows: Sequence[Window]) -> set[str]:
     }
     options = run.options
     dtype = str(run.params.W_hh.dtype)
-    return used_names(options.objective, dtype, options.step, is_used)
+    facts = facts_of(options.objective, dtype, options.step, others)
+    return facts | {"step": False}
+
+
+def size_fields(shape: Shape) -> dict[str, Any]:
+    """Return the fields of a run whose windows have these sizes."""
+    fields: dict[str, Any] = {n: size for n, size in shape.items() if n in "BDHO"}
+    if "T" in shape:
+        fields |= {"k1": shape["T"], "k2": shape["T"]}
+    return fields
 
 
 def unsupported(port: object, run: Run) -> list[Ability]:
@@ -341,30 +346,22 @@ def unsupported(port: object, run: Run) -> list[Ability]:
     """
     stated = stated_by(port)
     windows = loop_of(port, run).windows(run)
-    # The update of a port without a step is made by its source.
-    absent = missing(used_by_run(run, windows) - {"step"}, stated)
+    absent = missing(facts_of_run(run, windows), stated)
     sizes = cases.case_sizes(run)
-    lengths = [window.steps for window in windows]
-    shortest = min(lengths)
-    longest = max(lengths)
-    misfits = []  # of every shape: how many sizes, their words, their remedies
+    lengths = {window.steps for window in windows}
+    misfits = list[dict[str, Any]]()
     for shape in stated.sizes:
-        remedy = dict[str, Any]()
-        words = list[str]()
+        fields = size_fields(shape)
         for letter in "BDHO":
-            size = sizes[letter]
-            if shape.get(letter, size) != size:
-                remedy[letter] = shape[letter]
-                words.append(f"{letter} = {size}")
-        T = shape.get("T", longest)
-        if not (shortest == longest == T):
-            words.append(f"windows of {shortest} to {longest} steps")
-            remedy |= {"k1": T, "k2": T}
-        misfits.append((len(words), ", ".join(words), tuple(remedy.items())))
-    if misfits:
-        count, text, fields = min(misfits)
-        if count:
-            absent.append(Ability("sizes", text, fields))
+            if shape.get(letter) == sizes[letter]:
+                del fields[letter]
+        if lengths == {shape.get("T")}:
+            del fields["k1"], fields["k2"]
+        misfits.append(fields)
+    if misfits and all(misfits):
+        remedy = tuple(min(misfits, key=len).items())
+        words = ", ".join(f"{name} = {value}" for name, value in remedy)
+        absent.append(Ability("sizes", f"sizes but {words}", remedy))
     return absent
 
 
@@ -372,15 +369,11 @@ def run_defaults(port: object) -> dict[str, Any]:
     """Return the fields of a run that the statements of a port force, by their names.
 
     They are fields of Objective, Schedule and Step, `bias`, `class_inputs`, `dtype`,
-    `networks`, and sizes by their letters. The value of k1 or k2 may be the name of the
-    other one, or "T", the length of the series.
+    `networks`, and sizes by their letters. The value of k1 may be "k2", and that of
+    both "T", the length of the series.
     """
     stated = stated_by(port)
     fields = forced_fields(stated)
     if len(stated.sizes) == 1:
-        for letter, size in stated.sizes[0].items():
-            if letter == "T":
-                fields["k1"], fields["k2"] = size, "k1"
-            elif letter != "K":
-                fields[letter] = size
+        fields |= size_fields(stated.sizes[0])
     return fields

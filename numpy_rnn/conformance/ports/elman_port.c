@@ -14,7 +14,7 @@ static void *TYPED(array)(const char *name, size_t n) {
 
 static void TYPED(put)(const char *name, const REAL *values, size_t n) {
     printf(",\"%s\":[", name);
-    for (size_t i = 0; i < n; i++) printf(i ? ",\"%a\"" : "\"%a\"", (double)values[i]);
+    for (size_t i = 0; i < n; i++) printf(i ? ",\"%.17g\"" : "\"%.17g\"", (double)values[i]);
     printf("]");
 }
 
@@ -114,7 +114,7 @@ static void TYPED(window_update)(void) {
             db_y[o] += dy[r][o];                                                  /* (B8) */
         }
     }
-    printf("{\"id\":%.0f,\"loss\":\"%a\"", number("id"), (double)(loss * share)); /* (L2) */
+    printf("{\"id\":%.0f,\"loss\":\"%.17g\"", number("id"), (double)(loss * share)); /* (L2) */
     TYPED(put)("a", *a, rows * H), TYPED(put)("h", h[B], rows * H), TYPED(put)("y", *y, rows * O);
     TYPED(put)("dy", *dy, rows * O), TYPED(put)("dh", *dh, rows * H), TYPED(put)("da", *da, rows * H);
     TYPED(put)("dx", *dx, rows * D);

@@ -32,7 +32,7 @@ from numpy_rnn.conformance.ports.guard import guarded
 from numpy_rnn.conformance.ports.program import ProgramPort
 from numpy_rnn.conformance.ports.protocol import (
     PortFault,
-    format_errors,
+    format_error,
     port_arguments,
 )
 
@@ -199,23 +199,16 @@ def stated_port(port: object) -> SimpleNamespace:
     """Return a port with all statements. Raises InputError if an object is no port, or
     states what is invalid.
     """
-    stated = dict[str, Any]()
-    for name in (
-        *protocol.STATEMENTS,
-        "cases",
-        "layout_text",
-        "label",
-        "window_update",
-    ):
-        if hasattr(port, name):
-            stated[name] = getattr(port, name)
-    if not callable(stated.get("window_update")):
+    if not callable(getattr(port, "window_update", None)):
         expected = "expected name, dtypes and window_update"
         raise InputError(f"it has no function window_update: {expected}")
     try:
-        stated.update(protocol.identity_from(stated))
+        stated = protocol.identity_from(port)
     except PortFault as fault:
         raise InputError(str(fault)) from None
+    for name in ("cases", "layout_text", "label", "window_update"):
+        if hasattr(port, name):
+            stated[name] = getattr(port, name)
     return SimpleNamespace(**stated)
 
 
@@ -272,18 +265,18 @@ def validated_report(port: Port, case: WindowCase, where: str) -> NamedArrays:
         report = call_port(port, case)
     except PortFault as fault:
         raise PortFault(f"{port.name} {fault}, in {where}") from None
-    errors = format_errors(
+    error = format_error(
         case,
         report,
         intermediates="intermediates" in capabilities,
         input_gradients="input_gradients" in capabilities,
     )
-    if not errors:
+    if not error:
         return report
     advice = ""
-    if errors[0].endswith(("expected float32", "expected float64")):
+    if error.endswith(("expected float32", "expected float64")):
         advice = ', or state the dtypes that it has, as dtypes=("float64",)'
-    raise PortFault(f"{port.name}: {errors[0]}{advice}, in {where}")
+    raise PortFault(f"{port.name}: {error}{advice}, in {where}")
 
 
 def describe_error(error: BaseException) -> str:

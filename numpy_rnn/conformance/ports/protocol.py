@@ -6,6 +6,7 @@ protocol.txt documents both, for programs in any language.
 import json
 from collections.abc import Sequence
 from math import inf, prod
+from types import SimpleNamespace
 from typing import Any, NoReturn
 
 import numpy as np
@@ -49,11 +50,13 @@ STATEMENTS: Message = {
 }
 
 
-def identity_from(stated: Message) -> Message:
+def identity_from(stated: object) -> Message:
     """Return all statements of a port, in tuples. Raises PortFault on the first invalid
     one.
     """
-    port: Message = {n: stated.get(n, default) for n, default in STATEMENTS.items()}
+    port: Message = {
+        n: getattr(stated, n, default) for n, default in STATEMENTS.items()
+    }
     shapes = shapes_of(port["sizes"])
     options = f" (sgd_options are {', '.join(SGD_OPTIONS)})"
     if not _is_printable(port["name"]):
@@ -158,7 +161,7 @@ def decode_hello(line: str) -> Message:
     if hello.get("protocol") != VERSION:
         spoken = short_repr(hello.get("protocol"), repr)
         raise PortFault(f"speaks protocol version {spoken}: expected {VERSION}")
-    return identity_from(hello)
+    return identity_from(SimpleNamespace(**hello))
 
 
 def longest_answer(case: WindowCase) -> int:
@@ -184,10 +187,12 @@ def decode_answer(line: str, case: WindowCase, case_id: int) -> dict[str, np.nda
     shapes = required_outputs(case, intermediates=True, input_gradients=True)
     report = {}
     for name, value in answer.items():
-        items = value if isinstance(value, list) else [value]
-        numbers = [_float_from(name, item) for item in items]
-        with np.errstate(over="ignore"):
-            array = np.array(numbers, np.float64).astype(case.dtype)
+        try:
+            with np.errstate(over="ignore"):
+                array = np.array(value, np.float64).astype(case.dtype)
+        except (TypeError, ValueError, OverflowError) as error:
+            reason = f"{error}: expected a number, or a list of numbers"
+            raise PortFault(f"{name}: {one_line(reason)}") from None
         shape = shapes.get(name, ())
         report[name] = array.reshape(shape) if array.size == prod(shape) else array
     return report
@@ -208,24 +213,11 @@ def _object(line: str) -> Message:
     return value
 
 
-def _float_from(name: str, item: object) -> float:
-    """Return a number of JSON, or one in a string, decimal or as C prints %a."""
-    try:
-        if isinstance(item, str) and "x" in item.lower():
-            return float.fromhex(item)
-        if isinstance(item, int | float | str) and not isinstance(item, bool):
-            return float(item)
-    except (ValueError, OverflowError):
-        pass
-    shown = short_repr(item, repr)
-    raise PortFault(f"{name} holds {shown}: expected a number, as 0.75 or '0x1.8p-1'")
-
-
-def format_errors(
+def format_error(
     case: WindowCase, report: Any, intermediates: bool, input_gradients: bool = False
-) -> list[str]:
-    """Return the errors in the format of a report, one line each: names, shape, dtype,
-    NaN or infinity.
+) -> str:
+    """Return the first error in the format of a report, or "": names, shape, dtype, NaN
+    or infinity.
 
     Only a report without such errors has numbers that can be compared, since `NaN >
     bound` is false. Intermediates and input gradients that are not required are
@@ -233,24 +225,24 @@ def format_errors(
     """
     if not isinstance(report, dict):
         kind = type(report).__name__
-        return [f"the report is a {kind}: expected a dict of arrays by name"]
+        return f"the report is a {kind}: expected a dict of arrays by name"
     optional = {"dh_0"} if case.h_0 is None else set()
     expected = required_outputs(case, intermediates, input_gradients).keys() - optional
     known = required_outputs(case, True, True)
-    errors = [f"{n} is missing" for n in known if n in expected - report.keys()]
     for name in report:
         if name not in known:
-            errors.append(f"{short_repr(name)} is not an expected name")
+            return f"{short_repr(name)} is not an expected name"
     for name, shape in known.items():
-        array = report.get(name)
-        if name not in report:
-            continue
-        if type(array) is np.ndarray or isinstance(array, np.generic):  # not masked
+        if name in report:
+            array = report[name]
+            if type(array) is not np.ndarray and not isinstance(array, np.generic):
+                kind = type(array).__name__  # a masked array is another one
+                return f"{name} is a {kind}: expected a NumPy array"
             if error := array_error(name, array, shape, case.dtype):
-                errors.append(error)
-        else:
-            errors.append(f"{name} is a {type(array).__name__}: expected a NumPy array")
-    return errors
+                return error
+        elif name in expected:
+            return f"{name} is missing"
+    return ""
 
 
 def array_error(

@@ -30,7 +30,7 @@ from numpy_rnn.conformance.runs.recorded_run import (
 from numpy_rnn.conformance.verdicts import Finding, finding_in
 from numpy_rnn.conformance.window_checks import (
     Check,
-    Counts,
+    Coverage,
     Tolerance,
     check_all,
     refined_tolerances,
@@ -43,7 +43,7 @@ class Judgement(NamedTuple):
     updates: int  # their number
     worst: dict[str, float]  # the largest ratio by tensor; 1 is what rounding allows
     first: Finding | None
-    counts: Counts  # of the windows in which each tensor was judged
+    counts: Coverage  # of the windows in which each tensor was judged
     unjudged: tuple[str, ...] = ()  # in no window of some network
     # The largest ratio of every tensor in every update.
     ratios: Mapping[str, Sequence[float]] = MappingProxyType({})
@@ -126,7 +126,7 @@ class _Tally:
 
     def __init__(self, recorded: RecordedRun):
         self.recorded = recorded
-        self.counts = Counts()
+        self.counts = Coverage()
         self.findings = list[Finding]()
         self.judged = dict[str, Array | np.bool_]()  # by tensor and network
         self.ratios = dict[str, Array]()  # by tensor and update

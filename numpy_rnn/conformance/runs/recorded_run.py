@@ -88,11 +88,6 @@ class RecordedRun(NamedTuple):
         """Return the windows of an epoch by (T1) and (T2)."""
         return self.definition.windows(self.run)
 
-    @property
-    def lacks_velocities(self) -> bool:
-        """Return whether the step has velocities, and the updates do not have them."""
-        return self.run.options.step.has_velocity and "vW_hh" not in self.updates
-
 
 class RunRecorder:
     """Collect the updates of a run."""
@@ -130,13 +125,16 @@ def stack_columns(columns: Mapping[str, list[Any]]) -> NamedArrays:
 
 
 def with_velocities(recorded: RecordedRun) -> RecordedRun:
-    """Return a run whose updates lack velocities with those that its gradients give.
+    """Return a run; where its updates lack velocities, with those that its gradients
+    give.
 
     They start from rest or from the velocity of the run, and carry the rounding bound
     of all updates before. So the parameters are judged, and the velocities are not.
     """
     run = recorded.run
     step = run.options.step
+    if not step.has_velocity or "vW_hh" in recorded.updates:
+        return recorded
     n = Bounds(run.params.W_hh.dtype)
     n.axes = cases.leading_axes(run.params) + 1  # that of updates
     gradients = {}
