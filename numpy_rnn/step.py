@@ -106,7 +106,7 @@ def clip_by_global_norm(
     Parameters
     ----------
     gradients : Gradients
-        The gradients dθ, None for parameters without one.
+        The gradients dθ, that of W_hh at least; others may be None.
     max_norm : float
         The limit, finite and above 0.
 
@@ -150,7 +150,7 @@ def clip_by_value(gradients: Gradients[Array], max_value: float) -> Gradients[Ar
     Parameters
     ----------
     gradients : Gradients
-        The gradients dθ, None for parameters without one.
+        The gradients dθ, that of W_hh at least; others may be None.
     max_value : float
         The limit, finite and above 0.
 
@@ -259,7 +259,7 @@ def direction(
     params : Parameters
         The parameters θ.
     gradients : Gradients
-        The gradients dθ, None for parameters without one.
+        The gradients dθ, that of W_hh at least; others may be None.
     velocity : Gradients, optional
         v, as the previous call returned it; None in the first.
     momentum, dampening, weight_decay : float

@@ -20,8 +20,8 @@ def from_numpy(value: Any) -> Any:
     Parameters
     ----------
     value : ndarray, or tuple of arrays
-        float32, float64 or integers, of any shape; unsigned integers become int64. None
-        and plain numbers are returned as they are.
+        float32, float64 or integers, of any shape; unsigned integers become int64, as
+        by `astype`. None and plain numbers are returned as they are.
 
     Returns
     -------

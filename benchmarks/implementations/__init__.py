@@ -10,7 +10,8 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
-from benchmarks.cases import Case
+from benchmarks.cases import MAX_GRADIENT, Case
+from numpy_rnn.common.records import Objective, Step
 
 Results = tuple[Any, Any]  # the losses, and the final W_xh, W_hh and W_hy
 Call = Callable[[], Results]
@@ -75,3 +76,21 @@ def one_network(case: Case) -> Case:
     if case.networks:
         raise Unsupported("one network only")
     return case
+
+
+def check_options(case: Case) -> None:
+    """Check that the options are of the kinds that CASES has: windows that slide by one
+    step or do not overlap, and SGD or the step of min-char-rnn.
+
+    Raises Unsupported on others.
+    """
+    k1, k2, _ = case.options.schedule
+    if 1 < k1 < k2:
+        raise Unsupported("windows that slide by one step, or do not overlap")
+    step = Step(case.options.step.learning_rate)
+    objective = Objective()
+    if case.is_text:
+        step = step._replace(adagrad=True, max_value=MAX_GRADIENT)
+        objective = Objective(loss="cross_entropy")
+    if (case.options.objective, case.options.step) != (objective, step):
+        raise Unsupported("written for the losses and steps of the cases")

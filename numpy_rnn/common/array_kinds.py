@@ -30,7 +30,10 @@ class ArrayKind(NamedTuple):
             raise InputError(
                 f"{name} is of type {type(value).__name__}: expected {self.expected}"
             )
-        return numpy_view(value)
+        try:
+            return numpy_view(value)
+        except (TypeError, RuntimeError) as error:  # bfloat16, sparse, without data
+            raise InputError(f"{name}: {error}: expected {DTYPE_NAMES}") from None
 
 
 NUMPY_KIND = ArrayKind(

@@ -13,7 +13,7 @@ pytest.
 import contextlib
 import secrets
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from numpy_rnn.common.errors import errors_about
 from numpy_rnn.conformance import sampling
@@ -69,14 +69,7 @@ class WrongPort(AssertionError):
         self.finding = finding
 
 
-class Tested(NamedTuple):
-    """What a port is checked for: levels, and the dtypes of each."""
-
-    levels: tuple[str, ...]
-    dtypes: tuple[str, ...]
-
-
-def tested(port: Port) -> Tested:
+def tested(port: Port) -> tuple[list[str], list[str]]:
     """Return the levels that a port has, and its dtypes, the one with more digits
     first.
     """
@@ -88,7 +81,7 @@ def tested(port: Port) -> Tested:
     has_classes = any(kind.has_classes for kind in losses)
     if has_classes and "large outputs" not in stated.unsupported:
         levels.append("large outputs")
-    return Tested(tuple(levels), tuple(sorted(port.dtypes, reverse=True)))
+    return levels, sorted(port.dtypes, reverse=True)
 
 
 def check(

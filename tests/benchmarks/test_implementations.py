@@ -18,7 +18,7 @@ from benchmarks.__main__ import (
 )
 from benchmarks.cases import CASES, sine_run, window_run
 from benchmarks.implementations import IMPLEMENTATIONS, Unsupported, matrix_products
-from numpy_rnn.common.records import Schedule, Step
+from numpy_rnn.common.records import RunOptions, Schedule, Step
 
 MARKS = {"torch": pytest.mark.needs_torch, "jax": pytest.mark.slow}
 SMALL = sine_run("small", k2=2, epochs=2, dtype="float64")
@@ -76,6 +76,26 @@ def test_min_char_rnn_has_its_own_options_alone():
     ):
         with pytest.raises(Unsupported):
             implementations.prepare("min-char-rnn", case._replace(options=changed))
+
+
+@pytest.mark.needs_torch
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["torch.nn.RNN", "tutorial", "JAX"])
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"k1": 2, "k2": 5},
+        {"k1": 1, "k2": 1, "nonlinearity": "relu"},
+        {"k1": 1, "k2": 1, "momentum": 0.5},
+    ],
+    ids=str,
+)
+def test_options_beyond_the_cases_are_unsupported(name, changed):
+    """They are not taken for an implementation that is wrong."""
+    case = CASES["default experiment"]
+    options = RunOptions.from_keywords(**case.options.keywords() | changed)
+    with pytest.raises(Unsupported):
+        disagreement(name, case._replace(options=options))
 
 
 def test_cases_are_chosen_by_name_or_part_of_a_name():

@@ -14,7 +14,7 @@ from numpy_rnn.conformance.adapters import function_port
 from numpy_rnn.conformance.case import FIELDS, LOSS_AXES
 from numpy_rnn.conformance.ports.protocol import PortFault
 from numpy_rnn.conformance.suite import WrongPort, check_port
-from tests.helpers.ports import Untransposed, check_levels
+from tests.helpers.ports import check_levels
 
 
 def forward(p, x, h_0):
@@ -120,18 +120,12 @@ def twice_the_step(p, d, rate):
     return descent(p, d, 2 * rate)
 
 
-def untransposed(p, x, target, h_0):
-    report = Untransposed().window_update(p, x, target, h_0, learning_rate=0.0)
-    return report["loss"], {name: report["d" + name] for name in p}
-
-
 def mean_over_batch(p, x, target, h_0):
     return divided(("batch",))(p, x, target, h_0)
 
 
 WRONG = [  # a function, a step, and the verdict
     (by_rows, twice_the_step, r"W_\w\w \(U1\): step × 2"),
-    (untransposed, None, "WRONG dW_xh .*: W_hh used without its transpose"),
     (mean_over_batch, None, "WRONG loss .*: consistent: × 1/B of this lo"),
 ]
 

@@ -148,7 +148,6 @@ UNKNOWN_PARTS = {
     "label_smoothing": lambda nn: torch_model(
         loss=nn.CrossEntropyLoss(label_smoothing=0.1)
     ),
-    "10 parameters": lambda nn: torch_model(num_layers=2),
     "optim.Adam": lambda nn: torch_model(
         optimizer=importlib.import_module("torch.optim").Adam
     ),

@@ -27,7 +27,7 @@ from numpy_rnn.conformance.ports.protocol import (
     PortFault,
     decode_answer,
     decode_hello,
-    format_errors,
+    format_error,
 )
 from numpy_rnn.conformance.suite import check_port
 from tests.helpers import program_port
@@ -47,7 +47,7 @@ def test_right_program_answers_to_the_last_bit():
         for case in cases:
             report = port.report(case)
             expected = window_update(case)
-            assert format_errors(case, report, True, True) == []
+            assert format_error(case, report, True, True) == ""
             assert set(report) == set(expected)
             for name, array in expected.items():
                 assert np.array_equal(report[name], array)

@@ -123,35 +123,23 @@ def test_unusable_options_are_refused(suite):
         assert last.partition("=")[0] in message
 
 
-@pytest.fixture
-def counted(suite):
-    """Run the suite with sizes: the calls of the port, and the verdict."""
-
-    def run(sizes):
-        options = "--elman-backend ports:counted -k L2 --elman-examples 9 "
-        options += f"--elman-seed 3 --elman-sizes {sizes}"
-        status, output = suite(*options.split())
-        assert status == 0, output
-        calls = sys.modules["ports"].calls
-        printed = [repr(call) for call in calls]
-        calls.clear()
-        return printed, output.splitlines()[-1]
-
-    return run
+def test_examples_and_seed_are_those_of_the_options(suite):
+    options = "--elman-backend ports:counted -k L2 --elman-examples 9 "
+    options += "--elman-seed 3 --elman-sizes H=6,D=2"
+    calls = []
+    for _ in range(2):
+        output = suite(*options.split())[1]
+        assert "D 2, H 6," in output.splitlines()[-1]
+        calls.append(repr(sys.modules["ports"].calls))
+        assert len(sys.modules["ports"].calls) == 9
+        sys.modules["ports"].calls.clear()
+    assert calls[0] == calls[1]
 
 
-def test_examples_and_seed_are_those_of_the_options(counted):
-    calls, _ = counted("H=6,D=2")
-    again, verdict = counted("H=6,D=2")
-    assert len(calls) == 9
-    assert calls == again
-    assert "D 2, H 6," in verdict
-
-
-def test_few_sizes_are_those_of_four_shapes(counted):
+def test_few_sizes_are_those_of_four_shapes(suite):
     """Code that is compiled has few shapes."""
-    _, verdict = counted("few")
-    ranges = re.findall(r"([TBDHO]) (\d+)–(\d+)", verdict)
+    output = suite("--elman-backend", "ports:counted", "--elman-sizes", "few")[1]
+    ranges = re.findall(r"([TBDHO]) (\d+)–(\d+)", output.splitlines()[-1])
     assert len(ranges) == 5
     for letter, low, high in ranges:
         assert {int(low), int(high)} <= {shape[letter] for shape in FEW_SIZES}

@@ -90,3 +90,5 @@ def test_activations_of_other_parameters_are_refused():
 
 def test_half_precision_has_no_numpy_array():
     refusal(rnn, "to_numpy", {"value": torch.ones(1).half()}, "float16: expected")
+    bfloat16 = {"value": torch.ones(1).bfloat16()}
+    refusal(rnn, "to_numpy", bfloat16, "BFloat16: expected float32 or float64")

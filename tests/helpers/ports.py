@@ -20,7 +20,7 @@ from numpy_rnn.conformance.ports.abilities import (
 from numpy_rnn.conformance.ports.port import PackagePort, call_port
 from numpy_rnn.conformance.ports.protocol import (
     PortFault,
-    format_errors,
+    format_error,
     port_arguments,
 )
 from numpy_rnn.conformance.runs.run_sources import PackageSource
@@ -88,7 +88,7 @@ def verdict_on(port, case=CASE):
         report = call_port(port, case)
     except PortFault as fault:
         return str(fault) if "\n" not in str(fault) else "more than one line"
-    return next(iter(format_errors(case, report, True, True)), None)
+    return format_error(case, report, True, True) or None
 
 
 class Port:

@@ -103,7 +103,7 @@ REFUSED = """
 --folder file → --folder file is a file: expected the name of a folder; choose .*
 --folder no/where → --folder no/where cannot be written: No such file or directory; .*
 --folder mine → --folder mine has files that no study has written: expected a new .*
---hidden-size 2000 → 20 steps and 4004000 parameters make a component matrix of .*
+--hidden-size 600 → 20 steps and 361200 parameters make a component matrix of .*
 --learning-rate 50 --nonlinearity relu → the run diverges: there is nothing to study; .*
 """
 

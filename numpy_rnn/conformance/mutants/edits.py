@@ -124,13 +124,11 @@ def neighbours(distance: int) -> Reading:
 
 
 def slope(change: Replacement) -> Equations:
-    """Return another slope, change(φ′, a, h)."""
+    """Return another slope, change(a, h)."""
 
     def adjoint(n: NumpyArithmetic, w: Tensors, t: int, nonlinearity: str) -> Operand:
         """Return dh times the other slope."""
-        a, h = w.a[t], w.h[t]
-        phi = n.by_slope(np.ones_like(a), a, h, nonlinearity)
-        return w.dh[t] * change(phi, a, h)
+        return w.dh[t] * change(w.a[t], w.h[t])
 
     return {"pre_activation_adjoint": adjoint}
 

@@ -102,10 +102,10 @@ def hint_for_port(port: Port, spec: CaseSpec | None, case: WindowCase) -> str:
             if not np.allclose(array, again[name], rtol=NOISE, atol=NOISE):
                 return STATEFUL
         fits.append(Fit(asked, report))
-    *usual, original = fits
-    wrong = [fit for fit in usual if fit.wrong] or [original]
-    wrong.sort(key=lambda fit: len(fit.case.x))  # small ones are faster
-    return explanation([*wrong, *(fit for fit in usual if not fit.wrong)])
+    usual = fits[:-1]
+    if any(fit.wrong for fit in usual):
+        fits = usual
+    return explanation(sorted(fits, key=lambda fit: len(fit.case.x)))
 
 
 def is_of_step(fits: Sequence[Fit]) -> bool:
@@ -125,9 +125,10 @@ def wrong_names(fits: Sequence[Fit]) -> set[str]:
 def explanation(fits: Sequence[Fit], loops: Iterable[Mutant] = ()) -> str:
     """Return the hint for these reports, of one port or one run; "" if nothing fits.
 
-    The first one is wrong, and as large as a part of it that is wrong. loops: mistakes
-    of the run, which are tried last.
+    The first wrong one is as large as a part of it that is wrong. loops: mistakes of
+    the run, which are tried last.
     """
+    fits = sorted(fits, key=lambda fit: not fit.wrong)  # wrong ones first
     wrong = wrong_names(fits)
     if not wrong:
         return ""

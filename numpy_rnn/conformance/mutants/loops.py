@@ -72,14 +72,13 @@ def hint_for_run(recorded: RecordedRun, first: Finding) -> str:
             return states_in_words(updates)
         near = range(max(0, index - 2), min(recorded.length, index + NEAR))
         fits = [updates.fit(i) for i in sorted({0, *near, recorded.length - 1})]
-        wrong = [fit for fit in fits if fit.wrong]
-        if not wrong:
+        if not any(fit.wrong for fit in fits):
             return ""
-        wrong.sort(key=lambda fit: -len(fit.case.x))  # the last one may be short
-        wrong_first = [*wrong, *(fit for fit in fits if not fit.wrong)]
+        # The last one may be short.
+        long_first = sorted(fits, key=lambda fit: -len(fit.case.x))
         if is_of_step(fits):
-            return explanation(wrong_first) or rates_in_words(fits)
-        return explanation(wrong_first, window_loops(updates))
+            return explanation(long_first) or rates_in_words(fits)
+        return explanation(long_first, window_loops(updates))
 
 
 def windows_in_words(recorded: RecordedRun) -> str:
@@ -177,10 +176,8 @@ def with_added(updates: Updates, fit: Fit) -> NamedArrays:
     if fit.index == 0:
         return fit.right
     before = updates.fit(fit.index - 1).report
-    values = NamedArrays(fit.right)
-    for name in present(fit.case.params):
-        values["d" + name] = values["d" + name] + before["d" + name]
-    return values
+    names = ["d" + name for name in present(fit.case.params)]
+    return fit.right | {name: fit.right[name] + before[name] for name in names}
 
 
 def with_moved_targets(updates: Updates, shift: int, fit: Fit) -> NamedArrays:

@@ -180,11 +180,24 @@ class Abilities(NamedTuple):
             return True  # its cases and runs have its own reduction
         if ability.parent and ability.parent not in self.capabilities:
             return False
-        if ability.stated == "capabilities":
-            return ability.name in self.capabilities
-        if ability.stated == "dtypes":
-            return ability.name in self.dtypes
-        return ability.stated == "lacks" and ability.name not in self.unsupported
+        if ability.stated == "lacks":
+            return ability.name not in self.unsupported
+        return ability.name in (*self.capabilities, *self.dtypes)
+
+    def absent(self) -> Iterator[Ability]:
+        """Yield every ability that a port which states this has not, with the fields of
+        a run that do without it: of one of several values, the first other one that the
+        port has.
+        """
+        for ability in ABILITIES:
+            if self.has(ability):
+                continue
+            if ability.field:
+                others = [row for row in ABILITIES if row.field == ability.field]
+                values = [row.value for row in others if self.has(row)][:1]
+                remedy = tuple((ability.field, value) for value in values)
+                ability = ability._replace(remedy=remedy)
+            yield ability
 
 
 EVERYTHING = Abilities()
@@ -226,31 +239,14 @@ def facts_of(
 
 def missing(facts: Mapping[str, Any], stated: Abilities) -> list[Ability]:
     """Return every ability that is used and that a port which states this has not."""
-    absent = []
-    for ability in ABILITIES:
-        if ability.is_used(facts) and not stated.has(ability):
-            absent.append(ability._replace(remedy=remedy_of(ability, stated)))
-    return absent
-
-
-def remedy_of(ability: Ability, stated: Abilities) -> Fields:
-    """Return fields of a run that do without an ability: of one of several values, the
-    first other one that the port has.
-    """
-    if not ability.field:
-        return ability.remedy
-    for other in ABILITIES:
-        if other.field == ability.field and stated.has(other):
-            return ((ability.field, other.value),)
-    return ()
+    return [ability for ability in stated.absent() if ability.is_used(facts)]
 
 
 def forced_fields(stated: Abilities) -> dict[str, Any]:
     """Return the fields of a run that a port forces, by what it has not."""
     fields = dict[str, Any]()
-    for ability in ABILITIES:
-        if not stated.has(ability):
-            fields.update(remedy_of(ability, stated))
+    for ability in stated.absent():
+        fields.update(ability.remedy)
     return fields
 
 

@@ -98,13 +98,6 @@ def count_arguments(function: Callable[..., Any]) -> int:
     return count
 
 
-class Trial(NamedTuple):
-    """A layout, and the loss of the code in it, as a multiple of the right one."""
-
-    layout_name: str
-    factor: float
-
-
 def factor_in_words(factors: Sequence[float]) -> str:
     """Return the first factor of a trial that is a size or one over it as its letter,
     or else the first one as a number.
@@ -305,9 +298,9 @@ class FunctionPort:
     def find_layout(self, layouts: Sequence[str], bias: bool) -> bool:
         """Set `layout_name` to the first with the right loss, or else to the first that
         computes one; return whether it is right. `possible` has those that compute a
-        wrong loss.
+        wrong loss, and its factor.
         """
-        self.possible = list[Trial]()
+        self.possible = dict[str, float]()
         failures = list[str]()
         for layout in layouts:
             self.layout_name = layout
@@ -319,13 +312,13 @@ class FunctionPort:
             self.error = abs(factor - 1)
             if self.error < RTOL:
                 return True
-            self.possible.append(Trial(layout, factor))
+            self.possible[layout] = factor
         if not self.possible:
             reasons = one_line("; ".join(dict.fromkeys(failures)), 600)
             raise InputError(
                 f"{self.name} cannot be called in any known way: {reasons}"
             )
-        self.layout_name = self.possible[0].layout_name
+        self.layout_name = next(iter(self.possible))
         return False
 
     def trial(self, bias: bool) -> float:
@@ -356,7 +349,7 @@ class FunctionPort:
         """Raise InputError if the loss is right for one sequence, and there is a layout
         of a batch in which the function computes another one.
         """
-        factors = [t.factor for t in self.possible if has_batch(t.layout_name)]
+        factors = [self.possible[name] for name in self.possible if has_batch(name)]
         if has_batch(self.layout_name) or not factors or "batch" in self.lacks:
             return
         raise InputError(

@@ -32,7 +32,7 @@ from numpy_rnn.conformance.ports.guard import guarded
 from numpy_rnn.conformance.ports.program import ProgramPort
 from numpy_rnn.conformance.ports.protocol import (
     PortFault,
-    format_errors,
+    format_error,
     port_arguments,
 )
 
@@ -265,18 +265,18 @@ def validated_report(port: Port, case: WindowCase, where: str) -> NamedArrays:
         report = call_port(port, case)
     except PortFault as fault:
         raise PortFault(f"{port.name} {fault}, in {where}") from None
-    errors = format_errors(
+    error = format_error(
         case,
         report,
         intermediates="intermediates" in capabilities,
         input_gradients="input_gradients" in capabilities,
     )
-    if not errors:
+    if not error:
         return report
     advice = ""
-    if errors[0].endswith(("expected float32", "expected float64")):
+    if error.endswith(("expected float32", "expected float64")):
         advice = ', or state the dtypes that it has, as dtypes=("float64",)'
-    raise PortFault(f"{port.name}: {errors[0]}{advice}, in {where}")
+    raise PortFault(f"{port.name}: {error}{advice}, in {where}")
 
 
 def describe_error(error: BaseException) -> str:

@@ -213,11 +213,11 @@ def _object(line: str) -> Message:
     return value
 
 
-def format_errors(
+def format_error(
     case: WindowCase, report: Any, intermediates: bool, input_gradients: bool = False
-) -> list[str]:
-    """Return the errors in the format of a report, one line each: names, shape, dtype,
-    NaN or infinity.
+) -> str:
+    """Return the first error in the format of a report, or "": names, shape, dtype, NaN
+    or infinity.
 
     Only a report without such errors has numbers that can be compared, since `NaN >
     bound` is false. Intermediates and input gradients that are not required are
@@ -225,24 +225,24 @@ def format_errors(
     """
     if not isinstance(report, dict):
         kind = type(report).__name__
-        return [f"the report is a {kind}: expected a dict of arrays by name"]
+        return f"the report is a {kind}: expected a dict of arrays by name"
     optional = {"dh_0"} if case.h_0 is None else set()
     expected = required_outputs(case, intermediates, input_gradients).keys() - optional
     known = required_outputs(case, True, True)
-    errors = [f"{n} is missing" for n in known if n in expected - report.keys()]
     for name in report:
         if name not in known:
-            errors.append(f"{short_repr(name)} is not an expected name")
+            return f"{short_repr(name)} is not an expected name"
     for name, shape in known.items():
-        array = report.get(name)
-        if name not in report:
-            continue
-        if type(array) is np.ndarray or isinstance(array, np.generic):  # not masked
+        if name in report:
+            array = report[name]
+            if type(array) is not np.ndarray and not isinstance(array, np.generic):
+                kind = type(array).__name__  # a masked array is another one
+                return f"{name} is a {kind}: expected a NumPy array"
             if error := array_error(name, array, shape, case.dtype):
-                errors.append(error)
-        else:
-            errors.append(f"{name} is a {type(array).__name__}: expected a NumPy array")
-    return errors
+                return error
+        elif name in expected:
+            return f"{name} is missing"
+    return ""
 
 
 def array_error(
