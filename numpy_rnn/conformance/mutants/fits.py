@@ -83,11 +83,6 @@ class Fit:
         self.ulp: float = self.eps * max(1.0, (terms / USUAL_TERMS) ** 0.5)
         self.wrong = {name for name in known if self.is_off(name, self.report)}
 
-    @property
-    def is_single(self) -> bool:
-        """Return whether the port rounds to float32."""
-        return self.eps > float(np.finfo(np.float64).eps)
-
     def values(self, equations: Equations) -> NamedArrays:
         """Return the tensors of the window by other equations; those of the step, with
         the reported gradients, if the equations are of the step.
@@ -193,8 +188,8 @@ def measured_number(
     """Return the number with which a mutant comes nearest to the wrong tensors, if it
     is the same in all fits.
     """
-    is_single = any(fit.is_single for fit in fits)
-    rtol = SINGLE_RTOL if is_single else DOUBLE_RTOL
+    eps = max(fit.eps for fit in fits)
+    rtol = SINGLE_RTOL if eps > np.finfo(np.float64).eps else DOUBLE_RTOL
     measured = np.full(len(fits), np.nan)  # where it is measured well
     best = Measurement(1.0, np.inf)
     count = 0
