@@ -94,14 +94,14 @@ class LoopReport:
     @property
     def warnings(self) -> list[LoopWarning]:
         """The mistakes that were found, without those that are switched off."""
-        return list(self._warnings(self.loop))
-
-    def _warnings(self, loop: TrainingLoop) -> Iterator[LoopWarning]:
-        """Yield a warning for each line where a mistake shows."""
+        loop = self.loop
+        warnings = []
         for mistake in MISTAKES.values():
             if mistake.name not in self._ignored:
                 for location in mistake.locations(loop):
-                    yield LoopWarning(mistake.name, location, mistake.message)
+                    text = mistake.message
+                    warnings.append(LoopWarning(mistake.name, location, text))
+        return warnings
 
     def assert_tbptt(self, k1: int, k2: int) -> None:
         """Check that each recurrent module is trained by TBPTT(k1, k2).
@@ -125,7 +125,7 @@ class LoopReport:
     def __str__(self) -> str:
         """Return the report as text."""
         loop = self.loop
-        warnings = list(self._warnings(loop))
+        warnings = self.warnings
         lines = [self._summary(loop, {warning.name for warning in warnings})]
         for warning in warnings:
             text = f"{warning.location}: {warning.message} [{warning.name}]"

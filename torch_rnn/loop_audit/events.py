@@ -23,7 +23,7 @@ from torch import nn
 from torch.utils.weak import WeakIdRef
 
 MAX_EVENTS = 100_000  # of a record
-UNNAMED_LOSS = "a loss"  # of which no function of torch was called
+UNNAMED_LOSS = "of no function of torch"
 FOLDERS = (
     Path(__file__).parent,
     *torch.__path__,
@@ -64,14 +64,6 @@ class InputData(NamedTuple):
     # the tensor, its version, and the offset of step 0; None: unknown
     series: tuple[WeakIdRef, int, int] | None = None
     step: int = 0  # at which the view begins
-
-    def gap_after(self, other: "InputData", steps: int) -> int | None:
-        """Return how many steps are between so many steps of others and these:
-        negative if they overlap or go back, None if that is not known.
-        """
-        if self.series is None or self.series != other.series:
-            return None
-        return self.step - other.step - steps
 
 
 class StatePart(NamedTuple):

@@ -9,13 +9,11 @@ from bisect import bisect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain
-from math import isinf
 
 from torch_rnn.loop_audit.events import (
     BackwardPass,
     Event,
     ForwardPass,
-    GradientClip,
     GradientUnscale,
     LoopUpdate,
     LossCall,
@@ -272,18 +270,13 @@ def gradients_thrown_away(loop: TrainingLoop) -> Iterator[Event]:
 # Clipping
 
 
-def _limiting(clips: list[GradientClip]) -> list[GradientClip]:
-    """Return the clips with a limit. An infinite one measures the norm."""
-    return [clip for clip in clips if not isinf(clip.limit)]
-
-
 @mistake(
     "gradients are clipped before backward(), or after step(): clip between the two"
 )
 def clip_without_effect(loop: TrainingLoop) -> Iterator[Event]:
     """Yield clips after which a backward pass follows, if never a step does."""
     late = []
-    for clip in _limiting(loop.clips):
+    for clip in loop.clips:
         after = loop.event_after(clip)
         if isinstance(after, BackwardPass):
             late.append(clip)
@@ -298,7 +291,7 @@ def clip_without_effect(loop: TrainingLoop) -> Iterator[Event]:
 def clip_of_wrong_parameters(loop: TrainingLoop) -> Iterator[Event]:
     """Yield lines that clip nothing that is updated."""
     changed = loop.changed_parameters()
-    by_line = grouped(_limiting(loop.clips), lambda clip: clip.location)
+    by_line = grouped(loop.clips, lambda clip: clip.location)
     for clips in by_line.values():
         if loop.updates and not parameters_in(clips) & changed:
             yield from clips
@@ -307,7 +300,7 @@ def clip_of_wrong_parameters(loop: TrainingLoop) -> Iterator[Event]:
 @mistake("scaled gradients are clipped: call scaler.unscale_(optimizer) before")
 def clip_of_scaled_gradients(loop: TrainingLoop) -> Iterator[Event]:
     """Yield lines that clip before gradients are unscaled."""
-    for clip in _limiting(loop.clips):
+    for clip in loop.clips:
         if isinstance(loop.event_after(clip), GradientUnscale):
             yield clip
 

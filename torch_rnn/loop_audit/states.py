@@ -176,15 +176,16 @@ class StateMemory:
             return part._replace(origin=Origin.WITHOUT_GRADIENT)
         if self._window is None or source.number < self._window.number:
             return part
-        gap = data.gap_after(source.data, part.steps)
-        if gap is not None and gap < 0:
+        # steps between these data and those before: negative if they overlap or go back
+        gap = data.step - source.data.step - part.steps
+        is_known = data.series is not None and data.series == source.data.series
+        if is_known and gap < 0:
             origin = Origin.EPOCH if data in self._epoch else Origin.ELSEWHERE
         elif source is self._latest and part.steps == source.steps:
             origin = Origin.PREVIOUS
         else:
             origin = Origin.INSIDE
-        is_order_known = gap is not None and gap <= 0
-        return part._replace(origin=origin, is_order_known=is_order_known)
+        return part._replace(origin=origin, is_order_known=is_known and gap <= 0)
 
     def _remember(self, forward: ForwardPass, call: ModuleCall) -> None:
         """Remember the last states of a pass, and of its first sequence all."""

@@ -145,12 +145,15 @@ class UpdateRecorder:
     def _change(
         self, parameters: Any, event_type: type[GradientEvent], **facts: Any
     ) -> Watcher:
-        """Record a call that changes gradients."""
+        """Record a call that changes gradients. A clip with an infinite limit, which
+        measures the norm, is none.
+        """
         records = self.read(parameters)
         yield
         for p in records:
             p.has_changed()
-        self._record.add(event_type, parameters=ids_of(records), **facts)
+        if facts.get("limit") != math.inf:
+            self._record.add(event_type, parameters=ids_of(records), **facts)
 
     # Updates
 
