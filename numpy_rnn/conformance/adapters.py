@@ -3,6 +3,7 @@ module.
 """
 
 import functools
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -166,7 +167,9 @@ class TorchPort(FunctionPort):
         if loss_name is None or type(self.loss_function).__name__ in TORCH_LOSSES:
             loss_name = name_of_loss(label, self.loss_function)
         lacks = [*statements.get("lacks", ()), "no biases" if rnn.bias else "bias"]
-        if count_arguments(made.forward) == 1:
+        parameters = inspect.signature(made.forward).parameters.values()
+        flags = [p for p in parameters if isinstance(p.default, bool)]
+        if count_arguments(made.forward) - len(flags) == 1:
             lacks.append("h_0")
         statements["lacks"] = tuple(lacks)
         super().__init__(
@@ -188,23 +191,19 @@ class TorchPort(FunctionPort):
         """Return the module of these sizes, its RNN and its nn.Linear."""
         nn = self.torch.nn
         module = self.make(D, H, O)
-        rnn = None
-        out = None
-        for part in module.modules():
-            if rnn is None and isinstance(part, nn.RNN | nn.RNNCell):
-                rnn = part
-            if out is None and isinstance(part, nn.Linear):
-                out = part
+        parts = list(module.modules())
+        recurrent = [part for part in parts if isinstance(part, nn.RNN | nn.RNNCell)]
+        linear = [part for part in parts if isinstance(part, nn.Linear)]
         foreign = foreign_layers(module)
         count = len(list(module.parameters()))
-        if rnn is None or out is None or count not in (3, 6):
+        if not (recurrent and linear and count in (3, 6)):
             foreign.append(f"{count} parameters")
         if foreign:
             raise InputError(
                 f"{type(module).__name__} has {', '.join(foreign)}: "
                 f"expected {EXPECTED_MODULE}"
             )
-        return module, rnn, out
+        return module, recurrent[0], linear[0]
 
     def _loss_and_gradients(
         self, params: NamedArrays, x: NumpyArray, target: NumpyArray, h_0: NumpyArray

@@ -17,8 +17,7 @@ from numpy_rnn.conformance.arithmetics.bounds import Bounds
 from numpy_rnn.conformance.case import WindowCase, present
 from numpy_rnn.conformance.definition import window_update
 from numpy_rnn.conformance.random_cases import CaseSpec
-from tests.helpers.rounded_arrays import skewed_report
-from tests.helpers.ways import WAYS, operations
+from tests.helpers.ways import WAYS, operations, skewed_report
 from tests.helpers.windows import SEED, SEEDS, check_global, check_local, window, worst
 
 LEVELS = {"L1": check_local, "L2": check_global}

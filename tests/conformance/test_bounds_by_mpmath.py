@@ -20,7 +20,7 @@ from numpy_rnn.conformance.arithmetics.arithmetic import (
 from numpy_rnn.conformance.arithmetics.bounds import CHECKER_TAU, Bounds
 from numpy_rnn.conformance.case import with_rows
 from numpy_rnn.conformance.definition import window_update
-from tests.helpers.rounded_arrays import RoundedArray
+from tests.helpers.ways import RoundedArray
 from tests.helpers.windows import SEEDS, window
 
 PHI = {

@@ -1,6 +1,7 @@
 """check_gradients: right code of several styles passes, and mistakes are named."""
 
 import re
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -310,16 +311,20 @@ def test_parameters_that_are_kept_elsewhere_are_found():
     assert words in str(wrong_report(elsewhere, W, np.ones(2)))
 
 
-def test_data_are_passed_on_as_copies():
+class Pair(NamedTuple):
+    a: np.ndarray
+    b: np.ndarray
+
+
+def test_arguments_are_passed_on_as_copies():
     def f(params, x, text, nothing, number):
         assert (text, nothing, number) == ("text", None, 3)
-        a, b = params
-        d = [b * x[0], a * x[0]]
+        d = [params.b * x[0], params.a * x[0]]
         x[0][:] = 0  # each call has its own copy
-        return np.sum(a * d[0]), d
+        return np.sum(params.a * d[0]), d
 
     x = np.arange(1.0, 4)
-    report = check_gradients(f, (x, 2 * x), (x,), "text", None, 3)
+    report = check_gradients(f, Pair(x, 2 * x), (x,), "text", None, 3)
     assert report.tensors("right") == "d[0], d[1]"
 
 

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from numpy_rnn.conformance import sampling, suite, trace, window_checks
-from numpy_rnn.conformance.arithmetics.arithmetic import loss_divisor
 from numpy_rnn.conformance.case import present
 from numpy_rnn.conformance.definition import DEFINITION, Definition
 from numpy_rnn.conformance.ports import function_port
@@ -152,25 +151,6 @@ def test_results_that_nothing_judges_do_not_pass(monkeypatch, level):
     port = Port(capabilities=("sgd_options",))
     with pytest.raises(PortFault, match=r"NOT JUDGED .*loss.*: ill-conditioned"):
         check_port(port, level, "float32", SEED, examples=10)
-
-
-def loss_less_maximum_of_all(n, y, target, objective):
-    """Compute the cross-entropy less the largest output, but not that of each row."""
-    if objective.loss != "cross_entropy":
-        return n.loss_and_error(y, target, objective)
-    C = loss_divisor(y.shape, objective)
-    z = y - y.max()
-    log_p = z - np.log(np.exp(z).sum(axis=-1, keepdims=True))
-    losses = np.where(target, -log_p, 0)
-    return losses.sum(axis=(0, -2, -1)) / C, (np.exp(log_p) - target) / C
-
-
-def test_overflow_of_large_outputs_has_its_advice():
-    wrong = Definition(loss_and_error=loss_less_maximum_of_all)
-    port = DefinitionPort(wrong, has=("cross_entropy",))
-    verdict = "OVERFLOW .* for outputs of 10000: .*the largest output of each row"
-    with pytest.raises(PortFault, match=verdict):
-        check_port(port, "large outputs", "float64", SEED)
 
 
 # What a finding says of where a tensor is wrong.

@@ -33,8 +33,7 @@ from numpy_rnn.conformance.window_checks import (
     tolerances,
 )
 from tests.helpers.comparing import fewer
-from tests.helpers.rounded_arrays import Flushes
-from tests.helpers.ways import WAYS
+from tests.helpers.ways import WAYS, Flushes
 from tests.helpers.windows import SEED, SEEDS, learnt_classifier, tiny_window
 
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)

@@ -101,8 +101,9 @@ def torch_last():
             self.rnn = nn.RNN(3, 4, nonlinearity="relu", batch_first=True, bias=False)
             self.out = nn.Linear(4, 2, bias=False)
 
-        def forward(self, x):
-            return self.out(self.rnn(x)[0][:, -1])
+        def forward(self, x, all_steps=False):
+            states = self.rnn(x)[0]
+            return self.out(states if all_steps else states[:, -1])
 
     return torch_port(Last())
 

@@ -107,10 +107,13 @@ class Bounds(Rounding, NumpyArithmetic):
     def phi(self, a: BoundedArray, nonlinearity: str) -> BoundedArray:
         """Return φ(a), (F2).
 
-        E is φ'(a') E_a + τu(|h| + that); for relu E_a, and 0 on its dead side.
-        a' is the steepest number within E_a. The column `roundings` of the logistic
-        function is ½, as it is 1/(1 + exp(−a)), exp(a)/(1 + exp(a)) or ½ + ½ tanh(a/2),
-        whose terms cancel: so much is allowed where h is smaller, τu(½ + |h|).
+        With a' the steepest number within E_a, and r the column `roundings`,
+
+            E = e + τu (|h| + e + r),  e = φ'(a') E_a
+
+        For relu E is E_a, and 0 on its dead side. r of the logistic function is ½: it
+        is 1/(1 + exp(−a)), exp(a)/(1 + exp(a)) or ½ + ½ tanh(a/2), whose terms cancel.
+        So much is allowed where h is smaller.
         """
         row = nonlinearity_of(nonlinearity)
         h = row.phi(a.value)
@@ -127,15 +130,25 @@ class Bounds(Rounding, NumpyArithmetic):
     ) -> BoundedArray:
         """Return dh ∘ φ'(a), (B3).
 
-        It is a product with φ'(a), or with a function of h, which is near φ(a) or
-        reported. Of tanh, 1 − h²: e + γ_3(|D| + e) with e = 2|h|E_h + E_h² + γ_2 max(c,
-        c²) + |1 − h² − D|, c = |h| + E_h, which covers (1−h)(1+h), dh − dh·h² and (dh +
-        dh·h)(1−h) too; D is 1/cosh²(a). 1/cosh²(a): s(2E_a + γ_{2τ+3}) with s the
-        steepest slope within E_a, as its derivative is at most twice itself and cosh
-        may be as inaccurate as tanh; and what a flush of the slope loses. E is the
-        larger of the two. The logistic function's h(1 − h): the same with |1 − 2h| for
-        2|h|, which covers dh·h − dh·h² too, and ¼/cosh²(a/2). relu': unknown where |a|
-        ≤ E_a, so E is 1.
+        It is a product with the slope D = φ'(a), computed from h, which is near φ(a) or
+        reported, or from a. The bound of the slope is the larger of the two, and what a
+        flush of it loses.
+
+        From h, tanh' is 1 − h². With c = |h| + E_h its bound is
+
+            e + γ_3 (|D| + e),  e = 2|h| E_h + E_h² + γ_2 max(c, c²) + |1 − h² − D|
+
+        which covers (1−h)(1+h), dh − dh·h² and (dh + dh·h)(1−h) too. The logistic
+        function's h(1 − h) has |1 − 2h| for 2|h|, which covers dh·h − dh·h² too.
+
+        From a, tanh' is 1/cosh²(a). With s the steepest slope within E_a its bound is
+
+            s (2 E_a + γ_{2τ+3})
+
+        as its derivative is at most twice itself, and cosh may be as inaccurate as
+        tanh. That of the logistic function is ¼/cosh²(a/2).
+
+        relu' is unknown where |a| ≤ E_a, so its bound is 1 there.
         """
         row = nonlinearity_of(nonlinearity)
         D = row.slope_of_a(a.value)

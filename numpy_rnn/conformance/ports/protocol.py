@@ -50,6 +50,15 @@ STATEMENTS: Message = {
 }
 
 
+# The statements that are lists, and the names that they may have.
+NAME_LISTS: dict[str, Sequence[str]] = {
+    "dtypes": DTYPES,
+    "capabilities": CAPABILITIES,
+    "lacks": LACKS,
+    "mean_over": LOSS_AXES,
+}
+
+
 def identity_from(stated: object) -> Message:
     """Return all statements of a port, in tuples. Raises PortFault on the first invalid
     one.
@@ -57,24 +66,28 @@ def identity_from(stated: object) -> Message:
     port: Message = {
         n: getattr(stated, n, default) for n, default in STATEMENTS.items()
     }
-    shapes = shapes_of(port["sizes"])
-    options = f" (sgd_options are {', '.join(SGD_OPTIONS)})"
-    if not _is_printable(port["name"]):
+    name = port["name"]
+    if not (isinstance(name, str) and name.strip() and name.isprintable()):
         _refuse(port, "name", "a text of printable characters")
-    if not (port["dtypes"] and _are_names(port["dtypes"], DTYPES)):
-        _refuse(port, "dtypes", _some_of(DTYPES))
-    if not _are_names(port["capabilities"], CAPABILITIES):
-        _refuse(port, "capabilities", _some_of(CAPABILITIES) + options)
-    if not _are_names(port["lacks"], LACKS):
-        _refuse(port, "lacks", _some_of(LACKS))
-    if not _is_error(port["tanh_ulps"]):
+    for statement, known in NAME_LISTS.items():
+        names = port[statement]
+        if names is None and statement == "mean_over":
+            continue
+        if not isinstance(names, list | tuple) or any(n not in known for n in names):
+            expected = f"a list of some of {', '.join(known)}"
+            if statement == "capabilities":
+                expected += f" (sgd_options are {', '.join(SGD_OPTIONS)})"
+            _refuse(port, statement, expected)
+        port[statement] = tuple(names)
+    if not port["dtypes"]:
+        _refuse(port, "dtypes", "float32, float64 or both")
+    ulps = port["tanh_ulps"]
+    is_number = isinstance(ulps, int | float) and not isinstance(ulps, bool)
+    if ulps is not None and not (is_number and 0 < ulps < inf):
         _refuse(port, "tanh_ulps", "a positive number of ulps")
-    if port["mean_over"] is not None and not _are_names(port["mean_over"], LOSS_AXES):
-        _refuse(port, "mean_over", f"{_some_of(LOSS_AXES)}: a sum over the others")
+    shapes = shapes_of(port["sizes"])
     if not all(map(_is_shape, shapes)):
         _refuse(port, "sizes", "T, B, D, H, O, K ≤ T as {'H': 6}, or few")
-    for name in ("capabilities", "lacks", "dtypes"):
-        port[name] = tuple(port[name])
     port["sizes"] = tuple(shapes)
     return port
 
@@ -82,30 +95,6 @@ def identity_from(stated: object) -> Message:
 def _refuse(port: Message, name: str, expected: str) -> NoReturn:
     """Raise PortFault about a statement."""
     raise PortFault(f"{name} is {short_repr(port[name], repr)}: expected {expected}")
-
-
-def _some_of(names: Sequence[str]) -> str:
-    """Return what a list of names is expected to be."""
-    return f"a list of some of {', '.join(names)}"
-
-
-def _is_printable(name: object) -> bool:
-    """Return whether this is a text that is not blank, of printable characters."""
-    return isinstance(name, str) and bool(name.strip()) and name.isprintable()
-
-
-def _are_names(names: object, known: Sequence[str]) -> bool:
-    """Return whether this is a list of some of the known names."""
-    return isinstance(names, list | tuple) and all(name in known for name in names)
-
-
-def _is_error(ulps: object) -> bool:
-    """Return whether this is None or a positive number."""
-    if ulps is None:
-        return True
-    if isinstance(ulps, bool) or not isinstance(ulps, int | float):
-        return False
-    return 0 < ulps < inf
 
 
 def _is_shape(shape: object) -> bool:
