@@ -95,6 +95,13 @@ def twice_the_loss(n, y, target, objective):
     return 2 * loss, error
 
 
+def loss_of_first_sequence(n, y, target, objective):
+    loss, _ = right.loss_and_error(n, y[:, :1], target[:, :1], objective)
+    _, error = right.loss_and_error(n, y, target, objective)
+    error[:, 1:] = 0
+    return loss, error
+
+
 def cut_flow(n, w, p, t):
     flow = np.clip(w.da[t + 1] @ p.W_hh.mT, -1, 1)
     return w.dy[t] @ p.W_hy.mT + flow
@@ -164,6 +171,12 @@ def test_hint_of_a_bug(name, equation, hint):
     hints_given = [finding_in(port, seed=SEED + number).hint for number in range(3)]
     assert hints_given.count(hint) >= 2, hints_given
     assert {*hints_given} <= {hint, ""}, hints_given
+
+
+def test_hint_of_a_part_of_the_loss():
+    wrong = Definition(loss_and_error=loss_of_first_sequence)
+    port = DefinitionPort(wrong, has=("cross_entropy",))
+    assert hint_in(port) == "the loss of the first sequence alone"
 
 
 def test_right_port_has_no_hint():

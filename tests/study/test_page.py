@@ -58,6 +58,9 @@ def test_page_without_torch_says_so(small, monkeypatch):
     evidence = page.make_evidence(small(), {})
     assert b"PyTorch is not installed" in evidence.files["evidence.html"]
     assert evidence.is_right
+    columns = ("id", "equation", "a number of this run", "error, in bounds")
+    head = "".join(f"<th>{column}</th>" for column in columns)
+    assert head in evidence.files["evidence.html"].decode()
 
 
 def test_figures_are_those_of_the_findings(small):
