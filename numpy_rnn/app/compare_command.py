@@ -18,14 +18,8 @@ from numpy_rnn.app.compare_runs import (
     fitted_runs,
 )
 from numpy_rnn.app.options import CommandOptions, option_name
-from numpy_rnn.app.outputs import (
-    check_files,
-    describe_runs,
-    plot_target,
-    progress,
-    schedule_name,
-    write_figure,
-)
+from numpy_rnn.app.outputs import check_files, plot_target, write_figure
+from numpy_rnn.app.printing import describe_runs, progress, schedule_name
 from numpy_rnn.app.updates import begin, epoch_losses
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.numbers import check_integer

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from numpy_rnn.app.compare_report import ComparedRun, Comparison
-from numpy_rnn.app.outputs import schedule_name
+from numpy_rnn.app.printing import schedule_name
 from numpy_rnn.app.train_plot import (
     BLACK,
     BLUE,

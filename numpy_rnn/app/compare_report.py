@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from numpy_rnn.app.compare_runs import Source, TraceFile
-from numpy_rnn.app.outputs import format_table, schedule_name, step_words
+from numpy_rnn.app.printing import format_table, schedule_name, step_words
 from numpy_rnn.common.records import NumpyArray, Run
 from numpy_rnn.common.texts import join_names, pluralize
 from numpy_rnn.conformance.arithmetics.bounds import STRICT_TANH_ULPS

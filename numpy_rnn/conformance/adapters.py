@@ -4,7 +4,7 @@ module.
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -242,31 +242,20 @@ class TorchPort(FunctionPort):
         gradients = {n: theta.grad.numpy().copy() for n, theta in self.leaves.items()}
         return loss.detach().numpy(), gradients
 
-    def window_update(
+    def _after_step(
         self,
         params: NamedArrays,
-        x: NumpyArray,
-        target: NumpyArray,
-        h_0: NumpyArray,
-        **options: Any,
+        theta: Mapping[str, Any],
+        gradients: Mapping[str, Any],
+        options: Mapping[str, Any],
     ) -> NamedArrays:
-        """Return the loss, autograd's gradients, and the parameters after the
-        optimizer's step.
-        """
-        report = super().window_update(params, x, target, h_0)
-        if "learning_rate" in options:
-            for name, array in self._after_step(options).items():
-                report[name] = array.detach().numpy().T.copy()
-        return report
-
-    def _after_step(self, options: dict[str, Any]) -> dict[str, Any]:
         """Return the parameters after the optimizer's step, and the velocities if there
         are any.
         """
         torch = self.torch
         leaves = self.leaves
-        for theta in leaves.values():
-            theta.grad *= self.factor
+        for leaf in leaves.values():
+            leaf.grad *= self.factor
         if options.get("max_norm") is not None:
             torch.nn.utils.clip_grad_norm_(leaves.values(), options["max_norm"])
         elif options.get("max_value") is not None:
@@ -280,9 +269,9 @@ class TorchPort(FunctionPort):
         optimizer.step()
         after = dict(leaves)
         if options.get("momentum"):
-            for name, theta in leaves.items():
-                after["v" + name] = optimizer.state[theta]["momentum_buffer"]
-        return after
+            for name, leaf in leaves.items():
+                after["v" + name] = optimizer.state[leaf]["momentum_buffer"]
+        return {name: v.detach().numpy().T.copy() for name, v in after.items()}
 
 
 def foreign_layers(module: Any) -> list[str]:

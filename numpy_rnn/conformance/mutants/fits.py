@@ -213,6 +213,7 @@ def measured_number(
     # A step knows no sizes.
     usual = [] if mutant.fields & STEP_EQUATIONS else products(fits)
     for candidate in (one, *usual, constant):
+        # Both are measured: each is off by rtol at most.
         is_near = np.isclose(measured, candidate.values, 2 * rtol, atol=0.0)
         if is_near[is_measured].all():
             return None if candidate is one else candidate

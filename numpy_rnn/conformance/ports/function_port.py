@@ -367,7 +367,6 @@ class FunctionPort:
         **options: Any,
     ) -> NamedArrays:
         """Return the loss, the gradients, and with a step the parameters after it."""
-        learning_rate = options.get("learning_rate")
         _, _, state_axes, *last = self.layout_name.split()
         x = self._laid_out(x, "TBN"[: x.ndim])
         states = {"H": h_0[0], "HB": h_0.T, "BH": h_0, "1BH": h_0[None]}
@@ -384,12 +383,22 @@ class FunctionPort:
         keys = gradient_keys(own_names, gradients)
         for name, gradient in self._back(params, gradients, keys).items():
             report["d" + name] = self.factor * gradient
-        if self.step is not None and learning_rate is not None:
-            after = self.step(theta, gradients, self.factor * learning_rate)
-            if after is None:  # it has changed them in place
-                after = theta
-            report |= self._back(params, after, dict(zip(own_names, own_names)))
+        if self.step is not None and "learning_rate" in options:
+            report |= self._after_step(params, theta, gradients, options)
         return report
+
+    def _after_step(
+        self,
+        params: NamedArrays,
+        theta: Mapping[str, Any],
+        gradients: Mapping[str, Any],
+        options: Mapping[str, Any],
+    ) -> NamedArrays:
+        """Return the parameters after the function's step."""
+        after = self.step(theta, gradients, self.factor * options["learning_rate"])
+        if after is None:  # it has changed them in place
+            after = theta
+        return self._back(params, after, dict(zip(theta, theta)))
 
     def _results(self, returned: Any) -> tuple[Any, Mapping[str, Any]]:
         """Return the loss and the gradients by the function's names."""
