@@ -99,6 +99,8 @@ def loss_of_first_sequence(n, y, target, objective):
     loss, _ = right.loss_and_error(n, y[:, :1], target[:, :1], objective)
     _, error = right.loss_and_error(n, y, target, objective)
     error[:, 1:] = 0
+    if objective.reduction == "mean":  # over the whole batch
+        loss = loss / y.shape[1]
     return loss, error
 
 
