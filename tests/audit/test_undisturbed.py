@@ -12,7 +12,7 @@ import torch_rnn
 from numpy_rnn.common.errors import InputError
 from tests.helpers.audited_loops import source
 from torch_rnn.loop_audit.graph import UseWatch
-from torch_rnn.loop_audit.updates import UpdateRecorder
+from torch_rnn.loop_audit.recorder import UpdateRecorder
 
 pytestmark = [
     pytest.mark.needs_torch,

@@ -9,7 +9,9 @@ from torch_rnn.loop_audit.recorder import LoopRecorder
 
 
 @contextmanager
-def audit(updates: int = 200, ignore: Collection[str] = ()) -> Iterator[LoopReport]:
+def audit(
+    updates: int = 200, ignore: str | Collection[str] = ()
+) -> Iterator[LoopReport]:
     """Watch the training loops of a `with` block.
 
     Parameters
@@ -17,7 +19,7 @@ def audit(updates: int = 200, ignore: Collection[str] = ()) -> Iterator[LoopRepo
     updates
         Number of updates that are recorded. Later ones are counted.
     ignore
-        Names of warnings that are switched off.
+        Name of a warning that is switched off, or several names.
 
     Yields
     ------
@@ -32,7 +34,8 @@ def audit(updates: int = 200, ignore: Collection[str] = ()) -> Iterator[LoopRepo
         is running.
     """
     recorder = LoopRecorder(check_integer("updates", updates, 1))
-    report = LoopReport(recorder.record, ignore)
+    names = [ignore] if isinstance(ignore, str) else ignore
+    report = LoopReport(recorder.record, names)
     try:
         recorder.start()
         yield report

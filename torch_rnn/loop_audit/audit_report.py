@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 from torch import nn
+from torch.nn.utils import parametrize
 
 from numpy_rnn.common.numbers import check_choice
 from numpy_rnn.common.texts import pluralize
@@ -28,7 +29,6 @@ from torch_rnn.loop_audit.loop import (
     truncation,
 )
 from torch_rnn.loop_audit.mistakes import MISTAKES
-from torch_rnn.loop_audit.recurrent_modules import kind_of
 
 MAX_LISTED = 5
 NO_UPDATE = "no update was seen"
@@ -44,6 +44,15 @@ CLIP_IS_FOLLOWED: dict[type[object], str] = {
     GradientUnscale: "before unscale_()",
     type(None): "before no step",
 }
+
+
+def kind_of(module: nn.Module) -> str:
+    """Return the class of a module, and its sizes."""
+    kind = type(module)
+    if parametrize.is_parametrized(module):
+        kind = kind.__mro__[1]
+    library = "nn." if kind.__module__.startswith("torch.nn") else ""
+    return f"{library}{kind.__name__}({module.extra_repr()})"
 
 
 def counted(items: Iterable[str]) -> str:

@@ -136,7 +136,7 @@ class GradientEvent(Event):
 class BackwardPass(GradientEvent):
     """A backward pass, and what it reaches."""
 
-    losses: tuple[LossCall, ...]
+    losses: frozenset[LossCall]
     reached: dict[ForwardPass, Reach]
     has_failed: bool
     is_complete: bool  # no part of its graph is compiled or left out

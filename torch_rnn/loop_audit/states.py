@@ -8,10 +8,13 @@ Whether the data of a window follow those of the pass that its state comes from 
 known where both are views of one tensor, or embeddings of views of one.
 """
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
+from torch.nn.modules.rnn import RNNCellBase
+from torch.nn.utils.rnn import PackedSequence
 from torch.utils.weak import WeakIdRef
 
 from torch_rnn.loop_audit.events import (
@@ -21,13 +24,57 @@ from torch_rnn.loop_audit.events import (
     Origin,
     StatePart,
 )
-from torch_rnn.loop_audit.graph import GraphWalk, mark_results
-from torch_rnn.loop_audit.recurrent_modules import ModuleCall
-from torch_rnn.loop_audit.torch_internals import base_of, embedded_indices, version_of
+from torch_rnn.loop_audit.graph import (
+    PASS_RESULTS,
+    GraphSources,
+    PassResult,
+    sources_of,
+)
+from torch_rnn.loop_audit.torch_internals import (
+    as_list,
+    base_of,
+    embedded_indices,
+    version_of,
+)
 
 MAX_STATE_ROWS = 8  # of a state that are looked at
 MAX_REMEMBERED = 40_000  # rows
 MAX_EMBEDDING_DEPTH = 8  # nodes between the input of a pass and an embedding
+
+
+# Calls
+
+
+class ModuleCall(NamedTuple):
+    """What a recurrent module or cell gets and returns."""
+
+    x: torch.Tensor
+    state: list[torch.Tensor]  # h, or h and c; none if it is not given
+    outputs: dict[str, torch.Tensor]  # "out" but for cells, "h", "c"
+    steps: int = 1
+    axis: int | None = None  # of the steps in x and out; none for a cell
+    batch_sizes: list[int] | None = None  # of a packed sequence
+
+    @property
+    def has_gradient(self) -> bool:
+        """Whether a result is part of a graph."""
+        return any(tensor.requires_grad for tensor in self.outputs.values())
+
+
+def read_call(module: Any, arguments: Mapping[str, Any], result: Any) -> ModuleCall:
+    """Return the tensors of a call from its arguments by name, and its result."""
+    x = arguments["input"]
+    state = as_list(arguments.get("hx"))
+    if isinstance(module, RNNCellBase):
+        return ModuleCall(x, state, dict(zip("hc", as_list(result))))
+    out, last = result
+    states = dict(zip("hc", as_list(last)))
+    if isinstance(x, PackedSequence):
+        sizes = x.batch_sizes.tolist()
+        outputs = {"out": out.data, **states}
+        return ModuleCall(x.data, state, outputs, len(sizes), 0, sizes)
+    axis = min(int(module.batch_first), x.dim() - 2)
+    return ModuleCall(x, state, {"out": out, **states}, x.shape[axis], axis)
 
 
 # Data
@@ -107,14 +154,14 @@ class StateMemory:
 
     def add_pass(self, call: ModuleCall) -> None:
         """Record a pass, and where its inputs come from. Mark its results."""
-        walks = [GraphWalk([state], into_passes=False) for state in call.state]
+        behind = [sources_of([tensor]) for tensor in (*call.state, call.x)]
         parents = []
-        for walk in (GraphWalk([call.x], into_passes=False), *walks):
-            parents += [f for f in walk.passes if f.module is self._module]
+        for sources in behind:
+            parents += [result.forward for result in self._own_results(sources)]
         data = _input_data(call.x, call.axis)
         parts = [] if call.state else [StatePart(Origin.ZEROS)]
-        for tensor, walk in zip(call.state, walks):
-            parts.append(self._origin_in_graph(walk) or self._origin_by_rows(tensor))
+        for tensor, sources in zip(call.state, behind):
+            parts.append(self._origin_in_graph(sources) or self._origin_by_rows(tensor))
         forward = self._record.add(
             ForwardPass,
             module=self._module,
@@ -125,17 +172,31 @@ class StateMemory:
             state=tuple(self._located(part, data) for part in parts),
             parents=tuple(parents),
         )
-        mark_results(forward, call)
+        for name, tensor in call.outputs.items():
+            node: Any = tensor.grad_fn
+            if node is not None:
+                axis = call.axis or 0
+                result = PassResult(forward, name, behind, axis, call.batch_sizes)
+                results = node.metadata.setdefault(PASS_RESULTS, {})
+                results[tensor.output_nr] = result
         self._remember(forward, call)
 
-    def _origin_in_graph(self, walk: GraphWalk) -> StatePart | None:
+    def _own_results(self, sources: GraphSources) -> list[PassResult]:
+        """Return the results of this module that a tensor comes from."""
+        results = [result for result, _ in sources.uses]
+        return [r for r in results if r.forward.module is self._module]
+
+    def _origin_in_graph(self, sources: GraphSources) -> StatePart | None:
         """Return where a state comes from by its graph, None if that does not say."""
-        if not walk.is_complete:
+        if not sources.is_complete:
             return StatePart(Origin.UNKNOWN)
-        for source, output in walk.passes.items():
-            if source.module is self._module:
-                return StatePart(Origin.ATTACHED, source, output, source.steps)
-        if walk.passes or walk.parameters:
+        results = self._own_results(sources)
+        if results:
+            outputs = {result.output for result in results}
+            output = outputs.pop() if len(outputs) == 1 else ""
+            source = results[0].forward
+            return StatePart(Origin.ATTACHED, source, output, source.steps)
+        if sources.uses or sources.parameters:
             return StatePart(Origin.COMPUTED)
         return None
 
