@@ -12,7 +12,7 @@ import torch_rnn
 from numpy_rnn.common.errors import InputError
 from tests.helpers.audited_loops import source
 from torch_rnn.loop_audit.graph import UseWatch
-from torch_rnn.loop_audit.recorder import UpdateRecorder
+from torch_rnn.loop_audit.recorder import LoopRecorder
 
 pytestmark = [
     pytest.mark.needs_torch,
@@ -65,9 +65,9 @@ def test_hooks_of_the_script_at_the_limit(hook_calls):
 @pytest.mark.parametrize(
     ("owner", "name"),
     [
-        (UpdateRecorder, "begin_step"),
-        (UpdateRecorder, "end_step"),
-        (UpdateRecorder, "find_by_hand"),
+        (LoopRecorder, "_begin_step"),
+        (LoopRecorder, "_end_step"),
+        (LoopRecorder, "_find_by_hand"),
         (UseWatch, "_add"),
     ],
 )

@@ -8,7 +8,6 @@ import signal
 import sys
 import threading
 from contextlib import suppress
-from dataclasses import dataclass
 from getopt import GetoptError, getopt
 from types import FrameType
 
@@ -33,39 +32,20 @@ which updates its loop makes, and likely mistakes. The exit status is the script
 Warnings: {", ".join(MISTAKES)}."""
 
 
-@dataclass(frozen=True)
-class Options:
-    """The options of the command, and the words of the script."""
-
-    words: list[str]  # the script or module, and its arguments
-    updates: int  # that are recorded
-    ignored: list[str]  # names of warnings
-    is_strict: bool
-    is_module: bool
-
-
-def parse_options(words: list[str]) -> Options:
-    """Return the options of the command. Raises InputError."""
+def parse_options(words: list[str]) -> tuple[list[tuple[str, str]], list[str]]:
+    """Return the options of the command with their values, and the words from the
+    script or module on. Raises InputError.
+    """
     try:
-        pairs, rest = getopt(words, "m", ["updates=", "ignore=", "strict"])
+        options, script = getopt(words, "m", ["updates=", "ignore=", "strict"])
     except GetoptError as error:
         raise InputError(f"{error}: expected {USAGE}") from None
-    if not rest:
+    if not script:
         raise InputError(f"no script: expected {USAGE}")
-    values = dict(pairs)
-    updates = values.get("--updates", "200")
-    number = int(updates) if updates.isdecimal() else updates
-    is_module = "-m" in values
-    if not is_module:
-        with errors_about(f"the script {rest[0]}"), open(rest[0], "rb"):
+    if "-m" not in dict(options):
+        with errors_about(f"the script {script[0]}"), open(script[0], "rb"):
             pass
-    return Options(
-        words=rest,
-        updates=check_integer("--updates", number, 1),
-        ignored=[value for option, value in pairs if option == "--ignore"],
-        is_strict="--strict" in values,
-        is_module=is_module,
-    )
+    return options, script
 
 
 class Printer:
@@ -99,13 +79,13 @@ class Printer:
         os.kill(os.getpid(), number)
 
 
-def run_script(options: Options) -> str | int | None:
+def run_script(words: list[str], is_module: bool) -> str | int | None:
     """Run the script as Python does, and wait for its threads. Return its exit code."""
-    name = options.words[0]
-    sys.argv = options.words
+    name = words[0]
+    sys.argv = words
     code: str | int | None = 0
     try:
-        if options.is_module:
+        if is_module:
             sys.path[0] = os.getcwd()
             runpy.run_module(name, run_name="__main__", alter_sys=True)
         else:
@@ -127,18 +107,22 @@ def audit_script(words: list[str]) -> int:
         print(HELP)
         return 0
     try:
-        options = parse_options(words)
-        recorder = LoopRecorder(options.updates)
-        report = LoopReport(recorder.record, options.ignored)
+        options, script = parse_options(words)
+        values = dict(options)
+        updates = values.get("--updates", "200")
+        limit = int(updates) if updates.isdecimal() else updates
+        recorder = LoopRecorder(check_integer("--updates", limit, 1))
+        ignored = [value for option, value in options if option == "--ignore"]
+        report = LoopReport(recorder.record, ignored)
         recorder.start()
     except InputError as error:
         return failed("torch_rnn", 2, str(error))
     printer = Printer(recorder, report)
     signal.signal(signal.SIGTERM, printer.terminate)
     try:
-        code = run_script(options)
+        code = run_script(script, "-m" in values)
     finally:
         printer.print()
-    if options.is_strict and code in (None, 0) and report.warnings:
+    if "--strict" in values and code in (None, 0) and report.warnings:
         code = 1
     sys.exit(code)

@@ -180,12 +180,10 @@ def _unseen(loop: TrainingLoop) -> Iterator[str]:
         if not loop.is_seen(kind):
             yield text
     changed = sum(not update.is_known for update in loop.updates)
-    unknown = 0
-    for forward in loop.forwards:
-        unknown += sum(part.origin is Origin.UNKNOWN for part in forward.state)
-    unordered = 0
-    for window in chain(*loop.windows.values()):
-        unordered += not window.carried_part.is_order_known
+    states = chain(*(forward.state for forward in loop.forwards))
+    unknown = sum(part.origin is Origin.UNKNOWN for part in states)
+    windows = chain(*loop.windows.values())
+    unordered = sum(not window.carried_part.is_order_known for window in windows)
     for count, noun, text in (
         (changed, "update", "how the script has changed the gradients of {}"),
         (unknown, "state", "the origin of {}"),

@@ -227,12 +227,13 @@ def truncation(loop: TrainingLoop, module: nn.Module) -> str:
     ((k1, k2), count), *_ = sizes.most_common(1)
     origins = Counter(window.origin for window in windows)
     is_cut = any(window.carried_part.is_carried for window in windows)
+    usual = [window for window in windows if (window.k1, window.k2) == (k1, k2)]
     # the first windows of an epoch may be smaller
-    is_regular = is_most(count, len(windows))
-    for window in windows:
-        is_usual = (window.k1, window.k2) == (k1, k2)
-        if window.k2 > k2 or (is_usual and window.steps != k2):
-            is_regular = False
+    is_regular = (
+        is_most(count, len(windows))
+        and all(window.k2 <= k2 for window in windows)
+        and all(window.steps == k2 for window in usual)
+    )
     # chunks of which some steps have no loss are no TBPTT(k1, k2)
     is_partial = k1 < k2 and is_most(origins[Origin.PREVIOUS.value], len(windows))
     is_single = len({window.update for window in windows}) == len(windows)

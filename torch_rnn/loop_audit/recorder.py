@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from typing import Any
-from weakref import WeakKeyDictionary, ref
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
@@ -20,6 +20,7 @@ from torch.nn.modules import module as module_hooks
 from torch.nn.modules.rnn import RNNCellBase
 from torch.optim import Optimizer
 from torch.optim import optimizer as optimizer_hooks
+from torch.utils.weak import WeakIdRef
 
 from torch_rnn.loop_audit.events import (
     BY_HAND,
@@ -59,20 +60,16 @@ class ParameterRecord:
     tensor: torch.Tensor
     backwards: frozenset[BackwardPass] = frozenset()
     is_known: bool = True  # the gradient is the sum of the backward passes
-    norm: float | None = None  # of the value, from backward() to an optimizer's step
-    _gradient: ref[torch.Tensor] | None = None
-    _version: int = -1
+    _seen: tuple[WeakIdRef, int] | None = None  # the gradient, and its version
 
     def has_changed(self) -> bool:
         """Return whether there is another gradient than at the last call."""
         gradient = self.tensor.grad
         if gradient is None:
             return False
-        is_same = self._gradient is not None and self._gradient() is gradient
-        is_unchanged = is_same and self._version == version_of(gradient)
-        self._gradient = ref(gradient)
-        self._version = version_of(gradient)
-        return not is_unchanged
+        before = self._seen
+        self._seen = (WeakIdRef(gradient), version_of(gradient))
+        return self._seen != before
 
     def read(self) -> None:
         """Look whether the script has set, changed or zeroed the gradient."""
@@ -96,156 +93,6 @@ def parameters_of(optimizer: Optimizer) -> list[torch.Tensor]:
     return [p for p in chain(*groups) if p.requires_grad]
 
 
-class UpdateRecorder:
-    """Records the clips and updates of a loop."""
-
-    def __init__(self, record: LoopRecord) -> None:
-        """Begin without any parameter."""
-        self._record = record
-        self._parameters: dict[int, ParameterRecord] = {}
-        self._optimizers = WeakKeyDictionary[Optimizer, OptimizerRecord]()
-        # steps of optimizers: the numbers of steps and of events before
-        self._begun: list[tuple[int, int]] = []
-
-    # Gradients
-
-    def _records_of(self, parameters: Iterable[torch.Tensor]) -> list[ParameterRecord]:
-        """Return the records of parameters, made where there is none."""
-        records = []
-        for parameter in dict.fromkeys(parameters):
-            new = ParameterRecord(parameter)
-            records.append(self._parameters.setdefault(id(parameter), new))
-        return records
-
-    def read(self, parameters: Iterable[torch.Tensor]) -> list[ParameterRecord]:
-        """Read the gradients of parameters. Return the records of these."""
-        records = self._records_of(parameters)
-        for p in records:
-            p.read()
-        return records
-
-    def add_backward(
-        self, backward: BackwardPass, changed: list[ParameterRecord]
-    ) -> None:
-        """Add a backward pass to the gradients that it has changed. Keep the norms of
-        their parameters, as `data` can change these without another version.
-        """
-        for p, norm in zip(changed, self._norms(changed)):
-            p.norm = norm
-            if backward.has_failed:  # the gradient may have a part of its gradient
-                p.is_known = False
-            else:
-                p.backwards |= {backward}
-
-    def _norms(self, parameters: list[ParameterRecord]) -> list[float]:
-        """Return the norms of parameters."""
-        return norms_of([p.tensor.detach() for p in parameters])
-
-    def clip_norm(
-        self, parameters: Any, limit: float, norm: Any, *_: Any, kind: str = "norm"
-    ) -> Watcher:
-        """Record a clip by norm."""
-        acts = bool(norm > limit)
-        yield from self._change(
-            parameters, GradientClip, kind=kind, limit=limit, acts=acts
-        )
-
-    def clip_value(
-        self, parameters: Any, clip_value: float, *_: Any, **__: Any
-    ) -> Watcher:
-        """Record a clip by value."""
-        gradients = [p.grad for p in parameters if p.grad is not None]
-        largest = nn.utils.get_total_norm(gradients, math.inf)
-        yield from self.clip_norm(parameters, clip_value, largest, kind="value")
-
-    def unscale(self, _: Any, optimizer: Any, *__: Any, **___: Any) -> Watcher:
-        """Record that a GradScaler unscales the gradients of an optimizer."""
-        yield from self._change(parameters_of(optimizer), GradientUnscale)
-
-    def _change(
-        self, parameters: Any, event_type: type[GradientEvent], **facts: Any
-    ) -> Watcher:
-        """Record a call that changes gradients. A clip with an infinite limit, which
-        measures the norm, is none.
-        """
-        records = self.read(parameters)
-        yield
-        for p in records:
-            p.has_changed()
-        if facts.get("limit") != math.inf:
-            self._record.add(event_type, parameters=ids_of(records), **facts)
-
-    # Updates
-
-    def find_by_hand(self) -> None:
-        """Add an update if parameters have changed since backward(), and no optimizer
-        has made a step.
-        """
-        watched = [p for p in self._parameters.values() if p.norm is not None]
-        changed = []
-        for p, norm in zip(watched, self._norms(watched)):
-            if p.norm not in (norm, None) and not math.isnan(norm):
-                p.norm = None
-                if p.backwards:
-                    changed.append(p)
-        if changed:
-            backwards = union(p.backwards for p in changed)
-            latest = max(backwards, key=lambda backward: backward.number)
-            self._add_update(BY_HAND, changed, location=latest.location)
-
-    def begin_step(self, optimizer: Optimizer, *_: Any) -> None:
-        """Note the gradients and the number of events before a step."""
-        self._begun.append((self._record.steps, len(self._record.events)))
-        if self._record.is_full:
-            return
-        self.read(parameters_of(optimizer))
-        record = OptimizerRecord(type(optimizer).__name__, not optimizer.state)
-        self._optimizers.setdefault(optimizer, record)
-
-    def end_step(self, optimizer: Optimizer, *_: Any) -> None:
-        """Count a step. Record it, unless the record is full or an optimizer within
-        this one has made it.
-        """
-        record = self._record
-        steps, events = self._begun.pop()
-        if record.steps > steps:
-            return
-        parameters = parameters_of(optimizer)
-        if not record.is_full:
-            inside = record.events[events:]
-            closures = [event for event in inside if isinstance(event, BackwardPass)]
-            if closures:
-                record.unseen.add("what closures of optimizers compute")
-            optimizer_record = self._optimizers[optimizer]
-            optimizer_record.is_fresh &= bool(optimizer.state)
-            held = self._records_of(parameters)
-            self._add_update(optimizer_record, held, closures)
-            for p in held:
-                p.has_changed()
-                p.norm = None
-        record.steps += 1
-        record.stepped.update(map(id, parameters))
-
-    def _add_update(
-        self,
-        optimizer: OptimizerRecord,
-        held: list[ParameterRecord],
-        closures: Iterable[BackwardPass] = (),
-        **location: str,
-    ) -> None:
-        """Add an update of parameters, by the gradients of those that have one."""
-        changed = [p for p in held if p.backwards or not p.is_known]
-        self._record.add(
-            LoopUpdate,
-            optimizer=optimizer,
-            held=ids_of(held),
-            parameters=ids_of(changed),
-            backwards=union(p.backwards for p in changed).union(closures),
-            is_known=all(p.is_known for p in changed),
-            **location,
-        )
-
-
 class LoopRecorder:
     """A record of a loop from `start` to `stop`, of its first updates."""
 
@@ -253,14 +100,18 @@ class LoopRecorder:
         """Make an empty record of at most `limit` updates."""
         self.record = LoopRecord(limit)
         self._hooks = Hooks(self.record)
-        self._updates = UpdateRecorder(self.record)
+        self._parameters: dict[int, ParameterRecord] = {}
+        # since backward(), as `data` can change parameters without another version
+        self._norms: dict[ParameterRecord, float] = {}
+        self._optimizers = WeakKeyDictionary[Optimizer, OptimizerRecord]()
+        # steps of optimizers: the numbers of steps and of events before
+        self._begun: list[tuple[int, int]] = []
         self._states: dict[nn.Module, StateMemory] = {}
         self._is_backward = False
 
     def start(self) -> None:
         """Replace what is watched in torch."""
         hooks = self._hooks
-        updates = self._updates
         hooks.begin()
         hooks.register(
             module_hooks.register_module_parameter_registration_hook, self._add_name
@@ -272,14 +123,14 @@ class LoopRecorder:
         for name in LOSSES_OF_TORCH:
             hooks.patch(torch, name, partial(self._loss, name))
         hooks.patch(torch.autograd, BACKWARD, self._backward)
-        hooks.patch_decorated(CLIP_NORM, updates.clip_norm)
-        hooks.patch_decorated(CLIP_VALUE, updates.clip_value)
-        hooks.patch(torch.amp.GradScaler, UNSCALE, updates.unscale)
+        hooks.patch_decorated(CLIP_NORM, self._clip_norm)
+        hooks.patch_decorated(CLIP_VALUE, self._clip_value)
+        hooks.patch(torch.amp.GradScaler, UNSCALE, self._unscale)
         hooks.register(
-            optimizer_hooks.register_optimizer_step_pre_hook, updates.begin_step
+            optimizer_hooks.register_optimizer_step_pre_hook, self._begin_step
         )
         hooks.register(
-            optimizer_hooks.register_optimizer_step_post_hook, updates.end_step
+            optimizer_hooks.register_optimizer_step_post_hook, self._end_step
         )
 
     def stop(self) -> None:
@@ -287,7 +138,7 @@ class LoopRecorder:
         record = self.record
         hooks = self._hooks
         hooks.thread = 0
-        hooks.call(self._updates.find_by_hand)
+        hooks.call(self._find_by_hand)
         hooks.end()
         if has_compiled():
             record.unseen.add("what torch.compile has compiled")
@@ -309,7 +160,7 @@ class LoopRecorder:
         if not type(module).forward.__module__.startswith("torch."):
             self.record.unseen.add(f"calls of {type(module).__name__}")
             return
-        self._updates.find_by_hand()
+        self._find_by_hand()
         arguments = kwargs | dict(zip(("input", "hx"), args))
         call = read_call(module, arguments, result)
         if call.has_gradient:
@@ -341,7 +192,7 @@ class LoopRecorder:
             yield
             return
         self._hooks.thread = threading.get_ident()
-        self._updates.find_by_hand()
+        self._find_by_hand()
         roots = [root for root in tensors if isinstance(root, torch.Tensor)]
         watch = UseWatch(roots, self._hooks.call_safely)
         sources = watch.sources
@@ -365,7 +216,12 @@ class LoopRecorder:
             is_complete=is_complete,
             reaches_data=any(part.reaches_data for part in sources),
         )
-        self._updates.add_backward(backward, changed)
+        for p in changed:
+            if backward.has_failed:  # the gradient may have a part of its gradient
+                p.is_known = False
+            else:
+                p.backwards |= {backward}
+        self._norms.update(zip(changed, norms_of(p.tensor for p in changed)))
 
     def _reached_parameters(self, watch: UseWatch) -> list[ParameterRecord]:
         """Read the gradients of the parameters that a backward pass may reach. Name
@@ -379,4 +235,125 @@ class LoopRecorder:
         for p in parameters:
             name = f"{type(p).__name__} {tuple(p.shape)}"
             self.record.names.setdefault(id(p), name)
-        return self._updates.read(parameters)
+        return self._read(parameters)
+
+    # Gradients
+
+    def _records_of(self, parameters: Iterable[torch.Tensor]) -> list[ParameterRecord]:
+        """Return the records of parameters, made where there is none."""
+        records = []
+        for parameter in dict.fromkeys(parameters):
+            new = ParameterRecord(parameter)
+            records.append(self._parameters.setdefault(id(parameter), new))
+        return records
+
+    def _read(self, parameters: Iterable[torch.Tensor]) -> list[ParameterRecord]:
+        """Read the gradients of parameters. Return the records of these."""
+        records = self._records_of(parameters)
+        for p in records:
+            p.read()
+        return records
+
+    def _clip_norm(
+        self, parameters: Any, limit: float, norm: Any, *_: Any, kind: str = "norm"
+    ) -> Watcher:
+        """Record a clip by norm."""
+        acts = bool(norm > limit)
+        yield from self._change(
+            parameters, GradientClip, kind=kind, limit=limit, acts=acts
+        )
+
+    def _clip_value(
+        self, parameters: Any, clip_value: float, *_: Any, **__: Any
+    ) -> Watcher:
+        """Record a clip by value."""
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        largest = nn.utils.get_total_norm(gradients, math.inf)
+        yield from self._clip_norm(parameters, clip_value, largest, kind="value")
+
+    def _unscale(self, _: Any, optimizer: Any, *__: Any, **___: Any) -> Watcher:
+        """Record that a GradScaler unscales the gradients of an optimizer."""
+        yield from self._change(parameters_of(optimizer), GradientUnscale)
+
+    def _change(
+        self, parameters: Any, event_type: type[GradientEvent], **facts: Any
+    ) -> Watcher:
+        """Record a call that changes gradients. A clip with an infinite limit, which
+        measures the norm, is none.
+        """
+        records = self._read(parameters)
+        yield
+        for p in records:
+            p.has_changed()
+        if facts.get("limit") != math.inf:
+            self.record.add(event_type, parameters=ids_of(records), **facts)
+
+    # Updates
+
+    def _find_by_hand(self) -> None:
+        """Add an update if parameters have changed since backward(), and no optimizer
+        has made a step.
+        """
+        norms = norms_of(p.tensor for p in self._norms)
+        changed = []
+        for (p, before), norm in zip([*self._norms.items()], norms):
+            if norm != before and not math.isnan(norm):
+                del self._norms[p]
+                if p.backwards:
+                    changed.append(p)
+        if changed:
+            backwards = union(p.backwards for p in changed)
+            latest = max(backwards, key=lambda backward: backward.number)
+            self._add_update(BY_HAND, changed, location=latest.location)
+
+    def _begin_step(self, optimizer: Optimizer, *_: Any) -> None:
+        """Note the gradients and the number of events before a step."""
+        self._begun.append((self.record.steps, len(self.record.events)))
+        if self.record.is_full:
+            return
+        self._read(parameters_of(optimizer))
+        record = OptimizerRecord(type(optimizer).__name__, not optimizer.state)
+        self._optimizers.setdefault(optimizer, record)
+
+    def _end_step(self, optimizer: Optimizer, *_: Any) -> None:
+        """Count a step. Record it, unless the record is full or an optimizer within
+        this one has made it.
+        """
+        record = self.record
+        steps, events = self._begun.pop()
+        if record.steps > steps:
+            return
+        parameters = parameters_of(optimizer)
+        if not record.is_full:
+            inside = record.events[events:]
+            closures = [event for event in inside if isinstance(event, BackwardPass)]
+            if closures:
+                record.unseen.add("what closures of optimizers compute")
+            optimizer_record = self._optimizers[optimizer]
+            optimizer_record.is_fresh &= bool(optimizer.state)
+            held = self._records_of(parameters)
+            self._add_update(optimizer_record, held, closures)
+            for p in held:
+                p.has_changed()
+                self._norms.pop(p, None)
+        record.steps += 1
+        record.stepped.update(map(id, parameters))
+
+    def _add_update(
+        self,
+        optimizer: OptimizerRecord,
+        held: list[ParameterRecord],
+        closures: Iterable[BackwardPass] = (),
+        **location: str,
+    ) -> None:
+        """Add an update of parameters, by the gradients of those that have one."""
+        changed = [p for p in held if p.backwards or not p.is_known]
+        self.record.add(
+            LoopUpdate,
+            optimizer=optimizer,
+            held=ids_of(held),
+            parameters=ids_of(changed),
+            backwards=union(p.backwards for p in changed).union(closures),
+            is_known=all(p.is_known for p in changed),
+            **location,
+        )

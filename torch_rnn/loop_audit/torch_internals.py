@@ -5,6 +5,7 @@ It was tried with torch 2.13.
 """
 
 import sys
+from collections.abc import Iterable
 from types import CellType
 from typing import Any
 
@@ -107,10 +108,11 @@ def embedded_indices(node: Any) -> torch.Tensor | None:
     return indices
 
 
-def norms_of(tensors: list[torch.Tensor]) -> list[float]:
-    """Return the 2-norms of tensors, computed in float64."""
-    if not tensors:
+def norms_of(tensors: Iterable[torch.Tensor]) -> list[float]:
+    """Return the 2-norms of the values of tensors, computed in float64."""
+    values = [tensor.detach() for tensor in tensors]
+    if not values:
         return []
-    norms = torch._foreach_norm(tensors, 2, torch.float64)
-    values: list[float] = torch.stack(list(norms)).tolist()
-    return values
+    norms = torch._foreach_norm(values, 2, torch.float64)
+    result: list[float] = torch.stack(list(norms)).tolist()
+    return result
