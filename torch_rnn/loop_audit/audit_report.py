@@ -105,11 +105,11 @@ class LoopReport:
         """The mistakes that were found, without those that are switched off."""
         loop = self.loop
         warnings = []
-        for mistake in MISTAKES.values():
-            if mistake.name not in self._ignored:
-                for location in mistake.locations(loop):
-                    text = mistake.message
-                    warnings.append(LoopWarning(mistake.name, location, text))
+        for name, mistake in MISTAKES.items():
+            locations = [event.location for event in mistake.find(loop)]
+            if name not in self._ignored and len(locations) >= mistake.least:
+                for location in dict.fromkeys(locations):
+                    warnings.append(LoopWarning(name, location, mistake.message))
         return warnings
 
     def assert_tbptt(self, k1: int, k2: int) -> None:
@@ -163,8 +163,8 @@ class LoopReport:
             texts = [NO_UPDATE]
         verdict = "; ".join(texts) or "no recurrent module"
         count = 0
-        for mistake in MISTAKES.values():
-            count += mistake.name not in self._ignored and loop.is_seen(mistake.needs)
+        for name, mistake in MISTAKES.items():
+            count += name not in self._ignored and loop.is_seen(mistake.needs)
         text = f"{verdict}; {pluralize(len(mistakes), 'mistake')} of the {count}"
         text += " that were looked for"
         unseen = loop.record.unseen.union(_unseen(loop))

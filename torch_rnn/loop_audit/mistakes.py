@@ -41,23 +41,15 @@ Finder = Callable[[TrainingLoop], Iterator[Event]]
 
 @dataclass(frozen=True)
 class Mistake:
-    """A mistake; its name switches it off."""
+    """A mistake: how it is found, and what is said of it."""
 
-    name: str
     message: str  # what is wrong, and what to do
     needs: type[Event]  # without which it cannot be looked for
     least: int  # times that it shows, for a warning
     find: Finder
 
-    def locations(self, loop: TrainingLoop) -> list[str]:
-        """Return the lines of the script where it shows, if that is often enough."""
-        locations = [event.location for event in self.find(loop)]
-        if len(locations) < self.least:
-            return []
-        return list(dict.fromkeys(locations))
 
-
-MISTAKES: dict[str, Mistake] = {}  # by name
+MISTAKES: dict[str, Mistake] = {}  # by the name that switches it off
 
 
 def mistake(
@@ -68,7 +60,7 @@ def mistake(
     def add(find: Finder) -> Finder:
         """Add this one, by the name of its function."""
         name = find.__name__.replace("_", "-")
-        MISTAKES[name] = Mistake(name, message, needs, least, find)
+        MISTAKES[name] = Mistake(message, needs, least, find)
         return find
 
     return add
@@ -259,10 +251,8 @@ def gradients_thrown_away(loop: TrainingLoop) -> Iterator[Event]:
                 lost[update] = backward
                 break
     for updates in by_optimizer(loop.updates):
-        thrown_away = []
-        for update in updates:
-            if update.is_known and update in lost:
-                thrown_away.append(lost[update])
+        known = [update for update in updates if update.is_known]
+        thrown_away = [lost[update] for update in known if update in lost]
         if is_most(len(thrown_away), len(updates)):
             yield from thrown_away
 

@@ -249,16 +249,22 @@ class StateMemory:
         return part._replace(origin=origin, is_order_known=is_known and gap <= 0)
 
     def _remember(self, forward: ForwardPass, call: ModuleCall) -> None:
-        """Remember the last states of a pass, and of its first sequence all."""
+        """Remember the last states of a pass, and of its first sequence all. Rows of
+        training take precedence.
+        """
+        rows: dict[int, StatePart] = {}
         for name, tensor in call.outputs.items():
             if name != "out":
                 part = StatePart(Origin.OLDER, forward, name, call.steps)
-                for row in _state_hashes(tensor):
-                    self._add(row, part)
+                rows |= dict.fromkeys(_state_hashes(tensor), part)
             elif tensor.dim() == 3 and not forward.is_bidirectional:
                 first = tensor.detach().select(1 - (call.axis or 0), 0)
                 for step, row in enumerate(_row_hashes(first[:-1]), 1):
-                    self._add(row, StatePart(Origin.OLDER, forward, "h", step))
+                    rows[row] = StatePart(Origin.OLDER, forward, "h", step)
+        rows.pop(0, None)  # zeros
+        for row, part in rows.items():
+            if forward.has_gradient or row not in self._known:
+                self._known[row] = part
         while len(self._known) > MAX_REMEMBERED:
             del self._known[next(iter(self._known))]
         if forward.has_gradient:
@@ -273,9 +279,3 @@ class StateMemory:
             self._epoch.clear()
         if forward.data.series is not None:
             self._epoch.add(forward.data)
-
-    def _add(self, row: int, part: StatePart) -> None:
-        """Remember a row; one of training takes precedence."""
-        is_training = part.source is not None and part.source.has_gradient
-        if row and (is_training or row not in self._known):
-            self._known[row] = part
