@@ -75,7 +75,9 @@ def passes(case: WindowCase) -> WindowCase:
     return case._replace(params=params, h_0=case.h_0[None], step=None)
 
 
-def perturbed_losses(case: WindowCase, name: str, values: np.ndarray) -> np.ndarray:
+def perturbed_losses(
+    case: WindowCase, name: str, definition: Definition, values: np.ndarray
+) -> np.ndarray:
     """Return the losses of n passes over a window, one for each of n values of a
     tensor; of a, h or y, of what is added to it.
     """
@@ -90,7 +92,7 @@ def perturbed_losses(case: WindowCase, name: str, values: np.ndarray) -> np.ndar
     else:
         params = ensemble.params._replace(**{name: values})
         ensemble = ensemble._replace(params=params)
-    losses: np.ndarray = window_update(ensemble, numbers, FORWARD_ONLY)["loss"]
+    losses: np.ndarray = window_update(ensemble, numbers, definition)["loss"]
     return losses
 
 
@@ -102,7 +104,9 @@ class Derivative(NamedTuple):
 
 
 def derivatives(
-    case: WindowCase, report: dict[str, np.ndarray]
+    case: WindowCase,
+    report: dict[str, np.ndarray],
+    definition: Definition = FORWARD_ONLY,
 ) -> dict[str, Derivative]:
     """Compute ∂L/∂v for every tensor v of a window, by the name of the derivative."""
     values = {name: np.zeros_like(report[name]) for name in BY_STEP}
@@ -113,7 +117,7 @@ def derivatives(
     result = {}
     for name, value in values.items():
         elements = some_elements(value.size)
-        loss = partial(perturbed_losses, case, name)
+        loss = partial(perturbed_losses, case, name, definition)
         computed = complex_step(loss, value, elements)
         result[f"d{name}"] = Derivative(elements, computed)
     return result

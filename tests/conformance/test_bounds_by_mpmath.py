@@ -83,6 +83,18 @@ def test_values_of_mpmath_are_within_every_bound(dtype, seed):
                 assert not (np.asarray(error, float) > bounds[name].E).any(), name
 
 
+@pytest.mark.parametrize("E", [0.4, 0.9, 50.0])
+def test_softmax_of_outputs_that_are_far_off_is_within_its_bound(E):
+    """The outputs move apart, or together, by all that is allowed."""
+    y = np.array([[-7.0, 0.0]])
+    bounds = Bounds("float64")
+    log_p, p = bounds.softmax(bounds.from_input(y, E))
+    for move in ([E, -E], [-E, E]):
+        moved_log_p, moved_p = NumpyArithmetic("float64").softmax(y + move)
+        assert (np.abs(moved_log_p - log_p.value) <= log_p.E).all()
+        assert (np.abs(moved_p - p.value) <= p.E).all()
+
+
 GRID = np.linspace(-20, 20, 81)
 U = 2.0**-53  # the unit roundoff of float64
 WIDEST = 3  # times what is needed, that a column may be
@@ -109,7 +121,8 @@ def test_row_of_a_nonlinearity_has_the_values_and_slopes_of_mpmath(name):
     assert (np.array(errors, float) <= near.E).all()
     np.testing.assert_allclose(row.slope_of_a(GRID), slopes, OF_SLOPE)
     h = near.value
-    error_of_h = CHECKER_TAU * U * (np.abs(h) + row.roundings)
+    roundings = row.largest_roundings(GRID, np.zeros_like(GRID))
+    error_of_h = CHECKER_TAU * U * (np.abs(h) + roundings)
     # Three roundings of numbers up to 1: two of the slope, and that of mpmath's number.
     allowed = row.change(h) * error_of_h + 3 * U
     assert (np.abs(row.slope(GRID, h) - slopes) <= allowed).all()
@@ -144,17 +157,21 @@ def test_steepest_slope_and_curvature_are_those_of_mpmath(name):
 
 
 SHARE = 2.0**-20
+# No one number is right for all a: its column is a function.
+SOFTPLUS = nonlinearity_of("sigmoid")._replace(
+    phi=lambda a: np.log1p(np.exp(a)), roundings=lambda a, E: 1 / (1 + np.exp(-a - E))
+)
+ROWS = [*map(nonlinearity_of, SMOOTH), SOFTPLUS]
 
 
-@pytest.mark.parametrize("name", SMOOTH)
-def test_roundings_of_a_nonlinearity_are_in_units_of_its_column(name):
+@pytest.mark.parametrize("row", ROWS, ids=[*SMOOTH, "softplus"])
+def test_roundings_of_a_nonlinearity_are_in_units_of_its_column(row):
     """Where tanh, exp and log are off by τ u of their value, φ is off by as much of |h|
     and the column at most, and where |h| is smallest by a third of that at least.
     """
-    row = nonlinearity_of(name)
     grid = GRID[GRID != 0]
     h = row.phi(grid)
-    unit = np.abs(h) + row.roundings
+    unit = np.abs(h) + row.largest_roundings(grid, np.zeros_like(grid))
     used = np.zeros_like(h)
     for share in (SHARE, -SHARE):
         numbers = type("Inexact", (RoundedArray,), {"share": lambda *_, s=share: s})

@@ -103,6 +103,15 @@ def test_specs_are_of_every_kind():
     assert {spec.special for spec in specs} == {*SPECIAL, ""}
 
 
+def test_half_of_the_cases_of_one_length_have_a_loss_at_every_step():
+    """In the other half the number of losses is drawn, and may be the length."""
+    abilities = Abilities(CAPABILITIES, sizes=({"T": 6},))
+    specs = [random_spec(RandomDraw(SEED, i), None, abilities) for i in range(400)]
+    whole = [spec.K for spec in specs].count(6)
+    expected = 400 * (1 / 2 + 1 / 12)
+    assert abs(whole - expected) < 60, "it is 6 standard deviations"
+
+
 @given(SEEDS)
 def test_spec_makes_the_same_case_again(seed):
     spec = random_spec(RandomDraw(seed))

@@ -38,8 +38,8 @@ def finding_in(port, level="L2", seed=SEED):
 
 
 def hint_in(port):
-    """Return the hint of the first of five seeds that has one: a mistake no larger than
-    rounding errors has none, as the 10⁻⁶ of (U3) at a norm of 10⁴.
+    """Return the hint of the first of five seeds that has one: where many mistakes are
+    alike there is none.
     """
     for seed in range(SEED, SEED + 5):
         if hint := finding_in(port, seed=seed).hint:

@@ -87,6 +87,12 @@ def not_stated(*arrays: NumpyArray) -> NumpyArray:
     raise NotImplementedError
 
 
+def products_of_h(c: NumpyArray) -> NumpyArray:
+    """Return the terms that round in 1 − h², or in h(1 − h), for |h| up to c."""
+    terms: NumpyArray = np.maximum(c, c**2)
+    return terms
+
+
 FunctionOfOne = Callable[[NumpyArray], NumpyArray]
 FunctionOfTwo = Callable[[NumpyArray, NumpyArray], NumpyArray]
 
@@ -99,19 +105,30 @@ class Nonlinearity(NamedTuple):
 
     The error of φ is τu(|h| + `roundings`). So `roundings` is 0 for a function of a
     library alone. For one that is composed, it is what a relative error of an inner
-    function moves h by, at most. Where this is far smaller for some a, the bound is too
-    wide there, and φ has to be written otherwise: log(1 + exp(a)) needs 1/2 at a = 0,
-    and next to nothing at a = −20.
+    function moves h by, at most: a number, or a function of a and E, as `steepest`,
+    where one number is too wide for some a. log1p(exp(a)) needs the logistic function
+    of a + E, which is ½ at a = 0, and next to nothing at a = −20.
+
+    `slope_roundings` is the same of a slope from h, in units of γ_2, and a function of
+    c, the largest |h|.
     """
 
     phi: FunctionOfOne  # of a, real or complex
     slope: FunctionOfTwo  # of a and h: φ'(a), from h where that is usual
     slope_of_a: FunctionOfOne  # φ'(a) from a; nothing cancels
-    change: FunctionOfOne = not_stated  # of h: |∂ slope(a, h)/∂h|
+    # Of h: |∂ slope(a, h)/∂h|; the second derivative by h is 2 at most.
+    change: FunctionOfOne = not_stated
     steepest: FunctionOfTwo = not_stated  # of a and E: the largest |φ'| within E of a
     curvature: float = 0.0  # the largest |φ''|/|φ'|
-    roundings: float = 0.0
+    roundings: float | FunctionOfTwo = 0.0
+    slope_roundings: FunctionOfOne = products_of_h
     has_kink: bool = False
+
+    def largest_roundings(self, a: NumpyArray, E: NumpyArray) -> NumpyArray | float:
+        """Return the most that `roundings` is within E of a."""
+        if callable(self.roundings):
+            return self.roundings(a, E)
+        return self.roundings
 
 
 def steepest_of_even(slope: FunctionOfOne) -> FunctionOfTwo:
@@ -169,6 +186,8 @@ class NumpyArithmetic:
         That of the parameters, to which the learning rate is rounded.
     axes : int
         The number of leading axes of the parameters, those of networks or updates.
+    reported : dict
+        Tensors from which the equations continue, instead of those computed here.
     tensors : dict
         The tensors so far, by their names and steps.
     """
@@ -177,6 +196,7 @@ class NumpyArithmetic:
         """Begin a window of one network."""
         self.dtype: np.dtype[Any] = np.dtype(dtype)
         self.axes = 0
+        self.reported: Mapping[str, NumpyArray] = {}
         self.tensors = dict[str, dict[int | None, Operand]]()
 
     def from_input(self, array: Operand, error: Operand = 0.0) -> Operand:
@@ -268,7 +288,10 @@ class NumpyArithmetic:
         continue.
         """
         self.tensors.setdefault(name, {})[t] = value
-        return value
+        if name not in self.reported:
+            return value
+        reported = self.reported[name] if t is None else self.reported[name][t - 1]
+        return self.from_input(np.broadcast_to(reported, value.shape))
 
     def report(self) -> dict[str, Any]:
         """Return the tensors by name, in causal order. Those with steps have the axis

@@ -66,15 +66,6 @@ class Bounds(Rounding, NumpyArithmetic):
         self.tau = tau
         self.reported = reported or {}
 
-    def record(self, name: str, t: int | None, value: BoundedArray) -> BoundedArray:
-        """Note a tensor, and return it, or what is reported instead."""
-        super().record(name, t, value)
-        if name not in self.reported:
-            return value
-        return self.from_input(
-            self.reported[name] if t is None else self.reported[name][t - 1]
-        )
-
     def stack(self, values: Sequence[BoundedArray]) -> BoundedArray:
         """Return values of steps as one array, time first."""
         value = np.stack(np.broadcast_arrays(*(v.value for v in values)))
@@ -107,7 +98,8 @@ class Bounds(Rounding, NumpyArithmetic):
     def phi(self, a: BoundedArray, nonlinearity: str) -> BoundedArray:
         """Return φ(a), (F2).
 
-        With a' the steepest number within E_a, and r the column `roundings`,
+        With a' the steepest number within E_a, and r the most that the column
+        `roundings` is there,
 
             E = e + τu (|h| + e + r),  e = φ'(a') E_a
 
@@ -120,7 +112,8 @@ class Bounds(Rounding, NumpyArithmetic):
         if row.has_kink:
             return BoundedArray(h, np.where(a.value < -a.E, 0.0, a.E), self)
         inherited = row.steepest(a.value, a.E) * a.E
-        max_abs = np.abs(h) + inherited + row.roundings
+        max_abs = np.abs(h) + inherited
+        max_abs = max_abs + row.largest_roundings(a.value, a.E)
         tau_u = self.tau * self.u + CHECKER_TAU * self.checker_u
         rounding = tau_u * max_abs + self.flushes(max_abs > 0)
         return self.bounded(h, inherited + rounding)
@@ -139,7 +132,8 @@ class Bounds(Rounding, NumpyArithmetic):
             e + γ_3 (|D| + e),  e = 2|h| E_h + E_h² + γ_2 max(c, c²) + |1 − h² − D|
 
         which covers (1−h)(1+h), dh − dh·h² and (dh + dh·h)(1−h) too. The logistic
-        function's h(1 − h) has |1 − 2h| for 2|h|, which covers dh·h − dh·h² too.
+        function's h(1 − h) has |1 − 2h| for 2|h|, which covers dh·h − dh·h² too. For
+        another slope, max(c, c²) is the column `slope_roundings`.
 
         From a, tanh' is 1/cosh²(a). With s the steepest slope within E_a its bound is
 
@@ -156,7 +150,7 @@ class Bounds(Rounding, NumpyArithmetic):
         if row.has_kink:
             is_open = (np.abs(a.value) <= a.E) & (a.E > 0)
             return dh * BoundedArray(D, is_open * 1.0, self)
-        e = h.E * (row.change(h.value) + h.E) + self.gamma(2) * np.maximum(c, c**2)
+        e = h.E * (row.change(h.value) + h.E) + self.gamma(2) * row.slope_roundings(c)
         e = e + np.abs(row.slope(a.value, h.value) - D)
         by_h = e + self.gamma(3) * (D + e)
         rounding = self.gamma(2 * self.tau + 3)

@@ -189,11 +189,8 @@ class MonteCarloArithmetic(NumpyArithmetic):
     def record(self, name: str, t: int | None, value: Array) -> Array:
         """Note a tensor, and return it, or what is reported instead."""
         self.plain(value)
-        super().record(name, t, value)
-        if name not in self.reported:
-            return value
-        reported = self.reported[name] if t is None else self.reported[name][t - 1]
-        return self.from_input(np.broadcast_to(reported, value.shape))
+        recorded: Array = super().record(name, t, value)
+        return recorded
 
     def rounded(self, value: Array, size: Array, n: float) -> Array:
         """Return the result of an operation on n terms, with a random error of this

@@ -5,14 +5,8 @@ Every one is found by the suite, at its stage.
 
 from typing import Any
 
-import numpy as np
-
 from numpy_rnn.common.records import Objective, Step
-from numpy_rnn.conformance.arithmetics.arithmetic import (
-    ADAGRAD_OFFSET,
-    NumpyArithmetic,
-    Operand,
-)
+from numpy_rnn.conformance.arithmetics.arithmetic import NumpyArithmetic, Operand
 from numpy_rnn.conformance.definition import DEFINITION as right
 from numpy_rnn.conformance.definition import (
     GRADIENTS,
@@ -28,8 +22,6 @@ from numpy_rnn.conformance.mutants.edits import (
     reading,
     slope,
     with_operands,
-    with_operations,
-    with_result,
 )
 
 # Forward passes.
@@ -142,33 +134,11 @@ WINDOW_MUTANTS = (
     ),
 )
 STEP_MUTANTS = (
-    Mutant(
-        "clipping without 10⁻⁶",
-        with_operations("clipped", factor=lambda norm, c: np.minimum(1, c / norm)),
-        "vW_xh",
-    ),
     Mutant("clipping per tensor", {"clipped": clipped_per_tensor}, "vW_xh"),
     Mutant(
         "decoupled weight decay",
         {"decayed": lambda n, name, g, theta, step: g, "updated": decoupled},
         "vW_xh",
-    ),
-    Mutant(
-        "learning rate inside the velocity",
-        {
-            **with_result(
-                lambda g, n, _, __, theta, step: n.rate(step, theta) * g, "decayed"
-            ),
-            "updated": lambda n, name, theta, delta, step: theta - delta,
-        },
-        "vW_xh",
-    ),
-    Mutant(
-        "10⁻⁸ outside the root",
-        with_operations(
-            "direction", by_root=lambda g, v: g / (np.sqrt(v) + ADAGRAD_OFFSET)
-        ),
-        "W_xh",
     ),
 )
 MUTANTS = (*WINDOW_MUTANTS, *STEP_MUTANTS)

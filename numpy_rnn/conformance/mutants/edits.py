@@ -5,7 +5,7 @@ operands, or with other results.
 from collections.abc import Callable, Iterable
 from copy import copy
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,7 +19,6 @@ Equations = dict[str, Replacement]
 Change = Callable[..., Operand]  # of a value, or of that of step t of T
 Place = Callable[[Change], Equations]  # where numbers pass, which are changed there
 Reading = Callable[[Tensors, str, int], Operand]  # of a tensor for step s
-Copied = TypeVar("Copied")
 FORWARD_EQUATIONS = {"pre_activation", "state", "output", "forward"}
 STEP_EQUATIONS = {"clipped", "decayed", "velocity", "direction", "updated"}
 FLOW = ("state_adjoint", "initial_state_adjoint")
@@ -63,13 +62,6 @@ class View:
         return self.value(s)
 
 
-def replace(original: Copied, **attributes: Any) -> Copied:
-    """Return a copy of tensors, or of an arithmetic, with other attributes."""
-    other = copy(original)
-    vars(other).update(attributes)
-    return other
-
-
 # Edits of any equation.
 
 
@@ -93,18 +85,15 @@ def with_result(change: Replacement, *fields: str) -> Equations:
     return {field: partial(equation, field) for field in fields}
 
 
-def with_operations(field: str, **operations: Replacement) -> Equations:
-    """Return an equation with other operations of the numbers."""
-    return with_operands(lambda n, *rest: (replace(n, **operations), *rest), field)
-
-
 def reading(fields: Iterable[str], tensors: str, read: Reading) -> Equations:
     """Return equations that read other values of some tensors."""
 
     def change(n: NumpyArithmetic, w: Tensors, *rest: Any) -> tuple[Any, ...]:
         """Return the operands with views of the tensors."""
-        views = {name: View(partial(read, w, name)) for name in tensors.split()}
-        return n, replace(w, **views), *rest
+        other = copy(w)
+        for name in tensors.split():
+            setattr(other, name, View(partial(read, w, name)))
+        return n, other, *rest
 
     return with_operands(change, *fields)
 

@@ -38,19 +38,11 @@ USUAL_TERMS = 100
 RIGHT_ROUNDING = 4.0  # what the right tensor adds to that, where a wrong one is small
 CLEAR_DEVIATION = 30.0  # of a wrong tensor, in units of what right ones may differ
 MANY = 4  # numbers of a fit, that one number does not explain by chance
-DOUBLE_RTOL = 1e-6  # of numbers that are equal, measured by reports in float64
-SINGLE_RTOL = 1e-3  # in float32
+LARGEST_ERROR = 1e-3  # of a number, as a share of it
 MOST_DIGITS = 6  # of a number in words
 FACTORS = "2KBOTH"  # 2, and sizes by which a wrong reduction multiplies
 MOST_FACTORS = 4  # of a product
 RIGHT_STEP: Equations = {"updated": DEFINITION.updated}
-
-
-class Measurement(NamedTuple):
-    """The number that was measured in a fit, and its relative error."""
-
-    value: float
-    error: float
 
 
 class Fit:
@@ -126,35 +118,15 @@ class Fit:
         return self.ulp * rounding
 
     def vector(self, values: NamedArrays, names: Iterable[str]) -> NumpyArray:
-        """Return tensors as one vector, in units of what they are off. Where there is
-        none, it is the right one.
+        """Return tensors as one vector, in units of the difference that is allowed.
+        Where there is none, it is the right one.
         """
         tensors = self.right | values
-        parts = list[NumpyArray]()
+        parts = [np.zeros(0)]
         for name in names:
-            difference = largest(self.report[name] - self.right[name])
-            parts.append(np.ravel(tensors[name] / difference))
+            allowed = self.allowed(name, self.report[name])
+            parts.append(np.ravel(tensors[name] / allowed))
         return np.concatenate(parts)
-
-    def measure(self, mutant: Mutant, names: Sequence[str]) -> Measurement | None:
-        """Return the number for which a mutant comes nearest to the wrong tensors, and
-        its error; None if the number changes nothing. The mutant is linear in it.
-        """
-
-        def values(number: float) -> NumpyArray:
-            """Return the tensors of the mutant as a vector."""
-            return self.vector(self.values(mutant.with_number(number)), names)
-
-        reported = self.vector(self.report, names)
-        at_zero = values(0.0)
-        slope = values(1.0) - at_zero
-        square = float(slope @ slope)
-        if not 0 < square < np.inf:
-            return None
-        rounding = RIGHT_ROUNDING * self.ulp * largest(reported) * len(reported) ** 0.5
-        number = float(slope @ (reported - at_zero)) / square
-        error = rounding / square**0.5
-        return Measurement(number, error / abs(number) if number else np.inf)
 
 
 def largest(array: NumpyArray) -> float:
@@ -185,38 +157,39 @@ class CommonNumber(NamedTuple):
 def measured_number(
     mutant: Mutant, fits: Sequence[Fit], wrong: set[str]
 ) -> CommonNumber | None:
-    """Return the number with which a mutant comes nearest to the wrong tensors, if it
-    is the same in all fits.
+    """Return the number with which a mutant, linear in it, gives the wrong tensors of
+    all fits: a product of sizes, or the same number in all of them.
     """
-    eps = max(fit.eps for fit in fits)
-    rtol = SINGLE_RTOL if eps > np.finfo(np.float64).eps else DOUBLE_RTOL
-    measured = np.full(len(fits), np.nan)  # where it is measured well
-    best = Measurement(1.0, np.inf)
-    count = 0
-    for index, fit in enumerate(fits):
+    slopes = list[NumpyArray]()
+    changes = list[NumpyArray]()  # from the mutant with 0 to the reported numbers
+    for fit in fits:
         names = sorted(fit.wrong & wrong)
-        if not names:
-            continue
-        measurement = fit.measure(mutant, names)
-        if measurement is None:
-            return None
-        count += sum(fit.report[name].size for name in names)
-        if measurement.error < rtol:
-            measured[index] = measurement.value
-        best = min(best, measurement, key=lambda measurement: measurement.error)
-    is_measured = np.isfinite(measured)
-    if not is_measured.any() or (count < MANY and is_measured.sum() < 2):
+        at_0 = fit.vector(fit.values(mutant.with_number(0.0)), names)
+        at_1 = fit.vector(fit.values(mutant.with_number(1.0)), names)
+        slopes.append(at_1 - at_0)
+        changes.append(fit.vector(fit.report, names) - at_0)
+    slope = np.concatenate(slopes)
+    size = float(np.linalg.norm(slope))
+    if not 0 < size < np.inf:
+        return None  # the number changes nothing
+    number = float(slope @ np.concatenate(changes)) / size**2
+    error = RIGHT_ROUNDING / ROUNDING * len(slope) ** 0.5 / size
+    wrong_fits = sum(len(change) > 0 for change in changes)
+    if len(slope) < MANY and wrong_fits < 2:
         return None  # a number of its own explains any number
-    digits = min(MOST_DIGITS, -int(np.log10(4 * best.error)))  # that are sure
-    constant = CommonNumber(f"{best.value:.{digits}g}", [best.value] * len(fits))
-    one = CommonNumber("1", [1.0] * len(fits))
+    if not error <= LARGEST_ERROR * abs(number):
+        return None
+    digits = min(MOST_DIGITS, -int(np.log10(4 * error / abs(number))))
+    constant = CommonNumber(f"{number:.{digits}g}", [number] * len(fits))
     # A step knows no sizes.
     usual = [] if mutant.fields & STEP_EQUATIONS else products(fits)
-    for candidate in (one, *usual, constant):
-        # Both are measured: each is off by rtol at most.
-        is_near = np.isclose(measured, candidate.values, 2 * rtol, atol=0.0)
-        if is_near[is_measured].all():
-            return None if candidate is one else candidate
+    for candidate in (*usual, constant):
+        rest = (
+            largest(change - value * slope)
+            for change, value, slope in zip(changes, candidate.values, slopes)
+        )
+        if all(difference <= 1 for difference in rest):
+            return None if candidate.text == "1" else candidate
     return None
 
 

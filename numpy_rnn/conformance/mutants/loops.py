@@ -19,7 +19,12 @@ from numpy_rnn.conformance.definition import DEFINITION as right
 from numpy_rnn.conformance.definition import window_update
 from numpy_rnn.conformance.mutants.edits import VALUES, Equations, Mutant
 from numpy_rnn.conformance.mutants.families import change_times
-from numpy_rnn.conformance.mutants.fits import ROUNDING, Fit, largest
+from numpy_rnn.conformance.mutants.fits import (
+    ROUNDING,
+    Fit,
+    largest,
+    measured_number,
+)
 from numpy_rnn.conformance.mutants.hints import explanation, is_of_step
 from numpy_rnn.conformance.runs.recorded_run import RecordedRun, single_update
 from numpy_rnn.conformance.verdicts import Finding
@@ -144,18 +149,15 @@ def rates_in_words(fits: Sequence[Fit]) -> str:
     """Return the first and the last factor of the step, where it is another one from
     update to update; "" if a factor does not explain them all. fits: in order.
     """
+    mutant = Mutant("step × {number}", change_times)
     factors = list[float]()
     for fit in fits:
         factor = 1.0
         if fit.wrong:
-            measured = fit.measure(
-                Mutant("step × {number}", change_times), sorted(fit.wrong)
-            )
+            measured = measured_number(mutant, [fit], fit.wrong)
             if measured is None:
                 return ""
-            factor = measured.value
-            if not fit.explains(fit.values(change_times(factor)), fit.wrong):
-                return ""
+            factor = measured.values[0]
         factors.append(factor)
     return f"step × {factors[0]:.3g} to {factors[-1]:.3g}"
 
