@@ -102,3 +102,32 @@ def test_an_operator_that_the_script_has_kept():
     half = torch.full((1,), 0.5, requires_grad=True)
     expected = nn.functional.binary_cross_entropy_with_logits(half, half)
     assert torch.jit.script(loss)(half) == expected == loss(half)
+
+
+class Repeated(torch.optim.SGD):
+    """An optimizer that makes two steps of another one."""
+
+    def step(self, closure=None):
+        """Make the steps."""
+        for _ in range(2):
+            self.inner.step()
+
+
+def test_steps_within_a_step_are_counted_alone():
+    """Also after the limit of the audit."""
+    weight = nn.Parameter(torch.ones(2))
+    outer = Repeated([weight])
+    outer.inner = torch.optim.SGD([weight])
+    with torch_rnn.audit(updates=2) as report:
+        for _ in range(3):
+            weight.sum().backward()
+            outer.step()
+    assert report.loop.record.steps == 6
+
+
+def test_one_warning_is_switched_off_by_its_name():
+    with torch_rnn.audit(ignore="gradients-not-zeroed") as report:
+        exec(source("gradients_not_zeroed"), {})
+    assert report.warnings == []
+    with pytest.raises(InputError), torch_rnn.audit(ignore="gradients"):
+        pass

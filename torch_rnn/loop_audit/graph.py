@@ -49,6 +49,7 @@ class GraphSources:
     uses: dict[ResultUse, None] = field(default_factory=dict)
     parameters: set[nn.Parameter] = field(default_factory=set)
     losses: set[LossCall] = field(default_factory=set)
+    embedding: Any = None  # the node of the first one, by the order of inputs
     reaches_data: bool = False  # a leaf that is no parameter
     is_complete: bool = True
 
@@ -59,6 +60,8 @@ class GraphSources:
             self.losses.add(node.metadata[LOSS_CALL])
         if kind.startswith("CompiledFunction"):
             self.is_complete = False
+        elif kind == "EmbeddingBackward0":
+            self.embedding = node  # inputs are visited from the last to the first
         elif kind != "AccumulateGrad":
             return
         elif isinstance(node.variable, nn.Parameter):

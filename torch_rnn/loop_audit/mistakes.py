@@ -204,20 +204,18 @@ def loss_in_no_update(loop: TrainingLoop) -> Iterator[Event]:
     """
     reached = union(backward.losses for backward in loop.backwards)
     numbers = [update.number for update in loop.updates]
-    by_line = grouped(
-        loop.losses, lambda loss: (bisect(numbers, loss.number), loss.location)
-    )
-    incomplete = []
-    for (update, _), losses in by_line.items():
-        lost = [loss for loss in losses if loss not in reached]
-        is_last_alone = lost and lost == losses[:-1]
-        is_without_one = len(lost) == 1 < len(losses) - 1
-        if update < len(numbers) and (is_last_alone or is_without_one):
-            incomplete.append(losses[0])
-    for losses in grouped(incomplete, lambda loss: loss.location).values():
+    for line in grouped(loop.losses, lambda loss: loss.location).values():
+        incomplete = []
+        by_update = grouped(line, lambda loss: bisect(numbers, loss.number))
+        for update, losses in by_update.items():
+            lost = [loss for loss in losses if loss not in reached]
+            is_last_alone = lost and lost == losses[:-1]
+            is_without_one = len(lost) == 1 < len(losses) - 1
+            if update < len(numbers) and (is_last_alone or is_without_one):
+                incomplete.append(losses[0])
         # an evaluation may use the same line
-        if len(losses) >= MIN_LOST_SHARE * len(numbers):
-            yield from losses
+        if len(incomplete) >= MIN_LOST_SHARE * len(numbers):
+            yield from incomplete
 
 
 @mistake(

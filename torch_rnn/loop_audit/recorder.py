@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 import torch
 from torch import nn
@@ -20,7 +20,6 @@ from torch.nn.modules import module as module_hooks
 from torch.nn.modules.rnn import RNNCellBase
 from torch.optim import Optimizer
 from torch.optim import optimizer as optimizer_hooks
-from torch.utils.weak import WeakIdRef
 
 from torch_rnn.loop_audit.events import (
     BY_HAND,
@@ -60,16 +59,19 @@ class ParameterRecord:
     tensor: torch.Tensor
     backwards: frozenset[BackwardPass] = frozenset()
     is_known: bool = True  # the gradient is the sum of the backward passes
-    _seen: tuple[WeakIdRef, int] | None = None  # the gradient, and its version
+    _gradient: ref[torch.Tensor] | None = None
+    _version: int = -1
 
     def has_changed(self) -> bool:
         """Return whether there is another gradient than at the last call."""
         gradient = self.tensor.grad
         if gradient is None:
             return False
-        before = self._seen
-        self._seen = (WeakIdRef(gradient), version_of(gradient))
-        return self._seen != before
+        is_same = self._gradient is not None and self._gradient() is gradient
+        is_unchanged = is_same and self._version == version_of(gradient)
+        self._gradient = ref(gradient)
+        self._version = version_of(gradient)
+        return not is_unchanged
 
     def read(self) -> None:
         """Look whether the script has set, changed or zeroed the gradient."""

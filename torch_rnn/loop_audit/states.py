@@ -39,7 +39,6 @@ from torch_rnn.loop_audit.torch_internals import (
 
 MAX_STATE_ROWS = 8  # of a state that are looked at
 MAX_REMEMBERED = 40_000  # rows
-MAX_EMBEDDING_DEPTH = 8  # nodes between the input of a pass and an embedding
 
 
 # Calls
@@ -80,33 +79,22 @@ def read_call(module: Any, arguments: Mapping[str, Any], result: Any) -> ModuleC
 # Data
 
 
-def _data_behind(x: torch.Tensor) -> torch.Tensor | None:
-    """Return the data that the input of a pass is, or of which it is an embedding."""
-    if not x.requires_grad:
-        return x
-    node: Any = x.grad_fn
-    for _ in range(MAX_EMBEDDING_DEPTH):
-        indices = embedded_indices(node)
-        if indices is not None:
-            return indices
-        if node is None or not node.next_functions:
-            break
-        node = node.next_functions[0][0]
-    return None
-
-
 def _sizes_by_stride(tensor: torch.Tensor) -> dict[int, int]:
     """Return the sizes of the dimensions of a tensor, by their strides."""
     sizes = zip(tensor.stride(), tensor.shape)
     return {stride: size for stride, size in sizes if size > 1}
 
 
-def _input_data(x: torch.Tensor, axis: int | None) -> InputData:
-    """Return what is known of an input as data, whose steps are on an axis; None
-    for one step.
+def _input_data(x: torch.Tensor, sources: GraphSources, axis: int | None) -> InputData:
+    """Return what is known of an input as data, or as an embedding of data, whose
+    steps are on an axis; None for one step.
     """
-    data = _data_behind(x)
-    if data is None or data.is_inference():  # which has no version
+    data = x
+    if x.requires_grad:
+        if sources.embedding is None:
+            return InputData()
+        data = embedded_indices(sources.embedding)
+    if data.is_inference():  # which has no version
         return InputData()
     base = base_of(data)
     sizes = _sizes_by_stride(base)
@@ -158,7 +146,7 @@ class StateMemory:
         parents = []
         for sources in behind:
             parents += [result.forward for result in self._own_results(sources)]
-        data = _input_data(call.x, call.axis)
+        data = _input_data(call.x, behind[-1], call.axis)
         parts = [] if call.state else [StatePart(Origin.ZEROS)]
         for tensor, sources in zip(call.state, behind):
             parts.append(self._origin_in_graph(sources) or self._origin_by_rows(tensor))

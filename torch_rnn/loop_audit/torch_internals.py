@@ -100,11 +100,9 @@ def version_of(tensor: torch.Tensor) -> int:
     return tensor._version
 
 
-def embedded_indices(node: Any) -> torch.Tensor | None:
-    """Return the indices of an embedding by its node of autograd, None for another."""
-    if type(node).__name__ != "EmbeddingBackward0":
-        return None
-    indices: torch.Tensor = node._saved_indices
+def embedded_indices(embedding: Any) -> torch.Tensor:
+    """Return the indices of an embedding by its node of autograd."""
+    indices: torch.Tensor = embedding._saved_indices
     return indices
 
 
