@@ -164,7 +164,7 @@ class LoopReport:
         verdict = "; ".join(texts) or "no recurrent module"
         count = 0
         for name, mistake in MISTAKES.items():
-            count += name not in self._ignored and loop.is_seen(mistake.needs)
+            count += name not in self._ignored and loop.is_seen[mistake.needs]
         text = f"{verdict}; {pluralize(len(mistakes), 'mistake')} of the {count}"
         text += " that were looked for"
         unseen = loop.record.unseen.union(_unseen(loop))
@@ -177,7 +177,7 @@ class LoopReport:
 def _unseen(loop: TrainingLoop) -> Iterator[str]:
     """Yield what could not be seen, and is in no number of the report."""
     for kind, text in ABSENT.items():
-        if not loop.is_seen(kind):
+        if not loop.is_seen[kind]:
             yield text
     changed = sum(not update.is_known for update in loop.updates)
     states = chain(*(forward.state for forward in loop.forwards))

@@ -137,8 +137,14 @@ class TrainingLoop:
         self.backwards = self._events(BackwardPass)
         self.clips = self._events(GradientClip)
         # with those by hand of parameters that an optimizer steps
-        self._changes = self._events(LoopUpdate)
+        self.changes = self._events(LoopUpdate)
         self.updates = self._counted_updates()
+        # whether there is what mistakes are looked for in
+        self.is_seen: dict[type[Event], bool] = {
+            ForwardPass: any(forward.has_gradient for forward in self.forwards),
+            LossCall: any(loss.name != UNNAMED_LOSS for loss in self.losses),
+            LoopUpdate: bool(self.updates),
+        }
         self.passes = grouped(self.forwards, lambda forward: forward.module)
         self.windows: dict[nn.Module, list[LoopWindow]] = {}
         # passes whose state or input is attached to a pass of an earlier update
@@ -158,7 +164,7 @@ class TrainingLoop:
         those of SAM.
         """
         updates = []
-        for update in self._changes:
+        for update in self.changes:
             is_step = update.optimizer is not BY_HAND
             if is_step or update.parameters - self.record.stepped:
                 updates.append(update)
@@ -169,20 +175,12 @@ class TrainingLoop:
         its parameters have changed.
         """
         parameters = parameters_of(module)
-        numbers = [u.number for u in self._changes if u.parameters & parameters]
+        numbers = [u.number for u in self.changes if u.parameters & parameters]
         complete = [backward for backward in self.backwards if backward.is_complete]
         for forward, _ in reached_passes(module, complete):
             begun = bisect(numbers, forward.number)
             if any(bisect(numbers, p.number) < begun for p in forward.parents):
                 yield forward
-
-    def is_seen(self, kind: type[Event]) -> bool:
-        """Return whether there are passes with gradient, losses or updates."""
-        if kind is ForwardPass:
-            return any(forward.has_gradient for forward in self.forwards)
-        if kind is LossCall:
-            return any(loss.name != UNNAMED_LOSS for loss in self.losses)
-        return bool(self.updates)
 
     def updates_of(self, backward: BackwardPass) -> list[LoopUpdate]:
         """Return the updates that use the gradients of a backward pass."""
@@ -200,11 +198,7 @@ class TrainingLoop:
 
     def changed_parameters(self) -> frozenset[int]:
         """Return the parameters that an optimizer holds, or that change by hand."""
-        return union(change.held for change in self._changes) | self.record.stepped
-
-    def used_backwards(self) -> frozenset[BackwardPass]:
-        """Return the backward passes whose gradients have moved parameters."""
-        return union(change.backwards for change in self._changes)
+        return union(change.held for change in self.changes) | self.record.stepped
 
     def event_after(self, clip: GradientClip) -> GradientEvent | None:
         """Return the next event that changes or uses the gradients that are clipped."""

@@ -237,7 +237,7 @@ def gradients_not_zeroed(loop: TrainingLoop) -> Iterator[Event]:
 def gradients_thrown_away(loop: TrainingLoop) -> Iterator[Event]:
     """Yield backward passes whose gradients no update uses."""
     lost: dict[LoopUpdate, BackwardPass] = {}
-    used = loop.used_backwards()
+    used = union(change.backwards for change in loop.changes)
     for backward in loop.backwards:
         # adversarial examples use the gradient of the data
         is_used = backward in used or backward.reaches_data
