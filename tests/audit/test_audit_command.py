@@ -118,7 +118,7 @@ def test_report_of_a_module_that_is_terminated(tmp_path):
         (["missing.py"], "the script missing.py cannot be read: No such file"),
         (
             ["--updates", "0", "train.py"],
-            "--updates is 0: expected a whole number, 1 or more",
+            "updates is 0: expected a whole number, 1 or more",
         ),
     ],
 )

@@ -3,6 +3,7 @@
 import inspect
 
 import pytest
+import torch
 
 import torch_rnn
 from tests.audit import loops
@@ -106,6 +107,16 @@ def test_other_forms(loop, old, new, message):
     with torch_rnn.audit() as report:
         exec(source(loop, old, new), {})
     assert message in " ".join(str(report).split())
+
+
+def test_order_of_data_is_known_through_an_embedding():
+    old = "rnn(series[i : i + 10]"
+    new = "rnn(nn.functional.embedding(places[i : i + 10], table)"
+    table = torch.ones(40, 1, requires_grad=True)
+    variables = {"places": torch.arange(40).reshape(40, 1), "table": table}
+    with torch_rnn.audit() as report:
+        exec(source("right_chunks", old, new), variables)
+    assert "whether" not in str(report)
 
 
 def test_loss_whose_second_backward_fails():

@@ -7,16 +7,16 @@ import runpy
 import signal
 import sys
 import threading
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from getopt import GetoptError, getopt
 from types import FrameType
+from typing import Any
 
 from numpy_rnn.common.errors import InputError, errors_about
-from numpy_rnn.common.numbers import check_integer
 from numpy_rnn.common.texts import failed
+from torch_rnn.loop_audit import audit
 from torch_rnn.loop_audit.audit_report import LoopReport
 from torch_rnn.loop_audit.mistakes import MISTAKES
-from torch_rnn.loop_audit.recorder import LoopRecorder
 
 USAGE = "[--updates N] [--ignore NAME] [--strict] SCRIPT | -m MODULE [arguments]"
 HELP = f"""\
@@ -51,9 +51,9 @@ def parse_options(words: list[str]) -> tuple[list[tuple[str, str]], list[str]]:
 class Printer:
     """Prints a report on a copy of standard error, which the script may close."""
 
-    def __init__(self, recorder: LoopRecorder, report: LoopReport) -> None:
+    def __init__(self, running: ExitStack, report: LoopReport) -> None:
         """Copy standard error, for a report of this process alone."""
-        self.recorder = recorder
+        self.running = running
         self.report = report
         self.process = os.getpid()
         try:
@@ -65,7 +65,7 @@ class Printer:
         """End the audit and write its report."""
         if os.getpid() != self.process:
             return
-        self.recorder.stop()
+        self.running.close()
         with suppress(AttributeError, OSError, ValueError):
             sys.stdout.flush()
         text = "\n".join(["-- audit " + "-" * 71, str(self.report), ""])
@@ -110,14 +110,13 @@ def audit_script(words: list[str]) -> int:
         options, script = parse_options(words)
         values = dict(options)
         updates = values.get("--updates", "200")
-        limit = int(updates) if updates.isdecimal() else updates
-        recorder = LoopRecorder(check_integer("--updates", limit, 1))
+        limit: Any = int(updates) if updates.isdecimal() else updates  # is checked
         ignored = [value for option, value in options if option == "--ignore"]
-        report = LoopReport(recorder.record, ignored)
-        recorder.start()
+        running = ExitStack()
+        report = running.enter_context(audit(limit, ignored))
     except InputError as error:
         return failed("torch_rnn", 2, str(error))
-    printer = Printer(recorder, report)
+    printer = Printer(running, report)
     signal.signal(signal.SIGTERM, printer.terminate)
     try:
         code = run_script(script, "-m" in values)

@@ -40,6 +40,13 @@ def union(sets: Iterable[Iterable[AnyKey]]) -> frozenset[AnyKey]:
     return frozenset[AnyKey]().union(*sets)
 
 
+def as_list(tensors: Any) -> list[torch.Tensor]:
+    """Return one tensor, several or none as a list."""
+    if tensors is None:
+        return []
+    return [tensors] if torch.is_tensor(tensors) else list(tensors)
+
+
 # Initial states
 
 

@@ -23,9 +23,8 @@ from torch.utils.hooks import RemovableHandle
 
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.texts import one_line
-from torch_rnn.loop_audit.events import LoopRecord
+from torch_rnn.loop_audit.events import LoopRecord, as_list
 from torch_rnn.loop_audit.torch_internals import (
-    as_list,
     cell_of_decorated,
     is_hidden,
     name_for_jit,

@@ -23,6 +23,7 @@ from torch_rnn.loop_audit.events import (
     LoopRecord,
     Origin,
     StatePart,
+    as_list,
 )
 from torch_rnn.loop_audit.graph import (
     PASS_RESULTS,
@@ -31,7 +32,6 @@ from torch_rnn.loop_audit.graph import (
     sources_of,
 )
 from torch_rnn.loop_audit.torch_internals import (
-    as_list,
     base_of,
     embedded_indices,
     version_of,

@@ -83,13 +83,6 @@ def cell_of_decorated(decorated: Any) -> CellType:
 # Tensors
 
 
-def as_list(tensors: Any) -> list[torch.Tensor]:
-    """Return one tensor, several or none as a list."""
-    if tensors is None:
-        return []
-    return [tensors] if torch.is_tensor(tensors) else list(tensors)
-
-
 def base_of(tensor: torch.Tensor) -> torch.Tensor:
     """Return the tensor of which this is a view, or the tensor itself."""
     return tensor if tensor._base is None else tensor._base
