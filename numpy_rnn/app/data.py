@@ -259,9 +259,9 @@ def _column_index(number: str, names: Sequence[str]) -> int:
 
 
 def is_number(text: str) -> bool:
-    """Return whether a text is a finite number."""
+    """Return whether a text is a finite number. Python's 1_0 is none of a file."""
     with suppress(ValueError):
-        return isfinite(float(text))
+        return "_" not in text and isfinite(float(text))
     return False
 
 

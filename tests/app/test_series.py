@@ -39,6 +39,7 @@ REFUSED: list[tuple] = [  # content, columns, part of the message
     (b"a,b\n", None, "has 0 rows of numbers: expected 3 or more"),
     (b"x,y\n1,2\n3,\n5,6\n", None, "row 2 of numbers, column 2 is ''"),
     (b"x\n1\nnan\n3\n", None, "row 2 of numbers, column 1 is 'nan'"),
+    (b"x\n1\n2_0\n3\n", None, "row 2 of numbers, column 1 is '2_0'"),
     (
         b"1,2\n3,4\n\n5\n7,8\n",
         None,
