@@ -5,15 +5,15 @@ SHELL := bash
 alone := ../alone
 readme_command := $(shell grep -E '^python3 -m venv .*pytest' README.md)
 
-all: without_simd documents types
+all: documents
 .PHONY: all installed readme alone numpy_alone documents without_simd types
 
-# The README's test command as written, in two parts: the installation, during which the other core runs
-# numpy_alone, and the tests on both cores, with random examples.
+# The README's test command as written, in two parts: the installation and the tests, with random examples.
+# The tests and the documents use both cores; what uses one core comes before, as one core installs.
 installed:
 	command='$(readme_command)'; echo "$$command"; eval "$${command% && *}"
 
-readme: installed numpy_alone
+readme: installed numpy_alone types without_simd
 	export HYPOTHESIS_PROFILE=random; command='$(readme_command)'; eval "$${command##* && }"
 
 # An environment without torch and Matplotlib.
@@ -38,7 +38,7 @@ without_simd: installed
 documents: readme
 	.venv/bin/python .ci/documents
 
-types: readme
+types: alone installed
 	$(alone)/bin/ruff check .
 	$(alone)/bin/ruff format --check .
 	$(alone)/bin/mypy --python-executable .venv/bin/python

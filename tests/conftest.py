@@ -130,11 +130,13 @@ def _threads_of_torch(pytestconfig):
 
 @pytest.fixture(scope="session", autouse=True)
 def _outside_of_the_checkout(tmp_path_factory):
-    """Leave the checkout, where `python -m` of a test would find its packages."""
+    """Leave the checkout, where `python -m` would find its packages, also before the
+    fixtures of a module.
+    """
     os.chdir(tmp_path_factory.mktemp("outside"))
 
 
-@pytest.fixture
-def empty_folder(tmp_path, monkeypatch):
-    """Run the test in an empty folder of its own."""
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path, monkeypatch):
+    """Run each test in an empty folder of its own."""
     monkeypatch.chdir(tmp_path)

@@ -5,13 +5,19 @@ that trains: its results are the losses of all updates and the final weights (W_
 W_hh, W_hy). It raises `Unsupported` on a case that the module does not implement.
 """
 
+import os
+import runpy
+import sys
 from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from benchmarks.cases import MAX_GRADIENT, Case
 from numpy_rnn.common.records import Objective, Step
+from numpy_rnn.common.trees import tree_map
 
 Results = tuple[Any, Any]  # the losses, and the final W_xh, W_hh and W_hy
 Call = Callable[[], Results]
@@ -60,15 +66,44 @@ def prepare(name: str, case: Case) -> Call:
     Raises Unsupported if the implementation cannot run this case here.
     """
     if name.endswith(".py"):
-        from benchmarks.implementations import own_code
-
-        return own_code.prepare(case, name)
+        return prepare_file(case, name)
     module, package, _ = IMPLEMENTATIONS[name]
     if find_spec(package) is None:
         raise Unsupported(f"{package} is not installed")
     implementation = import_module(f"benchmarks.implementations.{module}")
     call: Call = implementation.prepare(case)
     return call
+
+
+def prepare_file(case: Case, path: str) -> Call:
+    """Return a call of the function `train` of a file, with copies of parameters.
+
+    Raises Unsupported if the function raises NotImplementedError on the beginning of
+    the run, ValueError if there is no such function.
+    """
+    folder = os.path.dirname(os.path.abspath(path))
+    if folder not in sys.path:
+        sys.path.append(folder)
+    train = runpy.run_path(path).get("train")
+    if not callable(train):
+        raise ValueError("it has no function train")
+
+    def prepared(case: Case) -> Call:
+        params, *series = case.arrays()
+        keywords = case.options.keywords()
+
+        def call() -> Results:
+            copies = tree_map(np.copy, params)
+            result: Results = train(copies, *series, **keywords)
+            return result
+
+        return call
+
+    try:
+        prepared(case.beginning())()
+    except NotImplementedError as error:
+        raise Unsupported(str(error)) from None
+    return prepared(case)
 
 
 def one_network(case: Case) -> Case:

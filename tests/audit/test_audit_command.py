@@ -26,7 +26,6 @@ def audit(tmp_path, monkeypatch, capfd):
     """Return the command in this process: its exit status, output and messages."""
     from torch_rnn.loop_audit.audit_command import audit_script
 
-    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["torch_rnn"])
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])

@@ -3,6 +3,7 @@ refused.
 """
 
 import re
+from collections import Counter
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -96,6 +97,17 @@ def test_options_beyond_the_cases_are_unsupported(name, changed):
     options = RunOptions.from_keywords(**case.options.keywords() | changed)
     with pytest.raises(Unsupported):
         disagreement(name, case._replace(options=options))
+
+
+def test_text_has_few_successors():
+    """A character has at most four, of which each is the next input."""
+    case = CASES["character model, float32"]
+    _, x, target, _ = case.arrays()
+    assert (x[1:] == target[:-1]).all()
+    pairs = {*zip(x.ravel().tolist(), target.ravel().tolist())}
+    successors = Counter(character for character, _ in pairs)
+    assert max(successors.values()) == 4
+    assert len(pairs) > case.D
 
 
 def test_cases_are_chosen_by_name_or_part_of_a_name():

@@ -112,7 +112,6 @@ bare, number, boastful = Bare(), 3, Bare(capabilities=("adam",))
 @pytest.fixture
 def in_folder(tmp_path, monkeypatch):
     """Put modules into the working directory, which sys.path does not name."""
-    monkeypatch.chdir(tmp_path)
     paths = [path for path in sys.path if path not in ("", str(tmp_path))]
     monkeypatch.setattr(sys, "path", paths)
     texts = {"a_port": MODULE, "needy": "import no_such_thing", "leaver": "exit(3)"}

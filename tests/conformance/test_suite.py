@@ -43,7 +43,6 @@ ALONE = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
 @pytest.fixture
 def suite(tmp_path, monkeypatch, capsys):
     """Run the suite with few cases where ports.py is: its status and its output."""
-    monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "ports", raising=False)
     monkeypatch.setattr(sampling, "EXAMPLES", 12)

@@ -51,9 +51,7 @@ LAYERS = {  # what the files of a folder import, besides each other and NumPy
         numpy_rnn/app numpy_rnn/conformance numpy_rnn/conformance/arithmetics
         numpy_rnn/conformance/ports numpy_rnn/conformance/runs""",
 }
-FILES = [
-    path for name in ("numpy_rnn", "torch_rnn") for path in ROOT.glob(f"{name}/**/*.py")
-]
+FILES = {*ROOT.glob("*_rnn/**/*.py")}
 
 
 def imports(path):

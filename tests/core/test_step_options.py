@@ -64,8 +64,7 @@ def test_field_changes_a_run_of_the_definition(name):
 
 
 @FIELDS
-def test_field_changes_a_run_of_the_command_line(name, capsys, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_field_changes_a_run_of_the_command_line(name, capsys):
     for step, file in zip(two_steps(name), ("first.npz", "second.npz")):
         options = ["--epochs", "2", "--save", file, "--no-plot"]
         for field, value in step._asdict().items():

@@ -18,10 +18,7 @@ from numpy_rnn.study.evaluated_equations import EVALUATED
 from numpy_rnn.study.folder import LESSON_FOLDER, check_folder, write_folder
 from tests.helpers.command_line import contents, refused, rows_of
 
-pytestmark = [
-    pytest.mark.needs_matplotlib,
-    pytest.mark.usefixtures("empty_folder"),
-]
+pytestmark = pytest.mark.needs_matplotlib
 
 
 def test_default_study_is_a_folder(capsys):

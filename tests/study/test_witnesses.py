@@ -90,7 +90,6 @@ def package_modules():
 def copied_package(tmp_path, monkeypatch):
     """Copy numpy_rnn into the working folder, where it is imported until the end."""
     shutil.copytree(Path(numpy_rnn.__file__).parent, tmp_path / "numpy_rnn")
-    monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     installed = {name: sys.modules.pop(name) for name in package_modules()}
     yield tmp_path / "numpy_rnn"
