@@ -6,7 +6,7 @@ DERIVATION.md derives the equations of the reference, `elman.py`, `loss.py`,
 computes it carries. There a public function, such as `forward`, checks its arguments
 and calls the one that computes, such as `compute_activations`, which is named after
 what it returns. `train` is that of `engine/`, which is faster;
-`numpy_rnn.reference` has the plain one.
+the module `numpy_rnn.reference`, imported by this name, has the plain one.
 """
 
 import importlib

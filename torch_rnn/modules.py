@@ -44,6 +44,8 @@ def to_modules(
     ------
     InputError
         If the parameters are an ensemble.
+    ValueError
+        By torch.nn.RNN, if it has no such nonlinearity.
 
     Examples
     --------
@@ -58,7 +60,6 @@ def to_modules(
         )
     W_xh, W_hh, W_hy, b_h, b_y = params
     D, H = W_xh.shape
-    O = W_hy.shape[-1]
     dtype, device = W_hh.dtype, W_hh.device
     bias = b_h is not None
     # The layers draw weights, which are replaced, from a copy of the random state.
@@ -72,16 +73,15 @@ def to_modules(
             dtype=dtype,
             device=device,
         )
-        linear = nn.Linear(H, O, bias=bias, dtype=dtype, device=device)
+        linear = nn.Linear(H, W_hy.shape[-1], bias=bias, dtype=dtype, device=device)
     recurrent = {"weight_ih_l0": W_xh.mT, "weight_hh_l0": W_hh.mT}
     readout = {"weight": W_hy.mT}
     if b_h is not None and b_y is not None:
         recurrent |= {"bias_ih_l0": b_h, "bias_hh_l0": torch.zeros_like(b_h)}
         readout["bias"] = b_y
+        rnn.bias_hh_l0.requires_grad_(False)
     rnn.load_state_dict(recurrent)
     linear.load_state_dict(readout)
-    if bias:
-        rnn.bias_hh_l0.requires_grad_(False)
     return rnn, linear
 
 
@@ -106,7 +106,7 @@ def from_modules(rnn: nn.RNN, linear: nn.Linear) -> Parameters[Array]:
     Raises
     ------
     InputError
-        If the modules do not fit each other, or are not finite.
+        If a module is another one, they do not fit each other, or are not finite.
 
     Examples
     --------
@@ -114,13 +114,19 @@ def from_modules(rnn: nn.RNN, linear: nn.Linear) -> Parameters[Array]:
     >>> from_modules(nn.RNN(1, 3), nn.Linear(3, 1)).W_hh.shape
     torch.Size([3, 3])
     """
-    if rnn.num_layers > 1 or rnn.bidirectional:
+    if not isinstance(rnn, nn.RNN) or rnn.num_layers > 1 or rnn.bidirectional:
         raise InputError(
-            "the RNN has several layers, or two directions: expected one of each"
+            f"the module is {rnn}: expected torch.nn.RNN with one layer and one "
+            "direction"
         )
     state = rnn.state_dict()
     b_h = state["bias_ih_l0"] + state["bias_hh_l0"] if rnn.bias else None
-    weights = state["weight_ih_l0"].mT, state["weight_hh_l0"].mT, linear.weight.mT
-    params: Parameters[Array] = Parameters(*weights, b_h, linear.bias)
+    params: Parameters[Array] = Parameters(
+        state["weight_ih_l0"].mT,
+        state["weight_hh_l0"].mT,
+        linear.weight.mT,
+        b_h,
+        linear.bias,
+    )
     check_finite_parameters(ARRAY_KIND, params)
     return copy_of(params, as_leaves=True)

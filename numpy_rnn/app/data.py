@@ -1,6 +1,7 @@
 """Series and texts: from a file or a pipe to inputs and targets."""
 
 import os
+import re
 import warnings
 from collections.abc import Sequence
 from contextlib import suppress
@@ -228,8 +229,9 @@ def read_series(path: str, columns: str | None = None) -> tuple[NumpyArray, list
 def _table(text: str) -> NumpyArray:
     """Split a text into its cells, (rows, columns) of str."""
     separator = None  # spaces
+    unquoted = re.sub('"[^"]*"', "", text)
     for mark in ",\t;":
-        if mark in text:
+        if mark in unquoted:
             separator = mark
     try:
         with warnings.catch_warnings(action="ignore"):  # of an empty file
@@ -259,9 +261,9 @@ def _column_index(number: str, names: Sequence[str]) -> int:
 
 
 def is_number(text: str) -> bool:
-    """Return whether a text is a finite number."""
+    """Return whether a text is a finite number. Python's 1_0 is none of a file."""
     with suppress(ValueError):
-        return isfinite(float(text))
+        return "_" not in text and isfinite(float(text))
     return False
 
 

@@ -107,9 +107,11 @@ def check_learning_rate(params: Parameters[Any], learning_rate: Any) -> Any:
 def check_keywords(function: str, options: Mapping[str, Any], keywords: type) -> None:
     """Check that the options of a function are keywords of its TypedDict.
 
-    Raises TypeError otherwise, as Python does.
+    Raises TypeError otherwise, as Python does, and if a required one is missing.
     """
     known = keywords.__annotations__
+    for name in sorted(vars(keywords)["__required_keys__"] - options.keys()):
+        raise TypeError(f"{function}() misses the keyword argument {name!r}")
     for name in options:
         if name not in known:
             raise TypeError(

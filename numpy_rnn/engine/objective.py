@@ -15,8 +15,11 @@ from numpy import (
     divide,
     exp,
     greater,
+    inf,
+    isnan,
     log,
     maximum,
+    minimum,
     multiply,
     square,
     subtract,
@@ -98,7 +101,12 @@ def write_softmax_difference(
     """
     # `reduce` is what the methods y.max and error.sum call, after some Python code.
     largest = maximum.reduce(y, axis=-1, keepdims=True)
-    np.vecdot(target, y, out=row_losses[..., 0])
+    with np.errstate(invalid="ignore"):  # 0 · ∞, where the output of another class is
+        np.vecdot(target, y, out=row_losses[..., 0])
+    if isnan(add.reduce(row_losses, axis=None)):
+        minimum.reduce(
+            y, axis=-1, keepdims=True, out=row_losses, where=target > 0, initial=inf
+        )
     subtract(row_losses, largest, row_losses)
     subtract(y, largest, error)
     exp(error, error)

@@ -21,6 +21,7 @@ TEXTS = [  # content, columns, rows, names
     (b"  1     2\n  3    -4.5\n\n  5e-3  6   \n", None, THREE, NUMBERED),
     (b"17;01; 96.7;1\n17;02; 104.3;1\n20;12; 154.5;0", "3", SPOTS, ["column 3"]),
     (DATED, "2", SPOTS, ["sunspots, monthly"]),
+    (b'"a;b",c\n1,2\n3,-4.5\n5e-3,6\n', None, THREE, ["a;b", "c"]),
     (b"5 1 2\n5 3 -4.5\n5 5e-3 6\n", " 2, 3,2", THREE, ["column 2", "column 3"]),
     (b"# 1t,s\n49-01,96.7\n49-02,104.3\n24-12,154.5\n", "2", SPOTS, ["s"]),
 ]
@@ -39,6 +40,7 @@ REFUSED: list[tuple] = [  # content, columns, part of the message
     (b"a,b\n", None, "has 0 rows of numbers: expected 3 or more"),
     (b"x,y\n1,2\n3,\n5,6\n", None, "row 2 of numbers, column 2 is ''"),
     (b"x\n1\nnan\n3\n", None, "row 2 of numbers, column 1 is 'nan'"),
+    (b"x\n1\n2_0\n3\n", None, "row 2 of numbers, column 1 is '2_0'"),
     (
         b"1,2\n3,4\n\n5\n7,8\n",
         None,

@@ -125,3 +125,11 @@ def test_refuses_invalid_input(audit, words, message):
     status, out, err = audit(*words, script="print('hello')")
     assert (status, out, err.count("\n")) == (2, "", 1)
     assert message in err
+
+
+@pytest.mark.slow
+def test_help_without_a_reader():
+    command = [sys.executable, "-m", "torch_rnn", "audit", "--help"]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE)
+    assert (done.returncode, done.stderr) == (1, b"")

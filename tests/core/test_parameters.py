@@ -115,8 +115,8 @@ def test_other_networks_are_refused():
     with pytest.raises(InputError, match="the parameters are an ensemble"):
         to_modules(from_numpy(drawn(N=2)))
     for modules, says in (
-        ((LSTM(2, 3), Linear(3, 4)), "W_hh has shape"),
-        ((RNN(2, 3, num_layers=2), Linear(3, 4)), "several layers"),
+        ((LSTM(2, 3), Linear(3, 4)), r"LSTM\(2, 3\): expected torch.nn.RNN"),
+        ((RNN(2, 3, num_layers=2), Linear(3, 4)), "with one layer and one direction"),
         ((RNN(2, 3), Linear(3, 4, bias=False)), "both biases or neither"),
     ):
         with pytest.raises(InputError, match=says):

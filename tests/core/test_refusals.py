@@ -144,3 +144,11 @@ def test_arguments_that_do_not_fit_each_other(rnn, name, changes, says):
         value = keywords[record]._replace(**{field: value}) if record else value
         keywords = keywords | {record or key: value}
     assert re.search(says, refusal(rnn, name, keywords))
+
+
+def test_missing_keyword_is_named(rnn):
+    keywords = valid_calls(rnn, 7)["train"]
+    for name in ("learning_rate", "epochs"):
+        rest = {key: value for key, value in keywords.items() if key != name}
+        with pytest.raises(TypeError, match=rf"train\(\) misses .* '{name}'"):
+            rnn.train(**rest)

@@ -89,6 +89,26 @@ def test_cross_entropy_of_outputs_that_are_far_apart(rnn, dtype):
         assert bits(next(updates).loss) == bits(expected[number])
 
 
+@DTYPE
+@pytest.mark.with_reference
+@pytest.mark.filterwarnings("ignore:overflow")
+def test_cross_entropy_where_another_output_overflows(rnn, dtype):
+    """It is −∞, whose exponential is 0: that of the class alone is in the sum."""
+    zeros = tree_map(np.zeros_like, random_gradients(dtype)[0])
+    W_hy = np.zeros_like(zeros.W_hy)
+    W_hy[:, 1] = -np.finfo(dtype).max
+    ones = np.ones_like(zeros.b_h)  # φ(1) is 0.76
+    params = rnn.from_numpy(zeros._replace(W_hy=W_hy, b_h=ones))
+    x, h_0 = rnn.from_numpy((np.ones((1, 1, 2), dtype), np.zeros((1, 4), dtype)))
+    target = rnn.from_numpy(np.array([[0]]))
+    options = {"k1": 1, "k2": 1, "learning_rate": 0.1, "epochs": 1}
+    (update,) = rnn.train(params, x, target, h_0, loss="cross_entropy", **options)
+    # Of three outputs, 0, −∞ and 0, the class has the first.
+    assert float(update.loss) == pytest.approx(
+        math.log(2), rel=4 * float(np.finfo(dtype).eps)
+    )
+
+
 @pytest.mark.parametrize("step", STEPS)
 def test_parameter_without_a_gradient_stays(rnn, step):
     """Its velocity stays too, and a later gradient counts as its first one."""

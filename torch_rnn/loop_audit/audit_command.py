@@ -13,7 +13,7 @@ from types import FrameType
 from typing import Any
 
 from numpy_rnn.common.errors import InputError, errors_about
-from numpy_rnn.common.texts import failed
+from numpy_rnn.common.texts import failed, silence_output
 from torch_rnn.loop_audit import audit
 from torch_rnn.loop_audit.audit_report import LoopReport
 from torch_rnn.loop_audit.mistakes import MISTAKES
@@ -104,7 +104,11 @@ def audit_script(words: list[str]) -> int:
     or a refusal.
     """
     if words[:1] in (["-h"], ["--help"]):
-        print(HELP)
+        try:
+            print(HELP, flush=True)
+        except OSError:  # the reader is gone, or the disk full
+            silence_output()
+            return 1
         return 0
     try:
         options, script = parse_options(words)

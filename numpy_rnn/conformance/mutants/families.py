@@ -176,12 +176,11 @@ def window_mutants(sizes: Mapping[str, int], is_forward: bool) -> Iterator[Mutan
 
 def without_option(name: str) -> Equations:
     """Return the equations of a step without one of its options."""
-    nothing = np.inf if name.startswith("max") else 0.0
 
     def change(*operands: Any) -> tuple[Any, ...]:
         """Return the operands, the last of which is the step, without the option."""
         *others, step = operands
-        return *others, step._replace(**{name: nothing})
+        return *others, step._replace(**{name: Step._field_defaults[name]})
 
     return with_operands(change, *STEP_EQUATIONS)
 
