@@ -7,6 +7,7 @@ themselves later, for many windows at once, by `window_losses`.
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf, isnan
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,8 +16,6 @@ from numpy import (
     divide,
     exp,
     greater,
-    inf,
-    isnan,
     log,
     maximum,
     minimum,
@@ -88,7 +87,8 @@ def write_difference(
     subtract(y, target, error)  # (B1)
 
 
-@np.errstate(over="ignore")  # where outputs are so far apart that p is 0
+# Outputs may be so far apart that p is 0, and 0 · ∞ is met below.
+@np.errstate(over="ignore", invalid="ignore")
 def write_softmax_difference(
     y: Array, target: Array, error: Array, row_losses: Array
 ) -> None:
@@ -101,8 +101,8 @@ def write_softmax_difference(
     """
     # `reduce` is what the methods y.max and error.sum call, after some Python code.
     largest = maximum.reduce(y, axis=-1, keepdims=True)
-    with np.errstate(invalid="ignore"):  # 0 · ∞, where the output of another class is
-        np.vecdot(target, y, out=row_losses[..., 0])
+    np.vecdot(target, y, out=row_losses[..., 0])
+    # It is NaN where another output is −∞. What has a mask is right, and slow.
     if isnan(add.reduce(row_losses, axis=None)):
         minimum.reduce(
             y, axis=-1, keepdims=True, out=row_losses, where=target > 0, initial=inf

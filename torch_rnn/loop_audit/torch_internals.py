@@ -1,7 +1,7 @@
 """What the audit uses of torch that is private there.
 
 All of it is here, so that a version of torch that changes it concerns this file alone.
-It was tried with torch 2.13.
+It was tried with torch 2.13; `.ci/versions` tries it with the oldest one.
 """
 
 import sys
