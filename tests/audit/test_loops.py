@@ -58,6 +58,17 @@ FIRST_TWO_UPDATES = """range(6):
         for x in batch():
             h = cell(x, h)
             loss = (loss if _ > 1 else 0) + """
+EVALUATED_BEFORE = """
+            for mode in (torch.no_grad, torch.enable_grad):
+                with mode():
+                    loss = """
+WITHOUT_BATCH = """
+            results = rnn(series[i : i + 10, 0], h.detach()[:, 0])
+            out, h = (result[:, None] for result in results)"""
+VALIDATED = """        loss.backward()
+            with torch.inference_mode():
+                rnn(torch.ones(3, 1, 1), h.detach())
+"""
 
 
 @pytest.mark.parametrize(
@@ -101,6 +112,20 @@ FIRST_TWO_UPDATES = """range(6):
         ),
         ("right_chunks", EPOCHS + ZEROS, ZEROS[4:] + EPOCHS, "epoch, cut: 2"),
         ("right_chunks", INDICES, SHUFFLED, "[state-from-elsewhere]"),
+        ("right_chunks", "\n            loss = ", EVALUATED_BEFORE, "0 mistakes"),
+        (
+            "right_chunks",
+            "\n            out, h = rnn(series[i : i + 10], h.detach())",
+            WITHOUT_BATCH,
+            "TBPTT(10, 10), state carried and cut; 0 mistakes",
+        ),
+        (
+            "right_chunks",
+            "        loss.backward()\n",
+            VALIDATED,
+            "TBPTT(10, 10), state carried and cut; 0 mistakes",
+        ),
+        ("state_attached", "range(4)", "range(2)", "[state-attached]"),
     ],
 )
 def test_other_forms(loop, old, new, message):

@@ -200,6 +200,7 @@ def test_wrong_schedule_is_named():
     other = run._replace(options=run.options._replace(schedule=Schedule(2, 4, 2)))
     first = judge(package_trace()._replace(run=other)).first
     assert (*first[:3], first.element, first.expected) == (1, 3, "window", (0,), 2)
+    assert first.report().startswith("WRONG window (T1, T2)\n")
 
 
 def chaotic_run(gain, N=None):

@@ -122,3 +122,4 @@ def test_planted_faults_are_named_in_the_order_of_computation(
     assert {*others} <= set(re.findall(r"\((\w+)\)", verdict[0]))
     page = Path("study/evidence.html").read_text()
     assert f'<p class="verdict wrong">{verdict[0]}</p>' in page
+    assert '<span class="wrong">WRONG</span>' in page
