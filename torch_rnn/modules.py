@@ -43,7 +43,7 @@ def to_modules(
     Raises
     ------
     InputError
-        If the parameters are an ensemble.
+        If the parameters are an ensemble, are no tensors, or are not finite.
     ValueError
         By torch.nn.RNN, if it has no such nonlinearity.
 
@@ -53,6 +53,7 @@ def to_modules(
     >>> to_modules(torch_rnn.initial_parameters(bias=True))
     (RNN(1, 6), Linear(in_features=6, out_features=1, bias=True))
     """
+    check_finite_parameters(ARRAY_KIND, params)
     if params.networks is not None:
         raise InputError(
             "the parameters are an ensemble, and torch.nn.RNN is one network: expected "
@@ -60,7 +61,6 @@ def to_modules(
         )
     W_xh, W_hh, W_hy, b_h, b_y = params
     D, H = W_xh.shape
-    dtype, device = W_hh.dtype, W_hh.device
     bias = b_h is not None
     # The layers draw weights, which are replaced, from a copy of the random state.
     with torch.random.fork_rng(devices=[]):
@@ -70,10 +70,8 @@ def to_modules(
             nonlinearity=nonlinearity,
             bias=bias,
             batch_first=batch_first,
-            dtype=dtype,
-            device=device,
-        )
-        linear = nn.Linear(H, W_hy.shape[-1], bias=bias, dtype=dtype, device=device)
+        ).to(W_hh)
+        linear = nn.Linear(H, W_hy.shape[-1], bias=bias).to(W_hh)
     recurrent = {"weight_ih_l0": W_xh.mT, "weight_hh_l0": W_hh.mT}
     readout = {"weight": W_hy.mT}
     if b_h is not None and b_y is not None:

@@ -114,6 +114,8 @@ def test_other_networks_are_refused():
 
     with pytest.raises(InputError, match="the parameters are an ensemble"):
         to_modules(from_numpy(drawn(N=2)))
+    with pytest.raises(InputError, match="from_numpy converts a NumPy array"):
+        to_modules(drawn())
     for modules, says in (
         ((LSTM(2, 3), Linear(3, 4)), r"LSTM\(2, 3\): expected torch.nn.RNN"),
         ((RNN(2, 3, num_layers=2), Linear(3, 4)), "with one layer and one direction"),
