@@ -3,7 +3,7 @@
 import argparse
 import importlib
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection
 from types import ModuleType
 from typing import NamedTuple, NoReturn
 
@@ -131,7 +131,7 @@ def add_command_options(parser: Parser, command: str) -> None:
         )
 
 
-def nearest(name: str, known: Iterable[str], prefix: str = "") -> str:
+def nearest(name: str, known: Collection[str], prefix: str = "") -> str:
     """Return advice in brackets, with the known name that is nearest; or ""."""
     meant = nearest_name(name, known)
     if meant is None:

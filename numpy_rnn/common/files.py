@@ -24,8 +24,9 @@ def written_whole(path: str) -> Iterator[Path]:
     real = os.path.realpath(path)
     temporary = Path(os.path.dirname(real), f".unfinished-{os.urandom(8).hex()}")
     try:
-        mode = _mode_of(real)
-        if mode is not None:
+        mode = None
+        if os.path.exists(real):
+            mode = stat.S_IMODE(os.stat(real).st_mode)
             temporary.touch(mode=stat.S_IRUSR | stat.S_IWUSR)  # nobody else reads it
         yield temporary
         if mode is not None:
@@ -40,14 +41,6 @@ def written_whole(path: str) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def _mode_of(path: str) -> int | None:
-    """Return the permissions of a file; None where there is none."""
-    try:
-        return stat.S_IMODE(os.stat(path).st_mode)
-    except FileNotFoundError:
-        return None
-
-
 def save_arrays(path: str, arrays: dict[str, Any]) -> None:
     """Write named arrays as .npz. Raises InputError if the file cannot be written."""
     with written_whole(path) as temporary, open(temporary, "wb") as file:
@@ -58,7 +51,7 @@ def load_arrays(path: str, kind: str) -> dict[str, np.ndarray]:
     """Read all arrays of an .npz file, of this kind in messages.
 
     Raises InputError if the file is missing, truncated, of another kind, or would need
-    pickle.
+    pickle; MemoryError if there is no memory for its arrays.
     """
     with errors_about(f"{kind} {path}"):
         try:
@@ -66,7 +59,7 @@ def load_arrays(path: str, kind: str) -> dict[str, np.ndarray]:
                 arrays = {name: archive[name] for name in archive.files}
                 if all(isinstance(array, np.ndarray) for array in arrays.values()):
                     return arrays
-        except OSError:
+        except (OSError, MemoryError):
             raise
         except Exception:  # zip, deflate and .npy raise anything on damaged bytes
             pass

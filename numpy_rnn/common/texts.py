@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from sys import maxsize
 from typing import Any
@@ -61,7 +61,7 @@ def short_repr(value: object, write: Callable[[Any], str] = str) -> str:
         return "a very large number"
 
 
-def nearest_name(name: str, known: Iterable[str]) -> str | None:
+def nearest_name(name: str, known: Collection[str]) -> str | None:
     """Return the known name that has these initials, or else the most similar one.
 
     Examples
@@ -71,14 +71,13 @@ def nearest_name(name: str, known: Iterable[str]) -> str | None:
     >>> nearest_name("momentun", ["momentum", "dampening"])
     'momentum'
     """
-    names = list(known)
-    for candidate in names:
-        initials = [word[0] for word in candidate.split("_")]
-        if len(initials) > 1 and name == "".join(initials):
+    for candidate in known:
+        initials = "".join(word[0] for word in candidate.split("_"))
+        if len(name) > 1 and name == initials:
             return candidate
     from difflib import get_close_matches  # takes a while to import
 
-    similar = get_close_matches(name, names, 1)
+    similar = get_close_matches(name, known, 1)
     return similar[0] if similar else None
 
 

@@ -5,6 +5,7 @@ all.
 import os
 from contextlib import suppress
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -43,6 +44,13 @@ def test_refused_weights(capsys, changed, message):
     np.savez("w.npz", **{name: W for name, W in arrays.items() if W is not None})
     assert message in refused(numpy_rnn, capsys, "--weights", "w.npz", "--no-plot")
     assert not Path("exploded").exists()
+
+
+def test_lack_of_memory_is_no_damage(capsys, monkeypatch):
+    np.savez("w.npz", **WEIGHTS)
+    monkeypatch.setattr(np, "load", Mock(side_effect=MemoryError))
+    message = refused(numpy_rnn, capsys, "--weights", "w.npz", "--no-plot")
+    assert message.startswith("there is not enough memory")
 
 
 @fewer(2)
