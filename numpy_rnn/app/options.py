@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple, TypeVar
 
 from numpy_rnn.common.errors import InputError
-from numpy_rnn.common.numbers import check_positive
+from numpy_rnn.common.numbers import check_integer, check_positive
 from numpy_rnn.common.option_checks import check_schedule
 from numpy_rnn.common.records import (
     DTYPES,
@@ -286,6 +286,7 @@ def make_options(
     values.update(forced or {})
     values.update(given)
     options = CommandOptions(command, tuple(others), given, **values)
+    check_integer("--sample", options.sample, 0)
     check_schedule(options.run_options().schedule)
     return options
 

@@ -11,6 +11,7 @@ import pytest
 
 import numpy_rnn
 from numpy_rnn.app.options import DEFAULTS_OF, make_options
+from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Step
 from tests.helpers.command_line import (
     main,
@@ -112,6 +113,11 @@ def test_defaults_that_are_turned_off():
     run = train_options(options).run_options()
     assert run.step == Step(0.1)
     assert train_options("--data a --max-norm none").max_norm is None
+
+
+def test_sample_of_less_than_no_characters_is_refused():
+    with pytest.raises(InputError, match="--sample is -3"):
+        train_options("--text a --sample -3")
 
 
 def test_lesson_is_opened_and_its_path_printed(capsys, monkeypatch):

@@ -35,7 +35,6 @@ from numpy_rnn.conformance.mutants.edits import (
     with_operands,
     with_result,
 )
-from numpy_rnn.conformance.ports.abilities import SGD_OPTIONS
 
 LIMITS = (0.5, 1, 2, 3, 5, 10, 20)  # of numbers that are clamped
 FEW = 10  # the largest count of steps, sequences or units that is tried
@@ -203,6 +202,6 @@ def step_mutants(step: Step) -> Iterator[Mutant]:
     for words in ("step", "step of {names}"):  # of all parameters, or of some
         yield Mutant(f"{words} × 0", change_times(0.0))
         yield Mutant(f"{words} × {{number}}", change_times)
-    for name in (*SGD_OPTIONS, "max_value"):
+    for name in Step._field_defaults:
         if getattr(step, name):
             yield Mutant(f"{name} left out", without_option(name))
