@@ -230,8 +230,8 @@ class TorchPort(FunctionPort):
         if isinstance(y, tuple):
             y = y[0]
         targets = torch.tensor(target)
-        if "last" not in self.layout_name:
-            steps = self.layout_name.split()[1].index("T")
+        if not self.layout.last:
+            steps = self.layout.series.index("T")
             K = targets.shape[steps]
             y = y.narrow(steps, y.shape[steps] - K, K)
         if loss_kind(self.objective).has_classes:  # whose classes are the second axis

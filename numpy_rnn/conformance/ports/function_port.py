@@ -73,15 +73,61 @@ LAYOUT_PARTS = (
 )
 
 
-def layouts_of(*parts: Sequence[str]) -> tuple[str, ...]:
-    """Return layouts with these parts, whose target may be that of the last step."""
-    layouts = [" ".join(choice) for choice in itertools.product(*parts)]
-    return (*layouts, *(f"{layout} last" for layout in layouts))
+class Layout(NamedTuple):
+    """How code takes its arrays."""
+
+    last: str
+    """"last" if the target is that of the last step, or else empty."""
+    weights: str
+    """"rows", as in x W_xh, or "columns"."""
+    series: str
+    """The axes of inputs and targets, whose N is D or O."""
+    state: str
+    """The axes of the initial state."""
+
+    @property
+    def name(self) -> str:
+        """Return the layout as it is stated."""
+        return f"{self.weights} {self.series} {self.state} {self.last}".strip()
+
+    @property
+    def has_batch(self) -> bool:
+        """Return whether there is an axis of sequences."""
+        return "B" in self.series
+
+    def series_of(self, array: NumpyArray, letters: str) -> NumpyArray:
+        """Return a series, or a step of it, whose axes are the first of these."""
+        letters = letters[: array.ndim]
+        if not self.has_batch:
+            array = array.take(0, letters.index("B"))
+            letters = letters.replace("B", "")
+        order = "".join(sorted(letters, key=self.series.index))
+        laid_out: NumpyArray = np.einsum(f"{letters}->{order}", array)
+        return laid_out
+
+    def target_of(self, target: NumpyArray) -> NumpyArray:
+        """Return the targets, (K, B, O), or classes, (K, B)."""
+        if self.last:
+            return self.series_of(target[-1], "BN")
+        return self.series_of(target, "TBN")
+
+    def state_of(self, h: NumpyArray) -> NumpyArray:
+        """Return a state, (B, H)."""
+        states: NamedArrays = {"H": h[0], "HB": h.T, "BH": h, "1BH": h[None]}
+        return states[self.state]
+
+    def parameter_of(self, theta: NumpyArray) -> NumpyArray:
+        """Return a parameter of the definition."""
+        if theta.ndim == 2:
+            return theta.T if self.weights == "columns" else theta
+        return theta[:, None] if self.state == "HB" else theta
 
 
-def has_batch(layout: str) -> bool:
-    """Return whether a layout has an axis of sequences."""
-    return "B" in layout.split()[1]
+def layouts_of(*parts: Sequence[str]) -> dict[str, Layout]:
+    """Return layouts with these parts by name, those with one target at the end."""
+    choices = itertools.product(("", "last"), *parts)
+    layouts = map(Layout._make, choices)
+    return {layout.name: layout for layout in layouts}
 
 
 def count_arguments(function: Callable[..., Any]) -> int:
@@ -174,7 +220,7 @@ class FunctionPort:
     sizes: Any = ()
     mean_over: Sequence[str] | None = None
     layouts = layouts_of(*LAYOUT_PARTS)  # which are tried
-    layout_name = ""  # in which the code is called, one of them
+    layout: Layout  # in which the code is called, one of them
     error = 0.0  # of the loss of that layout, relative
     has_older_steps = False  # whether a step may have no loss, but the last has one
 
@@ -218,21 +264,21 @@ class FunctionPort:
             }
         )
         is_right = self.try_layouts()
-        is_last = "last" in self.layout_name
+        is_last = bool(self.layout.last)
         # Code that keeps its biases somewhere else computes a wrong loss without them.
         only_with = is_right.get(True, False) and not is_right.get(False)
         self._add_lacks(
             {
                 "older steps": not is_last and not self.has_older_steps,
                 "many losses": is_last,
-                "batch": not has_batch(self.layout_name),
+                "batch": not self.layout.has_batch,
                 "bias": True not in is_right,
                 "no biases": only_with or False not in is_right,
             }
         )
         assumed = "" if any(is_right.values()) else ASSUMED
-        self.name += f" ({self.layout_name}{assumed})"
-        axes = ", ".join(self.layout_name.split()[1].replace("N", "D"))
+        self.name += f" ({self.layout.name}{assumed})"
+        axes = ", ".join(self.layout.series.replace("N", "D"))
         self.layout_text = f"({axes}) batches"
         if "batch" in self.lacks:
             self.layout_text = f"({axes.replace('B', '1')}) sequences"
@@ -244,7 +290,7 @@ class FunctionPort:
         if layout not in self.layouts:
             expected = ", ".join(map(" or ".join, (*LAYOUT_PARTS, ("last", "nothing"))))
             raise InputError(f"the layout is {layout!r}: expected {expected}")
-        self.layouts = (layout,)
+        self.layouts = {layout: self.layouts[layout]}
 
     def _take_objective(self, loss: str, nonlinearity: str) -> None:
         """Set the objective, and what follows from it. Raises InputError on names that
@@ -276,12 +322,12 @@ class FunctionPort:
                 self.lacks += (name,)
 
     def try_layouts(self) -> dict[bool, bool]:
-        """Set `layout_name` to the layout that fits; return whether the loss is right
-        with and without biases, as far as there is one.
+        """Set `layout` to the one that fits; return whether the loss is right with and
+        without biases, as far as there is one.
         """
         is_right = dict[bool, bool]()
         errors = list[InputError]()
-        layouts = self.layouts
+        layouts = list(self.layouts.values())
         for bias in (True, False):
             try:
                 is_right[bias] = self.find_layout(layouts, bias)
@@ -290,20 +336,20 @@ class FunctionPort:
                 continue
             if is_right[bias] and len(layouts) > 1:
                 self.refuse_wrong_batch()
-            layouts = (self.layout_name,)
+            layouts = [self.layout]
         if not is_right:
             raise errors[0]  # the other one may be that of a function without biases
         return is_right
 
-    def find_layout(self, layouts: Sequence[str], bias: bool) -> bool:
-        """Set `layout_name` to the first with the right loss, or else to the first that
+    def find_layout(self, layouts: Sequence[Layout], bias: bool) -> bool:
+        """Set `layout` to the first with the right loss, or else to the first that
         computes one; return whether it is right. `possible` has those that compute a
         wrong loss, and its factor.
         """
-        self.possible = dict[str, float]()
+        self.possible = dict[Layout, float]()
         failures = list[str]()
         for layout in layouts:
-            self.layout_name = layout
+            self.layout = layout
             try:
                 factor = self.trial(bias)
             except Exception as error:
@@ -318,18 +364,18 @@ class FunctionPort:
             raise InputError(
                 f"{self.name} cannot be called in any known way: {reasons}"
             )
-        self.layout_name = next(iter(self.possible))
+        self.layout = next(iter(self.possible))
         return False
 
     def trial(self, bias: bool) -> float:
         """Return the loss of the code on a case, as a multiple of the right one."""
         stated = stated_by(self)
         sizes: dict[str, Any] = dict(TRIAL)
-        if not has_batch(self.layout_name):
+        if not self.layout.has_batch:
             sizes["B"] = 1
         if stated.sizes:  # the code has sizes of its own
             sizes.update(stated.sizes[0])
-        sizes["K"] = 1 if "last" in self.layout_name else sizes["T"]
+        sizes["K"] = 1 if self.layout.last else sizes["T"]
         spec = CaseSpec(
             **sizes,
             dtype=self.dtypes[-1],
@@ -349,8 +395,8 @@ class FunctionPort:
         """Raise InputError if the loss is right for one sequence, and there is a layout
         of a batch in which the function computes another one.
         """
-        factors = [self.possible[name] for name in self.possible if has_batch(name)]
-        if has_batch(self.layout_name) or not factors or "batch" in self.lacks:
+        factors = [self.possible[one] for one in self.possible if one.has_batch]
+        if self.layout.has_batch or not factors or "batch" in self.lacks:
             return
         raise InputError(
             f"{self.name} is right for one sequence; for a batch the loss is × "
@@ -367,15 +413,14 @@ class FunctionPort:
         **options: Any,
     ) -> NamedArrays:
         """Return the loss, the gradients, and with a step the parameters after it."""
-        _, _, state_axes, *last = self.layout_name.split()
-        x = self._laid_out(x, "TBN"[: x.ndim])
-        states = {"H": h_0[0], "HB": h_0.T, "BH": h_0, "1BH": h_0[None]}
-        if last:
-            target = self._laid_out(target[-1], "BN"[: target.ndim - 1])
-        else:
-            target = self._laid_out(target, "TBN"[: target.ndim])
-        theta = {self.names[n]: self._oriented(array) for n, array in params.items()}
-        arguments = (theta, x, target, states[state_axes])
+        layout = self.layout
+        theta = {self.names[n]: layout.parameter_of(v) for n, v in params.items()}
+        arguments = (
+            theta,
+            layout.series_of(x, "TBN"),
+            layout.target_of(target),
+            layout.state_of(h_0),
+        )
         returned = self.function(*arguments[: self.argument_count])
         loss, gradients = self._results(returned)
         report: dict[str, Any] = {"loss": self.factor * loss}
@@ -417,23 +462,6 @@ class FunctionPort:
         loss = float(loss) if isinstance(loss, float) else np.asarray(loss)
         return loss, gradients
 
-    def _laid_out(self, array: NumpyArray, letters: str) -> NumpyArray:
-        """Return an array with these axes as the function takes it."""
-        axes = self.layout_name.split()[1]
-        if "B" not in axes:
-            array = array.take(0, letters.index("B"))
-            letters = letters.replace("B", "")
-        order = "".join(sorted(letters, key=axes.index))
-        laid_out: NumpyArray = np.einsum(f"{letters}->{order}", array)
-        return laid_out
-
-    def _oriented(self, theta: NumpyArray) -> NumpyArray:
-        """Return a parameter as the function takes it."""
-        weights, _, state_axes, *_ = self.layout_name.split()
-        if theta.ndim == 2:
-            return theta.T if weights == "columns" else theta
-        return theta[:, None] if state_axes == "HB" else theta
-
     def _back(
         self, params: NamedArrays, arrays: Mapping[str, Any], keys: Mapping[str, str]
     ) -> NamedArrays:
@@ -449,10 +477,10 @@ class FunctionPort:
                 found = ", ".join(map(str, arrays))
                 raise KeyError(f"{own_name} is not among the results {found}")
             array = np.asarray(arrays[key])
-            shape = self._oriented(theta).shape
+            shape = self.layout.parameter_of(theta).shape
             if array.shape != shape:
                 raise ValueError(f"{key} has shape {array.shape}: expected {shape}")
-            if theta.ndim == 2 and self.layout_name.startswith("columns"):
-                array = array.T
+            if theta.ndim == 2:
+                array = self.layout.parameter_of(array)  # which inverts itself
             ours[name] = array.reshape(theta.shape)
         return ours
