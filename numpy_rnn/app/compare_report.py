@@ -51,10 +51,7 @@ class Comparison(NamedTuple):
     def first_finding(self) -> Finding | None:
         """Return the first finding that a hint explains, or the first of all."""
         findings = [run.judgement.first for run in self.runs if run.judgement.first]
-        for finding in findings:
-            if finding.hint:
-                return finding
-        return findings[0] if findings else None
+        return max(findings, key=lambda finding: bool(finding.hint), default=None)
 
     def worst_ratios(self) -> dict[str, float]:
         """Return the largest ratio of every tensor that is reported."""

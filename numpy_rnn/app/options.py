@@ -72,9 +72,7 @@ def option(
     """
     if isinstance(default, bool):
         parsing.setdefault("action", BooleanOptionalAction)
-    elif default is None:
-        parsing.setdefault("type", str)
-    else:
+    elif default is not None:
         parsing.setdefault("type", type(default))
     if default is not None and default is not False:
         description += f" ({default})"
