@@ -79,7 +79,7 @@ def right_cells():
 def right_chunks():
     """Train by TBPTT(10, 10), and return the last outputs.
 
-    TBPTT(10, 10), state carried and cut; 0 mistakes of the 16
+    TBPTT(10, 10), state carried and cut; 0 mistakes of the 18
     module nn.RNN(1, 5), called at
     steps: 10: 12 windows: 10 steps, k1 = 10, k2 = 10: 12
     initial states: zeros: 3, the previous window, cut: 9
@@ -221,6 +221,19 @@ def loss_in_no_update():
         update(optimizer, loss)
 
 
+def loss_counted_twice():
+    """Let the sum of all chunks up to now go through backward() at each."""
+    rnn, optimizer = modules()
+    for _ in range(2):
+        h, loss = torch.zeros(1, 3, 5), 0
+        optimizer.zero_grad()
+        for x in batch().split(3):
+            out, h = rnn(x, h.detach())
+            loss = loss + out.square().mean()
+            loss.backward(retain_graph=True)
+        optimizer.step()
+
+
 def loss_in_two_updates():
     """Go on with the sum of losses after the update."""
     cell, _ = cells()
@@ -305,6 +318,17 @@ def parameter_not_stepped():
     for _ in range(4):
         out, _ = rnn(batch())
         update(optimizer, readout(out).square().mean())
+
+
+def module_not_reached():
+    """Cut what the decoder gets of the encoder."""
+    rnn, optimizer = modules()
+    cell, decoding = cells()
+    for _ in range(4):
+        h = rnn(batch())[1][0, :, :4].data
+        optimizer.zero_grad()
+        update(decoding, loss_of(cell(torch.ones(3, 2), h)))
+        optimizer.step()
 
 
 def optimizer_recreated():

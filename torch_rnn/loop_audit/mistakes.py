@@ -27,6 +27,7 @@ from torch_rnn.loop_audit.loop import (
     by_optimizer,
     grouped,
     is_most,
+    parameters_of,
     reached_passes,
 )
 
@@ -197,6 +198,23 @@ def loss_in_two_updates(loop: TrainingLoop) -> Iterator[Event]:
                     yield backward
 
 
+@mistake(
+    "a loss goes through backward() again before the step, and counts twice: begin each"
+    " sum of losses at 0, or call backward() once"
+)
+def loss_counted_twice(loop: TrainingLoop) -> Iterator[Event]:
+    """Yield backward passes that add the gradient of a loss for the second time."""
+    adding = loop.adding_updates()
+    for update in loop.updates:
+        if update in adding:  # other mistakes
+            continue
+        seen = set[LossCall]()
+        for backward in sorted(update.backwards, key=lambda event: event.number):
+            if backward.losses & seen:
+                yield backward
+            seen |= backward.losses
+
+
 @mistake("not every loss of an update reaches backward(): add them up", LossCall)
 def loss_in_no_update(loop: TrainingLoop) -> Iterator[Event]:
     """Yield lines of losses of which all but one, or all but the last, reach
@@ -307,6 +325,24 @@ def parameter_not_stepped(loop: TrainingLoop) -> Iterator[Event]:
         updates = loop.updates_of(backward)
         if updates and backward.parameters - changed:
             yield updates[0]
+
+
+@mistake(
+    "an optimizer steps this module, and no loss reaches it: its output or state is"
+    " cut, as by detach(), .data or no_grad()"
+)
+def module_not_reached(loop: TrainingLoop) -> Iterator[Event]:
+    """Yield passes of modules that an optimizer holds and no gradient reaches."""
+    if not all(backward.is_complete for backward in loop.backwards):
+        return
+    reached = parameters_in(loop.backwards) | parameters_in(loop.updates)
+    held = union(update.held for update in loop.updates)
+    for module, passes in loop.passes.items():
+        parameters = parameters_of(module)
+        if parameters & held and not parameters & reached:
+            for forward in passes:
+                if forward.has_gradient:
+                    yield forward
 
 
 @mistake(
