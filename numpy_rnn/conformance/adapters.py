@@ -230,10 +230,9 @@ class TorchPort(FunctionPort):
         if isinstance(y, tuple):
             y = y[0]
         targets = torch.tensor(target)
-        if not self.layout.last:
-            steps = self.layout.series.index("T")
-            K = targets.shape[steps]
-            y = y.narrow(steps, y.shape[steps] - K, K)
+        for axis, (size, K) in enumerate(zip(y.shape, targets.shape)):
+            if size > K:  # the axis of steps, of which the last K have a loss
+                y = y.narrow(axis, size - K, K)
         if loss_kind(self.objective).has_classes:  # whose classes are the second axis
             y = y.flatten(0, -2)
             targets = targets.flatten()

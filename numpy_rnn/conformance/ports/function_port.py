@@ -4,6 +4,7 @@ The layouts of the arguments are tried on one case, and the first one that gives
 right loss is taken.
 """
 
+import copy
 import inspect
 import itertools
 import warnings
@@ -76,14 +77,10 @@ LAYOUT_PARTS = (
 class Layout(NamedTuple):
     """How code takes its arrays."""
 
-    last: str
-    """"last" if the target is that of the last step, or else empty."""
-    weights: str
-    """"rows", as in x W_xh, or "columns"."""
-    series: str
-    """The axes of inputs and targets, whose N is D or O."""
-    state: str
-    """The axes of the initial state."""
+    last: str  # "last" if the target is that of the last step, or else empty
+    weights: str  # "rows", as in x W_xh, or "columns"
+    series: str  # the axes of inputs and targets, whose N is D or O
+    state: str  # the axes of the initial state
 
     @property
     def name(self) -> str:
@@ -121,6 +118,18 @@ class Layout(NamedTuple):
         if theta.ndim == 2:
             return theta.T if self.weights == "columns" else theta
         return theta[:, None] if self.state == "HB" else theta
+
+
+class Trial(NamedTuple):
+    """A layout in which code computes a loss, and by which factor that is wrong."""
+
+    layout: Layout
+    factor: float
+
+    @property
+    def is_right(self) -> bool:
+        """Return whether the loss is right."""
+        return abs(self.factor - 1) < RTOL
 
 
 def layouts_of(*parts: Sequence[str]) -> dict[str, Layout]:
@@ -263,7 +272,11 @@ class FunctionPort:
                 "step": step is None,
             }
         )
-        is_right = self.try_layouts()
+        trials = self.trials_by_bias()
+        is_right = {bias: trial.is_right for bias, trial in trials.items()}
+        first = next(iter(trials.values()))
+        self.layout = first.layout
+        self.error = abs(first.factor - 1)
         is_last = bool(self.layout.last)
         # Code that keeps its biases somewhere else computes a wrong loss without them.
         only_with = is_right.get(True, False) and not is_right.get(False)
@@ -321,61 +334,56 @@ class FunctionPort:
             if is_absent and name not in self.lacks:
                 self.lacks += (name,)
 
-    def try_layouts(self) -> dict[bool, bool]:
-        """Set `layout` to the one that fits; return whether the loss is right with and
-        without biases, as far as there is one.
+    def trials_by_bias(self) -> dict[bool, Trial]:
+        """Return the trials of one layout with and without biases, as far as the code
+        can be called so.
         """
-        is_right = dict[bool, bool]()
+        trials = dict[bool, Trial]()
         errors = list[InputError]()
         layouts = list(self.layouts.values())
         for bias in (True, False):
             try:
-                is_right[bias] = self.find_layout(layouts, bias)
+                trials[bias] = self.best_trial(layouts, bias)
             except InputError as error:
                 errors.append(error)
-                continue
-            if is_right[bias] and len(layouts) > 1:
-                self.refuse_wrong_batch()
-            layouts = [self.layout]
-        if not is_right:
+            else:
+                layouts = [trials[bias].layout]
+        if not trials:
             raise errors[0]  # the other one may be that of a function without biases
-        return is_right
+        return trials
 
-    def find_layout(self, layouts: Sequence[Layout], bias: bool) -> bool:
-        """Set `layout` to the first with the right loss, or else to the first that
-        computes one; return whether it is right. `possible` has those that compute a
-        wrong loss, and its factor.
+    def best_trial(self, layouts: Sequence[Layout], bias: bool) -> Trial:
+        """Try layouts up to the first with the right loss. Return this trial, or else
+        the first one in which the code computes a loss.
         """
-        self.possible = dict[Layout, float]()
+        wrong = list[Trial]()
         failures = list[str]()
         for layout in layouts:
-            self.layout = layout
             try:
-                factor = self.trial(bias)
+                trial = Trial(layout, self.factor_of_loss(layout, bias))
             except Exception as error:
                 failures.append(describe_error(error))
                 continue
-            self.error = abs(factor - 1)
-            if self.error < RTOL:
-                return True
-            self.possible[layout] = factor
-        if not self.possible:
+            if trial.is_right:
+                self.refuse_wrong_batch(trial, wrong)
+                return trial
+            wrong.append(trial)
+        if not wrong:
             reasons = one_line("; ".join(dict.fromkeys(failures)), 600)
             raise InputError(
                 f"{self.name} cannot be called in any known way: {reasons}"
             )
-        self.layout = next(iter(self.possible))
-        return False
+        return wrong[0]
 
-    def trial(self, bias: bool) -> float:
+    def factor_of_loss(self, layout: Layout, bias: bool) -> float:
         """Return the loss of the code on a case, as a multiple of the right one."""
         stated = stated_by(self)
         sizes: dict[str, Any] = dict(TRIAL)
-        if not self.layout.has_batch:
+        if not layout.has_batch:
             sizes["B"] = 1
         if stated.sizes:  # the code has sizes of its own
             sizes.update(stated.sizes[0])
-        sizes["K"] = 1 if self.layout.last else sizes["T"]
+        sizes["K"] = 1 if layout.last else sizes["T"]
         spec = CaseSpec(
             **sizes,
             dtype=self.dtypes[-1],
@@ -388,15 +396,17 @@ class FunctionPort:
         case = without_unsupported(spec, stated).case()
         expected = window_update(case)["loss"]
         arguments = protocol.port_arguments(case)
+        tried = copy.copy(self)
+        tried.layout = layout
         with np.errstate(all="ignore"), warnings.catch_warnings(action="ignore"):
-            return float(self.window_update(**arguments)["loss"] / expected)
+            return float(tried.window_update(**arguments)["loss"] / expected)
 
-    def refuse_wrong_batch(self) -> None:
+    def refuse_wrong_batch(self, right: Trial, wrong: Sequence[Trial]) -> None:
         """Raise InputError if the loss is right for one sequence, and there is a layout
         of a batch in which the function computes another one.
         """
-        factors = [self.possible[one] for one in self.possible if one.has_batch]
-        if self.layout.has_batch or not factors or "batch" in self.lacks:
+        factors = [trial.factor for trial in wrong if trial.layout.has_batch]
+        if right.layout.has_batch or not factors or "batch" in self.lacks:
             return
         raise InputError(
             f"{self.name} is right for one sequence; for a batch the loss is × "
