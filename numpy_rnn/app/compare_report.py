@@ -13,7 +13,8 @@ from numpy_rnn.conformance.runs.judge import Judgement
 from numpy_rnn.conformance.verdicts import Finding
 
 LOOP = ("window", "initial")  # what the training loop chooses
-LESS_ROUNDING = "choose --dtype float64, a smaller --k2, or weights of smaller gain"
+LESS_ROUNDING = "choose --dtype float64, a smaller --k2, or --weights of smaller gain"
+NO_OVERFLOW = "choose --dtype float64, or a smaller --k2 or --learning-rate"
 
 
 class ComparedRun(NamedTuple):
@@ -128,7 +129,8 @@ def faults(comparison: Comparison, is_single: bool) -> list[str]:
     first = comparison.runs[0]
     dtype = first.run.params.W_hh.dtype
     if not first.judgement.updates:
-        return [f"NOT JUDGED{of_name}: the first update overflows {dtype}"]
+        overflow = f"the first update overflows {dtype}"
+        return [f"NOT JUDGED{of_name}: {overflow}; {NO_OVERFLOW}"]
     not_judged = comparison.tensors_in("not_judged")
     if not_judged:
         return [

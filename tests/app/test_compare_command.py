@@ -14,6 +14,7 @@ import numpy_rnn
 from numpy_rnn.app.compare_command import examine, find_sources
 from numpy_rnn.app.compare_plot import draw_comparisons
 from numpy_rnn.app.compare_report import (
+    NO_OVERFLOW,
     ComparedRun,
     Comparison,
     comparison_report,
@@ -358,7 +359,7 @@ def test_nothing_is_shown_of_runs_without_a_judged_update(capsys):
     ended = command(numpy_rnn, capsys, *words.split())
     _, *lines = ended.out.splitlines()
     assert lines == [
-        f"NOT JUDGED of {name}: the first update overflows float32"
+        f"NOT JUDGED of {name}: the first update overflows float32; {NO_OVERFLOW}"
         for name in ("numpy_rnn", "numpy_rnn.reference")
     ]
     assert (ended.status, ended.err, os.listdir()) == (1, "", [])
