@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 
 from numpy_rnn import Gradients, Parameters
-from numpy_rnn.common.records import DTYPES, Step
+from numpy_rnn.common.records import DTYPES, NONLINEARITY_NAMES, Objective, Step
 from numpy_rnn.common.trees import tree_map
 from numpy_rnn.conformance.case import present
 from numpy_rnn.conformance.ports.port import PackagePort
@@ -21,6 +21,7 @@ from tests.helpers.random_runs import (
     Kind,
     Sizes,
     as_case,
+    assert_right_run,
     assert_right_window,
     drawn_run,
     drawn_sizes,
@@ -38,13 +39,30 @@ def test_every_function_is_right(rnn, seed):
     draw = RandomDraw(seed)
     case = as_case(drawn_run(draw, drawn_sizes(draw, largest=7)))
     case = case._replace(target=case.target[draw.integer(0, len(case.x) - 1) :])
+    assert_right_window(case, report_of(rnn, case))
+
+
+def report_of(rnn, case):
+    """Return what the functions of a package compute of a case."""
     options = case.objective._asdict() | case.step._asdict()
     options["velocity"] = present(case.velocity) or None
     if np.ndim(case.step.learning_rate):
         options["learning_rate"] = rnn.from_numpy(case.step.learning_rate)
     series = case.x, case.target, case.h_0
-    report = PackagePort(rnn).window_update(present(case.params), *series, **options)
-    assert_right_window(case, report)
+    return PackagePort(rnn).window_update(present(case.params), *series, **options)
+
+
+@DTYPE
+@pytest.mark.parametrize("nonlinearity", NONLINEARITY_NAMES)
+def test_pre_activations_of_any_size(rnn, dtype, nonlinearity):
+    """The exponentials of most of them overflow."""
+    options = OPTIONS._replace(objective=Objective(nonlinearity))
+    run = random_run(Sizes(T=3, H=8), Kind(dtype), options)
+    b_h = np.array([30, -30, 90, -90, 800, -800, 1e4, -1e4], dtype)
+    run = run._replace(params=run.params._replace(b_h=b_h))
+    case = as_case(run)
+    assert_right_window(case, report_of(rnn, case))
+    assert_right_run(run, train(rnn, run, record=True))
 
 
 def random_gradients(dtype="float64", N=None):

@@ -59,15 +59,15 @@ def operations(**methods: Any) -> Way:
 LIMIT = 7  # ulps of tanh and cosh, of the 8 that are allowed
 
 
-def tanh_slope(product):
-    """Return the way whose dh ∘ φ'(a) is another product for tanh."""
+def other_slope(name, product):
+    """Return the way whose dh ∘ φ'(a) is another product for one nonlinearity."""
 
     def by_slope(self, dh, a, h, nonlinearity):
-        if nonlinearity == "tanh":
+        if nonlinearity == name:
             return product(dh, a, h)
         return NumpyArithmetic.by_slope(self, dh, a, h, nonlinearity)
 
-    return operations(by_slope=by_slope)._replace(nonlinearity="tanh")
+    return operations(by_slope=by_slope)._replace(nonlinearity=name)
 
 
 def other_phi(name, function):
@@ -128,9 +128,9 @@ def fused_update(n, name, theta, delta, step):
 
 WAYS = {
     "as it is": Way(),
-    "(1 - h)(1 + h)": tanh_slope(lambda dh, a, h: dh * ((1 - h) * (1 + h))),
-    "JAX's": tanh_slope(lambda dh, a, h: (dh + dh * h) * (1 - h)),
-    "a cosh at its limit": tanh_slope(slope_by_inaccurate_cosh),
+    "(1 - h)(1 + h)": other_slope("tanh", lambda dh, a, h: dh * ((1 - h) * (1 + h))),
+    "JAX's": other_slope("tanh", lambda dh, a, h: (dh + dh * h) * (1 - h)),
+    "a cosh at its limit": other_slope("tanh", slope_by_inaccurate_cosh),
     "a tanh at its limit": other_phi("tanh", inaccurate_tanh(LIMIT)),
     "a tanh at half of it": other_phi("tanh", inaccurate_tanh(LIMIT / 2)),
     "a logistic function by exp": other_phi("sigmoid", lambda a: 1 / (1 + np.exp(-a))),
