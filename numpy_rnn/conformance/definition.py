@@ -5,6 +5,10 @@ An equation is a method of `Definition`: of the numbers `n` that it runs on, the
 DERIVATION.md. The arithmetic (`arithmetics/`) gives values, derivatives by complex
 step, rounding bounds, or random roundings.
 
+n.pass_on("a", t, value) notes a tensor, and returns what the equations after it
+continue from. That is the value at L2. At L1 it is the number that an implementation
+reports in its place: so every equation starts anew, and a mistake shows once.
+
 A mutant is a Definition with other equations, given as functions without `self` or in a
 subclass:
 
@@ -157,9 +161,9 @@ class Definition:
     ) -> None:
         """Compute a, h and y of all steps."""
         for t in w.steps:
-            w.a[t] = n.record("a", t, self.pre_activation(n, w, p, t))
-            w.h[t] = n.record("h", t, self.state(n, w, t, nonlinearity))
-            w.y[t] = n.record("y", t, self.output(n, w, p, t))
+            w.a[t] = n.pass_on("a", t, self.pre_activation(n, w, p, t))
+            w.h[t] = n.pass_on("h", t, self.state(n, w, t, nonlinearity))
+            w.y[t] = n.pass_on("y", t, self.output(n, w, p, t))
 
     def backward(
         self, n: NumpyArithmetic, w: Tensors, p: OperandParameters, nonlinearity: str
@@ -170,23 +174,23 @@ class Definition:
         after = len(w.x) + 1
         w.dh[after] = w.da[after] = n.zeros(w.a[after - 1])
         for t in reversed(w.steps):
-            w.dh[t] = n.record("dh", t, self.state_adjoint(n, w, p, t))
-            w.da[t] = n.record(
+            w.dh[t] = n.pass_on("dh", t, self.state_adjoint(n, w, p, t))
+            w.da[t] = n.pass_on(
                 "da", t, self.pre_activation_adjoint(n, w, t, nonlinearity)
             )
         for t in w.steps:
-            n.record("dx", t, self.input_adjoint(n, w, p, t))
-        n.record("dh_0", None, self.initial_state_adjoint(n, w, p))
+            n.pass_on("dx", t, self.input_adjoint(n, w, p, t))
+        n.pass_on("dh_0", None, self.initial_state_adjoint(n, w, p))
         gradients = NamedOperands()
         for name in present(p):
             gradient = getattr(self, GRADIENTS[name])
-            gradients[name] = n.record("d" + name, None, gradient(n, w))
+            gradients[name] = n.pass_on("d" + name, None, gradient(n, w))
         return gradients
 
     # -- step
 
     def clipped(
-        self, n: NumpyArithmetic, d: NamedOperands, p: NamedOperands, step: Step
+        self, n: NumpyArithmetic, d: NamedOperands, step: Step
     ) -> NamedOperands:
         """Return the gradients after clipping."""
         if step.max_norm is not None:
@@ -197,7 +201,7 @@ class Definition:
         return d
 
     def decayed(
-        self, n: NumpyArithmetic, name: str, g: Operand, theta: Operand, step: Step
+        self, n: NumpyArithmetic, g: Operand, theta: Operand, step: Step
     ) -> Operand:
         """Return the gradient with weight decay."""
         if not step.weight_decay:
@@ -216,12 +220,7 @@ class Definition:
         return n.constant(step.momentum) * before + share * g  # (U5)
 
     def direction(
-        self,
-        n: NumpyArithmetic,
-        g: Operand,
-        v: Operand | None,
-        before: Operand | None,
-        step: Step,
+        self, n: NumpyArithmetic, g: Operand, v: Operand | None, step: Step
     ) -> Operand:
         """Return Δ, which the rate multiplies. v is None in plain SGD."""
         if v is None:
@@ -250,13 +249,13 @@ class Definition:
         T = len(run.x)
         new = 0
         windows = list[Window]()
-        while not windows or new < T:
+        while new < T:
             windows.append(self.window(T, new, k1, k2))
             new = windows[-1].stop
         return windows
 
     def carried_state(
-        self, states: Mapping[int, NumpyArray], window: Window, epoch: int
+        self, states: Mapping[int, NumpyArray], window: Window
     ) -> NumpyArray:
         """Return the initial state of a window, from the latest states by step of the
         series; h_0 at 0.
@@ -291,14 +290,14 @@ def window_update(
     older = len(case.x) - len(case.target)
     target = n.from_input(np.stack([n.with_axes(row) for row in case.target]))
     y = n.stack([w.y[t] for t in w.steps[older:]])
-    loss, errors = definition.loss_and_error(n, y, target, case.objective)
-    n.record("loss", None, loss)
+    loss, dy = definition.loss_and_error(n, y, target, case.objective)
+    n.pass_on("loss", None, loss)
     for t in w.steps:
         if t <= older:
-            dy = definition.adjoint_without_loss(n, w, t)
+            dy_t = definition.adjoint_without_loss(n, w, t)
         else:
-            dy = errors[t - 1 - older]
-        w.dy[t] = n.record("dy", t, dy)
+            dy_t = dy[t - 1 - older]
+        w.dy[t] = n.pass_on("dy", t, dy_t)
     d = definition.backward(n, w, p, case.objective.nonlinearity)
     if case.step is not None:
         velocities = NamedOperands()
@@ -323,16 +322,16 @@ def apply_step(
     it.
     """
     after = NamedOperands()
-    gradients = definition.clipped(n, d, p, step)
+    gradients = definition.clipped(n, d, step)
     for name, theta in p.items():
-        g = definition.decayed(n, name, gradients[name], theta, step)
+        g = definition.decayed(n, gradients[name], theta, step)
         before = velocities.get(name)
         v = None
         if step.has_velocity:
-            v = n.record("v" + name, None, definition.velocity(n, g, before, step))
-        delta = definition.direction(n, g, v, before, step)
+            v = n.pass_on("v" + name, None, definition.velocity(n, g, before, step))
+        delta = definition.direction(n, g, v, step)
         updated = definition.updated(n, name, theta, delta, step)
-        after[name] = n.record(name, None, updated)
+        after[name] = n.pass_on(name, None, updated)
     return after
 
 
@@ -371,7 +370,7 @@ def train(
     states = {0: np.broadcast_to(run.h_0, (*networks, *run.h_0.shape[-2:]))}
     for epoch in range(1, schedule.epochs + 1):
         for number, window in enumerate(definition.windows(run), 1):
-            h_0 = definition.carried_state(states, window, epoch)
+            h_0 = definition.carried_state(states, window)
             x = run.x[window.start : window.stop]
             target = run.target[window.loss_start : window.stop]
             case = WindowCase(params, x, target, h_0, objective, step, velocity)

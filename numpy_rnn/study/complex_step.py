@@ -59,11 +59,11 @@ class PerturbedArithmetic(NumpyArithmetic):
         self.name = name
         self.added = added
 
-    def record(self, name: str, t: int | None, value: np.ndarray) -> np.ndarray:
+    def pass_on(self, name: str, t: int | None, value: np.ndarray) -> np.ndarray:
         """Note the perturbed value, with which the equations continue."""
         if t is not None and name == self.name:
             value = value + self.added[:, t - 1]
-        super().record(name, t, value)
+        super().pass_on(name, t, value)
         return value
 
 

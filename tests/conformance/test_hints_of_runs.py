@@ -196,27 +196,27 @@ def test_window_that_is_missing_is_said():
     assert message.startswith(words)
 
 
-def initial_state(states, window, epoch):
+def initial_state(states, window):
     return states[0]
 
 
-def zeros(states, window, epoch):
+def zeros(states, window):
     return 0 * states[0]
 
 
-def state_of_epoch_before(states, window, epoch):
+def state_of_epoch_before(states, window):
     return states[window.start if window.start else max(states)]
 
 
-def newest_state(states, window, epoch):
+def newest_state(states, window):
     return states[window.loss_start if window.start else 0]
 
 
-def state_one_step_early(states, window, epoch):
+def state_one_step_early(states, window):
     return states[max(window.start - 1, 0)]
 
 
-def half_the_state(states, window, epoch):
+def half_the_state(states, window):
     return 0.5 * states[window.start]
 
 

@@ -91,11 +91,11 @@ def loop_trace(left_out=(), step=SGD, dtype="float64", **equations):
     return trace
 
 
-def state_before(states, window, epoch):
+def state_before(states, window):
     return states[max(window.start - 1, 0)]
 
 
-def first_state(states, window, epoch):
+def first_state(states, window):
     return states[0]
 
 

@@ -283,9 +283,9 @@ class NumpyArithmetic:
         terms, errors = loss_terms(self, y, target)
         return self.mean(terms, C), self.divided(errors, C)  # (L2), (B1)
 
-    def record(self, name: str, t: int | None, value: Operand) -> Operand:
-        """Note a tensor at a step, and return the value with which the equations
-        continue.
+    def pass_on(self, name: str, t: int | None, value: Operand) -> Operand:
+        """Note a tensor at a step, and return what the equations after it continue
+        from: the value, or at L1 what is reported in its place.
         """
         self.tensors.setdefault(name, {})[t] = value
         if name not in self.reported:

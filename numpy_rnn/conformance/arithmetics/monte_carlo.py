@@ -186,10 +186,10 @@ class MonteCarloArithmetic(NumpyArithmetic):
         """Return the tensors by name, as arrays without noise."""
         return {name: np.asarray(value) for name, value in super().report().items()}
 
-    def record(self, name: str, t: int | None, value: Array) -> Array:
+    def pass_on(self, name: str, t: int | None, value: Array) -> Array:
         """Note a tensor, and return it, or what is reported instead."""
         self.plain(value)
-        recorded: Array = super().record(name, t, value)
+        recorded: Array = super().pass_on(name, t, value)
         return recorded
 
     def rounded(self, value: Array, size: Array, n: float) -> Array:

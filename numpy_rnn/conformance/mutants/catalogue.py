@@ -72,10 +72,10 @@ def each_loss_over(
 
 
 def clipped_per_tensor(
-    n: NumpyArithmetic, d: NamedOperands, p: NamedOperands, step: Step
+    n: NumpyArithmetic, d: NamedOperands, step: Step
 ) -> NamedOperands:
     """Return gradients of which each has been clipped by its norm."""
-    return {name: right.clipped(n, {name: g}, p, step)[name] for name, g in d.items()}
+    return {name: right.clipped(n, {name: g}, step)[name] for name, g in d.items()}
 
 
 def decoupled(
@@ -137,7 +137,7 @@ STEP_MUTANTS = (
     Mutant("clipping per tensor", {"clipped": clipped_per_tensor}, "vW_xh"),
     Mutant(
         "decoupled weight decay",
-        {"decayed": lambda n, name, g, theta, step: g, "updated": decoupled},
+        {"decayed": lambda n, g, theta, step: g, "updated": decoupled},
         "vW_xh",
     ),
 )

@@ -11,6 +11,7 @@ import numpy as np
 
 from numpy_rnn.common.records import NumpyArray, Objective
 from numpy_rnn.conformance.arithmetics.arithmetic import NumpyArithmetic, Operand
+from numpy_rnn.conformance.case import NamedArrays
 from numpy_rnn.conformance.definition import DEFINITION as right
 from numpy_rnn.conformance.definition import GRADIENTS, Definition, Steps, Tensors
 
@@ -23,7 +24,6 @@ FORWARD_EQUATIONS = {"pre_activation", "state", "output", "forward"}
 STEP_EQUATIONS = {"clipped", "decayed", "velocity", "direction", "updated"}
 FLOW = ("state_adjoint", "initial_state_adjoint")
 SUMS = tuple(GRADIENTS.values())
-VALUES = "values"  # in place of equations: the tensors of a fit
 
 
 class Mutant(NamedTuple):
@@ -33,11 +33,16 @@ class Mutant(NamedTuple):
 
     name: str  # with {number}, and {names} for the tensors that are wrong
     equations: Equations | Callable[[float], Equations]
-    stage: str = ""  # the tensor that is wrong
+    stage: str = ""  # the first tensor that is wrong, as the tests expect it
 
     def with_number(self, number: float) -> Equations:
         """Return the equations, for this number if they depend on one."""
         return self.equations(number) if callable(self.equations) else self.equations
+
+    def values(self, fit: Any, number: float) -> NamedArrays:
+        """Return the tensors of a fit by these equations."""
+        tensors: NamedArrays = fit.values(self.with_number(number))
+        return tensors
 
     @property
     def fields(self) -> set[str]:
@@ -48,6 +53,22 @@ class Mutant(NamedTuple):
     def definition(self) -> Definition:
         """Return the definition with these equations."""
         return Definition(**self.with_number(1.0))
+
+
+class LoopMutant(NamedTuple):
+    """A mistake of a training loop: other tensors of an update."""
+
+    name: str  # with {names} for the tensors that are wrong
+    change: Callable[[Any], NamedArrays]  # of the fit of an update
+
+    def values(self, fit: Any, number: float) -> NamedArrays:
+        """Return the other tensors of a fit."""
+        return self.change(fit)
+
+    @property
+    def fields(self) -> set[str]:
+        """Return the name of the loop, which is no equation."""
+        return {"train"}
 
 
 class View:

@@ -17,7 +17,7 @@ from numpy_rnn.common.texts import join_names
 from numpy_rnn.common.trees import tree_map
 from numpy_rnn.conformance import case as cases
 from numpy_rnn.conformance.arithmetics.arithmetic import NumpyArithmetic
-from numpy_rnn.conformance.case import FIELDS, NamedArrays, WindowCase, present
+from numpy_rnn.conformance.case import NamedArrays, WindowCase, present
 from numpy_rnn.conformance.definition import (
     DEFINITION,
     Definition,
@@ -26,8 +26,8 @@ from numpy_rnn.conformance.definition import (
 )
 from numpy_rnn.conformance.mutants.edits import (
     STEP_EQUATIONS,
-    VALUES,
     Equations,
+    LoopMutant,
     Mutant,
 )
 
@@ -79,15 +79,12 @@ class Fit:
         """Return the tensors of the window by other equations; those of the step, with
         the reported gradients, if the equations are of the step.
         """
-        if VALUES in equations:
-            values: NamedArrays = equations[VALUES](self)
-            return values
         definition = Definition(**equations)
         if self.step is None or not equations.keys() & STEP_EQUATIONS:
             return window_update(self.case, definition=definition)
         n = NumpyArithmetic(np.float64)
         p = present(self.case.params)
-        d = {name: self.report["d" + name] for name in p}
+        d = present(cases.parameters_from(self.report, "d"))
         apply_step(n, p, d, present(self.case.velocity), self.step, definition)
         return n.report()
 
@@ -136,7 +133,7 @@ def largest(array: NumpyArray) -> float:
 
 def subject(fits: Sequence[Fit], wrong: set[str]) -> str:
     """Return the tensors that are wrong in words; all gradients as such."""
-    gradients = {"d" + name for name in FIELDS} & fits[0].report.keys()
+    gradients = cases.GRADIENT_AXES.keys() & fits[0].report.keys()
     texts = list[str]()
     if gradients and gradients <= wrong:
         texts.append("gradients")
@@ -155,7 +152,7 @@ class CommonNumber(NamedTuple):
 
 
 def measured_number(
-    mutant: Mutant, fits: Sequence[Fit], wrong: set[str]
+    mutant: Mutant | LoopMutant, fits: Sequence[Fit], wrong: set[str]
 ) -> CommonNumber | None:
     """Return the number with which a mutant, linear in it, gives the wrong tensors of
     all fits: a product of sizes, or the same number in all of them.
@@ -164,8 +161,8 @@ def measured_number(
     changes = list[NumpyArray]()  # from the mutant with 0 to the reported numbers
     for fit in fits:
         names = sorted(fit.wrong & wrong)
-        at_0 = fit.vector(fit.values(mutant.with_number(0.0)), names)
-        at_1 = fit.vector(fit.values(mutant.with_number(1.0)), names)
+        at_0 = fit.vector(mutant.values(fit, 0.0), names)
+        at_1 = fit.vector(mutant.values(fit, 1.0), names)
         slopes.append(at_1 - at_0)
         changes.append(fit.vector(fit.report, names) - at_0)
     slope = np.concatenate(slopes)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy_rnn.common.records import Step
 from numpy_rnn.conformance import case as cases
 from numpy_rnn.conformance.case import WindowCase
-from numpy_rnn.conformance.mutants.edits import FORWARD_EQUATIONS, Mutant
+from numpy_rnn.conformance.mutants.edits import FORWARD_EQUATIONS, LoopMutant, Mutant
 from numpy_rnn.conformance.mutants.families import (
     step_mutants,
     window_mutants,
@@ -122,7 +122,7 @@ def wrong_names(fits: Sequence[Fit]) -> set[str]:
 # The search.
 
 
-def explanation(fits: Sequence[Fit], loops: Iterable[Mutant] = ()) -> str:
+def explanation(fits: Sequence[Fit], loops: Iterable[LoopMutant] = ()) -> str:
     """Return the hint for these reports, of one port or one run; "" if nothing fits.
 
     The first wrong one is as large as a part of it that is wrong. loops: mistakes of
@@ -147,7 +147,9 @@ def explanation(fits: Sequence[Fit], loops: Iterable[Mutant] = ()) -> str:
 
 
 def first_words(
-    fits: Sequence[Fit], mutants: Iterable[Mutant], are_alike: bool = False
+    fits: Sequence[Fit],
+    mutants: Iterable[Mutant | LoopMutant],
+    are_alike: bool = False,
 ) -> str:
     """Return the words of the first mutant that explains all of these; "" if there is
     none, or where many are alike, if one of other words does too.
@@ -160,7 +162,7 @@ def first_words(
     return hint
 
 
-def words_of(mutant: Mutant, fits: Sequence[Fit]) -> str:
+def words_of(mutant: Mutant | LoopMutant, fits: Sequence[Fit]) -> str:
     """Return the words of a mutant, if it explains all of these fits, or ""."""
     names = {*fits[0].report}
     if mutant.fields <= FORWARD_EQUATIONS:
@@ -180,7 +182,7 @@ def words_of(mutant: Mutant, fits: Sequence[Fit]) -> str:
         text, numbers = common
     is_shown = False
     for fit, number in zip(fits, numbers):
-        values = fit.values(mutant.with_number(number))
+        values = mutant.values(fit, number)
         if not fit.explains(values, wrong):
             return ""
         if fit.wrong and values is not fit.report:  # which allows anything

@@ -14,10 +14,10 @@ import numpy as np
 from numpy_rnn.common.records import NumpyArray, Window
 from numpy_rnn.common.texts import pluralize
 from numpy_rnn.conformance import case as cases
-from numpy_rnn.conformance.case import NamedArrays, present
+from numpy_rnn.conformance.case import NamedArrays
 from numpy_rnn.conformance.definition import DEFINITION as right
 from numpy_rnn.conformance.definition import window_update
-from numpy_rnn.conformance.mutants.edits import VALUES, Equations, Mutant
+from numpy_rnn.conformance.mutants.edits import LoopMutant, Mutant
 from numpy_rnn.conformance.mutants.families import change_times
 from numpy_rnn.conformance.mutants.fits import (
     ROUNDING,
@@ -162,15 +162,17 @@ def rates_in_words(fits: Sequence[Fit]) -> str:
     return f"step × {factors[0]:.3g} to {factors[-1]:.3g}"
 
 
-def window_loops(updates: Updates) -> Iterator[Mutant]:
+def window_loops(updates: Updates) -> Iterator[LoopMutant]:
     """Yield mistakes in what a window is computed from."""
-    edit: Equations = {VALUES: partial(with_added, updates)}
-    yield Mutant("gradients add up from update to update", edit)
-    for where, shift in (("ahead", -1), ("behind", 1)):
-        edit = {VALUES: partial(with_moved_targets, updates, shift)}
-        yield Mutant(f"targets one step {where}", edit)
-    edit = {VALUES: partial(with_older_weights, updates)}
-    yield Mutant("{names} of the weights before the last update", edit)
+    yield LoopMutant(
+        "gradients add up from update to update", partial(with_added, updates)
+    )
+    yield LoopMutant("targets one step ahead", partial(with_moved_targets, updates, -1))
+    yield LoopMutant("targets one step behind", partial(with_moved_targets, updates, 1))
+    yield LoopMutant(
+        "{names} of the weights before the last update",
+        partial(with_older_weights, updates),
+    )
 
 
 def with_added(updates: Updates, fit: Fit) -> NamedArrays:
@@ -178,7 +180,7 @@ def with_added(updates: Updates, fit: Fit) -> NamedArrays:
     if fit.index == 0:
         return fit.right
     before = updates.fit(fit.index - 1).report
-    names = ["d" + name for name in present(fit.case.params)]
+    names = cases.GRADIENT_AXES.keys() & fit.right.keys()
     return fit.right | {name: fit.right[name] + before[name] for name in names}
 
 

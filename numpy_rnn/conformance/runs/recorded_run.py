@@ -146,9 +146,9 @@ def with_velocities(recorded: RecordedRun) -> RecordedRun:
     v_0 = present(run.velocity)
     velocities = dict[str, BoundedArray]()
     with np.errstate(all="ignore"):  # a bound that overflows accuses nothing
-        clipped = DEFINITION.clipped(n, gradients, theta, step)
+        clipped = DEFINITION.clipped(n, gradients, step)
         for name in theta:
-            g = DEFINITION.decayed(n, name, clipped[name], theta[name], step)
+            g = DEFINITION.decayed(n, clipped[name], theta[name], step)
             v = n.from_input(v_0[name]) if name in v_0 else None
             rows = list[BoundedArray]()
             for index in range(recorded.length):
