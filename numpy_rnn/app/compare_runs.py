@@ -18,11 +18,12 @@ from numpy_rnn.common.packages import is_package
 from numpy_rnn.common.records import Run, Schedule
 from numpy_rnn.common.texts import join_names, one_line
 from numpy_rnn.conformance.arithmetics.bounds import TAU
-from numpy_rnn.conformance.ports.abilities import forced_schedule, run_defaults
-from numpy_rnn.conformance.ports.abilities import unsupported as unsupported_by
+from numpy_rnn.conformance.ports.abilities import forced_schedule
 from numpy_rnn.conformance.ports.port import find_port
 from numpy_rnn.conformance.ports.program import FIRST_TIMES, ProgramPort
 from numpy_rnn.conformance.ports.protocol import PortFault
+from numpy_rnn.conformance.runs.fitting import run_defaults
+from numpy_rnn.conformance.runs.fitting import unsupported as unsupported_by
 from numpy_rnn.conformance.runs.recorded_run import RecordedRun
 from numpy_rnn.conformance.runs.run_sources import PortSource, source_of
 from numpy_rnn.conformance.trace import load_trace
@@ -158,7 +159,7 @@ def forced_values(ports: Iterable[PortSource], usual: CommandOptions) -> dict[st
     free = declarations_of("compare").keys() - usual.given.keys()
     forced = dict[str, Any]()
     for port in ports:
-        for field, value in run_defaults(port.port).items():
+        for field, value in run_defaults(port.port.abilities).items():
             name = OPTION_OF_FIELD.get(field, field)
             if name in free:
                 forced[name] = value
@@ -237,14 +238,14 @@ def check_ports(
     schedules = [run.options.schedule for run in runs]
     messages = list[str]()
     for port in ports:
-        forced = run_defaults(port.port)
+        forced = run_defaults(port.port.abilities)
         if (forced.get("class_inputs"), forced.get("loss")) == (False, "cross_entropy"):
             messages.append(f"{port.name} has classes as targets of vectors: {SUITE}")
             continue
         missing = list[str]()
         remedies = dict[str, Any]()
         for run in runs:
-            for ability in unsupported_by(port.port, run):
+            for ability in unsupported_by(port.port.abilities, run):
                 missing.append(f"no {ability.words}")
                 remedies.update(ability.remedy)
         if missing:

@@ -17,8 +17,8 @@ from numpy_rnn.conformance.ports.function_port import (
     TRIAL,
     FunctionPort,
     count_arguments,
-    layouts_of,
 )
+from numpy_rnn.conformance.ports.layouts import layouts_of
 
 __all__ = ["function_port", "jax_port", "torch_port"]
 

@@ -6,7 +6,7 @@ the learning rate, after the axis of time in the others. The suite takes names, 
 order of tensors from these tables.
 """
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Collection, Container, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -60,6 +60,8 @@ FIXED_EQUATIONS = {
     "db_y": "B8",
 }
 INTERMEDIATES = (*STATES, *ADJOINTS)
+# Capabilities that add tensors to a report, and no case or run uses.
+REPORTED = {"intermediates": INTERMEDIATES, "input_gradients": tuple(INPUT_GRADIENTS)}
 BACKWARDS = ("dh", "da")  # computed from the last step to the first
 UPDATED = {*FIELDS, *VELOCITY_AXES}  # what the step computes
 LOSS_AXES = ("steps", "batch", "outputs")  # of the terms of a loss
@@ -158,10 +160,10 @@ def parameters_from(arrays: Mapping[str, Any], prefix: str = "") -> Parameters[A
     return Parameters(**{name: arrays.get(prefix + name) for name in FIELDS})
 
 
-def present(params: Parameters[Any] | None) -> dict[str, Any]:
-    """Return the arrays by name, without those that are None."""
+def present(params: Parameters[Any] | None, prefix: str = "") -> dict[str, Any]:
+    """Return the arrays by name, with a prefix, without those that are None."""
     fields = {} if params is None else params._asdict()
-    return {name: array for name, array in fields.items() if array is not None}
+    return {prefix + name: v for name, v in fields.items() if v is not None}
 
 
 def leading_axes(params: Parameters[Any]) -> int:
@@ -199,14 +201,13 @@ def with_rows(case: WindowCase) -> WindowCase:
 
 
 def required_outputs(
-    case: WindowCase, intermediates: bool, input_gradients: bool = False
+    case: WindowCase, capabilities: Collection[str] = tuple(REPORTED)
 ) -> dict[str, tuple[int, ...]]:
     """Return the names that a report on this case must have, and their shapes."""
     names = output_names(case.params, case.step)
-    if intermediates:
-        names.update(INTERMEDIATES)
-    if input_gradients:
-        names.update(INPUT_GRADIENTS)
+    for capability, tensors in REPORTED.items():
+        if capability in capabilities:
+            names.update(tensors)
     sizes = case_sizes(case)
     shapes = {}
     for name, axes in SHAPES.items():

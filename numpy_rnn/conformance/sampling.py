@@ -13,8 +13,7 @@ from numpy_rnn.conformance.case import (
     parameters_from,
     present,
 )
-from numpy_rnn.conformance.ports.abilities import stated_by
-from numpy_rnn.conformance.ports.port import Port
+from numpy_rnn.conformance.ports.port import StatedPort
 from numpy_rnn.conformance.ports.protocol import PortFault
 from numpy_rnn.conformance.random_cases import (
     MAX_LOGIT,
@@ -47,10 +46,10 @@ def named_case(spec: CaseSpec) -> NamedCase:
     return NamedCase(spec.case(), spec, repr(spec))
 
 
-def port_cases(port: Port, dtype: str, seed: int) -> Iterator[NamedCase]:
+def port_cases(port: StatedPort, dtype: str, seed: int) -> Iterator[NamedCase]:
     """Yield the windows of the port's own data, under random choices of its options."""
-    stated = stated_by(port)
-    for number, data in enumerate(getattr(port, "cases", ())):
+    stated = port.abilities
+    for number, data in enumerate(port.cases):
         for name in ("x", "target"):
             if data.get(name) is None:
                 expected = "expected x, target, and if you like h_0 and params"
@@ -120,14 +119,14 @@ def work_of(sizes: Mapping[str, Any]) -> float:
 
 
 def sampled_cases(
-    port: Port, dtype: str, seed: int, examples: int | None
+    port: StatedPort, dtype: str, seed: int, examples: int | None
 ) -> Iterator[NamedCase]:
     """Yield the port's own windows and random ones; fewer where they are large.
 
     Those whose outputs overflow exponentials are left out.
     """
     yield from port_cases(port, dtype, seed)
-    stated = stated_by(port)
+    stated = port.abilities
     work = 0.0
     for number in range(examples or EXAMPLES):
         draw = RandomDraw(seed, number)
@@ -143,7 +142,7 @@ def sampled_cases(
 
 
 def large_output_cases(
-    port: Port, dtype: str, seed: int, examples: int | None
+    port: StatedPort, dtype: str, seed: int, examples: int | None
 ) -> Iterator[NamedCase]:
     """Yield random windows of a cross-entropy whose outputs overflow exponentials.
 
@@ -152,7 +151,7 @@ def large_output_cases(
     count = max(1, (examples or EXAMPLES) // LARGE_OUTPUTS_SHARE)
     specs = list[CaseSpec]()
     for number in range(max(examples or 0, EXAMPLES)):  # half or more have classes
-        spec = random_spec(RandomDraw(seed, number), dtype, stated_by(port))
+        spec = random_spec(RandomDraw(seed, number), dtype, port.abilities)
         if loss_kind(spec.objective).has_classes:
             specs.append(spec._replace(logits=MAX_LOGIT))
     work = 0.0
@@ -163,9 +162,9 @@ def large_output_cases(
             return
 
 
-def smaller(spec: CaseSpec, port: Port) -> Iterator[CaseSpec]:
+def smaller(spec: CaseSpec, port: StatedPort) -> Iterator[CaseSpec]:
     """Yield the same with small sizes, if the port has all sizes."""
-    stated = stated_by(port)
+    stated = port.abilities
     if stated.sizes:
         return
     O = 2 if loss_kind(spec.objective).has_classes else 1

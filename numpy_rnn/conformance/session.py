@@ -9,9 +9,9 @@ import pytest
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.texts import one_line
 from numpy_rnn.conformance.arithmetics.bounds import STRICT_TANH_ULPS
-from numpy_rnn.conformance.ports.port import find_port
+from numpy_rnn.conformance.ports.port import StatedPort, find_port
 from numpy_rnn.conformance.ports.program import FIRST_TIMES, ProgramPort
-from numpy_rnn.conformance.ports.protocol import PortFault, identity_from
+from numpy_rnn.conformance.ports.protocol import PortFault
 from numpy_rnn.conformance.suite import WrongPort, check_port, tested
 from numpy_rnn.conformance.verdicts import notes, pass_line
 from numpy_rnn.conformance.window_checks import Coverage
@@ -32,8 +32,6 @@ class Suite:
         self.seed = secrets.randbelow(2**32) if seed is None else seed
         try:
             self.port = self._port()
-            self.port.sizes = self.option("sizes") or getattr(self.port, "sizes", ())
-            identity_from(self.port)
         except (InputError, PortFault) as error:
             raise pytest.UsageError(str(error)) from None
         self.levels, self.dtypes = tested(self.port)
@@ -42,21 +40,24 @@ class Suite:
         """Return the value of an option of the suite."""
         return self.config.getoption(f"elman_{name}")
 
-    def _port(self) -> Any:
-        """Return the port of the options, with its time limit."""
+    def _port(self) -> StatedPort:
+        """Return the port of the options, with its sizes and its time limit."""
         command = self.option("command")
         timeout = self.option("timeout") or 10
+        statements = dict[str, Any]()
+        if sizes := self.option("sizes"):
+            statements["sizes"] = sizes
         if command is None:
-            port = find_port(self.option("backend"))
+            port = find_port(self.option("backend"), **statements)
             port.timeout = FIRST_TIMES * timeout
             return port
         try:
-            port = ProgramPort(command, timeout)
+            program = ProgramPort(command, timeout)
         except PortFault as fault:
             name = f"--elman-command {one_line(command, 80)}"
             raise PortFault(f"{name}: {fault}") from None
-        self.config.add_cleanup(port.close)
-        return port
+        self.config.add_cleanup(program.close)
+        return StatedPort(program, **statements)
 
     @pytest.fixture
     def elman_check(self, level: str, dtype: str) -> Callable[[], None]:
@@ -85,11 +86,11 @@ class Suite:
     def pytest_report_header(self) -> list[str]:
         """Return one line: the port, the error of its tanh, and the seed."""
         port = self.port
-        ulps = getattr(port, "tanh_ulps", None) or STRICT_TANH_ULPS
+        ulps = port.tanh_ulps or STRICT_TANH_ULPS
         accuracy = f"tanh within {ulps:g} ulps"
         if ulps > STRICT_TANH_ULPS:
             accuracy += " (not a strict pass)"
-        dtypes = " and ".join(port.dtypes)
+        dtypes = " and ".join(port.abilities.dtypes)
         return [f"port: {port.name}, {dtypes}, {accuracy}; seed {self.seed}"]
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:

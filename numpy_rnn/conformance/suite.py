@@ -13,7 +13,6 @@ pytest.
 import contextlib
 import secrets
 from collections.abc import Mapping
-from typing import Any
 
 from numpy_rnn.common.errors import errors_about
 from numpy_rnn.conformance import sampling
@@ -26,16 +25,13 @@ from numpy_rnn.conformance.case import (
 )
 from numpy_rnn.conformance.mutants.hints import hint_for_port, hint_specs
 from numpy_rnn.conformance.mutants.loops import hint_for_run
-from numpy_rnn.conformance.ports.abilities import stated_by
 from numpy_rnn.conformance.ports.port import (
-    PackagePort,
     Port,
+    StatedPort,
     find_port,
     stated_port,
-    tanh_error,
     validated_report,
 )
-from numpy_rnn.conformance.ports.program import ProgramPort
 from numpy_rnn.conformance.ports.protocol import PortFault
 from numpy_rnn.conformance.random_cases import (
     MAX_LOGIT,
@@ -69,19 +65,19 @@ class WrongPort(AssertionError):
         self.finding = finding
 
 
-def tested(port: Port) -> tuple[list[str], list[str]]:
+def tested(port: StatedPort) -> tuple[list[str], list[str]]:
     """Return the levels that a port has, and its dtypes, the one with more digits
     first.
     """
-    stated = stated_by(port)
+    abilities = port.abilities
     levels = ["L2", "L3"]
-    if "intermediates" in stated.capabilities:
+    if "intermediates" in abilities.capabilities:
         levels.insert(0, "L1")
-    losses = [kind for name, kind in LOSS_KINDS.items() if name in stated.capabilities]
+    losses = [LOSS_KINDS[name] for name in LOSS_KINDS if name in abilities.capabilities]
     has_classes = any(kind.has_classes for kind in losses)
-    if has_classes and "large outputs" not in stated.unsupported:
+    if has_classes and "large outputs" not in abilities.lacks:
         levels.append("large outputs")
-    return levels, sorted(port.dtypes, reverse=True)
+    return levels, sorted(abilities.dtypes, reverse=True)
 
 
 def check(
@@ -117,34 +113,30 @@ def check(
     >>> check("numpy_rnn", seed=1, examples=10)[:14]
     'PASS numpy_rnn'
     """
-    valid_port = validated_port(port)
+    if isinstance(port, str):
+        stated = find_port(port)
+    else:
+        with errors_about(f"port of class {type(port).__name__}"):
+            stated = stated_port(port)
     if seed is None:
         seed = secrets.randbelow(2**32)
     coverage = Coverage()
-    levels, dtypes = tested(valid_port)
+    levels, dtypes = tested(stated)
     for level in levels:
         for dtype in dtypes:
             try:
-                coverage.add(check_port(valid_port, level, dtype, seed, examples))
+                coverage.add(check_port(stated, level, dtype, seed, examples))
             except PortFault as fault:
                 raise AssertionError(str(fault)) from None
-    return pass_line(valid_port, coverage)
-
-
-def validated_port(port: Port | str) -> Any:
-    """Return the port of this name, or this port with all statements. Raises
-    InputError.
-    """
-    if isinstance(port, str):
-        return find_port(port)
-    if isinstance(port, PackagePort | ProgramPort):
-        return port
-    with errors_about(f"port of class {type(port).__name__}"):
-        return stated_port(port)
+    return pass_line(stated, coverage)
 
 
 def check_port(
-    port: Port, level: str, dtype: str, seed: int = 0, examples: int | None = None
+    port: Port | StatedPort,
+    level: str,
+    dtype: str,
+    seed: int = 0,
+    examples: int | None = None,
 ) -> Coverage:
     """Check a port on random cases at one level.
 
@@ -175,34 +167,30 @@ def check_port(
     PortFault
         Without a valid report, and where no window judges one of the results.
     """
+    stated = stated_port(port)
     coverage = Coverage()
-    if level == "L3":
-        check_runs(port, dtype, seed, examples, coverage)
-        return judged_coverage(port, coverage)
     if level == "large outputs":
-        for sample in large_output_cases(port, dtype, seed, examples):
+        for sample in large_output_cases(stated, dtype, seed, examples):
             try:
-                check_window(port, level, sample, coverage)
+                check_window(stated, level, sample, coverage)
             except PortFault as fault:
-                raise overflow_fault(port, fault) from None
+                raise overflow_fault(stated, fault) from None
         return coverage  # what matters is that the numbers are finite
-    for sample in sampled_cases(port, dtype, seed, examples):
-        check_window(port, level, sample, coverage)
-    return judged_coverage(port, coverage)
-
-
-def judged_coverage(port: Port, coverage: Coverage) -> Coverage:
-    """Return what is covered. Raises PortFault where no window judges a result."""
+    if level == "L3":
+        check_runs(stated, dtype, seed, examples, coverage)
+    else:
+        for sample in sampled_cases(stated, dtype, seed, examples):
+            check_window(stated, level, sample, coverage)
     if coverage.unjudged:
         advice = "ill-conditioned in all windows; test float64, shorter windows "
         advice += "or smaller sizes"
         raise PortFault(
-            f"NOT JUDGED {', '.join(coverage.unjudged)} of {port.name}: {advice}"
+            f"NOT JUDGED {', '.join(coverage.unjudged)} of {stated.name}: {advice}"
         )
     return coverage
 
 
-def overflow_fault(port: Port, fault: PortFault) -> PortFault:
+def overflow_fault(port: StatedPort, fault: PortFault) -> PortFault:
     """Return the fault of a port whose outputs of 1e4 are no finite numbers."""
     text = str(fault).removeprefix(f"{port.name}: ").partition(", in ")[0]
     text = text.removesuffix(": expected a finite number")
@@ -216,7 +204,9 @@ def overflow_fault(port: Port, fault: PortFault) -> PortFault:
 # -- windows, levels L1 and L2
 
 
-def check_window(port: Port, level: str, sample: NamedCase, coverage: Coverage) -> None:
+def check_window(
+    port: StatedPort, level: str, sample: NamedCase, coverage: Coverage
+) -> None:
     """Check a window at L1 or L2, and add it to the coverage. Raises WrongPort, with
     the smallest case that shows the mistake, and a hint.
     """
@@ -228,11 +218,11 @@ def check_window(port: Port, level: str, sample: NamedCase, coverage: Coverage) 
         raise WrongPort(explained(port, level, sample, finding))
 
 
-def checks_by_name(port: Port, level: str, sample: NamedCase) -> dict[str, Check]:
+def checks_by_name(port: StatedPort, level: str, sample: NamedCase) -> dict[str, Check]:
     """Return the checks of the port's report on a window, by tensor."""
     case = sample.case
     report = validated_report(port, case, sample.name)
-    checks = checks_at(level, case, report, tanh_error(port))
+    checks = checks_at(level, case, report, port.tau)
     return {check.tensor: check for check in checks}
 
 
@@ -252,7 +242,9 @@ def first_finding(
     return finding_in(checks[wrong[0]])._replace(equation=ids, where=where)
 
 
-def explained(port: Port, level: str, sample: NamedCase, finding: Finding) -> Finding:
+def explained(
+    port: StatedPort, level: str, sample: NamedCase, finding: Finding
+) -> Finding:
     """Return the finding of the earliest wrong stage in similar cases, with a hint; if
     there is a hint, in the smallest of them.
     """
@@ -275,7 +267,7 @@ def explained(port: Port, level: str, sample: NamedCase, finding: Finding) -> Fi
 
 
 def check_runs(
-    port: Port, dtype: str, seed: int, examples: int | None, coverage: Coverage
+    port: StatedPort, dtype: str, seed: int, examples: int | None, coverage: Coverage
 ) -> None:
     """Check runs of several updates in lockstep. Raises WrongPort at the first wrong
     one.
@@ -288,9 +280,9 @@ def check_runs(
             return
 
 
-def check_run(port: Port, dtype: str, seed: int, coverage: Coverage) -> None:
+def check_run(port: StatedPort, dtype: str, seed: int, coverage: Coverage) -> None:
     """Check one run, and add it to the coverage."""
-    run = random_run(RandomDraw(seed), dtype, stated_by(port))
+    run = random_run(RandomDraw(seed), dtype, port.abilities)
     source = source_of(port)
     recorded = source.trace(run)
     judgement = judge(recorded, source.tau)
@@ -300,6 +292,6 @@ def check_run(port: Port, dtype: str, seed: int, coverage: Coverage) -> None:
     coverage.work += sampling.work_of(sizes | {"T": len(run.x) * len(recorded.windows)})
     coverage.add(judgement.counts)
     if judgement.first is not None:
-        call = f"random_run(RandomDraw({seed}), {dtype!r}, stated_by(port))"
+        call = f"random_run(RandomDraw({seed}), {dtype!r}, stated_port(port).abilities)"
         hint = hint_for_run(recorded, judgement.first)
         raise WrongPort(judgement.first._replace(where=f"L3, {call}", hint=hint))

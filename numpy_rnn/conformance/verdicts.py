@@ -11,14 +11,9 @@ import numpy as np
 
 from numpy_rnn.common.records import NumpyArray, Window
 from numpy_rnn.conformance import case as cases
-from numpy_rnn.conformance.case import SHAPES, TENSORS
-from numpy_rnn.conformance.ports.abilities import (
-    ABILITIES,
-    CAPABILITIES,
-    REPORTED,
-    stated_by,
-)
-from numpy_rnn.conformance.ports.port import Port
+from numpy_rnn.conformance.case import REPORTED, SHAPES, TENSORS
+from numpy_rnn.conformance.ports.abilities import ABILITIES, CAPABILITIES
+from numpy_rnn.conformance.ports.port import StatedPort
 from numpy_rnn.conformance.window_checks import Check, Coverage
 
 SMALLEST_CLEAR = 1e-3  # of the largest element: smaller ones have no clear factor
@@ -200,30 +195,30 @@ def factors_of(reported: NumpyArray, expected: NumpyArray, allowed: NumpyArray) 
 # -- what was checked of a right port
 
 
-def pass_line(port: Port, coverage: Coverage) -> str:
+def pass_line(port: StatedPort, coverage: Coverage) -> str:
     """Return the verdict on a right port: what was checked, and what was not."""
-    stated = stated_by(port)
+    abilities = port.abilities
     results = "loss and gradients"
-    if "step" not in stated.unsupported:
+    if "step" not in abilities.lacks:
         results = "loss, gradients and step"
-    layout = getattr(port, "layout_text", "")
+    layout = port.layout_text
     if not layout:
-        layout = "sequences" if "batch" in stated.unsupported else "(T, B, D) batches"
+        layout = "sequences" if "batch" in abilities.lacks else "(T, B, D) batches"
     ranges = []
     for letter in "TBDHO":
         if sizes := coverage.sizes.get(letter):
             low, high = min(sizes), max(sizes)
             text = f"{letter} {low}–{high}" if low < high else f"{letter} {low}"
             ranges.append(text)
-    name = getattr(port, "label", port.name)
-    text = f"PASS {name}: {results} of {layout}, {' and '.join(port.dtypes)}, "
+    dtypes = " and ".join(abilities.dtypes)
+    text = f"PASS {port.label}: {results} of {layout}, {dtypes}, "
     text += ", ".join(ranges)
     if lengths := coverage.sizes.get("T"):
         text += f"; gradients followed through up to {max(lengths)} steps"
     others = [ability.name for ability in ABILITIES if ability.field != "dtype"]
-    untested = [name for name in others if name in stated.unsupported]
+    untested = [name for name in others if name in abilities.lacks]
     for name in CAPABILITIES:
-        if name not in (*REPORTED, *stated.capabilities):
+        if name not in (*REPORTED, *abilities.capabilities):
             untested.append(name)
     if untested:
         text += f"; not tested: {', '.join(untested)}"

@@ -5,7 +5,6 @@ line.
 import os
 from collections import Counter
 from pathlib import Path
-from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -29,6 +28,7 @@ from numpy_rnn.conformance.trace import trace_arrays
 from numpy_rnn.conformance.verdicts import Finding
 from numpy_rnn.conformance.window_checks import Coverage
 from tests.helpers.command_line import command, rows_of, train_options
+from tests.helpers.ports import Port
 from tests.helpers.random_runs import record
 
 SIZES = [0.0, 5e-324, 1e-300, 1e-45, 1e-40, 1e-22, 1e-8, 1.0]  # squares underflow
@@ -368,8 +368,8 @@ def test_nothing_is_shown_of_runs_without_a_judged_update(capsys):
 def test_report():
     """The report is that of made-up findings, word by word."""
     trace = TraceFile("one", recorded("--epochs 1"))
-    port = Mock(tanh_ulps=9)
-    port.name = "other"
+    port = Port()
+    port.name, port.tanh_ulps = "other", 9
     worst = {"window": 0.0, "h": 0.25, "dW_hh": 0.5, "W_hh": 2.5e8}
     finding = Finding(2, 3, "W_hh", None, (0, 1), 0.5, 0.25, 1e-9, 2.5e8, "U1")
     wrong = Judgement(12, worst, finding._replace(hint="2e for e"), Coverage())

@@ -2,8 +2,6 @@
 visible.
 """
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -18,7 +16,6 @@ from numpy_rnn.conformance.ports.abilities import (
     LACKS,
     SGD_OPTIONS,
     Abilities,
-    unsupported,
 )
 from numpy_rnn.conformance.random_cases import (
     SPECIAL,
@@ -29,6 +26,7 @@ from numpy_rnn.conformance.random_cases import (
     random_run,
     random_spec,
 )
+from numpy_rnn.conformance.runs.fitting import unsupported
 from tests.helpers.ways import Way, operations
 from tests.helpers.windows import SEED, SEEDS, check_global
 
@@ -42,13 +40,6 @@ ALSO = {  # what a case then does without as well
     "plain SGD": ADAGRAD,
     "cross_entropy": {"large outputs"},
 }
-
-
-def stated_port(capabilities=(), lacks=(), dtypes=("float64",)):
-    """Return the statements of a port."""
-    return SimpleNamespace(
-        name="a port", dtypes=dtypes, capabilities=capabilities, lacks=lacks
-    )
 
 
 @pytest.mark.parametrize("name", sorted(NAMES | {"sgd_options"}))
@@ -65,10 +56,9 @@ def test_cases_use_what_a_port_has(name):
         absent |= {*SGD_OPTIONS}
     differing = (used - UNUSED) ^ (NAMES - absent)
     assert not differing, f"{differing}: not drawn by random_cases.py, or not in ALSO"
-    port = stated_port(capabilities, abilities.unsupported)
     for i in range(5):
         run = random_run(RandomDraw(SEED, i), "float64", abilities)
-        assert unsupported(port, run) == []
+        assert unsupported(abilities, run) == []
 
 
 @pytest.mark.parametrize("name", Step._field_defaults)
@@ -78,12 +68,12 @@ def test_every_option_of_the_step_is_an_ability(name):
 
 
 def test_unsupported_names_all_and_their_remedies():
-    port = stated_port(lacks=("sum", "older steps"), dtypes=("float32",))
+    abilities = Abilities((), ("sum", "older steps"), dtypes=("float32",))
     step = Step(0.1, momentum=0.9, max_norm=1.0)
     case = CaseSpec(6, 1, 2, 3, 2, 6, "float64", step=step).case()
     options = RunOptions(Schedule(1, 3), case.objective, step)
     run = Run(case.params, case.x, case.target, 0 * case.h_0, options)
-    absent = unsupported(port, run)
+    absent = unsupported(abilities, run)
     assert {ability.words: dict(ability.remedy) for ability in absent} == {
         "reduction 'sum'": {"reduction": "mean"},
         "window with older steps, which have no loss": {"k1": "k2"},

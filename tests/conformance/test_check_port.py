@@ -9,6 +9,7 @@ from numpy_rnn.conformance import sampling, suite, trace, window_checks
 from numpy_rnn.conformance.case import present
 from numpy_rnn.conformance.definition import DEFINITION, Definition
 from numpy_rnn.conformance.ports import function_port
+from numpy_rnn.conformance.ports.port import stated_port
 from numpy_rnn.conformance.ports.protocol import PortFault
 from numpy_rnn.conformance.random_cases import MAX_LOGIT, MAX_SIZE
 from numpy_rnn.conformance.sampling import large_output_cases, sampled_cases
@@ -182,7 +183,9 @@ def test_rows_of_a_matrix_that_are_wrong_are_counted():
 
 def test_windows_of_large_outputs_begin_with_those_that_are_not_learnt():
     """Where p is clipped, only an unlearnt window shows that dy is wrong."""
-    windows = list(large_output_cases(DefinitionPort(), "float32", SEED, None))
+    windows = list(
+        large_output_cases(stated_port(DefinitionPort()), "float32", SEED, None)
+    )
     specs = [named.spec for named in windows if named.spec is not None]
     assert len(specs) == len(windows) == sampling.EXAMPLES // 5
     assert {spec.logits for spec in specs} == {MAX_LOGIT}
@@ -193,7 +196,7 @@ def test_windows_of_large_outputs_begin_with_those_that_are_not_learnt():
 
 def test_one_window_of_six_is_large():
     """A window is large with more than eight units, steps, inputs or outputs."""
-    windows = list(sampled_cases(DefinitionPort(), "float32", 0, 60))
+    windows = list(sampled_cases(stated_port(DefinitionPort()), "float32", 0, 60))
     larger = [max(spec.T, spec.D, spec.H, spec.O) > MAX_SIZE for _, spec, _ in windows]
     assert 0 < sum(larger) <= 10
 

@@ -16,7 +16,8 @@ from numpy_rnn.conformance.mutants.catalogue import MUTANTS
 from numpy_rnn.conformance.mutants.edits import FORWARD_EQUATIONS
 from numpy_rnn.conformance.mutants.fits import Fit
 from numpy_rnn.conformance.mutants.hints import explanation, hint_for_port
-from numpy_rnn.conformance.ports.abilities import CAPABILITIES, stated_by
+from numpy_rnn.conformance.ports.abilities import CAPABILITIES
+from numpy_rnn.conformance.ports.port import stated_port
 from numpy_rnn.conformance.random_cases import CaseSpec, RandomDraw, random_spec
 from numpy_rnn.conformance.suite import WrongPort, check_port
 from tests.helpers.ports import RIGHT, DefinitionPort, Port
@@ -183,8 +184,8 @@ def test_hint_of_a_part_of_the_loss():
 
 def test_right_port_has_no_hint():
     for number in range(5):
-        spec = random_spec(RandomDraw(SEED, number), "float32", stated_by(RIGHT))
-        assert hint_for_port(RIGHT, spec, spec.case()) == ""
+        spec = random_spec(RandomDraw(SEED, number), "float32")
+        assert hint_for_port(stated_port(RIGHT), spec, spec.case()) == ""
 
 
 SPEC = CaseSpec(T=8, B=3, D=2, H=4, O=5, K=8, dtype="float64", seed=SEED)
@@ -217,4 +218,4 @@ def test_second_answer_that_differs_is_a_kept_state():
             return RIGHT.window_update(params, x + self.calls, **options)
 
     spec = random_spec(RandomDraw(SEED), "float64")._replace(class_inputs=False)
-    assert hint_for_port(Keeping(), spec, spec.case()) == hints.STATEFUL
+    assert hint_for_port(stated_port(Keeping()), spec, spec.case()) == hints.STATEFUL

@@ -11,17 +11,18 @@ from hypothesis import given, settings
 
 from numpy_rnn.common.records import Objective, RunOptions, Schedule, Step
 from numpy_rnn.conformance.arithmetics.arithmetic import NumpyArithmetic
-from numpy_rnn.conformance.case import INPUT_GRADIENTS, INTERMEDIATES, TENSORS
-from numpy_rnn.conformance.definition import train, window_update
-from numpy_rnn.conformance.ports.abilities import (
-    CAPABILITIES,
+from numpy_rnn.conformance.case import (
+    INPUT_GRADIENTS,
+    INTERMEDIATES,
     REPORTED,
-    stated_by,
-    unsupported,
+    TENSORS,
 )
+from numpy_rnn.conformance.definition import train, window_update
+from numpy_rnn.conformance.ports.abilities import CAPABILITIES
 from numpy_rnn.conformance.ports.port import PackagePort
 from numpy_rnn.conformance.ports.protocol import PortFault
 from numpy_rnn.conformance.random_cases import CaseSpec, RandomDraw, random_run
+from numpy_rnn.conformance.runs.fitting import unsupported
 from numpy_rnn.conformance.runs.judge import judge
 from numpy_rnn.conformance.runs.recorded_run import STEPWISE, finite_part
 from numpy_rnn.conformance.runs.run_sources import PackageSource, PortSource
@@ -80,9 +81,9 @@ def test_random_runs_pass(seed):
     judgements = [judge(trace), judge(black_box(trace))]
     sources = [PACKAGE]
     for capabilities in (CAPABILITIES, UNREPORTED):
-        port = Port(capabilities=capabilities)
-        assert unsupported(port, run) == []
-        sources.append(PortSource(port))
+        source = PortSource(Port(capabilities=capabilities))
+        assert unsupported(source.port.abilities, run) == []
+        sources.append(source)
     judgements += [judge(source.trace(run)) for source in sources]
     assert all(judgement.passed for judgement in judgements)
 
@@ -124,14 +125,15 @@ def test_port_of_fixed_steps_and_one_loss_has_runs(seed):
     port.sizes = ({"T": 5},)
     port.lacks = ("many losses",)
     source = PortSource(port)
-    run = random_run(RandomDraw(seed), "float64", stated_by(port))
-    assert unsupported(port, run) == []
+    abilities = source.port.abilities
+    run = random_run(RandomDraw(seed), "float64", abilities)
+    assert unsupported(abilities, run) == []
     trace = source.trace(run)
     stop = trace.updates["stop"]
     assert set(stop - trace.updates["loss_start"]) == {1}
     assert set(stop - trace.updates["start"]) == {5}
     assert judge(trace).passed
-    first, *_, last = unsupported(port, small_run(Step(0.1), k1=2))
+    first, *_, last = unsupported(abilities, small_run(Step(0.1), k1=2))
     assert first.words == "window with several losses"
     assert {"k1": 5, "k2": 5}.items() <= dict(last.remedy).items()
 

@@ -14,9 +14,9 @@ import pytest
 
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.packages import is_package
-from numpy_rnn.conformance.ports.abilities import Abilities, stated_by
+from numpy_rnn.conformance.ports.abilities import Abilities
 from numpy_rnn.conformance.ports.guard import guarded
-from numpy_rnn.conformance.ports.port import call_port, find_port
+from numpy_rnn.conformance.ports.port import call_port, find_port, stated_port
 from numpy_rnn.conformance.ports.protocol import PortFault, port_arguments
 from tests.helpers.comparing import arrays_in, share_memory
 from tests.helpers.ports import CASE, FULL, Port, verdict_on
@@ -66,14 +66,17 @@ def test_report_keeps_its_numbers_when_memory_is_reused():
         memory[:] += 1
         return {"db_h": memory}
 
-    first, second = (call_port(Port(after=count), CASE)["db_h"] for _ in range(2))
+    first, second = (
+        call_port(stated_port(Port(after=count)), CASE)["db_h"] for _ in range(2)
+    )
     assert (first[0], second[0]) == (1, 2)
 
 
 def test_python_float_is_rounded_to_the_dtype():
     """A float32 loss that is summed as a number of Python is not a float32 number."""
     double = 0.1
-    report = call_port(Port(after=lambda report: report | {"loss": double}), CASE)
+    port = Port(after=lambda report: report | {"loss": double})
+    report = call_port(stated_port(port), CASE)
     assert report["loss"].dtype == np.float32
     assert float(report["loss"]) == float(np.float32(double)) != double
     wrong = Port(after=lambda report: report | {"loss": np.float64(double)})
@@ -124,8 +127,7 @@ def in_folder(tmp_path, monkeypatch):
 def test_object_class_or_factory_is_found(in_folder, path):
     port = find_port(f"a_port:{path}")
     assert (port.name, port.tanh_ulps) == ("bare", 2)
-    assert (port.dtypes, port.sizes) == (("float32",), ())
-    assert stated_by(port) == Abilities(dtypes=("float32",))
+    assert port.abilities == Abilities(dtypes=("float32",))
     assert verdict_on(port) is None
     verdict = verdict_on(find_port("a_port:Failing"))
     assert verdict.endswith('(a_port.py line 9: given["x"].dot())')

@@ -47,7 +47,7 @@ def test_right_program_answers_to_the_last_bit():
         for case in cases:
             report = port.report(case)
             expected = window_update(case)
-            assert format_error(case, report, True, True) == ""
+            assert format_error(case, report) == ""
             assert set(report) == set(expected)
             for name, array in expected.items():
                 assert np.array_equal(report[name], array)

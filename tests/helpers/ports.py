@@ -12,12 +12,8 @@ from numpy_rnn.common.records import Objective, Step
 from numpy_rnn.conformance import case as cases
 from numpy_rnn.conformance.definition import DEFINITION, Definition, window_update
 from numpy_rnn.conformance.mutants.catalogue import MUTANTS
-from numpy_rnn.conformance.ports.abilities import (
-    CAPABILITIES,
-    SGD_OPTIONS,
-    stated_by,
-)
-from numpy_rnn.conformance.ports.port import PackagePort, call_port
+from numpy_rnn.conformance.ports.abilities import CAPABILITIES, SGD_OPTIONS
+from numpy_rnn.conformance.ports.port import PackagePort, call_port, stated_port
 from numpy_rnn.conformance.ports.protocol import (
     PortFault,
     format_error,
@@ -85,10 +81,10 @@ def right_report(case=CASE):
 def verdict_on(port, case=CASE):
     """Return the fault of a port's answer in one line; None if none but in numbers."""
     try:
-        report = call_port(port, case)
+        report = call_port(stated_port(port), case)
     except PortFault as fault:
         return str(fault) if "\n" not in str(fault) else "more than one line"
-    return format_error(case, report, True, True) or None
+    return format_error(case, report) or None
 
 
 class Port:
@@ -141,7 +137,7 @@ def check_levels(port, dtype, examples=5):
     """Check a port at every level that it has, with few windows and runs; not with
     large outputs, where most code by hand overflows.
     """
-    if "intermediates" in stated_by(port).capabilities:
+    if "intermediates" in port.capabilities:
         check_port(port, "L1", dtype, examples=examples)
     check_port(port, "L2", dtype, examples=examples)
     check_port(port, "L3", dtype, examples=examples)

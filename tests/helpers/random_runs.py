@@ -185,7 +185,7 @@ def assert_format(case, report, rows, updates=()):
     rows: the length of the axis of steps. updates: the axes of updates, of the others.
     """
     networks = () if case.params.networks is None else (case.params.networks,)
-    required = required_outputs(case, intermediates=True, input_gradients=True)
+    required = required_outputs(case)
     assert required.keys() == report.keys() & SHAPES.keys()
     for name, shape in required.items():
         expected = (*updates, *networks, *shape)

@@ -23,8 +23,7 @@ from numpy_rnn.conformance.mutants.families import (
     window_mutants,
 )
 from numpy_rnn.conformance.mutants.fits import Fit, measured_number, subject
-from numpy_rnn.conformance.ports.abilities import stated_by
-from numpy_rnn.conformance.ports.port import Port, validated_report
+from numpy_rnn.conformance.ports.port import StatedPort, validated_report
 from numpy_rnn.conformance.ports.protocol import PortFault
 from numpy_rnn.conformance.random_cases import PLAIN, CaseSpec, without_unsupported
 
@@ -43,19 +42,21 @@ STATEFUL = (
 # Cases.
 
 
-def hint_specs(port: Port, spec: CaseSpec) -> Iterator[CaseSpec]:
+def hint_specs(port: StatedPort, spec: CaseSpec) -> Iterator[CaseSpec]:
     """Yield specs like this one, of several steps: after another update; the first;
     large numbers.
 
     The second clips every tensor, and the third clips nothing.
     """
-    stated = stated_by(port)
-    dtype = "float64" if "float64" in port.dtypes else spec.dtype
+    abilities = port.abilities
+    dtype = "float64" if "float64" in abilities.dtypes else spec.dtype
     for number, usual in enumerate(HINT_SIZES):
         sizes: dict[str, Any] = dict(usual)
         if number == 0:
             sizes["T"] = max(spec.T, sizes["T"])
-        fixed = stated.sizes[number % len(stated.sizes)] if stated.sizes else {}
+        fixed = dict[str, Any]()
+        if abilities.sizes:
+            fixed |= abilities.sizes[number % len(abilities.sizes)]
         sizes |= fixed
         if "K" not in fixed:
             sizes["K"] = sizes["T"] if spec.K == spec.T else min(7, sizes["T"])
@@ -68,7 +69,7 @@ def hint_specs(port: Port, spec: CaseSpec) -> Iterator[CaseSpec]:
             dtype=dtype,
             seed=spec.seed + number,
         )
-        yield without_unsupported(other, stated)
+        yield without_unsupported(other, abilities)
 
 
 def _hint_step(step: Step | None, factor: float) -> Step | None:
@@ -86,7 +87,7 @@ def _hint_step(step: Step | None, factor: float) -> Step | None:
 # Answers.
 
 
-def hint_for_port(port: Port, spec: CaseSpec | None, case: WindowCase) -> str:
+def hint_for_port(port: StatedPort, spec: CaseSpec | None, case: WindowCase) -> str:
     """Return the hint for a port that is wrong on this case, of this spec; "" if
     nothing fits.
     """

@@ -3,27 +3,23 @@
 A port states an ability in `lacks` where it has it by default, and in `capabilities`
 where it has it only if it says so; dtypes are stated in `dtypes`. The table says how a
 run or a case uses the ability, and how they do without it. The names of the protocol,
-the random cases, and the refusals and defaults of the command line are read from it;
-at the end is what a run needs of a port.
+the random cases, and the refusals and defaults of the command line are read from it.
+
+A port *has* or *lacks* an ability. A case or a run *uses* it, as its *facts* tell, and
+a *remedy* says by which fields it does without.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
-from numpy_rnn.common.array_kinds import is_integer
 from numpy_rnn.common.records import (
     DTYPES,
     LOSS_NAMES,
     NONLINEARITY_NAMES,
     REDUCTION_NAMES,
     Objective,
-    Run,
     Step,
-    Window,
 )
-from numpy_rnn.conformance import case as cases
-from numpy_rnn.conformance.arithmetics.arithmetic import mean_over
-from numpy_rnn.conformance.definition import DEFINITION, Definition
 
 LARGEST_LOGIT = 30.0  # of outputs whose exponentials do not overflow
 
@@ -46,7 +42,7 @@ class Ability(NamedTuple):
     remedy: Fields = ()
     # Those of a random case (CaseSpec) that are no fields of a run.
     case_remedy: Fields = ()
-    stated: Literal["lacks", "capabilities", "dtypes", "nowhere"] = "lacks"
+    statement: Literal["lacks", "capabilities", "dtypes", "nowhere"] = "lacks"
     parent: str = ""  # the capability without which a port does not have it
     field: str = ""  # of which it is one of several values
     value: Any = None
@@ -65,7 +61,7 @@ def _choices(field: str, names: tuple[str, ...], by_default: int) -> Iterator[Ab
     for number, name in enumerate(names):
         row = Ability(name, f"{field} {name!r}", field=field, value=name)
         if number >= by_default:
-            row = row._replace(stated="capabilities")
+            row = row._replace(statement="capabilities")
         yield row
 
 
@@ -92,9 +88,9 @@ def _options() -> Iterator[Ability]:
 # Rows whose remedies set the same field are in the order in which they are applied.
 ABILITIES: tuple[Ability, ...] = (
     # What is reported or understood besides results; no window needs it.
-    Ability("intermediates", "intermediate values", stated="capabilities"),
-    Ability("input_gradients", "gradients of inputs", stated="capabilities"),
-    Ability("sgd_options", "options of the step", stated="capabilities"),
+    Ability("intermediates", "intermediate values", statement="capabilities"),
+    Ability("input_gradients", "gradients of inputs", statement="capabilities"),
+    Ability("sgd_options", "options of the step", statement="capabilities"),
     *_choices("nonlinearity", NONLINEARITY_NAMES, by_default=2),
     *_choices("reduction", REDUCTION_NAMES, by_default=2),
     *_choices("loss", LOSS_NAMES, by_default=1),
@@ -103,7 +99,7 @@ ABILITIES: tuple[Ability, ...] = (
     Ability(
         "class_inputs",
         "inputs that are classes",
-        stated="capabilities",
+        statement="capabilities",
         field="class_inputs",
         value=True,
     ),
@@ -130,7 +126,10 @@ ABILITIES: tuple[Ability, ...] = (
     ),
     Ability("batch", "batch of several sequences", remedy=(("B", 1),)),
     Ability(  # no port has it
-        "networks", "ensemble of networks", remedy=(("networks", 1),), stated="nowhere"
+        "networks",
+        "ensemble of networks",
+        remedy=(("networks", 1),),
+        statement="nowhere",
     ),
     Ability(
         "large outputs",
@@ -141,24 +140,24 @@ ABILITIES: tuple[Ability, ...] = (
     Ability(
         "plain SGD", "step but Adagrad's", remedy=(("adagrad", True), *NO_MOMENTUM)
     ),
-    Ability("adagrad", "Adagrad", remedy=(("adagrad", False),), stated="capabilities"),
+    Ability(
+        "adagrad", "Adagrad", remedy=(("adagrad", False),), statement="capabilities"
+    ),
     *_options(),
     Ability(
         "clip_by_value",
         "clipping by value",
         remedy=(("max_value", None),),
-        stated="capabilities",
+        statement="capabilities",
     ),
     *(
-        Ability(dtype, dtype, stated="dtypes", field="dtype", value=dtype)
+        Ability(dtype, dtype, statement="dtypes", field="dtype", value=dtype)
         for dtype in DTYPES
     ),
 )
-CAPABILITIES = tuple(row.name for row in ABILITIES if row.stated == "capabilities")
-LACKS = tuple(row.name for row in ABILITIES if row.stated == "lacks")
+CAPABILITIES = tuple(row.name for row in ABILITIES if row.statement == "capabilities")
+LACKS = tuple(row.name for row in ABILITIES if row.statement == "lacks")
 SGD_OPTIONS = tuple(SGD_WORDS)
-# Capabilities that add tensors to a report, and no case or run needs.
-REPORTED = ("intermediates", "input_gradients")
 
 
 class Abilities(NamedTuple):
@@ -169,7 +168,7 @@ class Abilities(NamedTuple):
     """
 
     capabilities: tuple[str, ...] = CAPABILITIES
-    unsupported: tuple[str, ...] = ()
+    lacks: tuple[str, ...] = ()
     sizes: tuple[Shape, ...] = ()
     dtypes: tuple[str, ...] = DTYPES
     reduction: Any = None  # the name of a mean over some axes; None: a sum or a mean
@@ -180,13 +179,13 @@ class Abilities(NamedTuple):
             return True  # its cases and runs have its own reduction
         if ability.parent and ability.parent not in self.capabilities:
             return False
-        if ability.stated == "lacks":
-            return ability.name not in self.unsupported
+        if ability.statement == "lacks":
+            return ability.name not in self.lacks
         return ability.name in (*self.capabilities, *self.dtypes)
 
-    def absent(self) -> Iterator[Ability]:
-        """Yield every ability that a port which states this has not, with the fields of
-        a run that do without it: of one of several values, the first other one that the
+    def lacked(self) -> Iterator[Ability]:
+        """Yield every ability that a port which states this lacks, with the fields of a
+        run that do without it: of one of several values, the first other one that the
         port has.
         """
         for ability in ABILITIES:
@@ -201,22 +200,6 @@ class Abilities(NamedTuple):
 
 
 EVERYTHING = Abilities()
-
-
-def stated_by(port: object) -> Abilities:
-    """Return what a port states; of a port without a batch, all sizes have B = 1."""
-    lacks = tuple(getattr(port, "lacks", ()))
-    sizes = tuple(shapes_of(getattr(port, "sizes", ())))
-    if "batch" in lacks:
-        sizes = tuple({**shape, "B": 1} for shape in sizes)
-    axes = getattr(port, "mean_over", None)
-    return Abilities(
-        capabilities=tuple(getattr(port, "capabilities", ())),
-        unsupported=lacks,
-        sizes=sizes,
-        dtypes=tuple(getattr(port, "dtypes", DTYPES)),
-        reduction=None if axes is None else mean_over(axes),
-    )
 
 
 def facts_of(
@@ -237,15 +220,15 @@ def facts_of(
     return facts
 
 
-def missing(facts: Mapping[str, Any], stated: Abilities) -> list[Ability]:
-    """Return every ability that is used and that a port which states this has not."""
-    return [ability for ability in stated.absent() if ability.is_used(facts)]
+def missing(facts: Mapping[str, Any], abilities: Abilities) -> list[Ability]:
+    """Return every ability that is used and that a port lacks."""
+    return [ability for ability in abilities.lacked() if ability.is_used(facts)]
 
 
-def forced_fields(stated: Abilities) -> dict[str, Any]:
-    """Return the fields of a run that a port forces, by what it has not."""
+def forced_fields(abilities: Abilities) -> dict[str, Any]:
+    """Return the fields of a run that a port forces, by what it lacks."""
     fields = dict[str, Any]()
-    for ability in stated.absent():
+    for ability in abilities.lacked():
         fields.update(ability.remedy)
     return fields
 
@@ -278,102 +261,3 @@ def shapes_of(sizes: Any) -> list[Shape]:
     if isinstance(sizes, list | tuple):
         return list(sizes)
     return [sizes]
-
-
-def loop_of(port: object, run: Run) -> Definition:
-    """Return TBPTT, or chunks with a loss at the last steps where a port cannot have
-    one at every step.
-    """
-    stated = stated_by(port)
-    k1, k2, _ = run.options.schedule
-    losses = [s.get("K", k1) for s in stated.sizes if s.get("T") == k1 == k2]
-    K = min(losses, default=k1)
-    if losses and "many losses" in stated.unsupported:
-        K = 1
-    if k1 <= K or "older steps" in stated.unsupported:
-        return DEFINITION
-
-    def window(T: int, new: int, k1: int, k2: int) -> Window:
-        """Return the window of a chunk, with a loss at its last K steps."""
-        stop = min(new + k1, T)
-        return Window(new, max(new, stop - K), stop)
-
-    return Definition(window=window)
-
-
-def with_reduction(port: object, run: Run) -> Run:
-    """Return the run with the reduction of a port that has one of its own."""
-    reduction = stated_by(port).reduction
-    if reduction is None:
-        return run
-    objective = run.options.objective._replace(reduction=reduction)
-    return run._replace(options=run.options._replace(objective=objective))
-
-
-def facts_of_run(run: Run, windows: Sequence[Window]) -> dict[str, Any]:
-    """Return what is true of a run with these windows, but for its step, which the
-    source of a port makes that has none.
-    """
-    starts = {window.start for window in windows}
-    others = {
-        "bias": run.params.b_h is not None,
-        "class_inputs": is_integer(run.x),
-        "batch": run.h_0.shape[-2] > 1,
-        "networks": run.params.networks is not None,
-        "h_0": bool(run.h_0.any()) or starts != {0},
-        "older steps": any(window.loss_start > window.start for window in windows),
-        "many losses": any(window.loss_steps > 1 for window in windows),
-    }
-    options = run.options
-    dtype = str(run.params.W_hh.dtype)
-    facts = facts_of(options.objective, dtype, options.step, others)
-    return facts | {"step": False}
-
-
-def size_fields(shape: Shape) -> dict[str, Any]:
-    """Return the fields of a run whose windows have these sizes."""
-    fields: dict[str, Any] = {n: size for n, size in shape.items() if n in "BDHO"}
-    if "T" in shape:
-        fields |= {"k1": shape["T"], "k2": shape["T"]}
-    return fields
-
-
-def unsupported(port: object, run: Run) -> list[Ability]:
-    """Return every ability that a run needs and the port has not.
-
-    `words` of an ability are for a user; `remedy` has the fields of a run, and their
-    values, that do without it. The last one may be the sizes of the run.
-    """
-    stated = stated_by(port)
-    windows = loop_of(port, run).windows(run)
-    absent = missing(facts_of_run(run, windows), stated)
-    sizes = cases.case_sizes(run)
-    lengths = {window.steps for window in windows}
-    misfits = list[dict[str, Any]]()
-    for shape in stated.sizes:
-        fields = size_fields(shape)
-        for letter in "BDHO":
-            if shape.get(letter) == sizes[letter]:
-                del fields[letter]
-        if lengths == {shape.get("T")}:
-            del fields["k1"], fields["k2"]
-        misfits.append(fields)
-    if misfits and all(misfits):
-        remedy = tuple(min(misfits, key=len).items())
-        words = ", ".join(f"{name} = {value}" for name, value in remedy)
-        absent.append(Ability("sizes", f"sizes but {words}", remedy))
-    return absent
-
-
-def run_defaults(port: object) -> dict[str, Any]:
-    """Return the fields of a run that the statements of a port force, by their names.
-
-    They are fields of Objective, Schedule and Step, `bias`, `class_inputs`, `dtype`,
-    `networks`, and sizes by their letters. The value of k1 may be "k2", and that of
-    both "T", the length of the series.
-    """
-    stated = stated_by(port)
-    fields = forced_fields(stated)
-    if len(stated.sizes) == 1:
-        fields |= size_fields(stated.sizes[0])
-    return fields

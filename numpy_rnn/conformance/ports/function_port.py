@@ -4,9 +4,7 @@ The layouts of the arguments are tried on one case, and the first one that gives
 right loss is taken.
 """
 
-import copy
 import inspect
-import itertools
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -26,12 +24,17 @@ from numpy_rnn.common.records import (
     Reduction,
 )
 from numpy_rnn.common.texts import one_line
-from numpy_rnn.conformance.arithmetics.arithmetic import mean_over
 from numpy_rnn.conformance.case import FIELDS, NamedArrays, gradient_keys
 from numpy_rnn.conformance.definition import window_update
 from numpy_rnn.conformance.ports import protocol
-from numpy_rnn.conformance.ports.abilities import CAPABILITIES, LACKS, stated_by
-from numpy_rnn.conformance.ports.port import describe_error, stated_port
+from numpy_rnn.conformance.ports.abilities import CAPABILITIES, LACKS
+from numpy_rnn.conformance.ports.layouts import (
+    LAYOUT_PARTS,
+    Layout,
+    layout_named,
+    layouts_of,
+)
+from numpy_rnn.conformance.ports.port import StatedPort, describe_error
 from numpy_rnn.conformance.random_cases import CaseSpec, without_unsupported
 
 
@@ -52,7 +55,7 @@ NAMED_LOSSES = {
     "mean_cross_entropy": NamedLoss("cross_entropy", "mean", 1.0),
 }
 # The sizes of the case on which the layouts are tried; they differ.
-TRIAL = {"T": 5, "B": 2, "D": 3, "H": 4, "O": 6}
+TRIAL: dict[str, Any] = {"T": 5, "B": 2, "D": 3, "H": 4, "O": 6}
 # What a user may state; the capabilities are known.
 STATEMENTS = (
     "dtypes",
@@ -65,59 +68,6 @@ STATEMENTS = (
 ASSUMED = " assumed, as no layout gives the right loss"
 RTOL = 1e-3  # of the loss of a trial
 RETURNS = "expected the loss and the gradients, as `return loss, gradients`"
-# Weights for rows, as in x W_xh, or for columns; the axes of inputs and targets, whose
-# N is D or O; those of the state.
-LAYOUT_PARTS = (
-    ("rows", "columns"),
-    ("TBN", "BTN", "TNB", "NBT", "BNT", "TN"),
-    ("BH", "HB", "H"),
-)
-
-
-class Layout(NamedTuple):
-    """How code takes its arrays."""
-
-    last: str  # "last" if the target is that of the last step, or else empty
-    weights: str  # "rows", as in x W_xh, or "columns"
-    series: str  # the axes of inputs and targets, whose N is D or O
-    state: str  # the axes of the initial state
-
-    @property
-    def name(self) -> str:
-        """Return the layout as it is stated."""
-        return f"{self.weights} {self.series} {self.state} {self.last}".strip()
-
-    @property
-    def has_batch(self) -> bool:
-        """Return whether there is an axis of sequences."""
-        return "B" in self.series
-
-    def series_of(self, array: NumpyArray, letters: str) -> NumpyArray:
-        """Return a series, or a step of it, whose axes are the first of these."""
-        letters = letters[: array.ndim]
-        if not self.has_batch:
-            array = array.take(0, letters.index("B"))
-            letters = letters.replace("B", "")
-        order = "".join(sorted(letters, key=self.series.index))
-        laid_out: NumpyArray = np.einsum(f"{letters}->{order}", array)
-        return laid_out
-
-    def target_of(self, target: NumpyArray) -> NumpyArray:
-        """Return the targets, (K, B, O), or classes, (K, B)."""
-        if self.last:
-            return self.series_of(target[-1], "BN")
-        return self.series_of(target, "TBN")
-
-    def state_of(self, h: NumpyArray) -> NumpyArray:
-        """Return a state, (B, H)."""
-        states: NamedArrays = {"H": h[0], "HB": h.T, "BH": h, "1BH": h[None]}
-        return states[self.state]
-
-    def parameter_of(self, theta: NumpyArray) -> NumpyArray:
-        """Return a parameter of the definition."""
-        if theta.ndim == 2:
-            return theta.T if self.weights == "columns" else theta
-        return theta[:, None] if self.state == "HB" else theta
 
 
 class Trial(NamedTuple):
@@ -130,13 +80,6 @@ class Trial(NamedTuple):
     def is_right(self) -> bool:
         """Return whether the loss is right."""
         return abs(self.factor - 1) < RTOL
-
-
-def layouts_of(*parts: Sequence[str]) -> dict[str, Layout]:
-    """Return layouts with these parts by name, those with one target at the end."""
-    choices = itertools.product(("", "last"), *parts)
-    layouts = map(Layout._make, choices)
-    return {layout.name: layout for layout in layouts}
 
 
 def count_arguments(function: Callable[..., Any]) -> int:
@@ -164,6 +107,25 @@ def factor_in_words(factors: Sequence[float]) -> str:
             if abs(factor * size - 1) < RTOL:
                 return f"1/{letter}"
     return f"{factors[0]:.3g}"
+
+
+def objective_of(
+    loss: str, nonlinearity: str, own_mean: str | None
+) -> tuple[Objective, float]:
+    """Return the objective of these names, and the factor of the loss. Raises
+    InputError on names that are unknown, or do not go together.
+
+    own_mean: the reduction that mean_over states, or None.
+    """
+    check_choice("loss", loss, tuple(NAMED_LOSSES))
+    check_choice("nonlinearity", nonlinearity, NONLINEARITY_NAMES)
+    kind, reduction, factor = NAMED_LOSSES[loss]
+    if own_mean is not None and reduction == "mean":
+        raise InputError(
+            f"{loss} is a mean, and mean_over is given: expected the name of a sum, as "
+            "half_sum_of_squares"
+        )
+    return Objective(nonlinearity, kind, own_mean or reduction), factor  # type: ignore[arg-type]
 
 
 class FunctionPort:
@@ -222,15 +184,11 @@ class FunctionPort:
     '(T, B, D) batches, with one target'
     """
 
-    capabilities: tuple[str, ...] = ()
-    # What a user may state.
     dtypes: Sequence[str] = DTYPES
-    lacks: tuple[str, ...] = ()
+    lacks: Sequence[str] = ()
     sizes: Any = ()
     mean_over: Sequence[str] | None = None
     layouts = layouts_of(*LAYOUT_PARTS)  # which are tried
-    layout: Layout  # in which the code is called, one of them
-    error = 0.0  # of the loss of that layout, relative
     has_older_steps = False  # whether a step may have no loss, but the last has one
 
     def __init__(
@@ -252,98 +210,72 @@ class FunctionPort:
         self.name = self.label = str(
             statements.pop("name", getattr(function, "__name__", "function"))
         )
+        layouts = list(self.layouts.values())
         with errors_about(self.label):
             if layout is not None:
-                self._take_layout(layout)
+                layouts = [layout_named(layout, self.layouts)]
             for field, own_name in (names or {}).items():
                 check_choice("key of names", field, FIELDS)
                 self.names[field] = own_name
             for statement, value in statements.items():
                 check_choice("statement", statement, STATEMENTS)
                 setattr(self, statement, value)
-            stated_port(self)
-            self._take_objective(loss, nonlinearity)
-        if classes:
-            self.capabilities += ("class_inputs",)
-        self._add_lacks(
-            {
-                "h_0": self.argument_count < 4,
-                "vector_inputs": classes,
-                "step": step is None,
-            }
-        )
-        trials = self.trials_by_bias()
-        is_right = {bias: trial.is_right for bias, trial in trials.items()}
-        first = next(iter(trials.values()))
-        self.layout = first.layout
-        self.error = abs(first.factor - 1)
-        is_last = bool(self.layout.last)
-        # Code that keeps its biases somewhere else computes a wrong loss without them.
-        only_with = is_right.get(True, False) and not is_right.get(False)
-        self._add_lacks(
-            {
-                "older steps": not is_last and not self.has_older_steps,
-                "many losses": is_last,
-                "batch": not self.layout.has_batch,
-                "bias": True not in is_right,
-                "no biases": only_with or False not in is_right,
-            }
-        )
-        assumed = "" if any(is_right.values()) else ASSUMED
-        self.name += f" ({self.layout.name}{assumed})"
-        axes = ", ".join(self.layout.series.replace("N", "D"))
-        self.layout_text = f"({axes}) batches"
-        if "batch" in self.lacks:
-            self.layout_text = f"({axes.replace('B', '1')}) sequences"
-        if is_last:
-            self.layout_text += ", with one target"
-
-    def _take_layout(self, layout: str) -> None:
-        """Let a layout be the only one. Raises InputError if it is none."""
-        if layout not in self.layouts:
-            expected = ", ".join(map(" or ".join, (*LAYOUT_PARTS, ("last", "nothing"))))
-            raise InputError(f"the layout is {layout!r}: expected {expected}")
-        self.layouts = {layout: self.layouts[layout]}
-
-    def _take_objective(self, loss: str, nonlinearity: str) -> None:
-        """Set the objective, and what follows from it. Raises InputError on names that
-        are unknown, or do not go together.
-        """
-        check_choice("loss", loss, tuple(NAMED_LOSSES))
-        check_choice("nonlinearity", nonlinearity, NONLINEARITY_NAMES)
-        kind, reduction, self.factor = NAMED_LOSSES[loss]
+            stated = StatedPort(self).abilities
+            self.objective, self.factor = objective_of(
+                loss, nonlinearity, stated.reduction
+            )
         if self.factor != 1:
             self.name += ", halved"
-        self.objective = Objective(nonlinearity, kind, reduction)  # type: ignore[arg-type]
-        if self.mean_over is not None:
-            if reduction == "mean":
-                raise InputError(
-                    f"{loss} is a mean, and mean_over is given: expected the name of a "
-                    "sum, as half_sum_of_squares"
-                )
-            own_mean = mean_over(self.mean_over)
-            self.objective = self.objective._replace(reduction=own_mean)  # type: ignore[arg-type]
-        self.capabilities = tuple(n for n in CAPABILITIES if n in self.objective)
-        choices = (*NONLINEARITY_NAMES, *LOSS_NAMES, *REDUCTION_NAMES)
-        others = [n for n in choices if n in LACKS and n not in self.objective]
-        self.lacks = (*others, *self.lacks)
+        own = {*self.objective, "class_inputs"} if classes else {*self.objective}
+        self.capabilities = tuple(name for name in CAPABILITIES if name in own)
+        self.abilities = stated._replace(capabilities=self.capabilities)
+        trials = self.trials_by_bias(layouts, classes)
+        is_right = {bias: trial.is_right for bias, trial in trials.items()}
+        self.layout, factor = next(iter(trials.values()))
+        self.error = abs(factor - 1)  # of the loss, relative
+        is_last = bool(self.layout.last)
+        choices = {*NONLINEARITY_NAMES, *LOSS_NAMES, *REDUCTION_NAMES}
+        # Code that keeps its biases somewhere else computes a wrong loss without them.
+        only_with = is_right.get(True, False) and not is_right.get(False)
+        lacks = {
+            **dict.fromkeys(choices - own, True),
+            "h_0": self.argument_count < 4,
+            "vector_inputs": classes,
+            "step": step is None,
+            "older steps": not is_last and not self.has_older_steps,
+            "many losses": is_last,
+            "batch": not self.layout.has_batch,
+            "bias": True not in is_right,
+            "no biases": only_with or False not in is_right,
+            **dict.fromkeys(stated.lacks, True),
+        }
+        self.lacks = tuple(name for name in LACKS if lacks.get(name))
+        assumed = "" if any(is_right.values()) else ASSUMED
+        self.name += f" ({self.layout.name}{assumed})"
+        self.layout_text = self.layout.text("batch" in self.lacks)
 
-    def _add_lacks(self, absent: Mapping[str, object]) -> None:
-        """Add to what the port lacks the names whose value is true."""
-        for name, is_absent in absent.items():
-            if is_absent and name not in self.lacks:
-                self.lacks += (name,)
-
-    def trials_by_bias(self) -> dict[bool, Trial]:
+    def trials_by_bias(
+        self, layouts: Sequence[Layout], classes: bool
+    ) -> dict[bool, Trial]:
         """Return the trials of one layout with and without biases, as far as the code
         can be called so.
         """
         trials = dict[bool, Trial]()
         errors = list[InputError]()
-        layouts = list(self.layouts.values())
         for bias in (True, False):
+            spec = CaseSpec(
+                **TRIAL,
+                K=TRIAL["T"],
+                dtype=self.abilities.dtypes[-1],
+                objective=self.objective,
+                step=None,
+                bias=bias,
+                seed=1,
+                class_inputs=classes,
+                no_h_0=True,  # code that ignores the state is in the right layout
+            )
             try:
-                trials[bias] = self.best_trial(layouts, bias)
+                trials[bias] = self.best_trial(layouts, spec)
             except InputError as error:
                 errors.append(error)
             else:
@@ -352,7 +284,7 @@ class FunctionPort:
             raise errors[0]  # the other one may be that of a function without biases
         return trials
 
-    def best_trial(self, layouts: Sequence[Layout], bias: bool) -> Trial:
+    def best_trial(self, layouts: Sequence[Layout], spec: CaseSpec) -> Trial:
         """Try layouts up to the first with the right loss. Return this trial, or else
         the first one in which the code computes a loss.
         """
@@ -360,7 +292,7 @@ class FunctionPort:
         failures = list[str]()
         for layout in layouts:
             try:
-                trial = Trial(layout, self.factor_of_loss(layout, bias))
+                trial = Trial(layout, self.factor_of_loss(layout, spec))
             except Exception as error:
                 failures.append(describe_error(error))
                 continue
@@ -375,31 +307,19 @@ class FunctionPort:
             )
         return wrong[0]
 
-    def factor_of_loss(self, layout: Layout, bias: bool) -> float:
+    def factor_of_loss(self, layout: Layout, spec: CaseSpec) -> float:
         """Return the loss of the code on a case, as a multiple of the right one."""
-        stated = stated_by(self)
-        sizes: dict[str, Any] = dict(TRIAL)
         if not layout.has_batch:
-            sizes["B"] = 1
-        if stated.sizes:  # the code has sizes of its own
-            sizes.update(stated.sizes[0])
-        sizes["K"] = 1 if layout.last else sizes["T"]
-        spec = CaseSpec(
-            **sizes,
-            dtype=self.dtypes[-1],
-            objective=self.objective,
-            step=None,
-            bias=bias,
-            seed=1,
-            no_h_0=True,  # code that ignores the state is wrong, in the right layout
-        )
-        case = without_unsupported(spec, stated).case()
+            spec = spec._replace(B=1)
+        if self.abilities.sizes:  # the code has sizes of its own
+            sizes: dict[str, Any] = dict(self.abilities.sizes[0])
+            spec = spec._replace(**sizes)
+        spec = spec._replace(K=1 if layout.last else spec.T)
+        case = without_unsupported(spec, self.abilities).case()
         expected = window_update(case)["loss"]
         arguments = protocol.port_arguments(case)
-        tried = copy.copy(self)
-        tried.layout = layout
         with np.errstate(all="ignore"), warnings.catch_warnings(action="ignore"):
-            return float(tried.window_update(**arguments)["loss"] / expected)
+            return float(self.report_in(layout, **arguments)["loss"] / expected)
 
     def refuse_wrong_batch(self, right: Trial, wrong: Sequence[Trial]) -> None:
         """Raise InputError if the loss is right for one sequence, and there is a layout
@@ -414,16 +334,20 @@ class FunctionPort:
             "sequence"
         )
 
-    def window_update(
+    def window_update(self, params: NamedArrays, **arguments: Any) -> NamedArrays:
+        """Return the loss, the gradients, and with a step the parameters after it."""
+        return self.report_in(self.layout, params, **arguments)
+
+    def report_in(
         self,
+        layout: Layout,
         params: NamedArrays,
         x: NumpyArray,
         target: NumpyArray,
         h_0: NumpyArray,
         **options: Any,
     ) -> NamedArrays:
-        """Return the loss, the gradients, and with a step the parameters after it."""
-        layout = self.layout
+        """Return what `window_update` does, of code that is called in a layout."""
         theta = {self.names[n]: layout.parameter_of(v) for n, v in params.items()}
         arguments = (
             theta,
@@ -434,9 +358,8 @@ class FunctionPort:
         returned = self.function(*arguments[: self.argument_count])
         loss, gradients = self._results(returned)
         report: dict[str, Any] = {"loss": self.factor * loss}
-        own_names = [self.names[name] for name in params]
-        keys = gradient_keys(own_names, gradients)
-        for name, gradient in self._back(params, gradients, keys).items():
+        keys = gradient_keys(theta, gradients)
+        for name, gradient in self._back(layout, params, gradients, keys).items():
             report["d" + name] = self.factor * gradient
         if self.step is not None and "learning_rate" in options:
             report |= self._after_step(params, theta, gradients, options)
@@ -453,7 +376,7 @@ class FunctionPort:
         after = self.step(theta, gradients, self.factor * options["learning_rate"])
         if after is None:  # it has changed them in place
             after = theta
-        return self._back(params, after, dict(zip(theta, theta)))
+        return self._back(self.layout, params, after, dict(zip(theta, theta)))
 
     def _results(self, returned: Any) -> tuple[Any, Mapping[str, Any]]:
         """Return the loss and the gradients by the function's names."""
@@ -473,7 +396,11 @@ class FunctionPort:
         return loss, gradients
 
     def _back(
-        self, params: NamedArrays, arrays: Mapping[str, Any], keys: Mapping[str, str]
+        self,
+        layout: Layout,
+        params: NamedArrays,
+        arrays: Mapping[str, Any],
+        keys: Mapping[str, str],
     ) -> NamedArrays:
         """Return the arrays by our names, in the shapes of the parameters.
 
@@ -487,10 +414,10 @@ class FunctionPort:
                 found = ", ".join(map(str, arrays))
                 raise KeyError(f"{own_name} is not among the results {found}")
             array = np.asarray(arrays[key])
-            shape = self.layout.parameter_of(theta).shape
+            shape = layout.parameter_of(theta).shape
             if array.shape != shape:
                 raise ValueError(f"{key} has shape {array.shape}: expected {shape}")
             if theta.ndim == 2:
-                array = self.layout.parameter_of(array)  # which inverts itself
+                array = layout.parameter_of(array)  # which inverts itself
             ours[name] = array.reshape(theta.shape)
         return ours

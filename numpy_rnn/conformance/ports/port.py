@@ -8,8 +8,7 @@ import os
 import sys
 import sysconfig
 import traceback
-from collections.abc import Sequence
-from types import SimpleNamespace
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,6 +18,7 @@ from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.packages import backend, is_package
 from numpy_rnn.common.records import NumpyArray, Objective, Parameters
 from numpy_rnn.common.texts import one_line
+from numpy_rnn.conformance.arithmetics.arithmetic import mean_over
 from numpy_rnn.conformance.arithmetics.bounds import TAU
 from numpy_rnn.conformance.case import (
     NamedArrays,
@@ -27,7 +27,7 @@ from numpy_rnn.conformance.case import (
     present,
 )
 from numpy_rnn.conformance.ports import protocol
-from numpy_rnn.conformance.ports.abilities import CAPABILITIES, stated_by
+from numpy_rnn.conformance.ports.abilities import CAPABILITIES, Abilities
 from numpy_rnn.conformance.ports.guard import guarded
 from numpy_rnn.conformance.ports.program import ProgramPort
 from numpy_rnn.conformance.ports.protocol import (
@@ -139,21 +139,84 @@ class PackagePort:
         arrays = {"loss": L, "y": activations.y}
         arrays |= {"a": activations.a, "h": activations.h[1:]}
         arrays |= present(adjoints) | present(updated)
-        arrays |= {"d" + name: array for name, array in present(gradients).items()}
-        arrays |= {"v" + name: array for name, array in present(v).items()}
+        arrays |= present(gradients, "d") | present(v, "v")
         return {name: np.asarray(rnn.to_numpy(array)) for name, array in arrays.items()}
 
 
-def find_port(name: str) -> Any:
+class StatedPort:
+    """A port as the suite uses it: what it states, and its answers. Raises InputError
+    if an object is no port, or states what is invalid.
+
+    Attributes
+    ----------
+    port : object
+        The port itself.
+    name, label, layout_text : str
+        Its name; its name in a verdict; the layout of its arrays, if it tells one.
+    abilities : Abilities
+        What it has and lacks.
+    tanh_ulps : float or None
+        The error of its tanh that it declares.
+    cases : list of dict
+        The windows of its own data.
+    timeout : float or None
+        Seconds for an answer, if it is in Python.
+    """
+
+    def __init__(self, port: object, **statements: Any):
+        is_program = isinstance(port, ProgramPort)
+        if not is_program and not callable(getattr(port, "window_update", None)):
+            expected = "expected name, dtypes and window_update"
+            raise InputError(f"it has no function window_update: {expected}")
+        try:
+            stated = protocol.identity_from(port, **statements)
+        except PortFault as fault:
+            raise InputError(str(fault)) from None
+        self.port: Any = port
+        self.name: str = stated["name"]
+        self.label = str(getattr(port, "label", self.name))
+        self.layout_text = str(getattr(port, "layout_text", ""))
+        self.tanh_ulps: float | None = stated["tanh_ulps"]
+        self.cases: Sequence[Mapping[str, Any]] = getattr(port, "cases", ())
+        self.timeout: float | None = None
+        lacks = stated["lacks"]
+        sizes = stated["sizes"]
+        if "batch" in lacks:
+            sizes = tuple({**shape, "B": 1} for shape in sizes)
+        axes = stated["mean_over"]
+        self.abilities = Abilities(
+            capabilities=stated["capabilities"],
+            lacks=lacks,
+            sizes=sizes,
+            dtypes=stated["dtypes"],
+            reduction=None if axes is None else mean_over(axes),
+        )
+
+    @property
+    def tau(self) -> float:
+        """Return the error of its tanh that the bounds allow, in units of roundoff of
+        its value: twice the declared one in ulps, or the usual one.
+        """
+        return TAU if self.tanh_ulps is None else 2 * self.tanh_ulps
+
+
+def stated_port(port: object) -> StatedPort:
+    """Return a port with its statements, which it may have already. Raises InputError
+    if an object is no port, or states what is invalid.
+    """
+    return port if isinstance(port, StatedPort) else StatedPort(port)
+
+
+def find_port(name: str, **statements: Any) -> StatedPort:
     """Return the port of this name: a package, or module:object, a `Port` or what
-    returns one.
+    returns one. Statements are taken in place of its own.
 
     An object is also a class or a function without arguments. The working directory is
     searched for modules too. Raises InputError if there is no such object or it is no
     port.
     """
     if is_package(name):
-        return PackagePort(backend(name))
+        return StatedPort(PackagePort(backend(name)), **statements)
     module, _, path = name.partition(":")
     if module.endswith(".py") or not (module and path):
         stem = os.path.basename(module).removesuffix(".py").strip() or "my_module"
@@ -165,7 +228,7 @@ def find_port(name: str) -> Any:
     try:
         # An import changes neither how NumPy treats overflows nor the exit status.
         with np.errstate(), guarded():
-            port = stated_port(_loaded(module, path))
+            port = StatedPort(_loaded(module, path), **statements)
     except (InputError, PortFault) as error:
         raise InputError(f"port {name!r}: {error}") from None
     except (Exception, SystemExit) as error:
@@ -195,45 +258,20 @@ def _loaded(module: str, path: str) -> Any:
     return port() if isinstance(port, type) else port
 
 
-def stated_port(port: object) -> SimpleNamespace:
-    """Return a port with all statements. Raises InputError if an object is no port, or
-    states what is invalid.
-    """
-    if not callable(getattr(port, "window_update", None)):
-        expected = "expected name, dtypes and window_update"
-        raise InputError(f"it has no function window_update: {expected}")
-    try:
-        stated = protocol.identity_from(port)
-    except PortFault as fault:
-        raise InputError(str(fault)) from None
-    for name in ("cases", "layout_text", "label", "window_update"):
-        if hasattr(port, name):
-            stated[name] = getattr(port, name)
-    return SimpleNamespace(**stated)
-
-
-def tanh_error(port: object) -> float:
-    """Return the error of its tanh that the bounds allow, in units of roundoff of its
-    value: twice the declared one in ulps, or the usual one.
-    """
-    ulps: float | None = getattr(port, "tanh_ulps", None)
-    return TAU if ulps is None else 2 * ulps
-
-
-def call_port(port: Port, case: WindowCase) -> NamedArrays:
+def call_port(port: StatedPort, case: WindowCase) -> NamedArrays:
     """Return the report of a port on a case. Raises PortFault, with the line of the
     port that raised.
 
     The port gets copies of the inputs, and may change the parameters and velocities in
     place, as a step does. A loss that is a Python float is rounded to the dtype.
     """
-    if isinstance(port, ProgramPort):
-        return port.report(case)
+    if isinstance(port.port, ProgramPort):
+        return port.port.report(case)
     arguments = port_arguments(case)
     copies = _copied(arguments)
     try:
-        with np.errstate(), guarded(getattr(port, "timeout", None)):
-            report = _copied(port.window_update(copies.pop("params"), **copies))
+        with np.errstate(), guarded(port.timeout):
+            report = _copied(port.port.window_update(copies.pop("params"), **copies))
     except PortFault:
         raise
     except (Exception, SystemExit) as error:
@@ -256,21 +294,15 @@ def _copied(value: Any) -> Any:
     return value.copy() if isinstance(value, np.ndarray) else value
 
 
-def validated_report(port: Port, case: WindowCase, where: str) -> NamedArrays:
+def validated_report(port: StatedPort, case: WindowCase, where: str) -> NamedArrays:
     """Return a port's report on a case, in a valid format. Raises PortFault otherwise,
     with `where`.
     """
-    capabilities = stated_by(port).capabilities
     try:
         report = call_port(port, case)
     except PortFault as fault:
         raise PortFault(f"{port.name} {fault}, in {where}") from None
-    error = format_error(
-        case,
-        report,
-        intermediates="intermediates" in capabilities,
-        input_gradients="input_gradients" in capabilities,
-    )
+    error = format_error(case, report, port.abilities.capabilities)
     if not error:
         return report
     advice = ""

@@ -4,7 +4,7 @@ protocol.txt documents both, for programs in any language.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from math import inf, prod
 from types import SimpleNamespace
 from typing import Any, NoReturn
@@ -59,13 +59,14 @@ NAME_LISTS: dict[str, Sequence[str]] = {
 }
 
 
-def identity_from(stated: object) -> Message:
-    """Return all statements of a port, in tuples. Raises PortFault on the first invalid
-    one.
+def identity_from(stated: object, **others: Any) -> Message:
+    """Return all statements of a port, in tuples, some of them replaced by others.
+    Raises PortFault on the first invalid one.
     """
     port: Message = {
         n: getattr(stated, n, default) for n, default in STATEMENTS.items()
     }
+    port |= others
     name = port["name"]
     if not (isinstance(name, str) and name.strip() and name.isprintable()):
         _refuse(port, "name", "a text of printable characters")
@@ -136,9 +137,7 @@ def encode_request(case: WindowCase, case_id: int) -> str:
     """
     arguments = port_arguments(case)
     if arguments.get("velocity"):
-        arguments["velocity"] = {
-            "v" + name: v for name, v in arguments["velocity"].items()
-        }
+        arguments["velocity"] = present(case.velocity, "v")
     head = {"type": "window_update", "id": case_id, "dtype": str(case.dtype)}
     head["sizes"] = case_sizes(case)
     return json.dumps(head | arguments, default=lambda array: np.ravel(array).tolist())
@@ -157,7 +156,7 @@ def longest_answer(case: WindowCase) -> int:
     """Compute the most bytes of an answer to this case with everything that it can
     have.
     """
-    shapes = required_outputs(case, intermediates=True, input_gradients=True)
+    shapes = required_outputs(case)
     numbers = sum(prod(shape) for shape in shapes.values())
     return LONGEST_NUMBER * numbers + LONGEST_TEXT
 
@@ -173,7 +172,7 @@ def decode_answer(line: str, case: WindowCase, case_id: int) -> dict[str, np.nda
         raise PortFault(
             f"does not repeat the id {case_id} in its answer: {one_line(line, 80)}"
         )
-    shapes = required_outputs(case, intermediates=True, input_gradients=True)
+    shapes = required_outputs(case)
     report = {}
     for name, value in answer.items():
         try:
@@ -203,21 +202,20 @@ def _object(line: str) -> Message:
 
 
 def format_error(
-    case: WindowCase, report: Any, intermediates: bool, input_gradients: bool = False
+    case: WindowCase, report: Any, capabilities: Collection[str] = CAPABILITIES
 ) -> str:
     """Return the first error in the format of a report, or "": names, shape, dtype, NaN
     or infinity.
 
     Only a report without such errors has numbers that can be compared, since `NaN >
-    bound` is false. Intermediates and input gradients that are not required are
-    optional.
+    bound` is false. What capabilities add to a report is optional without them.
     """
     if not isinstance(report, dict):
         kind = type(report).__name__
         return f"the report is a {kind}: expected a dict of arrays by name"
     optional = {"dh_0"} if case.h_0 is None else set()
-    expected = required_outputs(case, intermediates, input_gradients).keys() - optional
-    known = required_outputs(case, True, True)
+    expected = required_outputs(case, capabilities).keys() - optional
+    known = required_outputs(case)
     for name in report:
         if name not in known:
             return f"{short_repr(name)} is not an expected name"

@@ -9,15 +9,21 @@ import numpy as np
 from numpy_rnn.common.records import NumpyArray, Run
 from numpy_rnn.conformance import case as cases
 from numpy_rnn.conformance.arithmetics.arithmetic import NumpyArithmetic
-from numpy_rnn.conformance.case import NamedArrays, WindowCase, present
+from numpy_rnn.conformance.case import (
+    NamedArrays,
+    WindowCase,
+    parameters_from,
+    present,
+)
 from numpy_rnn.conformance.definition import apply_step, train, window_update
-from numpy_rnn.conformance.ports.abilities import loop_of, stated_by, with_reduction
 from numpy_rnn.conformance.ports.port import (
     PackagePort,
-    tanh_error,
+    StatedPort,
+    stated_port,
     validated_report,
 )
 from numpy_rnn.conformance.ports.protocol import PortFault
+from numpy_rnn.conformance.runs.fitting import loop_of, with_reduction
 from numpy_rnn.conformance.runs.recorded_run import (
     RecordedRun,
     RunRecorder,
@@ -42,10 +48,10 @@ class PortSource:
     windows.
     """
 
-    def __init__(self, port: Any):
-        self.port = port
-        self.name = port.name
-        self.tau = tanh_error(port)
+    def __init__(self, port: object):
+        self.port = stated_port(port)
+        self.name = self.port.name
+        self.tau = self.port.tau
 
     def trace(self, run: Run) -> RecordedRun:
         """Return the run of the port, up to the update in which it fails, if it does.
@@ -58,8 +64,8 @@ class PortSource:
         PortFault
             If the first update fails.
         """
-        run = with_reduction(self.port, run)
-        definition = loop_of(self.port, run)
+        run = with_reduction(self.port.abilities, run)
+        definition = loop_of(self.port.abilities, run)
         numbers = itertools.count(1)
 
         def compute(case: WindowCase) -> tuple[NamedArrays, NumpyArray]:
@@ -88,12 +94,11 @@ class PortSource:
         Computed here are dh_0 or a step that the port lacks, and a window whose numbers
         overflow.
         """
-        stated = stated_by(self.port)
-        has_input_gradients = "input_gradients" in stated.capabilities
+        abilities = self.port.abilities
         simpler = case
-        if "h_0" in stated.unsupported:
+        if "h_0" in abilities.lacks:
             simpler = simpler._replace(h_0=None)
-        if "step" in stated.unsupported:
+        if "step" in abilities.lacks:
             simpler = simpler._replace(step=None)
         try:
             report = validated_report(self.port, simpler, where)
@@ -101,16 +106,13 @@ class PortSource:
             report = window_update(case)
             if all(np.isfinite(array).all() for array in report.values()):
                 raise  # otherwise the run diverges, whoever computes it
-        if "h_0" in stated.unsupported and has_input_gradients:
+        if "h_0" in abilities.lacks and "input_gradients" in abilities.capabilities:
             report = {"dh_0": window_update(case)["dh_0"]} | report
-        if "step" in stated.unsupported and case.step is not None:
+        if "step" in abilities.lacks and case.step is not None:
             n = NumpyArithmetic(case.dtype)
-            params = present(case.params)
-            gradients = {name: report["d" + name] for name in params}
-            report |= apply_step(n, params, gradients, {}, case.step)
-        names = cases.required_outputs(
-            case, "intermediates" in stated.capabilities, has_input_gradients
-        )
+            gradients = present(parameters_from(report, "d"))
+            report |= apply_step(n, present(case.params), gradients, {}, case.step)
+        names = cases.required_outputs(case, abilities.capabilities)
         return {name: report[name] for name in names}
 
 
@@ -159,6 +161,8 @@ def columns_of(updates: Sequence[Any]) -> dict[str, list[Any]]:
     return columns
 
 
-def source_of(port: Any) -> PortSource:
+def source_of(port: StatedPort) -> PortSource:
     """Return the source of the runs of a port, or of a package."""
-    return PackageSource(port) if isinstance(port, PackagePort) else PortSource(port)
+    # A port of users may be a subclass, with another window_update.
+    is_package = type(port.port) is PackagePort
+    return PackageSource(port.port) if is_package else PortSource(port)
