@@ -281,9 +281,9 @@ def foreign_layers(module: Any) -> list[str]:
     for part in module.modules():
         kind = type(part).__name__
         is_layer = type(part).__module__.startswith("torch.nn")
-        is_harmless = kind in HARMLESS or hasattr(part, "reduction")
-        is_harmless = is_harmless or getattr(part, "p", None) == 0
-        if is_layer and not is_harmless and not any(part.children()):
+        is_known = kind in HARMLESS or hasattr(part, "reduction")
+        has_effect = getattr(part, "p", None) != 0 and not any(part.children())
+        if is_layer and has_effect and not is_known:
             foreign.append(f"nn.{kind}")
     return foreign
 

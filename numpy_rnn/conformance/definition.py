@@ -20,6 +20,7 @@ of the forward ones, and the step against torch.optim.
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -349,20 +350,16 @@ class RecordedUpdate(NamedTuple):
 
 def train(
     run: Run,
-    compute: Callable[[WindowCase], tuple[NamedArrays, NumpyArray]] | None = None,
+    compute: Callable[[WindowCase], NamedArrays] | None = None,
     definition: Definition = DEFINITION,
 ) -> Iterator[RecordedUpdate]:
     """Yield the updates of a run of TBPTT(k1, k2).
 
-    compute(case): the report, and the states h_1 to h_T of the window; by default those
-    of the definition.
+    compute(case): the report, by default that of the definition. Where it has no h,
+    the states are those that the case gives.
     """
-
-    def by_definition(case: WindowCase) -> tuple[NamedArrays, NumpyArray]:
-        """Return the report and the states of the definition."""
-        report = window_update(case, definition=definition)
-        return report, report["h"]
-
+    if compute is None:
+        compute = partial(window_update, definition=definition)
     schedule, objective, step = run.options
     params = run.params
     velocity = run.velocity
@@ -374,8 +371,9 @@ def train(
             x = run.x[window.start : window.stop]
             target = run.target[window.loss_start : window.stop]
             case = WindowCase(params, x, target, h_0, objective, step, velocity)
-            report, window_states = (compute or by_definition)(case)
-            states.update(enumerate(window_states, window.start + 1))
+            report = compute(case)
+            h = report["h"] if "h" in report else window_update(case)["h"]
+            states.update(enumerate(h, window.start + 1))
             params = parameters_from(report)
             if step.has_velocity:
                 velocity = parameters_from(report, "v")  # type: ignore[assignment]

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from numpy_rnn.common.errors import errors_about
 from numpy_rnn.conformance import sampling
 from numpy_rnn.conformance.case import (
-    FIELDS,
+    GRADIENT_AXES,
     LOSS_KINDS,
     TENSORS,
     case_sizes,
@@ -54,7 +54,7 @@ __all__ = ["WrongPort", "check", "check_port"]
 
 RUN_EVERY = 10  # windows per run of several updates
 MIN_RUNS = 3  # however large they are
-LISTED_RESULTS = ("loss", *("d" + name for name in FIELDS))  # which a verdict lists
+LISTED_RESULTS = ("loss", *GRADIENT_AXES)  # which a verdict lists
 
 
 class WrongPort(AssertionError):
@@ -273,15 +273,15 @@ def check_runs(
     one.
     """
     count = max(examples or sampling.EXAMPLES, RUN_EVERY) // RUN_EVERY
+    work = 0.0
     for number in range(count):
-        check_run(port, dtype, seed + number, coverage)
-        is_much = coverage.work > sampling.MAX_WORK and number + 1 >= MIN_RUNS
-        if is_much and examples is None:
+        if examples is None and number >= MIN_RUNS and work > sampling.MAX_WORK:
             return
+        work += check_run(port, dtype, seed + number, coverage)
 
 
-def check_run(port: StatedPort, dtype: str, seed: int, coverage: Coverage) -> None:
-    """Check one run, and add it to the coverage."""
+def check_run(port: StatedPort, dtype: str, seed: int, coverage: Coverage) -> float:
+    """Check one run, and add it to the coverage. Returns its number of products."""
     run = random_run(RandomDraw(seed), dtype, port.abilities)
     source = source_of(port)
     recorded = source.trace(run)
@@ -289,9 +289,9 @@ def check_run(port: StatedPort, dtype: str, seed: int, coverage: Coverage) -> No
     sizes = case_sizes(run)
     longest = max(window.steps for window in recorded.windows)
     coverage.note_sizes(sizes | {"T": longest})
-    coverage.work += sampling.work_of(sizes | {"T": len(run.x) * len(recorded.windows)})
     coverage.add(judgement.counts)
     if judgement.first is not None:
         call = f"random_run(RandomDraw({seed}), {dtype!r}, stated_port(port).abilities)"
         hint = hint_for_run(recorded, judgement.first)
         raise WrongPort(judgement.first._replace(where=f"L3, {call}", hint=hint))
+    return sampling.work_of(sizes | {"T": len(run.x) * len(recorded.windows)})

@@ -68,7 +68,6 @@ FORMAT = "elman-trace 3"
 NamedInputs = dict[str, ArrayLike]
 UPDATE_COLUMNS = ("epoch", "number", *Window._fields)
 INITIAL = tuple(f"initial_{name}" for name in ("h_0", *FIELDS[:3]))
-VELOCITY_NAMES = {"v" + name for name in FIELDS}
 
 
 class Trace(RunRecorder):
@@ -320,8 +319,8 @@ def _update_shapes(run: Run, updates: NamedArrays) -> dict[str, tuple[int, ...]]
     count = len(updates["start"])
     steps = int((updates["stop"] - updates["start"]).sum())
     names = cases.output_names(run.params, run.options.step)
-    if not updates.keys() & VELOCITY_NAMES:
-        names -= VELOCITY_NAMES
+    if not updates.keys() & cases.VELOCITY_AXES.keys():
+        names -= cases.VELOCITY_AXES.keys()
     if updates.keys() & {*INTERMEDIATES} - {"h"}:
         names.update(INTERMEDIATES)
     names |= updates.keys() & {"h", *cases.INPUT_GRADIENTS}

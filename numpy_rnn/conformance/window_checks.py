@@ -85,7 +85,6 @@ class Coverage:
     wide: Counter[str] = field(default_factory=Counter)
     ill_conditioned: Counter[str] = field(default_factory=Counter)
     sizes: dict[str, set[int]] = field(default_factory=dict)
-    work: float = 0.0
 
     def note(self, checks: Iterable[Check]) -> None:
         """Count these checks."""
@@ -126,7 +125,7 @@ class Tolerance(NamedTuple):
     tensor: str
     expected: Array
     E: Array
-    spread: Array | None  # of the samples; None if proven bounds decide
+    spread: Array  # of the samples; NaN if proven bounds decide
     limits: np.finfo
     axes: tuple[int, ...]  # those of one window; the others are of stacked ones
 
@@ -157,21 +156,17 @@ class Tolerance(NamedTuple):
         u = float(self.limits.eps) / 2
         numbers = self.expected.size / size.size  # of one window
         underflow = numbers**0.5 * float(self.limits.smallest_normal)
-        allowed = self.E
-        allowed_size = self.size(self.E)
-        estimated = np.zeros_like(size, dtype=bool)
-        if self.spread is not None:
-            limit = SPREADS * self.size(self.spread)
-            limit = limit + ROUNDOFFS * (u * size + underflow)
-            is_less = ~(allowed_size <= limit) & (limit <= LARGEST_ESTIMATE * size)
-            estimated = self.is_loose & is_less
-            # The whole difference against the whole limit, as the ratio of the largest
-            # element.
-            largest = np.abs(difference).max(axis=self.axes, keepdims=True)
-            whole = self.size(difference)
-            share = np.divide(largest, whole, out=np.ones_like(whole), where=whole > 0)
-            allowed = np.where(estimated, limit * share, allowed)
-            allowed_size = np.where(estimated, limit, allowed_size)
+        limit = SPREADS * self.size(self.spread) + ROUNDOFFS * (u * size + underflow)
+        size_of_E = self.size(self.E)
+        is_less = ~(size_of_E <= limit) & (limit <= LARGEST_ESTIMATE * size)
+        estimated = self.is_loose & is_less
+        # The whole difference against the whole limit, as the ratio of the largest
+        # element.
+        largest = np.abs(difference).max(axis=self.axes, keepdims=True)
+        whole = self.size(difference)
+        share = np.divide(largest, whole, out=np.ones_like(whole), where=whole > 0)
+        allowed = np.where(estimated, limit * share, self.E)
+        allowed_size = np.where(estimated, limit, size_of_E)
         # A tensor that is exactly 0, or underflows, has no digits to lose.
         least = UNDERFLOW * underflow
         is_zero = size == 0
@@ -195,19 +190,16 @@ class Tolerance(NamedTuple):
 
     def with_larger_spread(self, other: "Tolerance") -> "Tolerance":
         """Return the tolerance with the larger of two estimates."""
-        if self.spread is None or other.spread is None:
-            return self
         return self._replace(spread=np.maximum(self.spread, other.spread))
 
     def at(self, rows: Array, windows: Array) -> "Tolerance":
         """Return the tolerance of one step of some of the stacked windows, by its index
         in time.
         """
-        spread = None if self.spread is None else self.spread[rows, windows]
         return self._replace(
             expected=self.expected[rows, windows],
             E=self.E[rows, windows],
-            spread=spread,
+            spread=self.spread[rows, windows],
             axes=(-2, -1),
         )
 
@@ -269,9 +261,9 @@ def tolerances(
         allowed = dict[str, Tolerance]()
         for name, bounded in bounds.items():
             if name in names:
-                axes = axes_of(name)
+                no_estimate = np.full_like(bounded.value, np.nan)
                 allowed[name] = Tolerance(
-                    name, bounded.value, bounded.E, None, limits, axes
+                    name, bounded.value, bounded.E, no_estimate, limits, axes_of(name)
                 )
         are_loose = any(tolerance.is_loose.any() for tolerance in allowed.values())
         if are_loose and not is_small(case, reported is not None):

@@ -56,7 +56,7 @@ def loop_of(change):
         for name, gradient in d.items():
             report["d" + name] = gradient
         reports.append(report | n.report())
-        return reports[-1], report["h"]
+        return reports[-1]
 
     return compute
 

@@ -4,6 +4,7 @@ complex, and the tables of its nonlinearities and losses.
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
+from math import prod
 from operator import add
 from typing import Any, NamedTuple
 
@@ -11,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from numpy_rnn.common.numbers import check_choice
-from numpy_rnn.common.records import NumpyArray, Objective, Step, Value
+from numpy_rnn.common.records import NumpyArray, Objective, Step
 from numpy_rnn.conformance.case import LOSS_AXES, SHAPES, loss_kind
 
 # The numbers of the equations, which run in any arithmetic, and the arithmetic.
@@ -19,12 +20,6 @@ Operand = Any
 AnyDtype = npt.DTypeLike
 NORM_OFFSET = 1e-6  # added to the norm, (U3)
 ADAGRAD_OFFSET = 1e-8  # added to the sum of squares, (U9)
-
-
-def choose(table: Mapping[str, Value], name: str, what: str) -> Value:
-    """Return the entry of this name. Raises InputError on an unknown name."""
-    check_choice(what, name, tuple(table))
-    return table[name]
 
 
 def mean_over(axes: Sequence[str]) -> str:
@@ -45,10 +40,7 @@ def loss_divisor(shape: Sequence[int], objective: Objective) -> float:
     if name != "mean":
         axes = tuple(axis for axis in axes if axis in name.split())
         check_choice("reduction", name, ("mean", mean_over(axes)))
-    C = 1.0
-    for axis in axes:
-        C *= sizes[axis]
-    return C
+    return float(prod(sizes[axis] for axis in axes))
 
 
 def squared_error_terms(
@@ -171,7 +163,8 @@ NONLINEARITIES = {
 
 def nonlinearity_of(name: str) -> Nonlinearity:
     """Return the nonlinearity of this name. Raises InputError if there is none."""
-    return choose(NONLINEARITIES, name, "nonlinearity")
+    check_choice("nonlinearity", name, tuple(NONLINEARITIES))
+    return NONLINEARITIES[name]
 
 
 class NumpyArithmetic:
@@ -205,9 +198,7 @@ class NumpyArithmetic:
 
     def stack(self, values: Sequence[Operand]) -> Operand:
         """Return values of steps as one array, time first."""
-        if len({value.shape for value in values}) > 1:
-            values = np.broadcast_arrays(*values, subok=True)
-        return np.stack(values)
+        return np.stack(np.broadcast_arrays(*values, subok=True))
 
     def zeros(self, value: Operand) -> Operand:
         """Return zeros like the value."""
@@ -279,8 +270,7 @@ class NumpyArithmetic:
     ) -> tuple[Operand, Operand]:
         """Return L and dy of the steps with a loss, (K, ..., B, O)."""
         C = loss_divisor(y.shape, objective)
-        loss_terms = choose(LOSS_TERMS, objective.loss, "loss")
-        terms, errors = loss_terms(self, y, target)
+        terms, errors = LOSS_TERMS[objective.loss](self, y, target)
         return self.mean(terms, C), self.divided(errors, C)  # (L2), (B1)
 
     def pass_on(self, name: str, t: int | None, value: Operand) -> Operand:
@@ -310,15 +300,13 @@ class NumpyArithmetic:
 
     def with_axes(self, array: NumpyArray) -> NumpyArray:
         """Return an array (B, N) that all networks share as (1, .., 1, B, N)."""
-        return array.reshape(*(1,) * (self.axes + 2 - array.ndim), *array.shape)
+        return array[(np.newaxis,) * (self.axes + 2 - array.ndim)]
 
     def expand(self, per_network: Operand, array: Operand) -> Operand:
         """Return a number per network, with the axes of an array of all networks."""
         if not np.ndim(per_network):
             return per_network
-        return per_network.reshape(
-            *per_network.shape, *(1,) * (array.ndim - per_network.ndim)
-        )
+        return per_network[..., *(np.newaxis,) * (array.ndim - per_network.ndim)]
 
 
 def join(parts: Sequence[NumpyArray], axis: int) -> NumpyArray:

@@ -9,6 +9,7 @@ in any order; how relative errors of products and quotients add up) and 4.2 (sum
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -149,7 +150,7 @@ class BoundedArray:
         """Return the numbers in another shape."""
         return self.map(lambda array: array.reshape(shape))
 
-    def __getitem__(self, index: slice | int) -> "BoundedArray":
+    def __getitem__(self, index: Any) -> "BoundedArray":
         """Return some of the numbers."""
         return self.map(lambda array: array[index])
 

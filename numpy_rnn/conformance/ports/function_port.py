@@ -18,10 +18,8 @@ from numpy_rnn.common.records import (
     LOSS_NAMES,
     NONLINEARITY_NAMES,
     REDUCTION_NAMES,
-    LossName,
     NumpyArray,
     Objective,
-    Reduction,
 )
 from numpy_rnn.common.texts import one_line
 from numpy_rnn.conformance.case import FIELDS, NamedArrays, gradient_keys
@@ -37,22 +35,15 @@ from numpy_rnn.conformance.ports.layouts import (
 from numpy_rnn.conformance.ports.port import StatedPort, describe_error
 from numpy_rnn.conformance.random_cases import CaseSpec, without_unsupported
 
-
-class NamedLoss(NamedTuple):
-    """A loss as a multiple of one of the definition."""
-
-    loss: LossName
-    reduction: Reduction
-    factor: float  # of the loss under test, a power of 2, which rounds nothing
-
-
+# The loss and the reduction of the definition that a loss is a multiple of, and the
+# factor that makes it equal: a power of 2, which rounds nothing.
 NAMED_LOSSES = {
-    "half_sum_of_squares": NamedLoss("squared_error", "sum", 1.0),
-    "half_mse": NamedLoss("squared_error", "mean", 1.0),
-    "sum_of_squares": NamedLoss("squared_error", "sum", 0.5),
-    "mse": NamedLoss("squared_error", "mean", 0.5),
-    "cross_entropy": NamedLoss("cross_entropy", "sum", 1.0),
-    "mean_cross_entropy": NamedLoss("cross_entropy", "mean", 1.0),
+    "half_sum_of_squares": ("squared_error", "sum", 1.0),
+    "half_mse": ("squared_error", "mean", 1.0),
+    "sum_of_squares": ("squared_error", "sum", 0.5),
+    "mse": ("squared_error", "mean", 0.5),
+    "cross_entropy": ("cross_entropy", "sum", 1.0),
+    "mean_cross_entropy": ("cross_entropy", "mean", 1.0),
 }
 # The sizes of the case on which the layouts are tried; they differ.
 TRIAL: dict[str, Any] = {"T": 5, "B": 2, "D": 3, "H": 4, "O": 6}

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from numpy_rnn.common.records import NumpyArray, Run
+from numpy_rnn.common.records import Run
 from numpy_rnn.conformance import case as cases
 from numpy_rnn.conformance.arithmetics.arithmetic import NumpyArithmetic
 from numpy_rnn.conformance.case import (
@@ -68,13 +68,9 @@ class PortSource:
         definition = loop_of(self.port.abilities, run)
         numbers = itertools.count(1)
 
-        def compute(case: WindowCase) -> tuple[NamedArrays, NumpyArray]:
-            """Return the report of the port, and the states of the window."""
-            report = self.report(case, f"update {next(numbers)} of the run")
-            states = report.get("h")
-            if states is None:
-                states = window_update(case)["h"]
-            return report, states
+        def compute(case: WindowCase) -> NamedArrays:
+            """Return the report of the port."""
+            return self.report(case, f"update {next(numbers)} of the run")
 
         recorder = RunRecorder(run)
         fault = None
