@@ -177,7 +177,7 @@ class Trace(RunRecorder):
             raise InputError("no update is recorded: expected one or more")
         recorded = self.recorded()
         finite = recorded.finite_updates()
-        arrays = trace_arrays(recorded.first(min(finite + 1, recorded.length)))
+        arrays = trace_arrays(recorded.upto(min(finite + 1, recorded.length)))
         read_arrays(arrays)
         save_arrays(path, arrays)
 

@@ -331,7 +331,7 @@ def test_trace_is_judged_with_its_own_options(compare):
         "right": (right, " agrees with the definition: "),
         "wrong": (wrong, "WRONG dh (B2): the flow back left out"),
         "short": (
-            right.first(9),
+            right.upto(9),
             "is missing: the number of updates in this epoch is 2, expected 7",
         ),
     }

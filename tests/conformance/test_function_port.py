@@ -195,8 +195,6 @@ def test_error_of_a_function_names_its_own_line():
         {"capabilities": ["relu"]},  # they are known
         {"names": {"Wxh": "W_xh"}},
         {"lacks": "batch"},  # a tuple of names is meant
-        {"dtypes": "float32"},
-        {"sizes": {"Q": 3}},
     ],
 )
 def test_unknown_name_is_refused(options):

@@ -143,7 +143,7 @@ def test_run_that_ends_in_its_first_window_has_no_hint():
         return case._replace(x=case.x + 0.1), {}
 
     run = series(1)
-    assert hint_of(record(run, train(run, loop_of(moved_inputs))).first(1)) == ""
+    assert hint_of(record(run, train(run, loop_of(moved_inputs))).upto(1)) == ""
 
 
 @pytest.mark.parametrize(("words", "shift"), [("ahead", -1), ("behind", 1)])

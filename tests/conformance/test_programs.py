@@ -63,13 +63,14 @@ def test_malformed_answer_gives_one_line():
             decode_answer(line, CASE, 2)
 
 
-HELLOS = (
+HELLOS: tuple[dict, ...] = (
     {"protocol": 1},
     {"name": "\x1b[31mred"},
     {"capabilities": ["momentum"]},
     {"lacks": "relu"},
     {"sizes": [{"K": 3, "T": 2}]},
     {"tanh_ulps": True},
+    {"dtypes": []},
 )
 
 

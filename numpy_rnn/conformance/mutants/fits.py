@@ -53,12 +53,13 @@ class Fit:
 
     def __init__(self, case: WindowCase, report: NamedArrays, index: int = -1):
         """Compute the right values of a case and of its step."""
-        arrays = cases.with_rows(case)
-        arrays = arrays._replace(h_0=cases.initial_state_of(case), step=None)
-        for name in ("params", "velocity", "x", "target", "h_0"):
-            value = tree_map(np.float64, getattr(arrays, name))
-            arrays = arrays._replace(**{name: value})
-        self.case, self.step, self.index = arrays, case.step, index
+        rows = cases.with_rows(case)
+        h_0 = cases.initial_state_of(case)
+        arrays = (rows.params, rows.x, rows.target, h_0, case.velocity)
+        params, x, target, h_0, velocity = tree_map(np.float64, arrays)
+        self.case = WindowCase(params, x, target, h_0, case.objective, None, velocity)
+        self.step = case.step
+        self.index = index
         self.report = NamedArrays()
         for name, array in report.items():
             self.report[name] = np.asarray(array, np.float64)

@@ -11,7 +11,6 @@ from numpy_rnn.common.records import NumpyArray, Parameters, Run, Window
 from numpy_rnn.common.trees import tree_map
 from numpy_rnn.conformance import case as cases
 from numpy_rnn.conformance.arithmetics.bounds import Bounds
-from numpy_rnn.conformance.arithmetics.rounding import BoundedArray
 from numpy_rnn.conformance.case import NamedArrays, WindowCase, present
 from numpy_rnn.conformance.definition import (
     DEFINITION,
@@ -32,10 +31,11 @@ class RecordedRun(NamedTuple):
     updates: NamedArrays
     definition: Definition = DEFINITION  # of its schedule
     fault: PortFault | None = None  # which ended it early
-    # Recomputed where the updates have none: see `with_velocities`.
-    velocities: Mapping[str, BoundedArray] | None = None
+    # Recomputed where the updates have none, and their errors: see `with_velocities`.
+    velocities: NamedArrays | None = None
+    velocity_errors: NamedArrays | None = None
 
-    def first(self, count: int) -> "RecordedRun":
+    def upto(self, count: int) -> "RecordedRun":
         """Return the run of the first updates."""
         rows = self.first_rows[count]
         updates = NamedArrays()
@@ -144,18 +144,21 @@ def with_velocities(recorded: RecordedRun) -> RecordedRun:
         after = recorded.updates[name]
         theta[name] = n.from_input(np.concatenate((initial[None], after[:-1])))
     v_0 = present(run.velocity)
-    velocities = dict[str, BoundedArray]()
+    velocities = NamedArrays()
+    errors = NamedArrays()
     with np.errstate(all="ignore"):  # a bound that overflows accuses nothing
         clipped = DEFINITION.clipped(n, gradients, step)
         for name in theta:
             g = DEFINITION.decayed(n, clipped[name], theta[name], step)
             v = n.from_input(v_0[name]) if name in v_0 else None
-            rows = list[BoundedArray]()
+            rows = []
             for index in range(recorded.length):
                 v = DEFINITION.velocity(n, g[index], v, step)
                 rows.append(v)
-            velocities["v" + name] = n.stack(rows)
-    return recorded._replace(velocities=velocities)
+            stacked = n.stack(rows)
+            velocities["v" + name] = stacked.value
+            errors["v" + name] = stacked.E
+    return recorded._replace(velocities=velocities, velocity_errors=errors)
 
 
 def stacks(
@@ -264,15 +267,13 @@ def _stack(
         step=step,
     )
     if has_velocity:
-        velocities: NamedArrays = updates
-        if recorded.velocities is not None:
-            values = {key: v.value for key, v in recorded.velocities.items()}
-            errors = {key: v.E for key, v in recorded.velocities.items()}
-            exact = {name: np.zeros(()) for name in present(run.velocity)}
-            velocities = values
-            case = case._replace(velocity_error=before(errors, "v", exact))
-        velocity: Any = before(velocities, "v", present(run.velocity))
+        initial = present(run.velocity)
+        velocity: Any = before(recorded.velocities or updates, "v", initial)
         case = case._replace(velocity=velocity)
+        if recorded.velocity_errors is not None:
+            exact = {name: np.zeros(()) for name in initial}
+            errors = before(recorded.velocity_errors, "v", exact)
+            case = case._replace(velocity_error=errors)
     steps = rows(recorded.first_rows, T)
     report = NamedArrays()
     for name in updates.keys() & cases.SHAPES.keys():
@@ -297,4 +298,4 @@ def finite_part(recorded: RecordedRun) -> RecordedRun:
     is_finite = all(np.isfinite(array).all() for array in report.values())
     if is_expected_finite and not is_finite:
         count += 1
-    return recorded.first(count)
+    return recorded.upto(count)

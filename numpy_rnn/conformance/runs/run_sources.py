@@ -85,30 +85,29 @@ class PortSource:
         return recorder.recorded(definition)._replace(fault=fault)
 
     def report(self, case: WindowCase, where: str) -> NamedArrays:
-        """Return the report on a window, with the same names for all windows of a run.
-
-        Computed here are dh_0 or a step that the port lacks, and a window whose numbers
-        overflow.
+        """Return the report on a window, with the same names for all windows of a
+        run.
         """
         abilities = self.port.abilities
-        simpler = case
-        if "h_0" in abilities.lacks:
-            simpler = simpler._replace(h_0=None)
-        if "step" in abilities.lacks:
-            simpler = simpler._replace(step=None)
+        absent: dict[str, Any] = {
+            name: None for name in ("h_0", "step") if name in abilities.lacks
+        }
         try:
-            report = validated_report(self.port, simpler, where)
+            report = validated_report(self.port, case._replace(**absent), where)
         except PortFault:
+            # The run diverges, whoever computes it, where the definition overflows:
+            # its window goes on as that of the port.
             report = window_update(case)
             if all(np.isfinite(array).all() for array in report.values()):
-                raise  # otherwise the run diverges, whoever computes it
-        if "h_0" in abilities.lacks and "input_gradients" in abilities.capabilities:
-            report = {"dh_0": window_update(case)["dh_0"]} | report
-        if "step" in abilities.lacks and case.step is not None:
+                raise
+        if "step" in absent and case.step is not None:
+            # The definition's step, by the port's gradients, leads to the next window.
             n = NumpyArithmetic(case.dtype)
             gradients = present(parameters_from(report, "d"))
             report |= apply_step(n, present(case.params), gradients, {}, case.step)
         names = cases.required_outputs(case, abilities.capabilities)
+        if "h_0" in absent:
+            names.pop("dh_0", None)  # which is optional in a single window
         return {name: report[name] for name in names}
 
 
