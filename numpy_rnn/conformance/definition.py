@@ -33,9 +33,17 @@ from numpy_rnn.common.records import (
     Step,
     Window,
 )
-from numpy_rnn.conformance import case as cases
+from numpy_rnn.common.trees import tree_map
 from numpy_rnn.conformance.arithmetics.arithmetic import NumpyArithmetic, Operand
-from numpy_rnn.conformance.case import NamedArrays, WindowCase, parameters_from, present
+from numpy_rnn.conformance.case import (
+    NamedArrays,
+    WindowCase,
+    initial_state_of,
+    leading_axes,
+    parameters_from,
+    present,
+    with_rows,
+)
 
 Steps = dict[int, Operand]  # an array for each step t, from 1
 NamedOperands = dict[str, Operand]
@@ -278,15 +286,13 @@ def window_update(
     Arrays have the axis of time first, and the leading axes of networks or updates
     after it.
     """
-    case = cases.with_rows(case)
+    case = with_rows(case)
     if n is None:
         n = NumpyArithmetic(case.dtype)
-    n.axes = cases.leading_axes(case.params)
-    p = parameters_from(
-        {name: n.from_input(theta) for name, theta in present(case.params).items()}
-    )
+    n.axes = leading_axes(case.params)
+    p = tree_map(n.from_input, case.params)
     w = Tensors({t: n.from_input(n.with_axes(x_t)) for t, x_t in enumerate(case.x, 1)})
-    w.h[0] = n.from_input(n.with_axes(cases.initial_state_of(case)))
+    w.h[0] = n.from_input(n.with_axes(initial_state_of(case)))
     definition.forward(n, w, p, case.objective.nonlinearity)
     older = len(case.x) - len(case.target)
     target = n.from_input(np.stack([n.with_axes(row) for row in case.target]))
@@ -363,7 +369,7 @@ def train(
     schedule, objective, step = run.options
     params = run.params
     velocity = run.velocity
-    networks = params.W_hh.shape[: cases.leading_axes(params)]
+    networks = params.W_hh.shape[: leading_axes(params)]
     states = {0: np.broadcast_to(run.h_0, (*networks, *run.h_0.shape[-2:]))}
     for epoch in range(1, schedule.epochs + 1):
         for number, window in enumerate(definition.windows(run), 1):

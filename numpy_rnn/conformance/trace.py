@@ -44,12 +44,15 @@ from numpy_rnn.common.records import (
     RunOptions,
     Window,
 )
-from numpy_rnn.conformance import case as cases
 from numpy_rnn.conformance.case import (
     FIELDS,
+    INPUT_GRADIENTS,
     INTERMEDIATES,
     SHAPES,
+    VELOCITY_AXES,
     NamedArrays,
+    case_sizes,
+    output_names,
     parameters_from,
     present,
 )
@@ -239,10 +242,8 @@ def read_arrays(arrays: NamedArrays) -> RecordedRun:
         expected = "a JSON object of options, with numbers for learning rates"
         raise InputError(f"configuration is not {expected}") from None
     run = _run(arrays, options)
-    updates = NamedArrays()
-    for name in (*UPDATE_COLUMNS, "initial", *SHAPES):
-        if name in arrays:
-            updates[name] = arrays[name]
+    known = (*UPDATE_COLUMNS, "initial", *SHAPES)
+    updates = {name: arrays[name] for name in known if name in arrays}
     N = arrays["epoch"].size
     for name in UPDATE_COLUMNS:
         column = updates[name]
@@ -315,15 +316,15 @@ def _check_updates(run: Run, updates: NamedArrays) -> None:
 def _update_shapes(run: Run, updates: NamedArrays) -> dict[str, tuple[int, ...]]:
     """Return the shapes of the arrays that these updates must have, by name."""
     networks = run.params.W_hh.shape[:-2]
-    sizes = cases.case_sizes(run)
+    sizes = case_sizes(run)
     count = len(updates["start"])
     steps = int((updates["stop"] - updates["start"]).sum())
-    names = cases.output_names(run.params, run.options.step)
-    if not updates.keys() & cases.VELOCITY_AXES.keys():
-        names -= cases.VELOCITY_AXES.keys()
+    names = output_names(run.params, run.options.step)
+    if not updates.keys() & VELOCITY_AXES.keys():
+        names -= VELOCITY_AXES.keys()
     if updates.keys() & {*INTERMEDIATES} - {"h"}:
         names.update(INTERMEDIATES)
-    names |= updates.keys() & {"h", *cases.INPUT_GRADIENTS}
+    names |= updates.keys() & {"h", *INPUT_GRADIENTS}
     shapes = {"initial": (count, *networks, sizes["B"], sizes["H"])}
     for name, axes in SHAPES.items():
         if name in names:

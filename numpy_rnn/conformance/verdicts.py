@@ -10,8 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from numpy_rnn.common.records import NumpyArray, Window
-from numpy_rnn.conformance import case as cases
-from numpy_rnn.conformance.case import REPORTED, SHAPES, TENSORS
+from numpy_rnn.conformance.case import BACKWARDS, REPORTED, SHAPES, TENSORS
 from numpy_rnn.conformance.ports.abilities import ABILITIES, CAPABILITIES
 from numpy_rnn.conformance.ports.port import StatedPort
 from numpy_rnn.conformance.window_checks import Check, Coverage
@@ -117,7 +116,7 @@ def finding_in(check: Check) -> Finding:
     if SHAPES.get(name, "").startswith("T"):
         is_wrong = ~(arrays[-1] <= 1)
         (wrong,) = np.nonzero(is_wrong.reshape(len(is_wrong), -1).any(axis=1))
-        index = int(wrong[-1] if name in cases.BACKWARDS else wrong[0])
+        index = int(wrong[-1] if name in BACKWARDS else wrong[0])
         step = index + 1
         arrays = tuple(array[index] for array in arrays)
     ratio = arrays[-1]

@@ -31,7 +31,6 @@ from numpy_rnn.conformance.arithmetics.arithmetic import (
     ADAGRAD_OFFSET,
     NORM_OFFSET,
     AnyDtype,
-    NumpyArithmetic,
     nonlinearity_of,
 )
 from numpy_rnn.conformance.arithmetics.rounding import (
@@ -49,7 +48,7 @@ TAU = 2.0 * STRICT_TANH_ULPS  # τ: tanh is off by τ u of its value at most
 CHECKER_TAU = 4.0  # NumPy's own, in float64
 
 
-class Bounds(Rounding, NumpyArithmetic):
+class Bounds(Rounding):
     """Values of one window with their bounds. tau: the error of tanh; reported: given
     tensors.
     """
@@ -61,8 +60,7 @@ class Bounds(Rounding, NumpyArithmetic):
         reported: dict[str, NumpyArray] | None = None,
     ):
         """Make the bounds of a dtype."""
-        Rounding.__init__(self, dtype)
-        NumpyArithmetic.__init__(self, dtype)
+        super().__init__(dtype)
         self.tau = tau
         self.reported = reported or {}
 

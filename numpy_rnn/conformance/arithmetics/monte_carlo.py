@@ -55,12 +55,10 @@ def sampled(case: WindowCase) -> WindowCase:
     """Return the case with one more leading axis of its parameters and velocities, that
     of the samples.
     """
-
-    def repeated(array: Array) -> Array:
-        """Return the array once for each sample."""
-        return np.broadcast_to(array, (SAMPLE_COUNT, *array.shape))
-
-    params, velocity, step = tree_map(repeated, (case.params, case.velocity, case.step))
+    params, velocity, step = tree_map(
+        lambda array: np.broadcast_to(array, (SAMPLE_COUNT, *array.shape)),
+        (case.params, case.velocity, case.step),
+    )
     return case._replace(params=params, velocity=velocity, step=step)
 
 

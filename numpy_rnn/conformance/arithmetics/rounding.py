@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from numpy_rnn.common.records import NumpyArray
-from numpy_rnn.conformance.arithmetics.arithmetic import AnyDtype, join
+from numpy_rnn.conformance.arithmetics.arithmetic import AnyDtype, NumpyArithmetic, join
 
 Real = NumpyArray | float
 
@@ -24,7 +24,7 @@ UPWARDS = 1 + 1e-10  # covers the rounding of the bounds themselves, in float64
 WIDER = 1 + 2.0**-10
 
 
-class Rounding:
+class Rounding(NumpyArithmetic):
     """The bounds of single operations in one dtype, each rounded upwards.
 
     An operation gives (exact result)(1 + δ) with |δ| ≤ u, or 0 if the result is below
@@ -39,8 +39,8 @@ class Rounding:
 
     def __init__(self, dtype: AnyDtype):
         """Make the rounding of a dtype."""
+        super().__init__(dtype)
         limits = np.finfo(dtype)
-        self.dtype = np.dtype(dtype)
         self.u = float(limits.eps) / 2 * WIDER
         self.checker_u = 2.0**-53
         self.smallest = float(limits.smallest_normal)

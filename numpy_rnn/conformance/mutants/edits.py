@@ -135,12 +135,11 @@ def neighbours(distance: int) -> Reading:
 
 def slope(change: Replacement) -> Equations:
     """Return another slope, change(a, h)."""
-
-    def adjoint(n: NumpyArithmetic, w: Tensors, t: int, nonlinearity: str) -> Operand:
-        """Return dh times the other slope."""
-        return w.dh[t] * change(w.a[t], w.h[t])
-
-    return {"pre_activation_adjoint": adjoint}
+    return {
+        "pre_activation_adjoint": lambda n, w, t, nonlinearity: (
+            w.dh[t] * change(w.a[t], w.h[t])
+        )
+    }
 
 
 # Places.
@@ -148,22 +147,12 @@ def slope(change: Replacement) -> Equations:
 
 def result_of(*fields: str) -> Place:
     """Return the place where equations have their result."""
-
-    def place(change: Change) -> Equations:
-        """Return the equations with the changed result."""
-        return with_result(lambda value, *operands: change(value), *fields)
-
-    return place
+    return lambda change: with_result(lambda value, *_: change(value), *fields)
 
 
 def state_adjoint(change: Change) -> Equations:
     """Return a changed dh_t."""
-
-    def adjoint(dh: Operand, n: NumpyArithmetic, w: Tensors, p: Any, t: int) -> Operand:
-        """Return the changed dh_t."""
-        return change(dh, t, len(w.x))
-
-    return with_result(adjoint, "state_adjoint")
+    return with_result(lambda dh, n, w, p, t: change(dh, t, len(w.x)), "state_adjoint")
 
 
 def when_read(fields: Iterable[str], tensors: str, offset: int = 0) -> Place:
@@ -171,16 +160,11 @@ def when_read(fields: Iterable[str], tensors: str, offset: int = 0) -> Place:
     from the step of the equation.
     """
 
-    def place(change: Change) -> Equations:
-        """Return the equations that read changed tensors."""
-
-        def read(w: Tensors, name: str, s: int) -> Operand:
-            """Return the changed tensor of a step."""
-            return change(getattr(w, name)[s], s - offset, len(w.x))
-
-        return reading(fields, tensors, read)
-
-    return place
+    return lambda change: reading(
+        fields,
+        tensors,
+        lambda w, name, s: change(getattr(w, name)[s], s - offset, len(w.x)),
+    )
 
 
 def flow_back(change: Change) -> Equations:

@@ -12,7 +12,6 @@ import numpy as np
 
 from numpy_rnn.common.records import NumpyArray, Step
 from numpy_rnn.common.texts import pluralize
-from numpy_rnn.conformance.arithmetics.arithmetic import NumpyArithmetic, Operand
 from numpy_rnn.conformance.mutants.catalogue import (
     STEP_MUTANTS,
     WINDOW_MUTANTS,
@@ -186,14 +185,9 @@ def without_option(name: str) -> Equations:
 
 def change_times(number: float) -> Equations:
     """Return parameters whose change is multiplied by a number."""
-
-    def updated(
-        after: Operand, n: NumpyArithmetic, name: str, theta: Operand, *rest: object
-    ) -> Operand:
-        """Return the parameter with a multiple of its change."""
-        return theta + number * (after - theta)
-
-    return with_result(updated, "updated")
+    return with_result(
+        lambda after, n, name, theta, *rest: theta + number * (after - theta), "updated"
+    )
 
 
 def step_mutants(step: Step) -> Iterator[Mutant]:

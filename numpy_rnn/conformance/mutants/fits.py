@@ -15,9 +15,17 @@ import numpy as np
 from numpy_rnn.common.records import NumpyArray
 from numpy_rnn.common.texts import join_names
 from numpy_rnn.common.trees import tree_map
-from numpy_rnn.conformance import case as cases
 from numpy_rnn.conformance.arithmetics.arithmetic import NumpyArithmetic
-from numpy_rnn.conformance.case import NamedArrays, WindowCase, present
+from numpy_rnn.conformance.case import (
+    GRADIENT_AXES,
+    NamedArrays,
+    WindowCase,
+    case_sizes,
+    initial_state_of,
+    parameters_from,
+    present,
+    with_rows,
+)
 from numpy_rnn.conformance.definition import (
     DEFINITION,
     Definition,
@@ -53,8 +61,8 @@ class Fit:
 
     def __init__(self, case: WindowCase, report: NamedArrays, index: int = -1):
         """Compute the right values of a case and of its step."""
-        rows = cases.with_rows(case)
-        h_0 = cases.initial_state_of(case)
+        rows = with_rows(case)
+        h_0 = initial_state_of(case)
         arrays = (rows.params, rows.x, rows.target, h_0, case.velocity)
         params, x, target, h_0, velocity = tree_map(np.float64, arrays)
         self.case = WindowCase(params, x, target, h_0, case.objective, None, velocity)
@@ -85,7 +93,7 @@ class Fit:
             return window_update(self.case, definition=definition)
         n = NumpyArithmetic(np.float64)
         p = present(self.case.params)
-        d = present(cases.parameters_from(self.report, "d"))
+        d = present(parameters_from(self.report, "d"))
         apply_step(n, p, d, present(self.case.velocity), self.step, definition)
         return n.report()
 
@@ -134,7 +142,7 @@ def largest(array: NumpyArray) -> float:
 
 def subject(fits: Sequence[Fit], wrong: set[str]) -> str:
     """Return the tensors that are wrong in words; all gradients as such."""
-    gradients = cases.GRADIENT_AXES.keys() & fits[0].report.keys()
+    gradients = GRADIENT_AXES.keys() & fits[0].report.keys()
     texts = list[str]()
     if gradients and gradients <= wrong:
         texts.append("gradients")
@@ -195,7 +203,7 @@ def products(fits: Sequence[Fit]) -> list[CommonNumber]:
     """Return usual factors: products of sizes and their inverses, the simplest
     first.
     """
-    tables = [cases.case_sizes(fit.case) | {"2": 2} for fit in fits]
+    tables = [case_sizes(fit.case) | {"2": 2} for fit in fits]
     numbers = list[CommonNumber]()
     for count in range(1, MOST_FACTORS + 1):
         for letters in combinations(FACTORS, count):

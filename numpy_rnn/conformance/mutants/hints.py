@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 
 from numpy_rnn.common.records import Step
-from numpy_rnn.conformance import case as cases
-from numpy_rnn.conformance.case import WindowCase
+from numpy_rnn.conformance.case import WindowCase, case_sizes
 from numpy_rnn.conformance.mutants.edits import FORWARD_EQUATIONS, LoopMutant, Mutant
 from numpy_rnn.conformance.mutants.families import (
     step_mutants,
@@ -76,12 +75,12 @@ def _hint_step(step: Step | None, factor: float) -> Step | None:
     """Return the step of one of the specs for hints."""
     if step is None:
         return None
-    limits = dict[str, Any]()
-    for name in ("max_norm", "max_value"):
-        limit = getattr(step, name)
-        if limit:
-            limits[name] = factor * limit
-    return step._replace(learning_rate=step.learning_rate or 0.1, **limits)
+    step = step._replace(learning_rate=step.learning_rate or 0.1)
+    if step.max_norm is not None:
+        step = step._replace(max_norm=factor * step.max_norm)
+    if step.max_value is not None:
+        step = step._replace(max_value=factor * step.max_value)
+    return step
 
 
 # Answers.
@@ -134,7 +133,7 @@ def explanation(fits: Sequence[Fit], loops: Iterable[LoopMutant] = ()) -> str:
     if not wrong:
         return ""
     step = fits[0].step
-    sizes = cases.case_sizes(fits[0].case)
+    sizes = case_sizes(fits[0].case)
     if step is not None and is_of_step(fits):
         mutants = step_mutants(step)
         has_begun = any(fit.case.velocity for fit in fits)

@@ -13,8 +13,7 @@ import numpy as np
 
 from numpy_rnn.common.records import NumpyArray, Window
 from numpy_rnn.common.texts import pluralize
-from numpy_rnn.conformance import case as cases
-from numpy_rnn.conformance.case import NamedArrays
+from numpy_rnn.conformance.case import GRADIENT_AXES, NamedArrays, leading_axes
 from numpy_rnn.conformance.definition import DEFINITION as right
 from numpy_rnn.conformance.definition import window_update
 from numpy_rnn.conformance.mutants.edits import LoopMutant, Mutant
@@ -69,7 +68,7 @@ def hint_for_run(recorded: RecordedRun, first: Finding) -> str:
     """
     if first.tensor == "window":
         return windows_in_words(recorded)
-    network = first.element[: cases.leading_axes(recorded.run.params)]
+    network = first.element[: leading_axes(recorded.run.params)]
     updates = Updates(recorded, network)
     index = recorded.update_index(first)
     with np.errstate(all="ignore"):
@@ -180,7 +179,7 @@ def with_added(updates: Updates, fit: Fit) -> NamedArrays:
     if fit.index == 0:
         return fit.right
     before = updates.fit(fit.index - 1).report
-    names = cases.GRADIENT_AXES.keys() & fit.right.keys()
+    names = GRADIENT_AXES.keys() & fit.right.keys()
     return fit.right | {name: fit.right[name] + before[name] for name in names}
 
 

@@ -24,7 +24,6 @@ from numpy_rnn.common.records import (
 from numpy_rnn.common.texts import one_line
 from numpy_rnn.conformance.case import FIELDS, NamedArrays, gradient_keys
 from numpy_rnn.conformance.definition import window_update
-from numpy_rnn.conformance.ports import protocol
 from numpy_rnn.conformance.ports.abilities import CAPABILITIES, LACKS
 from numpy_rnn.conformance.ports.layouts import (
     LAYOUT_PARTS,
@@ -33,6 +32,7 @@ from numpy_rnn.conformance.ports.layouts import (
     layouts_of,
 )
 from numpy_rnn.conformance.ports.port import StatedPort, describe_error
+from numpy_rnn.conformance.ports.protocol import port_arguments
 from numpy_rnn.conformance.random_cases import CaseSpec, without_unsupported
 
 # The loss and the reduction of the definition that a loss is a multiple of, and the
@@ -308,7 +308,7 @@ class FunctionPort:
         spec = spec._replace(K=1 if layout.last else spec.T)
         case = without_unsupported(spec, self.abilities).case()
         expected = window_update(case)["loss"]
-        arguments = protocol.port_arguments(case)
+        arguments = port_arguments(case)
         with np.errstate(all="ignore"), warnings.catch_warnings(action="ignore"):
             return float(self.report_in(layout, **arguments)["loss"] / expected)
 

@@ -26,13 +26,13 @@ from numpy_rnn.conformance.case import (
     parameters_from,
     present,
 )
-from numpy_rnn.conformance.ports import protocol
 from numpy_rnn.conformance.ports.abilities import CAPABILITIES, Abilities
 from numpy_rnn.conformance.ports.guard import guarded
 from numpy_rnn.conformance.ports.program import ProgramPort
 from numpy_rnn.conformance.ports.protocol import (
     PortFault,
     format_error,
+    identity_from,
     port_arguments,
 )
 
@@ -169,7 +169,7 @@ class StatedPort:
             expected = "expected name, dtypes and window_update"
             raise InputError(f"it has no function window_update: {expected}")
         try:
-            stated = protocol.identity_from(port, **statements)
+            stated = identity_from(port, **statements)
         except PortFault as fault:
             raise InputError(str(fault)) from None
         self.port: Any = port

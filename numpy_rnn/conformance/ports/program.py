@@ -16,8 +16,16 @@ import numpy as np
 
 from numpy_rnn.common.texts import one_line
 from numpy_rnn.conformance.case import WindowCase
-from numpy_rnn.conformance.ports import protocol
-from numpy_rnn.conformance.ports.protocol import PortFault
+from numpy_rnn.conformance.ports.protocol import (
+    HELLO,
+    LONGEST_HELLO,
+    Message,
+    PortFault,
+    decode_answer,
+    decode_hello,
+    encode_request,
+    longest_answer,
+)
 
 EXIT_GRACE = 1.0  # seconds that a program has to exit by itself
 FIRST_TIMES = 6  # time limits of the hello and the first answer: imports, compilation
@@ -68,11 +76,11 @@ class ProgramPort:
         if not self.ending.alive:
             self._start()
         self.case_id += 1
-        request = protocol.encode_request(case, self.case_id)
-        line = self._ask(request, protocol.longest_answer(case))
-        return protocol.decode_answer(line, case, self.case_id)
+        request = encode_request(case, self.case_id)
+        line = self._ask(request, longest_answer(case))
+        return decode_answer(line, case, self.case_id)
 
-    def _start(self) -> protocol.Message:
+    def _start(self) -> Message:
         """Start the program. Returns the statements of its hello."""
         if os.name != "posix":
             raise PortFault(
@@ -97,8 +105,8 @@ class ProgramPort:
         self.ending = weakref.finalize(self, _end, self.process)
         self.dialogue = Dialogue(self.process)
         try:
-            line = self._ask(protocol.HELLO, protocol.LONGEST_HELLO)
-            return protocol.decode_hello(line)
+            line = self._ask(HELLO, LONGEST_HELLO)
+            return decode_hello(line)
         except PortFault:
             self.close(patience=0.0)
             raise

@@ -5,7 +5,7 @@ from typing import Any
 
 from numpy_rnn.common.array_kinds import is_integer
 from numpy_rnn.common.records import Run, Window
-from numpy_rnn.conformance import case as cases
+from numpy_rnn.conformance.case import case_sizes
 from numpy_rnn.conformance.definition import DEFINITION, Definition
 from numpy_rnn.conformance.ports.abilities import (
     Abilities,
@@ -85,7 +85,7 @@ def unsupported(abilities: Abilities, run: Run) -> list[Ability]:
     lacked = missing(facts_of_run(run, windows), abilities)
     lengths = {window.steps for window in windows}
     length = lengths.pop() if len(lengths) == 1 else None
-    sizes = cases.case_sizes(run) | {"k1": length, "k2": length}
+    sizes = case_sizes(run) | {"k1": length, "k2": length}
     misfits = list[Fields]()
     for shape in abilities.sizes:
         fields = size_fields(shape).items()

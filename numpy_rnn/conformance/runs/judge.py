@@ -19,9 +19,15 @@ import numpy as np
 
 from numpy_rnn.common.records import NumpyArray as Array
 from numpy_rnn.common.records import Window
-from numpy_rnn.conformance import case as cases
 from numpy_rnn.conformance.arithmetics.bounds import TAU
-from numpy_rnn.conformance.case import INTERMEDIATES, SHAPES, TENSORS, NamedArrays
+from numpy_rnn.conformance.case import (
+    FIELDS,
+    INTERMEDIATES,
+    SHAPES,
+    TENSORS,
+    NamedArrays,
+    equations,
+)
 from numpy_rnn.conformance.runs.recorded_run import (
     STEPWISE,
     RecordedRun,
@@ -174,10 +180,10 @@ class _Tally:
         is recomputed.
         """
         _, objective, step = self.recorded.run.options
-        ids = cases.equations(tensor, objective, step)
-        if self.recorded.velocities is None or tensor not in cases.FIELDS:
+        ids = equations(tensor, objective, step)
+        if self.recorded.velocities is None or tensor not in FIELDS:
             return ids
-        of_velocity = cases.equations("v" + tensor, objective, step)
+        of_velocity = equations("v" + tensor, objective, step)
         return ", ".join(dict.fromkeys(f"{of_velocity}, {ids}".split(", ")))
 
     def judgement(self) -> Judgement:

@@ -9,9 +9,17 @@ import numpy as np
 from numpy_rnn.common.array_kinds import is_integer
 from numpy_rnn.common.records import NumpyArray, Parameters, Run, Window
 from numpy_rnn.common.trees import tree_map
-from numpy_rnn.conformance import case as cases
 from numpy_rnn.conformance.arithmetics.bounds import Bounds
-from numpy_rnn.conformance.case import NamedArrays, WindowCase, present
+from numpy_rnn.conformance.case import (
+    GRADIENT_AXES,
+    INTERMEDIATES,
+    SHAPES,
+    NamedArrays,
+    WindowCase,
+    leading_axes,
+    parameters_from,
+    present,
+)
 from numpy_rnn.conformance.definition import (
     DEFINITION,
     Definition,
@@ -20,7 +28,7 @@ from numpy_rnn.conformance.definition import (
 )
 from numpy_rnn.conformance.ports.protocol import PortFault
 
-STEPWISE = (*cases.INTERMEDIATES, "dx")  # one row per step of all windows, concatenated
+STEPWISE = (*INTERMEDIATES, "dx")  # one row per step of all windows, concatenated
 MAX_NUMBERS = 2**20  # of the updates that are checked together
 
 
@@ -58,7 +66,7 @@ class RecordedRun(NamedTuple):
         for name, array in self.updates.items():
             rows = array.reshape(len(array), -1)
             limit = largest
-            if is_clipped and name in cases.GRADIENT_AXES:
+            if is_clipped and name in GRADIENT_AXES:
                 limit = (largest / (8 * rows.shape[1])) ** 0.5
             are_small = (np.abs(rows) <= limit).all(axis=1)
             if name in STEPWISE:
@@ -136,7 +144,7 @@ def with_velocities(recorded: RecordedRun) -> RecordedRun:
     if not step.has_velocity or "vW_hh" in recorded.updates:
         return recorded
     n = Bounds(run.params.W_hh.dtype)
-    n.axes = cases.leading_axes(run.params) + 1  # that of updates
+    n.axes = leading_axes(run.params) + 1  # that of updates
     gradients = {}
     theta = {}
     for name, initial in present(run.params).items():
@@ -233,7 +241,7 @@ def _stack(
     run = recorded.run
     updates = recorded.updates
     T, K, has_velocity = _kinds(recorded)[indices[0]].tolist()
-    axes = cases.leading_axes(run.params)
+    axes = leading_axes(run.params)
     step = run.options.step
     rate = np.asarray(step.learning_rate)
     if rate.ndim:
@@ -256,7 +264,7 @@ def _stack(
         if indices[0] == 0:
             for name, array in initial.items():
                 former[name][0] = array
-        return cases.parameters_from(former)
+        return parameters_from(former)
 
     case = WindowCase(
         params=before(updates, "", present(run.params)),
@@ -276,7 +284,7 @@ def _stack(
             case = case._replace(velocity_error=errors)
     steps = rows(recorded.first_rows, T)
     report = NamedArrays()
-    for name in updates.keys() & cases.SHAPES.keys():
+    for name in updates.keys() & SHAPES.keys():
         report[name] = updates[name][steps if name in STEPWISE else indices]
     return case, report
 

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 
 from numpy_rnn.common.records import Run
-from numpy_rnn.conformance import case as cases
 from numpy_rnn.conformance.arithmetics.arithmetic import NumpyArithmetic
 from numpy_rnn.conformance.case import (
     NamedArrays,
     WindowCase,
     parameters_from,
     present,
+    required_outputs,
 )
 from numpy_rnn.conformance.definition import apply_step, train, window_update
 from numpy_rnn.conformance.ports.port import (
@@ -105,7 +105,7 @@ class PortSource:
             n = NumpyArithmetic(case.dtype)
             gradients = present(parameters_from(report, "d"))
             report |= apply_step(n, present(case.params), gradients, {}, case.step)
-        names = cases.required_outputs(case, abilities.capabilities)
+        names = required_outputs(case, abilities.capabilities)
         if "h_0" in absent:
             names.pop("dh_0", None)  # which is optional in a single window
         return {name: report[name] for name in names}
@@ -116,13 +116,9 @@ class PackageSource(PortSource):
     its `train`.
     """
 
-    def __init__(self, port: PackagePort):
-        super().__init__(port)
-        self.rnn = port.rnn
-
     def trace(self, run: Run) -> RecordedRun:
         """Return the run of the package, whose numbers may overflow."""
-        rnn = self.rnn
+        rnn = self.port.port.rnn
         series = map(rnn.from_numpy, (run.params, run.x, run.target, run.h_0))
         velocity = rnn.from_numpy(run.velocity)
         parts = list[NamedArrays]()
@@ -160,4 +156,4 @@ def source_of(port: StatedPort) -> PortSource:
     """Return the source of the runs of a port, or of a package."""
     # A port of users may be a subclass, with another window_update.
     is_package = type(port.port) is PackagePort
-    return PackageSource(port.port) if is_package else PortSource(port)
+    return PackageSource(port) if is_package else PortSource(port)
