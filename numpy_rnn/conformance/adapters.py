@@ -225,7 +225,7 @@ class TorchPort(FunctionPort):
             theta.grad = None
         if rnn.bias:
             getattr(rnn, "bias_hh" + suffix).data.zero_()
-        states = [] if "h_0" in self.lacks else [torch.tensor(h_0)]
+        states = [] if "h_0" in self.abilities.lacks else [torch.tensor(h_0)]
         y = module(torch.tensor(x), *states)
         if isinstance(y, tuple):
             y = y[0]

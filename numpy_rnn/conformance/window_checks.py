@@ -288,5 +288,5 @@ def axes_of(name: str) -> tuple[int, ...]:
     """Return the axes of one window of a tensor, whose other axes are those of networks
     or updates.
     """
-    axes = SHAPES[name]
+    axes = SHAPES.get(name, "BH")  # of the initial state
     return (0, -2, -1) if axes.startswith("T") else tuple(range(-len(axes), 0))

@@ -54,7 +54,6 @@ BACKWARD_PARTS: dict[str, Place] = {
     "da in dh": when_read(FLOW, "da", 1),
     "dy in dh": when_read(["state_adjoint"], "dy"),
 }
-LOSS = ("loss_and_error",)
 AXES = {"T": "step", "B": "sequence", "H": "unit"}
 
 
@@ -120,17 +119,23 @@ def mutants_of_parts(
 
 def loss_times(number: float) -> Equations:
     """Return the loss times a number, and the usual error."""
-    return with_result(lambda usual, *rest: (number * usual[0], usual[1]), *LOSS)
+    return with_result(
+        lambda usual, *rest: (number * usual[0], usual[1]), "loss_and_error"
+    )
 
 
 def error_times(number: float) -> Equations:
     """Return the usual loss, and its error times a number."""
-    return with_result(lambda usual, *rest: (usual[0], number * usual[1]), *LOSS)
+    return with_result(
+        lambda usual, *rest: (usual[0], number * usual[1]), "loss_and_error"
+    )
 
 
 def loss_and_error_times(number: float) -> Equations:
     """Return the loss and its error times a number."""
-    return with_result(lambda usual, *rest: [number * v for v in usual], *LOSS)
+    return with_result(
+        lambda usual, *rest: [number * v for v in usual], "loss_and_error"
+    )
 
 
 def gradients_times(number: float) -> Equations:

@@ -68,9 +68,7 @@ class Fit:
         self.case = WindowCase(params, x, target, h_0, case.objective, None, velocity)
         self.step = case.step
         self.index = index
-        self.report = NamedArrays()
-        for name, array in report.items():
-            self.report[name] = np.asarray(array, np.float64)
+        self.report = {n: np.asarray(v, np.float64) for n, v in report.items()}
         step = NamedArrays()
         with np.errstate(all="ignore"):
             self.right = window_update(self.case)
@@ -79,9 +77,9 @@ class Fit:
         self.right.update(step)
         known = self.report.keys() & self.right.keys()
         self.window_names = known - step.keys()
-        self.eps = float(np.finfo(case.dtype).eps)
+        eps = float(np.finfo(case.dtype).eps)
         terms = len(case.x) * self.case.h_0.size
-        self.ulp: float = self.eps * max(1.0, (terms / USUAL_TERMS) ** 0.5)
+        self.ulp: float = eps * max(1.0, (terms / USUAL_TERMS) ** 0.5)
         self.wrong = {name for name in known if self.is_off(name, self.report)}
 
     def values(self, equations: Equations) -> NamedArrays:

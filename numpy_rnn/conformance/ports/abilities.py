@@ -192,10 +192,10 @@ class Abilities(NamedTuple):
             if self.has(ability):
                 continue
             if ability.field:
-                others = [row for row in ABILITIES if row.field == ability.field]
-                values = [row.value for row in others if self.has(row)][:1]
-                remedy = tuple((ability.field, value) for value in values)
-                ability = ability._replace(remedy=remedy)
+                field = ability.field
+                others = [row for row in ABILITIES if row.field == field]
+                had = [(field, row.value) for row in others if self.has(row)]
+                ability = ability._replace(remedy=tuple(had[:1]))
             yield ability
 
 

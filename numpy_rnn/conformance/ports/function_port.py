@@ -4,6 +4,7 @@ The layouts of the arguments are tried on one case, and the first one that gives
 right loss is taken.
 """
 
+import copy
 import inspect
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -176,10 +177,8 @@ class FunctionPort:
     """
 
     dtypes: Sequence[str] = DTYPES
-    lacks: Sequence[str] = ()
-    sizes: Any = ()
-    mean_over: Sequence[str] | None = None
     layouts = layouts_of(*LAYOUT_PARTS)  # which are tried
+    layout: Layout  # in which the code is called, one of them
     has_older_steps = False  # whether a step may have no loss, but the last has one
 
     def __init__(
@@ -308,16 +307,18 @@ class FunctionPort:
         spec = spec._replace(K=1 if layout.last else spec.T)
         case = without_unsupported(spec, self.abilities).case()
         expected = window_update(case)["loss"]
-        arguments = port_arguments(case)
+        tried = copy.copy(self)
+        tried.layout = layout
         with np.errstate(all="ignore"), warnings.catch_warnings(action="ignore"):
-            return float(self.report_in(layout, **arguments)["loss"] / expected)
+            report = tried.window_update(**port_arguments(case))
+            return float(report["loss"] / expected)
 
     def refuse_wrong_batch(self, right: Trial, wrong: Sequence[Trial]) -> None:
         """Raise InputError if the loss is right for one sequence, and there is a layout
         of a batch in which the function computes another one.
         """
         factors = [trial.factor for trial in wrong if trial.layout.has_batch]
-        if right.layout.has_batch or not factors or "batch" in self.lacks:
+        if right.layout.has_batch or not factors or "batch" in self.abilities.lacks:
             return
         raise InputError(
             f"{self.name} is right for one sequence; for a batch the loss is × "
@@ -325,20 +326,16 @@ class FunctionPort:
             "sequence"
         )
 
-    def window_update(self, params: NamedArrays, **arguments: Any) -> NamedArrays:
-        """Return the loss, the gradients, and with a step the parameters after it."""
-        return self.report_in(self.layout, params, **arguments)
-
-    def report_in(
+    def window_update(
         self,
-        layout: Layout,
         params: NamedArrays,
         x: NumpyArray,
         target: NumpyArray,
         h_0: NumpyArray,
         **options: Any,
     ) -> NamedArrays:
-        """Return what `window_update` does, of code that is called in a layout."""
+        """Return the loss, the gradients, and with a step the parameters after it."""
+        layout = self.layout
         theta = {self.names[n]: layout.parameter_of(v) for n, v in params.items()}
         arguments = (
             theta,
@@ -350,7 +347,7 @@ class FunctionPort:
         loss, gradients = self._results(returned)
         report: dict[str, Any] = {"loss": self.factor * loss}
         keys = gradient_keys(theta, gradients)
-        for name, gradient in self._back(layout, params, gradients, keys).items():
+        for name, gradient in self._back(params, gradients, keys).items():
             report["d" + name] = self.factor * gradient
         if self.step is not None and "learning_rate" in options:
             report |= self._after_step(params, theta, gradients, options)
@@ -367,7 +364,7 @@ class FunctionPort:
         after = self.step(theta, gradients, self.factor * options["learning_rate"])
         if after is None:  # it has changed them in place
             after = theta
-        return self._back(self.layout, params, after, dict(zip(theta, theta)))
+        return self._back(params, after, dict(zip(theta, theta)))
 
     def _results(self, returned: Any) -> tuple[Any, Mapping[str, Any]]:
         """Return the loss and the gradients by the function's names."""
@@ -387,11 +384,7 @@ class FunctionPort:
         return loss, gradients
 
     def _back(
-        self,
-        layout: Layout,
-        params: NamedArrays,
-        arrays: Mapping[str, Any],
-        keys: Mapping[str, str],
+        self, params: NamedArrays, arrays: Mapping[str, Any], keys: Mapping[str, str]
     ) -> NamedArrays:
         """Return the arrays by our names, in the shapes of the parameters.
 
@@ -405,10 +398,10 @@ class FunctionPort:
                 found = ", ".join(map(str, arrays))
                 raise KeyError(f"{own_name} is not among the results {found}")
             array = np.asarray(arrays[key])
-            shape = layout.parameter_of(theta).shape
+            shape = self.layout.parameter_of(theta).shape
             if array.shape != shape:
                 raise ValueError(f"{key} has shape {array.shape}: expected {shape}")
             if theta.ndim == 2:
-                array = layout.parameter_of(array)  # which inverts itself
+                array = self.layout.parameter_of(array)  # which inverts itself
             ours[name] = array.reshape(theta.shape)
         return ours

@@ -18,7 +18,6 @@ from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.packages import backend, is_package
 from numpy_rnn.common.records import NumpyArray, Objective, Parameters
 from numpy_rnn.common.texts import one_line
-from numpy_rnn.conformance.arithmetics.arithmetic import mean_over
 from numpy_rnn.conformance.arithmetics.bounds import TAU
 from numpy_rnn.conformance.case import (
     NamedArrays,
@@ -179,18 +178,7 @@ class StatedPort:
         self.tanh_ulps: float | None = stated["tanh_ulps"]
         self.cases: Sequence[Mapping[str, Any]] = getattr(port, "cases", ())
         self.timeout: float | None = None
-        lacks = stated["lacks"]
-        sizes = stated["sizes"]
-        if "batch" in lacks:
-            sizes = tuple({**shape, "B": 1} for shape in sizes)
-        axes = stated["mean_over"]
-        self.abilities = Abilities(
-            capabilities=stated["capabilities"],
-            lacks=lacks,
-            sizes=sizes,
-            dtypes=stated["dtypes"],
-            reduction=None if axes is None else mean_over(axes),
-        )
+        self.abilities = Abilities(**{n: stated[n] for n in Abilities._fields})
 
     @property
     def tau(self) -> float:

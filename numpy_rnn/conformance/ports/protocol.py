@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from numpy_rnn.common.records import DTYPES, LOSS_NAMES, Step
 from numpy_rnn.common.texts import one_line, short_repr
+from numpy_rnn.conformance.arithmetics.arithmetic import mean_over
 from numpy_rnn.conformance.case import (
     LOSS_AXES,
     WindowCase,
@@ -60,8 +61,10 @@ NAME_LISTS: dict[str, Sequence[str]] = {
 
 
 def identity_from(stated: object, **others: Any) -> Message:
-    """Return all statements of a port, in tuples, some of them replaced by others.
-    Raises PortFault on the first invalid one.
+    """Return all statements of a port, in tuples, some of them replaced by others, and
+    the name of its reduction. Raises PortFault on the first invalid one.
+
+    Without a batch, all sizes have B = 1.
     """
     port: Message = {
         n: getattr(stated, n, default) for n, default in STATEMENTS.items()
@@ -89,7 +92,11 @@ def identity_from(stated: object, **others: Any) -> Message:
     shapes = shapes_of(port["sizes"])
     if not all(map(_is_shape, shapes)):
         _refuse(port, "sizes", "T, B, D, H, O, K ≤ T as {'H': 6}, or few")
+    if "batch" in port["lacks"]:
+        shapes = [{**shape, "B": 1} for shape in shapes]
     port["sizes"] = tuple(shapes)
+    axes = port["mean_over"]
+    port["reduction"] = None if axes is None else mean_over(axes)
     return port
 
 

@@ -13,7 +13,7 @@ named, and is no agreement.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import zip_longest
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,7 +23,6 @@ from numpy_rnn.conformance.arithmetics.bounds import TAU
 from numpy_rnn.conformance.case import (
     FIELDS,
     INTERMEDIATES,
-    SHAPES,
     TENSORS,
     NamedArrays,
     equations,
@@ -38,6 +37,7 @@ from numpy_rnn.conformance.window_checks import (
     Check,
     Coverage,
     Tolerance,
+    axes_of,
     check_all,
     refined_tolerances,
 )
@@ -213,18 +213,16 @@ def _first_finding(recorded: RecordedRun, indices: Array, check: Check) -> Findi
     bound, and in its first network.
     """
     ratio = check.ratio
-    time_axes = int(check.tensor in STEPWISE)  # before those of updates and networks
-    entry_axes = ratio.ndim - len(SHAPES.get(check.tensor, "BH"))
-    window_axes = (*range(time_axes), *range(time_axes + entry_axes, ratio.ndim))
-    is_right = (ratio <= 1).all(axis=window_axes)
+    is_right = (ratio <= 1).all(axis=axes_of(check.tensor))
     first_wrong = np.unravel_index(int(np.argmin(is_right)), is_right.shape)
     entry = tuple(map(int, first_wrong))
+    # The axis of time is before those of updates and networks.
+    place: tuple[Any, ...] = entry
+    if check.tensor in STEPWISE:
+        place = (slice(None), *entry)
     arrays = {"estimated": np.broadcast_to(check.estimated, is_right.shape)[entry]}
     for name in ("reported", "expected", "allowed", "ratio"):
-        array = np.broadcast_to(getattr(check, name), ratio.shape)
-        if time_axes:
-            array = np.moveaxis(array, 0, entry_axes)
-        arrays[name] = array[entry]
+        arrays[name] = np.broadcast_to(getattr(check, name), ratio.shape)[place]
     finding = finding_in(check._replace(**arrays))
     update, *network = entry
     index = indices[update]
@@ -254,15 +252,14 @@ def schedule_divergences(recorded: RecordedRun, whole: bool) -> Iterator[Finding
         if row == right_row or (row is None and not whole):
             continue
         epoch, number, *_ = right_row or row
+        element: tuple[int, ...] = ()
         if row and right_row and row[:2] == right_row[:2]:
             column = int(np.argmin(np.equal(row, right_row)))
             element = (column - 2,)
-            start_or_stop = row[column], right_row[column]
-            yield Finding(epoch, number, "window", None, element, *start_or_stop)
+            numbers = row[column], right_row[column]
         else:  # a window is missing, or too many
-            in_epoch = sum(row[0] == epoch for row in reported)
-            counts = in_epoch, len(windows)
-            yield Finding(epoch, number, "window", None, (), *counts)
+            numbers = sum(row[0] == epoch for row in reported), len(windows)
+        yield Finding(epoch, number, "window", None, element, *numbers)
         return
 
 
