@@ -300,7 +300,7 @@ def facts_of_spec(spec: CaseSpec) -> dict[str, Any]:
 def without_unsupported(spec: CaseSpec, abilities: Abilities) -> CaseSpec:
     """Return the spec without what a port has not, and with its reduction."""
     for ability in missing(facts_of_spec(spec), abilities):
-        for name, value in (*ability.remedy, *ability.case_remedy):
+        for name, value in ability.remedy:
             if value == "T":
                 value = spec.T
             if name in Objective._fields:

@@ -76,7 +76,7 @@ def test_unsupported_names_all_and_their_remedies():
     absent = unsupported(abilities, run)
     assert {ability.words: dict(ability.remedy) for ability in absent} == {
         "reduction 'sum'": {"reduction": "mean"},
-        "window with older steps, which have no loss": {"k1": "k2"},
+        "window with older steps, which have no loss": {"k1": "k2", "K": "T"},
         "momentum": {"momentum": 0.0, "dampening": 0.0, "nesterov": False},
         "clipping by norm": {"max_norm": None},
         "float64": {"dtype": "float32"},

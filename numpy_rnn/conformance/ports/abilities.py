@@ -37,11 +37,10 @@ class Ability(NamedTuple):
 
     name: str  # as a port states it
     words: str  # for a user of the command line: "it has no {words}"
-    # Fields of the records of a run, and their values, that do without it. The value
-    # of k1 or k2 may be the name of the other one, or T. Empty: nothing does.
+    # Fields of a run or of a random case (CaseSpec), and their values, that do without
+    # it: k1 and k2 are those of a run, K, no_h_0, logits and step those of a case. The
+    # value of k1 or k2 may be the name of the other one, or T. Empty: nothing does.
     remedy: Fields = ()
-    # Those of a random case (CaseSpec) that are no fields of a run.
-    case_remedy: Fields = ()
     statement: Literal["lacks", "capabilities", "dtypes", "nowhere"] = "lacks"
     parent: str = ""  # the capability without which a port does not have it
     field: str = ""  # of which it is one of several values
@@ -109,20 +108,17 @@ ABILITIES: tuple[Ability, ...] = (
     Ability(
         "older steps",
         "window with older steps, which have no loss",
-        remedy=(("k1", "k2"),),
-        case_remedy=(("K", "T"),),
+        remedy=(("k1", "k2"), ("K", "T")),
     ),
     Ability(
         "h_0",
         "state that is carried from window to window",
-        remedy=(("k1", "T"), ("k2", "T")),
-        case_remedy=(("no_h_0", True),),
+        remedy=(("k1", "T"), ("k2", "T"), ("no_h_0", True)),
     ),
     Ability(
         "many losses",
         "window with several losses",
-        remedy=(("k1", 1),),
-        case_remedy=(("K", 1),),
+        remedy=(("k1", 1), ("K", 1)),
     ),
     Ability("batch", "batch of several sequences", remedy=(("B", 1),)),
     Ability(  # no port has it
@@ -134,9 +130,9 @@ ABILITIES: tuple[Ability, ...] = (
     Ability(
         "large outputs",
         "outputs of 1e4, whose exponentials overflow",
-        case_remedy=(("logits", LARGEST_LOGIT),),
+        remedy=(("logits", LARGEST_LOGIT),),
     ),
-    Ability("step", "update of the parameters", case_remedy=(("step", None),)),
+    Ability("step", "update of the parameters", remedy=(("step", None),)),
     Ability(
         "plain SGD", "step but Adagrad's", remedy=(("adagrad", True), *NO_MOMENTUM)
     ),
