@@ -18,12 +18,8 @@ from numpy_rnn.common.trees import tree_map
 from numpy_rnn.conformance.case import SHAPES, WindowCase, required_outputs
 from numpy_rnn.conformance.random_cases import random_step
 from numpy_rnn.conformance.runs.judge import judge
-from numpy_rnn.conformance.runs.recorded_run import (
-    RecordedRun,
-    RunRecorder,
-    stack_columns,
-)
-from numpy_rnn.conformance.runs.run_sources import columns_of
+from numpy_rnn.conformance.runs.recorded_run import RunRecorder
+from numpy_rnn.conformance.runs.run_sources import recorded_update
 from numpy_rnn.conformance.window_checks import checks_at
 from tests.helpers.windows import SEED
 
@@ -211,7 +207,7 @@ def assert_right_run(run, updates):
     That is, the windows, their initial states to the bit, and each update as a window,
     from the parameters, the velocity and the state that the run reports.
     """
-    recorded = RecordedRun(run, stack_columns(columns_of(updates)))
+    recorded = record(run, map(recorded_update, updates))
     rows = sum(update.window.steps for update in updates)
     assert_format(as_case(run), recorded.updates, rows, (len(updates),))
     assert judge(recorded).first is None

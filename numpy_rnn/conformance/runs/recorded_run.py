@@ -1,6 +1,5 @@
 """Recorded runs: every update of a training run as arrays, as a case and a report."""
 
-import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -119,16 +118,11 @@ class RunRecorder:
 
 
 def stack_columns(columns: Mapping[str, list[Any]]) -> NamedArrays:
-    """Return the arrays of all updates by name. torch joins its own tensors: each
-    conversion is slow.
-    """
+    """Return the arrays of all updates by name."""
     arrays = {}
     for name, values in columns.items():
-        is_torch = hasattr(values[0], "detach")
-        library: Any = sys.modules["torch"] if is_torch else np
-        join = library.concatenate if name in STEPWISE else library.stack
-        array = join(values)
-        arrays[name] = array.detach().numpy() if is_torch else array
+        join = np.concatenate if name in STEPWISE else np.stack
+        arrays[name] = join(values)
     return arrays
 
 

@@ -1,11 +1,11 @@
 """Sources of recorded runs: a port is called once per update, a package trains."""
 
 import itertools
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Run
 from numpy_rnn.conformance.arithmetics.arithmetic import NumpyArithmetic
 from numpy_rnn.conformance.case import (
@@ -15,10 +15,16 @@ from numpy_rnn.conformance.case import (
     present,
     required_outputs,
 )
-from numpy_rnn.conformance.definition import apply_step, train, window_update
+from numpy_rnn.conformance.definition import (
+    RecordedUpdate,
+    apply_step,
+    train,
+    window_update,
+)
 from numpy_rnn.conformance.ports.port import (
     PackagePort,
     StatedPort,
+    describe_error,
     stated_port,
     validated_report,
 )
@@ -27,14 +33,10 @@ from numpy_rnn.conformance.runs.fitting import loop_of, with_reduction
 from numpy_rnn.conformance.runs.recorded_run import (
     RecordedRun,
     RunRecorder,
-    stack_columns,
 )
 
-# updates at a time: the garbage collector visits every tensor that is not joined
-JOINED = 100
 # The records of an update of a package, and the prefixes of their names.
 RECORDS = {
-    "window": "",
     "activations": "",
     "adjoints": "",
     "parameters": "",
@@ -117,39 +119,47 @@ class PackageSource(PortSource):
     """
 
     def trace(self, run: Run) -> RecordedRun:
-        """Return the run of the package, whose numbers may overflow."""
+        """Return the run of the package, whose numbers may overflow.
+
+        Raises
+        ------
+        PortFault
+            If `train` raises an error other than InputError, or yields nothing.
+        """
         rnn = self.port.port.rnn
         series = map(rnn.from_numpy, (run.params, run.x, run.target, run.h_0))
         velocity = rnn.from_numpy(run.velocity)
-        parts = list[NamedArrays]()
-        with np.errstate(all="ignore"):
-            updates = rnn.train(
-                *series, **run.options.keywords(), velocity=velocity, record=True
-            )
-            while chunk := list(itertools.islice(updates, JOINED)):
-                parts.append(stack_columns(columns_of(chunk)))
-        arrays = NamedArrays()
-        for name in parts[0]:
-            arrays[name] = np.concatenate([part[name] for part in parts])
-        return RecordedRun(run, arrays)
+        recorder = RunRecorder(run)
+        try:
+            with np.errstate(all="ignore"):
+                updates = rnn.train(
+                    *series, **run.options.keywords(), velocity=velocity, record=True
+                )
+                for update in updates:
+                    recorder.append_report(recorded_update(update))
+        except (InputError, MemoryError):
+            raise
+        except Exception as error:  # another author's package may do anything
+            raise PortFault(f"{self.name} raises {describe_error(error)}") from None
+        if not recorder.columns:
+            raise PortFault(f"{self.name}: train yields nothing: expected updates")
+        return recorder.recorded()
 
 
-def columns_of(updates: Sequence[Any]) -> dict[str, list[Any]]:
-    """Return the arrays of several updates of a package, recorded with activations and
-    adjoints.
-    """
-    columns = dict[str, list[Any]]()
-    for name in ("epoch", "number", "loss"):
-        columns[name] = [getattr(update, name) for update in updates]
+def recorded_update(update: Any) -> RecordedUpdate:
+    """Return an update of a package, recorded with activations and adjoints."""
+    arrays = {"loss": update.loss}
     for field, prefix in RECORDS.items():
-        records = [getattr(update, field) for update in updates]
-        for name in present(records[0]):
-            columns[prefix + name] = [getattr(record, name) for record in records]
-    del columns["x"]  # the series is that of the run
-    states = columns["h"]
-    columns["initial"] = [h[0] for h in states]
-    columns["h"] = [h[1:] for h in states]
-    return columns
+        arrays |= present(getattr(update, field), prefix)
+    del arrays["x"]  # the series is that of the run
+    report = NamedArrays()
+    for name, array in arrays.items():
+        # A copy: thousands of tensors of torch take much memory, and time to collect.
+        is_torch = hasattr(array, "detach")
+        report[name] = array.detach().numpy().copy() if is_torch else array
+    initial = report["h"][0]
+    report["h"] = report["h"][1:]
+    return RecordedUpdate(update.epoch, update.number, update.window, initial, report)
 
 
 def source_of(port: StatedPort) -> PortSource:
