@@ -67,7 +67,7 @@ HELLOS: tuple[dict, ...] = (
     {"protocol": 1},
     {"name": "\x1b[31mred"},
     {"capabilities": ["momentum"]},
-    {"lacks": "relu"},
+    {"lacks": {"relu": 1}},
     {"sizes": [{"K": 3, "T": 2}]},
     {"tanh_ulps": True},
     {"dtypes": []},

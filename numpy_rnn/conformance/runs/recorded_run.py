@@ -140,18 +140,17 @@ def with_velocities(recorded: RecordedRun) -> RecordedRun:
     n = Bounds(run.params.W_hh.dtype)
     n.axes = leading_axes(run.params) + 1  # that of updates
     gradients = {}
-    theta = {}
-    for name, initial in present(run.params).items():
+    for name in present(run.params):
         gradients[name] = n.from_input(recorded.updates["d" + name])
-        after = recorded.updates[name]
-        theta[name] = n.from_input(np.concatenate((initial[None], after[:-1])))
     v_0 = present(run.velocity)
     velocities = NamedArrays()
     errors = NamedArrays()
     with np.errstate(all="ignore"):  # a bound that overflows accuses nothing
         clipped = DEFINITION.clipped(n, gradients, step)
-        for name in theta:
-            g = DEFINITION.decayed(n, clipped[name], theta[name], step)
+        for name, initial in present(run.params).items():
+            after = recorded.updates[name]
+            theta = n.from_input(np.concatenate((initial[None], after[:-1])))
+            g = DEFINITION.decayed(n, clipped[name], theta, step)
             v = n.from_input(v_0[name]) if name in v_0 else None
             rows = []
             for index in range(recorded.length):
