@@ -25,7 +25,7 @@ WIDER = 1 + 2.0**-10
 
 
 class Rounding(NumpyArithmetic):
-    """The bounds of single operations in one dtype, each rounded upwards.
+    """The operations that bounds are made of, in one dtype; each is rounded upwards.
 
     An operation gives (exact result)(1 + δ) with |δ| ≤ u, or 0 if the result is below
     the smallest normal number and is flushed; 8 n · smallest normal is allowed for what

@@ -159,7 +159,6 @@ def when_read(fields: Iterable[str], tensors: str, offset: int = 0) -> Place:
     """Return the place where equations read tensors; offset: of the step that is read
     from the step of the equation.
     """
-
     return lambda change: reading(
         fields,
         tensors,

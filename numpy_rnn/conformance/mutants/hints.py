@@ -53,9 +53,8 @@ def hint_specs(port: StatedPort, spec: CaseSpec) -> Iterator[CaseSpec]:
         sizes: dict[str, Any] = dict(usual)
         if number == 0:
             sizes["T"] = max(spec.T, sizes["T"])
-        fixed = dict[str, Any]()
-        if abilities.sizes:
-            fixed |= abilities.sizes[number % len(abilities.sizes)]
+        shapes = abilities.sizes or ({},)
+        fixed = shapes[number % len(shapes)]
         sizes |= fixed
         if "K" not in fixed:
             sizes["K"] = sizes["T"] if spec.K == spec.T else min(7, sizes["T"])

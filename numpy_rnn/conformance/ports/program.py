@@ -60,8 +60,7 @@ class ProgramPort:
         self.timeout = timeout
         self.answers = 0
         self.case_id = 0
-        for name, value in self._start().items():
-            setattr(self, name, value)
+        vars(self).update(self._start())
 
     def close(self, patience: float = EXIT_GRACE) -> None:
         """End the program, which has `patience` seconds to exit by itself."""
