@@ -29,7 +29,7 @@ from numpy_rnn.conformance.ports.abilities import CAPABILITIES, LACKS
 from numpy_rnn.conformance.ports.layouts import (
     LAYOUT_PARTS,
     Layout,
-    layout_named,
+    layouts_named,
     layouts_of,
 )
 from numpy_rnn.conformance.ports.port import StatedPort, describe_error
@@ -200,10 +200,10 @@ class FunctionPort:
         self.name = self.label = str(
             statements.pop("name", getattr(function, "__name__", "function"))
         )
-        layouts = list(self.layouts.values())
+        layouts = self.layouts
         with errors_about(self.label):
             if layout is not None:
-                layouts = [layout_named(layout, self.layouts)]
+                layouts = layouts_named(layout, layouts)
             for field, own_name in (names or {}).items():
                 check_choice("key of names", field, FIELDS)
                 self.names[field] = own_name

@@ -1,7 +1,7 @@
 """Layouts: the axes in which code of its own shape takes its arrays."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -72,16 +72,15 @@ class Layout(NamedTuple):
         return theta[:, None] if self.state == "HB" else theta
 
 
-def layouts_of(*parts: Sequence[str]) -> dict[str, Layout]:
-    """Return layouts with these parts by name, those with one target at the end."""
-    choices = itertools.product(("", "last"), *parts)
-    layouts = map(Layout._make, choices)
-    return {layout.name: layout for layout in layouts}
+def layouts_of(*parts: Sequence[str]) -> list[Layout]:
+    """Return layouts with these parts, those with one target at the end."""
+    return [Layout(*choice) for choice in itertools.product(("", "last"), *parts)]
 
 
-def layout_named(name: str, layouts: Mapping[str, Layout]) -> Layout:
-    """Return the layout of this name. Raises InputError if there is none."""
-    if name not in layouts:
+def layouts_named(name: str, layouts: Sequence[Layout]) -> list[Layout]:
+    """Return the one layout of this name. Raises InputError if there is none."""
+    named = [layout for layout in layouts if layout.name == name]
+    if not named:
         expected = ", ".join(map(" or ".join, (*LAYOUT_PARTS, ("last", "nothing"))))
         raise InputError(f"the layout is {name!r}: expected {expected}")
-    return layouts[name]
+    return named
