@@ -206,9 +206,8 @@ def test_wrong_schedule_is_named():
 def chaotic_run(gain, N=None):
     """Return one window of float32, of 40 steps, with a gain of W_hh."""
     options = RunOptions(Schedule(40, 40, 1), Objective(), Step(1e-4))
-    kind = random_runs.Kind("float32", bias=False)
-    sizes = random_runs.Sizes(40, 2, 3, 48, 2, N)
-    run = random_runs.random_run(sizes, kind, options, SEED)
+    sizes = {"T": 40, "H": 48, "O": 2, "dtype": "float32", "bias": False}
+    run = random_runs.random_run(options, N, seed=SEED, **sizes)
     W_hh = run.params.W_hh * np.float32(gain)
     x = run.x * np.float32(0.1)  # which does not drive the state
     return run._replace(params=run.params._replace(W_hh=W_hh), x=x)

@@ -21,7 +21,6 @@ from tests.helpers.comparing import UPDATE, bits, fewer
 from tests.helpers.random_runs import (
     OPTIONS,
     STEPS,
-    Sizes,
     assert_right_run,
     drawn_run,
     random_run,
@@ -115,7 +114,7 @@ def test_network_of_an_ensemble_does_not_depend_on_the_others(rnn, step):
     """It does not even where all numbers of another network overflow, and the squares
     that clipping adds.
     """
-    run = random_run(Sizes(N=3), options=OPTIONS._replace(step=step))
+    run = random_run(OPTIONS._replace(step=step), 3)
     wild = tree_map(np.copy, run.params)
     for theta in wild:
         theta[1] *= 1e200
@@ -148,15 +147,16 @@ def test_engine_is_right_beyond_its_thresholds(name, seed):
     size afterwards.
     """
     draw = RandomDraw(seed, [*THRESHOLDS].index(name))
-    sizes = Sizes(
+    run = drawn_run(
+        draw,
+        (None, 3, 7),
+        draw.choice(SCHEDULES),
         T=draw.integer(5, 9),
         B=draw.choice([1, 1, 2]),
         D=draw.integer(1, 3),
         H=draw.integer(1, 4),
         O=draw.integer(1, 3),
-        N=draw.choice([None, 3, 7]),
     )
-    run = drawn_run(draw, sizes, draw.choice(SCHEDULES))
     crossed = {other for other in THRESHOLDS if other == name or draw.one_in(4)}
     modules = ensemble, gradient, plan, views, workspace
     assert any(name in vars(module) for module in modules)

@@ -41,7 +41,7 @@ def two_steps(name):
 
 
 def run_of(step):
-    return random_run(options=OPTIONS._replace(step=step))
+    return random_run(OPTIONS._replace(step=step))
 
 
 @FIELDS

@@ -5,7 +5,7 @@ import pytest
 from numpy_rnn.common.trees import tree_map
 from tests.helpers.calls import refusal, valid_calls
 from tests.helpers.comparing import UPDATE, arrays_in, bits
-from tests.helpers.random_runs import Kind, Sizes, arguments, random_run
+from tests.helpers.random_runs import arguments, random_run
 
 pytestmark = pytest.mark.needs_torch
 torch, rnn = map(pytest.importorskip, ("torch", "torch_rnn"))
@@ -42,7 +42,7 @@ def test_updates_hold_no_graph(grad, record):
 
 
 def test_autocast_has_no_effect():
-    keywords = arguments(rnn, random_run(Sizes(7, 4, 8, 16, 8), Kind("float32")))
+    keywords = arguments(rnn, random_run(B=4, D=8, H=16, O=8, dtype="float32"))
     expected = trained(keywords)
     with torch.autocast("cpu", torch.bfloat16):
         assert trained(keywords) == expected

@@ -18,13 +18,10 @@ from tests.helpers.comparing import arrays_in, bits, share_memory
 from tests.helpers.random_runs import (
     OPTIONS,
     STEPS,
-    Kind,
-    Sizes,
     as_case,
     assert_right_run,
     assert_right_window,
     drawn_run,
-    drawn_sizes,
     random_run,
     train,
 )
@@ -37,7 +34,7 @@ DTYPE = pytest.mark.parametrize("dtype", DTYPES)
 def test_every_function_is_right(rnn, seed):
     """The windows have every option, older steps, and ensembles."""
     draw = RandomDraw(seed)
-    case = as_case(drawn_run(draw, drawn_sizes(draw, largest=7)))
+    case = as_case(drawn_run(draw))
     case = case._replace(target=case.target[draw.integer(0, len(case.x) - 1) :])
     assert_right_window(case, report_of(rnn, case))
 
@@ -57,7 +54,7 @@ def report_of(rnn, case):
 def test_pre_activations_of_any_size(rnn, dtype, nonlinearity):
     """The exponentials of most of them overflow."""
     options = OPTIONS._replace(objective=Objective(nonlinearity), step=Step(1e-12))
-    run = random_run(Sizes(T=3, H=8), Kind(dtype), options)
+    run = random_run(options, T=3, H=8, dtype=dtype)
     b_h = np.array([30, -30, 90, -90, 800, -800, 1e4, -1e4], dtype)
     run = run._replace(params=run.params._replace(b_h=b_h))
     case = as_case(run)
@@ -67,8 +64,10 @@ def test_pre_activations_of_any_size(rnn, dtype, nonlinearity):
 
 def random_gradients(dtype="float64", N=None):
     """Return parameters, and gradients of their shapes, in NumPy."""
-    sizes = Sizes(1, 1, 2, 4, 3, N)
-    params, values = (random_run(sizes, Kind(dtype), seed=n).params for n in range(2))
+    sizes = {"D": 2, "H": 4, "O": 3}
+    params, values = (
+        random_run(N=N, dtype=dtype, seed=seed, **sizes).params for seed in range(2)
+    )
     return params, Gradients(*values)
 
 
@@ -167,12 +166,8 @@ def test_limit_beyond_the_dtype_changes_no_run(rnn):
     """It is infinite in float32, and NumPy does not warn of that."""
     for N in (None, 7):
         limited, unlimited = (
-            random_run(
-                Sizes(N=N),
-                Kind("float32"),
-                OPTIONS._replace(step=Step(0.05, max_value=max_value)),
-            )
-            for max_value in (1e300, None)
+            random_run(OPTIONS._replace(step=step), N, dtype="float32")
+            for step in (Step(0.05, max_value=1e300), Step(0.05))
         )
         *_, first = train(rnn, limited)
         *_, second = train(rnn, unlimited)
