@@ -19,12 +19,11 @@ from numpy_rnn.conformance.ports.abilities import (
     stated_by,
     unsupported,
 )
-from numpy_rnn.conformance.ports.port import PackagePort
 from numpy_rnn.conformance.ports.protocol import PortFault
 from numpy_rnn.conformance.random_cases import CaseSpec, RandomDraw, random_run
 from numpy_rnn.conformance.runs.judge import judge
 from numpy_rnn.conformance.runs.recorded_run import STEPWISE, finite_part
-from numpy_rnn.conformance.runs.run_sources import PackageSource, PortSource
+from numpy_rnn.conformance.runs.run_sources import PortSource
 from tests.helpers import random_runs
 from tests.helpers.ports import PACKAGE, Port
 from tests.helpers.random_runs import SMALL_STEP, record, small_run
@@ -57,9 +56,9 @@ def with_arrays(run, **arrays):
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_right_runs_pass(rnn, name):
+def test_right_runs_pass(name):
     """A run passes with all its tensors, as a black box, and in part."""
-    run = PackageSource(PackagePort(rnn)).trace(RUNS[name])
+    run = package_trace(name)
     for shown in (run, black_box(run)):
         judgement = judge(shown)
         assert judgement.passed, judgement.first
@@ -72,13 +71,13 @@ def test_right_runs_pass(rnn, name):
 @settings(max_examples=5)
 @given(SEEDS)
 def test_random_runs_pass(seed):
-    """Runs are those of the definition, as a black box too, of a package, and of ports
-    that are asked window by window.
+    """Runs are those of the definition, as a black box too, and of ports that are asked
+    window by window.
     """
     run = random_run(RandomDraw(seed))
     trace = record(run, train(run))
     judgements = [judge(trace), judge(black_box(trace))]
-    sources = [PACKAGE]
+    sources = []
     for capabilities in (CAPABILITIES, UNREPORTED):
         port = Port(capabilities=capabilities)
         assert unsupported(port, run) == []

@@ -85,6 +85,6 @@ def test_memory_of_long_windows_and_large_ensembles_is_limited(monkeypatch):
     """The views of all windows would take 8 MB, and workspaces of the whole series for
     all networks 46 MB.
     """
-    assert peak(Schedule(1, 300, 1), T=300, B=1, H=2) < 4e6
+    assert peak(Schedule(1, 300, 1), T=300, B=1, D=1, H=2) < 4e6
     monkeypatch.setattr(plan, "WORKSPACE_BYTES", 2**18)
-    assert peak(Schedule(10, 10, 2), 200, 1, T=300, B=8, H=9) < 30e6
+    assert peak(Schedule(10, 10, 2), 200, 1, T=300, B=8, D=1, H=9) < 30e6

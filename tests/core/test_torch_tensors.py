@@ -20,13 +20,6 @@ def trained(keywords):
     return [bits(update) for update in rnn.train(**keywords)]
 
 
-def differentiated(params, x, target, h_0, **_):
-    """Return the activations of one window and their derivatives."""
-    activations = rnn.forward(params, x, h_0)
-    window = params, activations, target
-    return activations, rnn.bptt(*window), rnn.adjoints(*window)
-
-
 @pytest.mark.parametrize("record", [True, False])
 @pytest.mark.parametrize("grad", [True, False], ids=["grad", "no_grad"])
 def test_updates_hold_no_graph(grad, record):

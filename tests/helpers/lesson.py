@@ -41,15 +41,6 @@ def assert_near(found, expected, rtol=1e-11):
     np.testing.assert_allclose(found, expected, rtol, rtol * scale)
 
 
-def terms_of(windows):
-    """Return the terms ∂ℓ_t/∂θ_s, from 1, that TBPTT keeps in these windows."""
-    terms = []
-    for start, loss_start, stop in windows:
-        for t in range(loss_start + 1, stop + 1):
-            terms += [(t, s) for s in range(start + 1, t + 1)]
-    return terms
-
-
 def gradient_of_parts(params, x, target, h_0, parts):
     """Return the gradient of ½Σ(y − target)² that goes back within each part alone.
 
