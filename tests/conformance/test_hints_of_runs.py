@@ -194,37 +194,23 @@ def test_window_that_is_missing_is_said():
     assert message.startswith(words)
 
 
-def initial_state(states, window, epoch):
-    return states[0]
-
-
-def zeros(states, window, epoch):
-    return 0 * states[0]
-
-
-def state_of_epoch_before(states, window, epoch):
-    return states[window.start if window.start else max(states)]
-
-
 def newest_state(states, window, epoch):
     return states[window.loss_start if window.start else 0]
 
 
-def state_one_step_early(states, window, epoch):
-    return states[max(window.start - 1, 0)]
-
-
-def half_the_state(states, window, epoch):
-    return 0.5 * states[window.start]
-
-
 STATES = [  # the initial state of a window, and the hint
-    (initial_state, "state reset to h_0"),
-    (zeros, "state reset to zero"),
-    (state_of_epoch_before, "state not reset between epochs"),
+    (lambda states, window, epoch: states[0], "state reset to h_0"),
+    (lambda states, window, epoch: 0 * states[0], "state reset to zero"),
+    (
+        lambda states, window, epoch: states[window.start or max(states)],
+        "state not reset between epochs",
+    ),
     (newest_state, "state of the newest step"),
-    (state_one_step_early, "state one step early"),
-    (half_the_state, ""),
+    (
+        lambda states, window, epoch: states[max(window.start - 1, 0)],
+        "state one step early",
+    ),
+    (lambda states, window, epoch: 0.5 * states[window.start], ""),
 ]
 
 

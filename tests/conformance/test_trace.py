@@ -91,14 +91,6 @@ def loop_trace(left_out=(), step=SGD, dtype="float64", **equations):
     return trace
 
 
-def state_before(states, window, epoch):
-    return states[max(window.start - 1, 0)]
-
-
-def first_state(states, window, epoch):
-    return states[0]
-
-
 LEFT_OUT = {
     "nothing": (),
     "all but states": tuple(name for name in INTERMEDIATES if name != "h"),
@@ -156,7 +148,14 @@ def test_wrong_velocity_is_found_in_the_parameters(left_out, kind, velocity, tmp
 
 
 @pytest.mark.parametrize("left_out", LEFT_OUT)
-@pytest.mark.parametrize("carried_state", [state_before, first_state])
+@pytest.mark.parametrize(
+    "carried_state",
+    [
+        lambda states, window, epoch: states[max(window.start - 1, 0)],
+        lambda states, window, epoch: states[0],
+    ],
+    ids=["one step early", "reset"],
+)
 def test_wrong_carried_state_is_found_in_a_trace(carried_state, left_out):
     """The states are reported, or recomputed from weights, inputs and initial state."""
     trace = loop_trace(LEFT_OUT[left_out], carried_state=carried_state)

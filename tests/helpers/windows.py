@@ -84,6 +84,8 @@ def check_global(case, report) -> dict[str, Any]:
     return {check.tensor: check.ratio for check in checks_at("L2", case, report)}
 
 
-def worst(checked) -> float:
-    """Return the largest ratio of all tensors."""
-    return max(float(ratio.max()) for ratio in checked.values())
+def assert_right(case, report, *levels):
+    """Fail unless every tensor is right up to rounding, at these levels or at both."""
+    for level in levels or ("L1", "L2"):
+        for check in checks_at(level, case, report):
+            assert (check.ratio <= 1).all(), (level, check.tensor)
