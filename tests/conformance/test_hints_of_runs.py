@@ -17,7 +17,7 @@ from numpy_rnn.conformance.mutants.loops import hint_for_run
 from numpy_rnn.conformance.runs.judge import judge
 from numpy_rnn.conformance.runs.recorded_run import RecordedRun, with_velocities
 from numpy_rnn.conformance.verdicts import Finding
-from tests.helpers.random_runs import random_run, record
+from tests.helpers.random_runs import STEPS, random_run, record
 
 
 def recorded_run(definition, run):
@@ -105,24 +105,14 @@ def test_hint_of_a_loop(change, hint):
     assert hint_for_run(recorded_run(right, run), judge(wrong).first) == ""
 
 
-STEPS = {  # with each option
-    "momentum": Step(0.05, momentum=0.9),
-    "dampening": Step(0.05, momentum=0.9, dampening=0.5),
-    "nesterov": Step(0.05, momentum=0.9, nesterov=True),
-    "weight_decay": Step(0.05, weight_decay=0.1),
-    "adagrad": Step(0.05, adagrad=True),
-    "max_norm": Step(0.05, max_norm=0.5),
-    "max_value": Step(0.05, max_value=0.1),
-}
-
-
 @pytest.mark.parametrize("name", Step._field_defaults)
 def test_hint_of_an_option_that_is_left_out(name):
     """A loop without momentum or Adagrad reports no velocities."""
     run = series(3)
-    step = STEPS[name]
+    default = Step._field_defaults[name]
+    step = next(step for step in STEPS if getattr(step, name) != default)
     run = run._replace(options=run.options._replace(step=step))
-    without = step._replace(**{name: Step._field_defaults[name]})
+    without = step._replace(**{name: default})
     wrong = record(run, train(run._replace(options=run.options._replace(step=without))))
     assert hint_of(with_velocities(wrong)) == f"{name} left out"
 

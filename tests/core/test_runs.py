@@ -62,7 +62,6 @@ def assert_right_training(rnn, run, **arrays):
     """Fail unless all updates are right, with and without records, and yielded by
     epoch.
     """
-    assume(is_bounded(run))  # whose numbers do not overflow
     trained = partial(train, rnn, run, **arrays)
     updates = list(trained(record=True))
     assert_right_run(run, updates)
@@ -100,6 +99,7 @@ def test_every_update_is_right(rnn, seed):
     """
     draw = RandomDraw(seed)
     run = drawn_run(draw)
+    assume(is_bounded(run))
     if rnn.__name__ == "torch_rnn":
         assert_right_training(rnn, run)
         return
@@ -139,6 +139,13 @@ THRESHOLDS = {  # of the engine, and values that small runs cross
 SCHEDULES = [Schedule(1, 1, 2), Schedule(1, 3, 2), Schedule(3, 3, 2), Schedule(2, 5, 2)]
 
 
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_run_of_one_sequence_is_right(rnn, schedule):
+    """The engine has code of its own for windows of one step."""
+    options = OPTIONS._replace(schedule=schedule)
+    assert_right_training(rnn, random_run(options, B=1))
+
+
 @pytest.mark.parametrize("name", THRESHOLDS)
 @fewer(2, least=6)
 @given(seed=SEEDS)
@@ -157,6 +164,7 @@ def test_engine_is_right_beyond_its_thresholds(name, seed):
         H=draw.integer(1, 4),
         O=draw.integer(1, 3),
     )
+    assume(is_bounded(run))
     crossed = {other for other in THRESHOLDS if other == name or draw.one_in(4)}
     modules = ensemble, gradient, plan, views, workspace
     assert any(name in vars(module) for module in modules)

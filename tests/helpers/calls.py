@@ -24,19 +24,15 @@ def valid_calls(rnn, N=None):
     options = OPTIONS._replace(step=step)
     run = random_run(options, N, T=T, B=B, D=D, H=H, O=O, velocity=True)
     series = arguments(rnn, run)
-    params, x, target, h_0 = (series[name] for name in ("params", "x", "target", "h_0"))
+    params, x, target, h_0 = map(rnn.from_numpy, run[:4])
     activations = rnn.forward(params, x, h_0)
     gradients = rnn.bptt(params, activations, target)
     window = {"params": params, "activations": activations, "target": target}
     window |= options.objective._asdict()
     losses = {"y": activations.y, "target": target, "reduction": "sum"}
     classes = rnn.from_numpy(np.zeros((T, B), int))
-    direction = {
-        "params": params,
-        "gradients": gradients,
-        "velocity": series["velocity"],
-        **direction_options(step),
-    }
+    direction = {"params": params, "gradients": gradients}
+    direction |= {"velocity": series["velocity"]} | direction_options(step)
     initial = {
         "input_size": D,
         "hidden_size": H,

@@ -32,8 +32,8 @@ SMALL_STEP = Step(0.1, 0.9, nesterov=True, weight_decay=0.01, max_norm=0.5)
 OPTIONS = RunOptions(Schedule(2, 3, 2), Objective(), Step(0.05))
 STEPS = [
     Step(0.05),
-    Step(0.05, momentum=0.9, dampening=0.5),
     Step(0.05, momentum=0.9, nesterov=True, weight_decay=0.01),
+    Step(0.05, momentum=0.9, dampening=0.5),
     Step(0.05, max_norm=0.5),
     Step(0.05, max_value=0.1, weight_decay=0.01),
     Step(0.05, adagrad=True),
