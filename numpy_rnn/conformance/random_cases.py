@@ -158,10 +158,7 @@ class CaseSpec(NamedTuple):
             y = window_update(case)["y"][self.T - self.K :]
         params = case.params
         if self.logits > 1:  # the largest output
-            factor = self.logits / max(float(np.abs(y).max()), 1e-3)
-            readout = (params.W_hy, params.b_y)
-            W_hy, b_y = tree_map(lambda v: (factor * v).astype(self.dtype), readout)
-            params = params._replace(W_hy=W_hy, b_y=b_y)
+            params = scaled_outputs(params, self.logits / max(np.abs(y).max(), 1e-3))
         target = y.argmax(axis=-1) if self.learnt else case.target
         return case._replace(params=params, target=target)
 
@@ -197,6 +194,15 @@ class CaseSpec(NamedTuple):
         if not self.class_inputs:
             arrays["W_xh"] /= self.scale
         return parameters_from({n: v.astype(self.dtype) for n, v in arrays.items()})
+
+
+def scaled_outputs(
+    params: Parameters[NumpyArray], factor: float
+) -> Parameters[NumpyArray]:
+    """Return the parameters of a network with so many times the outputs."""
+    readout = (params.W_hy, params.b_y)
+    W_hy, b_y = tree_map(lambda v: (factor * v).astype(v.dtype), readout)
+    return params._replace(W_hy=W_hy, b_y=b_y)
 
 
 def random_classes(

@@ -12,9 +12,7 @@ import numpy_rnn
 from numpy_rnn.common.records import (
     DTYPES,
     LOSS_NAMES,
-    NONLINEARITY_NAMES,
     Objective,
-    Step,
 )
 from numpy_rnn.conformance import window_checks
 from numpy_rnn.conformance.arithmetics.monte_carlo import (
@@ -37,6 +35,7 @@ from tests.helpers.ways import WAYS, Flushes
 from tests.helpers.windows import (
     SEED,
     SEEDS,
+    VARIANTS,
     assert_right,
     learnt_classifier,
     tiny_window,
@@ -45,13 +44,6 @@ from tests.helpers.windows import (
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)
 # Of a gradient, which is refused.
 FACTOR = {"float32": 1 + 3e-5, "float64": 1 + 1e-13}
-VARIANTS: dict[str, dict] = {  # fields of a spec
-    **{name: {"objective": Objective(name)} for name in NONLINEARITY_NAMES},
-    "classes": {"objective": Objective("sigmoid", "cross_entropy", "mean")},
-    "momentum": {"step": Step(0.1, 0.9, nesterov=True), "velocity": True},
-    "clipped": {"step": Step(0.1, max_norm=0.1)},
-    "Adagrad": {"step": Step(0.1, adagrad=True), "velocity": True},
-}
 
 
 def large(dtype, **changes):
