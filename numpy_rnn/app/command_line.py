@@ -18,8 +18,8 @@ from numpy_rnn.app.options import (
     option_name,
 )
 from numpy_rnn.app.updates import Diverged
-from numpy_rnn.common.errors import InputError
-from numpy_rnn.common.texts import failed, nearest_name, silence_output
+from numpy_rnn.common.errors import InputError, failed, silence_output
+from numpy_rnn.common.texts import nearest_name
 
 
 class Command(NamedTuple):

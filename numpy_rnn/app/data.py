@@ -108,7 +108,7 @@ def make_series(options: CommandOptions, dtype: Any) -> Series:
         name = printable(os.path.basename(options.data))
         rows, columns = read_series(options.data, options.columns)
     most = len(rows) - MIN_ROWS
-    check_integer("--held-out", options.held_out, 0, f"0 to {most}", most)
+    check_integer("--held-out", options.held_out, 0, most)
     trained = rows[: len(rows) - options.held_out]
     mean = np.zeros(len(columns))
     deviation = np.ones(len(columns))

@@ -8,10 +8,10 @@ from numpy_rnn.app.data import Series, make_data
 from numpy_rnn.app.options import CommandOptions
 from numpy_rnn.app.weights_file import load_run
 from numpy_rnn.common.errors import InputError
-from numpy_rnn.common.initial import Distribution, draw_parameters
+from numpy_rnn.common.initial import Deviations, draw_parameters
 from numpy_rnn.common.records import Run
 
-TEXT_WEIGHTS = Distribution(0.01, 0.01, 0.01)  # as in min-char-rnn
+TEXT_WEIGHTS = Deviations(0.01, 0.01, 0.01)  # as in min-char-rnn
 
 
 class Experiment(NamedTuple):
@@ -48,7 +48,7 @@ def prepare_experiment(options: CommandOptions) -> Experiment:
         is_ensemble = options.seeds > 1 and options.command != "study"
         params = draw_parameters(
             (data.size, options.hidden_size, data.size),
-            Distribution() if options.text is None else TEXT_WEIGHTS,
+            Deviations() if options.text is None else TEXT_WEIGHTS,
             options.dtype,
             options.seed,
             networks=options.seeds if is_ensemble else None,
