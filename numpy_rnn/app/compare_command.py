@@ -3,36 +3,29 @@ update.
 """
 
 import os
-from collections.abc import Sequence
 from types import ModuleType
 
 import numpy as np
 
 from numpy_rnn.app.compare_plot import draw_comparisons
-from numpy_rnn.app.compare_report import ComparedRun, Comparison, comparison_report
-from numpy_rnn.app.compare_runs import (
-    FittedRuns,
-    Source,
-    TraceFile,
-    find_source,
-    fitted_runs,
+from numpy_rnn.app.compare_report import (
+    ComparedRun,
+    Comparison,
+    comparison_report,
+    has_judged_updates,
 )
-from numpy_rnn.app.options import CommandOptions, option_name
+from numpy_rnn.app.compare_runs import choose_runs
+from numpy_rnn.app.compare_sources import Source, find_sources
+from numpy_rnn.app.options import CommandOptions
 from numpy_rnn.app.outputs import check_files, plot_target, write_figure
 from numpy_rnn.app.printing import describe_runs, progress, schedule_name
-from numpy_rnn.app.updates import begin, epoch_losses
-from numpy_rnn.common.errors import InputError
-from numpy_rnn.common.numbers import check_integer
+from numpy_rnn.app.updates import epoch_losses
 from numpy_rnn.common.records import Run
 from numpy_rnn.conformance.mutants.loops import hint_for_run
 from numpy_rnn.conformance.ports.guard import guarded
-from numpy_rnn.conformance.ports.port import PackagePort
 from numpy_rnn.conformance.ports.protocol import PortFault
 from numpy_rnn.conformance.runs.judge import judge
 from numpy_rnn.conformance.runs.recorded_run import finite_part
-from numpy_rnn.conformance.runs.run_sources import PackageSource
-
-NOT_OF_A_RUN = {"plot", "no_plot", "timeout"}  # options
 
 
 def run(rnn: ModuleType, options: CommandOptions) -> int:
@@ -57,7 +50,7 @@ def compare(rnn: ModuleType, options: CommandOptions) -> int:
     if plot is not None:
         plot = os.path.abspath(plot)  # a port may change the working folder
     sources = find_sources(rnn, options)
-    fitted = choose_runs(rnn, sources, options)
+    fitted = choose_runs(sources, options)
     names = [source.name for source in sources]
     heading = describe_runs(names, fitted.series, fitted.runs)
     print(*fitted.notes, heading, sep="\n", flush=True)
@@ -66,71 +59,16 @@ def compare(rnn: ModuleType, options: CommandOptions) -> int:
         compared = [examine(source, run) for run in fitted.runs]
         comparisons.append(Comparison(source, compared))
     print(comparison_report(comparisons))
-    has_ratios = any(comparison.has_judged_updates for comparison in comparisons)
-    if plot is not None and has_ratios:
+    if plot is not None and has_judged_updates(comparisons):
         write_figure(plot, lambda figure: draw_comparisons(figure, comparisons))
-    return 0 if all(comparison.passed for comparison in comparisons) else 1
-
-
-def find_sources(rnn: ModuleType, options: CommandOptions) -> list[Source]:
-    """Find what is compared; with a package, the package of the command too."""
-    sources = [find_source(name, options.timeout) for name in options.others]
-    has_packages = any(isinstance(source, PackageSource) for source in sources)
-    if has_packages and rnn.__name__ not in options.others:
-        sources.insert(0, PackageSource(PackagePort(rnn)))
-    return sources
-
-
-def choose_runs(
-    rnn: ModuleType, sources: Sequence[Source], options: CommandOptions
-) -> FittedRuns:
-    """Return the run of a trace, or else runs that all ports can make.
-
-    Raises InputError on options that no run can have.
-    """
-    traces = [source for source in sources if isinstance(source, TraceFile)]
-    if traces:
-        check_traces(traces, options)
-        fitted = FittedRuns("series of the trace", [traces[0].recorded.run], [])
-    else:
-        check_integer("--epochs", options.epochs, 1)
-        fitted = fitted_runs(sources, options)
-    for run in fitted.runs:
-        begin(rnn, run)  # it checks the options, and makes no update
-    return fitted
-
-
-def check_traces(traces: Sequence[TraceFile], options: CommandOptions) -> None:
-    """Raise InputError on several traces, and on options of a run with one."""
-    given = sorted(options.given.keys() - NOT_OF_A_RUN)
-    if given or len(traces) > 1:
-        words = [trace.name for trace in traces] + list(map(option_name, given))
-        raise InputError(
-            f"{' '.join(words)} are given: expected one trace, whose run is repeated,"
-            " and no option of a run"
-        )
+    return 0 if all(comparison.judgement.passed for comparison in comparisons) else 1
 
 
 def examine(source: Source, run: Run) -> ComparedRun:
     """Record a run of an implementation, and judge every update.
 
-    Parameters
-    ----------
-    source : Source
-        The implementation.
-    run : Run
-        What it trains.
-
-    Returns
-    -------
-    ComparedRun
-        The judgement, the losses and what they cover. Updates after the first that
-        is not finite are not judged.
-
-    Raises
-    ------
-    PortFault
-        If the implementation fails.
+    Updates after the first that is not finite are not judged. Raises PortFault if the
+    implementation fails.
     """
     progress(f"{source.name}: {schedule_name(run)}")
     recorded = source.trace(run)

@@ -1,16 +1,16 @@
 """What `compare` prints: the verdict, what it covers, and the largest ratios."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from numpy_rnn.app.compare_runs import Source, TraceFile
+from numpy_rnn.app.compare_sources import Source, TraceFile
 from numpy_rnn.app.printing import format_table, schedule_name, step_words
 from numpy_rnn.common.records import NumpyArray, Run
 from numpy_rnn.common.texts import join_names, pluralize
 from numpy_rnn.conformance.arithmetics.bounds import STRICT_TANH_ULPS
 from numpy_rnn.conformance.case import TENSORS, equations
 from numpy_rnn.conformance.runs.judge import Judgement
-from numpy_rnn.conformance.verdicts import Finding
+from numpy_rnn.conformance.window_checks import Coverage
 
 LOOP = ("window", "initial")  # what the training loop chooses
 LESS_ROUNDING = "choose --dtype float64, a smaller --k2, or --weights of smaller gain"
@@ -28,64 +28,60 @@ class ComparedRun(NamedTuple):
     overflows: bool = False  # after the updates that are judged
 
 
-class Comparison(NamedTuple):
-    """An implementation and all its runs."""
+class Comparison:
+    """An implementation and all its runs, with one judgement on them."""
 
-    source: Source
-    runs: list[ComparedRun]
+    def __init__(self, source: Source, runs: Sequence[ComparedRun]):
+        self.source = source
+        self.name = source.name
+        self.runs = runs
+        self.judgement = judgement_on([run.judgement for run in runs])
 
-    @property
-    def name(self) -> str:
-        """Return the name of the implementation."""
-        return self.source.name
 
-    @property
-    def passed(self) -> bool:
-        """Check whether every run passes."""
-        return all(run.judgement.passed for run in self.runs)
+def judgement_on(judgements: Sequence[Judgement]) -> Judgement:
+    """Join the judgements on several runs, but for the ratios of every update.
 
-    @property
-    def has_judged_updates(self) -> bool:
-        """Check whether an update of a run is judged."""
-        return any(run.judgement.updates for run in self.runs)
+    It passes if all of them pass: its updates are those of the run that has fewest, and
+    it has the first finding that a hint explains, or the first of all.
+    """
+    worst = dict[str, float]()
+    counts = Coverage()
+    unjudged = set[str]()
+    for judgement in judgements:
+        counts.add(judgement.counts)
+        unjudged.update(judgement.unjudged)
+        for tensor, ratio in judgement.worst.items():
+            worst[tensor] = max(ratio, worst.get(tensor, 0.0))
+    findings = [judgement.first for judgement in judgements if judgement.first]
+    return Judgement(
+        updates=min(judgement.updates for judgement in judgements),
+        worst=worst,
+        first=max(findings, key=lambda finding: bool(finding.hint), default=None),
+        counts=counts,
+        unjudged=tuple(in_order(unjudged)),
+    )
 
-    def first_finding(self) -> Finding | None:
-        """Return the first finding that a hint explains, or the first of all."""
-        findings = [run.judgement.first for run in self.runs if run.judgement.first]
-        return max(findings, key=lambda finding: bool(finding.hint), default=None)
 
-    def worst_ratios(self) -> dict[str, float]:
-        """Return the largest ratio of every tensor that is reported."""
-        worst = dict[str, float]()
-        for run in self.runs:
-            for tensor, ratio in run.judgement.worst.items():
-                worst[tensor] = max(ratio, worst.get(tensor, 0.0))
-        return worst
+def in_order(tensors: Iterable[str]) -> list[str]:
+    """Return the names of tensors in the order of their computation."""
+    return sorted(tensors, key=TENSORS.index)
 
-    def tensors_in(self, field: str) -> list[str]:
-        """Return the tensors that this field of the judgement of any run has."""
-        tensors = set[str]()
-        for run in self.runs:
-            tensors.update(getattr(run.judgement, field))
-        return sorted(tensors, key=TENSORS.index)
+
+def has_judged_updates(comparisons: Sequence[Comparison]) -> bool:
+    """Return whether an update of a run is judged."""
+    return any(
+        run.judgement.updates for comparison in comparisons for run in comparison.runs
+    )
 
 
 def comparison_report(comparisons: Sequence[Comparison]) -> str:
     """Write what `compare` prints.
 
-    Parameters
-    ----------
-    comparisons : sequence of Comparison
-        What was found, one for each implementation.
-
-    Returns
-    -------
-    str
-        The verdict. If an update is judged, what the verdict covers; then the largest
-        ratio of every tensor to its rounding bound.
+    The verdict comes first. If an update is judged, what the verdict covers follows,
+    and the largest ratio of every tensor to its rounding bound.
     """
     lines = verdict(comparisons)
-    if any(comparison.has_judged_updates for comparison in comparisons):
+    if has_judged_updates(comparisons):
         lines += coverage(comparisons)
         lines += ["", *ratio_table(comparisons)]
     for comparison in comparisons:
@@ -102,9 +98,9 @@ def verdict(comparisons: Sequence[Comparison]) -> list[str]:
     reach = 0
     note = ""
     for comparison in comparisons:
-        lines += faults(comparison, is_single=len(names) == 1)
+        lines += faults(comparison, comparison.name if len(names) > 1 else "")
         reach += sum(run.reach for run in comparison.runs)
-        if comparison.tensors_in("estimated"):
+        if comparison.judgement.estimated:
             note = " (~: estimated)"
     if lines:
         return lines
@@ -117,25 +113,23 @@ def verdict(comparisons: Sequence[Comparison]) -> list[str]:
     return [line + note]
 
 
-def faults(comparison: Comparison, is_single: bool) -> list[str]:
+def faults(comparison: Comparison, name: str) -> list[str]:
     """Return the lines about what is wrong or not judged in an implementation; none
-    if it passes. Its name is left out if it is the single one.
+    if it passes. Its name is empty if it is the single one.
     """
-    name = "" if is_single else comparison.name
+    judgement = comparison.judgement
+    if judgement.first is not None:
+        return [judgement.first.report(name)]
     of_name = f" of {name}" if name else ""
-    finding = comparison.first_finding()
-    if finding is not None:
-        return [finding.report(name)]
-    first = comparison.runs[0]
-    dtype = first.run.params.W_hh.dtype
-    if not first.judgement.updates:
-        overflow = f"the first update overflows {dtype}"
-        return [f"NOT JUDGED{of_name}: {overflow}; {NO_OVERFLOW}"]
-    not_judged = comparison.tensors_in("not_judged")
-    if not_judged:
+    dtype = comparison.runs[0].run.params.W_hh.dtype
+    for compared in comparison.runs:
+        if not compared.judgement.updates:
+            update = f"the first update of {schedule_name(compared.run)}"
+            return [f"NOT JUDGED{of_name}: {update} overflows {dtype}; {NO_OVERFLOW}"]
+    if judgement.not_judged:
         return [
-            f"NOT JUDGED {', '.join(not_judged)}{of_name}: rounding alone changes them"
-            f" too much in {dtype}; {LESS_ROUNDING}"
+            f"NOT JUDGED {', '.join(judgement.not_judged)}{of_name}: rounding alone"
+            f" changes them too much in {dtype}; {LESS_ROUNDING}"
         ]
     return []
 
@@ -181,21 +175,22 @@ def ratio_table(comparisons: Sequence[Comparison]) -> list[str]:
 
 def ratio_cell(tensor: str, comparison: Comparison) -> str:
     """Return the largest ratio of a tensor as it is printed."""
-    ratio = comparison.worst_ratios().get(tensor)
+    judgement = comparison.judgement
+    ratio = judgement.worst.get(tensor)
     if ratio is None:
         return "-"
-    if tensor in comparison.tensors_in("unjudged"):
+    if tensor in judgement.unjudged:
         return "not judged"
     if ratio > 1:
         return f"{ratio:.1e} !"
-    mark = " ~" if tensor in comparison.tensors_in("estimated") else ""
+    mark = " ~" if tensor in judgement.estimated else ""
     return f"{ratio:.3f}{mark}"
 
 
 def reservations(comparison: Comparison) -> list[str]:
     """Return lines about what was judged in another way."""
     lines = list[str]()
-    wide = ", ".join(comparison.tensors_in("wide"))
+    wide = ", ".join(in_order(comparison.judgement.wide))
     if wide:
         lines.append(f"{comparison.name}: rounding allows over a tenth of some: {wide}")
     ulps = comparison.source.tau / 2

@@ -1,90 +1,30 @@
-"""What `compare` compares, and runs that it can make: what the statements of ports
-choose, and what they refuse, in the options of the command line.
+"""The runs of `compare`: that of a trace, or runs that all ports can make. What the
+ports state chooses and refuses options of the command line.
 """
 
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from numpy_rnn.app.compare_sources import Source, TraceFile
 from numpy_rnn.app.experiment import prepare_experiment
 from numpy_rnn.app.options import (
     CommandOptions,
     declarations_of,
     make_options,
+    option_name,
     option_words,
 )
+from numpy_rnn.arrays import ARRAY_KIND
+from numpy_rnn.common.checks import check_run_arguments
 from numpy_rnn.common.errors import InputError
-from numpy_rnn.common.packages import is_package
+from numpy_rnn.common.numbers import check_integer
 from numpy_rnn.common.records import Run, Schedule
-from numpy_rnn.common.texts import join_names, one_line
-from numpy_rnn.conformance.arithmetics.bounds import TAU
+from numpy_rnn.common.texts import join_names
 from numpy_rnn.conformance.ports.abilities import forced_schedule, run_defaults
 from numpy_rnn.conformance.ports.abilities import unsupported as unsupported_by
-from numpy_rnn.conformance.ports.port import find_port
-from numpy_rnn.conformance.ports.program import FIRST_TIMES, ProgramPort
-from numpy_rnn.conformance.ports.protocol import PortFault
-from numpy_rnn.conformance.runs.recorded_run import RecordedRun
-from numpy_rnn.conformance.runs.run_sources import PortSource, source_of
-from numpy_rnn.conformance.trace import load_trace
+from numpy_rnn.conformance.runs.run_sources import PortSource
 
-
-class TraceFile(NamedTuple):
-    """A trace file as an implementation, whose run is the recorded one."""
-
-    name: str
-    recorded: RecordedRun
-    tau: float = TAU
-
-    def trace(self, run: Run) -> RecordedRun:
-        """Return the recorded run."""
-        return self.recorded
-
-
-Source = PortSource | TraceFile
-
-
-def find_source(name: str, timeout: float) -> Source:
-    """Find the implementation that a name means.
-
-    Parameters
-    ----------
-    name : str
-        A package, a port as module:object, the command of a program, or a trace file.
-    timeout : float
-        Seconds for an answer of a program.
-
-    Returns
-    -------
-    Source
-        The implementation.
-
-    Raises
-    ------
-    InputError
-        If there is none. The message says what to type.
-    PortFault
-        If a program fails at its start.
-    """
-    if name.endswith(".npz"):
-        return TraceFile(one_line(name), load_trace(name))
-    if is_program(name):
-        try:
-            return PortSource(ProgramPort(name, timeout))
-        except PortFault as fault:
-            raise PortFault(f"{one_line(name, 80)}, at its start: {fault}") from None
-    port = find_port(name)
-    port.timeout = FIRST_TIMES * timeout
-    return source_of(port)
-
-
-def is_program(name: str) -> bool:
-    """Return whether a name is the command of a program, with any arguments."""
-    program = name.partition(" ")[0]
-    if ":" in program or is_package(name):
-        return False
-    return shutil.which(program) is not None
-
-
+NOT_OF_A_RUN = {"plot", "no_plot", "timeout"}  # options
 # Schedules without --k1 and --k2: the tutorial's, and one whose gradients go back
 # through time.
 USUAL_SCHEDULES = (Schedule(1, 1, 300), Schedule(1, 5, 60))
@@ -103,6 +43,33 @@ class FittedRuns(NamedTuple):
     series: str  # the name of the data
     runs: list[Run]
     notes: list[str]  # what was chosen without being asked for, a line each
+
+
+def choose_runs(sources: Sequence[Source], options: CommandOptions) -> FittedRuns:
+    """Return the run of a trace, or else runs that all ports can make.
+
+    Raises InputError on options that no run can have, or not all ports.
+    """
+    traces = [source for source in sources if isinstance(source, TraceFile)]
+    if traces:
+        check_traces(traces, options)
+        return FittedRuns("series of the trace", [traces[0].recorded.run], [])
+    check_integer("--epochs", options.epochs, 1)
+    fitted = fitted_runs(sources, options)
+    for run in fitted.runs:
+        check_run_arguments(ARRAY_KIND, run)
+    return fitted
+
+
+def check_traces(traces: Sequence[TraceFile], options: CommandOptions) -> None:
+    """Raise InputError on several traces, and on options of a run with one."""
+    given = sorted(options.given.keys() - NOT_OF_A_RUN)
+    if given or len(traces) > 1:
+        words = [trace.name for trace in traces] + list(map(option_name, given))
+        raise InputError(
+            f"{' '.join(words)} are given: expected one trace, whose run is repeated,"
+            " and no option of a run"
+        )
 
 
 def fitted_runs(sources: Sequence[Source], usual: CommandOptions) -> FittedRuns:

@@ -228,17 +228,14 @@ def read_series(path: str, columns: str | None = None) -> tuple[NumpyArray, list
 
 def _table(text: str) -> NumpyArray:
     """Split a text into its cells, (rows, columns) of str."""
-    separator = None  # spaces
     unquoted = re.sub('"[^"]*"', "", text)
-    for mark in ",\t;":
-        if mark in unquoted:
-            separator = mark
+    marks = [mark for mark in ";\t," if mark in unquoted]
     try:
         with warnings.catch_warnings(action="ignore"):  # of an empty file
             cells = np.loadtxt(
                 text.split("\n"),
                 dtype=object,
-                delimiter=separator,
+                delimiter=marks[0] if marks else None,  # None: spaces
                 quotechar='"',
                 comments=None,
                 ndmin=2,

@@ -1,6 +1,6 @@
 """The options of all commands: one table, their defaults, and their values."""
 
-from argparse import BooleanOptionalAction
+from argparse import ArgumentTypeError, BooleanOptionalAction
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple, TypeVar
@@ -24,8 +24,9 @@ from numpy_rnn.common.records import (
 
 T = TypeVar("T")
 
-TRAINING = ("train", "compare")
-ALL_RUNS = (*TRAINING, "study")
+# The commands that have an option, as words.
+TRAINING = "train compare"
+ALL_RUNS = "train compare study"
 
 # The headings of --help, each above the option of this name.
 HEADINGS = {
@@ -40,17 +41,11 @@ class Declaration(NamedTuple):
     """How an option is typed and described."""
 
     help: str
-    commands: tuple[str, ...]
+    commands: str  # as words
     parsing: dict[str, Any]  # keywords of argparse's add_argument
 
 
-def option(
-    default: T,
-    description: str,
-    *,
-    commands: tuple[str, ...] = ALL_RUNS,
-    **parsing: Any,
-) -> T:
+def option(default: T, description: str, commands: str = ALL_RUNS, **parsing: Any) -> T:
     """Declare an option as a field of `CommandOptions`.
 
     Parameters
@@ -60,8 +55,8 @@ def option(
         text.
     description : str
         What --help says.
-    commands : tuple of str
-        The commands that have the option.
+    commands : str
+        The commands that have the option, as words.
     **parsing
         Keywords of argparse's `add_argument`, where the default does not give them.
 
@@ -77,13 +72,18 @@ def option(
     if default is not None and default is not False:
         description += f" ({default})"
     declaration = Declaration(description, commands, parsing)
-    declared: T = field(default=default, metadata={"declaration": declaration})
-    return declared
+    return field(default=default, metadata={"declaration": declaration})
 
 
 def number_or_none(text: str) -> float | None:
     """Convert the value of an option that "none" turns off."""
-    return None if text == "none" else float(text)
+    if text == "none":
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        message = f"{text!r} is no number: expected a number or none"
+        raise ArgumentTypeError(message) from None
 
 
 @dataclass(frozen=True)
@@ -121,13 +121,13 @@ class CommandOptions:
     max_value: float | None = option(
         None,
         "clip each number of the gradient to ± this, or none",
-        commands=TRAINING,
+        TRAINING,
         type=number_or_none,
     )
     adagrad: bool = option(
         False,
         "divide by the root of the sum of squares so far",
-        commands=TRAINING,
+        TRAINING,
     )
 
     data: str | None = option(None, "file of numbers, a row per step (the sine wave)")
@@ -136,43 +136,41 @@ class CommandOptions:
     held_out: int = option(
         0,
         "rows at the end to predict, but not to train on",
-        commands=("train",),
+        "train",
     )
     steps: int | None = option(
         None,
         "first steps to study (all, up to 40) or to compare (up to 1000)",
-        commands=("study", "compare"),
+        "study compare",
         type=int,
     )
-    text: str | None = option(
-        None, "train a character model of a text", commands=TRAINING
-    )
+    text: str | None = option(None, "train a character model of a text", TRAINING)
     sample: int = option(
         200,
         "characters of a sample of the model",
-        commands=("train",),
+        "train",
     )
     temperature: float = option(
         1.0,
         "divides the outputs of it",
-        commands=("train",),
+        "train",
     )
 
     weights: str | None = option(None, "start from the weights and velocity of a file")
-    save: str | None = option(
-        None, "save them as .npz, also after Ctrl-C", commands=("train",)
-    )
-    plot: str | None = option(None, "file of the plot (COMMAND.png)", commands=TRAINING)
-    no_plot: bool = option(False, "do not plot", commands=TRAINING, action="store_true")
+    save: str | None = option(None, "save them as .npz, also after Ctrl-C", "train")
+    plot: str | None = option(None, "file of the plot (COMMAND.png)", TRAINING)
+    no_plot: bool = option(False, "do not plot", TRAINING, action="store_true")
     log_every: int = option(
         10,
         "epochs, or updates of a text, between printed lines",
-        commands=("train",),
+        "train",
     )
     timeout: float = option(
-        10.0, "seconds for an answer of a port", commands=("compare",)
+        10.0,
+        "seconds for an answer of a program; a port in Python has 6 times that",
+        "compare",
     )
-    folder: str = option("study", "folder of the pages", commands=("study",))
+    folder: str = option("study", "folder of the pages", "study")
 
     def run_options(self) -> RunOptions:
         """Return the options of `train`, each of which has a field of its name here."""
@@ -206,13 +204,10 @@ DEFAULTS_OF: dict[str, dict[str, object]] = {
         "epochs": 200,
     },
 }
-DEFAULTS_OF_COMMAND: dict[str, dict[str, object]] = {
-    "study": {"seeds": 32},
-    "compare": {"steps": 1000},  # judging a text takes a while
-}
 RECORDED_EPOCHS = {"text": 1, "data": 10}  # of `compare`, which keeps all numbers
 # Refusals, by the names of options.
-POSITIVE = ("temperature", "timeout", "steps", "seeds", "log_every")
+LEAST = {"sample": 0, "steps": 1, "seeds": 1, "log_every": 1}  # whole numbers
+POSITIVE = ("temperature", "timeout")
 NOT_WITH = {
     "weights": ("hidden_size", "bias", "dtype", "seeds"),  # the file has them
     "text": ("data", "standardize", "held_out", "seeds", "plot"),
@@ -227,7 +222,7 @@ def declarations_of(command: str) -> dict[str, Declaration]:
     declarations = dict[str, Declaration]()
     for declared in fields(CommandOptions):
         declaration = declared.metadata.get("declaration")
-        if declaration is not None and command in declaration.commands:
+        if declaration is not None and command in declaration.commands.split():
             declarations[declared.name] = declaration
     return declarations
 
@@ -239,10 +234,8 @@ def option_name(name: str) -> str:
 
 def option_words(name: str, value: object) -> str:
     """Return an option and its value as they are typed."""
-    if value is True:
-        return option_name(name)
-    if value is False:
-        return option_name("no_" + name)
+    if isinstance(value, bool):
+        return option_name(name if value else f"no_{name}")
     shown = "none" if value is None else value
     return f"{option_name(name)} {shown}"
 
@@ -277,14 +270,14 @@ def make_options(
         If options do not go together. `train` checks the others of the run.
     """
     check_together(command, given)
-    for name in POSITIVE:
-        if name in given:
-            check_positive(option_name(name), given[name])
     values = default_values(command, given)
     values.update(forced or {})
     values.update(given)
     options = CommandOptions(command, tuple(others), given, **values)
-    check_integer("--sample", options.sample, 0)
+    for name, least in LEAST.items():
+        check_integer(option_name(name), given.get(name, least), least)
+    for name in POSITIVE:
+        check_positive(option_name(name), getattr(options, name))
     check_schedule(options.run_options().schedule)
     return options
 
@@ -320,7 +313,10 @@ def default_values(command: str, given: Mapping[str, Any]) -> dict[str, Any]:
         The values by the names of the fields.
     """
     values: dict[str, Any] = {"k1": CommandOptions.k1}
-    values.update(DEFAULTS_OF_COMMAND.get(command, {}))
+    if command == "study":
+        values["seeds"] = 32
+    if command == "compare":
+        values["steps"] = 1000  # judging a text takes a while
     for source, defaults in DEFAULTS_OF.items():
         if source in given and command != "study":
             values.update(defaults)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import numpy_rnn
-from numpy_rnn.app.compare_command import examine, find_sources
+from numpy_rnn.app.compare_command import examine
 from numpy_rnn.app.compare_plot import draw_comparisons
 from numpy_rnn.app.compare_report import (
     NO_OVERFLOW,
@@ -19,7 +19,7 @@ from numpy_rnn.app.compare_report import (
     Comparison,
     comparison_report,
 )
-from numpy_rnn.app.compare_runs import TraceFile, is_program
+from numpy_rnn.app.compare_sources import TraceFile, find_sources, is_program
 from numpy_rnn.app.experiment import prepare_experiment
 from numpy_rnn.app.options import make_options
 from numpy_rnn.conformance.definition import DEFINITION, Definition, train
@@ -319,6 +319,20 @@ def test_failure_of_a_port_is_one_line(compare):
     )
 
 
+FAULTY = """
+idle → return iter(()) → FAILED idle: train yields nothing: expected updates
+broken → raise KeyError(5) → FAILED broken raises KeyError: 5 (broken.py line 3: raise KeyError(5))
+"""  # noqa: E501
+
+
+def test_failure_of_a_package_is_one_line(compare):
+    for name, body, failure in rows_of(FAULTY):
+        code = f"from numpy_rnn.reference import *\ndef train(*a, **b):\n    {body}"
+        Path(f"{name}.py").write_text(code)
+        status, lines, error = compare(f"{name} --epochs 1")
+        assert (status, lines[1:], error) == (1, [failure], "")
+
+
 def test_trace_is_judged_with_its_own_options(compare):
     """A wrong trace is told its mistake, a short one is refused, and so are options."""
     mistake = Definition(
@@ -358,11 +372,23 @@ def test_nothing_is_shown_of_runs_without_a_judged_update(capsys):
     words = "compare numpy_rnn.reference --epochs 1 --learning-rate 1e39 --plot p.png"
     ended = command(numpy_rnn, capsys, *words.split())
     _, *lines = ended.out.splitlines()
+    update = "the first update of TBPTT(1, 1)"
     assert lines == [
-        f"NOT JUDGED of {name}: the first update overflows float32; {NO_OVERFLOW}"
+        f"NOT JUDGED of {name}: {update} overflows float32; {NO_OVERFLOW}"
         for name in ("numpy_rnn", "numpy_rnn.reference")
     ]
     assert (ended.status, ended.err, os.listdir()) == (1, "", [])
+
+
+@pytest.mark.needs_matplotlib
+def test_each_run_has_a_judged_update(capsys, compare):
+    """The first update of the second run alone overflows: the first has an update."""
+    words = "compare made_ports:chunks --epochs 1 --seed 56 --learning-rate 3e38"
+    ended = command(numpy_rnn, capsys, *words.split(), "--plot", "p.png")
+    verdict = f"the first update of TBPTT(5, 5) overflows float32; {NO_OVERFLOW}"
+    assert (ended.status, ended.err) == (1, "")
+    assert f"NOT JUDGED: {verdict}" in ended.out.splitlines()
+    assert "p.png" in os.listdir()
 
 
 def test_report():
@@ -389,8 +415,8 @@ def test_report():
     ]
     unexplained = wrong_run._replace(judgement=wrong._replace(first=finding))
     all_runs = Comparison(trace, [unexplained, wrong_run, doubtful_run])
-    assert all_runs.worst_ratios()["W_hh"] == 2.5e8
-    assert all_runs.first_finding() == wrong.first
+    assert all_runs.judgement.worst["W_hh"] == 2.5e8
+    assert all_runs.judgement.first == wrong.first
     lines = [line[:85].rstrip() for line in comparison_report(comparisons).splitlines()]
     assert (
         "\n".join(lines)

@@ -24,9 +24,10 @@ from tests.helpers.command_line import (
 REFUSED = """
 --momentun 0.9 → there is no option --momentun (did you mean --momentum?); see numpy-rnn train --help
 --epochs x → argument --epochs: invalid int value: 'x'; see numpy-rnn train --help
---max-norm None → argument --max-norm: invalid number_or_none value: 'None'; see numpy-rnn train --help
+--max-norm None → argument --max-norm: 'None' is no number: expected a number or none; see numpy-rnn train --help
 --timeout 3 → there is no option --timeout; see numpy-rnn train --help
---log-every 0 → --log-every is 0: expected a finite number above 0
+--log-every 0 → --log-every is 0: expected a whole number, 1 or more
+--held-out 30 → --held-out is 30: expected a whole number, 0 or more and at most 18
 --text s.txt → text s.txt: it has 2 characters: expected more than --k1
 --text folder → text folder cannot be read: Is a directory; check the path
 --text binary.txt → text binary.txt: it is binary, or has fewer than 2 different characters
