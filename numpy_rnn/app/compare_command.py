@@ -17,7 +17,7 @@ from numpy_rnn.app.compare_report import (
 from numpy_rnn.app.compare_runs import choose_runs
 from numpy_rnn.app.compare_sources import Source, find_sources
 from numpy_rnn.app.options import CommandOptions
-from numpy_rnn.app.outputs import check_files, plot_target, write_figure
+from numpy_rnn.app.outputs import check_outputs, write_figure
 from numpy_rnn.app.printing import describe_runs, progress, schedule_name
 from numpy_rnn.app.updates import epoch_losses
 from numpy_rnn.common.records import Run
@@ -45,8 +45,7 @@ def run(rnn: ModuleType, options: CommandOptions) -> int:
 
 def compare(rnn: ModuleType, options: CommandOptions) -> int:
     """Do what `run` does, but raise PortFault where an implementation fails."""
-    plot = plot_target(options, rnn.__name__)
-    check_files(options, plot)
+    plot = check_outputs(options, rnn.__name__)
     if plot is not None:
         plot = os.path.abspath(plot)  # a port may change the working folder
     sources = find_sources(rnn, options)
@@ -54,7 +53,7 @@ def compare(rnn: ModuleType, options: CommandOptions) -> int:
     names = [source.name for source in sources]
     heading = describe_runs(names, fitted.series, fitted.runs)
     print(*fitted.notes, heading, sep="\n", flush=True)
-    comparisons = list[Comparison]()
+    comparisons = []
     for source in sources:
         compared = [examine(source, run) for run in fitted.runs]
         comparisons.append(Comparison(source, compared))

@@ -94,7 +94,7 @@ def verdict(comparisons: Sequence[Comparison]) -> list[str]:
     shows it; one line if all agree.
     """
     names = [comparison.name for comparison in comparisons]
-    lines = list[str]()
+    lines = []
     reach = 0
     note = ""
     for comparison in comparisons:
@@ -142,7 +142,7 @@ def coverage(comparisons: Sequence[Comparison]) -> list[str]:
 def covered(comparison: Comparison) -> str:
     """Describe what the judged updates of an implementation cover."""
     runs = comparison.runs
-    schedules = list[str]()
+    schedules = []
     for compared in runs:
         epochs = pluralize(max(1, len(compared.losses)), "epoch")
         updates = compared.judgement.updates
@@ -189,7 +189,7 @@ def ratio_cell(tensor: str, comparison: Comparison) -> str:
 
 def reservations(comparison: Comparison) -> list[str]:
     """Return lines about what was judged in another way."""
-    lines = list[str]()
+    lines = []
     wide = ", ".join(in_order(comparison.judgement.wide))
     if wide:
         lines.append(f"{comparison.name}: rounding allows over a tenth of some: {wide}")

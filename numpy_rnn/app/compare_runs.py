@@ -107,7 +107,7 @@ def fitted_runs(sources: Sequence[Source], usual: CommandOptions) -> FittedRuns:
     runs = runs_by_schedule(run, schedules, forced)
     check_ports(ports, options, runs)
     T = len(run.x)
-    notes = list[str]()
+    notes = []
     if len(whole.x) > T:
         notes.append(
             f"the first {T} of {len(whole.x)} steps are compared; --steps changes"
@@ -123,7 +123,7 @@ def fitted_runs(sources: Sequence[Source], usual: CommandOptions) -> FittedRuns:
 def forced_values(ports: Iterable[PortSource], usual: CommandOptions) -> dict[str, Any]:
     """Return the values that the ports need of options that are not given."""
     free = declarations_of("compare").keys() - usual.given.keys()
-    forced = dict[str, Any]()
+    forced = {}
     for port in ports:
         for field, value in run_defaults(port.port).items():
             name = OPTION_OF_FIELD.get(field, field)
@@ -147,7 +147,7 @@ def runs_by_schedule(
     """Return the run with each schedule, as it is forced: the last of those that are
     equal then.
     """
-    runs = dict[tuple[int, int], Run]()
+    runs = {}
     for k1, k2, epochs in schedules:
         schedule = Schedule(*forced_schedule(forced, k1, k2, len(run.x)), epochs)
         options = run.options._replace(schedule=schedule)
@@ -179,7 +179,7 @@ def changed_options(
     list of str
         One text for each option.
     """
-    words = list[str]()
+    words = []
     changeable = declarations_of("compare").keys() - SCHEDULE
     for field, value in fields.items():
         name = OPTION_OF_FIELD.get(field, field)
@@ -202,13 +202,13 @@ def check_ports(
     ports can make the runs.
     """
     schedules = [run.options.schedule for run in runs]
-    messages = list[str]()
+    messages = []
     for port in ports:
         forced = run_defaults(port.port)
         if (forced.get("class_inputs"), forced.get("loss")) == (False, "cross_entropy"):
             messages.append(f"{port.name} has classes as targets of vectors: {SUITE}")
             continue
-        missing = list[str]()
+        missing = []
         remedies = dict[str, Any]()
         for run in runs:
             for ability in unsupported_by(port.port, run):

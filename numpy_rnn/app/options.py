@@ -219,7 +219,7 @@ ONLY_WITH = {"columns": "data", "sample": "text", "temperature": "text"}
 
 def declarations_of(command: str) -> dict[str, Declaration]:
     """Return the options that a command has."""
-    declarations = dict[str, Declaration]()
+    declarations = {}
     for declared in fields(CommandOptions):
         declaration = declared.metadata.get("declaration")
         if declaration is not None and command in declaration.commands.split():

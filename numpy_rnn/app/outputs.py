@@ -19,12 +19,14 @@ ENDINGS = {
 }
 
 
-def check_files(options: CommandOptions, plot: str | None) -> None:
-    """Raise InputError, before the work begins, on a file that cannot be written.
+def check_outputs(options: CommandOptions, package: str) -> str | None:
+    """Return the file of the plot, if one is drawn, before the work begins.
 
-    An output is refused if its folder cannot be written to, if its name has another
-    ending than its kind, if it is a folder, or if another option names the same file.
+    Raises InputError on an output that cannot be written: if its folder cannot be
+    written to, if its name has another ending than its kind, if it is a folder, or if
+    another option names the same file.
     """
+    plot = plot_target(options, package)
     paths = {name: getattr(options, name) for name in (*INPUTS, *ENDINGS)}
     paths["plot"] = plot
     options_of_files = dict[str, str]()
@@ -50,27 +52,14 @@ def check_files(options: CommandOptions, plot: str | None) -> None:
             )
         if os.path.isdir(file):
             raise InputError(f"--{name} {path}: it is a folder: choose another name")
+    return plot
 
 
 def plot_target(options: CommandOptions, package: str) -> str | None:
-    """Choose the file of the plot. Without Matplotlib and without --plot, print a note.
+    """Return the file of the plot, if one is drawn: that of --plot, or of `train` that
+    with the name of the package.
 
-    Parameters
-    ----------
-    options : CommandOptions
-        --plot and --no-plot.
-    package : str
-        The name of the package, of which the usual file of `train` has its name.
-
-    Returns
-    -------
-    str or None
-        The file; None without a plot.
-
-    Raises
-    ------
-    InputError
-        If --plot is given and Matplotlib cannot be imported.
+    Without Matplotlib it prints a note, or raises InputError if --plot is given.
     """
     is_training = options.command == "train"
     if options.no_plot or (is_training and options.text is not None):
@@ -90,19 +79,10 @@ def plot_target(options: CommandOptions, package: str) -> str | None:
 
 
 def write_figure(path: str, draw_on: Callable[[Any], None]) -> None:
-    """Draw a figure, write it, and print where it is.
+    """Draw on an empty Figure, write it in the format of its ending, and print where it
+    is.
 
-    Parameters
-    ----------
-    path : str
-        The file; its ending is the format.
-    draw_on : callable
-        Draws on an empty Figure. Settings of the user have no effect.
-
-    Raises
-    ------
-    InputError
-        If the file cannot be written.
+    Settings of the user have no effect. Raises InputError if it cannot be written.
     """
     from matplotlib import style
     from matplotlib.figure import Figure

@@ -46,7 +46,7 @@ def schedule_name(run: Run) -> str:
 
 def step_words(step: Step) -> str:
     """Describe a step by its learning rate and its options that are not off."""
-    words = list[str]()
+    words = []
     for name, value in step._asdict().items():
         if value is True:
             words.append(name)

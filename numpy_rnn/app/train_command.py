@@ -6,7 +6,7 @@ import numpy as np
 
 from numpy_rnn.app.experiment import prepare_experiment
 from numpy_rnn.app.options import CommandOptions
-from numpy_rnn.app.outputs import check_files, plot_target, write_figure
+from numpy_rnn.app.outputs import check_outputs, write_figure
 from numpy_rnn.app.printing import describe_runs
 from numpy_rnn.app.train_plot import draw_result
 from numpy_rnn.app.train_report import SeriesReport, TextReport
@@ -22,8 +22,7 @@ def run(rnn: ModuleType, options: CommandOptions) -> int:
     Of a run that diverges nothing is written.
     """
     name = rnn.__name__
-    plot = plot_target(options, name)
-    check_files(options, plot)
+    plot = check_outputs(options, name)
     experiment = prepare_experiment(options)
     data = experiment.data
     training = Training(rnn, experiment.run)
@@ -31,7 +30,7 @@ def run(rnn: ModuleType, options: CommandOptions) -> int:
     if data.alphabet:
         report = TextReport(training, data, options)
     else:
-        report = SeriesReport(training, data, options.log_every)
+        report = SeriesReport(training, data, options)
     start = f"seed {options.seed}"
     if options.weights is not None:
         start = f"weights from {printable(options.weights)}"
@@ -47,7 +46,8 @@ def run(rnn: ModuleType, options: CommandOptions) -> int:
             outcome += f"; {save(options.save, training, data.alphabet)}"
         raise KeyboardInterrupt(outcome) from None
     curves, lines = report.result()
-    print(*lines, sep="\n")
+    for line in lines:
+        print(line)
     if options.save is not None:
         print(save(options.save, training, data.alphabet))
     if plot is not None:

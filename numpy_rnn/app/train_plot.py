@@ -31,21 +31,11 @@ STYLES: dict[str, dict[str, Any]] = {
 def draw_result(
     figure: Any, series: Series, title: str, curves: Mapping[str, Curve]
 ) -> None:
-    """Draw the result of a run: actual and predicted points, the free-running
-    continuation, and the losses by epoch.
+    """Draw the result of a run on an empty figure: actual and predicted points and the
+    free-running continuation of the first columns, and the losses by epoch.
 
-    Of an ensemble, these are the median and the 10th to 90th percentile.
-
-    Parameters
-    ----------
-    figure : matplotlib.figure.Figure
-        An empty figure; its size is set.
-    series : Series
-        The series. Its first four columns are drawn.
-    title : str
-        The title.
-    curves : mapping of str to Curve
-        Curves of the networks that converged; "loss" is that of every epoch.
+    Of an ensemble, these are the median and the 10th to 90th percentile of all
+    networks. `curves` has those of STYLES, and "loss", the loss of every epoch.
     """
     names = series.columns[:MAX_PANELS]
     figure.set_size_inches(12, 2.2 + 2.6 * len(names))
@@ -56,14 +46,14 @@ def draw_result(
     border = len(series.rows) + 0.5 - series.held_out
     for feature, axes in panels.items():
         for kind, style in STYLES.items():
-            curve = curves[kind]
-            values = curve.values[..., feature]
-            draw_band(axes, curve.first, values, label=kind, **style)
+            first, values = curves[kind]
+            draw_band(axes, first, values[..., feature], label=kind, **style)
         if series.held_out:
             axes.axvline(border, color=BLUE, lw=1, label="held out from here on")
         axes.set_ylabel(names[feature], parse_math=False)
-    axes.set_xlabel("time (steps)")
-    add_legend(figure, [axes])
+    lowest = panels[len(names) - 1]
+    lowest.set_xlabel("time (steps)")
+    add_legend(figure, [lowest])
 
 
 def draw_losses(axes: Any, losses: Mapping[str, NumpyArray]) -> None:

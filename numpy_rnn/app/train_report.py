@@ -2,6 +2,7 @@
 and samples.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,14 +21,17 @@ GENERATED = 20  # free-running steps
 RunResult = tuple[dict[str, Curve], list[str]]
 
 
-class SeriesReport:
-    """The report on a series: a table of losses, and one of errors."""
+@dataclass
+class Report:
+    """What is reported: a training, its data, and the options of the command."""
 
-    def __init__(self, training: Training, series: Series, log_every: int):
-        """Report on a training. log_every is the number of epochs between rows."""
-        self.training = training
-        self.series = series
-        self.log_every = log_every
+    training: Training
+    data: Series
+    options: CommandOptions
+
+
+class SeriesReport(Report):
+    """The report on a series: a table of losses, and one of errors."""
 
     def heading(self) -> str:
         """Return the heading of the losses."""
@@ -41,17 +45,15 @@ class SeriesReport:
         """Return the row of an epoch that ends with this update: the loss, or median
         and band of those of networks.
         """
-        training = self.training
         epoch = update.epoch
-        if training.updates_made % training.updates_per_epoch:
+        is_printed = epoch in (1, self.options.epochs)
+        if epoch % self.options.log_every and not is_printed:
             return []
-        is_last = epoch == training.run.options.schedule.epochs
-        if epoch % self.log_every and epoch != 1 and not is_last:
+        if update.number < self.training.updates_per_epoch:
             return []
-        losses = training.losses[-1]
-        percentiles = BAND if len(losses) > 1 else BAND[:1]
+        losses = self.training.losses[-1]
         row = f"{epoch:5d}"
-        for value in np.percentile(losses, percentiles):
+        for value in np.percentile(losses, BAND if len(losses) > 1 else BAND[:1]):
             row += f"{value:15.6g}"
         return [row]
 
@@ -61,14 +63,14 @@ class SeriesReport:
 
         Raises Diverged if a prediction is not finite.
         """
-        curves = predict(self.training, self.series)
+        curves = predict(self.training, self.data)
         predicted = curves["predicted"].values
         if not np.isfinite(predicted).all():
             raise Diverged(f"the predictions are not finite; {REMEDIES}")
         losses = np.reshape(self.training.losses, (-1, predicted.shape[1], 1))
         curves["loss"] = Curve(1, losses)
-        curves["actual"] = Curve(1, self.series.rows[:, None])
-        return curves, error_table(self.series, predicted)
+        curves["actual"] = Curve(1, self.data.rows[:, None])
+        return curves, error_table(self.data, predicted)
 
 
 def predict(training: Training, series: Series) -> dict[str, Curve]:
@@ -157,20 +159,19 @@ def _root_mean_square(errors: NumpyArray) -> NumpyArray:
     return np.asarray(np.median(np.sqrt((errors**2).mean(axis=0)), axis=0))
 
 
-class TextReport:
+@dataclass
+class TextReport(Report):
     """The report on a text, as min-char-rnn: rows of its smoothed loss, and samples."""
 
-    def __init__(self, training: Training, text: Series, options: CommandOptions):
-        self.training = training
-        self.text = text
-        self.options = options
-        steps = options.k1 if options.reduction == "sum" else 1
-        self.smoothed_loss = steps * float(np.log(len(text.alphabet)))
+    def __post_init__(self) -> None:
+        """Start from the loss of characters that are drawn at random."""
+        steps = self.options.k1 if self.options.reduction == "sum" else 1
+        self.smoothed_loss = steps * float(np.log(self.data.size))
 
     def heading(self) -> str:
         """Describe the text, and return the heading of the rows."""
         return (
-            f"{len(self.text.alphabet)} different characters,"
+            f"{self.data.size} different characters,"
             f" {self.training.updates_per_epoch} updates per epoch;"
             f" the loss at random is {self.smoothed_loss:.3f}\n"
             "  update   epoch   smoothed loss"
@@ -178,23 +179,22 @@ class TextReport:
 
     def after(self, update: Update[Any]) -> list[str]:
         """Smooth the loss of an update. Return its row and a sample, if they are
-        printed; those of the last update are in the result.
+        printed.
         """
         loss = float(update.loss)
         self.smoothed_loss = SMOOTHING * self.smoothed_loss + (1 - SMOOTHING) * loss
-        training = self.training
-        is_last = (
-            training.updates_made == training.updates_per_epoch * self.options.epochs
-        )
-        if is_last or training.updates_made % self.options.log_every:
+        if self.training.updates_made % self.options.log_every:
             return []
         return self.latest_lines()
 
     def result(self) -> RunResult:
-        """Return the row of the last update, and a sample.
+        """Return the row of the last update, and a sample, unless they are printed.
 
         Raises Diverged if the sample cannot be drawn.
         """
+        updates = self.training.updates_made
+        if updates and updates % self.options.log_every == 0:
+            return {}, []
         return {}, self.latest_lines()
 
     def latest_lines(self) -> list[str]:
@@ -230,7 +230,7 @@ class TextReport:
         seed = (self.options.seed, training.updates_made)
         generator = np.random.default_rng(seed)
         h = training.run.h_0
-        x = self.text.x[:1]
+        x = self.data.x[:1]
         sample = ""
         for _ in range(length):
             outputs, states = training.forward(x, h)
@@ -240,5 +240,5 @@ class TextReport:
                 raise Diverged(f"a sample cannot be drawn: y is not finite; {REMEDIES}")
             p = np.exp((y - y.max()) / self.options.temperature)
             x = generator.choice(len(p), (1, 1), p=p / p.sum())
-            sample += self.text.alphabet[x.item()]
+            sample += self.data.alphabet[x.item()]
         return sample

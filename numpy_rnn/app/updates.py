@@ -56,33 +56,6 @@ def epoch_losses(losses: NumpyArray, run: Run) -> NumpyArray:
     return np.asarray(epochs.sum(axis=1))
 
 
-def begin(rnn: ModuleType, run: Run) -> Iterator[Update[Any]]:
-    """Begin a run by a package.
-
-    Parameters
-    ----------
-    rnn : module
-        The package.
-    run : Run
-        Its data and parameters, as NumPy arrays, and its options.
-
-    Returns
-    -------
-    iterator of Update
-        The updates. Each is made when it is asked for.
-
-    Raises
-    ------
-    InputError
-        If the package refuses the run.
-    """
-    arrays = map(rnn.from_numpy, (run.params, run.x, run.target, run.h_0))
-    velocity = rnn.from_numpy(run.velocity)
-    keywords = run.options.keywords()
-    updates: Iterator[Update[Any]] = rnn.train(*arrays, velocity=velocity, **keywords)
-    return updates
-
-
 class Training:
     """A run by a package: an iterable of its updates."""
 
@@ -96,11 +69,14 @@ class Training:
         self.params = rnn.from_numpy(run.params)  # the current ones
         self.velocity = rnn.from_numpy(run.velocity)
         self.losses: list[NumpyArray] = []  # of the finished epochs
-        self._updates = begin(rnn, run)
+        series = map(rnn.from_numpy, (run.x, run.target, run.h_0))
+        self._updates: Iterator[Update[Any]] = rnn.train(
+            self.params, *series, velocity=self.velocity, **run.options.keywords()
+        )
 
     def __iter__(self) -> Iterator[Update[Any]]:
         """Make all updates. Raises Diverged if the loss of a network is not finite."""
-        losses = list[NumpyArray]()  # of the current epoch
+        losses = []  # of the current epoch
         for update in self._updates:
             loss = np.asarray(self.rnn.to_numpy(update.loss), np.float64)
             if not np.isfinite(loss).all():
@@ -114,7 +90,7 @@ class Training:
             self.velocity = update.velocity
             losses.append(loss.ravel())
             if len(losses) == self.updates_per_epoch:
-                self.losses += [*epoch_losses(np.array(losses), self.run)]
+                self.losses.extend(epoch_losses(np.array(losses), self.run))
                 losses = []
             yield update
 

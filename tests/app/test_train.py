@@ -31,7 +31,7 @@ def training_of(options):
 def values_of(training, data):
     """Train, and return the numbers of the results by their kinds."""
     assert list(training)
-    curves, _ = SeriesReport(training, data, 10).result()
+    curves, _ = SeriesReport(training, data, train_options()).result()
     return {kind: curve.values for kind, curve in curves.items()}
 
 
