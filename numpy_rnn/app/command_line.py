@@ -10,6 +10,7 @@ from typing import NamedTuple, NoReturn
 import numpy as np
 
 from numpy_rnn import __version__
+from numpy_rnn.app.experiment import Diverged
 from numpy_rnn.app.options import (
     HEADINGS,
     CommandOptions,
@@ -17,7 +18,6 @@ from numpy_rnn.app.options import (
     make_options,
     option_name,
 )
-from numpy_rnn.app.updates import Diverged
 from numpy_rnn.common.errors import InputError, failed, silence_output
 from numpy_rnn.common.texts import nearest_name
 
@@ -27,7 +27,8 @@ class Command(NamedTuple):
 
     The command is the function `run` of its module. Its arguments are the package of
     the script and the `CommandOptions`; it returns the exit status, and raises what
-    `run_main` answers.
+    `run_main` answers. `audit` alone is listed here for the help, and run by
+    torch_rnn.__main__, before anything of the command line is done.
     """
 
     help: str
@@ -54,7 +55,7 @@ COMMANDS = {
     ),
     "audit": Command(
         "report which training a PyTorch script does",
-        "torch_rnn.loop_audit.audit_command",  # torch_rnn.__main__ calls it itself
+        "torch_rnn.loop_audit.audit_command",
         "torch-rnn",
     ),
 }
@@ -132,22 +133,26 @@ def add_command_options(parser: Parser, command: str) -> None:
 
 
 def nearest(name: str, known: Collection[str], prefix: str = "") -> str:
-    """Return advice in brackets, with the known name that is nearest; or ""."""
+    """Return advice in brackets, with the known name that is nearest; or "".
+
+    prefix stands before it.
+    """
     meant = nearest_name(name, known)
     if meant is None:
         return ""
     return f" (did you mean {prefix}{meant.replace('_', '-')}?)"
 
 
-def parse_command(package: str, words: list[str]) -> CommandOptions:
+def parse_command(package: str, arguments: list[str] | None) -> CommandOptions:
     """Parse a command line.
 
     Parameters
     ----------
     package : str
         The name of the package, whose commands are known.
-    words : list of str
-        A command, "train" unless it is named, and its options.
+    arguments : list of str or None
+        A command, "train" unless it is named, and its options; those of the process
+        where None.
 
     Returns
     -------
@@ -164,11 +169,12 @@ def parse_command(package: str, words: list[str]) -> CommandOptions:
     """
     program = package.replace("_", "-")
     main, parsers = make_parser(program)
-    if not words or words[0].startswith("-"):
-        if words[:1] not in (["-h"], ["--help"], ["--version"]):
+    words = sys.argv[1:] if arguments is None else arguments
+    name = words[0] if words else "-"
+    if name.startswith("-"):
+        if name not in ("-h", "--help", "--version"):
             words = ["train", *words]
-    elif words[0] not in parsers:
-        name = words[0]
+    elif name not in parsers:
         if name in COMMANDS:
             other = COMMANDS[name].program
             raise InputError(f"{name} is a command of {other}: type {other} {name}")
@@ -205,17 +211,15 @@ def run_main(rnn: ModuleType, arguments: list[str] | None) -> int:
         An error that no input should cause.
     """
     name = rnn.__name__
-    words = sys.argv[1:] if arguments is None else arguments
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             # for characters that the terminal does not have
             stream.reconfigure(errors="backslashreplace")
     try:
-        options = parse_command(name, words)
+        options = parse_command(name, arguments)
         module = importlib.import_module(COMMANDS[options.command].module)
         status: int = module.run(rnn, options)
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        print(end="", flush=True)  # an error of the output is raised here
         return status
     except InputError as error:
         return failed(name, 2, str(error))

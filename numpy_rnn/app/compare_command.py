@@ -3,6 +3,7 @@ update.
 """
 
 import os
+import shutil
 from types import ModuleType
 
 import numpy as np
@@ -14,18 +15,27 @@ from numpy_rnn.app.compare_report import (
     comparison_report,
     has_judged_updates,
 )
-from numpy_rnn.app.compare_runs import choose_runs
-from numpy_rnn.app.compare_sources import Source, find_sources
+from numpy_rnn.app.compare_runs import Source, TraceFile, choose_runs
+from numpy_rnn.app.experiment import epoch_losses
 from numpy_rnn.app.options import CommandOptions
 from numpy_rnn.app.outputs import check_outputs, write_figure
 from numpy_rnn.app.printing import describe_runs, progress, schedule_name
-from numpy_rnn.app.updates import epoch_losses
+from numpy_rnn.common.packages import is_package
 from numpy_rnn.common.records import Run
+from numpy_rnn.common.texts import one_line
 from numpy_rnn.conformance.mutants.loops import hint_for_run
 from numpy_rnn.conformance.ports.guard import guarded
+from numpy_rnn.conformance.ports.port import PackagePort, find_port
+from numpy_rnn.conformance.ports.program import FIRST_TIMES, ProgramPort
 from numpy_rnn.conformance.ports.protocol import PortFault
 from numpy_rnn.conformance.runs.judge import judge
 from numpy_rnn.conformance.runs.recorded_run import finite_part
+from numpy_rnn.conformance.runs.run_sources import (
+    PackageSource,
+    PortSource,
+    source_of,
+)
+from numpy_rnn.conformance.trace import load_trace
 
 
 def run(rnn: ModuleType, options: CommandOptions) -> int:
@@ -61,6 +71,59 @@ def compare(rnn: ModuleType, options: CommandOptions) -> int:
     if plot is not None and has_judged_updates(comparisons):
         write_figure(plot, lambda figure: draw_comparisons(figure, comparisons))
     return 0 if all(comparison.judgement.passed for comparison in comparisons) else 1
+
+
+def find_sources(rnn: ModuleType, options: CommandOptions) -> list[Source]:
+    """Find what is compared; with a package, the package of the command too.
+
+    Raises
+    ------
+    InputError
+        If there is no implementation of a name. The message says what to type.
+    PortFault
+        If a program fails at its start.
+    """
+    sources = [find_source(name, options.timeout) for name in options.others]
+    has_packages = any(isinstance(source, PackageSource) for source in sources)
+    if has_packages and rnn.__name__ not in options.others:
+        sources.insert(0, PackageSource(PackagePort(rnn)))
+    return sources
+
+
+def find_source(name: str, timeout: float) -> Source:
+    """Find the implementation that a name means.
+
+    Parameters
+    ----------
+    name : str
+        A package, a port as module:object, the command of a program, or a trace file.
+    timeout : float
+        Seconds for an answer of a program. A port in Python has a multiple of it, since
+        any of its answers may import or compile. A package has no limit.
+
+    Returns
+    -------
+    Source
+        The implementation.
+    """
+    if name.endswith(".npz"):
+        return TraceFile(one_line(name), load_trace(name))
+    if is_program(name):
+        try:
+            return PortSource(ProgramPort(name, timeout))
+        except PortFault as fault:
+            raise PortFault(f"{one_line(name, 80)}, at its start: {fault}") from None
+    port = find_port(name)
+    port.timeout = FIRST_TIMES * timeout
+    return source_of(port)
+
+
+def is_program(name: str) -> bool:
+    """Return whether a name is the command of a program, with any arguments."""
+    program = name.partition(" ")[0]
+    if ":" in program or is_package(name):
+        return False
+    return shutil.which(program) is not None
 
 
 def examine(source: Source, run: Run) -> ComparedRun:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from numpy_rnn.app.compare_report import ComparedRun, Comparison
+from numpy_rnn.app.experiment import updates_per_epoch
 from numpy_rnn.app.printing import schedule_name
 from numpy_rnn.app.train_plot import (
     BLACK,
@@ -18,7 +19,6 @@ from numpy_rnn.app.train_plot import (
     add_legend,
     draw_losses,
 )
-from numpy_rnn.app.updates import updates_per_epoch
 from numpy_rnn.conformance.case import TENSORS
 from numpy_rnn.conformance.runs.judge import Judgement
 

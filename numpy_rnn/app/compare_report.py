@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from numpy_rnn.app.compare_sources import Source, TraceFile
+from numpy_rnn.app.compare_runs import Source, TraceFile
 from numpy_rnn.app.printing import format_table, schedule_name, step_words
 from numpy_rnn.common.records import NumpyArray, Run
 from numpy_rnn.common.texts import join_names, pluralize

@@ -5,7 +5,6 @@ ports state chooses and refuses options of the command line.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from numpy_rnn.app.compare_sources import Source, TraceFile
 from numpy_rnn.app.experiment import prepare_experiment
 from numpy_rnn.app.options import (
     CommandOptions,
@@ -20,8 +19,10 @@ from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.numbers import check_integer
 from numpy_rnn.common.records import Run, Schedule
 from numpy_rnn.common.texts import join_names
+from numpy_rnn.conformance.arithmetics.bounds import TAU
 from numpy_rnn.conformance.ports.abilities import forced_schedule, run_defaults
 from numpy_rnn.conformance.ports.abilities import unsupported as unsupported_by
+from numpy_rnn.conformance.runs.recorded_run import RecordedRun
 from numpy_rnn.conformance.runs.run_sources import PortSource
 
 NOT_OF_A_RUN = {"plot", "no_plot", "timeout"}  # options
@@ -35,6 +36,21 @@ SUITE = (
     "no data of `compare` fit; expected a run of the suite, pytest --pyargs"
     " numpy_rnn.conformance --elman-backend my_rnn:port"
 )
+
+
+class TraceFile(NamedTuple):
+    """A trace file as an implementation, whose run is the recorded one."""
+
+    name: str
+    recorded: RecordedRun
+    tau: float = TAU
+
+    def trace(self, run: Run) -> RecordedRun:
+        """Return the recorded run."""
+        return self.recorded
+
+
+Source = PortSource | TraceFile
 
 
 class FittedRuns(NamedTuple):

@@ -5,7 +5,7 @@ import re
 import warnings
 from collections.abc import Sequence
 from contextlib import suppress
-from math import isfinite
+from math import isfinite, nan
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -55,24 +55,7 @@ class Series(NamedTuple):
 def make_data(options: CommandOptions, dtype: Any, alphabet: str = "") -> Series:
     """Read the text or the series of the options, or create the sine wave.
 
-    Parameters
-    ----------
-    options : CommandOptions
-        `text` or `data` names a file.
-    dtype : dtype
-        The dtype of the numbers of a series.
-    alphabet : str, optional
-        The alphabet of saved weights, if they are those of a text.
-
-    Returns
-    -------
-    Series
-        The data.
-
-    Raises
-    ------
-    InputError
-        If the file cannot be used.
+    dtype is that of a series; alphabet that of saved weights, if they are a text's.
     """
     if options.text is not None:
         return make_text(options.text, options.k1, alphabet)
@@ -82,15 +65,23 @@ def make_data(options: CommandOptions, dtype: Any, alphabet: str = "") -> Series
 def make_text(path: str, k1: int, alphabet: str) -> Series:
     """Read a text from a file, cut to a multiple of k1 steps, as in min-char-rnn.
 
-    alphabet is that of saved weights, or empty without one.
+    Its classes are the places of its characters in the alphabet: that of saved weights,
+    or all characters of the text, by Unicode, if it is empty.
     """
     with errors_about(f"text {path}"):
-        classes, alphabet = character_classes(read_text(path), alphabet)
-        steps = (len(classes) - 1) // k1 * k1
-        if steps == 0:
+        text = read_text(path)
+        alphabet = alphabet or "".join(sorted(set(text)))
+        if len(alphabet) < 2 or "\0" in text:
+            raise InputError("it is binary, or has fewer than 2 different characters")
+        if unknown := sorted(set(text) - set(alphabet)):
             raise InputError(
-                f"it has {len(classes)} characters: expected more than --k1"
+                f"it has {some_of(unknown)}; expected only characters of --weights"
             )
+        steps = (len(text) - 1) // k1 * k1
+        if steps == 0:
+            raise InputError(f"it has {len(text)} characters: expected more than --k1")
+    index = dict(zip(alphabet, range(len(alphabet))))
+    classes = np.fromiter(map(index.__getitem__, text), np.int64, len(text))
     return Series(
         printable(os.path.basename(path)),
         x=classes[:steps, None],
@@ -107,11 +98,10 @@ def make_series(options: CommandOptions, dtype: Any) -> Series:
     if options.data is not None:
         name = printable(os.path.basename(options.data))
         rows, columns = read_series(options.data, options.columns)
-    most = len(rows) - MIN_ROWS
-    check_integer("--held-out", options.held_out, 0, most)
+    check_integer("--held-out", options.held_out, 0, len(rows) - MIN_ROWS)
     trained = rows[: len(rows) - options.held_out]
-    mean = np.zeros(len(columns))
-    deviation = np.ones(len(columns))
+    mean: Any = 0.0
+    deviation: Any = 1.0
     with np.errstate(all="ignore"):  # what is not finite is refused below
         if options.standardize:
             is_constant = np.ptp(trained, axis=0) == 0  # its deviation may be rounded
@@ -138,24 +128,10 @@ def make_series(options: CommandOptions, dtype: Any) -> Series:
 
 
 def read_text(path: str) -> str:
-    """Read the UTF-8 text of a file or a pipe, with any line ends.
+    """Return the UTF-8 text of a file or a pipe, with newline characters for line ends.
 
-    Parameters
-    ----------
-    path : str
-        The path of a regular file or of a pipe.
-
-    Returns
-    -------
-    str
-        The text, whose lines end with a newline character.
-
-    Raises
-    ------
-    OSError
-        If it cannot be read.
-    InputError
-        If it has more than 64 MB, or is not UTF-8.
+    Raises OSError if it cannot be read, and InputError if it has more than 64 MB, or is
+    not UTF-8.
     """
     limit = MAX_MEGABYTES * 2**20
     with open(path, "rb") as file:
@@ -199,12 +175,12 @@ def read_series(path: str, columns: str | None = None) -> tuple[NumpyArray, list
     """
     with errors_about(f"data file {path}"):
         table = _table(read_text(path).lstrip("# "))
-        is_numeric = np.vectorize(is_number, otypes=[bool])(table)
+        numbers = np.vectorize(finite_number, otypes=[float])(table)
         names = [f"column {number + 1}" for number in range(table.shape[1])]
-        if len(table) and not is_numeric[0].any():
+        if len(table) and np.isnan(numbers[0]).all():
             names = list(map(printable, table[0]))
             table = table[1:]
-            is_numeric = is_numeric[1:]
+            numbers = numbers[1:]
         if len(table) < MIN_ROWS:
             raise InputError(
                 f"it has {len(table)} rows of numbers: expected {MIN_ROWS} or more"
@@ -213,16 +189,17 @@ def read_series(path: str, columns: str | None = None) -> tuple[NumpyArray, list
         if columns is not None:
             chosen = {_column_index(number, names) for number in columns.split(",")}
             indices = sorted(chosen)
-        for row, index in np.argwhere(~is_numeric):
+        for row, index in np.argwhere(np.isnan(numbers)):
             if index in indices:
-                usable = ",".join(map(str, 1 + np.flatnonzero(is_numeric[row])))
+                others = np.flatnonzero(np.isfinite(numbers[row])) + 1
+                usable = ",".join(map(str, others))
                 hint = f"; --columns {usable} leaves it out" if usable else ""
                 raise InputError(
                     f"row {row + 1} of numbers, column {index + 1} is"
                     f" {table[row, index]!r}; {NUMBERS}{hint}"
                 )
     # In C order, on which the rounding of means depends.
-    values = np.array(table[:, indices], np.float64, order="C")
+    values = np.ascontiguousarray(numbers[:, indices])
     return values, [names[index] for index in indices]
 
 
@@ -232,20 +209,18 @@ def _table(text: str) -> NumpyArray:
     marks = [mark for mark in ";\t," if mark in unquoted]
     try:
         with warnings.catch_warnings(action="ignore"):  # of an empty file
-            cells = np.loadtxt(
+            return np.loadtxt(
                 text.split("\n"),
                 dtype=object,
                 delimiter=marks[0] if marks else None,  # None: spaces
                 quotechar='"',
                 comments=None,
+                converters=lambda cell: cell.strip(' "'),
                 ndmin=2,
             )
     except ValueError as error:  # of rows with different numbers of columns
         reason = str(error).partition(";")[0]
         raise InputError(f"{reason}; {NUMBERS}") from None
-    for index, cell in np.ndenumerate(cells):
-        cells[index] = cell.strip(' "')
-    return cells
 
 
 def _column_index(number: str, names: Sequence[str]) -> int:
@@ -257,42 +232,9 @@ def _column_index(number: str, names: Sequence[str]) -> int:
     return index
 
 
-def is_number(text: str) -> bool:
-    """Return whether a text is a finite number. Python's 1_0 is none of a file."""
+def finite_number(text: str) -> float:
+    """Return a finite number, or else NaN. Python's 1_0 is none of a file."""
     with suppress(ValueError):
-        return "_" not in text and isfinite(float(text))
-    return False
-
-
-def character_classes(text: str, alphabet: str) -> tuple[NumpyArray, str]:
-    """Convert the characters of a text to classes.
-
-    Parameters
-    ----------
-    text : str
-        The text.
-    alphabet : str
-        The alphabet of saved weights; empty without such weights.
-
-    Returns
-    -------
-    classes : ndarray of int, (N,)
-        The place of every character in the alphabet.
-    alphabet : str
-        The one given, or else all characters of the text, by Unicode.
-
-    Raises
-    ------
-    InputError
-        If the text has a character that is not in the alphabet, fewer than two
-        different ones, or a null character.
-    """
-    alphabet = alphabet or "".join(sorted(set(text)))
-    if len(alphabet) < 2 or "\0" in text:
-        raise InputError("it is binary, or has fewer than 2 different characters")
-    if unknown := sorted(set(text) - set(alphabet)):
-        raise InputError(
-            f"it has {some_of(unknown)}; expected only characters of --weights"
-        )
-    index = dict(zip(alphabet, range(len(alphabet))))
-    return np.fromiter(map(index.__getitem__, text), np.int64, len(text)), alphabet
+        if "_" not in text and isfinite(float(text)):
+            return float(text)
+    return nan

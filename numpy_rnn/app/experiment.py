@@ -1,6 +1,10 @@
-"""The start of a run: its data and its initial weights."""
+"""Experiments: the data and the run of a command, its training by a package, and
+values of its networks by time.
+"""
 
-from typing import NamedTuple
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -9,9 +13,13 @@ from numpy_rnn.app.options import CommandOptions
 from numpy_rnn.app.weights_file import load_run
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.initial import Deviations, draw_parameters
-from numpy_rnn.common.records import Run
+from numpy_rnn.common.records import NumpyArray, Run, Update
 
 TEXT_WEIGHTS = Deviations(0.01, 0.01, 0.01)  # as in min-char-rnn
+REMEDIES = (
+    "try a lower --learning-rate, gradient clipping with --max-norm, or --standardize"
+)
+BAND = (50, 10, 90)  # percentiles of an ensemble
 
 
 class Experiment(NamedTuple):
@@ -24,22 +32,9 @@ class Experiment(NamedTuple):
 def prepare_experiment(options: CommandOptions) -> Experiment:
     """Read or create the series or the text of a run, and its initial weights.
 
-    Parameters
-    ----------
-    options : CommandOptions
-        `data`, `text` and `weights` name files; without them the series is the sine
-        wave, and the weights are drawn.
-
-    Returns
-    -------
-    Experiment
-        The data and the run. It starts from the state zero, and from the saved
-        velocity if its step has one of the same kind.
-
-    Raises
-    ------
-    InputError
-        If a file cannot be used, or if the weights do not fit the data.
+    The run starts from the state zero, and from the saved velocity if its step has one
+    of the same kind. Raises InputError if a file cannot be used, or if the weights do
+    not fit the data.
     """
     run_options = options.run_options()
     velocity = None
@@ -68,8 +63,94 @@ def prepare_experiment(options: CommandOptions) -> Experiment:
         if step.has_velocity and saved.adagrad == step.adagrad:
             velocity = saved.velocity
     steps = len(data.x) - data.held_out
-    W_hh = params.W_hh
-    h_0 = np.zeros((1, W_hh.shape[-1]), W_hh.dtype)
-    x = data.x[:steps]
-    target = data.target[:steps]
+    h_0 = np.zeros((1, params.W_hh.shape[-1]), params.W_hh.dtype)
+    x, target = data.x[:steps], data.target[:steps]
     return Experiment(data, Run(params, x, target, h_0, run_options, velocity))
+
+
+class Curve(NamedTuple):
+    """Values of N networks at consecutive times."""
+
+    first: int  # the time of the first values
+    values: NumpyArray  # (n, N, D)
+
+
+class Diverged(ArithmeticError):
+    """A run diverged: a value overflowed or is NaN. The message is one line."""
+
+
+def updates_per_epoch(run: Run) -> int:
+    """Return the number of updates of an epoch of a run, (T1)."""
+    return len(range(0, len(run.x), run.options.schedule.k1))
+
+
+def epoch_losses(losses: NumpyArray, run: Run) -> NumpyArray:
+    """Compute the loss of every whole epoch.
+
+    Parameters
+    ----------
+    losses : ndarray, (n,) or (n, N)
+        The losses of the updates, in order.
+    run : Run
+        The run that made them.
+
+    Returns
+    -------
+    ndarray, (epochs,) or (epochs, N)
+        The sum of the losses of the updates of an epoch; for the reduction "mean", the
+        mean over its points.
+    """
+    T = len(run.x)
+    steps = np.diff([*range(0, T, run.options.schedule.k1), T])  # new in each update
+    updates = len(steps)
+    whole = losses[: len(losses) // updates * updates]
+    epochs = whole.reshape(-1, updates, *losses.shape[1:])
+    if run.options.objective.reduction == "mean":
+        return np.asarray(np.average(epochs, 1, steps))
+    return np.asarray(epochs.sum(axis=1))
+
+
+class Training:
+    """A run by a package: an iterable of its updates."""
+
+    def __init__(self, rnn: ModuleType, run: Run):
+        """Raise InputError if options and data do not agree."""
+        self.rnn = rnn
+        self.run = run
+        self.updates_per_epoch = updates_per_epoch(run)
+        self.updates_made = 0
+        self.epoch = 0
+        self.losses: list[NumpyArray] = []  # of the finished epochs
+        series = map(rnn.from_numpy, (run.x, run.target, run.h_0))
+        self.params = rnn.from_numpy(run.params)  # the current ones
+        self.velocity = rnn.from_numpy(run.velocity)
+        self._updates: Iterator[Update[Any]] = rnn.train(
+            self.params, *series, velocity=self.velocity, **run.options.keywords()
+        )
+
+    def __iter__(self) -> Iterator[Update[Any]]:
+        """Make all updates. Raises Diverged if the loss of a network is not finite."""
+        losses = []  # of the current epoch
+        for update in self._updates:
+            loss = np.asarray(self.rnn.to_numpy(update.loss), np.float64)
+            if not np.isfinite(loss).all():
+                raise Diverged(
+                    f"the run diverged: epoch {update.epoch}, update {update.number}:"
+                    f" the loss of a network is not finite; {REMEDIES}"
+                )
+            self.updates_made += 1
+            self.epoch = update.epoch
+            self.params = update.parameters
+            self.velocity = update.velocity
+            losses.append(loss.ravel())
+            if len(losses) == self.updates_per_epoch:
+                self.losses.extend(epoch_losses(np.array(losses), self.run))
+                losses = []
+            yield update
+
+    def forward(self, x: NumpyArray, h_0: NumpyArray) -> tuple[NumpyArray, NumpyArray]:
+        """Return the outputs and the states of the current networks."""
+        window = map(self.rnn.from_numpy, (x, h_0))
+        nonlinearity = self.run.options.objective.nonlinearity
+        _, _, h, y = self.rnn.forward(self.params, *window, nonlinearity=nonlinearity)
+        return self.rnn.to_numpy(y), self.rnn.to_numpy(h)

@@ -4,13 +4,12 @@ from types import ModuleType
 
 import numpy as np
 
-from numpy_rnn.app.experiment import prepare_experiment
+from numpy_rnn.app.experiment import Training, prepare_experiment
 from numpy_rnn.app.options import CommandOptions
 from numpy_rnn.app.outputs import check_outputs, write_figure
 from numpy_rnn.app.printing import describe_runs
 from numpy_rnn.app.train_plot import draw_result
 from numpy_rnn.app.train_report import SeriesReport, TextReport
-from numpy_rnn.app.updates import Training
 from numpy_rnn.app.weights_file import SavedRun, save_run
 from numpy_rnn.common.texts import printable
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from numpy_rnn.app.data import Series
-from numpy_rnn.app.updates import BAND, Curve
+from numpy_rnn.app.experiment import BAND, Curve
 from numpy_rnn.common.records import NumpyArray
 
 # Okabe and Ito's colours, which are distinct for the colour-blind.
@@ -75,8 +75,8 @@ def add_legend(figure: Any, panels: Iterable[Any]) -> None:
     """Add the legend of some panels to a figure, below all panels."""
     lines = dict[str, Any]()
     for axes in panels:
-        for line, label in zip(*axes.get_legend_handles_labels()):
-            lines.setdefault(label, line)
+        handles, labels = axes.get_legend_handles_labels()
+        lines.update(zip(labels, handles))
     figure.legend(
         lines.values(), lines, loc="outside lower center", ncols=8, frameon=False
     )

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from numpy_rnn.app.data import Series
+from numpy_rnn.app.experiment import BAND, REMEDIES, Curve, Diverged, Training
 from numpy_rnn.app.options import CommandOptions
 from numpy_rnn.app.printing import format_table
-from numpy_rnn.app.updates import BAND, REMEDIES, Curve, Diverged, Training
 from numpy_rnn.common.records import NumpyArray, Update
 from numpy_rnn.common.texts import pluralize, printable, some_of
 

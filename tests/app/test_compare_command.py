@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import numpy_rnn
-from numpy_rnn.app.compare_command import examine
+from numpy_rnn.app.compare_command import examine, find_sources, is_program
 from numpy_rnn.app.compare_plot import draw_comparisons
 from numpy_rnn.app.compare_report import (
     NO_OVERFLOW,
@@ -19,7 +19,7 @@ from numpy_rnn.app.compare_report import (
     Comparison,
     comparison_report,
 )
-from numpy_rnn.app.compare_sources import TraceFile, find_sources, is_program
+from numpy_rnn.app.compare_runs import TraceFile
 from numpy_rnn.app.experiment import prepare_experiment
 from numpy_rnn.app.options import make_options
 from numpy_rnn.conformance.definition import DEFINITION, Definition, train
