@@ -124,12 +124,10 @@ def add_command_options(parser: Parser, command: str) -> None:
             help="a package, such as torch_rnn; a port of your own, as module:object;"
             " a program; or a trace file",
         )
-    for name, option in declarations_of(command).items():
+    for name, parsing in declarations_of(command).items():
         if name in HEADINGS:
             group = parser.add_argument_group(HEADINGS[name])
-        group.add_argument(
-            option_name(name), dest=name, help=option.help, **option.parsing
-        )
+        group.add_argument(option_name(name), dest=name, **parsing)
 
 
 def nearest(name: str, known: Collection[str], prefix: str = "") -> str:

@@ -70,7 +70,7 @@ def compare(rnn: ModuleType, options: CommandOptions) -> int:
     print(comparison_report(comparisons))
     if plot is not None and has_judged_updates(comparisons):
         write_figure(plot, lambda figure: draw_comparisons(figure, comparisons))
-    return 0 if all(comparison.judgement.passed for comparison in comparisons) else 1
+    return 0 if all(comparison.passed for comparison in comparisons) else 1
 
 
 def find_sources(rnn: ModuleType, options: CommandOptions) -> list[Source]:

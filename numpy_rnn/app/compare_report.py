@@ -1,6 +1,6 @@
 """What `compare` prints: the verdict, what it covers, and the largest ratios."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from numpy_rnn.app.compare_runs import Source, TraceFile
@@ -10,7 +10,6 @@ from numpy_rnn.common.texts import join_names, pluralize
 from numpy_rnn.conformance.arithmetics.bounds import STRICT_TANH_ULPS
 from numpy_rnn.conformance.case import TENSORS, equations
 from numpy_rnn.conformance.runs.judge import Judgement
-from numpy_rnn.conformance.window_checks import Coverage
 
 LOOP = ("window", "initial")  # what the training loop chooses
 LESS_ROUNDING = "choose --dtype float64, a smaller --k2, or --weights of smaller gain"
@@ -28,53 +27,29 @@ class ComparedRun(NamedTuple):
     overflows: bool = False  # after the updates that are judged
 
 
-class Comparison:
-    """An implementation and all its runs, with one judgement on them."""
+class Comparison(NamedTuple):
+    """An implementation and all its runs."""
 
-    def __init__(self, source: Source, runs: Sequence[ComparedRun]):
-        self.source = source
-        self.name = source.name
-        self.runs = runs
-        self.judgement = judgement_on([run.judgement for run in runs])
+    source: Source
+    runs: list[ComparedRun]
 
+    @property
+    def name(self) -> str:
+        """Return the name of the implementation."""
+        return self.source.name
 
-def judgement_on(judgements: Sequence[Judgement]) -> Judgement:
-    """Join the judgements on several runs, but for the ratios of every update.
+    @property
+    def judgements(self) -> list[Judgement]:
+        """Return the judgements on all runs."""
+        return [run.judgement for run in self.runs]
 
-    It passes if all of them pass: its updates are those of the run that has fewest, and
-    it has the first finding that a hint explains, or the first of all.
-    """
-    worst = dict[str, float]()
-    counts = Coverage()
-    unjudged = set[str]()
-    for judgement in judgements:
-        counts.add(judgement.counts)
-        unjudged.update(judgement.unjudged)
-        for tensor, ratio in judgement.worst.items():
-            worst[tensor] = max(ratio, worst.get(tensor, 0.0))
-    findings = [judgement.first for judgement in judgements if judgement.first]
-    return Judgement(
-        updates=min(judgement.updates for judgement in judgements),
-        worst=worst,
-        first=max(findings, key=lambda finding: bool(finding.hint), default=None),
-        counts=counts,
-        unjudged=tuple(in_order(unjudged)),
-    )
+    @property
+    def passed(self) -> bool:
+        """Return whether every run passes."""
+        return all(judgement.passed for judgement in self.judgements)
 
 
-def in_order(tensors: Iterable[str]) -> list[str]:
-    """Return the names of tensors in the order of their computation."""
-    return sorted(tensors, key=TENSORS.index)
-
-
-def has_judged_updates(comparisons: Sequence[Comparison]) -> bool:
-    """Return whether an update of a run is judged."""
-    return any(
-        run.judgement.updates for comparison in comparisons for run in comparison.runs
-    )
-
-
-def comparison_report(comparisons: Sequence[Comparison]) -> str:
+def comparison_report(comparisons: list[Comparison]) -> str:
     """Write what `compare` prints.
 
     The verdict comes first. If an update is judged, what the verdict covers follows,
@@ -89,7 +64,12 @@ def comparison_report(comparisons: Sequence[Comparison]) -> str:
     return "\n".join(lines)
 
 
-def verdict(comparisons: Sequence[Comparison]) -> list[str]:
+def has_judged_updates(comparisons: list[Comparison]) -> bool:
+    """Return whether an update of a run is judged."""
+    return any(run.judgement.updates for each in comparisons for run in each.runs)
+
+
+def verdict(comparisons: list[Comparison]) -> list[str]:
     """Return one line for every implementation that is wrong or not judged, with what
     shows it; one line if all agree.
     """
@@ -100,7 +80,7 @@ def verdict(comparisons: Sequence[Comparison]) -> list[str]:
     for comparison in comparisons:
         lines += faults(comparison, comparison.name if len(names) > 1 else "")
         reach += sum(run.reach for run in comparison.runs)
-        if comparison.judgement.estimated:
+        if any(judgement.estimated for judgement in comparison.judgements):
             note = " (~: estimated)"
     if lines:
         return lines
@@ -115,26 +95,36 @@ def verdict(comparisons: Sequence[Comparison]) -> list[str]:
 
 def faults(comparison: Comparison, name: str) -> list[str]:
     """Return the lines about what is wrong or not judged in an implementation; none
-    if it passes. Its name is empty if it is the single one.
+    if all its runs pass. Its name is empty if it is the single one.
+
+    Of several findings it is the first that a hint explains, or the first of all.
     """
-    judgement = comparison.judgement
-    if judgement.first is not None:
-        return [judgement.first.report(name)]
+    findings = [judgement.first for judgement in comparison.judgements]
+    found = [finding for finding in findings if finding]
+    if found:
+        return [max(found, key=lambda finding: bool(finding.hint)).report(name)]
     of_name = f" of {name}" if name else ""
-    dtype = comparison.runs[0].run.params.W_hh.dtype
-    for compared in comparison.runs:
-        if not compared.judgement.updates:
-            update = f"the first update of {schedule_name(compared.run)}"
+    not_judged = set[str]()
+    for run, judgement, *_ in comparison.runs:
+        dtype = run.params.W_hh.dtype
+        not_judged.update(judgement.not_judged)
+        if not judgement.updates:
+            update = f"the first update of {schedule_name(run)}"
             return [f"NOT JUDGED{of_name}: {update} overflows {dtype}; {NO_OVERFLOW}"]
-    if judgement.not_judged:
+    if not_judged:
         return [
-            f"NOT JUDGED {', '.join(judgement.not_judged)}{of_name}: rounding alone"
-            f" changes them too much in {dtype}; {LESS_ROUNDING}"
+            f"NOT JUDGED {in_order(not_judged)}{of_name}: rounding alone changes them"
+            f" too much in {dtype}; {LESS_ROUNDING}"
         ]
     return []
 
 
-def coverage(comparisons: Sequence[Comparison]) -> list[str]:
+def in_order(tensors: Iterable[str]) -> str:
+    """Return the names of tensors in the order of their computation."""
+    return ", ".join(sorted(tensors, key=TENSORS.index))
+
+
+def coverage(comparisons: list[Comparison]) -> list[str]:
     """Return what the judged updates cover, in one line if it is the same for all."""
     return [f"checked: {text}" for text in dict.fromkeys(map(covered, comparisons))]
 
@@ -160,7 +150,7 @@ def covered(comparison: Comparison) -> str:
     )
 
 
-def ratio_table(comparisons: Sequence[Comparison]) -> list[str]:
+def ratio_table(comparisons: list[Comparison]) -> list[str]:
     """Return the table of the largest ratios, but for what the loop chooses."""
     options = comparisons[0].runs[0].run.options
     names = [comparison.name for comparison in comparisons]
@@ -175,24 +165,28 @@ def ratio_table(comparisons: Sequence[Comparison]) -> list[str]:
 
 def ratio_cell(tensor: str, comparison: Comparison) -> str:
     """Return the largest ratio of a tensor as it is printed."""
-    judgement = comparison.judgement
-    ratio = judgement.worst.get(tensor)
-    if ratio is None:
+    judgements = comparison.judgements
+    ratios = [run.worst[tensor] for run in judgements if tensor in run.worst]
+    if not ratios:
         return "-"
-    if tensor in judgement.unjudged:
+    if any(tensor in judgement.unjudged for judgement in judgements):
         return "not judged"
+    ratio = max(ratios)
     if ratio > 1:
         return f"{ratio:.1e} !"
-    mark = " ~" if tensor in judgement.estimated else ""
-    return f"{ratio:.3f}{mark}"
+    is_estimated = any(tensor in judgement.estimated for judgement in judgements)
+    return f"{ratio:.3f} ~" if is_estimated else f"{ratio:.3f}"
 
 
 def reservations(comparison: Comparison) -> list[str]:
     """Return lines about what was judged in another way."""
     lines = []
-    wide = ", ".join(in_order(comparison.judgement.wide))
+    wide = set[str]()
+    for judgement in comparison.judgements:
+        wide.update(judgement.wide)
     if wide:
-        lines.append(f"{comparison.name}: rounding allows over a tenth of some: {wide}")
+        some = f"rounding allows over a tenth of some: {in_order(wide)}"
+        lines.append(f"{comparison.name}: {some}")
     ulps = comparison.source.tau / 2
     if ulps > STRICT_TANH_ULPS:
         declared = f"{comparison.name} declares a tanh error of {ulps:g} ulps"

@@ -2,14 +2,14 @@
 ports state chooses and refuses options of the command line.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from numpy_rnn.app.experiment import prepare_experiment
 from numpy_rnn.app.options import (
     CommandOptions,
     declarations_of,
-    make_options,
     option_name,
     option_words,
 )
@@ -61,24 +61,16 @@ class FittedRuns(NamedTuple):
     notes: list[str]  # what was chosen without being asked for, a line each
 
 
-def choose_runs(sources: Sequence[Source], options: CommandOptions) -> FittedRuns:
+def choose_runs(sources: list[Source], options: CommandOptions) -> FittedRuns:
     """Return the run of a trace, or else runs that all ports can make.
 
-    Raises InputError on options that no run can have, or not all ports.
+    Raises InputError on several traces, on options of a run with one, and on options
+    that no run can have, or not with all ports.
     """
     traces = [source for source in sources if isinstance(source, TraceFile)]
-    if traces:
-        check_traces(traces, options)
-        return FittedRuns("series of the trace", [traces[0].recorded.run], [])
-    check_integer("--epochs", options.epochs, 1)
-    fitted = fitted_runs(sources, options)
-    for run in fitted.runs:
-        check_run_arguments(ARRAY_KIND, run)
-    return fitted
-
-
-def check_traces(traces: Sequence[TraceFile], options: CommandOptions) -> None:
-    """Raise InputError on several traces, and on options of a run with one."""
+    if not traces:
+        check_integer("--epochs", options.epochs, 1)
+        return fitted_runs(sources, options)
     given = sorted(options.given.keys() - NOT_OF_A_RUN)
     if given or len(traces) > 1:
         words = [trace.name for trace in traces] + list(map(option_name, given))
@@ -86,34 +78,20 @@ def check_traces(traces: Sequence[TraceFile], options: CommandOptions) -> None:
             f"{' '.join(words)} are given: expected one trace, whose run is repeated,"
             " and no option of a run"
         )
+    return FittedRuns("series of the trace", [traces[0].recorded.run], [])
 
 
-def fitted_runs(sources: Sequence[Source], usual: CommandOptions) -> FittedRuns:
-    """Choose runs that the compared ports can make.
+def fitted_runs(sources: list[Source], usual: CommandOptions) -> FittedRuns:
+    """Choose runs that the compared ports can make. Only those of users limit the runs.
 
-    Parameters
-    ----------
-    sources : sequence of Source
-        What is compared. Only ports of users limit the runs.
-    usual : CommandOptions
-        The options that were given, and the usual defaults of the others. Where an
-        option was not given, what a port lacks chooses its value.
-
-    Returns
-    -------
-    FittedRuns
-        The runs, from the same weights.
-
-    Raises
-    ------
-    InputError
-        If an option that was given asks for what a port lacks. The message names all
-        options to change.
+    Where an option is not given, what a port lacks chooses its value, in place of the
+    usual default. Raises InputError if an option that is given asks for what a port
+    lacks; the message names all options to change.
     """
     ports = [source for source in sources if type(source) is PortSource]  # of users
     forced = forced_values(ports, usual)
-    defaults = {name: forced[name] for name in forced.keys() - SCHEDULE}
-    options = make_options(usual.command, usual.others, defaults, **usual.given)
+    values = {name: forced[name] for name in forced.keys() - SCHEDULE}
+    options = replace(usual, **values)
     experiment = prepare_experiment(options)
     whole = experiment.run
     run = whole._replace(
@@ -136,7 +114,7 @@ def fitted_runs(sources: Sequence[Source], usual: CommandOptions) -> FittedRuns:
     return FittedRuns(experiment.data.name, runs, notes)
 
 
-def forced_values(ports: Iterable[PortSource], usual: CommandOptions) -> dict[str, Any]:
+def forced_values(ports: list[PortSource], usual: CommandOptions) -> dict[str, Any]:
     """Return the values that the ports need of options that are not given."""
     free = declarations_of("compare").keys() - usual.given.keys()
     forced = {}
@@ -158,7 +136,7 @@ def asked_schedules(options: CommandOptions) -> Sequence[Schedule]:
 
 
 def runs_by_schedule(
-    run: Run, schedules: Iterable[Schedule], forced: Mapping[str, Any]
+    run: Run, schedules: Sequence[Schedule], forced: Mapping[str, Any]
 ) -> list[Run]:
     """Return the run with each schedule, as it is forced: the last of those that are
     equal then.
@@ -167,14 +145,15 @@ def runs_by_schedule(
     for k1, k2, epochs in schedules:
         schedule = Schedule(*forced_schedule(forced, k1, k2, len(run.x)), epochs)
         options = run.options._replace(schedule=schedule)
-        runs[schedule[:2]] = run._replace(options=options)
+        fitted = run._replace(options=options)
+        runs[schedule[:2]] = check_run_arguments(ARRAY_KIND, fitted)
     return list(runs.values())
 
 
 def changed_options(
     fields: Mapping[str, Any],
     options: CommandOptions,
-    schedules: Iterable[Schedule],
+    schedules: Sequence[Schedule],
     T: int,
 ) -> list[str]:
     """Return the options that give runs these fields, as they are typed.
@@ -212,7 +191,7 @@ def changed_options(
 
 
 def check_ports(
-    ports: Iterable[PortSource], options: CommandOptions, runs: Sequence[Run]
+    ports: list[PortSource], options: CommandOptions, runs: list[Run]
 ) -> None:
     """Raise InputError, with all that is wrong and the options to change, unless the
     ports can make the runs.

@@ -150,7 +150,7 @@ class Training:
 
     def forward(self, x: NumpyArray, h_0: NumpyArray) -> tuple[NumpyArray, NumpyArray]:
         """Return the outputs and the states of the current networks."""
-        window = map(self.rnn.from_numpy, (x, h_0))
+        x, h_0 = self.rnn.from_numpy((x, h_0))
         nonlinearity = self.run.options.objective.nonlinearity
-        _, _, h, y = self.rnn.forward(self.params, *window, nonlinearity=nonlinearity)
-        return self.rnn.to_numpy(y), self.rnn.to_numpy(h)
+        window = self.rnn.forward(self.params, x, h_0, nonlinearity=nonlinearity)
+        return self.rnn.to_numpy(window.y), self.rnn.to_numpy(window.h)

@@ -3,7 +3,7 @@
 from argparse import ArgumentTypeError, BooleanOptionalAction
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.numbers import check_integer, check_positive
@@ -37,14 +37,6 @@ HEADINGS = {
 }
 
 
-class Declaration(NamedTuple):
-    """How an option is typed and described."""
-
-    help: str
-    commands: str  # as words
-    parsing: dict[str, Any]  # keywords of argparse's add_argument
-
-
 def option(default: T, description: str, commands: str = ALL_RUNS, **parsing: Any) -> T:
     """Declare an option as a field of `CommandOptions`.
 
@@ -71,8 +63,8 @@ def option(default: T, description: str, commands: str = ALL_RUNS, **parsing: An
         parsing.setdefault("type", type(default))
     if default is not None and default is not False:
         description += f" ({default})"
-    declaration = Declaration(description, commands, parsing)
-    return field(default=default, metadata={"declaration": declaration})
+    parsing["help"] = description
+    return field(default=default, metadata={"commands": commands, "parsing": parsing})
 
 
 def number_or_none(text: str) -> float | None:
@@ -217,13 +209,12 @@ ALLOWED = {("study", "seeds"), ("compare", "plot")}  # with any option
 ONLY_WITH = {"columns": "data", "sample": "text", "temperature": "text"}
 
 
-def declarations_of(command: str) -> dict[str, Declaration]:
-    """Return the options that a command has."""
+def declarations_of(command: str) -> dict[str, dict[str, Any]]:
+    """Return the keywords of argparse's `add_argument` of each option of a command."""
     declarations = {}
     for declared in fields(CommandOptions):
-        declaration = declared.metadata.get("declaration")
-        if declaration is not None and command in declaration.commands.split():
-            declarations[declared.name] = declaration
+        if command in declared.metadata.get("commands", "").split():
+            declarations[declared.name] = declared.metadata["parsing"]
     return declarations
 
 
@@ -243,7 +234,6 @@ def option_words(name: str, value: object) -> str:
 def make_options(
     command: str = "train",
     others: Sequence[str] = (),
-    forced: Mapping[str, object] | None = None,
     **given: object,
 ) -> CommandOptions:
     """Make the options of a command from those that are given.
@@ -254,8 +244,6 @@ def make_options(
         The command.
     others : sequence of str
         What `compare` compares.
-    forced : mapping of str to object, optional
-        Defaults that what is compared needs, in place of the usual ones.
     **given
         The values that are given, by the names of the fields.
 
@@ -271,9 +259,7 @@ def make_options(
     """
     check_together(command, given)
     values = default_values(command, given)
-    values.update(forced or {})
-    values.update(given)
-    options = CommandOptions(command, tuple(others), given, **values)
+    options = CommandOptions(command, tuple(others), given, **(values | given))
     for name, least in LEAST.items():
         check_integer(option_name(name), given.get(name, least), least)
     for name in POSITIVE:

@@ -1,7 +1,6 @@
 """The printing that commands share: descriptions of runs, tables and progress."""
 
 import sys
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -10,21 +9,8 @@ from numpy_rnn.common.texts import join_names, one_line
 
 
 def describe_runs(names: list[str], series: str, runs: list[Run]) -> str:
-    """Describe runs that differ in their schedules only, in one line.
-
-    Parameters
-    ----------
-    names : list of str
-        The names of the packages that make the runs.
-    series : str
-        The name of the data.
-    runs : list of Run
-        The runs.
-
-    Returns
-    -------
-    str
-        The sizes, and the options that are not off.
+    """Describe runs that differ in their schedules only, in one line: the names of
+    what makes them, the name of the data, the sizes, and the options that are not off.
     """
     run = runs[0]
     params = run.params
@@ -61,11 +47,7 @@ def progress(text: str) -> None:
         print(f"{text} ...", file=sys.stderr, flush=True)
 
 
-def format_table(rows: Sequence[Sequence[str]]) -> list[str]:
+def format_table(rows: list[list[str]]) -> list[str]:
     """Return the lines of a table, whose columns are as wide as their longest cell."""
     widths = [max(map(len, column)) + 3 for column in zip(*rows)]
-    lines = []
-    for row in rows:
-        cells = map(str.ljust, row, widths)
-        lines.append("".join(cells).rstrip())
-    return lines
+    return ["".join(map(str.ljust, row, widths)).rstrip() for row in rows]
