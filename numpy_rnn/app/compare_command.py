@@ -69,7 +69,7 @@ def compare(rnn: ModuleType, options: CommandOptions) -> int:
         comparisons.append(Comparison(source, compared))
     print(comparison_report(comparisons))
     if plot is not None and has_judged_updates(comparisons):
-        write_figure(plot, lambda figure: draw_comparisons(figure, comparisons))
+        write_figure(plot, draw_comparisons, comparisons)
     return 0 if all(comparison.passed for comparison in comparisons) else 1
 
 

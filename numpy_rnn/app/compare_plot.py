@@ -1,6 +1,5 @@
 """The plot of `compare`: ratios to the rounding bounds, and losses."""
 
-from collections.abc import Sequence
 from itertools import product
 from typing import Any
 
@@ -29,16 +28,10 @@ LINE_STYLES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 3)))
 LINE_COLORS = (BLUE, GREEN, PURPLE, BLACK, ORANGE)
 
 
-def draw_comparisons(figure: Any, comparisons: Sequence[Comparison]) -> None:
-    """Draw what `compare` found: a row for every implementation, with the ratio of
-    every update to its rounding bound, and the losses of the runs next to them.
-
-    Parameters
-    ----------
-    figure : matplotlib.figure.Figure
-        An empty figure; its size is set.
-    comparisons : sequence of Comparison
-        What is drawn.
+def draw_comparisons(figure: Any, comparisons: list[Comparison]) -> None:
+    """Draw what `compare` found on an empty figure: a row for every implementation,
+    with the ratio of every update to its rounding bound, and the losses of the runs
+    next to them.
     """
     runs = len(comparisons[0].runs)
     figure.set_size_inches(5 + 4.5 * runs, 2 + 3 * len(comparisons))
@@ -48,9 +41,7 @@ def draw_comparisons(figure: Any, comparisons: Sequence[Comparison]) -> None:
         for axes, compared in zip(row, comparison.runs):
             draw_ratios(axes, compared.judgement)
             draw_verdict(axes, comparison.name, compared)
-            networks = compared.run.params.networks or 1
-            by_epoch = compared.losses.reshape(-1, networks)
-            losses[schedule_name(compared.run)] = by_epoch
+            losses[schedule_name(compared.run)] = compared.losses
         row[0].set_ylabel("difference / rounding bound\n(log scale)")
         draw_losses(row[-1], losses)
         row[-1].legend(frameon=False)
@@ -81,8 +72,8 @@ def draw_verdict(axes: Any, name: str, compared: ComparedRun) -> None:
         verdict = "within the bounds"
     if finding is not None:
         update = (finding.epoch - 1) * updates_per_epoch(compared.run) + finding.number
-        verdict = f"WRONG {finding.tensor} ({finding.equation}), update {update}"
-        verdict += f"\n{finding.hint}"
+        place = f"{finding.tensor} ({finding.equation}), update {update}"
+        verdict = f"WRONG {place}\n{finding.hint}"
         ratio = min(finding.ratio, LARGEST_RATIO)
         axes.plot(update, ratio, color=RED, marker="o", ls="", label="first fault")
     title = f"{name}, {schedule_name(compared.run)}: {verdict}"

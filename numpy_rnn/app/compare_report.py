@@ -1,6 +1,5 @@
 """What `compare` prints: the verdict, what it covers, and the largest ratios."""
 
-from collections.abc import Iterable
 from typing import NamedTuple
 
 from numpy_rnn.app.compare_runs import Source, TraceFile
@@ -23,7 +22,7 @@ class ComparedRun(NamedTuple):
     judgement: Judgement
     reach: int  # steps that a gradient went back, at most
     carried: int  # windows that start from a carried state
-    losses: NumpyArray  # (epochs, *E)
+    losses: NumpyArray  # (epochs, networks)
     overflows: bool = False  # after the updates that are judged
 
 
@@ -75,22 +74,20 @@ def verdict(comparisons: list[Comparison]) -> list[str]:
     """
     names = [comparison.name for comparison in comparisons]
     lines = []
-    reach = 0
-    note = ""
     for comparison in comparisons:
         lines += faults(comparison, comparison.name if len(names) > 1 else "")
-        reach += sum(run.reach for run in comparison.runs)
-        if any(judgement.estimated for judgement in comparison.judgements):
-            note = " (~: estimated)"
     if lines:
         return lines
     agree = "agree" if len(names) > 1 else "agrees with the definition"
     line = f"{join_names(names)} {agree}: every update is within its rounding bounds"
-    if reach == 0:
+    runs = [run for comparison in comparisons for run in comparison.runs]
+    if any(run.judgement.estimated for run in runs):
+        line += " (~: estimated)"
+    if not any(run.reach for run in runs):
         is_trace = isinstance(comparisons[0].source, TraceFile)
         remedy = "record a run with k2 5" if is_trace else "use --k2 5"
-        note += f"; but no gradient went back a step: {remedy}"
-    return [line + note]
+        line += f"; but no gradient went back a step: {remedy}"
+    return [line]
 
 
 def faults(comparison: Comparison, name: str) -> list[str]:
@@ -99,10 +96,9 @@ def faults(comparison: Comparison, name: str) -> list[str]:
 
     Of several findings it is the first that a hint explains, or the first of all.
     """
-    findings = [judgement.first for judgement in comparison.judgements]
-    found = [finding for finding in findings if finding]
-    if found:
-        return [max(found, key=lambda finding: bool(finding.hint)).report(name)]
+    findings = [found.first for found in comparison.judgements if found.first]
+    if findings:
+        return [max(findings, key=lambda finding: bool(finding.hint)).report(name)]
     of_name = f" of {name}" if name else ""
     not_judged = set[str]()
     for run, judgement, *_ in comparison.runs:
@@ -119,7 +115,7 @@ def faults(comparison: Comparison, name: str) -> list[str]:
     return []
 
 
-def in_order(tensors: Iterable[str]) -> str:
+def in_order(tensors: set[str]) -> str:
     """Return the names of tensors in the order of their computation."""
     return ", ".join(sorted(tensors, key=TENSORS.index))
 

@@ -2,7 +2,6 @@
 ports state chooses and refuses options of the command line.
 """
 
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -28,7 +27,7 @@ from numpy_rnn.conformance.runs.run_sources import PortSource
 NOT_OF_A_RUN = {"plot", "no_plot", "timeout"}  # options
 # Schedules without --k1 and --k2: the tutorial's, and one whose gradients go back
 # through time.
-USUAL_SCHEDULES = (Schedule(1, 1, 300), Schedule(1, 5, 60))
+USUAL_SCHEDULES = [Schedule(1, 1, 300), Schedule(1, 5, 60)]
 OPTION_OF_FIELD = {"H": "hidden_size", "networks": "seeds"}  # options with another name
 BY_DATA = ("loss", "class_inputs")  # fields that --text chooses
 SCHEDULE = {"k1", "k2"}
@@ -92,8 +91,7 @@ def fitted_runs(sources: list[Source], usual: CommandOptions) -> FittedRuns:
     forced = forced_values(ports, usual)
     values = {name: forced[name] for name in forced.keys() - SCHEDULE}
     options = replace(usual, **values)
-    experiment = prepare_experiment(options)
-    whole = experiment.run
+    data, whole = prepare_experiment(options)
     run = whole._replace(
         x=whole.x[: options.steps], target=whole.target[: options.steps]
     )
@@ -111,7 +109,7 @@ def fitted_runs(sources: list[Source], usual: CommandOptions) -> FittedRuns:
     if changed:
         names = [port.name for port in ports]
         notes.append(f"chosen for what {join_names(names)} has: {' '.join(changed)}")
-    return FittedRuns(experiment.data.name, runs, notes)
+    return FittedRuns(data.name, runs, notes)
 
 
 def forced_values(ports: list[PortSource], usual: CommandOptions) -> dict[str, Any]:
@@ -126,7 +124,7 @@ def forced_values(ports: list[PortSource], usual: CommandOptions) -> dict[str, A
     return forced
 
 
-def asked_schedules(options: CommandOptions) -> Sequence[Schedule]:
+def asked_schedules(options: CommandOptions) -> list[Schedule]:
     """Return the schedules of the runs, before ports limit them."""
     if options.given.keys() & {*SCHEDULE, "data", "text"}:
         return [options.run_options().schedule]
@@ -136,7 +134,7 @@ def asked_schedules(options: CommandOptions) -> Sequence[Schedule]:
 
 
 def runs_by_schedule(
-    run: Run, schedules: Sequence[Schedule], forced: Mapping[str, Any]
+    run: Run, schedules: list[Schedule], forced: dict[str, Any]
 ) -> list[Run]:
     """Return the run with each schedule, as it is forced: the last of those that are
     equal then.
@@ -151,9 +149,9 @@ def runs_by_schedule(
 
 
 def changed_options(
-    fields: Mapping[str, Any],
+    fields: dict[str, Any],
     options: CommandOptions,
-    schedules: Sequence[Schedule],
+    schedules: list[Schedule],
     T: int,
 ) -> list[str]:
     """Return the options that give runs these fields, as they are typed.

@@ -32,24 +32,14 @@ class Series(NamedTuple):
     """
 
     name: str
-    x: NumpyArray
-    """Inputs, (T, 1, D), standardized if that is asked; of a text classes, (T, 1)."""
-    target: NumpyArray
-    """What follows each input."""
-    rows: NumpyArray
-    """All rows as they were read, (T+1, D); of a text the classes."""
-    size: int
-    """D, the number of columns, or of different characters."""
-    columns: Sequence[str] = ()
-    """The D names; none of a text."""
-    mean: NumpyArray | float = 0.0
-    """The means of the columns, (D,), if the series is standardized."""
-    deviation: NumpyArray | float = 1.0
-    """The deviations of the columns, (D,), if the series is standardized."""
-    held_out: int = 0
-    """Steps at the end that are predicted and not trained on."""
-    alphabet: str = ""
-    """The characters in the order of their classes; empty if this is no text."""
+    sequence: NumpyArray  # (T+1, 1, D), standardized if asked; of a text (T+1, 1)
+    rows: NumpyArray  # all rows as they were read, (T+1, D); of a text the classes
+    size: int  # D, the number of columns, or of different characters
+    columns: Sequence[str] = ()  # the D names; none of a text
+    mean: NumpyArray | float = 0.0  # of the columns, (D,), of a standardized series
+    deviation: NumpyArray | float = 1.0  # of the columns, likewise
+    held_out: int = 0  # steps at the end that are predicted and not trained on
+    alphabet: str = ""  # the characters in the order of their classes; or no text
 
 
 def make_data(options: CommandOptions, dtype: Any, alphabet: str = "") -> Series:
@@ -84,8 +74,7 @@ def make_text(path: str, k1: int, alphabet: str) -> Series:
     classes = np.fromiter(map(index.__getitem__, text), np.int64, len(text))
     return Series(
         printable(os.path.basename(path)),
-        x=classes[:steps, None],
-        target=classes[1 : steps + 1, None],
+        sequence=classes[: steps + 1, None],
         rows=classes,
         size=len(alphabet),
         alphabet=alphabet,
@@ -116,8 +105,7 @@ def make_series(options: CommandOptions, dtype: Any) -> Series:
         )
     return Series(
         name,
-        x=sequence[:-1, None],
-        target=sequence[1:, None],
+        sequence=sequence[:, None],
         rows=rows,
         size=len(columns),
         columns=columns,
@@ -187,8 +175,12 @@ def read_series(path: str, columns: str | None = None) -> tuple[NumpyArray, list
             )
         indices = list(range(len(names)))
         if columns is not None:
-            chosen = {_column_index(number, names) for number in columns.split(",")}
-            indices = sorted(chosen)
+            chosen = {number.strip() for number in columns.split(",")}
+            unknown = chosen - {str(index + 1) for index in indices}
+            if unknown:
+                expected = f"expected numbers from 1, of {some_of(names)}"
+                raise InputError(f"the columns have {min(unknown)!r}; {expected}")
+            indices = [index for index in indices if str(index + 1) in chosen]
         for row, index in np.argwhere(np.isnan(numbers)):
             if index in indices:
                 others = np.flatnonzero(np.isfinite(numbers[row])) + 1
@@ -221,15 +213,6 @@ def _table(text: str) -> NumpyArray:
     except ValueError as error:  # of rows with different numbers of columns
         reason = str(error).partition(";")[0]
         raise InputError(f"{reason}; {NUMBERS}") from None
-
-
-def _column_index(number: str, names: Sequence[str]) -> int:
-    """Return the index of the column of this number, from 1."""
-    index = int(number) - 1 if number.strip().isdecimal() else -1
-    if index not in range(len(names)):
-        expected = f"expected numbers from 1, of {some_of(names)}"
-        raise InputError(f"the columns have {number!r}; {expected}")
-    return index
 
 
 def finite_number(text: str) -> float:

@@ -62,9 +62,9 @@ def prepare_experiment(options: CommandOptions) -> Experiment:
         step = run_options.step
         if step.has_velocity and saved.adagrad == step.adagrad:
             velocity = saved.velocity
-    steps = len(data.x) - data.held_out
     h_0 = np.zeros((1, params.W_hh.shape[-1]), params.W_hh.dtype)
-    x, target = data.x[:steps], data.target[:steps]
+    trained = data.sequence[: len(data.sequence) - data.held_out]
+    x, target = trained[:-1], trained[1:]
     return Experiment(data, Run(params, x, target, h_0, run_options, velocity))
 
 
@@ -92,11 +92,11 @@ def epoch_losses(losses: NumpyArray, run: Run) -> NumpyArray:
     losses : ndarray, (n,) or (n, N)
         The losses of the updates, in order.
     run : Run
-        The run that made them.
+        The run that made them, with N networks, or one.
 
     Returns
     -------
-    ndarray, (epochs,) or (epochs, N)
+    ndarray, (epochs, N)
         The sum of the losses of the updates of an epoch; for the reduction "mean", the
         mean over its points.
     """
@@ -104,7 +104,7 @@ def epoch_losses(losses: NumpyArray, run: Run) -> NumpyArray:
     steps = np.diff([*range(0, T, run.options.schedule.k1), T])  # new in each update
     updates = len(steps)
     whole = losses[: len(losses) // updates * updates]
-    epochs = whole.reshape(-1, updates, *losses.shape[1:])
+    epochs = whole.reshape(-1, updates, run.params.networks or 1)
     if run.options.objective.reduction == "mean":
         return np.asarray(np.average(epochs, 1, steps))
     return np.asarray(epochs.sum(axis=1))
@@ -121,11 +121,10 @@ class Training:
         self.updates_made = 0
         self.epoch = 0
         self.losses: list[NumpyArray] = []  # of the finished epochs
-        series = map(rnn.from_numpy, (run.x, run.target, run.h_0))
-        self.params = rnn.from_numpy(run.params)  # the current ones
-        self.velocity = rnn.from_numpy(run.velocity)
+        *arguments, self.velocity = rnn.from_numpy((*run[:4], run.velocity))
+        self.params = arguments[0]  # the current ones, as the velocity
         self._updates: Iterator[Update[Any]] = rnn.train(
-            self.params, *series, velocity=self.velocity, **run.options.keywords()
+            *arguments, velocity=self.velocity, **run.options.keywords()
         )
 
     def __iter__(self) -> Iterator[Update[Any]]:
@@ -153,4 +152,5 @@ class Training:
         x, h_0 = self.rnn.from_numpy((x, h_0))
         nonlinearity = self.run.options.objective.nonlinearity
         window = self.rnn.forward(self.params, x, h_0, nonlinearity=nonlinearity)
-        return self.rnn.to_numpy(window.y), self.rnn.to_numpy(window.h)
+        y, h = self.rnn.to_numpy((window.y, window.h))
+        return y, h

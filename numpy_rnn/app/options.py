@@ -3,7 +3,7 @@
 from argparse import ArgumentTypeError, BooleanOptionalAction
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, TypeVar
+from typing import Any
 
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.numbers import check_integer, check_positive
@@ -22,8 +22,6 @@ from numpy_rnn.common.records import (
     Step,
 )
 
-T = TypeVar("T")
-
 # The commands that have an option, as words.
 TRAINING = "train compare"
 ALL_RUNS = "train compare study"
@@ -37,7 +35,9 @@ HEADINGS = {
 }
 
 
-def option(default: T, description: str, commands: str = ALL_RUNS, **parsing: Any) -> T:
+def option(
+    default: Any, description: str, commands: str = ALL_RUNS, **parsing: Any
+) -> Any:
     """Declare an option as a field of `CommandOptions`.
 
     Parameters

@@ -78,9 +78,9 @@ def plot_target(options: CommandOptions, package: str) -> str | None:
     return f"{name}.png"
 
 
-def write_figure(path: str, draw_on: Callable[[Any], None]) -> None:
-    """Draw on an empty Figure, write it in the format of its ending, and print where it
-    is.
+def write_figure(path: str, draw: Callable[..., None], *what: Any) -> None:
+    """Draw what is given on an empty Figure, write it in the format of its ending, and
+    print where it is.
 
     Settings of the user have no effect. Raises InputError if it cannot be written.
     """
@@ -93,6 +93,6 @@ def write_figure(path: str, draw_on: Callable[[Any], None]) -> None:
         written_whole(path) as temporary,
     ):
         figure = Figure(layout="constrained")
-        draw_on(figure)
+        draw(figure, *what)
         figure.savefig(temporary, dpi=120, format=path.rpartition(".")[2].lower())
     print(f"plot saved to {printable(path)}")

@@ -22,19 +22,18 @@ def run(rnn: ModuleType, options: CommandOptions) -> int:
     """
     name = rnn.__name__
     plot = check_outputs(options, name)
-    experiment = prepare_experiment(options)
-    data = experiment.data
-    training = Training(rnn, experiment.run)
+    data, start = prepare_experiment(options)
+    training = Training(rnn, start)
     report: SeriesReport | TextReport
     if data.alphabet:
         report = TextReport(training, data, options)
     else:
         report = SeriesReport(training, data, options)
-    start = f"seed {options.seed}"
+    origin = f"seed {options.seed}"
     if options.weights is not None:
-        start = f"weights from {printable(options.weights)}"
+        origin = f"weights from {printable(options.weights)}"
     description = describe_runs([name], data.name, [training.run])
-    print(f"{description}, {start}", report.heading(), sep="\n", flush=True)
+    print(f"{description}, {origin}", report.heading(), sep="\n", flush=True)
     try:
         for update in training:
             for line in report.after(update):
@@ -44,21 +43,19 @@ def run(rnn: ModuleType, options: CommandOptions) -> int:
         if options.save is not None:
             outcome += f"; {save(options.save, training, data.alphabet)}"
         raise KeyboardInterrupt(outcome) from None
-    curves, lines = report.result()
-    for line in lines:
+    for line in report.result():
         print(line)
     if options.save is not None:
         print(save(options.save, training, data.alphabet))
     if plot is not None:
         title = f"{name}: {data.name}, one step ahead"
-        write_figure(plot, lambda figure: draw_result(figure, data, title, curves))
+        write_figure(plot, draw_result, data, title, report.curves)
     return 0
 
 
 def save(path: str, training: Training, alphabet: str) -> str:
     """Save the latest weights, and return a line that says so."""
-    params = training.rnn.to_numpy(training.params)
-    velocity = training.rnn.to_numpy(training.velocity)
+    params, velocity = training.rnn.to_numpy((training.params, training.velocity))
     adagrad = training.run.options.step.adagrad
     save_run(path, SavedRun(params, velocity, alphabet, adagrad))
     return f"weights saved to {printable(path)}"

@@ -2,7 +2,7 @@
 and legends, which the plot of `compare` has too.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -29,7 +29,7 @@ STYLES: dict[str, dict[str, Any]] = {
 
 
 def draw_result(
-    figure: Any, series: Series, title: str, curves: Mapping[str, Curve]
+    figure: Any, series: Series, title: str, curves: dict[str, Curve]
 ) -> None:
     """Draw the result of a run on an empty figure: actual and predicted points and the
     free-running continuation of the first columns, and the losses by epoch.
@@ -56,7 +56,7 @@ def draw_result(
     add_legend(figure, [lowest])
 
 
-def draw_losses(axes: Any, losses: Mapping[str, NumpyArray]) -> None:
+def draw_losses(axes: Any, losses: dict[str, NumpyArray]) -> None:
     """Draw losses by epoch, each (epochs, networks), by their names in the legend."""
     axes.set(xlabel="epoch", ylabel="loss of an epoch (log scale)", yscale="log")
     for color, (name, values) in zip((ORANGE, BLUE), losses.items()):

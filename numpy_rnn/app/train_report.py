@@ -2,7 +2,7 @@
 and samples.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,9 +16,6 @@ from numpy_rnn.common.texts import pluralize, printable, some_of
 
 SMOOTHING = 0.999  # of the smoothed loss of a text, at each update
 GENERATED = 20  # free-running steps
-# What a run results in: the curves by their kinds, which are plotted, none of a text;
-# and lines, which are printed.
-RunResult = tuple[dict[str, Curve], list[str]]
 
 
 @dataclass
@@ -28,6 +25,7 @@ class Report:
     training: Training
     data: Series
     options: CommandOptions
+    curves: dict[str, Curve] = field(default_factory=dict)  # by kinds; none of a text
 
 
 class SeriesReport(Report):
@@ -46,10 +44,8 @@ class SeriesReport(Report):
         and band of those of networks.
         """
         epoch = update.epoch
-        is_printed = epoch in (1, self.options.epochs)
-        if epoch % self.options.log_every and not is_printed:
-            return []
-        if update.number < self.training.updates_per_epoch:
+        is_due = epoch in (1, self.options.epochs) or not epoch % self.options.log_every
+        if not is_due or update.number < self.training.updates_per_epoch:
             return []
         losses = self.training.losses[-1]
         row = f"{epoch:5d}"
@@ -57,20 +53,19 @@ class SeriesReport(Report):
             row += f"{value:15.6g}"
         return [row]
 
-    def result(self) -> RunResult:
-        """Return losses, predictions and the series, and the table of the errors of
-        the predictions.
+    def result(self) -> list[str]:
+        """Predict the series, and return the table of the errors of the predictions.
 
         Raises Diverged if a prediction is not finite.
         """
-        curves = predict(self.training, self.data)
-        predicted = curves["predicted"].values
+        self.curves = predict(self.training, self.data)
+        predicted = self.curves["predicted"].values
         if not np.isfinite(predicted).all():
             raise Diverged(f"the predictions are not finite; {REMEDIES}")
         losses = np.reshape(self.training.losses, (-1, predicted.shape[1], 1))
-        curves["loss"] = Curve(1, losses)
-        curves["actual"] = Curve(1, self.data.rows[:, None])
-        return curves, error_table(self.data, predicted)
+        self.curves["loss"] = Curve(1, losses)
+        self.curves["actual"] = Curve(1, self.data.rows[:, None])
+        return error_table(self.data, predicted)
 
 
 def predict(training: Training, series: Series) -> dict[str, Curve]:
@@ -92,9 +87,9 @@ def predict(training: Training, series: Series) -> dict[str, Curve]:
 
     def curve(first: int, y: NumpyArray) -> Curve:
         values = y.astype(np.float64) * series.deviation + series.mean
-        return Curve(first, values.reshape(len(y), -1, values.shape[-1]))
+        return Curve(first, values.reshape(len(y), -1, series.size))
 
-    predicted, states = training.forward(series.x, training.run.h_0)
+    predicted, states = training.forward(series.sequence[:-1], training.run.h_0)
     border = len(predicted) - series.held_out
     y = predicted[border - 1 : border]
     h = states[border]
@@ -187,15 +182,15 @@ class TextReport(Report):
             return []
         return self.latest_lines()
 
-    def result(self) -> RunResult:
+    def result(self) -> list[str]:
         """Return the row of the last update, and a sample, unless they are printed.
 
         Raises Diverged if the sample cannot be drawn.
         """
         updates = self.training.updates_made
         if updates and updates % self.options.log_every == 0:
-            return {}, []
-        return {}, self.latest_lines()
+            return []
+        return self.latest_lines()
 
     def latest_lines(self) -> list[str]:
         """Return the row of the latest update, and a sample between two rules."""
@@ -230,7 +225,7 @@ class TextReport(Report):
         seed = (self.options.seed, training.updates_made)
         generator = np.random.default_rng(seed)
         h = training.run.h_0
-        x = self.data.x[:1]
+        x = self.data.sequence[:1]
         sample = ""
         for _ in range(length):
             outputs, states = training.forward(x, h)

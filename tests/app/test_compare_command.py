@@ -300,7 +300,7 @@ def test_plot_has_the_ratios_and_marks_the_first_fault(compare, name):
         expected = np.array(judgement.ratios[tensor])
         expected[(expected > 0) & (expected < 0.01)] = 0.01
         np.testing.assert_array_equal(np.nan_to_num(ratios), expected)
-    np.testing.assert_array_equal(losses.lines[0].get_ydata(), compared.losses)
+    np.testing.assert_array_equal(losses.lines[0].get_ydata(), compared.losses[:, 0])
     assert axes.get_title().endswith(TITLES[name])
     if judgement.first is None:
         assert first_fault is None

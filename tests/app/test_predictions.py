@@ -27,7 +27,7 @@ def made_up(T=5, D=1, N=1, held_out=0):
     for kind, shape in (("loss", (3, N, 1)), ("predicted", (T, N, D))):
         curves[kind] = Curve(2, generator.random(shape))
     curves["free-running"] = Curve(T + 2, generator.random((3, N, D)))
-    series = Series("", rows[:-1], rows[1:], rows, D, columns, held_out=held_out)
+    series = Series("", rows, rows, D, columns, held_out=held_out)
     return series, curves
 
 
@@ -60,7 +60,7 @@ def test_free_running_network_is_fed_its_own_outputs(rnn, networks, held_out):
     params = Parameters(*(np.broadcast_to(W, (*networks, *W.shape)) for W in weights))
     x = np.random.default_rng(3).integers(0, 9, (50, 1, 1)).astype(float)
     state = np.array([[3.0, 0.0]])  # the input before the first is 3
-    series = Series("", x, x, x, 1, held_out=held_out)
+    series = Series("", np.append(x, x[:1], 0), x, 1, held_out=held_out)
     options = train_options("--nonlinearity relu").run_options()
     training = Training(rnn, Run(params, x, x, state, options))
     curves = predict(training, series)

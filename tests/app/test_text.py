@@ -63,9 +63,8 @@ def test_losses_are_those_of_min_char_rnn():
     params = [w for w in experiment.run.params if w is not None]
     # It has transposed matrices, and columns for biases.
     weights = [np.array(w.T if w.ndim == 2 else w[:, None]) for w in params]
-    theirs = min_char_rnn.train_chunks(
-        experiment.data.x[:, 0], experiment.data.target[:, 0], weights
-    )
+    text = experiment.data.sequence[:, 0]
+    theirs = min_char_rnn.train_chunks(text[:-1], text[1:], weights)
     for update, loss in zip(report.training, theirs):
         losses.append(float(update.loss))
         report.after(update)
@@ -86,7 +85,7 @@ def test_sample_draws_from_the_distributions(rnn, temperature):
     generator = np.random.default_rng((3, 0))
     expected = ""
     h = experiment.run.h_0
-    character = experiment.data.x[0, 0]
+    character = experiment.data.sequence[0, 0]
     with np.errstate(all="ignore"):
         sample = report.sample(60)
         for _ in range(60):
@@ -123,7 +122,5 @@ def test_unicode_and_line_ends(capsys):
     options = "--epochs 2 --k1 1 --sample 50 --no-plot --text a.txt"
     assert "\x1b" not in succeed(numpy_rnn, capsys, *options.split())
     experiment = prepare_experiment(train_options(options))
-    assert (
-        "".join(experiment.data.alphabet[n] for n in experiment.data.x[:, 0])
-        == (text * 2)[:-1]
-    )
+    data = experiment.data
+    assert "".join(data.alphabet[n] for n in data.sequence[:, 0]) == text * 2

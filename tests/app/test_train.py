@@ -30,8 +30,9 @@ def training_of(options):
 def values_of(training, data):
     """Train, and return the numbers of the results by their kinds."""
     assert list(training)
-    curves, _ = SeriesReport(training, data, train_options()).result()
-    return {kind: curve.values for kind, curve in curves.items()}
+    report = SeriesReport(training, data, train_options())
+    report.result()
+    return {kind: curve.values for kind, curve in report.curves.items()}
 
 
 def test_default_experiment(rnn, capsys):
