@@ -3,9 +3,8 @@
 import argparse
 import importlib
 import sys
-from collections.abc import Collection
 from types import ModuleType
-from typing import NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
@@ -110,27 +109,21 @@ def make_parser(program: str) -> tuple[Parser, dict[str, Parser]]:
                 allow_abbrev=False,
                 argument_default=argparse.SUPPRESS,
             )
-            add_command_options(parsers[name], name)
+            for field, parsing in declarations_of(name).items():
+                if field in HEADINGS:
+                    group = parsers[name].add_argument_group(HEADINGS[field])
+                group.add_argument(option_name(field), dest=field, **parsing)
+    parsers["compare"].add_argument(
+        "others",
+        metavar="OTHER",
+        nargs="+",
+        help="a package, such as torch_rnn; a port of your own, as module:object;"
+        " a program; or a trace file",
+    )
     return main, parsers
 
 
-def add_command_options(parser: Parser, command: str) -> None:
-    """Add the options of a command to its parser."""
-    if command == "compare":
-        parser.add_argument(
-            "others",
-            metavar="OTHER",
-            nargs="+",
-            help="a package, such as torch_rnn; a port of your own, as module:object;"
-            " a program; or a trace file",
-        )
-    for name, parsing in declarations_of(command).items():
-        if name in HEADINGS:
-            group = parser.add_argument_group(HEADINGS[name])
-        group.add_argument(option_name(name), dest=name, **parsing)
-
-
-def nearest(name: str, known: Collection[str], prefix: str = "") -> str:
+def nearest(name: str, known: dict[str, Any], prefix: str = "") -> str:
     """Return advice in brackets, with the known name that is nearest; or "".
 
     prefix stands before it.

@@ -13,13 +13,17 @@ from numpy_rnn.app.compare_report import (
     ComparedRun,
     Comparison,
     comparison_report,
-    has_judged_updates,
 )
 from numpy_rnn.app.compare_runs import Source, TraceFile, choose_runs
 from numpy_rnn.app.experiment import epoch_losses
 from numpy_rnn.app.options import CommandOptions
-from numpy_rnn.app.outputs import check_outputs, write_figure
-from numpy_rnn.app.printing import describe_runs, progress, schedule_name
+from numpy_rnn.app.output import (
+    check_outputs,
+    describe_runs,
+    progress,
+    schedule_name,
+    write_figure,
+)
 from numpy_rnn.common.packages import is_package
 from numpy_rnn.common.records import Run
 from numpy_rnn.common.texts import one_line
@@ -43,34 +47,30 @@ def run(rnn: ModuleType, options: CommandOptions) -> int:
 
     The status is 1 if one is wrong, not judged, or fails.
     """
+    plot = check_outputs(options, rnn.__name__)
+    if plot is not None:
+        plot = os.path.abspath(plot)  # a port may change the working folder
     try:
         with guarded():
-            return compare(rnn, options)
+            comparisons = []
+            sources = find_sources(rnn, options)
+            fitted = choose_runs(sources, options)
+            names = [source.name for source in sources]
+            heading = describe_runs(names, fitted.series, fitted.runs)
+            print(*fitted.notes, heading, sep="\n", flush=True)
+            for source in sources:
+                compared = [examine(source, run) for run in fitted.runs]
+                comparisons.append(Comparison(source.name, source.tau, compared))
+            print(comparison_report(comparisons, fitted.remedy))
+            has_ratios = any(comparison.updates for comparison in comparisons)
+            if plot is not None and has_ratios:
+                write_figure(plot, draw_comparisons, comparisons)
+            return 0 if all(comparison.passed for comparison in comparisons) else 1
     except PortFault as fault:
         print(f"FAILED {fault}")
     except SystemExit as error:
         print(f"FAILED an implementation ends the process: {error}")
     return 1
-
-
-def compare(rnn: ModuleType, options: CommandOptions) -> int:
-    """Do what `run` does, but raise PortFault where an implementation fails."""
-    plot = check_outputs(options, rnn.__name__)
-    if plot is not None:
-        plot = os.path.abspath(plot)  # a port may change the working folder
-    sources = find_sources(rnn, options)
-    fitted = choose_runs(sources, options)
-    names = [source.name for source in sources]
-    heading = describe_runs(names, fitted.series, fitted.runs)
-    print(*fitted.notes, heading, sep="\n", flush=True)
-    comparisons = []
-    for source in sources:
-        compared = [examine(source, run) for run in fitted.runs]
-        comparisons.append(Comparison(source, compared))
-    print(comparison_report(comparisons))
-    if plot is not None and has_judged_updates(comparisons):
-        write_figure(plot, draw_comparisons, comparisons)
-    return 0 if all(comparison.passed for comparison in comparisons) else 1
 
 
 def find_sources(rnn: ModuleType, options: CommandOptions) -> list[Source]:

@@ -7,7 +7,7 @@ import numpy as np
 
 from numpy_rnn.app.compare_report import ComparedRun, Comparison
 from numpy_rnn.app.experiment import updates_per_epoch
-from numpy_rnn.app.printing import schedule_name
+from numpy_rnn.app.output import schedule_name
 from numpy_rnn.app.train_plot import (
     BLACK,
     BLUE,

@@ -2,8 +2,7 @@
 
 from typing import NamedTuple
 
-from numpy_rnn.app.compare_runs import Source, TraceFile
-from numpy_rnn.app.printing import format_table, schedule_name, step_words
+from numpy_rnn.app.output import format_table, schedule_name, step_words
 from numpy_rnn.common.records import NumpyArray, Run
 from numpy_rnn.common.texts import join_names, pluralize
 from numpy_rnn.conformance.arithmetics.bounds import STRICT_TANH_ULPS
@@ -29,13 +28,9 @@ class ComparedRun(NamedTuple):
 class Comparison(NamedTuple):
     """An implementation and all its runs."""
 
-    source: Source
+    name: str
+    tau: float  # the error of its tanh, in units of roundoff
     runs: list[ComparedRun]
-
-    @property
-    def name(self) -> str:
-        """Return the name of the implementation."""
-        return self.source.name
 
     @property
     def judgements(self) -> list[Judgement]:
@@ -43,19 +38,25 @@ class Comparison(NamedTuple):
         return [run.judgement for run in self.runs]
 
     @property
+    def updates(self) -> int:
+        """Return the number of updates that are judged."""
+        return sum(judgement.updates for judgement in self.judgements)
+
+    @property
     def passed(self) -> bool:
         """Return whether every run passes."""
         return all(judgement.passed for judgement in self.judgements)
 
 
-def comparison_report(comparisons: list[Comparison]) -> str:
+def comparison_report(comparisons: list[Comparison], remedy: str) -> str:
     """Write what `compare` prints.
 
-    The verdict comes first. If an update is judged, what the verdict covers follows,
-    and the largest ratio of every tensor to its rounding bound.
+    The verdict comes first, with a remedy if no gradient went back a step. If an update
+    is judged, what the verdict covers follows, and the largest ratio of every tensor to
+    its rounding bound.
     """
-    lines = verdict(comparisons)
-    if has_judged_updates(comparisons):
+    lines = verdict(comparisons, remedy)
+    if any(comparison.updates for comparison in comparisons):
         lines += coverage(comparisons)
         lines += ["", *ratio_table(comparisons)]
     for comparison in comparisons:
@@ -63,12 +64,7 @@ def comparison_report(comparisons: list[Comparison]) -> str:
     return "\n".join(lines)
 
 
-def has_judged_updates(comparisons: list[Comparison]) -> bool:
-    """Return whether an update of a run is judged."""
-    return any(run.judgement.updates for each in comparisons for run in each.runs)
-
-
-def verdict(comparisons: list[Comparison]) -> list[str]:
+def verdict(comparisons: list[Comparison], remedy: str) -> list[str]:
     """Return one line for every implementation that is wrong or not judged, with what
     shows it; one line if all agree.
     """
@@ -84,8 +80,6 @@ def verdict(comparisons: list[Comparison]) -> list[str]:
     if any(run.judgement.estimated for run in runs):
         line += " (~: estimated)"
     if not any(run.reach for run in runs):
-        is_trace = isinstance(comparisons[0].source, TraceFile)
-        remedy = "record a run with k2 5" if is_trace else "use --k2 5"
         line += f"; but no gradient went back a step: {remedy}"
     return [line]
 
@@ -96,7 +90,7 @@ def faults(comparison: Comparison, name: str) -> list[str]:
 
     Of several findings it is the first that a hint explains, or the first of all.
     """
-    findings = [found.first for found in comparison.judgements if found.first]
+    findings = [run.first for run in comparison.judgements if run.first]
     if findings:
         return [max(findings, key=lambda finding: bool(finding.hint)).report(name)]
     of_name = f" of {name}" if name else ""
@@ -138,11 +132,10 @@ def covered(comparison: Comparison) -> str:
         schedules.append(schedule)
     reach = max(compared.reach for compared in runs)
     carried = sum(compared.carried for compared in runs)
-    windows = sum(compared.judgement.updates for compared in runs)
     return (
         f"gradients that go back {pluralize(reach, 'step')}; {carried} of"
-        f" {pluralize(windows, 'window')} start from a state that was carried;"
-        f" {join_names(schedules)}; {step_words(runs[0].run.options.step)}"
+        f" {pluralize(comparison.updates, 'window')} start from a state that was"
+        f" carried; {join_names(schedules)}; {step_words(runs[0].run.options.step)}"
     )
 
 
@@ -177,13 +170,11 @@ def ratio_cell(tensor: str, comparison: Comparison) -> str:
 def reservations(comparison: Comparison) -> list[str]:
     """Return lines about what was judged in another way."""
     lines = []
-    wide = set[str]()
-    for judgement in comparison.judgements:
-        wide.update(judgement.wide)
+    wide = {tensor for run in comparison.judgements for tensor in run.wide}
     if wide:
         some = f"rounding allows over a tenth of some: {in_order(wide)}"
         lines.append(f"{comparison.name}: {some}")
-    ulps = comparison.source.tau / 2
+    ulps = comparison.tau / 2
     if ulps > STRICT_TANH_ULPS:
         declared = f"{comparison.name} declares a tanh error of {ulps:g} ulps"
         lines.append(f"{declared}: not a strict pass")

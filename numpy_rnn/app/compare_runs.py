@@ -58,6 +58,7 @@ class FittedRuns(NamedTuple):
     series: str  # the name of the data
     runs: list[Run]
     notes: list[str]  # what was chosen without being asked for, a line each
+    remedy: str = "use --k2 5"  # if no gradient goes back a step
 
 
 def choose_runs(sources: list[Source], options: CommandOptions) -> FittedRuns:
@@ -77,7 +78,8 @@ def choose_runs(sources: list[Source], options: CommandOptions) -> FittedRuns:
             f"{' '.join(words)} are given: expected one trace, whose run is repeated,"
             " and no option of a run"
         )
-    return FittedRuns("series of the trace", [traces[0].recorded.run], [])
+    run = traces[0].recorded.run
+    return FittedRuns("series of the trace", [run], [], "record a run with k2 5")
 
 
 def fitted_runs(sources: list[Source], usual: CommandOptions) -> FittedRuns:

@@ -5,7 +5,7 @@ import re
 import warnings
 from collections.abc import Sequence
 from contextlib import suppress
-from math import isfinite, nan
+from math import nan
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -45,44 +45,11 @@ class Series(NamedTuple):
 def make_data(options: CommandOptions, dtype: Any, alphabet: str = "") -> Series:
     """Read the text or the series of the options, or create the sine wave.
 
-    dtype is that of a series; alphabet that of saved weights, if they are a text's.
+    A series has this dtype, and is standardized if that is asked; alphabet is that of
+    saved weights, if they are a text's.
     """
     if options.text is not None:
         return make_text(options.text, options.k1, alphabet)
-    return make_series(options, dtype)
-
-
-def make_text(path: str, k1: int, alphabet: str) -> Series:
-    """Read a text from a file, cut to a multiple of k1 steps, as in min-char-rnn.
-
-    Its classes are the places of its characters in the alphabet: that of saved weights,
-    or all characters of the text, by Unicode, if it is empty.
-    """
-    with errors_about(f"text {path}"):
-        text = read_text(path)
-        alphabet = alphabet or "".join(sorted(set(text)))
-        if len(alphabet) < 2 or "\0" in text:
-            raise InputError("it is binary, or has fewer than 2 different characters")
-        if unknown := sorted(set(text) - set(alphabet)):
-            raise InputError(
-                f"it has {some_of(unknown)}; expected only characters of --weights"
-            )
-        steps = (len(text) - 1) // k1 * k1
-        if steps == 0:
-            raise InputError(f"it has {len(text)} characters: expected more than --k1")
-    index = dict(zip(alphabet, range(len(alphabet))))
-    classes = np.fromiter(map(index.__getitem__, text), np.int64, len(text))
-    return Series(
-        printable(os.path.basename(path)),
-        sequence=classes[: steps + 1, None],
-        rows=classes,
-        size=len(alphabet),
-        alphabet=alphabet,
-    )
-
-
-def make_series(options: CommandOptions, dtype: Any) -> Series:
-    """Read or create the series, in this dtype, and standardize it if that is asked."""
     name, rows, columns = "sine wave", SINE_WAVE, ["value"]
     if options.data is not None:
         name = printable(os.path.basename(options.data))
@@ -115,24 +82,52 @@ def make_series(options: CommandOptions, dtype: Any) -> Series:
     )
 
 
+def make_text(path: str, k1: int, alphabet: str) -> Series:
+    """Read a text from a file, cut to a multiple of k1 steps, as in min-char-rnn.
+
+    Its classes are the places of its characters in the alphabet: that of saved weights,
+    or all characters of the text, by Unicode, if it is empty.
+    """
+    with errors_about(f"text {path}"):
+        text = read_text(path)
+        alphabet = alphabet or "".join(sorted(set(text)))
+        if len(alphabet) < 2 or "\0" in text:
+            raise InputError("it is binary, or has fewer than 2 different characters")
+        if unknown := sorted(set(text) - set(alphabet)):
+            raise InputError(
+                f"it has {some_of(unknown)}; expected only characters of --weights"
+            )
+        steps = (len(text) - 1) // k1 * k1
+        if steps == 0:
+            raise InputError(f"it has {len(text)} characters: expected more than --k1")
+    index = {character: n for n, character in enumerate(alphabet)}
+    classes = np.fromiter(map(index.__getitem__, text), np.int64, len(text))
+    return Series(
+        printable(os.path.basename(path)),
+        sequence=classes[: steps + 1, None],
+        rows=classes,
+        size=len(alphabet),
+        alphabet=alphabet,
+    )
+
+
 def read_text(path: str) -> str:
     """Return the UTF-8 text of a file or a pipe, with newline characters for line ends.
 
-    Raises OSError if it cannot be read, and InputError if it has more than 64 MB, or is
-    not UTF-8.
+    Raises OSError if it cannot be read, and InputError if it has more characters than
+    64 MB have bytes, or is not UTF-8.
     """
     limit = MAX_MEGABYTES * 2**20
-    with open(path, "rb") as file:
-        content = file.read(limit + 1)
-    if len(content) > limit:
+    with open(path, encoding="utf-8-sig") as file:
+        try:
+            text = file.read(limit + 1)
+        except UnicodeDecodeError:
+            raise InputError("it is not UTF-8: expected a text file") from None
+    if len(text) > limit:
         raise InputError(
             f"it has more than {MAX_MEGABYTES} MB, the limit: expected a smaller file"
         )
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise InputError("it is not UTF-8: expected a text file") from None
-    return text.replace("\r\n", "\n").replace("\r", "\n")
+    return text
 
 
 def read_series(path: str, columns: str | None = None) -> tuple[NumpyArray, list[str]]:
@@ -163,9 +158,10 @@ def read_series(path: str, columns: str | None = None) -> tuple[NumpyArray, list
     """
     with errors_about(f"data file {path}"):
         table = _table(read_text(path).lstrip("# "))
-        numbers = np.vectorize(finite_number, otypes=[float])(table)
-        names = [f"column {number + 1}" for number in range(table.shape[1])]
-        if len(table) and np.isnan(numbers[0]).all():
+        numbers = np.vectorize(number_in, otypes=[float])(table)
+        indices = list(range(table.shape[1]))
+        names = [f"column {index + 1}" for index in indices]
+        if len(table) and not np.isfinite(numbers[0]).any():
             names = list(map(printable, table[0]))
             table = table[1:]
             numbers = numbers[1:]
@@ -173,7 +169,6 @@ def read_series(path: str, columns: str | None = None) -> tuple[NumpyArray, list
             raise InputError(
                 f"it has {len(table)} rows of numbers: expected {MIN_ROWS} or more"
             )
-        indices = list(range(len(names)))
         if columns is not None:
             chosen = {number.strip() for number in columns.split(",")}
             unknown = chosen - {str(index + 1) for index in indices}
@@ -181,7 +176,7 @@ def read_series(path: str, columns: str | None = None) -> tuple[NumpyArray, list
                 expected = f"expected numbers from 1, of {some_of(names)}"
                 raise InputError(f"the columns have {min(unknown)!r}; {expected}")
             indices = [index for index in indices if str(index + 1) in chosen]
-        for row, index in np.argwhere(np.isnan(numbers)):
+        for row, index in np.argwhere(~np.isfinite(numbers)):
             if index in indices:
                 others = np.flatnonzero(np.isfinite(numbers[row])) + 1
                 usable = ",".join(map(str, others))
@@ -215,9 +210,9 @@ def _table(text: str) -> NumpyArray:
         raise InputError(f"{reason}; {NUMBERS}") from None
 
 
-def finite_number(text: str) -> float:
-    """Return a finite number, or else NaN. Python's 1_0 is none of a file."""
+def number_in(text: str) -> float:
+    """Return the number of a cell; NaN if it is none, as Python's 1_0."""
     with suppress(ValueError):
-        if "_" not in text and isfinite(float(text)):
+        if "_" not in text:
             return float(text)
     return nan

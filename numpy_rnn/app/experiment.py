@@ -54,10 +54,10 @@ def prepare_experiment(options: CommandOptions) -> Experiment:
         params = saved.params
         data = make_data(options, params.W_hh.dtype, saved.alphabet)
         sizes = params.W_xh.shape[-2], params.W_hy.shape[-1]
-        expected = data.size, data.size
-        if sizes != expected:
+        if sizes != (data.size, data.size):
             raise InputError(
-                f"{options.weights} has {sizes} inputs and outputs: expected {expected}"
+                f"{options.weights} has {sizes} inputs and outputs: expected"
+                f" {data.size} of both"
             )
         step = run_options.step
         if step.has_velocity and saved.adagrad == step.adagrad:
@@ -141,7 +141,7 @@ class Training:
             self.epoch = update.epoch
             self.params = update.parameters
             self.velocity = update.velocity
-            losses.append(loss.ravel())
+            losses.append(loss)
             if len(losses) == self.updates_per_epoch:
                 self.losses.extend(epoch_losses(np.array(losses), self.run))
                 losses = []
@@ -149,8 +149,10 @@ class Training:
 
     def forward(self, x: NumpyArray, h_0: NumpyArray) -> tuple[NumpyArray, NumpyArray]:
         """Return the outputs and the states of the current networks."""
-        x, h_0 = self.rnn.from_numpy((x, h_0))
-        nonlinearity = self.run.options.objective.nonlinearity
-        window = self.rnn.forward(self.params, x, h_0, nonlinearity=nonlinearity)
+        window = self.rnn.forward(
+            self.params,
+            *self.rnn.from_numpy((x, h_0)),
+            nonlinearity=self.run.options.objective.nonlinearity,
+        )
         y, h = self.rnn.to_numpy((window.y, window.h))
         return y, h

@@ -74,8 +74,9 @@ def number_or_none(text: str) -> float | None:
     try:
         return float(text)
     except ValueError:
-        message = f"{text!r} is no number: expected a number or none"
-        raise ArgumentTypeError(message) from None
+        raise ArgumentTypeError(
+            f"{text!r} is no number: expected a number or none"
+        ) from None
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ class CommandOptions:
     """The options of a command, and their values, as `make_options` makes them."""
 
     command: str
-    others: tuple[str, ...]  # what `compare` compares
+    others: Sequence[str]  # what `compare` compares
     given: Mapping[str, object]  # the values that were given
     loss: LossName = "squared_error"  # --text chooses it
 
@@ -259,7 +260,7 @@ def make_options(
     """
     check_together(command, given)
     values = default_values(command, given)
-    options = CommandOptions(command, tuple(others), given, **(values | given))
+    options = CommandOptions(command, others, given, **(values | given))
     for name, least in LEAST.items():
         check_integer(option_name(name), given.get(name, least), least)
     for name in POSITIVE:
@@ -273,8 +274,10 @@ def check_together(command: str, given: Mapping[str, object]) -> None:
     for name, excluded in NOT_WITH.items():
         for other in excluded:
             if given.keys() >= {name, other} and (command, other) not in ALLOWED:
-                both = f"{option_name(name)} and {option_name(other)}"
-                raise InputError(f"{both} are both given: leave one of them out")
+                raise InputError(
+                    f"{option_name(name)} and {option_name(other)} are both given:"
+                    " leave one of them out"
+                )
     for name, needed in ONLY_WITH.items():
         if name in given and needed not in given:
             raise InputError(

@@ -2,7 +2,6 @@
 and legends, which the plot of `compare` has too.
 """
 
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -66,12 +65,12 @@ def draw_losses(axes: Any, losses: dict[str, NumpyArray]) -> None:
 def draw_band(axes: Any, first: int, values: NumpyArray, **style: Any) -> None:
     """Draw values (n, networks) from a time on: the median, and percentiles."""
     median, low, high = np.percentile(values, BAND, axis=1)
-    times = np.arange(first, first + len(values))
+    times = first + np.arange(len(values))
     axes.plot(times, median, **style)
     axes.fill_between(times, low, high, color=style["color"], alpha=0.2, lw=0)
 
 
-def add_legend(figure: Any, panels: Iterable[Any]) -> None:
+def add_legend(figure: Any, panels: Any) -> None:
     """Add the legend of some panels to a figure, below all panels."""
     lines = dict[str, Any]()
     for axes in panels:

@@ -61,6 +61,9 @@ def load_run(path: str) -> SavedRun:
         if arrays.keys() & VELOCITY_ENTRIES:
             velocity = Gradients(*map(arrays.get, VELOCITY_ENTRIES))
         check_finite_parameters(ARRAY_KIND, params, velocity)
-    alphabet = str(arrays.get("alphabet", ""))
-    adagrad = bool(np.any(arrays.get("adagrad")))
-    return SavedRun(params, velocity, alphabet, adagrad)
+    return SavedRun(
+        params,
+        velocity,
+        alphabet=str(arrays.get("alphabet", "")),
+        adagrad=bool(np.any(arrays.get("adagrad"))),
+    )

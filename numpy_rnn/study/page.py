@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from numpy_rnn.app.printing import progress
+from numpy_rnn.app.output import progress
 from numpy_rnn.study.complex_step import MAX_ELEMENTS
 from numpy_rnn.study.components import (
     TRUNCATION_KINDS,

@@ -5,7 +5,6 @@ line.
 import os
 from collections import Counter
 from pathlib import Path
-from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -21,12 +20,11 @@ from numpy_rnn.app.compare_report import (
     faults,
     ratio_cell,
 )
-from numpy_rnn.app.compare_runs import TraceFile
 from numpy_rnn.app.experiment import prepare_experiment
 from numpy_rnn.app.options import make_options
+from numpy_rnn.conformance.arithmetics.bounds import TAU
 from numpy_rnn.conformance.definition import DEFINITION, Definition, train
 from numpy_rnn.conformance.runs.judge import Judgement
-from numpy_rnn.conformance.runs.run_sources import PortSource
 from numpy_rnn.conformance.trace import trace_arrays
 from numpy_rnn.conformance.verdicts import Finding
 from numpy_rnn.conformance.window_checks import Coverage
@@ -286,7 +284,7 @@ def test_plot_has_the_ratios_and_marks_the_first_fault(compare, name):
     )
     (source,) = find_sources(numpy_rnn, options)
     compared = examine(source, prepare_experiment(options).run)
-    draw_comparisons(figure := Figure(), [Comparison(source, [compared])])
+    draw_comparisons(figure := Figure(), [Comparison("one", TAU, [compared])])
     axes, losses = figure.axes
     lines = {line.get_label(): line.get_data() for line in axes.lines}
     first_fault = lines.pop("first fault", None)
@@ -395,9 +393,7 @@ def test_each_run_has_a_judged_update(capsys, compare):
 
 def test_report():
     """The report is that of made-up findings, word by word."""
-    trace = TraceFile("one", recorded("--epochs 1"))
-    port = Mock(tanh_ulps=9)
-    port.name = "other"
+    run = prepare_experiment(train_options("--epochs 1")).run
     worst = {"window": 0.0, "h": 0.25, "dW_hh": 0.5, "W_hh": 2.5e8}
     finding = Finding(2, 3, "W_hh", None, (0, 1), 0.5, 0.25, 1e-9, 2.5e8, "U1")
     wrong = Judgement(12, worst, finding._replace(hint="2e for e"), Coverage())
@@ -409,17 +405,19 @@ def test_report():
         unjudged=("dh", "dW_hh"),
     )
     losses = np.array([4.0, 2.0])
-    wrong_run = ComparedRun(trace.recorded.run, wrong, 0, 5, losses)
-    doubtful_run = ComparedRun(trace.recorded.run, doubtful, 2, 5, losses)
+    wrong_run = ComparedRun(run, wrong, 0, 5, losses)
+    doubtful_run = ComparedRun(run, doubtful, 2, 5, losses)
     comparisons = [
-        Comparison(trace, [wrong_run]),
-        Comparison(PortSource(port), [doubtful_run]),
+        Comparison("one", TAU, [wrong_run]),
+        Comparison("other", 18.0, [doubtful_run]),
     ]
     unexplained = wrong_run._replace(judgement=wrong._replace(first=finding))
-    all_runs = Comparison(trace, [unexplained, wrong_run, doubtful_run])
+    all_runs = Comparison("one", TAU, [unexplained, wrong_run, doubtful_run])
     assert ratio_cell("W_hh", all_runs) == "2.5e+08 !"
     assert faults(all_runs, "one") == faults(comparisons[0], "one")
-    lines = [line[:85].rstrip() for line in comparison_report(comparisons).splitlines()]
+    lines = [
+        line[:85].rstrip() for line in comparison_report(comparisons, "").splitlines()
+    ]
     assert (
         "\n".join(lines)
         == """\
