@@ -65,7 +65,8 @@ def run(rnn: ModuleType, options: CommandOptions) -> int:
             has_ratios = any(comparison.updates for comparison in comparisons)
             if plot is not None and has_ratios:
                 write_figure(plot, draw_comparisons, comparisons)
-            return 0 if all(comparison.passed for comparison in comparisons) else 1
+            judgements = [run.judgement for each in comparisons for run in each.runs]
+            return 0 if all(judgement.passed for judgement in judgements) else 1
     except PortFault as fault:
         print(f"FAILED {fault}")
     except SystemExit as error:

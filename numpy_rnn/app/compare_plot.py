@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from numpy_rnn.app.compare_report import ComparedRun, Comparison
-from numpy_rnn.app.experiment import updates_per_epoch
+from numpy_rnn.app.experiment import steps_of_updates
 from numpy_rnn.app.output import schedule_name
 from numpy_rnn.app.train_plot import (
     BLACK,
@@ -71,7 +71,8 @@ def draw_verdict(axes: Any, name: str, compared: ComparedRun) -> None:
     if judgement.passed:
         verdict = "within the bounds"
     if finding is not None:
-        update = (finding.epoch - 1) * updates_per_epoch(compared.run) + finding.number
+        updates = len(steps_of_updates(compared.run))
+        update = (finding.epoch - 1) * updates + finding.number
         place = f"{finding.tensor} ({finding.equation}), update {update}"
         verdict = f"WRONG {place}\n{finding.hint}"
         ratio = min(finding.ratio, LARGEST_RATIO)

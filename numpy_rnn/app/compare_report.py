@@ -42,22 +42,18 @@ class Comparison(NamedTuple):
         """Return the number of updates that are judged."""
         return sum(judgement.updates for judgement in self.judgements)
 
-    @property
-    def passed(self) -> bool:
-        """Return whether every run passes."""
-        return all(judgement.passed for judgement in self.judgements)
-
 
 def comparison_report(comparisons: list[Comparison], remedy: str) -> str:
     """Write what `compare` prints.
 
     The verdict comes first, with a remedy if no gradient went back a step. If an update
-    is judged, what the verdict covers follows, and the largest ratio of every tensor to
-    its rounding bound.
+    is judged, what the verdict covers follows, in one line if it is the same for all,
+    and the largest ratio of every tensor to its rounding bound.
     """
     lines = verdict(comparisons, remedy)
     if any(comparison.updates for comparison in comparisons):
-        lines += coverage(comparisons)
+        for coverage in dict.fromkeys(map(covered, comparisons)):
+            lines.append(f"checked: {coverage}")
         lines += ["", *ratio_table(comparisons)]
     for comparison in comparisons:
         lines += reservations(comparison)
@@ -112,11 +108,6 @@ def faults(comparison: Comparison, name: str) -> list[str]:
 def in_order(tensors: set[str]) -> str:
     """Return the names of tensors in the order of their computation."""
     return ", ".join(sorted(tensors, key=TENSORS.index))
-
-
-def coverage(comparisons: list[Comparison]) -> list[str]:
-    """Return what the judged updates cover, in one line if it is the same for all."""
-    return [f"checked: {text}" for text in dict.fromkeys(map(covered, comparisons))]
 
 
 def covered(comparison: Comparison) -> str:

@@ -19,8 +19,11 @@ from numpy_rnn.common.numbers import check_integer
 from numpy_rnn.common.records import Run, Schedule
 from numpy_rnn.common.texts import join_names
 from numpy_rnn.conformance.arithmetics.bounds import TAU
-from numpy_rnn.conformance.ports.abilities import forced_schedule, run_defaults
-from numpy_rnn.conformance.ports.abilities import unsupported as unsupported_by
+from numpy_rnn.conformance.ports.abilities import (
+    forced_schedule,
+    run_defaults,
+    unsupported,
+)
 from numpy_rnn.conformance.runs.recorded_run import RecordedRun
 from numpy_rnn.conformance.runs.run_sources import PortSource
 
@@ -206,7 +209,7 @@ def check_ports(
         missing = []
         remedies = dict[str, Any]()
         for run in runs:
-            for ability in unsupported_by(port.port, run):
+            for ability in unsupported(port.port, run):
                 missing.append(f"no {ability.words}")
                 remedies.update(ability.remedy)
         if missing:

@@ -79,9 +79,10 @@ class Diverged(ArithmeticError):
     """A run diverged: a value overflowed or is NaN. The message is one line."""
 
 
-def updates_per_epoch(run: Run) -> int:
-    """Return the number of updates of an epoch of a run, (T1)."""
-    return len(range(0, len(run.x), run.options.schedule.k1))
+def steps_of_updates(run: Run) -> NumpyArray:
+    """Return the number of new steps of each update of an epoch, (T1)."""
+    T = len(run.x)
+    return np.diff([*range(0, T, run.options.schedule.k1), T])
 
 
 def epoch_losses(losses: NumpyArray, run: Run) -> NumpyArray:
@@ -100,8 +101,7 @@ def epoch_losses(losses: NumpyArray, run: Run) -> NumpyArray:
         The sum of the losses of the updates of an epoch; for the reduction "mean", the
         mean over its points.
     """
-    T = len(run.x)
-    steps = np.diff([*range(0, T, run.options.schedule.k1), T])  # new in each update
+    steps = steps_of_updates(run)
     updates = len(steps)
     whole = losses[: len(losses) // updates * updates]
     epochs = whole.reshape(-1, updates, run.params.networks or 1)
@@ -117,7 +117,7 @@ class Training:
         """Raise InputError if options and data do not agree."""
         self.rnn = rnn
         self.run = run
-        self.updates_per_epoch = updates_per_epoch(run)
+        self.updates_per_epoch = len(steps_of_updates(run))
         self.updates_made = 0
         self.epoch = 0
         self.losses: list[NumpyArray] = []  # of the finished epochs

@@ -30,14 +30,13 @@ def describe_runs(names: list[str], series: str, runs: list[Run]) -> str:
     """
     run = runs[0]
     params = run.params
-    options = run.options
     biases = "no biases" if params.b_h is None else "biases"
     return (
         f"{join_names(names)}: {series}, T={len(run.x)} B={run.x.shape[1]}"
         f" D={params.W_xh.shape[-2]} H={params.W_hy.shape[-2]}"
         f" O={params.W_hy.shape[-1]}, {biases}, {params.W_hh.dtype},"
         f" {join_names(list(map(schedule_name, runs)))},"
-        f" {', '.join(options.objective)}, {step_words(options.step)}"
+        f" {', '.join(run.options.objective)}, {step_words(run.options.step)}"
     )
 
 
