@@ -96,8 +96,11 @@ def make_parser(program: str) -> tuple[Parser, dict[str, Parser]]:
         description="An Elman network: training, and checks of its gradients.",
         epilog=f"`{program} COMMAND --help` lists the options of a command. {STATUS}",
     )
-    version = f"{program} {__version__}, NumPy {np.__version__}"
-    main.add_argument("--version", action="version", version=version)
+    main.add_argument(
+        "--version",
+        action="version",
+        version=f"{program} {__version__}, NumPy {np.__version__}",
+    )
     section = main.add_subparsers(title="commands", dest="command", metavar="COMMAND")
     parsers = {}
     for name, command in COMMANDS.items():

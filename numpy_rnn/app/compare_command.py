@@ -62,10 +62,9 @@ def run(rnn: ModuleType, options: CommandOptions) -> int:
                 compared = [examine(source, run) for run in fitted.runs]
                 comparisons.append(Comparison(source.name, source.tau, compared))
             print(comparison_report(comparisons, fitted.remedy))
-            has_ratios = any(comparison.updates for comparison in comparisons)
-            if plot is not None and has_ratios:
-                write_figure(plot, draw_comparisons, comparisons)
             judgements = [run.judgement for each in comparisons for run in each.runs]
+            if plot is not None and any(judgement.updates for judgement in judgements):
+                write_figure(plot, draw_comparisons, comparisons)
             return 0 if all(judgement.passed for judgement in judgements) else 1
     except PortFault as fault:
         print(f"FAILED {fault}")

@@ -10,10 +10,7 @@ from numpy_rnn.app.experiment import steps_of_updates
 from numpy_rnn.app.output import schedule_name
 from numpy_rnn.app.train_plot import (
     BLACK,
-    BLUE,
-    GREEN,
-    ORANGE,
-    PURPLE,
+    LINE_COLORS,
     RED,
     add_legend,
     draw_losses,
@@ -25,7 +22,6 @@ MOST_POINTS = 50  # of a line; each is the largest ratio of some updates
 SMALLEST_RATIO = 1e-2  # that is drawn, as is the largest one
 LARGEST_RATIO = 1e12
 LINE_STYLES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 3)))
-LINE_COLORS = (BLUE, GREEN, PURPLE, BLACK, ORANGE)
 
 
 def draw_comparisons(figure: Any, comparisons: list[Comparison]) -> None:
@@ -53,8 +49,7 @@ def draw_ratios(axes: Any, judgement: Judgement) -> None:
     axes.set(xlabel="update", yscale="log")
     axes.minorticks_off()  # a log scale has many, which take long to draw
     axes.axhline(1, color=RED, lw=1.5, label="bound")
-    joined = judgement.updates // MOST_POINTS + 1
-    first = np.arange(0, judgement.updates, joined)
+    first = np.arange(0, judgement.updates, judgement.updates // MOST_POINTS + 1)
     for tensor, (style, color) in zip(TENSORS, product(LINE_STYLES, LINE_COLORS)):
         if tensor in judgement.ratios:
             ratios = np.maximum.reduceat(judgement.ratios[tensor], first)
@@ -73,8 +68,10 @@ def draw_verdict(axes: Any, name: str, compared: ComparedRun) -> None:
     if finding is not None:
         updates = len(steps_of_updates(compared.run))
         update = (finding.epoch - 1) * updates + finding.number
-        place = f"{finding.tensor} ({finding.equation}), update {update}"
-        verdict = f"WRONG {place}\n{finding.hint}"
+        verdict = (
+            f"WRONG {finding.tensor} ({finding.equation}), update {update}\n"
+            f"{finding.hint}"
+        )
         ratio = min(finding.ratio, LARGEST_RATIO)
         axes.plot(update, ratio, color=RED, marker="o", ls="", label="first fault")
     title = f"{name}, {schedule_name(compared.run)}: {verdict}"

@@ -22,7 +22,7 @@ class ComparedRun(NamedTuple):
     reach: int  # steps that a gradient went back, at most
     carried: int  # windows that start from a carried state
     losses: NumpyArray  # (epochs, networks)
-    overflows: bool = False  # after the updates that are judged
+    overflows: bool  # after the updates that are judged
 
 
 class Comparison(NamedTuple):
@@ -90,13 +90,14 @@ def faults(comparison: Comparison, name: str) -> list[str]:
     if findings:
         return [max(findings, key=lambda finding: bool(finding.hint)).report(name)]
     of_name = f" of {name}" if name else ""
-    not_judged = set[str]()
+    not_judged = {name for run in comparison.judgements for name in run.not_judged}
     for run, judgement, *_ in comparison.runs:
         dtype = run.params.W_hh.dtype
-        not_judged.update(judgement.not_judged)
         if not judgement.updates:
-            update = f"the first update of {schedule_name(run)}"
-            return [f"NOT JUDGED{of_name}: {update} overflows {dtype}; {NO_OVERFLOW}"]
+            return [
+                f"NOT JUDGED{of_name}: the first update of {schedule_name(run)}"
+                f" overflows {dtype}; {NO_OVERFLOW}"
+            ]
     if not_judged:
         return [
             f"NOT JUDGED {in_order(not_judged)}{of_name}: rounding alone changes them"
@@ -163,10 +164,13 @@ def reservations(comparison: Comparison) -> list[str]:
     lines = []
     wide = {tensor for run in comparison.judgements for tensor in run.wide}
     if wide:
-        some = f"rounding allows over a tenth of some: {in_order(wide)}"
-        lines.append(f"{comparison.name}: {some}")
+        lines.append(
+            f"{comparison.name}: rounding allows over a tenth of some: {in_order(wide)}"
+        )
     ulps = comparison.tau / 2
     if ulps > STRICT_TANH_ULPS:
-        declared = f"{comparison.name} declares a tanh error of {ulps:g} ulps"
-        lines.append(f"{declared}: not a strict pass")
+        lines.append(
+            f"{comparison.name} declares a tanh error of {ulps:g} ulps: not a strict"
+            " pass"
+        )
     return lines

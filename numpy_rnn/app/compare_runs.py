@@ -32,7 +32,6 @@ NOT_OF_A_RUN = {"plot", "no_plot", "timeout"}  # options
 # through time.
 USUAL_SCHEDULES = [Schedule(1, 1, 300), Schedule(1, 5, 60)]
 OPTION_OF_FIELD = {"H": "hidden_size", "networks": "seeds"}  # options with another name
-BY_DATA = ("loss", "class_inputs")  # fields that --text chooses
 SCHEDULE = {"k1", "k2"}
 SUITE = (
     "no data of `compare` fit; expected a run of the suite, pytest --pyargs"
@@ -181,7 +180,7 @@ def changed_options(
     changeable = declarations_of("compare").keys() - SCHEDULE
     for field, value in fields.items():
         name = OPTION_OF_FIELD.get(field, field)
-        if field in BY_DATA:
+        if field in ("loss", "class_inputs"):
             is_text = value in (True, "cross_entropy")
             words.append("--text FILE" if is_text else "--data FILE")
         elif name in changeable and value != getattr(options, name):

@@ -119,8 +119,9 @@ def plot_target(options: CommandOptions, package: str) -> str | None:
         if options.plot is None:
             print(f"{package}: no plot: {error}", file=sys.stderr)
             return None
-        reason = f"matplotlib cannot be imported ({error})"
-        raise InputError(f"{reason}: install it, or use --no-plot") from None
+        raise InputError(
+            f"matplotlib cannot be imported ({error}): install it, or use --no-plot"
+        ) from None
     if options.plot is not None:
         return options.plot
     name = package if is_training else options.command

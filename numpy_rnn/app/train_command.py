@@ -200,8 +200,8 @@ def error_table(series: Series, predicted: NumpyArray) -> list[str]:
         persistence = _root_mean_square(changes[steps])
         count = pluralize(len(errors[steps]), "step")
         for column, error, change in zip(series.columns, network, persistence):
-            heading = f"{part}, {count}: {column}"
-            rows.append([heading, f"{error:.6f}", f"{change:.6f}"])
+            row = [f"{part}, {count}: {column}", f"{error:.6f}", f"{change:.6f}"]
+            rows.append(row)
             if part == "trained on" and not error < change:
                 worse.append(column)
     lines = format_table(rows)
@@ -258,9 +258,9 @@ class TextReport(Report):
 
     def latest_lines(self) -> list[str]:
         """Return the row of the latest update, and a sample between two rules."""
-        training = self.training
         lines = [
-            f"{training.updates_made:8d}{training.epoch:8d}{self.smoothed_loss:16.6f}"
+            f"{self.training.updates_made:8d}{self.training.epoch:8d}"
+            f"{self.smoothed_loss:16.6f}"
         ]
         sample = self.sample(self.options.sample)
         if sample:

@@ -17,6 +17,7 @@ BLUE = "#0072B2"
 GREEN = "#009E73"
 RED = "#D55E00"
 PURPLE = "#CC79A7"
+LINE_COLORS = (BLUE, GREEN, PURPLE, BLACK, ORANGE)  # RED is for faults
 
 MAX_PANELS = 4  # columns of a series that are drawn
 

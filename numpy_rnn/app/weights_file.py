@@ -18,7 +18,7 @@ from numpy_rnn.common.texts import some_of
 
 WEIGHT_ENTRIES = Parameters._fields
 VELOCITY_ENTRIES = tuple("v" + name for name in WEIGHT_ENTRIES)
-OTHER_ENTRIES = ("alphabet", "adagrad")
+ENTRIES = {*WEIGHT_ENTRIES, *VELOCITY_ENTRIES, "alphabet", "adagrad"}
 
 
 class SavedRun(NamedTuple):
@@ -48,7 +48,7 @@ def load_run(path: str) -> SavedRun:
     """
     entries = load_arrays(path, "weights file")
     with errors_about(f"weights file {path}"):
-        unknown = entries.keys() - {*WEIGHT_ENTRIES, *VELOCITY_ENTRIES, *OTHER_ENTRIES}
+        unknown = entries.keys() - ENTRIES
         if unknown or not entries.keys() >= {*WEIGHT_ENTRIES[:3]}:
             raise InputError(
                 f"it has {some_of(sorted(unknown) or entries)}: expected W_xh, W_hh,"

@@ -405,8 +405,8 @@ def test_report():
         unjudged=("dh", "dW_hh"),
     )
     losses = np.array([4.0, 2.0])
-    wrong_run = ComparedRun(run, wrong, 0, 5, losses)
-    doubtful_run = ComparedRun(run, doubtful, 2, 5, losses)
+    wrong_run = ComparedRun(run, wrong, 0, 5, losses, False)
+    doubtful_run = ComparedRun(run, doubtful, 2, 5, losses, False)
     comparisons = [
         Comparison("one", TAU, [wrong_run]),
         Comparison("other", 18.0, [doubtful_run]),
