@@ -102,7 +102,8 @@ def test_defaults_of_data():
     """The study of a file has the defaults of the sine wave instead."""
     values = vars(make_options("train", data="a.csv"))
     assert values.items() >= DEFAULTS_OF["data"].items()
-    assert make_options("compare", data="a.csv").epochs == 10
+    compared = make_options("compare", data="a.csv")
+    assert (compared.epochs, compared.steps) == (10, 1000)
     assert make_options(data="a.csv", k2=5).k1 == 5
     assert make_options(text="a.txt").adagrad
     assert not make_options(text="a.txt", momentum=0.9).adagrad
