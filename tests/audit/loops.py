@@ -139,10 +139,7 @@ def state_attached():
 
 
 def state_exchanged():
-    """Exchange h and c of an LSTM.
-
-    loops.py:150: h and c are exchanged
-    """
+    """Exchange h and c of an LSTM."""
     lstm = nn.LSTM(2, 4)
     optimizer = torch.optim.Adam(lstm.parameters())
     h = c = torch.zeros(1, 3, 4)

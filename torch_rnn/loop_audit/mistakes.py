@@ -27,7 +27,7 @@ from torch_rnn.loop_audit.loop import (
     by_optimizer,
     grouped,
     is_most,
-    parameters_of,
+    parameter_ids,
     reached_passes,
 )
 
@@ -338,7 +338,7 @@ def module_not_reached(loop: TrainingLoop) -> Iterator[Event]:
     reached = parameters_in(loop.backwards) | parameters_in(loop.updates)
     held = union(update.held for update in loop.updates)
     for module, passes in loop.passes.items():
-        parameters = parameters_of(module)
+        parameters = parameter_ids(module)
         if parameters & held and not parameters & reached:
             for forward in passes:
                 if forward.has_gradient:
