@@ -73,6 +73,8 @@ def sum_of_newest(left: np.ndarray, right: np.ndarray, k: int) -> np.ndarray:
     """Return Σ_t left_tᵀ right_t of the newest k steps; zeros if k is 0."""
     terms = left.mT @ right
     total: np.ndarray = np.zeros_like(terms[0])
+    # The latest first: in another order the sum is rounded otherwise, and reach.json
+    # has other shares of networks that barely learn.
     for term in terms[::-1][:k]:
         total += term
     return total

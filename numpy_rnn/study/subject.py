@@ -30,7 +30,7 @@ REMEDY = (
 
 
 class Trained(NamedTuple):
-    """The parameters of one network before and after training, in float64."""
+    """The parameters of a network, or of an ensemble, before and after training."""
 
     start: NumpyParameters
     end: NumpyParameters
