@@ -137,3 +137,16 @@ def test_clips_that_act_are_counted():
                 weight.grad = torch.full((1,), 3.0)
                 clip([weight], limit)
     assert [clip.acts for clip in report.loop.clips] == [False, True] * 3
+
+
+def test_parameters_that_no_loss_reaches_are_told():
+    """They are no mistake, as in a phase that trains others. Those that are older than
+    the audit have no name.
+    """
+    weight, other = nn.Parameter(torch.zeros(1)), nn.Parameter(torch.zeros(2, 3))
+    optimizer = torch.optim.SGD([weight, other])
+    with torch_rnn.audit() as report:
+        for _ in range(3):
+            loops.update(optimizer, weight.square().sum())
+    assert report.warnings == []
+    assert "no gradient or no step: 1 parameter: Parameter (2, 3)" in str(report)

@@ -21,6 +21,7 @@ from torch_rnn.loop_audit.events import (
     LossCall,
     Origin,
     parameters_in,
+    union,
 )
 from torch_rnn.loop_audit.loop import (
     TrainingLoop,
@@ -255,7 +256,8 @@ def _step_lines(loop: TrainingLoop) -> Iterator[str]:
     for line, updates in by_line.items():
         size = pluralize(len(parameters_in(updates)), "parameter")
         yield f"step: {line}, {pluralize(len(updates), 'update')} of {size}"
-    left = parameters_in(loop.backwards) - parameters_in(loop.updates)
+    held = union(update.held for update in loop.updates)
+    left = (held | parameters_in(loop.backwards)) - parameters_in(loop.updates)
     if left and loop.updates:
         names = counted(sorted(loop.record.names[p] for p in left))
         yield f"no gradient or no step: {pluralize(len(left), 'parameter')}: {names}"

@@ -176,18 +176,23 @@ class LoopRecorder:
         self._gradients.add(backward, changed)
 
     def _reached_parameters(self, watch: UseWatch) -> list[ParameterRecord]:
-        """Read the gradients of the parameters that a backward pass may reach. Name
-        those that belonged to a module before the audit by their shapes.
-        """
+        """Read the gradients of the parameters that a backward pass may reach."""
         parameters = set[nn.Parameter]()
         for part in watch.sources:
             parameters |= part.parameters
         for module in watch.modules():
             parameters.update(module.parameters())
-        for p in parameters:
-            name = f"{type(p).__name__} {tuple(p.shape)}"
-            self.record.names.setdefault(id(p), name)
+        self._name(parameters)
         return self._gradients.read(parameters)
+
+    def _name(self, parameters: Iterable[torch.Tensor]) -> None:
+        """Name parameters that belonged to a module before the audit by their
+        shapes.
+        """
+        names = self.record.names
+        for p in parameters:
+            if id(p) not in names:
+                names[id(p)] = f"{type(p).__name__} {tuple(p.shape)}"
 
     # Gradients
 
@@ -264,6 +269,7 @@ class LoopRecorder:
                 record.unseen.add("what closures of optimizers compute")
             optimizer_record = self._optimizers[optimizer]
             optimizer_record.is_fresh &= bool(optimizer.state)
+            self._name(parameters)
             held = self._gradients.records_of(parameters)
             self._add_update(optimizer_record, held, closures)
             self._gradients.note_step(held)
