@@ -59,6 +59,11 @@ def prepare_experiment(options: CommandOptions) -> Experiment:
                 f"{options.weights} has {sizes} inputs and outputs: expected"
                 f" {data.size} of both"
             )
+        if data.alphabet and params.networks:
+            raise InputError(
+                f"{options.weights} has {params.networks} networks: expected one for a"
+                " text"
+            )
         step = run_options.step
         if step.has_velocity and saved.adagrad == step.adagrad:
             velocity = saved.velocity

@@ -124,3 +124,12 @@ def test_unicode_and_line_ends(capsys):
     experiment = prepare_experiment(train_options(options))
     data = experiment.data
     assert "".join(data.alphabet[n] for n in data.sequence[:, 0]) == text * 2
+
+
+def test_networks_of_a_file_are_refused(capsys):
+    Path("short.txt").write_text("abab", encoding="utf-8")
+    W_xh, W_hh, W_hy = np.ones((4, 2, 3)), np.ones((4, 3, 3)), np.ones((4, 3, 2))
+    np.savez("w.npz", W_xh=W_xh, W_hh=W_hh, W_hy=W_hy)
+    words = ["--text", "short.txt", "--k1", 1, "--weights", "w.npz"]
+    message = refused(numpy_rnn, capsys, *words)
+    assert message == "w.npz has 4 networks: expected one for a text"
