@@ -16,7 +16,7 @@ from numpy_rnn import Update
 from numpy_rnn.common.records import Schedule
 from numpy_rnn.common.trees import tree_map
 from numpy_rnn.conformance.random_cases import RandomDraw, is_bounded
-from numpy_rnn.engine import ensemble, gradient, plan, views, workspace
+from numpy_rnn.engine import gradient, plan, training_run, views, workspace
 from tests.helpers.comparing import UPDATE, bits, fewer
 from tests.helpers.random_runs import (
     OPTIONS,
@@ -166,7 +166,7 @@ def test_engine_is_right_beyond_its_thresholds(name, seed):
     )
     assume(is_bounded(run))
     crossed = {other for other in THRESHOLDS if other == name or draw.one_in(4)}
-    modules = ensemble, gradient, plan, views, workspace
+    modules = training_run, gradient, plan, views, workspace
     assert any(name in vars(module) for module in modules)
     size = np.getbufsize()
     with pytest.MonkeyPatch.context() as patch:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import NumpyArray, Run
 from numpy_rnn.conformance import case as cases
 from numpy_rnn.conformance.arithmetics.arithmetic import NumpyArithmetic
@@ -14,6 +15,7 @@ from numpy_rnn.conformance.definition import apply_step, train, window_update
 from numpy_rnn.conformance.ports.abilities import loop_of, stated_by, with_reduction
 from numpy_rnn.conformance.ports.port import (
     PackagePort,
+    describe_error,
     tanh_error,
     validated_report,
 )
@@ -124,17 +126,30 @@ class PackageSource(PortSource):
         self.rnn = port.rnn
 
     def trace(self, run: Run) -> RecordedRun:
-        """Return the run of the package, whose numbers may overflow."""
+        """Return the run of the package, whose numbers may overflow.
+
+        Raises
+        ------
+        PortFault
+            If `train` raises an error other than InputError, or yields nothing.
+        """
         rnn = self.rnn
         series = map(rnn.from_numpy, (run.params, run.x, run.target, run.h_0))
         velocity = rnn.from_numpy(run.velocity)
         parts = list[NamedArrays]()
-        with np.errstate(all="ignore"):
-            updates = rnn.train(
-                *series, **run.options.keywords(), velocity=velocity, record=True
-            )
-            while chunk := list(itertools.islice(updates, JOINED)):
-                parts.append(stack_columns(columns_of(chunk)))
+        try:
+            with np.errstate(all="ignore"):
+                updates = rnn.train(
+                    *series, **run.options.keywords(), velocity=velocity, record=True
+                )
+                while chunk := list(itertools.islice(updates, JOINED)):
+                    parts.append(stack_columns(columns_of(chunk)))
+        except (InputError, MemoryError):
+            raise
+        except Exception as error:  # another author's package may do anything
+            raise PortFault(f"{self.name} raises {describe_error(error)}") from None
+        if not parts:
+            raise PortFault(f"{self.name}: train yields nothing: expected updates")
         arrays = NamedArrays()
         for name in parts[0]:
             arrays[name] = np.concatenate([part[name] for part in parts])
