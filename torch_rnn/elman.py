@@ -87,5 +87,5 @@ def input_rows(params: Parameters[Array], x: Array) -> Array:
     W_xh = params.W_xh
     x = with_network_axis(x, is_ensemble=params.networks is not None)
     if not x.is_floating_point():
-        x = functional.one_hot(x.long(), W_xh.shape[-2]).to(W_xh.dtype)  # (F4)
-    return x.expand(len(x), *W_xh.shape[:-2], -1, -1).clone()
+        x = functional.one_hot(x.long(), W_xh.shape[-2]).to(W_xh)  # (F4)
+    return x.expand(-1, *W_xh.shape[:-2], -1, -1).clone()
