@@ -14,7 +14,7 @@ from statistics import median
 import pyperf
 
 from benchmarks.cases import CASES
-from benchmarks.implementations import BOUND, IMPLEMENTATIONS
+from benchmarks.implementations import IMPLEMENTATIONS
 
 CHECKOUT = Path(__file__).parents[1]
 OUR_NAME = "numpy_rnn"
@@ -151,7 +151,7 @@ def report(suite: pyperf.BenchmarkSuite, names: Sequence[str]) -> str:
 
 def pages(suite: pyperf.BenchmarkSuite) -> dict[Path, str]:
     """Return both pages with the tables of these times."""
-    few = [OUR_NAME, "torch.nn.RNN", "JAX", BOUND]
+    few = [OUR_NAME, "torch.nn.RNN", "JAX"]
     tables = {
         CHECKOUT / "benchmarks/README.md": report(suite, list(IMPLEMENTATIONS)),
         CHECKOUT / "README.md": times_table(suite, few),

@@ -23,14 +23,15 @@ def copy_of(value: Value) -> Value:
     return tree_map(partial(np.array, order="C"), value)
 
 
-def read_only(value: Value) -> Value:
-    """Make an array, or every array of nested tuples, read-only, and return them."""
+def frozen_copy(value: Value) -> Value:
+    """Return a read-only copy of an array, or of every array of nested tuples."""
 
-    def locked(array: Array) -> Array:
-        array.flags.writeable = False
-        return array
+    def frozen(array: Array) -> Array:
+        copy = copy_of(array)
+        copy.flags.writeable = False
+        return copy
 
-    return tree_map(locked, value)
+    return tree_map(frozen, value)
 
 
 def per_network(values: Array, theta: Array) -> Array:
@@ -38,12 +39,12 @@ def per_network(values: Array, theta: Array) -> Array:
     return values.reshape(*values.shape, *(1,) * (theta.ndim - values.ndim))
 
 
-def with_network_axis(series: Array, like: Array) -> Array:
-    """Return a series with an axis N, of size 1 if it is shared, where `like`, a step
-    or a matrix, has one.
+def with_network_axis(series: Array, is_ensemble: bool) -> Array:
+    """Return a series; in an ensemble with an axis N, of size 1 if all networks
+    share the series.
     """
-    is_shared = series.ndim + is_integer(series) < like.ndim + 1
-    return series[:, None] if is_shared else series
+    rank = series.ndim + is_integer(series)  # classes have one axis fewer than rows
+    return series[:, None] if is_ensemble and rank == 3 else series
 
 
 def one_hot(classes: Array, size: int, dtype: DTypeLike) -> Array:

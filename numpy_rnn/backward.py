@@ -97,12 +97,12 @@ def adjoints(
     target : ndarray
         Targets of the last K ≤ T steps, which have a loss, of shape (K, B, O) or
         (K, N, B, O); classes, of shape (K, B) or (K, N, B), for the cross-entropy.
-    nonlinearity : {"tanh", "relu", "sigmoid"}
-        φ, as in `forward`.
+    nonlinearity : str
+        φ, one of those of `forward`.
     loss : {"squared_error", "cross_entropy"}
         `half_squared_error` or `cross_entropy`.
     reduction : {"sum", "mean"}
-        As in these.
+        Whether L is the sum of the terms of the window, or their mean.
 
     Returns
     -------
@@ -197,12 +197,10 @@ def bptt(
     target : ndarray
         Targets of the last K ≤ T steps, which have a loss, of shape (K, B, O) or
         (K, N, B, O); classes, of shape (K, B) or (K, N, B), for the cross-entropy.
-    nonlinearity : {"tanh", "relu", "sigmoid"}
-        φ, as in `forward`.
-    loss : {"squared_error", "cross_entropy"}
-        `half_squared_error` or `cross_entropy`.
-    reduction : {"sum", "mean"}
-        As in these.
+    nonlinearity : str
+        φ, one of those of `forward`.
+    loss, reduction : str
+        As for `adjoints`.
 
     Returns
     -------

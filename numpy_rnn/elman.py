@@ -116,7 +116,7 @@ def input_rows(params: Parameters[Array], x: Array) -> Array:
     """Return a copy of the inputs as rows, (T, B, D), or (T, N, B, D) of an
     ensemble.
     """
-    x = with_network_axis(x, params.W_hh)
+    x = with_network_axis(x, is_ensemble=params.networks is not None)
     if is_integer(x):
         x = one_hot(x, params.W_xh.shape[-2], params.W_xh.dtype)
     networks = params.W_hh.shape[:-2]

@@ -170,7 +170,7 @@ def compute_loss(y: Array, target: Array, objective: Objective) -> Array:
 
 def target_rows(y: Array, target: Array) -> Array:
     """Return the target as rows that broadcast with y; classes become one-hot rows."""
-    target = with_network_axis(target, y[0])
+    target = with_network_axis(target, is_ensemble=y.ndim == 4)
     if is_integer(target):
         return one_hot(target, y.shape[-1], y.dtype)
     return target

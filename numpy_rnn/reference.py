@@ -7,4 +7,4 @@ run the code that one reads.
 
 from numpy_rnn.public import *  # noqa: F403
 from numpy_rnn.public import __all__ as __all__
-from numpy_rnn.tbptt import plain_train as train  # noqa: F401  (not the engine's)
+from numpy_rnn.tbptt import train as train  # in place of the engine's

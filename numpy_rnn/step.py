@@ -181,14 +181,12 @@ def clip_by_value(gradients: Gradients[Array], max_value: float) -> Gradients[Ar
     return compute_clipped_by_value(gradients, check_positive("max value", max_value))
 
 
-def compute_clipped(
-    gradients: Gradients[Array], max_norm: float | None, max_value: float | None
-) -> Gradients[Array]:
+def compute_clipped(gradients: Gradients[Array], step: Step) -> Gradients[Array]:
     """Compute the gradients within a limit, if there is one."""
-    if max_norm is not None:
-        return compute_clipped_by_norm(gradients, max_norm)
-    if max_value is not None:
-        return compute_clipped_by_value(gradients, max_value)
+    if step.max_norm is not None:
+        return compute_clipped_by_norm(gradients, step.max_norm)
+    if step.max_value is not None:
+        return compute_clipped_by_value(gradients, step.max_value)
     return gradients
 
 

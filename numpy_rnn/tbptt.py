@@ -10,7 +10,7 @@ from typing import Unpack
 
 import numpy as np
 
-from numpy_rnn.arrays import ARRAY_KIND, Array, copy_of, read_only
+from numpy_rnn.arrays import ARRAY_KIND, Array, copy_of, frozen_copy
 from numpy_rnn.backward import compute_adjoints, compute_gradients
 from numpy_rnn.common.checks import check_training
 from numpy_rnn.common.numbers import check_integer
@@ -85,14 +85,14 @@ def compute_windows(T: int, schedule: Schedule) -> Iterator[Window]:
         yield Window(start, loss_start, stop)
 
 
-def plain_train(
+def train(
     params: Parameters[Array],
     x: Array,
     target: Array,
     h_0: Array,
     **options: Unpack[TrainKeywords[Array]],
 ) -> Iterator[Update[Array]]:
-    """Train by TBPTT(k1, k2), in the plainest way; `numpy_rnn.reference.train`.
+    """Train by TBPTT(k1, k2), in the plainest way; it is `numpy_rnn.reference.train`.
 
     Parameters, results and errors are those of `numpy_rnn.train`, which describes them.
     """
@@ -121,7 +121,7 @@ def compute_updates(run: Run, *, record: bool) -> Iterator[Update[Array]]:
             L = compute_loss(activations.y[-len(target) :], target, objective)
             derivatives = compute_adjoints(params, activations, target, objective)
             gradients = compute_gradients(params, activations, derivatives)
-            clipped = compute_clipped(gradients, step.max_norm, step.max_value)
+            clipped = compute_clipped(gradients, step)
             delta, velocity = compute_direction(params, clipped, velocity, step)
             params = compute_parameters(params, delta, rate)
             states = dict(enumerate(copy_of(activations.h), start=window.start))
@@ -130,9 +130,9 @@ def compute_updates(run: Run, *, record: bool) -> Iterator[Update[Array]]:
                 number,
                 window,
                 L,
-                gradients=read_only(copy_of(gradients)),
-                parameters=read_only(copy_of(params)),
-                velocity=read_only(copy_of(velocity)),
+                gradients=frozen_copy(gradients),
+                parameters=frozen_copy(params),
+                velocity=frozen_copy(velocity),
                 activations=activations if record else None,
                 adjoints=derivatives if record else None,
             )

@@ -4,7 +4,6 @@ hand.
 
 from numpy_rnn import __version__ as __version__
 from numpy_rnn.common.errors import InputError
-from numpy_rnn.common.packages import missing_torch
 from numpy_rnn.common.records import (
     Activations,
     Adjoints,
@@ -17,7 +16,13 @@ from numpy_rnn.common.records import (
 try:  # the first import that imports torch; a sorter is to leave it here
     from torch_rnn.backward import adjoints, bptt
 except ModuleNotFoundError as error:
-    raise missing_torch(error) from None
+    if error.name != "torch":
+        raise
+    raise ModuleNotFoundError(
+        "torch is not installed: run pip install torch, or use numpy_rnn, which needs"
+        " NumPy alone",
+        name="torch",
+    ) from None
 from torch_rnn.elman import forward
 from torch_rnn.loop_audit import audit as audit  # has no counterpart in numpy_rnn
 from torch_rnn.loss import cross_entropy, half_squared_error

@@ -3,7 +3,6 @@
 from typing import TypeAlias
 
 import torch
-from torch.nn import functional
 
 from numpy_rnn.common.array_kinds import ArrayKind
 from numpy_rnn.common.records import Value
@@ -33,20 +32,9 @@ def per_network(values: Array, theta: Array) -> Array:
     return values.reshape(*values.shape, *(1,) * (theta.ndim - values.ndim))
 
 
-def with_network_axis(series: Array, like: Array) -> Array:
-    """Return a series with an axis N, of size 1 if it is shared, where `like`, a step
-    or a matrix, has one.
+def with_network_axis(series: Array, is_ensemble: bool) -> Array:
+    """Return a series; in an ensemble with an axis N, of size 1 if all networks
+    share the series.
     """
-    has_classes = not series.is_floating_point()  # and so one axis fewer than rows
-    is_shared = series.ndim + has_classes < like.ndim + 1
-    return series[:, None] if is_shared else series
-
-
-def as_rows(series: Array, size: int, like: Array) -> Array:
-    """Return a series with an axis N, as `with_network_axis` does; classes become
-    one-hot rows.
-    """
-    series = with_network_axis(series, like)
-    if not series.is_floating_point():
-        series = functional.one_hot(series.long(), size).to(like.dtype)  # (F4)
-    return series
+    rank = series.ndim + (not series.is_floating_point())  # classes have one axis fewer
+    return series[:, None] if is_ensemble and rank == 3 else series

@@ -58,8 +58,8 @@ def bptt(
         φ, as in `forward`.
     loss : str
         One of those of `numpy_rnn.adjoints`.
-    reduction : {"sum", "mean"}
-        As in these.
+    reduction : str
+        As for `numpy_rnn.adjoints`.
 
     Returns
     -------
@@ -113,8 +113,8 @@ def adjoints(
         φ, as in `forward`.
     loss : str
         One of those of `numpy_rnn.adjoints`.
-    reduction : {"sum", "mean"}
-        As in these.
+    reduction : str
+        As for `numpy_rnn.adjoints`.
 
     Returns
     -------

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import torch
+from torch.nn import functional
 
 from numpy_rnn.common.checks import check_forward
 from numpy_rnn.common.records import Activations, Nonlinearity, Objective, Parameters
-from torch_rnn.arrays import ARRAY_KIND, Array, as_rows
+from torch_rnn.arrays import ARRAY_KIND, Array, with_network_axis
 
 NONLINEARITIES = {"tanh": torch.tanh, "relu": torch.relu, "sigmoid": torch.sigmoid}
 
@@ -62,10 +63,8 @@ def compute_activations(
     """Compute the activations of a window."""
     W_xh, W_hh, W_hy, b_h, b_y = params
     phi = NONLINEARITIES[nonlinearity]
-    networks = W_hh.shape[:-2]
-    x = as_rows(x, W_xh.shape[-2], W_xh).expand(len(x), *networks, -1, -1)
-    x = x.clone().requires_grad_()
-    h_0 = h_0.expand(*networks, -1, -1).clone().requires_grad_()
+    x = input_rows(params, x).requires_grad_()
+    h_0 = h_0.expand(*W_hh.shape[:-2], -1, -1).clone().requires_grad_()
     a: list[Array] = []
     h = [h_0]
     with torch.autocast(W_hh.device.type, enabled=False):
@@ -79,3 +78,14 @@ def compute_activations(
         if b_y is not None:
             y = y + b_y.unsqueeze(-2)  # (F3)
     return Activations(x, torch.stack(a), torch.stack(h), y)
+
+
+def input_rows(params: Parameters[Array], x: Array) -> Array:
+    """Return a copy of the inputs as rows, (T, B, D), or (T, N, B, D) of an
+    ensemble.
+    """
+    W_xh = params.W_xh
+    x = with_network_axis(x, is_ensemble=params.networks is not None)
+    if not x.is_floating_point():
+        x = functional.one_hot(x.long(), W_xh.shape[-2]).to(W_xh)  # (F4)
+    return x.expand(-1, *W_xh.shape[:-2], -1, -1).clone()

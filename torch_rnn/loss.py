@@ -103,5 +103,5 @@ def cross_entropy(y: Array, target: Array, *, reduction: Reduction = "sum") -> A
 
 def compute_loss(y: Array, target: Array, objective: Objective) -> Array:
     """Compute L of the outputs, one per network."""
-    terms = TERMS[objective.loss](y, with_network_axis(target, y[0]))
+    terms = TERMS[objective.loss](y, with_network_axis(target, is_ensemble=y.ndim == 4))
     return REDUCTIONS[objective.reduction](terms, dim=(0, -2, -1))  # (L2)

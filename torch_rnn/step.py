@@ -77,9 +77,10 @@ def compute_parameters(
     """Compute the parameters after a step; they require a gradient."""
 
     def stepped(theta: Array, dtheta: Array | None) -> Array:
-        updated = theta.detach().clone()
-        if dtheta is not None:
-            updated -= per_network(rate, theta) * dtheta  # (U1)
+        if dtheta is None:
+            updated = theta.clone()
+        else:
+            updated = theta - per_network(rate, theta) * dtheta  # (U1)
         return updated.requires_grad_()
 
     return tree_map(stepped, params, delta)

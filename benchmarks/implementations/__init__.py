@@ -53,11 +53,7 @@ IMPLEMENTATIONS = {
     "min-char-rnn": Implementation(
         "min_char_rnn", "numpy", "Karpathy's program of 2015, reimplemented"
     ),
-    "matrix products": Implementation(
-        "matrix_products", "numpy", "a lower bound: those of the equations alone"
-    ),
 }
-BOUND = "matrix products"
 
 
 def prepare(name: str, case: Case) -> Call:

@@ -3,13 +3,13 @@
 import argparse
 import importlib
 import sys
-from collections.abc import Collection
 from types import ModuleType
-from typing import NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
 from numpy_rnn import __version__
+from numpy_rnn.app.experiment import Diverged
 from numpy_rnn.app.options import (
     HEADINGS,
     CommandOptions,
@@ -17,9 +17,8 @@ from numpy_rnn.app.options import (
     make_options,
     option_name,
 )
-from numpy_rnn.app.updates import Diverged
-from numpy_rnn.common.errors import InputError
-from numpy_rnn.common.texts import failed, nearest_name, silence_output
+from numpy_rnn.common.errors import InputError, failed, silence_output
+from numpy_rnn.common.texts import nearest_name
 
 
 class Command(NamedTuple):
@@ -27,7 +26,8 @@ class Command(NamedTuple):
 
     The command is the function `run` of its module. Its arguments are the package of
     the script and the `CommandOptions`; it returns the exit status, and raises what
-    `run_main` answers.
+    `run_main` answers. `audit` alone is listed here for the help, and run by
+    torch_rnn.__main__, before anything of the command line is done.
     """
 
     help: str
@@ -54,7 +54,7 @@ COMMANDS = {
     ),
     "audit": Command(
         "report which training a PyTorch script does",
-        "torch_rnn.loop_audit.audit_command",  # torch_rnn.__main__ calls it itself
+        "torch_rnn.loop_audit.audit_command",
         "torch-rnn",
     ),
 }
@@ -96,8 +96,11 @@ def make_parser(program: str) -> tuple[Parser, dict[str, Parser]]:
         description="An Elman network: training, and checks of its gradients.",
         epilog=f"`{program} COMMAND --help` lists the options of a command. {STATUS}",
     )
-    version = f"{program} {__version__}, NumPy {np.__version__}"
-    main.add_argument("--version", action="version", version=version)
+    main.add_argument(
+        "--version",
+        action="version",
+        version=f"{program} {__version__}, NumPy {np.__version__}",
+    )
     section = main.add_subparsers(title="commands", dest="command", metavar="COMMAND")
     parsers = {}
     for name, command in COMMANDS.items():
@@ -109,45 +112,41 @@ def make_parser(program: str) -> tuple[Parser, dict[str, Parser]]:
                 allow_abbrev=False,
                 argument_default=argparse.SUPPRESS,
             )
-            add_command_options(parsers[name], name)
+            for field, parsing in declarations_of(name).items():
+                if field in HEADINGS:
+                    group = parsers[name].add_argument_group(HEADINGS[field])
+                group.add_argument(option_name(field), dest=field, **parsing)
+    parsers["compare"].add_argument(
+        "others",
+        metavar="OTHER",
+        nargs="+",
+        help="a package, such as torch_rnn; a port of your own, as module:object;"
+        " a program; or a trace file",
+    )
     return main, parsers
 
 
-def add_command_options(parser: Parser, command: str) -> None:
-    """Add the options of a command to its parser."""
-    if command == "compare":
-        parser.add_argument(
-            "others",
-            metavar="OTHER",
-            nargs="+",
-            help="a package, such as torch_rnn; a port of your own, as module:object;"
-            " a program; or a trace file",
-        )
-    for name, option in declarations_of(command).items():
-        if name in HEADINGS:
-            group = parser.add_argument_group(HEADINGS[name])
-        group.add_argument(
-            option_name(name), dest=name, help=option.help, **option.parsing
-        )
+def nearest(name: str, known: dict[str, Any], prefix: str = "") -> str:
+    """Return advice in brackets, with the known name that is nearest; or "".
 
-
-def nearest(name: str, known: Collection[str], prefix: str = "") -> str:
-    """Return advice in brackets, with the known name that is nearest; or ""."""
+    prefix stands before it.
+    """
     meant = nearest_name(name, known)
     if meant is None:
         return ""
     return f" (did you mean {prefix}{meant.replace('_', '-')}?)"
 
 
-def parse_command(package: str, words: list[str]) -> CommandOptions:
+def parse_command(package: str, arguments: list[str] | None) -> CommandOptions:
     """Parse a command line.
 
     Parameters
     ----------
     package : str
         The name of the package, whose commands are known.
-    words : list of str
-        A command, "train" unless it is named, and its options.
+    arguments : list of str or None
+        A command, "train" unless it is named, and its options; those of the process
+        where None.
 
     Returns
     -------
@@ -164,11 +163,12 @@ def parse_command(package: str, words: list[str]) -> CommandOptions:
     """
     program = package.replace("_", "-")
     main, parsers = make_parser(program)
-    if not words or words[0].startswith("-"):
-        if words[:1] not in (["-h"], ["--help"], ["--version"]):
+    words = sys.argv[1:] if arguments is None else arguments
+    name = words[0] if words else "-"
+    if name.startswith("-"):
+        if name not in ("-h", "--help", "--version"):
             words = ["train", *words]
-    elif words[0] not in parsers:
-        name = words[0]
+    elif name not in parsers:
         if name in COMMANDS:
             other = COMMANDS[name].program
             raise InputError(f"{name} is a command of {other}: type {other} {name}")
@@ -205,17 +205,15 @@ def run_main(rnn: ModuleType, arguments: list[str] | None) -> int:
         An error that no input should cause.
     """
     name = rnn.__name__
-    words = sys.argv[1:] if arguments is None else arguments
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             # for characters that the terminal does not have
             stream.reconfigure(errors="backslashreplace")
     try:
-        options = parse_command(name, words)
+        options = parse_command(name, arguments)
         module = importlib.import_module(COMMANDS[options.command].module)
         status: int = module.run(rnn, options)
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        print(end="", flush=True)  # an error of the output is raised here
         return status
     except InputError as error:
         return failed(name, 2, str(error))

@@ -3,36 +3,43 @@ update.
 """
 
 import os
-from collections.abc import Sequence
+import shutil
 from types import ModuleType
 
 import numpy as np
 
 from numpy_rnn.app.compare_plot import draw_comparisons
-from numpy_rnn.app.compare_report import ComparedRun, Comparison, comparison_report
-from numpy_rnn.app.compare_runs import (
-    FittedRuns,
-    Source,
-    TraceFile,
-    find_source,
-    fitted_runs,
+from numpy_rnn.app.compare_report import (
+    ComparedRun,
+    Comparison,
+    comparison_report,
 )
-from numpy_rnn.app.options import CommandOptions, option_name
-from numpy_rnn.app.outputs import check_files, plot_target, write_figure
-from numpy_rnn.app.printing import describe_runs, progress, schedule_name
-from numpy_rnn.app.updates import begin, epoch_losses
-from numpy_rnn.common.errors import InputError
-from numpy_rnn.common.numbers import check_integer
+from numpy_rnn.app.compare_runs import Source, TraceFile, choose_runs
+from numpy_rnn.app.experiment import epoch_losses
+from numpy_rnn.app.options import CommandOptions
+from numpy_rnn.app.output import (
+    check_outputs,
+    describe_runs,
+    progress,
+    schedule_name,
+    write_figure,
+)
+from numpy_rnn.common.packages import is_package
 from numpy_rnn.common.records import Run
+from numpy_rnn.common.texts import one_line
 from numpy_rnn.conformance.mutants.loops import hint_for_run
 from numpy_rnn.conformance.ports.guard import guarded
-from numpy_rnn.conformance.ports.port import PackagePort
+from numpy_rnn.conformance.ports.port import PackagePort, find_port
+from numpy_rnn.conformance.ports.program import FIRST_TIMES, ProgramPort
 from numpy_rnn.conformance.ports.protocol import PortFault
 from numpy_rnn.conformance.runs.judge import judge
 from numpy_rnn.conformance.runs.recorded_run import finite_part
-from numpy_rnn.conformance.runs.run_sources import PackageSource
-
-NOT_OF_A_RUN = {"plot", "no_plot", "timeout"}  # options
+from numpy_rnn.conformance.runs.run_sources import (
+    PackageSource,
+    PortSource,
+    source_of,
+)
+from numpy_rnn.conformance.trace import load_trace
 
 
 def run(rnn: ModuleType, options: CommandOptions) -> int:
@@ -40,9 +47,25 @@ def run(rnn: ModuleType, options: CommandOptions) -> int:
 
     The status is 1 if one is wrong, not judged, or fails.
     """
+    plot = check_outputs(options, rnn.__name__)
+    if plot is not None:
+        plot = os.path.abspath(plot)  # a port may change the working folder
     try:
         with guarded():
-            return compare(rnn, options)
+            comparisons = []
+            sources = find_sources(rnn, options)
+            fitted = choose_runs(sources, options)
+            names = [source.name for source in sources]
+            heading = describe_runs(names, fitted.series, fitted.runs)
+            print(*fitted.notes, heading, sep="\n", flush=True)
+            for source in sources:
+                compared = [examine(source, run) for run in fitted.runs]
+                comparisons.append(Comparison(source.name, source.tau, compared))
+            print(comparison_report(comparisons, fitted.remedy))
+            judgements = [run.judgement for each in comparisons for run in each.runs]
+            if plot is not None and any(judgement.updates for judgement in judgements):
+                write_figure(plot, draw_comparisons, comparisons)
+            return 0 if all(judgement.passed for judgement in judgements) else 1
     except PortFault as fault:
         print(f"FAILED {fault}")
     except SystemExit as error:
@@ -50,30 +73,16 @@ def run(rnn: ModuleType, options: CommandOptions) -> int:
     return 1
 
 
-def compare(rnn: ModuleType, options: CommandOptions) -> int:
-    """Do what `run` does, but raise PortFault where an implementation fails."""
-    plot = plot_target(options, rnn.__name__)
-    check_files(options, plot)
-    if plot is not None:
-        plot = os.path.abspath(plot)  # a port may change the working folder
-    sources = find_sources(rnn, options)
-    fitted = choose_runs(rnn, sources, options)
-    names = [source.name for source in sources]
-    heading = describe_runs(names, fitted.series, fitted.runs)
-    print(*fitted.notes, heading, sep="\n", flush=True)
-    comparisons = list[Comparison]()
-    for source in sources:
-        compared = [examine(source, run) for run in fitted.runs]
-        comparisons.append(Comparison(source, compared))
-    print(comparison_report(comparisons))
-    has_ratios = any(comparison.has_judged_updates for comparison in comparisons)
-    if plot is not None and has_ratios:
-        write_figure(plot, lambda figure: draw_comparisons(figure, comparisons))
-    return 0 if all(comparison.passed for comparison in comparisons) else 1
-
-
 def find_sources(rnn: ModuleType, options: CommandOptions) -> list[Source]:
-    """Find what is compared; with a package, the package of the command too."""
+    """Find what is compared; with a package, the package of the command too.
+
+    Raises
+    ------
+    InputError
+        If there is no implementation of a name. The message says what to type.
+    PortFault
+        If a program fails at its start.
+    """
     sources = [find_source(name, options.timeout) for name in options.others]
     has_packages = any(isinstance(source, PackageSource) for source in sources)
     if has_packages and rnn.__name__ not in options.others:
@@ -81,56 +90,47 @@ def find_sources(rnn: ModuleType, options: CommandOptions) -> list[Source]:
     return sources
 
 
-def choose_runs(
-    rnn: ModuleType, sources: Sequence[Source], options: CommandOptions
-) -> FittedRuns:
-    """Return the run of a trace, or else runs that all ports can make.
+def find_source(name: str, timeout: float) -> Source:
+    """Find the implementation that a name means.
 
-    Raises InputError on options that no run can have.
+    Parameters
+    ----------
+    name : str
+        A package, a port as module:object, the command of a program, or a trace file.
+    timeout : float
+        Seconds for an answer of a program. A port in Python has a multiple of it, since
+        any of its answers may import or compile. A package has no limit.
+
+    Returns
+    -------
+    Source
+        The implementation.
     """
-    traces = [source for source in sources if isinstance(source, TraceFile)]
-    if traces:
-        check_traces(traces, options)
-        fitted = FittedRuns("series of the trace", [traces[0].recorded.run], [])
-    else:
-        check_integer("--epochs", options.epochs, 1)
-        fitted = fitted_runs(sources, options)
-    for run in fitted.runs:
-        begin(rnn, run)  # it checks the options, and makes no update
-    return fitted
+    if name.endswith(".npz"):
+        return TraceFile(one_line(name), load_trace(name))
+    if is_program(name):
+        try:
+            return PortSource(ProgramPort(name, timeout))
+        except PortFault as fault:
+            raise PortFault(f"{one_line(name, 80)}, at its start: {fault}") from None
+    port = find_port(name)
+    port.timeout = FIRST_TIMES * timeout
+    return source_of(port)
 
 
-def check_traces(traces: Sequence[TraceFile], options: CommandOptions) -> None:
-    """Raise InputError on several traces, and on options of a run with one."""
-    given = sorted(options.given.keys() - NOT_OF_A_RUN)
-    if given or len(traces) > 1:
-        words = [trace.name for trace in traces] + list(map(option_name, given))
-        raise InputError(
-            f"{' '.join(words)} are given: expected one trace, whose run is repeated,"
-            " and no option of a run"
-        )
+def is_program(name: str) -> bool:
+    """Return whether a name is the command of a program, with any arguments."""
+    program = name.partition(" ")[0]
+    if ":" in program or is_package(name):
+        return False
+    return shutil.which(program) is not None
 
 
 def examine(source: Source, run: Run) -> ComparedRun:
     """Record a run of an implementation, and judge every update.
 
-    Parameters
-    ----------
-    source : Source
-        The implementation.
-    run : Run
-        What it trains.
-
-    Returns
-    -------
-    ComparedRun
-        The judgement, the losses and what they cover. Updates after the first that
-        is not finite are not judged.
-
-    Raises
-    ------
-    PortFault
-        If the implementation fails.
+    Updates after the first that is not finite are not judged. Raises PortFault if the
+    implementation fails.
     """
     progress(f"{source.name}: {schedule_name(run)}")
     recorded = source.trace(run)

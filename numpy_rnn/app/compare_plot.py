@@ -1,24 +1,20 @@
 """The plot of `compare`: ratios to the rounding bounds, and losses."""
 
-from collections.abc import Sequence
 from itertools import product
 from typing import Any
 
 import numpy as np
 
 from numpy_rnn.app.compare_report import ComparedRun, Comparison
-from numpy_rnn.app.printing import schedule_name
+from numpy_rnn.app.experiment import steps_of_updates
+from numpy_rnn.app.output import schedule_name
 from numpy_rnn.app.train_plot import (
     BLACK,
-    BLUE,
-    GREEN,
-    ORANGE,
-    PURPLE,
+    LINE_COLORS,
     RED,
     add_legend,
     draw_losses,
 )
-from numpy_rnn.app.updates import updates_per_epoch
 from numpy_rnn.conformance.case import TENSORS
 from numpy_rnn.conformance.runs.judge import Judgement
 
@@ -26,19 +22,12 @@ MOST_POINTS = 50  # of a line; each is the largest ratio of some updates
 SMALLEST_RATIO = 1e-2  # that is drawn, as is the largest one
 LARGEST_RATIO = 1e12
 LINE_STYLES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 3)))
-LINE_COLORS = (BLUE, GREEN, PURPLE, BLACK, ORANGE)
 
 
-def draw_comparisons(figure: Any, comparisons: Sequence[Comparison]) -> None:
-    """Draw what `compare` found: a row for every implementation, with the ratio of
-    every update to its rounding bound, and the losses of the runs next to them.
-
-    Parameters
-    ----------
-    figure : matplotlib.figure.Figure
-        An empty figure; its size is set.
-    comparisons : sequence of Comparison
-        What is drawn.
+def draw_comparisons(figure: Any, comparisons: list[Comparison]) -> None:
+    """Draw what `compare` found on an empty figure: a row for every implementation,
+    with the ratio of every update to its rounding bound, and the losses of the runs
+    next to them.
     """
     runs = len(comparisons[0].runs)
     figure.set_size_inches(5 + 4.5 * runs, 2 + 3 * len(comparisons))
@@ -48,9 +37,7 @@ def draw_comparisons(figure: Any, comparisons: Sequence[Comparison]) -> None:
         for axes, compared in zip(row, comparison.runs):
             draw_ratios(axes, compared.judgement)
             draw_verdict(axes, comparison.name, compared)
-            networks = compared.run.params.networks or 1
-            by_epoch = compared.losses.reshape(-1, networks)
-            losses[schedule_name(compared.run)] = by_epoch
+            losses[schedule_name(compared.run)] = compared.losses
         row[0].set_ylabel("difference / rounding bound\n(log scale)")
         draw_losses(row[-1], losses)
         row[-1].legend(frameon=False)
@@ -62,8 +49,7 @@ def draw_ratios(axes: Any, judgement: Judgement) -> None:
     axes.set(xlabel="update", yscale="log")
     axes.minorticks_off()  # a log scale has many, which take long to draw
     axes.axhline(1, color=RED, lw=1.5, label="bound")
-    joined = judgement.updates // MOST_POINTS + 1
-    first = np.arange(0, judgement.updates, joined)
+    first = np.arange(0, judgement.updates, judgement.updates // MOST_POINTS + 1)
     for tensor, (style, color) in zip(TENSORS, product(LINE_STYLES, LINE_COLORS)):
         if tensor in judgement.ratios:
             ratios = np.maximum.reduceat(judgement.ratios[tensor], first)
@@ -80,9 +66,12 @@ def draw_verdict(axes: Any, name: str, compared: ComparedRun) -> None:
     if judgement.passed:
         verdict = "within the bounds"
     if finding is not None:
-        update = (finding.epoch - 1) * updates_per_epoch(compared.run) + finding.number
-        verdict = f"WRONG {finding.tensor} ({finding.equation}), update {update}"
-        verdict += f"\n{finding.hint}"
+        updates = len(steps_of_updates(compared.run))
+        update = (finding.epoch - 1) * updates + finding.number
+        verdict = (
+            f"WRONG {finding.tensor} ({finding.equation}), update {update}\n"
+            f"{finding.hint}"
+        )
         ratio = min(finding.ratio, LARGEST_RATIO)
         axes.plot(update, ratio, color=RED, marker="o", ls="", label="first fault")
     title = f"{name}, {schedule_name(compared.run)}: {verdict}"

@@ -1,32 +1,39 @@
-"""What `compare` compares, and runs that it can make: what the statements of ports
-choose, and what they refuse, in the options of the command line.
+"""The runs of `compare`: that of a trace, or runs that all ports can make. What the
+ports state chooses and refuses options of the command line.
 """
 
-import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from numpy_rnn.app.experiment import prepare_experiment
 from numpy_rnn.app.options import (
     CommandOptions,
     declarations_of,
-    make_options,
+    option_name,
     option_words,
 )
+from numpy_rnn.arrays import ARRAY_KIND
+from numpy_rnn.common.checks import check_run_arguments
 from numpy_rnn.common.errors import InputError
-from numpy_rnn.common.packages import is_package
+from numpy_rnn.common.numbers import check_integer
 from numpy_rnn.common.records import Run, Schedule
-from numpy_rnn.common.texts import join_names, one_line
+from numpy_rnn.common.texts import join_names
 from numpy_rnn.conformance.arithmetics.bounds import TAU
 from numpy_rnn.conformance.ports.abilities import forced_schedule
-from numpy_rnn.conformance.ports.port import find_port
-from numpy_rnn.conformance.ports.program import FIRST_TIMES, ProgramPort
-from numpy_rnn.conformance.ports.protocol import PortFault
-from numpy_rnn.conformance.runs.fitting import run_defaults
-from numpy_rnn.conformance.runs.fitting import unsupported as unsupported_by
+from numpy_rnn.conformance.runs.fitting import run_defaults, unsupported
 from numpy_rnn.conformance.runs.recorded_run import RecordedRun
-from numpy_rnn.conformance.runs.run_sources import PortSource, source_of
-from numpy_rnn.conformance.trace import load_trace
+from numpy_rnn.conformance.runs.run_sources import PortSource
+
+NOT_OF_A_RUN = {"plot", "no_plot", "timeout"}  # options
+# Schedules without --k1 and --k2: the tutorial's, and one whose gradients go back
+# through time.
+USUAL_SCHEDULES = [Schedule(1, 1, 300), Schedule(1, 5, 60)]
+OPTION_OF_FIELD = {"H": "hidden_size", "networks": "seeds"}  # options with another name
+SCHEDULE = {"k1", "k2"}
+SUITE = (
+    "no data of `compare` fit; expected a run of the suite, pytest --pyargs"
+    " numpy_rnn.conformance --elman-backend my_rnn:port"
+)
 
 
 class TraceFile(NamedTuple):
@@ -44,96 +51,48 @@ class TraceFile(NamedTuple):
 Source = PortSource | TraceFile
 
 
-def find_source(name: str, timeout: float) -> Source:
-    """Find the implementation that a name means.
-
-    Parameters
-    ----------
-    name : str
-        A package, a port as module:object, the command of a program, or a trace file.
-    timeout : float
-        Seconds for an answer of a program.
-
-    Returns
-    -------
-    Source
-        The implementation.
-
-    Raises
-    ------
-    InputError
-        If there is none. The message says what to type.
-    PortFault
-        If a program fails at its start.
-    """
-    if name.endswith(".npz"):
-        return TraceFile(one_line(name), load_trace(name))
-    if is_program(name):
-        try:
-            return PortSource(ProgramPort(name, timeout))
-        except PortFault as fault:
-            raise PortFault(f"{one_line(name, 80)}, at its start: {fault}") from None
-    port = find_port(name)
-    port.timeout = FIRST_TIMES * timeout
-    return source_of(port)
-
-
-def is_program(name: str) -> bool:
-    """Return whether a name is the command of a program, with any arguments."""
-    program = name.partition(" ")[0]
-    if ":" in program or is_package(name):
-        return False
-    return shutil.which(program) is not None
-
-
-# Schedules without --k1 and --k2: the tutorial's, and one whose gradients go back
-# through time.
-USUAL_SCHEDULES = (Schedule(1, 1, 300), Schedule(1, 5, 60))
-OPTION_OF_FIELD = {"H": "hidden_size", "networks": "seeds"}  # options with another name
-BY_DATA = ("loss", "class_inputs")  # fields that --text chooses
-SCHEDULE = {"k1", "k2"}
-SUITE = (
-    "no data of `compare` fit; expected a run of the suite, pytest --pyargs"
-    " numpy_rnn.conformance --elman-backend my_rnn:port"
-)
-
-
 class FittedRuns(NamedTuple):
     """Runs from the same weights, which differ in their schedules."""
 
     series: str  # the name of the data
     runs: list[Run]
     notes: list[str]  # what was chosen without being asked for, a line each
+    remedy: str = "use --k2 5"  # if no gradient goes back a step
 
 
-def fitted_runs(sources: Sequence[Source], usual: CommandOptions) -> FittedRuns:
-    """Choose runs that the compared ports can make.
+def choose_runs(sources: list[Source], options: CommandOptions) -> FittedRuns:
+    """Return the run of a trace, or else runs that all ports can make.
 
-    Parameters
-    ----------
-    sources : sequence of Source
-        What is compared. Only ports of users limit the runs.
-    usual : CommandOptions
-        The options that were given, and the usual defaults of the others. Where an
-        option was not given, what a port lacks chooses its value.
+    Raises InputError on several traces, on options of a run with one, and on options
+    that no run can have, or not with all ports.
+    """
+    traces = [source for source in sources if isinstance(source, TraceFile)]
+    if not traces:
+        check_integer("--epochs", options.epochs, 1)
+        return fitted_runs(sources, options)
+    given = sorted(options.given.keys() - NOT_OF_A_RUN)
+    if given or len(traces) > 1:
+        words = [trace.name for trace in traces] + list(map(option_name, given))
+        raise InputError(
+            f"{' '.join(words)} are given: expected one trace, whose run is repeated,"
+            " and no option of a run"
+        )
+    run = traces[0].recorded.run
+    return FittedRuns("series of the trace", [run], [], "record a run with k2 5")
 
-    Returns
-    -------
-    FittedRuns
-        The runs, from the same weights.
 
-    Raises
-    ------
-    InputError
-        If an option that was given asks for what a port lacks. The message names all
-        options to change.
+def fitted_runs(sources: list[Source], usual: CommandOptions) -> FittedRuns:
+    """Choose runs that the compared ports can make. Only those of users limit the runs.
+
+    Where an option is not given, what a port lacks chooses its value, in place of the
+    usual default. Raises InputError if an option that is given asks for what a port
+    lacks; the message names all options to change.
     """
     ports = [source for source in sources if type(source) is PortSource]  # of users
     forced = forced_values(ports, usual)
-    defaults = {name: forced[name] for name in forced.keys() - SCHEDULE}
-    options = make_options(usual.command, usual.others, defaults, **usual.given)
-    experiment = prepare_experiment(options)
-    whole = experiment.run
+    values = {name: forced[name] for name in forced.keys() - SCHEDULE}
+    options = replace(usual, **values)
+    data, whole = prepare_experiment(options)
     run = whole._replace(
         x=whole.x[: options.steps], target=whole.target[: options.steps]
     )
@@ -141,7 +100,7 @@ def fitted_runs(sources: Sequence[Source], usual: CommandOptions) -> FittedRuns:
     runs = runs_by_schedule(run, schedules, forced)
     check_ports(ports, options, runs)
     T = len(run.x)
-    notes = list[str]()
+    notes = []
     if len(whole.x) > T:
         notes.append(
             f"the first {T} of {len(whole.x)} steps are compared; --steps changes"
@@ -151,13 +110,13 @@ def fitted_runs(sources: Sequence[Source], usual: CommandOptions) -> FittedRuns:
     if changed:
         names = [port.name for port in ports]
         notes.append(f"chosen for what {join_names(names)} has: {' '.join(changed)}")
-    return FittedRuns(experiment.data.name, runs, notes)
+    return FittedRuns(data.name, runs, notes)
 
 
-def forced_values(ports: Iterable[PortSource], usual: CommandOptions) -> dict[str, Any]:
+def forced_values(ports: list[PortSource], usual: CommandOptions) -> dict[str, Any]:
     """Return the values that the ports need of options that are not given."""
     free = declarations_of("compare").keys() - usual.given.keys()
-    forced = dict[str, Any]()
+    forced = {}
     for port in ports:
         for field, value in run_defaults(port.port.abilities).items():
             name = OPTION_OF_FIELD.get(field, field)
@@ -166,7 +125,7 @@ def forced_values(ports: Iterable[PortSource], usual: CommandOptions) -> dict[st
     return forced
 
 
-def asked_schedules(options: CommandOptions) -> Sequence[Schedule]:
+def asked_schedules(options: CommandOptions) -> list[Schedule]:
     """Return the schedules of the runs, before ports limit them."""
     if options.given.keys() & {*SCHEDULE, "data", "text"}:
         return [options.run_options().schedule]
@@ -176,23 +135,24 @@ def asked_schedules(options: CommandOptions) -> Sequence[Schedule]:
 
 
 def runs_by_schedule(
-    run: Run, schedules: Iterable[Schedule], forced: Mapping[str, Any]
+    run: Run, schedules: list[Schedule], forced: dict[str, Any]
 ) -> list[Run]:
     """Return the run with each schedule, as it is forced: the last of those that are
     equal then.
     """
-    runs = dict[tuple[int, int], Run]()
+    runs = {}
     for k1, k2, epochs in schedules:
         schedule = Schedule(*forced_schedule(forced, k1, k2, len(run.x)), epochs)
         options = run.options._replace(schedule=schedule)
-        runs[schedule[:2]] = run._replace(options=options)
+        fitted = run._replace(options=options)
+        runs[schedule[:2]] = check_run_arguments(ARRAY_KIND, fitted)
     return list(runs.values())
 
 
 def changed_options(
-    fields: Mapping[str, Any],
+    fields: dict[str, Any],
     options: CommandOptions,
-    schedules: Iterable[Schedule],
+    schedules: list[Schedule],
     T: int,
 ) -> list[str]:
     """Return the options that give runs these fields, as they are typed.
@@ -213,11 +173,11 @@ def changed_options(
     list of str
         One text for each option.
     """
-    words = list[str]()
+    words = []
     changeable = declarations_of("compare").keys() - SCHEDULE
     for field, value in fields.items():
         name = OPTION_OF_FIELD.get(field, field)
-        if field in BY_DATA:
+        if field in ("loss", "class_inputs"):
             is_text = value in (True, "cross_entropy")
             words.append("--text FILE" if is_text else "--data FILE")
         elif name in changeable and value != getattr(options, name):
@@ -230,22 +190,22 @@ def changed_options(
 
 
 def check_ports(
-    ports: Iterable[PortSource], options: CommandOptions, runs: Sequence[Run]
+    ports: list[PortSource], options: CommandOptions, runs: list[Run]
 ) -> None:
     """Raise InputError, with all that is wrong and the options to change, unless the
     ports can make the runs.
     """
     schedules = [run.options.schedule for run in runs]
-    messages = list[str]()
+    messages = []
     for port in ports:
         forced = run_defaults(port.port.abilities)
         if (forced.get("class_inputs"), forced.get("loss")) == (False, "cross_entropy"):
             messages.append(f"{port.name} has classes as targets of vectors: {SUITE}")
             continue
-        missing = list[str]()
+        missing = []
         remedies = dict[str, Any]()
         for run in runs:
-            for ability in unsupported_by(port.port.abilities, run):
+            for ability in unsupported(port.port.abilities, run):
                 missing.append(f"no {ability.words}")
                 remedies.update(ability.remedy)
         if missing:

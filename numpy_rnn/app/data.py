@@ -5,7 +5,7 @@ import re
 import warnings
 from collections.abc import Sequence
 from contextlib import suppress
-from math import isfinite
+from math import nan
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,86 +32,32 @@ class Series(NamedTuple):
     """
 
     name: str
-    x: NumpyArray
-    """Inputs, (T, 1, D), standardized if that is asked; of a text classes, (T, 1)."""
-    target: NumpyArray
-    """What follows each input."""
-    rows: NumpyArray
-    """All rows as they were read, (T+1, D); of a text the classes."""
-    size: int
-    """D, the number of columns, or of different characters."""
-    columns: Sequence[str] = ()
-    """The D names; none of a text."""
-    mean: NumpyArray | float = 0.0
-    """The means of the columns, (D,), if the series is standardized."""
-    deviation: NumpyArray | float = 1.0
-    """The deviations of the columns, (D,), if the series is standardized."""
-    held_out: int = 0
-    """Steps at the end that are predicted and not trained on."""
-    alphabet: str = ""
-    """The characters in the order of their classes; empty if this is no text."""
+    sequence: NumpyArray  # (T+1, 1, D), standardized if asked; of a text (T+1, 1)
+    rows: NumpyArray  # all rows as they were read, (T+1, D); of a text the classes
+    size: int  # D, the number of columns, or of different characters
+    columns: Sequence[str] = ()  # the D names; none of a text
+    mean: NumpyArray | float = 0.0  # of the columns, (D,), of a standardized series
+    deviation: NumpyArray | float = 1.0  # of the columns, likewise
+    held_out: int = 0  # steps at the end that are predicted and not trained on
+    alphabet: str = ""  # the characters in the order of their classes; or no text
 
 
 def make_data(options: CommandOptions, dtype: Any, alphabet: str = "") -> Series:
     """Read the text or the series of the options, or create the sine wave.
 
-    Parameters
-    ----------
-    options : CommandOptions
-        `text` or `data` names a file.
-    dtype : dtype
-        The dtype of the numbers of a series.
-    alphabet : str, optional
-        The alphabet of saved weights, if they are those of a text.
-
-    Returns
-    -------
-    Series
-        The data.
-
-    Raises
-    ------
-    InputError
-        If the file cannot be used.
+    A series has this dtype, and is standardized if that is asked; alphabet is that of
+    saved weights, if they are a text's.
     """
     if options.text is not None:
         return make_text(options.text, options.k1, alphabet)
-    return make_series(options, dtype)
-
-
-def make_text(path: str, k1: int, alphabet: str) -> Series:
-    """Read a text from a file, cut to a multiple of k1 steps, as in min-char-rnn.
-
-    alphabet is that of saved weights, or empty without one.
-    """
-    with errors_about(f"text {path}"):
-        classes, alphabet = character_classes(read_text(path), alphabet)
-        steps = (len(classes) - 1) // k1 * k1
-        if steps == 0:
-            raise InputError(
-                f"it has {len(classes)} characters: expected more than --k1"
-            )
-    return Series(
-        printable(os.path.basename(path)),
-        x=classes[:steps, None],
-        target=classes[1 : steps + 1, None],
-        rows=classes,
-        size=len(alphabet),
-        alphabet=alphabet,
-    )
-
-
-def make_series(options: CommandOptions, dtype: Any) -> Series:
-    """Read or create the series, in this dtype, and standardize it if that is asked."""
     name, rows, columns = "sine wave", SINE_WAVE, ["value"]
     if options.data is not None:
         name = printable(os.path.basename(options.data))
         rows, columns = read_series(options.data, options.columns)
-    most = len(rows) - MIN_ROWS
-    check_integer("--held-out", options.held_out, 0, f"0 to {most}", most)
+    check_integer("--held-out", options.held_out, 0, len(rows) - MIN_ROWS)
     trained = rows[: len(rows) - options.held_out]
-    mean = np.zeros(len(columns))
-    deviation = np.ones(len(columns))
+    mean: Any = 0.0
+    deviation: Any = 1.0
     with np.errstate(all="ignore"):  # what is not finite is refused below
         if options.standardize:
             is_constant = np.ptp(trained, axis=0) == 0  # its deviation may be rounded
@@ -126,8 +72,7 @@ def make_series(options: CommandOptions, dtype: Any) -> Series:
         )
     return Series(
         name,
-        x=sequence[:-1, None],
-        target=sequence[1:, None],
+        sequence=sequence[:, None],
         rows=rows,
         size=len(columns),
         columns=columns,
@@ -137,38 +82,52 @@ def make_series(options: CommandOptions, dtype: Any) -> Series:
     )
 
 
+def make_text(path: str, k1: int, alphabet: str) -> Series:
+    """Read a text from a file, cut to a multiple of k1 steps, as in min-char-rnn.
+
+    Its classes are the places of its characters in the alphabet: that of saved weights,
+    or all characters of the text, by Unicode, if it is empty.
+    """
+    with errors_about(f"text {path}"):
+        text = read_text(path)
+        alphabet = alphabet or "".join(sorted(set(text)))
+        if len(alphabet) < 2 or "\0" in text:
+            raise InputError("it is binary, or has fewer than 2 different characters")
+        if unknown := sorted(set(text) - set(alphabet)):
+            raise InputError(
+                f"it has {some_of(unknown)}; expected only characters of --weights"
+            )
+        steps = (len(text) - 1) // k1 * k1
+        if steps == 0:
+            raise InputError(f"it has {len(text)} characters: expected more than --k1")
+    index = {character: n for n, character in enumerate(alphabet)}
+    classes = np.fromiter(map(index.__getitem__, text), np.int64, len(text))
+    return Series(
+        printable(os.path.basename(path)),
+        sequence=classes[: steps + 1, None],
+        rows=classes,
+        size=len(alphabet),
+        alphabet=alphabet,
+    )
+
+
 def read_text(path: str) -> str:
-    """Read the UTF-8 text of a file or a pipe, with any line ends.
+    """Return the UTF-8 text of a file or a pipe, with newline characters for line ends.
 
-    Parameters
-    ----------
-    path : str
-        The path of a regular file or of a pipe.
-
-    Returns
-    -------
-    str
-        The text, whose lines end with a newline character.
-
-    Raises
-    ------
-    OSError
-        If it cannot be read.
-    InputError
-        If it has more than 64 MB, or is not UTF-8.
+    Raises OSError if it cannot be read, and InputError if it has more characters than
+    64 MB have bytes, or is not UTF-8.
     """
     limit = MAX_MEGABYTES * 2**20
-    with open(path, "rb") as file:
-        content = file.read(limit + 1)
-    if len(content) > limit:
+    with open(path, encoding="utf-8-sig") as file:
+        try:
+            text = file.read(limit + 1)
+        except UnicodeDecodeError:
+            raise InputError("it is not UTF-8: expected a text file") from None
+    if len(text) > limit:
         raise InputError(
             f"it has more than {MAX_MEGABYTES} MB, the limit: expected a smaller file"
         )
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise InputError("it is not UTF-8: expected a text file") from None
-    return text.replace("\r\n", "\n").replace("\r", "\n")
+    return text
 
 
 def read_series(path: str, columns: str | None = None) -> tuple[NumpyArray, list[str]]:
@@ -199,103 +158,61 @@ def read_series(path: str, columns: str | None = None) -> tuple[NumpyArray, list
     """
     with errors_about(f"data file {path}"):
         table = _table(read_text(path).lstrip("# "))
-        is_numeric = np.vectorize(is_number, otypes=[bool])(table)
-        names = [f"column {number + 1}" for number in range(table.shape[1])]
-        if len(table) and not is_numeric[0].any():
+        numbers = np.vectorize(number_in, otypes=[float])(table)
+        indices = list(range(table.shape[1]))
+        names = [f"column {index + 1}" for index in indices]
+        if len(table) and not np.isfinite(numbers[0]).any():
             names = list(map(printable, table[0]))
             table = table[1:]
-            is_numeric = is_numeric[1:]
+            numbers = numbers[1:]
         if len(table) < MIN_ROWS:
             raise InputError(
                 f"it has {len(table)} rows of numbers: expected {MIN_ROWS} or more"
             )
-        indices = list(range(len(names)))
         if columns is not None:
-            chosen = {_column_index(number, names) for number in columns.split(",")}
-            indices = sorted(chosen)
-        for row, index in np.argwhere(~is_numeric):
+            chosen = {number.strip() for number in columns.split(",")}
+            unknown = chosen - {str(index + 1) for index in indices}
+            if unknown:
+                expected = f"expected numbers from 1, of {some_of(names)}"
+                raise InputError(f"the columns have {min(unknown)!r}; {expected}")
+            indices = [index for index in indices if str(index + 1) in chosen]
+        for row, index in np.argwhere(~np.isfinite(numbers)):
             if index in indices:
-                usable = ",".join(map(str, 1 + np.flatnonzero(is_numeric[row])))
+                others = np.flatnonzero(np.isfinite(numbers[row])) + 1
+                usable = ",".join(map(str, others))
                 hint = f"; --columns {usable} leaves it out" if usable else ""
                 raise InputError(
                     f"row {row + 1} of numbers, column {index + 1} is"
                     f" {table[row, index]!r}; {NUMBERS}{hint}"
                 )
     # In C order, on which the rounding of means depends.
-    values = np.array(table[:, indices], np.float64, order="C")
+    values = np.ascontiguousarray(numbers[:, indices])
     return values, [names[index] for index in indices]
 
 
 def _table(text: str) -> NumpyArray:
     """Split a text into its cells, (rows, columns) of str."""
-    separator = None  # spaces
     unquoted = re.sub('"[^"]*"', "", text)
-    for mark in ",\t;":
-        if mark in unquoted:
-            separator = mark
+    marks = [mark for mark in ";\t," if mark in unquoted]
     try:
         with warnings.catch_warnings(action="ignore"):  # of an empty file
-            cells = np.loadtxt(
+            return np.loadtxt(
                 text.split("\n"),
                 dtype=object,
-                delimiter=separator,
+                delimiter=marks[0] if marks else None,  # None: spaces
                 quotechar='"',
                 comments=None,
+                converters=lambda cell: cell.strip(' "'),
                 ndmin=2,
             )
     except ValueError as error:  # of rows with different numbers of columns
         reason = str(error).partition(";")[0]
         raise InputError(f"{reason}; {NUMBERS}") from None
-    for index, cell in np.ndenumerate(cells):
-        cells[index] = cell.strip(' "')
-    return cells
 
 
-def _column_index(number: str, names: Sequence[str]) -> int:
-    """Return the index of the column of this number, from 1."""
-    index = int(number) - 1 if number.strip().isdecimal() else -1
-    if index not in range(len(names)):
-        expected = f"expected numbers from 1, of {some_of(names)}"
-        raise InputError(f"the columns have {number!r}; {expected}")
-    return index
-
-
-def is_number(text: str) -> bool:
-    """Return whether a text is a finite number. Python's 1_0 is none of a file."""
+def number_in(text: str) -> float:
+    """Return the number of a cell; NaN if it is none, as Python's 1_0."""
     with suppress(ValueError):
-        return "_" not in text and isfinite(float(text))
-    return False
-
-
-def character_classes(text: str, alphabet: str) -> tuple[NumpyArray, str]:
-    """Convert the characters of a text to classes.
-
-    Parameters
-    ----------
-    text : str
-        The text.
-    alphabet : str
-        The alphabet of saved weights; empty without such weights.
-
-    Returns
-    -------
-    classes : ndarray of int, (N,)
-        The place of every character in the alphabet.
-    alphabet : str
-        The one given, or else all characters of the text, by Unicode.
-
-    Raises
-    ------
-    InputError
-        If the text has a character that is not in the alphabet, fewer than two
-        different ones, or a null character.
-    """
-    alphabet = alphabet or "".join(sorted(set(text)))
-    if len(alphabet) < 2 or "\0" in text:
-        raise InputError("it is binary, or has fewer than 2 different characters")
-    if unknown := sorted(set(text) - set(alphabet)):
-        raise InputError(
-            f"it has {some_of(unknown)}; expected only characters of --weights"
-        )
-    index = dict(zip(alphabet, range(len(alphabet))))
-    return np.fromiter(map(index.__getitem__, text), np.int64, len(text)), alphabet
+        if "_" not in text:
+            return float(text)
+    return nan

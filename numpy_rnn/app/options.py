@@ -1,9 +1,9 @@
 """The options of all commands: one table, their defaults, and their values."""
 
-from argparse import BooleanOptionalAction
+from argparse import ArgumentTypeError, BooleanOptionalAction
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, NamedTuple, TypeVar
+from typing import Any
 
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.numbers import check_integer, check_positive
@@ -22,10 +22,9 @@ from numpy_rnn.common.records import (
     Step,
 )
 
-T = TypeVar("T")
-
-TRAINING = ("train", "compare")
-ALL_RUNS = (*TRAINING, "study")
+# The commands that have an option, as words.
+TRAINING = "train compare"
+ALL_RUNS = "train compare study"
 
 # The headings of --help, each above the option of this name.
 HEADINGS = {
@@ -36,21 +35,9 @@ HEADINGS = {
 }
 
 
-class Declaration(NamedTuple):
-    """How an option is typed and described."""
-
-    help: str
-    commands: tuple[str, ...]
-    parsing: dict[str, Any]  # keywords of argparse's add_argument
-
-
 def option(
-    default: T,
-    description: str,
-    *,
-    commands: tuple[str, ...] = ALL_RUNS,
-    **parsing: Any,
-) -> T:
+    default: Any, description: str, commands: str = ALL_RUNS, **parsing: Any
+) -> Any:
     """Declare an option as a field of `CommandOptions`.
 
     Parameters
@@ -60,8 +47,8 @@ def option(
         text.
     description : str
         What --help says.
-    commands : tuple of str
-        The commands that have the option.
+    commands : str
+        The commands that have the option, as words.
     **parsing
         Keywords of argparse's `add_argument`, where the default does not give them.
 
@@ -76,14 +63,20 @@ def option(
         parsing.setdefault("type", type(default))
     if default is not None and default is not False:
         description += f" ({default})"
-    declaration = Declaration(description, commands, parsing)
-    declared: T = field(default=default, metadata={"declaration": declaration})
-    return declared
+    parsing["help"] = description
+    return field(default=default, metadata={"commands": commands, "parsing": parsing})
 
 
 def number_or_none(text: str) -> float | None:
     """Convert the value of an option that "none" turns off."""
-    return None if text == "none" else float(text)
+    if text == "none":
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        raise ArgumentTypeError(
+            f"{text!r} is no number: expected a number or none"
+        ) from None
 
 
 @dataclass(frozen=True)
@@ -91,7 +84,7 @@ class CommandOptions:
     """The options of a command, and their values, as `make_options` makes them."""
 
     command: str
-    others: tuple[str, ...]  # what `compare` compares
+    others: Sequence[str]  # what `compare` compares
     given: Mapping[str, object]  # the values that were given
     loss: LossName = "squared_error"  # --text chooses it
 
@@ -121,13 +114,13 @@ class CommandOptions:
     max_value: float | None = option(
         None,
         "clip each number of the gradient to ± this, or none",
-        commands=TRAINING,
+        TRAINING,
         type=number_or_none,
     )
     adagrad: bool = option(
         False,
         "divide by the root of the sum of squares so far",
-        commands=TRAINING,
+        TRAINING,
     )
 
     data: str | None = option(None, "file of numbers, a row per step (the sine wave)")
@@ -136,43 +129,41 @@ class CommandOptions:
     held_out: int = option(
         0,
         "rows at the end to predict, but not to train on",
-        commands=("train",),
+        "train",
     )
     steps: int | None = option(
         None,
         "first steps to study (all, up to 40) or to compare (up to 1000)",
-        commands=("study", "compare"),
+        "study compare",
         type=int,
     )
-    text: str | None = option(
-        None, "train a character model of a text", commands=TRAINING
-    )
+    text: str | None = option(None, "train a character model of a text", TRAINING)
     sample: int = option(
         200,
         "characters of a sample of the model",
-        commands=("train",),
+        "train",
     )
     temperature: float = option(
         1.0,
         "divides the outputs of it",
-        commands=("train",),
+        "train",
     )
 
     weights: str | None = option(None, "start from the weights and velocity of a file")
-    save: str | None = option(
-        None, "save them as .npz, also after Ctrl-C", commands=("train",)
-    )
-    plot: str | None = option(None, "file of the plot (COMMAND.png)", commands=TRAINING)
-    no_plot: bool = option(False, "do not plot", commands=TRAINING, action="store_true")
+    save: str | None = option(None, "save them as .npz, also after Ctrl-C", "train")
+    plot: str | None = option(None, "file of the plot (COMMAND.png)", TRAINING)
+    no_plot: bool = option(False, "do not plot", TRAINING, action="store_true")
     log_every: int = option(
         10,
         "epochs, or updates of a text, between printed lines",
-        commands=("train",),
+        "train",
     )
     timeout: float = option(
-        10.0, "seconds for an answer of a port", commands=("compare",)
+        10.0,
+        "seconds for an answer of a program; a port in Python has 6 times that",
+        "compare",
     )
-    folder: str = option("study", "folder of the pages", commands=("study",))
+    folder: str = option("study", "folder of the pages", "study")
 
     def run_options(self) -> RunOptions:
         """Return the options of `train`, each of which has a field of its name here."""
@@ -206,13 +197,10 @@ DEFAULTS_OF: dict[str, dict[str, object]] = {
         "epochs": 200,
     },
 }
-DEFAULTS_OF_COMMAND: dict[str, dict[str, object]] = {
-    "study": {"seeds": 32},
-    "compare": {"steps": 1000},  # judging a text takes a while
-}
 RECORDED_EPOCHS = {"text": 1, "data": 10}  # of `compare`, which keeps all numbers
 # Refusals, by the names of options.
-POSITIVE = ("temperature", "timeout", "steps", "seeds", "log_every")
+LEAST = {"sample": 0, "steps": 1, "seeds": 1, "log_every": 1}  # whole numbers
+POSITIVE = ("temperature", "timeout")
 NOT_WITH = {
     "weights": ("hidden_size", "bias", "dtype", "seeds"),  # the file has them
     "text": ("data", "standardize", "held_out", "seeds", "plot"),
@@ -222,13 +210,12 @@ ALLOWED = {("study", "seeds"), ("compare", "plot")}  # with any option
 ONLY_WITH = {"columns": "data", "sample": "text", "temperature": "text"}
 
 
-def declarations_of(command: str) -> dict[str, Declaration]:
-    """Return the options that a command has."""
-    declarations = dict[str, Declaration]()
+def declarations_of(command: str) -> dict[str, dict[str, Any]]:
+    """Return the keywords of argparse's `add_argument` of each option of a command."""
+    declarations = {}
     for declared in fields(CommandOptions):
-        declaration = declared.metadata.get("declaration")
-        if declaration is not None and command in declaration.commands:
-            declarations[declared.name] = declaration
+        if command in declared.metadata.get("commands", "").split():
+            declarations[declared.name] = declared.metadata["parsing"]
     return declarations
 
 
@@ -239,10 +226,8 @@ def option_name(name: str) -> str:
 
 def option_words(name: str, value: object) -> str:
     """Return an option and its value as they are typed."""
-    if value is True:
-        return option_name(name)
-    if value is False:
-        return option_name("no_" + name)
+    if isinstance(value, bool):
+        return option_name(name if value else f"no_{name}")
     shown = "none" if value is None else value
     return f"{option_name(name)} {shown}"
 
@@ -250,7 +235,6 @@ def option_words(name: str, value: object) -> str:
 def make_options(
     command: str = "train",
     others: Sequence[str] = (),
-    forced: Mapping[str, object] | None = None,
     **given: object,
 ) -> CommandOptions:
     """Make the options of a command from those that are given.
@@ -261,8 +245,6 @@ def make_options(
         The command.
     others : sequence of str
         What `compare` compares.
-    forced : mapping of str to object, optional
-        Defaults that what is compared needs, in place of the usual ones.
     **given
         The values that are given, by the names of the fields.
 
@@ -277,14 +259,12 @@ def make_options(
         If options do not go together. `train` checks the others of the run.
     """
     check_together(command, given)
-    for name in POSITIVE:
-        if name in given:
-            check_positive(option_name(name), given[name])
     values = default_values(command, given)
-    values.update(forced or {})
-    values.update(given)
-    options = CommandOptions(command, tuple(others), given, **values)
-    check_integer("--sample", options.sample, 0)
+    options = CommandOptions(command, others, given, **(values | given))
+    for name, least in LEAST.items():
+        check_integer(option_name(name), given.get(name, least), least)
+    for name in POSITIVE:
+        check_positive(option_name(name), getattr(options, name))
     check_schedule(options.run_options().schedule)
     return options
 
@@ -294,8 +274,10 @@ def check_together(command: str, given: Mapping[str, object]) -> None:
     for name, excluded in NOT_WITH.items():
         for other in excluded:
             if given.keys() >= {name, other} and (command, other) not in ALLOWED:
-                both = f"{option_name(name)} and {option_name(other)}"
-                raise InputError(f"{both} are both given: leave one of them out")
+                raise InputError(
+                    f"{option_name(name)} and {option_name(other)} are both given:"
+                    " leave one of them out"
+                )
     for name, needed in ONLY_WITH.items():
         if name in given and needed not in given:
             raise InputError(
@@ -320,7 +302,10 @@ def default_values(command: str, given: Mapping[str, Any]) -> dict[str, Any]:
         The values by the names of the fields.
     """
     values: dict[str, Any] = {"k1": CommandOptions.k1}
-    values.update(DEFAULTS_OF_COMMAND.get(command, {}))
+    if command == "study":
+        values["seeds"] = 32
+    if command == "compare":
+        values["steps"] = 1000  # judging a text takes a while
     for source, defaults in DEFAULTS_OF.items():
         if source in given and command != "study":
             values.update(defaults)

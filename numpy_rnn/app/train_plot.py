@@ -2,13 +2,12 @@
 and legends, which the plot of `compare` has too.
 """
 
-from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from numpy_rnn.app.data import Series
-from numpy_rnn.app.updates import BAND, Curve
+from numpy_rnn.app.experiment import BAND, Curve
 from numpy_rnn.common.records import NumpyArray
 
 # Okabe and Ito's colours, which are distinct for the colour-blind.
@@ -18,6 +17,7 @@ BLUE = "#0072B2"
 GREEN = "#009E73"
 RED = "#D55E00"
 PURPLE = "#CC79A7"
+LINE_COLORS = (BLUE, GREEN, PURPLE, BLACK, ORANGE)  # RED is for faults
 
 MAX_PANELS = 4  # columns of a series that are drawn
 
@@ -29,23 +29,13 @@ STYLES: dict[str, dict[str, Any]] = {
 
 
 def draw_result(
-    figure: Any, series: Series, title: str, curves: Mapping[str, Curve]
+    figure: Any, series: Series, title: str, curves: dict[str, Curve]
 ) -> None:
-    """Draw the result of a run: actual and predicted points, the free-running
-    continuation, and the losses by epoch.
+    """Draw the result of a run on an empty figure: actual and predicted points and the
+    free-running continuation of the first columns, and the losses by epoch.
 
-    Of an ensemble, these are the median and the 10th to 90th percentile.
-
-    Parameters
-    ----------
-    figure : matplotlib.figure.Figure
-        An empty figure; its size is set.
-    series : Series
-        The series. Its first four columns are drawn.
-    title : str
-        The title.
-    curves : mapping of str to Curve
-        Curves of the networks that converged; "loss" is that of every epoch.
+    Of an ensemble, these are the median and the 10th to 90th percentile of all
+    networks. `curves` has those of STYLES, and "loss", the loss of every epoch.
     """
     names = series.columns[:MAX_PANELS]
     figure.set_size_inches(12, 2.2 + 2.6 * len(names))
@@ -56,17 +46,17 @@ def draw_result(
     border = len(series.rows) + 0.5 - series.held_out
     for feature, axes in panels.items():
         for kind, style in STYLES.items():
-            curve = curves[kind]
-            values = curve.values[..., feature]
-            draw_band(axes, curve.first, values, label=kind, **style)
+            first, values = curves[kind]
+            draw_band(axes, first, values[..., feature], label=kind, **style)
         if series.held_out:
             axes.axvline(border, color=BLUE, lw=1, label="held out from here on")
         axes.set_ylabel(names[feature], parse_math=False)
-    axes.set_xlabel("time (steps)")
-    add_legend(figure, [axes])
+    lowest = panels[len(names) - 1]
+    lowest.set_xlabel("time (steps)")
+    add_legend(figure, [lowest])
 
 
-def draw_losses(axes: Any, losses: Mapping[str, NumpyArray]) -> None:
+def draw_losses(axes: Any, losses: dict[str, NumpyArray]) -> None:
     """Draw losses by epoch, each (epochs, networks), by their names in the legend."""
     axes.set(xlabel="epoch", ylabel="loss of an epoch (log scale)", yscale="log")
     for color, (name, values) in zip((ORANGE, BLUE), losses.items()):
@@ -76,17 +66,17 @@ def draw_losses(axes: Any, losses: Mapping[str, NumpyArray]) -> None:
 def draw_band(axes: Any, first: int, values: NumpyArray, **style: Any) -> None:
     """Draw values (n, networks) from a time on: the median, and percentiles."""
     median, low, high = np.percentile(values, BAND, axis=1)
-    times = np.arange(first, first + len(values))
+    times = first + np.arange(len(values))
     axes.plot(times, median, **style)
     axes.fill_between(times, low, high, color=style["color"], alpha=0.2, lw=0)
 
 
-def add_legend(figure: Any, panels: Iterable[Any]) -> None:
+def add_legend(figure: Any, panels: Any) -> None:
     """Add the legend of some panels to a figure, below all panels."""
     lines = dict[str, Any]()
     for axes in panels:
-        for line, label in zip(*axes.get_legend_handles_labels()):
-            lines.setdefault(label, line)
+        handles, labels = axes.get_legend_handles_labels()
+        lines.update(zip(labels, handles))
     figure.legend(
         lines.values(), lines, loc="outside lower center", ncols=8, frameon=False
     )

@@ -18,35 +18,21 @@ from numpy_rnn.common.texts import some_of
 
 WEIGHT_ENTRIES = Parameters._fields
 VELOCITY_ENTRIES = tuple("v" + name for name in WEIGHT_ENTRIES)
-OTHER_ENTRIES = ("alphabet", "adagrad")
+ENTRIES = {*WEIGHT_ENTRIES, *VELOCITY_ENTRIES, "alphabet", "adagrad"}
 
 
 class SavedRun(NamedTuple):
     """The contents of a weights file."""
 
     params: Parameters[Any]
-    velocity: Gradients[Any] | None = None
-    """The velocity, or the sums of squares."""
-    alphabet: str = ""
-    """The characters of a text in the order of their classes."""
-    adagrad: bool = False
-    """Whether the velocity has the sums of squares."""
+    velocity: Gradients[Any] | None = None  # or the sums of squares
+    alphabet: str = ""  # the characters of a text in the order of their classes
+    adagrad: bool = False  # whether the velocity has the sums of squares
 
 
 def save_run(path: str, saved: SavedRun) -> None:
-    """Write the weights of a run.
-
-    Parameters
-    ----------
-    path : str
-        The path of the .npz file. It is replaced at once, and only if all is written.
-    saved : SavedRun
-        The contents, with NumPy arrays.
-
-    Raises
-    ------
-    InputError
-        If the file cannot be written.
+    """Write a run of NumPy arrays. A file is replaced at once, and only if all is
+    written; otherwise InputError is raised.
     """
     entries = dict(zip(WEIGHT_ENTRIES, saved.params))
     entries.update(zip(VELOCITY_ENTRIES, saved.velocity or ()))
@@ -55,27 +41,14 @@ def save_run(path: str, saved: SavedRun) -> None:
 
 
 def load_run(path: str) -> SavedRun:
-    """Read the weights that `save_run` wrote.
+    """Read what `save_run` wrote, or any .npz of weights, without pickle.
 
-    Parameters
-    ----------
-    path : str
-        The path of the .npz file. It is read without pickle.
-
-    Returns
-    -------
-    SavedRun
-        The contents; those but the weights may be absent.
-
-    Raises
-    ------
-    InputError
-        If the file is missing, damaged or foreign, or a shape, a dtype or a value does
-        not fit.
+    Raises InputError if the file is missing, damaged or foreign, or a shape, a dtype or
+    a value does not fit.
     """
     entries = load_arrays(path, "weights file")
     with errors_about(f"weights file {path}"):
-        unknown = entries.keys() - {*WEIGHT_ENTRIES, *VELOCITY_ENTRIES, *OTHER_ENTRIES}
+        unknown = entries.keys() - ENTRIES
         if unknown or not entries.keys() >= {*WEIGHT_ENTRIES[:3]}:
             raise InputError(
                 f"it has {some_of(sorted(unknown) or entries)}: expected W_xh, W_hh,"
@@ -88,6 +61,9 @@ def load_run(path: str) -> SavedRun:
         if arrays.keys() & VELOCITY_ENTRIES:
             velocity = Gradients(*map(arrays.get, VELOCITY_ENTRIES))
         check_finite_parameters(ARRAY_KIND, params, velocity)
-    alphabet = str(arrays.get("alphabet", ""))
-    adagrad = bool(np.any(arrays.get("adagrad")))
-    return SavedRun(params, velocity, alphabet, adagrad)
+    return SavedRun(
+        params,
+        velocity,
+        alphabet=str(arrays.get("alphabet", "")),
+        adagrad=bool(np.any(arrays.get("adagrad"))),
+    )

@@ -82,6 +82,8 @@ class ArrayChecks:
             sizes = dict(zip(form, shape)) | self.sizes
             if tuple(map(sizes.get, form)) == shape and 0 not in shape:
                 self.sizes = sizes
+                if "T" in sizes:
+                    sizes["S"] = sizes["T"] + 1
                 return
         first = forms[0][0]
         if first in "TK" and first not in self.sizes:

@@ -18,7 +18,7 @@ from numpy_rnn.common.array_kinds import (
 )
 from numpy_rnn.common.axes import ArrayChecks
 from numpy_rnn.common.errors import InputError
-from numpy_rnn.common.numbers import check_flag, check_integer
+from numpy_rnn.common.numbers import check_flag, is_whole
 from numpy_rnn.common.option_checks import (
     check_keywords,
     check_learning_rate,
@@ -34,6 +34,7 @@ from numpy_rnn.common.records import (
     RunOptions,
     TrainKeywords,
 )
+from numpy_rnn.common.texts import short_repr
 
 # The axes of each parameter, in the order in which they are checked.
 CHECKED_AXES = {"W_xh": "NDH", "W_hh": "NHH", "W_hy": "NHO", "b_h": "NH", "b_y": "NO"}
@@ -69,12 +70,9 @@ def check_backward(
     check_parameters(checks, params)
     check_record("activations", activations, Activations)
     for field, axes in zip(Activations._fields, ("TNBD", "TNBH", "SNBH", "TNBO")):
-        name = f"{field} of the activations"
-        checks.check(name, getattr(activations, field), axes)
-        T = checks.sizes["T"]
-        checks.sizes["S"] = T + 1
+        checks.check(f"{field} of the activations", getattr(activations, field), axes)
     check_target(checks, target, "KNBO", objective)
-    K = checks.sizes["K"]
+    T, K = checks.sizes["T"], checks.sizes["K"]
     if K > T:
         raise InputError(
             f"target has {K} steps and x has {T}: expected between 1 and {T}"
@@ -225,7 +223,9 @@ def check_training(
     run = Run(params, x, target, h_0, RunOptions.from_keywords(**options), velocity)
     run = check_run_arguments(kind, run)
     by_epoch = isinstance(yield_every, str) and yield_every == "epoch"
-    if not by_epoch:
-        expected = "1, for every update, or 'epoch', for the last update of each epoch"
-        check_integer("yield_every", yield_every, 1, expected, most=1)
+    if not (by_epoch or (is_whole(yield_every) and yield_every == 1)):
+        raise InputError(
+            f"yield_every is {short_repr(yield_every, repr)}: expected 1, for every"
+            " update, or 'epoch', for the last update of each epoch"
+        )
     return TrainingArguments(run, check_flag("record", record), by_epoch)

@@ -12,7 +12,7 @@ from numpy_rnn.common.texts import short_repr
 from numpy_rnn.common.trees import tree_map
 
 
-class Distribution(NamedTuple):
+class Deviations(NamedTuple):
     """Standard deviations of initial weights, whose mean is 0."""
 
     W_xh: float = 0.4
@@ -68,19 +68,19 @@ def initial_parameters(
     [(1, 3), (3, 3), (3, 1), (3,), (1,)]
     """
     sizes = input_size, hidden_size, output_size
-    return draw_parameters(sizes, Distribution(), dtype, seed, networks, bias=bias)
+    return draw_parameters(sizes, Deviations(), dtype, seed, networks, bias=bias)
 
 
 def draw_parameters(
     sizes: tuple[int, int, int],
-    distribution: Distribution,
+    deviations: Deviations,
     dtype: Dtype,
     seed: int,
     networks: int | None,
     *,
     bias: bool,
 ) -> Parameters[NumpyArray]:
-    """Draw initial weights from a distribution; otherwise as `initial_parameters`.
+    """Draw initial weights with these deviations; otherwise as `initial_parameters`.
 
     sizes: D, H and O.
     """
@@ -98,7 +98,7 @@ def draw_parameters(
         raise MemoryError(*error.args) from None
     for n in range(N):
         generator = np.random.default_rng(seed + n)
-        for theta, deviation in zip(weights, distribution):
+        for theta, deviation in zip(weights, deviations):
             theta[n] = generator.normal(0, deviation, theta[n].shape)
     ensemble: Parameters[NumpyArray] = Parameters(*weights)
     if bias:

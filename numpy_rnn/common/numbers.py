@@ -15,17 +15,18 @@ from numpy_rnn.common.texts import short_repr
 NOT_NUMBERS = bool | np.bool  # which are integers to Python
 
 
-def check_integer(
-    name: str, value: Any, least: int, expected: str = "", most: int = maxsize
-) -> int:
+def is_whole(value: Any) -> bool:
+    """Return whether the value is a whole number, of Python or NumPy."""
+    return isinstance(value, Integral) and not isinstance(value, NOT_NUMBERS)
+
+
+def check_integer(name: str, value: Any, least: int, most: int = maxsize) -> int:
     """Return the value as a plain integer, if it is one from `least` to `most`."""
-    is_integer = isinstance(value, Integral) and not isinstance(value, NOT_NUMBERS)
-    if is_integer and least <= int(value) <= most:
+    if is_whole(value) and least <= int(value) <= most:
         return int(value)
-    if not expected:
-        expected = f"a whole number, {least} or more"
-        if is_integer and value > most:
-            expected += f" and at most {most}"
+    expected = f"a whole number, {least} or more"
+    if most < maxsize or (is_whole(value) and value > most):
+        expected += f" and at most {most}"
     raise InputError(f"{name} is {short_repr(value, repr)}: expected {expected}")
 
 

@@ -104,13 +104,13 @@ def check_learning_rate(params: Parameters[Any], learning_rate: Any) -> Any:
     return rates.copy()
 
 
-def check_keywords(function: str, options: Mapping[str, Any], keywords: type) -> None:
+def check_keywords(function: str, options: Mapping[str, Any], keywords: Any) -> None:
     """Check that the options of a function are keywords of its TypedDict.
 
     Raises TypeError otherwise, as Python does, and if a required one is missing.
     """
     known = keywords.__annotations__
-    for name in sorted(vars(keywords)["__required_keys__"] - options.keys()):
+    for name in sorted(keywords.__required_keys__ - options.keys()):
         raise TypeError(f"{function}() misses the keyword argument {name!r}")
     for name in options:
         if name not in known:

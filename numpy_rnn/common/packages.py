@@ -1,20 +1,12 @@
-"""Packages by name: which exist, which are backends of the command line, and torch
-where it is missing.
-"""
+"""Packages by name: which exist, and which are backends of the command line."""
 
 import importlib
-import sys
 from contextlib import suppress
 from types import ModuleType
 
 from numpy_rnn.common.errors import InputError
-from numpy_rnn.common.texts import failed
 
 REQUIRED = ("from_numpy", "to_numpy", "forward", "train")  # functions of a backend
-NO_TORCH = (
-    "torch is not installed: run pip install torch, or use numpy_rnn, which "
-    "needs NumPy alone"
-)
 EXPECTED_PACKAGE = "expected a package like numpy_rnn or torch_rnn"
 
 
@@ -48,17 +40,3 @@ def backend(name: str) -> ModuleType:
     if missing := [function for function in REQUIRED if not hasattr(module, function)]:
         raise InputError(f"{name!r} has no {', '.join(missing)}: {EXPECTED_PACKAGE}")
     return module
-
-
-def missing_torch(error: ModuleNotFoundError) -> ModuleNotFoundError:
-    """Return the error to raise where torch_rnn cannot import a module.
-
-    Under `python -m torch_rnn` one line is printed instead, and the process ends with
-    status 2: Python imports the package before its __main__.py, which could do so.
-    """
-    if error.name != "torch":
-        return error
-    # Until Python has found the __main__ of a package, the first argument is "-m".
-    if sys.argv[:1] == ["-m"] and "torch_rnn" in sys.orig_argv:
-        raise SystemExit(failed("torch_rnn", 2, NO_TORCH))
-    return ModuleNotFoundError(NO_TORCH, name="torch")

@@ -1,9 +1,6 @@
-"""Texts of messages: on one line, printable, and not too long; and their printing."""
+"""Texts of messages: on one line, printable, and not too long."""
 
-import os
-import sys
 from collections.abc import Callable, Collection, Iterable
-from contextlib import suppress
 from sys import maxsize
 from typing import Any
 
@@ -11,7 +8,6 @@ MAX_NAMES = 8  # in a message
 MAX_NAME = 40  # characters of a name
 MAX_VALUE = 80  # characters of a value
 MAX_TEXT = 300  # characters of a text
-MAX_MESSAGE = 1000  # characters of the line on which a command fails
 
 
 def printable(text: str, longest: int = maxsize) -> str:
@@ -79,17 +75,3 @@ def nearest_name(name: str, known: Collection[str]) -> str | None:
 
     similar = get_close_matches(name, known, 1)
     return similar[0] if similar else None
-
-
-def silence_output() -> None:
-    """Redirect standard output to nothing, so that Python's flush at exit succeeds."""
-    if sys.stdout is not None:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def failed(program: str, status: int, message: str) -> int:
-    """Print the message on one line on standard error, and return the status."""
-    with suppress(OSError):  # a full or closed standard error changes nothing
-        if sys.stderr is not None:
-            print(f"{program}: {one_line(message, MAX_MESSAGE)}", file=sys.stderr)
-    return status

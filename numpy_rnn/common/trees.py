@@ -17,6 +17,7 @@ def tree_map(function: Callable[..., Any], value: Value, *more: Any) -> Value:
         kind: Any = type(value)
         results = [tree_map(function, *items) for items in zip(value, *more)]
         result = kind(*results) if hasattr(value, "_fields") else kind(results)
+    # By its type, as NumPy's float64, which is an array here, is a float too.
     elif not (value is None or isinstance(value, int) or type(value) is float):
         result = function(value, *more)
     return result

@@ -14,7 +14,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from numpy_rnn.common import records
-from numpy_rnn.common.records import NumpyArray, Objective, Parameters, Run, Step, Value
+from numpy_rnn.common.records import (
+    Gradients,
+    NumpyArray,
+    Objective,
+    Parameters,
+    Run,
+    Step,
+    Value,
+)
 from numpy_rnn.common.trees import tree_map
 from numpy_rnn.conformance.arithmetics.arithmetic import nonlinearity_of
 from numpy_rnn.conformance.case import (
@@ -22,7 +30,6 @@ from numpy_rnn.conformance.case import (
     initial_state_of,
     loss_kind,
     parameters_from,
-    present,
 )
 from numpy_rnn.conformance.definition import train, window_update
 from numpy_rnn.conformance.ports.abilities import (
@@ -130,18 +137,20 @@ class CaseSpec(NamedTuple):
 
     def _velocity(
         self, generator: np.random.Generator, params: Parameters[NumpyArray]
-    ) -> Any:
+    ) -> Gradients[NumpyArray] | None:
         """Return velocities of order one, or sums of squares; None without any."""
         step = self.step
         if not self.velocity or step is None or not step.has_velocity:
             return None
-        velocities = {}
-        for name, theta in present(params).items():
+
+        def drawn(theta: NumpyArray) -> NumpyArray:
+            """Return the velocity of a parameter."""
             v = generator.normal(size=theta.shape)
             if step.adagrad:
                 v = v * v
-            velocities[name] = v.astype(self.dtype)
-        return parameters_from(velocities)
+            return v.astype(self.dtype)
+
+        return tree_map(drawn, Gradients(*params))
 
     def _with_outputs(self, case: WindowCase) -> WindowCase:
         """Return the case with outputs and classes as the spec says."""
@@ -149,10 +158,7 @@ class CaseSpec(NamedTuple):
             y = window_update(case)["y"][self.T - self.K :]
         params = case.params
         if self.logits > 1:  # the largest output
-            factor = self.logits / max(float(np.abs(y).max()), 1e-3)
-            readout = (params.W_hy, params.b_y)
-            W_hy, b_y = tree_map(lambda v: (factor * v).astype(self.dtype), readout)
-            params = params._replace(W_hy=W_hy, b_y=b_y)
+            params = scaled_outputs(params, self.logits / max(np.abs(y).max(), 1e-3))
         target = y.argmax(axis=-1) if self.learnt else case.target
         return case._replace(params=params, target=target)
 
@@ -188,6 +194,15 @@ class CaseSpec(NamedTuple):
         if not self.class_inputs:
             arrays["W_xh"] /= self.scale
         return parameters_from({n: v.astype(self.dtype) for n, v in arrays.items()})
+
+
+def scaled_outputs(
+    params: Parameters[NumpyArray], factor: float
+) -> Parameters[NumpyArray]:
+    """Return the parameters of a network with so many times the outputs."""
+    readout = (params.W_hy, params.b_y)
+    W_hy, b_y = tree_map(lambda v: (factor * v).astype(v.dtype), readout)
+    return params._replace(W_hy=W_hy, b_y=b_y)
 
 
 def random_classes(
@@ -362,15 +377,24 @@ def unbounded_run(
             if fields.get("k2") != "T":
                 T = k1 * draw.integer(2, 3)
         sizes |= {letter: size for letter, size in shape.items() if letter not in "TK"}
-    spec = spec._replace(**sizes, T=T, K=T)
+    schedule = records.Schedule(k1, k2, 2)
+    share = draw.choice((1.0, 0.3, 0.1))
+    return run_of(spec._replace(**sizes, T=T, K=T), schedule, share)
+
+
+def run_of(spec: CaseSpec, schedule: records.Schedule, share: float) -> Run:
+    """Return the run of a spec. share: of a learning rate at which most runs stay
+    finite.
+    """
     case = spec.case()
     # Small steps: momentum multiplies a constant gradient by 1/(1 − μ).
     step = spec.step or Step(0.1)
-    terms = spec.B * spec.O * k1 * spec.scale**2
-    rate = draw.choice((1.0, 0.3, 0.1)) / (10 * terms) * (1 - step.momentum)
+    terms = spec.B * spec.O * schedule.k1 * (spec.scale * spec.logits) ** 2
+    rate = share / (10 * terms) * (1 - step.momentum)
     step = step._replace(learning_rate=rate)
-    options = records.RunOptions(records.Schedule(k1, k2, 2), spec.objective, step)
-    return Run(case.params, case.x, case.target, initial_state_of(case), options)
+    options = records.RunOptions(schedule, spec.objective, step)
+    h_0 = initial_state_of(case)
+    return Run(case.params, case.x, case.target, h_0, options, case.velocity)
 
 
 def is_bounded(run: Run) -> bool:

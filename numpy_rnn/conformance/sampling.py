@@ -168,6 +168,6 @@ def smaller(spec: CaseSpec, port: StatedPort) -> Iterator[CaseSpec]:
     if stated.sizes:
         return
     O = 2 if loss_kind(spec.objective).has_classes else 1
+    plain = spec._replace(**PLAIN, scale=1.0, gain=1.0, B=1, D=1, H=2, O=O)
     for T in (1, 2, 3, spec.T):
-        plain = spec._replace(**PLAIN, scale=1.0, gain=1.0)
-        yield without_unsupported(plain._replace(T=T, B=1, D=1, H=2, O=O, K=T), stated)
+        yield without_unsupported(plain._replace(T=T, K=T), stated)

@@ -13,8 +13,8 @@ from numpy import add, copyto, divide, multiply, subtract
 
 from numpy_rnn.arrays import Array
 from numpy_rnn.common.records import Activations, Adjoints, Window
-from numpy_rnn.engine.memory import ParameterVectors
 from numpy_rnn.engine.objective import WritePhi, WriteSlope
+from numpy_rnn.engine.vectors import ParameterVectors
 from numpy_rnn.engine.views import OneStepViews, WindowViews
 from numpy_rnn.engine.workspace import Workspace, rows, time_first
 
@@ -38,10 +38,10 @@ def operations(work: Workspace) -> tuple[ProductInto, WritePhi, WriteSlope, Arra
     """Return the functions that windows of every layout use: the product of matrices,
     φ and φ'; and the number 1 in the dtype of the run, an argument of φ'.
     """
-    layout = work.layout
-    dot = np.ndarray.dot if layout.networks is None else group_dot
+    sizes = work.sizes
+    dot = np.ndarray.dot if sizes.networks is None else group_dot
     phi, slope_of = work.nonlinearity
-    return dot, phi, slope_of, np.ones((), layout.dtype)
+    return dot, phi, slope_of, np.ones((), sizes.dtype)
 
 
 def group_dot(left: Array, right: Array, out: Array) -> Array:
@@ -53,11 +53,11 @@ def group_dot(left: Array, right: Array, out: Array) -> Array:
 
 def one_step_gradient(vectors: ParameterVectors, work: Workspace) -> ComputeGradient:
     """Return the function for windows of one step of one sequence."""
-    layout = work.layout
+    sizes = work.sizes
     dot, phi, slope_of, one = operations(work)
-    W, U = layout.stacked(vectors.theta)
-    dW, dU = layout.stacked(vectors.gradient)
-    W_hy_T = layout.named(vectors.theta).W_hy.mT
+    W, U = sizes.stacked(vectors.theta)
+    dW, dU = sizes.stacked(vectors.gradient)
+    W_hy_T = sizes.named(vectors.theta).W_hy.mT
     a, y, dh, slope, da = work.a, work.y, work.dh, work.slope, work.da
 
     def compute(views: OneStepViews) -> None:
@@ -77,14 +77,14 @@ def one_step_gradient(vectors: ParameterVectors, work: Workspace) -> ComputeGrad
 
 def stacked_gradient(vectors: ParameterVectors, work: Workspace) -> ComputeGradient:
     """Return the function for windows with rows [x_t h_{t-1} 1]."""
-    layout = work.layout
+    sizes = work.sizes
     dot, phi, slope_of, one = operations(work)
     differentiate = work.loss.differentiate
-    W, U = layout.stacked(vectors.theta)
-    dW, dU = layout.stacked(vectors.gradient)
-    theta = layout.named(vectors.theta)
+    W, U = sizes.stacked(vectors.theta)
+    dW, dU = sizes.stacked(vectors.gradient)
+    theta = sizes.named(vectors.theta)
     W_hy_T, W_hh_T = theta.W_hy.mT, theta.W_hh.mT
-    product = layout.empty(layout.B, layout.H)
+    product = sizes.empty(sizes.B, sizes.H)
 
     def compute(views: WindowViews) -> None:
         for z_t, a_t, h_t in views.forward:
@@ -102,14 +102,14 @@ def stacked_gradient(vectors: ParameterVectors, work: Workspace) -> ComputeGradi
 
 def separate_gradient(vectors: ParameterVectors, work: Workspace) -> ComputeGradient:
     """Return the function for windows with inputs and states in arrays of their own."""
-    layout = work.layout
+    sizes = work.sizes
     dot, phi, slope_of, one = operations(work)
     differentiate = work.loss.differentiate
-    theta, gradient = layout.named(vectors.theta), layout.named(vectors.gradient)
+    theta, gradient = sizes.named(vectors.theta), sizes.named(vectors.gradient)
     W_xh, W_hh, W_hy = theta.W_xh, theta.W_hh, theta.W_hy
     W_hy_T, W_hh_T = W_hy.mT, W_hh.mT
-    packed_T = layout.empty(layout.H, layout.H)
-    product = layout.empty(layout.B, layout.H)
+    packed_T = sizes.empty(sizes.H, sizes.H)
+    product = sizes.empty(sizes.B, sizes.H)
 
     def compute(views: WindowViews) -> None:
         dot(views.x, W_xh, views.a)  # (F1), the inputs of all steps
@@ -124,7 +124,7 @@ def separate_gradient(vectors: ParameterVectors, work: Workspace) -> ComputeGrad
         write_output_adjoints(views, differentiate)
         slope_of(views.h, one, views.slope)
         W_T = W_hh_T
-        if layout.B > 1 and len(views.forward) >= MIN_TRANSPOSED:
+        if sizes.B > 1 and len(views.forward) >= MIN_TRANSPOSED:
             copyto(packed_T, W_hh_T)
             W_T = packed_T
         backpropagate(views, dot, W_hy_T, W_T, product)
@@ -165,13 +165,14 @@ def backpropagate(
 def recorded(
     vectors: ParameterVectors, work: Workspace, window: Window
 ) -> tuple[Activations[Array], Adjoints[Array]]:
-    """Return copies of all that the latest window computed, time first, before its
-    step.
+    """Return all that the latest window computed, time first, before its step: views
+    of the workspace, which the next window changes.
     """
-    B = work.layout.B
-    W_xh, W_hh, W_hy, _, b_y = work.layout.named(vectors.theta)
+    B = work.sizes.B
+    W_xh, W_hh, W_hy, _, b_y = work.sizes.named(vectors.theta)
     begin = window.start - work.base
     end = begin + window.steps
+    # Those of one step that the plan has are fewer.
     views = WindowViews(work, begin, end - window.loss_steps, end)
     older = (window.loss_start - window.start) * B
     y = views.h @ W_hy  # (F3)
@@ -184,10 +185,6 @@ def recorded(
     dh_0 = views.da[..., :B, :] @ W_hh.mT  # (B9)
     h = work.h[rows(begin * B, (end + 1) * B)]
     dh = work.dh[rows(0, window.steps * B)]
-
-    def copies(*arrays: Array) -> list[Array]:
-        return [time_first(array, B).copy() for array in arrays]
-
-    activations = Activations(*copies(views.x, views.a, h, y))
-    dy, dh, da, dx = copies(dy, dh, views.da, dx)
-    return activations, Adjoints(dy, dh, da, dx, dh_0)
+    x, a, h, y = (time_first(array, B) for array in (views.x, views.a, h, y))
+    dy, dh, da, dx = (time_first(array, B) for array in (dy, dh, views.da, dx))
+    return Activations(x, a, h, y), Adjoints(dy, dh, da, dx, dh_0)

@@ -8,7 +8,7 @@ from typing import Unpack
 from numpy_rnn.arrays import ARRAY_KIND, Array
 from numpy_rnn.common.checks import check_training
 from numpy_rnn.common.records import Parameters, TrainKeywords, Update
-from numpy_rnn.engine.ensemble import Ensemble
+from numpy_rnn.engine.training_run import TrainingRun
 
 
 def train(
@@ -116,7 +116,7 @@ def train(
     True
     """
     training = check_training(ARRAY_KIND, params, x, target, h_0, options)
-    ensemble = Ensemble(training)
-    if ensemble.has_direct_loss:
-        return ensemble.single_updates()
-    return ensemble.updates()
+    run = TrainingRun(training)
+    if run.has_direct_loss:
+        return run.single_updates()
+    return run.updates()

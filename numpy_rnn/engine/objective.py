@@ -1,7 +1,7 @@
 """The nonlinearities and the losses of the engine: a row of a table each.
 
 The derivative of a loss is computed window by window, in `gradient.py`; the losses
-themselves later, for many windows at once, by `window_losses`.
+themselves later, for many windows at once, in `losses.py`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from numpy import (
     maximum,
     minimum,
     multiply,
-    square,
     subtract,
     tanh,
 )
@@ -80,10 +79,10 @@ NONLINEARITIES = {
 }
 
 
-def write_difference(
-    y: Array, target: Array, error: Array, row_losses: Array | None
-) -> None:
-    """Write the derivative of half the squared error, y − target, into `error`."""
+def write_difference(y: Array, target: Array, error: Array, row_losses: None) -> None:
+    """Write the derivative of half the squared error, y − target, into `error`, of
+    which the losses are computed later.
+    """
     subtract(y, target, error)  # (B1)
 
 
@@ -120,7 +119,9 @@ class LossFunctions(NamedTuple):
     """A loss ℓ of rows of outputs."""
 
     differentiate: Callable[..., None]
-    """Write ∂ℓ/∂y of (y, target), and if `by_row` ℓ of every row."""
+    """Write ∂ℓ/∂y of (y, target) into the third argument, and if `by_row` ℓ of every
+    row into the fourth, which is None otherwise.
+    """
     by_row: bool
     """Otherwise ℓ is half the sum of squares of ∂ℓ/∂y."""
     terms: Callable[[int], int]
@@ -133,29 +134,3 @@ LOSSES = {
         write_softmax_difference, by_row=True, terms=lambda O: 1
     ),
 }
-
-
-def window_losses(
-    error: Array, row_losses: Array | None, windows: int, divisor: Divisor | None
-) -> Array:
-    """Return L of equally long windows, with K new steps each, (windows,) or
-    (windows, N).
-
-    error: ∂ℓ/∂y, (..., windows·K·B, O); row_losses: None, or ℓ of every row of it.
-    """
-    networks = error.shape[:-2]
-    if row_losses is not None:
-        losses = row_losses.reshape(*networks, windows, -1).sum(axis=-1)  # (L4)
-    else:
-        terms = error.reshape(*networks, windows, -1)
-        if terms.shape[-1] == 1:
-            squares = square(terms[..., 0])
-        elif networks:
-            squares = square(terms).sum(axis=-1)
-        else:
-            squares = np.vecdot(terms, terms)
-        losses = 0.5 * squares  # (L1)
-    if divisor is not None:
-        losses /= divisor  # (L2)
-    by_window: Array = losses.T
-    return by_window

@@ -1,5 +1,5 @@
-"""The plan of a run: its updates in order, the parts of the series that they read, and
-their losses.
+"""The plan of a run: its updates in order, and the parts of the series that they
+read.
 """
 
 from __future__ import annotations
@@ -10,16 +10,14 @@ from math import ceil
 from types import EllipsisType
 from typing import NamedTuple
 
-import numpy as np
-
 from numpy_rnn.arrays import Array
 from numpy_rnn.common.array_kinds import is_integer
 from numpy_rnn.common.checks import TrainingArguments
 from numpy_rnn.common.records import Schedule, Window
-from numpy_rnn.engine.memory import Layout
-from numpy_rnn.engine.objective import window_losses
+from numpy_rnn.engine.losses import CollectedLosses
+from numpy_rnn.engine.vectors import Sizes
 from numpy_rnn.engine.views import MAX_VIEWED, KeptViews, Views
-from numpy_rnn.engine.workspace import Workspace, rows
+from numpy_rnn.engine.workspace import Workspace
 from numpy_rnn.tbptt import compute_windows
 
 # Bytes of the rows of a workspace; it is larger where one window needs more.
@@ -47,7 +45,7 @@ class Plan:
     def __init__(
         self,
         training: TrainingArguments,
-        layout: Layout,
+        sizes: Sizes,
         members: EllipsisType | int,
         blocks: int,
     ):
@@ -62,10 +60,11 @@ class Plan:
         self.target = run.target
         self.h_0 = self.series(run.h_0[None])[0].copy()
         T = len(run.x)
-        steps = workspace_steps(layout, self.schedule, T, blocks)
-        self.is_whole = steps is None
         k1, k2 = min(self.schedule.k1, T), min(self.schedule.k2, T)
-        self.work = Workspace(layout, steps or T, k1, k2, objective)
+        schedule = self.schedule._replace(k1=k1, k2=k2)
+        steps = part_steps(sizes, schedule, T, blocks)
+        self.is_whole = steps is None
+        self.work = Workspace(sizes, steps or T, k1, k2, objective)
         self.views = KeptViews(self.work)
         self.losses = CollectedLosses(self.work, T)
 
@@ -97,7 +96,11 @@ class Plan:
             yield PlannedUpdate(self.views.get(window), number, window, is_yielded)
 
     def load(self, window: Window) -> None:
-        """Load the part of the series that begins with this window."""
+        """Load the part of the series that begins with this window.
+
+        Losses are collected before, since the part takes the place of the errors of
+        which they are computed.
+        """
         work = self.work
         T = len(self.x)
         k1 = self.schedule.k1
@@ -113,69 +116,29 @@ class Plan:
             work.state(0)[...] = self.h_0  # (T3)
 
 
-def workspace_steps(
-    layout: Layout, schedule: Schedule, T: int, blocks: int
-) -> int | None:
-    """Return the steps of a workspace of a part of the series; None if it has the whole
-    series, which is short, and whose views pay.
+def part_steps(sizes: Sizes, schedule: Schedule, T: int, blocks: int) -> int | None:
+    """Return the steps of a workspace of a part of the series; None for the whole
+    series, if it fits and its views pay.
 
-    T: the steps of the series. blocks: how many workspaces there are.
+    The views of all windows are made before the first update. They pay if they are
+    used in enough epochs: the default experiment uses those of 20 steps 300 times.
+
+    schedule: its k1 and k2 are at most T, the steps of the series. blocks: how many
+    workspaces there are.
     """
-    k1, k2 = min(schedule.k1, T), min(schedule.k2, T)
+    k1, k2, epochs = schedule
     sharing = ceil(blocks / MAX_WORKSPACES)
-    numbers = layout.B * (layout.D + layout.H + 2 * layout.O)
-    step_bytes = numbers * layout.dtype.itemsize * (layout.networks or 1)
-    most_steps = WORKSPACE_BYTES // sharing // step_bytes
+    numbers = sizes.B * (sizes.D + sizes.H + 2 * sizes.O) * (sizes.networks or 1)
+    most_steps = WORKSPACE_BYTES // sharing // (numbers * sizes.dtype.itemsize)
     most_viewed = MAX_VIEWED // sharing
     viewed = ceil(T / k1) * k2
-    pays = viewed <= min(schedule.epochs * PART_STEPS, most_viewed)
-    if pays and most_steps >= T:
+    fits = most_steps >= T and viewed <= most_viewed
+    pays = viewed <= epochs * PART_STEPS
+    if fits and pays:
         return None
-    most_windows = max(1, min(PART_STEPS, most_viewed // 3) // k2)
-    part_steps = max(k2, min(most_steps, k2 + k1 * (most_windows - 1)))
-    return min(T, part_steps)
-
-
-class CollectedLosses:
-    """The losses of the updates since they were taken last, from a workspace."""
-
-    def __init__(self, work: Workspace, T: int):
-        """T: the steps of the series."""
-        self.work = work
-        self.T = T
-        self.losses: list[Array] = []
-        self.stop = 0  # the step up to which they are collected
-
-    def take(self, stop: int) -> Array:
-        """Return the losses of all updates up to step `stop` since the previous call,
-        (n,) or (n, networks).
-        """
-        self.collect(stop)
-        losses = self.losses
-        self.losses = []
-        return losses[0] if len(losses) == 1 else np.concatenate(losses)
-
-    def collect(self, stop: int) -> None:
-        """Compute the losses of the updates up to step `stop`, while the workspace has
-        them.
-        """
-        k1 = self.work.k1
-        whole = (stop - self.stop) // k1 * k1  # a shorter window may follow
-        for end in (self.stop + whole, stop):
-            if end > self.stop:
-                self.losses.append(self._until(end))
-                self.stop = end
-        self.stop %= self.T
-
-    def _until(self, end: int) -> Array:
-        """Return the losses of updates with equally many new steps."""
-        work = self.work
-        B = work.layout.B
-        steps = end - self.stop
-        index = rows((self.stop - work.base) * B, (end - work.base) * B)
-        row_losses = work.row_losses
-        if row_losses is not None:
-            row_losses = row_losses[index]
-        windows = ceil(steps / work.k1)
-        divisor = work.divisor(steps // windows)
-        return window_losses(work.error[index], row_losses, windows, divisor)
+    # Views of the first part, whose first windows are shorter, of the last one, and of
+    # all others: each has a third.
+    viewed_of_part = min(PART_STEPS, most_viewed // 3)
+    later_windows = max(1, viewed_of_part // k2) - 1
+    steps = min(most_steps, k2 + k1 * later_windows)
+    return min(T, max(k2, steps))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from numpy import add, divide, multiply, sqrt, subtract
+from numpy import add, copyto, divide, multiply, sqrt, subtract
 
 from numpy_rnn.arrays import Array
 from numpy_rnn.common.records import Step
-from numpy_rnn.engine.memory import ParameterVectors
+from numpy_rnn.engine.vectors import ParameterVectors
 from numpy_rnn.step import ADAGRAD_EPSILON, clipping_factor
 
 ApplyStep = Callable[[bool], None]
@@ -27,7 +27,7 @@ def step_function(
     """
     if step == Step(step.learning_rate):
         return plain_step(vectors, rate)
-    return StepWithOptions(vectors, step, rate, initialized).apply
+    return step_with_options(vectors, step, rate, initialized)
 
 
 def plain_step(vectors: ParameterVectors, rate: Array) -> ApplyStep:
@@ -42,63 +42,64 @@ def plain_step(vectors: ParameterVectors, rate: Array) -> ApplyStep:
     return apply
 
 
-@dataclass
-class StepWithOptions:
-    """A step with clipping, or a direction that is not the gradient."""
+def step_with_options(
+    vectors: ParameterVectors, step: Step, rate: Array, initialized: bool
+) -> ApplyStep:
+    """Return a step with clipping, or a direction that is not the gradient."""
+    theta, gradient, scratch = vectors.theta, vectors.gradient, vectors.scratch
+    velocity: Any = vectors.velocity
 
-    vectors: ParameterVectors
-    step: Step
-    rate: Array
-    initialized: bool
-    """Whether there is a velocity."""
-
-    def apply(self, keep_gradient: bool) -> None:
-        """Move the parameters."""
-        vectors = self.vectors
-        changed = vectors.changed if keep_gradient else vectors.gradient
-        g = self.decayed(self.clipped(vectors.gradient, changed), changed)
+    def apply(keep_gradient: bool) -> None:
+        nonlocal initialized
+        # An Update shows the gradient as it is before clipping and weight decay.
+        changed = vectors.changed if keep_gradient else gradient
+        g = clipped(gradient, step, changed)
+        if step.weight_decay:
+            g = add(g, multiply(theta, step.weight_decay, scratch), changed)  # (U4)
         delta = g
-        if vectors.velocity is not None:
-            delta = self.descent(g, vectors.velocity)
-            self.initialized = True
-        multiply(delta, self.rate, vectors.scratch)
-        subtract(vectors.theta, vectors.scratch, vectors.theta)  # (U1)
-
-    def clipped(self, g: Array, out: Array) -> Array:
-        """Return the gradient within the limits."""
-        max_norm, max_value = self.step.max_norm, self.step.max_value
-        if max_norm is not None:
-            return multiply(g, clipping_factor(vector_norm(g), max_norm), out)  # (U3)
-        if max_value is not None:
-            with np.errstate(over="ignore"):  # a limit beyond the dtype is infinite
-                return np.clip(g, -max_value, max_value, out=out)  # (U7)
-        return g
-
-    def decayed(self, g: Array, out: Array) -> Array:
-        """Return the gradient with weight decay."""
-        decay = self.step.weight_decay
-        if not decay:
-            return g
-        decayed = multiply(self.vectors.theta, decay, self.vectors.scratch)
-        return add(g, decayed, out)  # (U4)
-
-    def descent(self, g: Array, v: Array) -> Array:
-        """Update the velocity, or the sum of squares, and return the direction."""
-        scratch = self.vectors.scratch
-        step = self.step
+        if step.momentum:
+            delta = momentum_direction(g, velocity, scratch, step, initialized)
+            initialized = True
         if step.adagrad:
-            add(v, multiply(g, g, scratch), v)  # (U8); v is 0 the first time
-            add(v, ADAGRAD_EPSILON, scratch)
-            sqrt(scratch, scratch)
-            return divide(g, scratch, scratch)  # (U9)
-        if self.initialized:
-            multiply(v, step.momentum, v)
-            add(v, multiply(g, 1 - step.dampening, scratch), v)  # (U5)
-        else:
-            v[...] = g  # (U5), the first time
-        if step.nesterov:
-            return add(g, multiply(v, step.momentum, scratch), scratch)  # (U6)
-        return v  # (U6)
+            delta = adagrad_direction(g, velocity, scratch)
+        multiply(delta, rate, scratch)
+        subtract(theta, scratch, theta)  # (U1)
+
+    return apply
+
+
+def clipped(gradient: Array, step: Step, out: Array) -> Array:
+    """Return the gradient within the limits: itself, or what is written into `out`."""
+    max_norm, max_value = step.max_norm, step.max_value
+    if max_norm is not None:
+        factor = clipping_factor(vector_norm(gradient), max_norm)
+        return multiply(gradient, factor, out)  # (U3)
+    if max_value is not None:
+        with np.errstate(over="ignore"):  # a limit beyond the dtype is infinite
+            return np.clip(gradient, -max_value, max_value, out=out)  # (U7)
+    return gradient
+
+
+def momentum_direction(
+    g: Array, v: Array, scratch: Array, step: Step, initialized: bool
+) -> Array:
+    """Update the velocity v, and return the direction."""
+    if initialized:
+        multiply(v, step.momentum, v)
+        add(v, multiply(g, 1 - step.dampening, scratch), v)  # (U5)
+    else:
+        copyto(v, g)  # (U5), the first time
+    if step.nesterov:
+        return add(g, multiply(v, step.momentum, scratch), scratch)  # (U6)
+    return v  # (U6)
+
+
+def adagrad_direction(g: Array, v: Array, scratch: Array) -> Array:
+    """Update the sum of squares v, which is 0 at first, and return the direction."""
+    add(v, multiply(g, g, scratch), v)  # (U8)
+    add(v, ADAGRAD_EPSILON, scratch)
+    sqrt(scratch, scratch)
+    return divide(g, scratch, scratch)  # (U9)
 
 
 @np.errstate(over="ignore", under="ignore")

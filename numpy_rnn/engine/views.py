@@ -81,7 +81,7 @@ class WindowViews:
 
     def _view_all_steps(self, work: Workspace, begin: int, end: int) -> None:
         """Make the views of all steps together."""
-        B = work.layout.B
+        B = work.sizes.B
         window = rows(begin * B, end * B)
         # Rows of h have one step more: h_t follows the row of x_t.
         after_window = rows((begin + 1) * B, (end + 1) * B)
@@ -98,7 +98,7 @@ class WindowViews:
         self, work: Workspace, first_new: int, end: int, T: int
     ) -> None:
         """Make the views of the new steps together, the last ones of T."""
-        B = work.layout.B
+        B = work.sizes.B
         K = end - first_new
         new = rows(first_new * B, end * B)
         after_new = rows((first_new + 1) * B, (end + 1) * B)
@@ -108,7 +108,7 @@ class WindowViews:
         self.target = work.target[new]
         self.error = work.error[new]
         self.errors = None
-        if work.layout.networks is None:
+        if work.sizes.networks is None:
             self.errors = self.error.reshape(-1)
         self.row_losses = None if work.row_losses is None else work.row_losses[new]
         self.divisor = work.divisor(K)
@@ -173,16 +173,15 @@ class KeptViews:
         begin = window.start - work.base
         first_new = window.loss_start - work.base
         end = window.stop - work.base
-        views = self.views.get((begin, first_new, end))
-        if views is not None:
-            return views
+        key = begin, first_new, end
+        if key in self.views:
+            return self.views[key]
         if self.viewed + window.steps > MAX_VIEWED:
             self.views.clear()
             self.viewed = 0
         self.viewed += window.steps
         if work.is_one_step:
-            views = OneStepViews(work, begin)
+            self.views[key] = OneStepViews(work, begin)
         else:
-            views = WindowViews(work, begin, first_new, end)
-        self.views[begin, first_new, end] = views
-        return views
+            self.views[key] = WindowViews(work, begin, first_new, end)
+        return self.views[key]

@@ -15,8 +15,8 @@ import numpy as np
 from numpy_rnn.arrays import Array
 from numpy_rnn.common.array_kinds import is_integer
 from numpy_rnn.common.records import Objective
-from numpy_rnn.engine.memory import Layout
 from numpy_rnn.engine.objective import LOSSES, NONLINEARITIES, Divisor
+from numpy_rnn.engine.vectors import Sizes
 
 # Hidden units of the largest network whose inputs and states are in one row.
 MAX_STACKED = 128
@@ -28,11 +28,16 @@ class Workspace:
     Rows are steps times sequences, (T·B, n).
     """
 
+    before: Array
+    """The rows that W, or W_hh, multiplies: [x_t h_{t-1} 1] if stacked, or h_{t-1}."""
+    after: Array
+    """The rows that U, or W_hy, multiplies: [h_t 1] if stacked, or h_t."""
+
     def __init__(
-        self, layout: Layout, steps: int, k1: int, k2: int, objective: Objective
+        self, sizes: Sizes, steps: int, k1: int, k2: int, objective: Objective
     ):
         """k1, k2: the most new steps, and steps, of a window."""
-        self.layout = layout
+        self.sizes = sizes
         self.steps = steps
         self.k1 = k1
         self.nonlinearity = NONLINEARITIES[objective.nonlinearity]
@@ -40,57 +45,53 @@ class Workspace:
         # Terms of a row of outputs, by which "mean" divides.
         self.terms: int | None = None
         if objective.reduction == "mean":
-            self.terms = self.loss.terms(layout.O)
+            self.terms = self.loss.terms(sizes.O)
         self.base = self.stop = 0  # the steps that are loaded
-        is_small = layout.B == 1 and layout.H <= MAX_STACKED
-        self.is_stacked = layout.networks is not None or is_small
+        is_small = sizes.B == 1 and sizes.H <= MAX_STACKED
+        self.is_stacked = sizes.networks is not None or is_small
         self._make_series()
         self._make_buffers(k1, k2)
         has_errors_alone = self.terms is None and not self.loss.by_row
-        self.is_one_step = self.is_stacked and k2 * layout.B == 1 and has_errors_alone
+        self.is_one_step = self.is_stacked and k2 * sizes.B == 1 and has_errors_alone
 
     def _make_series(self) -> None:
-        """Make the arrays of all steps.
-
-        before: the rows that W, or W_hh, multiplies: [x_t h_{t-1} 1] if stacked, or
-        h_{t-1}. after: the rows that U, or W_hy, multiplies: [h_t 1], or h_t.
-        """
+        """Make the arrays of all steps."""
         steps = self.steps
-        layout = self.layout
-        B, D, H = layout.B, layout.D, layout.H
+        sizes = self.sizes
+        B, D, H = sizes.B, sizes.D, sizes.H
         if self.is_stacked:
-            z = layout.empty((steps + 1) * B, D + H + layout.bias)
+            z = sizes.empty((steps + 1) * B, D + H + sizes.bias)
             z[..., D + H :] = 1
             self.before = z
             self.x = z[..., :D]
             self.h = z[..., D : D + H]
             self.after = z[..., D:]
         else:
-            self.x = layout.empty(steps * B, D)
-            self.h = self.before = self.after = layout.empty((steps + 1) * B, H)
-        self.target = layout.empty(steps * B, layout.O)
-        self.error = layout.empty(steps * B, layout.O)
-        self.row_losses = layout.empty(steps * B, 1) if self.loss.by_row else None
+            self.x = sizes.empty(steps * B, D)
+            self.h = self.before = self.after = sizes.empty((steps + 1) * B, H)
+        self.target = sizes.empty(steps * B, sizes.O)
+        self.error = sizes.empty(steps * B, sizes.O)
+        self.row_losses = sizes.empty(steps * B, 1) if self.loss.by_row else None
 
     def _make_buffers(self, k1: int, k2: int) -> None:
         """Make the arrays of the longest window; shorter ones use the first rows."""
-        layout = self.layout
-        B, H, O = layout.B, layout.H, layout.O
-        buffers = [layout.empty(k2 * B, H) for _ in range(4)]
+        sizes = self.sizes
+        B, H, O = sizes.B, sizes.H, sizes.O
+        buffers = [sizes.empty(k2 * B, H) for _ in range(4)]
         self.a, self.dh, self.slope, self.da = buffers
-        self.y = layout.empty(k1 * B, O)
-        self.dy = None if self.terms is None else layout.empty(k1 * B, O)
+        self.y = sizes.empty(k1 * B, O)
+        self.dy = None if self.terms is None else sizes.empty(k1 * B, O)
 
     @cached_property
     def by_step(self) -> StepViews:
         """Views of every step, which windows share."""
         arrays = self.before, self.h, self.a, self.dh, self.slope, self.da
-        return StepViews(*(list(time_first(v, self.layout.B)) for v in arrays))
+        return StepViews(*(list(time_first(v, self.sizes.B)) for v in arrays))
 
     def state(self, step: int) -> Array:
         """Return h after this step of the series, (..., B, H), a view."""
-        row = (step - self.base) * self.layout.B
-        return self.h[rows(row, row + self.layout.B)]
+        row = (step - self.base) * self.sizes.B
+        return self.h[rows(row, row + self.sizes.B)]
 
     def load(self, base: int, x: Array, target: Array) -> None:
         """Move to the steps from `base` on, and keep the state there; at 0 it is to be
@@ -103,7 +104,7 @@ class Workspace:
         self.base, self.stop = base, base + len(x)
         self.state(base)[...] = state
         for array, series in ((self.x, x), (self.target, target)):
-            new = time_first(array, self.layout.B)[len(x) - len(series) : len(x)]
+            new = time_first(array, self.sizes.B)[len(x) - len(series) : len(x)]
             if series.ndim < new.ndim:
                 series = series[:, None]
             if is_integer(series):
@@ -114,7 +115,7 @@ class Workspace:
         """Return C of (L2) for a window; None for 1."""
         if self.terms is None:
             return None
-        C: Divisor = self.layout.dtype.type(new_steps * self.layout.B * self.terms)
+        C: Divisor = self.sizes.dtype.type(new_steps * self.sizes.B * self.terms)
         return C
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from numpy_rnn.study.document import mathml, table
-from numpy_rnn.study.evaluated_equations import EVALUATED
+from numpy_rnn.study.evaluated_equations import EVALUATED, SECTIONS
 from numpy_rnn.study.witnesses import (
     AGREES,
     BY_AUTOGRAD,
@@ -45,9 +45,8 @@ def equation_tables(checked: list[CheckedEquation]) -> str:
     sections: dict[str, list[list[str]]] = {}
     by_id = {equation.id: equation for equation in checked}
     for equation_id, tex in formulas().items():
-        evaluated = EVALUATED[equation_id]
-        rows = sections.setdefault(evaluated.section, [])
-        description = evaluated.description or mathml(tex)
+        rows = sections.setdefault(SECTIONS[equation_id[0]], [])
+        description = EVALUATED[equation_id].description or mathml(tex)
         rows.append(equation_row(by_id[equation_id], description))
     head = ["id", "equation", "a number of this run", "error, in bounds"]
     head += ["complex step", "autograd", "verdict"]

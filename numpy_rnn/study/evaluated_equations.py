@@ -39,68 +39,57 @@ class EvaluatedEquation(NamedTuple):
     description: the tensor in words, where the formula does not say it.
     """
 
-    section: str
     tensors: tuple[str, ...]
     runs: tuple[str, ...] = (WINDOW, BLOCKS)
     description: str = ""
 
 
-FORWARD_SECTION = "The forward pass"
-LOSS_SECTION = "The loss"
-GRADIENT_SECTION = "The gradient"
-TRUNCATION_SECTION = "Truncation"
-UPDATE_SECTION = "The update"
+SECTIONS = {  # of the page, by the first letter of an id
+    "F": "The forward pass",
+    "L": "The loss",
+    "B": "The gradient",
+    "T": "Truncation",
+    "U": "The update",
+}
 EVALUATED = {  # in the order of their computation: the first wrong one is the cause
-    "T1": EvaluatedEquation(TRUNCATION_SECTION, ("stop",), (BLOCKS,)),
-    "T2": EvaluatedEquation(TRUNCATION_SECTION, ("start",), (BLOCKS,)),
-    "T3": EvaluatedEquation(
-        TRUNCATION_SECTION, ("initial",), (BLOCKS,), "initial state of a window"
-    ),
-    "F1": EvaluatedEquation(FORWARD_SECTION, ("a",)),
-    "F4": EvaluatedEquation(
-        FORWARD_SECTION, ("a",), (SLIDING_CLASSES,), "pre-activations of classes"
-    ),
-    "F2": EvaluatedEquation(FORWARD_SECTION, ("h",)),
-    "F3": EvaluatedEquation(FORWARD_SECTION, ("y",)),
-    "L1": EvaluatedEquation(LOSS_SECTION, ("loss",), (BLOCKS,)),
-    "L2": EvaluatedEquation(LOSS_SECTION, ("loss",), (WINDOW,)),
-    "L4": EvaluatedEquation(LOSS_SECTION, ("loss",), (SLIDING_CLASSES,)),
-    "B1": EvaluatedEquation(GRADIENT_SECTION, ("dy",)),
-    "L3": EvaluatedEquation(
-        LOSS_SECTION, ("dy",), (SLIDING_CLASSES,), "softmax less the target"
-    ),
-    "B2": EvaluatedEquation(GRADIENT_SECTION, ("dh",)),
-    "B3": EvaluatedEquation(GRADIENT_SECTION, ("da",)),
-    "B4": EvaluatedEquation(
-        GRADIENT_SECTION, ("dW_xh",), (WINDOW, BLOCKS, SLIDING_CLASSES)
-    ),
-    "B5": EvaluatedEquation(GRADIENT_SECTION, ("dW_hh",)),
-    "B6": EvaluatedEquation(GRADIENT_SECTION, ("dW_hy",)),
-    "B7": EvaluatedEquation(GRADIENT_SECTION, ("db_h",)),
-    "B8": EvaluatedEquation(GRADIENT_SECTION, ("db_y",)),
-    "B9": EvaluatedEquation(GRADIENT_SECTION, ("dh_0",)),
-    "B10": EvaluatedEquation(GRADIENT_SECTION, ("dx",)),
-    "U1": EvaluatedEquation(UPDATE_SECTION, PARAMETER_NAMES, (BLOCKS,)),
+    "T1": EvaluatedEquation(("stop",), (BLOCKS,)),
+    "T2": EvaluatedEquation(("start",), (BLOCKS,)),
+    "T3": EvaluatedEquation(("initial",), (BLOCKS,), "initial state of a window"),
+    "F1": EvaluatedEquation(("a",)),
+    "F4": EvaluatedEquation(("a",), (SLIDING_CLASSES,), "pre-activations of classes"),
+    "F2": EvaluatedEquation(("h",)),
+    "F3": EvaluatedEquation(("y",)),
+    "L1": EvaluatedEquation(("loss",), (BLOCKS,)),
+    "L2": EvaluatedEquation(("loss",), (WINDOW,)),
+    "L4": EvaluatedEquation(("loss",), (SLIDING_CLASSES,)),
+    "B1": EvaluatedEquation(("dy",)),
+    "L3": EvaluatedEquation(("dy",), (SLIDING_CLASSES,), "softmax less the target"),
+    "B2": EvaluatedEquation(("dh",)),
+    "B3": EvaluatedEquation(("da",)),
+    "B4": EvaluatedEquation(("dW_xh",), (WINDOW, BLOCKS, SLIDING_CLASSES)),
+    "B5": EvaluatedEquation(("dW_hh",)),
+    "B6": EvaluatedEquation(("dW_hy",)),
+    "B7": EvaluatedEquation(("db_h",)),
+    "B8": EvaluatedEquation(("db_y",)),
+    "B9": EvaluatedEquation(("dh_0",)),
+    "B10": EvaluatedEquation(("dx",)),
+    "U1": EvaluatedEquation(PARAMETER_NAMES, (BLOCKS,)),
     "U2": EvaluatedEquation(
-        UPDATE_SECTION, PARAMETER_NAMES, (CLIPPED,), "weights after clipping by norm"
+        PARAMETER_NAMES, (CLIPPED,), "weights after clipping by norm"
     ),
     "U3": EvaluatedEquation(
-        UPDATE_SECTION, PARAMETER_NAMES, (CLIPPED,), "weights after clipping by norm"
+        PARAMETER_NAMES, (CLIPPED,), "weights after clipping by norm"
     ),
     "U7": EvaluatedEquation(
-        UPDATE_SECTION, PARAMETER_NAMES, (CLIPPED_BY_VALUE,), "after clipping by value"
+        PARAMETER_NAMES, (CLIPPED_BY_VALUE,), "after clipping by value"
     ),
-    "U4": EvaluatedEquation(
-        UPDATE_SECTION, PARAMETER_NAMES, (DECAYED,), "weights after weight decay"
-    ),
-    "U5": EvaluatedEquation(UPDATE_SECTION, VELOCITIES, (HEAVY,)),
+    "U4": EvaluatedEquation(PARAMETER_NAMES, (DECAYED,), "weights after weight decay"),
+    "U5": EvaluatedEquation(VELOCITIES, (HEAVY,)),
     "U6": EvaluatedEquation(
-        UPDATE_SECTION, PARAMETER_NAMES, (NESTEROV,), "weights after Nesterov momentum"
+        PARAMETER_NAMES, (NESTEROV,), "weights after Nesterov momentum"
     ),
-    "U8": EvaluatedEquation(UPDATE_SECTION, VELOCITIES, (ADAGRAD,)),
-    "U9": EvaluatedEquation(
-        UPDATE_SECTION, PARAMETER_NAMES, (ADAGRAD,), "weights after Adagrad"
-    ),
+    "U8": EvaluatedEquation(VELOCITIES, (ADAGRAD,)),
+    "U9": EvaluatedEquation(PARAMETER_NAMES, (ADAGRAD,), "weights after Adagrad"),
 }
 
 K1, K2 = 2, 5  # of the truncated runs, where the series has as many steps

@@ -55,21 +55,29 @@ class Findings(NamedTuple):
 Draw = Callable[[Any, Findings], None]  # onto an empty Matplotlib Figure
 
 
-def svg(draw: Draw, findings: Findings) -> str:
+class Drawing(NamedTuple):
+    """A figure of the study, and how it is drawn."""
+
+    name: str
+    size: tuple[float, float]  # width and height in inches
+    draw: Draw
+
+
+def svg(drawing: Drawing, findings: Findings) -> str:
     """Return a figure as an SVG element. The same findings make the same text."""
     import matplotlib
     from matplotlib.figure import Figure
 
     # The same numbers make the same file, and two figures share no id.
-    with matplotlib.rc_context(STYLE | {"svg.hashsalt": draw.__name__}):
-        figure = Figure(figsize=FIGURE_SIZES[draw])
+    with matplotlib.rc_context(STYLE | {"svg.hashsalt": drawing.draw.__name__}):
+        figure = Figure(figsize=drawing.size)
         file = io.BytesIO()
-        draw(figure, findings)
+        drawing.draw(figure, findings)
         figure.savefig(file, format="svg", metadata={"Date": None})
     text = file.getvalue().decode("utf-8")
     text = MADE_ID.sub("", PAINT.sub(r"\1: currentColor", text[text.index("<svg") :]))
     # CSS pixels; on narrow screens it shrinks while text is readable.
-    width = 96 * FIGURE_SIZES[draw][0]
+    width = 96 * drawing.size[0]
     look = f"max-width: {width:.0f}px; min-width: {0.8 * width:.0f}px"
     return text.replace("<svg", f'<svg fill="currentColor" style="{look}"', 1)
 
@@ -180,8 +188,7 @@ def draw_cosine_bias(figure: Any, findings: Findings) -> None:
     grid[1, 0].legend(loc="upper right", fontsize=9)
 
 
-FIGURE_SIZES: dict[Draw, tuple[float, float]] = {  # inches
-    draw_masks: (7.2, 2.4),
-    draw_cosine_bias: (7.2, 4.6),
-}
-DRAWINGS = {draw.__name__.removeprefix("draw_"): draw for draw in FIGURE_SIZES}
+DRAWINGS = (
+    Drawing("masks", (7.2, 2.4), draw_masks),
+    Drawing("cosine_bias", (7.2, 4.6), draw_cosine_bias),
+)

@@ -27,13 +27,13 @@ W_XH_HTML, W_HH_HTML, W_HY_HTML = (
     f"<i>W</i><sub>{name}</sub>" for name in ("xh", "hh", "hy")
 )
 
-# The columns of the tables, and their ways of training; n is d + 1, m is 2 d.
+# The columns of the tables, and their ways of training.
 REACHES = {
     f"both {D_HTML}": "{d}, {d}",
-    f"{W_HH_HTML} {D_HTML} + 1": "{d}, {n}",
-    f"{W_XH_HTML} {D_HTML} + 1": "{n}, {d}",
-    f"{W_XH_HTML} {D_HTML} + 1, {W_HH_HTML} 1": "{n}, 1",
-    f"both {D_HTML} + 1": "{n}, {n}",
+    f"{W_HH_HTML} {D_HTML} + 1": "{d}, {d_plus_1}",
+    f"{W_XH_HTML} {D_HTML} + 1": "{d_plus_1}, {d}",
+    f"{W_XH_HTML} {D_HTML} + 1, {W_HH_HTML} 1": "{d_plus_1}, 1",
+    f"both {D_HTML} + 1": "{d_plus_1}, {d_plus_1}",
 }
 TRAINED = {
     f"{W_HY_HTML} alone": "0, 0",
@@ -43,11 +43,11 @@ TRAINED = {
 }
 CHUNKS = {
     f"<i>k</i> = {D_HTML}, 800 updates": "updates, {d}",
-    f"<i>k</i> = {D_HTML} + 1, 800 updates": "updates, {n}",
-    f"<i>k</i> = 2{D_HTML}, 800 updates": "updates, {m}",
+    f"<i>k</i> = {D_HTML} + 1, 800 updates": "updates, {d_plus_1}",
+    f"<i>k</i> = 2{D_HTML}, 800 updates": "updates, {twice_d}",
     f"<i>k</i> = {D_HTML}, 800 steps": "steps, {d}",
-    f"<i>k</i> = {D_HTML} + 1, 800 steps": "steps, {n}",
-    f"<i>k</i> = 2{D_HTML}, 800 steps": "steps, {m}",
+    f"<i>k</i> = {D_HTML} + 1, 800 steps": "steps, {d_plus_1}",
+    f"<i>k</i> = 2{D_HTML}, 800 steps": "steps, {twice_d}",
 }
 
 
@@ -84,7 +84,9 @@ def learned(caption: str, columns: dict[str, str], rows: Rows) -> str:
     result = [[D_HTML, *columns]]
     for lag, shares in rows.items():
         d = int(lag)
-        ways = [way.format(d=d, n=d + 1, m=2 * d) for way in columns.values()]
+        ways = [
+            way.format(d=d, d_plus_1=d + 1, twice_d=2 * d) for way in columns.values()
+        ]
         result.append([lag, *(share_cell(shares[way]) for way in ways)])
     return table(caption, result, "learned")
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from numpy_rnn.app.printing import progress
+from numpy_rnn.app.output import progress
 from numpy_rnn.study.complex_step import MAX_ELEMENTS
 from numpy_rnn.study.components import (
     TRUNCATION_KINDS,
@@ -21,7 +21,7 @@ from numpy_rnn.study.document import fill, table, with_formulas
 from numpy_rnn.study.equation_table import equation_tables, verdict_on
 from numpy_rnn.study.evaluated_equations import CLASS_COUNT
 from numpy_rnn.study.figures import DRAWINGS, Findings, band, mask_name, svg, svg_file
-from numpy_rnn.study.subject import Subject
+from numpy_rnn.study.subject import Subject, Trained
 from numpy_rnn.study.witnesses import WRONG, check_equations, has_torch
 
 HERE = Path(__file__).parent / "evidence"
@@ -50,7 +50,7 @@ def make_evidence(subject: Subject, choices: Mapping[str, str]) -> Evidence:
     checked = check_equations(subject)
     progress("measuring the truncations, and drawing the figures")
     findings = measure_truncations(subject)
-    drawings = {name: svg(draw, findings) for name, draw in DRAWINGS.items()}
+    drawings = {drawing.name: svg(drawing, findings) for drawing in DRAWINGS}
     verdict = verdict_on(checked)
     is_right = all(equation.verdict != WRONG for equation in checked)
     masks = figure_block(drawings["masks"], *masks_caption(findings))
@@ -77,12 +77,14 @@ def measure_truncations(subject: Subject) -> Findings:
     T = len(subject.run.x)
     k = max(2, T // 4)
     truncations = [(1, 1), (k, k), (1, k), (k, 2 * k), (T, T)]
-    pair_of_run = (subject.start, subject.end)
-    before, after = zip(*(subject.networks or [pair_of_run]), strict=True)
+    of_run = Trained(subject.start, subject.end)
+    networks = subject.networks or [of_run]
+    before = [network.start for network in networks]
+    after = [network.end for network in networks]
     return Findings(
         norms=np.linalg.norm(component_matrix(subject, subject.end), axis=-1),
         masks=[(k1, k2) for k1, k2 in dict.fromkeys(truncations) if k2 <= T],
-        single=costs_of(subject, pair_of_run),
+        single=costs_of(subject, of_run),
         ensemble=[costs_of(subject, before), costs_of(subject, after)],
     )
 
@@ -170,6 +172,10 @@ def words_about(
         words["absent"] = "It is not included, as PyTorch is not installed."
     if subject.diverged:
         words["diverged"] = f"; {subject.diverged} more diverged"
+    if not subject.networks:
+        words["diverged"] = (
+            f"; all {subject.diverged} diverged, and this run stands in their place"
+        )
     if choices:
         listed = [f"{name} {escape(value)}" for name, value in choices.items()]
         words["choices"] = f"the default ones but for {'; '.join(listed)}"

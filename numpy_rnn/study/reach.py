@@ -14,6 +14,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+import numpy_rnn
+from numpy_rnn.common.records import Activations, Gradients, Parameters
+from numpy_rnn.study.subject import NumpyParameters
+
 REACH_RESULTS = Path(__file__).with_name("reach.json")
 SEEDS = (1, 2, 3)  # of weights and series
 NETWORKS = 64  # for each seed
@@ -26,17 +30,6 @@ LEARNING_RATE = 0.2
 MAX_UPDATES = 800
 LAST = 25  # updates whose error counts
 LEARNED = 0.5  # mean squared error; an output of 0 has 1
-
-
-class Weights(NamedTuple):
-    """The weights of all networks, or their gradients: (N, 1, H), (N, H, H), (N, H, 1).
-
-    N networks are trained at once; none has a bias.
-    """
-
-    W_xh: np.ndarray
-    W_hh: np.ndarray
-    W_hy: np.ndarray
 
 
 class LagTraining(NamedTuple):
@@ -55,75 +48,53 @@ class LagTraining(NamedTuple):
         return max(self.k1, self.k_x, self.k_h)
 
 
-def gradients(
-    w: Weights,
-    x: np.ndarray,
+def masked_gradients(
+    params: NumpyParameters,
+    activations: Activations[np.ndarray],
     target: np.ndarray,
-    h_0: np.ndarray,
     training: LagTraining,
-) -> tuple[Weights, np.ndarray, np.ndarray]:
-    """Compute the masked gradients of the mean loss of one window.
+) -> Gradients[np.ndarray]:
+    """Compute the gradients of the mean loss of one window, of the terms that the
+    masks of the training keep.
 
-    Parameters
-    ----------
-    w : Weights
-        Current weights.
-    x : ndarray, (T, N, B, 1)
-        Inputs of the window.
-    target : ndarray, (K, N, B, 1)
-        Targets of its newest K steps, which have a loss.
-    h_0 : ndarray, (N, B, H)
-        Initial state, a constant.
-    training : LagTraining
-        Its k_x and k_h are the masks.
-
-    Returns
-    -------
-    gradients : Weights
-    errors : ndarray, (K, N, B, 1)
-        Output less target.
-    h : ndarray, (T + 1, N, B, H)
-        States; h[0] is h_0.
+    target: of the newest k1 steps, which have a loss.
     """
-    T = len(x)
-    K = len(target)
-    h = np.zeros((T + 1, *h_0.shape))
-    h[0] = h_0
-    for t in range(1, T + 1):
-        h[t] = np.tanh(x[t - 1] @ w.W_xh + h[t - 1] @ w.W_hh)  # (F1), (F2)
-    errors = h[T - K + 1 :] @ w.W_hy - target  # (F3)
+    x, _, h, _ = activations
+    derivatives = numpy_rnn.adjoints(params, activations, target, reduction="mean")
+    dy, da = derivatives.dy, derivatives.da
+    return Gradients(
+        W_xh=sum_of_newest(x, da, training.k_x),  # (B4)
+        W_hh=sum_of_newest(h[:-1], da, training.k_h),  # (B5)
+        W_hy=sum_of_newest(h[1:], dy, len(target)),  # (B6)
+    )
 
-    result = Weights(*(np.zeros_like(theta) for theta in w))
-    da = np.zeros_like(h_0)  # of step T + 1
-    for t in range(T, 0, -1):
-        dh = da @ w.W_hh.mT  # (B2), the part of later losses
-        if t > T - K:
-            dy = errors[t - 1 - (T - K)] / (K * SEQUENCES)  # (B1)
-            dh += dy @ w.W_hy.mT  # (B2), the part of this one
-            result.W_hy[:] += h[t].mT @ dy  # (B6)
-        da = dh * (1 - h[t] ** 2)  # (B3)
-        if T - t < training.k_x:
-            result.W_xh[:] += x[t - 1].mT @ da  # (B4)
-        if T - t < training.k_h:
-            result.W_hh[:] += h[t - 1].mT @ da  # (B5)
-    return result, errors, h
+
+def sum_of_newest(left: np.ndarray, right: np.ndarray, k: int) -> np.ndarray:
+    """Return Σ_t left_tᵀ right_t of the newest k steps; zeros if k is 0."""
+    terms = left.mT @ right
+    total: np.ndarray = np.zeros_like(terms[0])
+    # The latest first: in another order the sum is rounded otherwise, and reach.json
+    # has other shares of networks that barely learn.
+    for term in terms[::-1][:k]:
+        total += term
+    return total
 
 
 def train_on_lag(
     training: LagTraining, seed: int, networks: int = NETWORKS
-) -> tuple[np.ndarray, Weights]:
-    """Train networks.
+) -> tuple[np.ndarray, NumpyParameters]:
+    """Train networks without biases, all at once.
 
     Returns
     -------
     errors : ndarray, (k1, networks)
         Mean squared errors by position among the new steps of an update: means over
         the last 25 updates, each of which is measured before its step.
-    weights : Weights
+    params : Parameters
         After the last update.
     """
     draw = np.random.default_rng(seed)
-    w = Weights(
+    params: NumpyParameters = Parameters(
         draw.normal(0, training.deviation, (networks, 1, HIDDEN_UNITS)),
         draw.normal(0, DEVIATION_HH, (networks, HIDDEN_UNITS, HIDDEN_UNITS)),
         draw.normal(0, DEVIATION_HY, (networks, HIDDEN_UNITS, 1)),
@@ -132,24 +103,20 @@ def train_on_lag(
     signs = draw.choice([-1.0, 1.0], (T + training.d, networks, SEQUENCES, 1))
     x = signs[training.d :]
     target = signs[:T]
-    # By step, as last computed.
+    # By step, as the latest window computed them.
     states = {0: np.zeros((networks, SEQUENCES, HIDDEN_UNITS))}
     total = np.zeros((training.k1, networks))
-    for n in range(training.updates):
-        first = n * training.k1
-        stop = first + training.k1
-        start = max(0, first - (training.k2 - training.k1))  # (T2)
-        window = x[start:stop], target[first:stop], states.pop(start)
-        gradient, errors, h = gradients(w, *window, training)
-        for step in range(start + 1, stop + 1):
-            states[step] = h[step - start]
-        states[start] = h[0]
-        for theta, theta_gradient in zip(w, gradient, strict=True):
-            theta -= LEARNING_RATE * theta_gradient  # (U1)
+    windows = numpy_rnn.windows(T, training.k1, training.k2)
+    for n, (start, loss_start, stop) in enumerate(windows):
+        activations = numpy_rnn.forward(params, x[start:stop], states[start])
+        new_target = target[loss_start:stop]
+        gradients = masked_gradients(params, activations, new_target, training)
+        params = numpy_rnn.sgd(params, gradients, LEARNING_RATE)
+        states = dict(enumerate(activations.h, start=start))
         if n >= training.updates - LAST:
+            errors = activations.y[-training.k1 :] - new_target
             total += (errors**2).mean(axis=(2, 3))
-        states.pop(start - 1, None)
-    return total / LAST, w
+    return total / LAST, params
 
 
 def sliding_ways(d: int, deviation: float) -> dict[str, LagTraining]:
@@ -186,8 +153,8 @@ def median_norm_of_W_xh(training: LagTraining) -> list[float]:
     """Return the median norm of W_xh after training, for each seed."""
     result = []
     for seed in SEEDS:
-        _, w = train_on_lag(training, seed)
-        result.append(float(np.median(np.linalg.norm(w.W_xh, axis=(1, 2)))))
+        _, params = train_on_lag(training, seed)
+        result.append(float(np.median(np.linalg.norm(params.W_xh, axis=(1, 2)))))
     return result
 
 

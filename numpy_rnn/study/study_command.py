@@ -8,7 +8,7 @@ import numpy as np
 
 from numpy_rnn.app.experiment import prepare_experiment
 from numpy_rnn.app.options import CommandOptions, make_options
-from numpy_rnn.app.printing import progress
+from numpy_rnn.app.output import progress
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.texts import printable
 from numpy_rnn.study.folder import LESSON_PAGE, PAGE, check_folder, write_folder

@@ -29,6 +29,13 @@ REMEDY = (
 )
 
 
+class Trained(NamedTuple):
+    """The parameters of a network, or of an ensemble, before and after training."""
+
+    start: NumpyParameters
+    end: NumpyParameters
+
+
 class Subject(NamedTuple):
     """The run that is studied, on the steps that are studied, in float64. Its arrays
     have exactly the numbers with which it was trained.
@@ -38,9 +45,9 @@ class Subject(NamedTuple):
     run: Run  # without an initial velocity
     dtype: str  # in which it was trained
     seed: int
-    start: NumpyParameters  # before training, in float64
-    end: NumpyParameters  # after training, in float64
-    networks: list[tuple[NumpyParameters, NumpyParameters]]  # of each the same two
+    start: NumpyParameters  # before training
+    end: NumpyParameters  # after training
+    networks: list[Trained]
     diverged: int  # networks that are not among them
 
     def run_of(self, params: NumpyParameters, options: RunOptions) -> Run:
@@ -75,7 +82,7 @@ def study_run(
     start, end = train_parameters(run, run.params, run.velocity)
     if not is_finite(end):
         raise InputError(f"the run diverges: {REMEDY}")
-    pairs = trained_networks(run, seed, networks)
+    trained = trained_networks(run, seed, networks)
     x, target, h_0 = in_float64((run.x, run.target, run.h_0))
     return Subject(
         name,
@@ -84,18 +91,15 @@ def study_run(
         seed,
         start,
         end,
-        pairs,
-        diverged=networks - len(pairs),
+        trained,
+        diverged=networks - len(trained),
     )
 
 
 def train_parameters(
     run: Run, params: NumpyParameters, velocity: Gradients[np.ndarray] | None = None
-) -> tuple[NumpyParameters, NumpyParameters]:
-    """Train parameters with the data and the options of a run.
-
-    Returns them before and after training, in float64.
-    """
+) -> Trained:
+    """Train parameters, also of an ensemble, with the data and the options of a run."""
     latest = params
     options = run.options.keywords() | {"velocity": velocity}
     with np.errstate(over="ignore", invalid="ignore"):  # of networks that diverge
@@ -104,15 +108,12 @@ def train_parameters(
         )
         for update in epochs:
             latest = update.parameters
-    return in_float64(params), in_float64(latest)
+    return Trained(in_float64(params), in_float64(latest))
 
 
-def trained_networks(
-    run: Run, seed: int, networks: int
-) -> list[tuple[NumpyParameters, NumpyParameters]]:
-    """Train networks drawn with the seeds from `seed` on.
-
-    Returns each before and after training, without those that diverge.
+def trained_networks(run: Run, seed: int, networks: int) -> list[Trained]:
+    """Train networks drawn with the seeds from `seed` on, and return those that do
+    not diverge.
     """
     drawn = initial_parameters(
         input_size=run.params.W_xh.shape[0],
@@ -123,12 +124,9 @@ def trained_networks(
         seed=seed,
         networks=networks,
     )
-    before, after = train_parameters(run, drawn)
-    pairs = []
-    for n in range(networks):
-        if is_finite(network(after, n)):
-            pairs.append((network(before, n), network(after, n)))
-    return pairs
+    start, end = train_parameters(run, drawn)
+    pairs = [Trained(network(start, n), network(end, n)) for n in range(networks)]
+    return [trained for trained in pairs if is_finite(trained.end)]
 
 
 def network(ensemble: NumpyParameters, n: int) -> NumpyParameters:

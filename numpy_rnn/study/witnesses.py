@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from numpy_rnn import reference
-from numpy_rnn.common.records import Run
+from numpy_rnn.common.records import Run, Window
 from numpy_rnn.conformance.ports.port import PackagePort
 from numpy_rnn.conformance.runs.judge import judge, schedule_divergences
 from numpy_rnn.conformance.runs.recorded_run import RecordedRun, single_update
@@ -96,7 +96,8 @@ def judged_run(run: Run) -> JudgedRun:
     judgement = judge(recorded)
     ratios = dict(judgement.worst) | {"start": 0.0, "stop": 0.0}
     for divergence in schedule_divergences(recorded, whole=True):
-        ratios["start" if divergence.element == (0,) else "stop"] = np.inf
+        is_start = divergence.element == (Window._fields.index("start"),)
+        ratios["start" if is_start else "stop"] = np.inf
     differences = {BY_COMPLEX_STEP: complex_step_differences(recorded)}
     if has_torch():
         differences[BY_AUTOGRAD] = autograd_differences(recorded, run)

@@ -10,25 +10,25 @@ import numpy as np
 import pytest
 
 import numpy_rnn
-from numpy_rnn.app.compare_command import examine, find_sources
+from numpy_rnn.app.compare_command import examine, find_sources, is_program
 from numpy_rnn.app.compare_plot import draw_comparisons
 from numpy_rnn.app.compare_report import (
     NO_OVERFLOW,
     ComparedRun,
     Comparison,
     comparison_report,
+    faults,
+    ratio_cell,
 )
-from numpy_rnn.app.compare_runs import TraceFile, is_program
 from numpy_rnn.app.experiment import prepare_experiment
 from numpy_rnn.app.options import make_options
+from numpy_rnn.conformance.arithmetics.bounds import TAU
 from numpy_rnn.conformance.definition import DEFINITION, Definition, train
 from numpy_rnn.conformance.runs.judge import Judgement
-from numpy_rnn.conformance.runs.run_sources import PortSource
 from numpy_rnn.conformance.trace import trace_arrays
 from numpy_rnn.conformance.verdicts import Finding
 from numpy_rnn.conformance.window_checks import Coverage
 from tests.helpers.command_line import command, rows_of, train_options
-from tests.helpers.ports import Port
 from tests.helpers.random_runs import record
 
 SIZES = [0.0, 5e-324, 1e-300, 1e-45, 1e-40, 1e-22, 1e-8, 1.0]  # squares underflow
@@ -235,16 +235,14 @@ def test_what_a_port_has_sets_the_defaults_of_its_run(compare):
         assert " agrees with the definition: " in lines[2]
 
 
-@pytest.mark.parametrize("steps", [1000, 50])
-def test_long_text_is_cut(compare, steps):
-    """The text is cut by default and by --steps; a line tells both numbers of steps."""
+def test_long_text_is_cut(compare):
+    """A line tells both numbers of steps."""
     Path("a.txt").write_text("a man, a plan, a canal: panama! " * 40)
-    words = "" if steps == 1000 else f"--steps {steps}"
-    reference = "numpy_rnn.reference --text a.txt --hidden-size 3"
-    status, lines, _ = compare(f"{reference} {words}")
-    told = f"the first {steps} of 1275 steps are compared; --steps changes their number"
-    assert (status, told in lines) == (0, True)
-    assert f" T={steps} " in "".join(lines)
+    words = "numpy_rnn.reference --text a.txt --hidden-size 3 --steps 50"
+    status, lines, _ = compare(words)
+    told = "the first 50 of 1275 steps are compared; --steps changes their number"
+    assert (status, lines[0]) == (0, told)
+    assert " T=50 " in lines[1]
 
 
 UNFIT = """
@@ -284,7 +282,7 @@ def test_plot_has_the_ratios_and_marks_the_first_fault(compare, name):
     )
     (source,) = find_sources(numpy_rnn, options)
     compared = examine(source, prepare_experiment(options).run)
-    draw_comparisons(figure := Figure(), [Comparison(source, [compared])])
+    draw_comparisons(figure := Figure(), [Comparison("one", TAU, [compared])])
     axes, losses = figure.axes
     lines = {line.get_label(): line.get_data() for line in axes.lines}
     first_fault = lines.pop("first fault", None)
@@ -292,17 +290,17 @@ def test_plot_has_the_ratios_and_marks_the_first_fault(compare, name):
     assert axes.get_ylabel().startswith("difference / rounding bound")
     judgement = compared.judgement
     assert lines.keys() == judgement.ratios.keys()
-    assert judgement.updates == {"right": 40, "ending": 3}[name]
     for tensor, (updates, ratios) in lines.items():
         assert list(updates) == list(range(1, judgement.updates + 1))
         expected = np.array(judgement.ratios[tensor])
         expected[(expected > 0) & (expected < 0.01)] = 0.01
         np.testing.assert_array_equal(np.nan_to_num(ratios), expected)
-    np.testing.assert_array_equal(losses.lines[0].get_ydata(), compared.losses)
+    np.testing.assert_array_equal(losses.lines[0].get_ydata(), compared.losses[:, 0])
     assert axes.get_title().endswith(TITLES[name])
-    if judgement.first is None:
-        assert first_fault is None
+    if name == "right":
+        assert (judgement.updates, first_fault) == (40, None)
     else:
+        assert judgement.updates == 3
         assert first_fault == ([1], [judgement.first.ratio])
 
 
@@ -317,6 +315,20 @@ def test_failure_of_a_port_is_one_line(compare):
     assert lines[-1].startswith(
         "FAILED my RNN raises ValueError: no window today (made_ports.py"
     )
+
+
+FAULTY = """
+idle → return iter(()) → FAILED idle: train yields nothing: expected updates
+broken → raise KeyError(5) → FAILED broken raises KeyError: 5 (broken.py line 3: raise KeyError(5))
+"""  # noqa: E501
+
+
+def test_failure_of_a_package_is_one_line(compare):
+    for name, body, failure in rows_of(FAULTY):
+        code = f"from numpy_rnn.reference import *\ndef train(*a, **b):\n    {body}"
+        Path(f"{name}.py").write_text(code)
+        status, lines, error = compare(f"{name} --epochs 1")
+        assert (status, lines[1:], error) == (1, [failure], "")
 
 
 def test_trace_is_judged_with_its_own_options(compare):
@@ -358,18 +370,28 @@ def test_nothing_is_shown_of_runs_without_a_judged_update(capsys):
     words = "compare numpy_rnn.reference --epochs 1 --learning-rate 1e39 --plot p.png"
     ended = command(numpy_rnn, capsys, *words.split())
     _, *lines = ended.out.splitlines()
+    update = "the first update of TBPTT(1, 1)"
     assert lines == [
-        f"NOT JUDGED of {name}: the first update overflows float32; {NO_OVERFLOW}"
+        f"NOT JUDGED of {name}: {update} overflows float32; {NO_OVERFLOW}"
         for name in ("numpy_rnn", "numpy_rnn.reference")
     ]
     assert (ended.status, ended.err, os.listdir()) == (1, "", [])
 
 
+@pytest.mark.needs_matplotlib
+def test_each_run_has_a_judged_update(capsys, compare):
+    """The first update of the second run alone overflows: the first has an update."""
+    words = "compare made_ports:chunks --epochs 1 --seed 56 --learning-rate 3e38"
+    ended = command(numpy_rnn, capsys, *words.split(), "--plot", "p.png")
+    verdict = f"the first update of TBPTT(5, 5) overflows float32; {NO_OVERFLOW}"
+    assert (ended.status, ended.err) == (1, "")
+    assert f"NOT JUDGED: {verdict}" in ended.out.splitlines()
+    assert "p.png" in os.listdir()
+
+
 def test_report():
     """The report is that of made-up findings, word by word."""
-    trace = TraceFile("one", recorded("--epochs 1"))
-    port = Port()
-    port.name, port.tanh_ulps = "other", 9
+    run = prepare_experiment(train_options("--epochs 1")).run
     worst = {"window": 0.0, "h": 0.25, "dW_hh": 0.5, "W_hh": 2.5e8}
     finding = Finding(2, 3, "W_hh", None, (0, 1), 0.5, 0.25, 1e-9, 2.5e8, "U1")
     wrong = Judgement(12, worst, finding._replace(hint="2e for e"), Coverage())
@@ -381,17 +403,19 @@ def test_report():
         unjudged=("dh", "dW_hh"),
     )
     losses = np.array([4.0, 2.0])
-    wrong_run = ComparedRun(trace.recorded.run, wrong, 0, 5, losses)
-    doubtful_run = ComparedRun(trace.recorded.run, doubtful, 2, 5, losses)
+    wrong_run = ComparedRun(run, wrong, 0, 5, losses, False)
+    doubtful_run = ComparedRun(run, doubtful, 2, 5, losses, False)
     comparisons = [
-        Comparison(trace, [wrong_run]),
-        Comparison(PortSource(port), [doubtful_run]),
+        Comparison("one", TAU, [wrong_run]),
+        Comparison("other", 18.0, [doubtful_run]),
     ]
     unexplained = wrong_run._replace(judgement=wrong._replace(first=finding))
-    all_runs = Comparison(trace, [unexplained, wrong_run, doubtful_run])
-    assert all_runs.worst_ratios()["W_hh"] == 2.5e8
-    assert all_runs.first_finding() == wrong.first
-    lines = [line[:85].rstrip() for line in comparison_report(comparisons).splitlines()]
+    all_runs = Comparison("one", TAU, [unexplained, wrong_run, doubtful_run])
+    assert ratio_cell("W_hh", all_runs) == "2.5e+08 !"
+    assert faults(all_runs, "one") == faults(comparisons[0], "one")
+    lines = [
+        line[:85].rstrip() for line in comparison_report(comparisons, "").splitlines()
+    ]
     assert (
         "\n".join(lines)
         == """\

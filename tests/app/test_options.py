@@ -11,7 +11,6 @@ import pytest
 
 import numpy_rnn
 from numpy_rnn.app.options import DEFAULTS_OF, make_options
-from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Step
 from tests.helpers.command_line import (
     main,
@@ -24,9 +23,11 @@ from tests.helpers.command_line import (
 REFUSED = """
 --momentun 0.9 → there is no option --momentun (did you mean --momentum?); see numpy-rnn train --help
 --epochs x → argument --epochs: invalid int value: 'x'; see numpy-rnn train --help
---max-norm None → argument --max-norm: invalid number_or_none value: 'None'; see numpy-rnn train --help
+--max-norm None → argument --max-norm: 'None' is no number: expected a number or none; see numpy-rnn train --help
 --timeout 3 → there is no option --timeout; see numpy-rnn train --help
---log-every 0 → --log-every is 0: expected a finite number above 0
+--text a --sample -3 → --sample is -3: expected a whole number, 0 or more
+--log-every 0 → --log-every is 0: expected a whole number, 1 or more
+--held-out 30 → --held-out is 30: expected a whole number, 0 or more and at most 18
 --text s.txt → text s.txt: it has 2 characters: expected more than --k1
 --text folder → text folder cannot be read: Is a directory; check the path
 --text binary.txt → text binary.txt: it is binary, or has fewer than 2 different characters
@@ -101,7 +102,8 @@ def test_defaults_of_data():
     """The study of a file has the defaults of the sine wave instead."""
     values = vars(make_options("train", data="a.csv"))
     assert values.items() >= DEFAULTS_OF["data"].items()
-    assert make_options("compare", data="a.csv").epochs == 10
+    compared = make_options("compare", data="a.csv")
+    assert (compared.epochs, compared.steps) == (10, 1000)
     assert make_options(data="a.csv", k2=5).k1 == 5
     assert make_options(text="a.txt").adagrad
     assert not make_options(text="a.txt", momentum=0.9).adagrad
@@ -113,11 +115,6 @@ def test_defaults_that_are_turned_off():
     run = train_options(options).run_options()
     assert run.step == Step(0.1)
     assert train_options("--data a --max-norm none").max_norm is None
-
-
-def test_sample_of_less_than_no_characters_is_refused():
-    with pytest.raises(InputError, match="--sample is -3"):
-        train_options("--text a --sample -3")
 
 
 def test_lesson_is_opened_and_its_path_printed(capsys, monkeypatch):

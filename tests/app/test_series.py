@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from numpy_rnn import InputError
-from numpy_rnn.app.data import make_series, read_series
+from numpy_rnn.app.data import make_data, read_series
 from numpy_rnn.app.options import make_options
 from tests.helpers.comparing import bits
 
@@ -66,11 +66,11 @@ def test_refused_files(content, columns, message):
 def test_series_is_standardized_by_what_is_trained_on():
     rows = np.random.default_rng(1).normal((100, -3), (30, 0.2), (15, 2))
     np.savetxt("a.csv", rows, "%.17g")
-    series = make_series(make_options(data="a.csv", held_out=3), "float64")
+    series = make_data(make_options(data="a.csv", held_out=3), "float64")
     trained = rows[:12]
     expected = (rows - trained.mean(axis=0)) / trained.std(axis=0)
-    assert bits(series.target[:, 0]) == bits(expected[1:])
+    assert bits(series.sequence[:, 0]) == bits(expected)
     # Four roundings of numbers up to |value| + |mean|, half an eps each.
     limit = 2 * np.finfo(float).eps * (abs(rows) + abs(series.mean))
-    error = series.x[:, 0] * series.deviation + series.mean - rows[:-1]
-    assert (abs(error) <= limit[:-1]).all()
+    error = series.sequence[:, 0] * series.deviation + series.mean - rows
+    assert (abs(error) <= limit).all()

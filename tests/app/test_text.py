@@ -8,9 +8,8 @@ import pytest
 
 import numpy_rnn
 from benchmarks.implementations import min_char_rnn
-from numpy_rnn.app.experiment import prepare_experiment
-from numpy_rnn.app.train_report import TextReport
-from numpy_rnn.app.updates import Diverged, Training
+from numpy_rnn.app.experiment import Diverged, Training, prepare_experiment
+from numpy_rnn.app.train_command import TextReport
 from numpy_rnn.app.weights_file import load_run
 from numpy_rnn.common.trees import tree_map
 from tests.helpers.command_line import refused, succeed, train_options
@@ -64,9 +63,8 @@ def test_losses_are_those_of_min_char_rnn():
     params = [w for w in experiment.run.params if w is not None]
     # It has transposed matrices, and columns for biases.
     weights = [np.array(w.T if w.ndim == 2 else w[:, None]) for w in params]
-    theirs = min_char_rnn.train_chunks(
-        experiment.data.x[:, 0], experiment.data.target[:, 0], weights
-    )
+    text = experiment.data.sequence[:, 0]
+    theirs = min_char_rnn.train_chunks(text[:-1], text[1:], weights)
     for update, loss in zip(report.training, theirs):
         losses.append(float(update.loss))
         report.after(update)
@@ -87,7 +85,7 @@ def test_sample_draws_from_the_distributions(rnn, temperature):
     generator = np.random.default_rng((3, 0))
     expected = ""
     h = experiment.run.h_0
-    character = experiment.data.x[0, 0]
+    character = experiment.data.sequence[0, 0]
     with np.errstate(all="ignore"):
         sample = report.sample(60)
         for _ in range(60):
@@ -124,7 +122,14 @@ def test_unicode_and_line_ends(capsys):
     options = "--epochs 2 --k1 1 --sample 50 --no-plot --text a.txt"
     assert "\x1b" not in succeed(numpy_rnn, capsys, *options.split())
     experiment = prepare_experiment(train_options(options))
-    assert (
-        "".join(experiment.data.alphabet[n] for n in experiment.data.x[:, 0])
-        == (text * 2)[:-1]
-    )
+    data = experiment.data
+    assert "".join(data.alphabet[n] for n in data.sequence[:, 0]) == text * 2
+
+
+def test_networks_of_a_file_are_refused(capsys):
+    Path("short.txt").write_text("abab", encoding="utf-8")
+    W_xh, W_hh, W_hy = np.ones((4, 2, 3)), np.ones((4, 3, 3)), np.ones((4, 3, 2))
+    np.savez("w.npz", W_xh=W_xh, W_hh=W_hh, W_hy=W_hy)
+    words = ["--text", "short.txt", "--k1", 1, "--weights", "w.npz"]
+    message = refused(numpy_rnn, capsys, *words)
+    assert message == "w.npz has 4 networks: expected one for a text"

@@ -33,7 +33,10 @@ REFUSED: list[tuple[dict, str]] = [  # arrays that are changed, part of the mess
     ({"W_hy": None}, "it has W_xh, W_hh: expected W_xh, W_hh, W_hy and what --save"),
     ({"W_hy": np.full((6, 1), np.nan, "f4")}, "W_hy contains NaN or infinity"),
     ({"W_hh": np.array([Bomb()])}, "is damaged, or no .npz file of plain arrays"),
-    ({"W_xh": np.ones((2, 6), "f4")}, "w.npz has (2, 1) inputs and outputs: expected"),
+    (
+        {"W_xh": np.ones((2, 6), "f4")},
+        "w.npz has (2, 1) inputs and outputs: expected 1 of both",
+    ),
     ({"vW_hh": np.ones((6, 6), "f4")}, "W_xh of the velocity is of type NoneType"),
 ]
 

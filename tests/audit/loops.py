@@ -79,7 +79,7 @@ def right_cells():
 def right_chunks():
     """Train by TBPTT(10, 10), and return the last outputs.
 
-    TBPTT(10, 10), state carried and cut; 0 mistakes of the 18
+    TBPTT(10, 10), state carried and cut; 0 mistakes of the 19
     module nn.RNN(1, 5), called at
     steps: 10: 12 windows: 10 steps, k1 = 10, k2 = 10: 12
     initial states: zeros: 3, the previous window, cut: 9
@@ -139,10 +139,7 @@ def state_attached():
 
 
 def state_exchanged():
-    """Exchange h and c of an LSTM.
-
-    loops.py:150: h and c are exchanged
-    """
+    """Exchange h and c of an LSTM."""
     lstm = nn.LSTM(2, 4)
     optimizer = torch.optim.Adam(lstm.parameters())
     h = c = torch.zeros(1, 3, 4)
@@ -292,6 +289,18 @@ def clip_of_wrong_parameters():
         optimizer.step()
 
 
+def clip_of_partial_sum():
+    """Clip after each of several backward passes of an update."""
+    rnn, optimizer = modules()
+    for _ in range(2):
+        optimizer.zero_grad()
+        for _ in range(3):
+            out, _ = rnn(batch())
+            out.square().mean().backward()
+            nn.utils.clip_grad_norm_(rnn.parameters(), 0.1)
+        optimizer.step()
+
+
 def clip_of_scaled_gradients():
     """Clip gradients before they are unscaled."""
     rnn, optimizer = modules()
@@ -321,7 +330,10 @@ def parameter_not_stepped():
 
 
 def module_not_reached():
-    """Cut what the decoder gets of the encoder."""
+    """Cut what the decoder gets of the encoder.
+
+    no gradient or no step: 4 parameters: RNN.bias_hh_l0: 1
+    """
     rnn, optimizer = modules()
     cell, decoding = cells()
     for _ in range(4):

@@ -1,6 +1,7 @@
 """The assertions of a report, what it counts, and what an audit leaves as it is."""
 
 import contextlib
+import inspect
 import os
 import site
 import warnings
@@ -41,6 +42,13 @@ def test_assertions_on_the_truncation():
         pass
     with pytest.raises(AssertionError, match="no update was seen"):
         report.assert_tbptt(1, 1)
+
+
+def test_a_warning_names_the_line_of_the_call():
+    lines, first = inspect.getsourcelines(loops.state_exchanged)
+    (place,) = (i for i, line in enumerate(lines) if "(c, h) = lstm" in line)
+    (warning,) = audited("state_exchanged").warnings
+    assert warning.location.endswith(f"loops.py:{first + place}")
 
 
 def test_place_of_a_loss_in_a_library_is_its_call_in_the_script():
@@ -117,10 +125,28 @@ def test_compiled_modules_run_as_without_audit():
 
 
 def test_clips_that_act_are_counted():
+    def clip_by_keywords(parameters, limit):
+        norm = torch.tensor(3.0)
+        nn.utils.clip_grads_with_norm_(parameters, max_norm=limit, total_norm=norm)
+
     weight = nn.Parameter(torch.zeros(1))
+    clips = [nn.utils.clip_grad_norm_, nn.utils.clip_grad_value_, clip_by_keywords]
     with torch_rnn.audit() as report:
-        for clip in (nn.utils.clip_grad_norm_, nn.utils.clip_grad_value_):
+        for clip in clips:
             for limit in (4.0, 2.0):
                 weight.grad = torch.full((1,), 3.0)
                 clip([weight], limit)
-    assert [clip.acts for clip in report.loop.clips] == [False, True] * 2
+    assert [clip.acts for clip in report.loop.clips] == [False, True] * 3
+
+
+def test_parameters_that_no_loss_reaches_are_told():
+    """They are no mistake, as in a phase that trains others. Those that are older than
+    the audit have no name.
+    """
+    weight, other = nn.Parameter(torch.zeros(1)), nn.Parameter(torch.zeros(2, 3))
+    optimizer = torch.optim.SGD([weight, other])
+    with torch_rnn.audit() as report:
+        for _ in range(3):
+            loops.update(optimizer, weight.square().sum())
+    assert report.warnings == []
+    assert "no gradient or no step: 1 parameter: Parameter (2, 3)" in str(report)

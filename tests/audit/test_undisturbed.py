@@ -65,6 +65,7 @@ def test_hooks_of_the_script_at_the_limit(hook_calls):
 @pytest.mark.parametrize(
     ("owner", "name"),
     [
+        (LoopRecorder, "_forward"),
         (LoopRecorder, "_begin_step"),
         (LoopRecorder, "_end_step"),
         (LoopRecorder, "_find_by_hand"),
@@ -72,7 +73,9 @@ def test_hooks_of_the_script_at_the_limit(hook_calls):
     ],
 )
 def test_hooks_of_the_script_after_an_error(hook_calls, monkeypatch, owner, name):
-    """The error is in a hook of steps, in a watched call, or within backward()."""
+    """The error is in the call of a hook, as of arguments that it has not, in a hook
+    of steps, in a watched call, or within backward().
+    """
     monkeypatch.setattr(owner, name, lambda *_: 1 / 0)
     report = train_with_hooks(hook_calls)
     assert "the audit ended early: ZeroDivisionError" in str(report)

@@ -18,7 +18,7 @@ from benchmarks.__main__ import (
     first_difference,
 )
 from benchmarks.cases import CASES, sine_run, window_run
-from benchmarks.implementations import IMPLEMENTATIONS, Unsupported, matrix_products
+from benchmarks.implementations import IMPLEMENTATIONS, Unsupported
 from numpy_rnn.common.records import RunOptions, Schedule, Step
 
 MARKS = {"torch": pytest.mark.needs_torch, "jax": pytest.mark.slow}
@@ -132,41 +132,6 @@ def test_another_training_is_refused():
         ("W_xh: float64 (1, 1)", losses, [W[..., :1] for W in weights]),
     ):
         assert first_difference(SMALL, *wrong).startswith(message)
-
-
-@pytest.mark.parametrize("name", [name for name in CASES if "networks" not in name])
-def test_bound_has_the_products_of_the_equations(name):
-    """Count the multiplications of (F1), (F3), (B2), (B4), (B5) and (B6)."""
-    case = CASES[name]
-    k1, k2, _ = case.options.schedule
-    inputs = case.D
-    if case.is_text:  # a row of W_xh is no product
-        inputs = 0
-    expected = 0
-    for stop in range(k1, case.T + 1, k1):
-        T = min(stop, k2)
-        outputs = case.B * k1 * case.H * case.O
-        states = case.B * T * (inputs + case.H) * case.H
-        expected += 2 * states + 3 * outputs + case.B * (T - 1) * case.H**2
-    counted = 0
-    for rows, inner, columns in matrix_products.epoch_products(case):
-        counted += rows * inner * columns
-    assert counted == expected
-
-
-def test_bound_is_the_time_of_its_products(monkeypatch):
-    """Every product is computed once in every epoch, in order, in the dtype."""
-    computed = []
-
-    def dot(left, right, out):
-        assert left.dtype == right.dtype == out.dtype == SMALL.dtype
-        computed.append((*left.shape, right.shape[1]))
-
-    call = matrix_products.prepare(SMALL)
-    monkeypatch.setattr(matrix_products.np, "dot", dot)
-    call()
-    epochs = SMALL.options.schedule.epochs
-    assert computed == matrix_products.epoch_products(SMALL) * epochs
 
 
 PAGE = Path(__file__).parents[2] / "benchmarks" / "README.md"

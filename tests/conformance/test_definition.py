@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from numpy_rnn.common.records import LOSS_NAMES, NONLINEARITY_NAMES, Objective, Step
-from numpy_rnn.conformance.arithmetics.bounds import Bounds
-from numpy_rnn.conformance.case import present, with_rows
+from numpy_rnn.common.records import LOSS_NAMES, NONLINEARITY_NAMES, Objective
+from numpy_rnn.conformance.adapters import torch_port
+from numpy_rnn.conformance.case import with_rows
 from numpy_rnn.conformance.definition import (
     DEFINITION,
     Definition,
-    apply_step,
     window_update,
 )
 from numpy_rnn.conformance.mutants.catalogue import twice_softmax
+from numpy_rnn.conformance.suite import check_port
 from numpy_rnn.study.complex_step import derivatives
 from tests.helpers.windows import SEEDS, window
 
@@ -41,74 +41,23 @@ def test_backward_equations_are_the_derivative(definition, options, seed):
         assert error <= 1e-9 * max(np.abs(report[name]).max(), 1e-3), name
 
 
-def bounded(numbers, arrays):
-    """Return the arrays with bounds of their errors, which are 0."""
-    return {name: numbers.from_input(array) for name, array in arrays.items()}
-
-
-def assert_within(ours, other):
-    """Fail unless another computation differs by its rounding alone."""
-    assert (np.abs(ours.value - other) <= ours.E).all()
-
-
 @pytest.mark.needs_torch
-@given(SEEDS)
-def test_step_is_that_of_torch(seed):
-    """Both take two steps; torch.optim.SGD takes them after torch's own clipping."""
-    import torch
+def test_step_is_that_of_torch():
+    """The port's is that of torch.optim.SGD, after torch's own clipping.
 
-    step = window(seed).step._replace(adagrad=False)
-    case = window(seed, step=step, velocity=False)
-    d = window_update(case._replace(step=None))
-    params = {}
-    for name, array in present(case.params).items():
-        params[name] = torch.tensor(array, requires_grad=True)
-    sgd = torch.optim.SGD(
-        params.values(),
-        step.learning_rate,
-        step.momentum,
-        step.dampening,
-        step.weight_decay,
-        step.nesterov,
-    )
-    numbers = Bounds("float64")
-    ours = bounded(numbers, present(case.params))
-    gradients = bounded(numbers, {name: d["d" + name] for name in params})
-    velocity = {}
-    for _ in range(2):
-        for name, theta in params.items():
-            theta.grad = torch.tensor(d["d" + name])
-        if step.max_norm is not None:
-            torch.nn.utils.clip_grad_norm_(params.values(), step.max_norm)
-        if step.max_value is not None:
-            torch.nn.utils.clip_grad_value_(params.values(), step.max_value)
-        sgd.step()
-        ours = apply_step(numbers, ours, gradients, velocity, step)
-        if step.has_velocity:
-            velocity = {name: numbers.tensors["v" + name][None] for name in params}
-    for name, theta in params.items():
-        assert_within(ours[name], theta.detach().numpy())
-
-
-@given(SEEDS)
-def test_adagrad_is_that_of_min_char_rnn(seed):
-    """Its lines are mem += dparam * dparam and
-    param += -learning_rate * dparam / np.sqrt(mem + 1e-8).
+    Adagrad is that of min-char-rnn: tests/app/test_text.py trains both.
     """
-    random = np.random.default_rng(seed)
-    step = Step(0.1, adagrad=True)
-    theta = random.normal(size=(2, 3))
-    mem = 0.0
-    numbers = Bounds("float64")
-    ours = bounded(numbers, {"W_hh": theta})
-    squares = {}
-    for scale in (1, 1e-3, 1e-5, 0, 30):
-        g = scale * random.normal(size=(2, 3))
-        mem = mem + g * g
-        theta = theta - 0.1 * g / np.sqrt(mem + 1e-8)
-        ours = apply_step(numbers, ours, bounded(numbers, {"W_hh": g}), squares, step)
-        squares = {"W_hh": numbers.tensors["vW_hh"][None]}
-        assert_within(ours["W_hh"], theta)
+    nn = importlib.import_module("torch.nn")
+
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rnn, self.out = nn.RNN(2, 3), nn.Linear(3, 2)
+
+        def forward(self, x, h_0):
+            return self.out(self.rnn(x, h_0)[0])
+
+    check_port(torch_port(Model()), "L2", "float64", examples=50)
 
 
 TABLES = {

@@ -17,8 +17,7 @@ from numpy_rnn.conformance.mutants.loops import hint_for_run
 from numpy_rnn.conformance.runs.judge import judge
 from numpy_rnn.conformance.runs.recorded_run import RecordedRun, with_velocities
 from numpy_rnn.conformance.verdicts import Finding
-from tests.helpers import random_runs
-from tests.helpers.random_runs import record
+from tests.helpers.random_runs import STEPS, random_run, record
 
 
 def recorded_run(definition, run):
@@ -34,8 +33,7 @@ def hint_of(recorded):
 def series(epochs, k1=3, k2=3):
     """Return a run of 13 steps of three sequences, without biases."""
     options = RunOptions(Schedule(k1, k2, epochs), Objective(), Step(0.05))
-    sizes = random_runs.Sizes(13, 3, 3, 4, 5)
-    return random_runs.random_run(sizes, random_runs.Kind(bias=False), options, 3)
+    return random_run(options, T=13, B=3, H=4, O=5, bias=False, seed=3)
 
 
 def loop_of(change):
@@ -107,24 +105,14 @@ def test_hint_of_a_loop(change, hint):
     assert hint_for_run(recorded_run(right, run), judge(wrong).first) == ""
 
 
-STEPS = {  # with each option
-    "momentum": Step(0.05, momentum=0.9),
-    "dampening": Step(0.05, momentum=0.9, dampening=0.5),
-    "nesterov": Step(0.05, momentum=0.9, nesterov=True),
-    "weight_decay": Step(0.05, weight_decay=0.1),
-    "adagrad": Step(0.05, adagrad=True),
-    "max_norm": Step(0.05, max_norm=0.5),
-    "max_value": Step(0.05, max_value=0.1),
-}
-
-
 @pytest.mark.parametrize("name", Step._field_defaults)
 def test_hint_of_an_option_that_is_left_out(name):
     """A loop without momentum or Adagrad reports no velocities."""
     run = series(3)
-    step = STEPS[name]
+    default = Step._field_defaults[name]
+    step = next(step for step in STEPS if getattr(step, name) != default)
     run = run._replace(options=run.options._replace(step=step))
-    without = step._replace(**{name: Step._field_defaults[name]})
+    without = step._replace(**{name: default})
     wrong = record(run, train(run._replace(options=run.options._replace(step=without))))
     assert hint_of(with_velocities(wrong)) == f"{name} left out"
 
@@ -196,37 +184,23 @@ def test_window_that_is_missing_is_said():
     assert message.startswith(words)
 
 
-def initial_state(states, window):
-    return states[0]
-
-
-def zeros(states, window):
-    return 0 * states[0]
-
-
-def state_of_epoch_before(states, window):
-    return states[window.start if window.start else max(states)]
-
-
 def newest_state(states, window):
     return states[window.loss_start if window.start else 0]
 
 
-def state_one_step_early(states, window):
-    return states[max(window.start - 1, 0)]
-
-
-def half_the_state(states, window):
-    return 0.5 * states[window.start]
-
-
 STATES = [  # the initial state of a window, and the hint
-    (initial_state, "state reset to h_0"),
-    (zeros, "state reset to zero"),
-    (state_of_epoch_before, "state not reset between epochs"),
+    (lambda states, window: states[0], "state reset to h_0"),
+    (lambda states, window: 0 * states[0], "state reset to zero"),
+    (
+        lambda states, window: states[window.start or max(states)],
+        "state not reset between epochs",
+    ),
     (newest_state, "state of the newest step"),
-    (state_one_step_early, "state one step early"),
-    (half_the_state, ""),
+    (
+        lambda states, window: states[max(window.start - 1, 0)],
+        "state one step early",
+    ),
+    (lambda states, window: 0.5 * states[window.start], ""),
 ]
 
 

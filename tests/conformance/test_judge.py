@@ -19,13 +19,12 @@ from numpy_rnn.conformance.case import (
 )
 from numpy_rnn.conformance.definition import train, window_update
 from numpy_rnn.conformance.ports.abilities import CAPABILITIES
-from numpy_rnn.conformance.ports.port import PackagePort
 from numpy_rnn.conformance.ports.protocol import PortFault
 from numpy_rnn.conformance.random_cases import CaseSpec, RandomDraw, random_run
 from numpy_rnn.conformance.runs.fitting import unsupported
 from numpy_rnn.conformance.runs.judge import judge
 from numpy_rnn.conformance.runs.recorded_run import STEPWISE, finite_part
-from numpy_rnn.conformance.runs.run_sources import PackageSource, PortSource
+from numpy_rnn.conformance.runs.run_sources import PortSource
 from tests.helpers import random_runs
 from tests.helpers.ports import PACKAGE, Port
 from tests.helpers.random_runs import SMALL_STEP, record, small_run
@@ -58,9 +57,9 @@ def with_arrays(run, **arrays):
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_right_runs_pass(rnn, name):
+def test_right_runs_pass(name):
     """A run passes with all its tensors, as a black box, and in part."""
-    run = PackageSource(PackagePort(rnn)).trace(RUNS[name])
+    run = package_trace(name)
     for shown in (run, black_box(run)):
         judgement = judge(shown)
         assert judgement.passed, judgement.first
@@ -73,19 +72,17 @@ def test_right_runs_pass(rnn, name):
 @settings(max_examples=5)
 @given(SEEDS)
 def test_random_runs_pass(seed):
-    """Runs are those of the definition, as a black box too, of a package, and of ports
-    that are asked window by window.
+    """Runs are those of the definition, as a black box too, and of ports that are asked
+    window by window.
     """
     run = random_run(RandomDraw(seed))
     trace = record(run, train(run))
-    judgements = [judge(trace), judge(black_box(trace))]
-    sources = [PACKAGE]
+    traces = [trace, black_box(trace)]
     for capabilities in (CAPABILITIES, UNREPORTED):
         source = PortSource(Port(capabilities=capabilities))
         assert unsupported(source.port.abilities, run) == []
-        sources.append(source)
-    judgements += [judge(source.trace(run)) for source in sources]
-    assert all(judgement.passed for judgement in judgements)
+        traces.append(source.trace(run))
+    assert all(judge(trace).passed for trace in traces)
 
 
 @pytest.mark.parametrize("capabilities", [CAPABILITIES, UNREPORTED])
@@ -208,9 +205,8 @@ def test_wrong_schedule_is_named():
 def chaotic_run(gain, N=None):
     """Return one window of float32, of 40 steps, with a gain of W_hh."""
     options = RunOptions(Schedule(40, 40, 1), Objective(), Step(1e-4))
-    kind = random_runs.Kind("float32", bias=False)
-    sizes = random_runs.Sizes(40, 2, 3, 48, 2, N)
-    run = random_runs.random_run(sizes, kind, options, SEED)
+    sizes = {"T": 40, "H": 48, "O": 2, "dtype": "float32", "bias": False}
+    run = random_runs.random_run(options, N, seed=SEED, **sizes)
     W_hh = run.params.W_hh * np.float32(gain)
     x = run.x * np.float32(0.1)  # which does not drive the state
     return run._replace(params=run.params._replace(W_hh=W_hh), x=x)

@@ -10,7 +10,7 @@ import numpy_rnn
 from numpy_rnn.common.records import Objective, RunOptions, Schedule, Step
 from numpy_rnn.engine import plan
 from tests.helpers.comparing import arrays_in, bits, in_numpy
-from tests.helpers.random_runs import Kind, Sizes, arguments, random_run, train
+from tests.helpers.random_runs import arguments, random_run, train
 
 # The step, and whether the run begins with a velocity.
 STEPS = [
@@ -47,13 +47,13 @@ def test_run_has_its_own_memory(
         step = step._replace(learning_rate=np.linspace(0.01, 0.02, N))
     options = RunOptions(schedule, Objective(), step)
     record = schedule.k2 == 3
-    run = random_run(Sizes(N=N), Kind(per_network=("h_0",), velocity=velocity), options)
+    run = random_run(options, N, ("h_0",), velocity=velocity)
     untouched = [bits(update) for update in train(rnn, run, record=record)]
     own_arguments = arguments(rnn, run)
     updates = rnn.train(**own_arguments, record=record)
     del own_arguments["x"], own_arguments["target"]
     overwrite(own_arguments)
-    others = chain(train(rnn, random_run(kind=Kind(bias=False))), repeat(None))
+    others = chain(train(rnn, random_run(bias=False)), repeat(None))
     for update, expected, _ in zip(updates, untouched, others):
         assert bits(update) == expected
         if rnn.__name__ != "torch_rnn":
@@ -63,10 +63,10 @@ def test_run_has_its_own_memory(
         overwrite(update)
 
 
-def peak(sizes, k1, k2, epochs=1, count=None):
+def peak(schedule, N=None, count=None, **sizes):
     """Return the most bytes that Python and NumPy have during so many updates."""
-    schedule = {"k1": k1, "k2": k2, "epochs": epochs, "learning_rate": 1e-3}
-    updates = train(numpy_rnn, random_run(sizes), **schedule)
+    options = RunOptions(schedule, Objective(), Step(1e-3))
+    updates = train(numpy_rnn, random_run(options, N, **sizes))
     tracemalloc.start()
     for _ in islice(updates, count):
         pass
@@ -77,7 +77,7 @@ def peak(sizes, k1, k2, epochs=1, count=None):
 
 def test_memory_does_not_grow_with_the_steps():
     """The limit is half of a list's pointer for each step."""
-    short, long = (peak(Sizes(T, 1, 3, 6, 1), 20, 25) for T in (2_500, 10_000))
+    short, long = (peak(Schedule(20, 25, 1), T=T, B=1) for T in (2_500, 10_000))
     assert long - short < (10_000 - 2_500) * 8 / 2
 
 
@@ -85,6 +85,6 @@ def test_memory_of_long_windows_and_large_ensembles_is_limited(monkeypatch):
     """The views of all windows would take 8 MB, and workspaces of the whole series for
     all networks 46 MB.
     """
-    assert peak(Sizes(300, 1, 1, 2, 1), 1, 300) < 4e6
+    assert peak(Schedule(1, 300, 1), T=300, B=1, D=1, H=2) < 4e6
     monkeypatch.setattr(plan, "WORKSPACE_BYTES", 2**18)
-    assert peak(Sizes(300, 8, 1, 9, 1, 200), 10, 10, epochs=2, count=1) < 30e6
+    assert peak(Schedule(10, 10, 2), 200, 1, T=300, B=8, D=1, H=9) < 30e6

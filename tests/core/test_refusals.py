@@ -17,7 +17,7 @@ from numpy_rnn.common.records import DirectionKeywords, Objective, Step
 from numpy_rnn.common.trees import tree_map
 from tests.helpers.calls import B, D, H, O, T, refusal, valid_calls
 from tests.helpers.comparing import arrays_in, bits, share_memory
-from tests.helpers.random_runs import OPTIONS, STEPS, Kind, Sizes, random_run, train
+from tests.helpers.random_runs import OPTIONS, STEPS, random_run, train
 
 SERIES = "x", "target"
 NAMES = [name for name in numpy_rnn.__all__ if isfunction(getattr(numpy_rnn, name))]
@@ -75,7 +75,7 @@ def test_options_of_sgd_are_those_of_torch(monkeypatch):
 def test_classes_are_integers_of_any_kind(rnn):
     """Unsigned integers are accepted too, for which torch has few operations."""
     options = OPTIONS._replace(objective=Objective(loss="cross_entropy"))
-    run = random_run(Sizes(O=3), Kind(classes=True), options)
+    run = random_run(options, O=3, class_inputs=True)
     wide = [*map(bits, train(rnn, run))]
     tensor = np.array
     if rnn.__name__ == "torch_rnn":

@@ -16,12 +16,11 @@ from numpy_rnn import Update
 from numpy_rnn.common.records import Schedule
 from numpy_rnn.common.trees import tree_map
 from numpy_rnn.conformance.random_cases import RandomDraw, is_bounded
-from numpy_rnn.engine import ensemble, gradient, plan, views, workspace
+from numpy_rnn.engine import gradient, plan, training_run, views, workspace
 from tests.helpers.comparing import UPDATE, bits, fewer
 from tests.helpers.random_runs import (
     OPTIONS,
     STEPS,
-    Sizes,
     assert_right_run,
     drawn_run,
     random_run,
@@ -63,7 +62,6 @@ def assert_right_training(rnn, run, **arrays):
     """Fail unless all updates are right, with and without records, and yielded by
     epoch.
     """
-    assume(is_bounded(run))  # whose numbers do not overflow
     trained = partial(train, rnn, run, **arrays)
     updates = list(trained(record=True))
     assert_right_run(run, updates)
@@ -101,6 +99,7 @@ def test_every_update_is_right(rnn, seed):
     """
     draw = RandomDraw(seed)
     run = drawn_run(draw)
+    assume(is_bounded(run))
     if rnn.__name__ == "torch_rnn":
         assert_right_training(rnn, run)
         return
@@ -115,7 +114,7 @@ def test_network_of_an_ensemble_does_not_depend_on_the_others(rnn, step):
     """It does not even where all numbers of another network overflow, and the squares
     that clipping adds.
     """
-    run = random_run(Sizes(N=3), options=OPTIONS._replace(step=step))
+    run = random_run(OPTIONS._replace(step=step), 3)
     wild = tree_map(np.copy, run.params)
     for theta in wild:
         theta[1] *= 1e200
@@ -140,6 +139,13 @@ THRESHOLDS = {  # of the engine, and values that small runs cross
 SCHEDULES = [Schedule(1, 1, 2), Schedule(1, 3, 2), Schedule(3, 3, 2), Schedule(2, 5, 2)]
 
 
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_run_of_one_sequence_is_right(rnn, schedule):
+    """The engine has code of its own for windows of one step."""
+    options = OPTIONS._replace(schedule=schedule)
+    assert_right_training(rnn, random_run(options, B=1))
+
+
 @pytest.mark.parametrize("name", THRESHOLDS)
 @fewer(2, least=6)
 @given(seed=SEEDS)
@@ -148,17 +154,19 @@ def test_engine_is_right_beyond_its_thresholds(name, seed):
     size afterwards.
     """
     draw = RandomDraw(seed, [*THRESHOLDS].index(name))
-    sizes = Sizes(
+    run = drawn_run(
+        draw,
+        (None, 3, 7),
+        draw.choice(SCHEDULES),
         T=draw.integer(5, 9),
         B=draw.choice([1, 1, 2]),
         D=draw.integer(1, 3),
         H=draw.integer(1, 4),
         O=draw.integer(1, 3),
-        N=draw.choice([None, 3, 7]),
     )
-    run = drawn_run(draw, sizes, draw.choice(SCHEDULES))
+    assume(is_bounded(run))
     crossed = {other for other in THRESHOLDS if other == name or draw.one_in(4)}
-    modules = ensemble, gradient, plan, views, workspace
+    modules = training_run, gradient, plan, views, workspace
     assert any(name in vars(module) for module in modules)
     size = np.getbufsize()
     with pytest.MonkeyPatch.context() as patch:

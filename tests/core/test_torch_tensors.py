@@ -5,7 +5,7 @@ import pytest
 from numpy_rnn.common.trees import tree_map
 from tests.helpers.calls import refusal, valid_calls
 from tests.helpers.comparing import UPDATE, arrays_in, bits
-from tests.helpers.random_runs import Kind, Sizes, arguments, random_run
+from tests.helpers.random_runs import arguments, random_run
 
 pytestmark = pytest.mark.needs_torch
 torch, rnn = map(pytest.importorskip, ("torch", "torch_rnn"))
@@ -18,13 +18,6 @@ OPTIONS = {"momentum": 0.9, "weight_decay": 0.01, "max_norm": 0.5}
 def trained(keywords):
     """Return the bits of all updates."""
     return [bits(update) for update in rnn.train(**keywords)]
-
-
-def differentiated(params, x, target, h_0, **_):
-    """Return the activations of one window and their derivatives."""
-    activations = rnn.forward(params, x, h_0)
-    window = params, activations, target
-    return activations, rnn.bptt(*window), rnn.adjoints(*window)
 
 
 @pytest.mark.parametrize("record", [True, False])
@@ -42,7 +35,7 @@ def test_updates_hold_no_graph(grad, record):
 
 
 def test_autocast_has_no_effect():
-    keywords = arguments(rnn, random_run(Sizes(7, 4, 8, 16, 8), Kind("float32")))
+    keywords = arguments(rnn, random_run(B=4, D=8, H=16, O=8, dtype="float32"))
     expected = trained(keywords)
     with torch.autocast("cpu", torch.bfloat16):
         assert trained(keywords) == expected

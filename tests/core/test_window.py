@@ -18,13 +18,10 @@ from tests.helpers.comparing import arrays_in, bits, share_memory
 from tests.helpers.random_runs import (
     OPTIONS,
     STEPS,
-    Kind,
-    Sizes,
     as_case,
     assert_right_run,
     assert_right_window,
     drawn_run,
-    drawn_sizes,
     random_run,
     train,
 )
@@ -37,7 +34,7 @@ DTYPE = pytest.mark.parametrize("dtype", DTYPES)
 def test_every_function_is_right(rnn, seed):
     """The windows have every option, older steps, and ensembles."""
     draw = RandomDraw(seed)
-    case = as_case(drawn_run(draw, drawn_sizes(draw, largest=7)))
+    case = as_case(drawn_run(draw))
     case = case._replace(target=case.target[draw.integer(0, len(case.x) - 1) :])
     assert_right_window(case, report_of(rnn, case))
 
@@ -57,7 +54,7 @@ def report_of(rnn, case):
 def test_pre_activations_of_any_size(rnn, dtype, nonlinearity):
     """The exponentials of most of them overflow."""
     options = OPTIONS._replace(objective=Objective(nonlinearity), step=Step(1e-12))
-    run = random_run(Sizes(T=3, H=8), Kind(dtype), options)
+    run = random_run(options, T=3, H=8, dtype=dtype)
     b_h = np.array([30, -30, 90, -90, 800, -800, 1e4, -1e4], dtype)
     run = run._replace(params=run.params._replace(b_h=b_h))
     case = as_case(run)
@@ -67,8 +64,10 @@ def test_pre_activations_of_any_size(rnn, dtype, nonlinearity):
 
 def random_gradients(dtype="float64", N=None):
     """Return parameters, and gradients of their shapes, in NumPy."""
-    sizes = Sizes(1, 1, 2, 4, 3, N)
-    params, values = (random_run(sizes, Kind(dtype), seed=n).params for n in range(2))
+    sizes = {"D": 2, "H": 4, "O": 3}
+    params, values = (
+        random_run(N=N, dtype=dtype, seed=seed, **sizes).params for seed in range(2)
+    )
     return params, Gradients(*values)
 
 
@@ -82,6 +81,18 @@ def test_learning_rate_is_rounded_first(rnn, dtype):
     assert bits(updated) == bits(expected)
 
 
+def first_loss(rnn, dtype, target, **weights):
+    """Return the cross-entropy in the first update of a network of zeros but for these
+    weights, with inputs of one.
+    """
+    zeros = tree_map(np.zeros_like, random_gradients(dtype)[0])
+    x, h_0 = np.ones((1, 1, 2), dtype), np.zeros((1, 4), dtype)
+    series = x, np.array([[target]]), h_0
+    arrays = map(rnn.from_numpy, (zeros._replace(**weights), *series))
+    options = {"k1": 1, "k2": 1, "learning_rate": 0.1, "epochs": 1}
+    return next(rnn.train(*arrays, loss="cross_entropy", **options)).loss
+
+
 @DTYPE
 @pytest.mark.with_reference
 def test_cross_entropy_of_outputs_that_are_far_apart(rnn, dtype):
@@ -93,18 +104,13 @@ def test_cross_entropy_of_outputs_that_are_far_apart(rnn, dtype):
     """
     largest = 0.9 * float(np.finfo(dtype).max)
     outputs = np.array([largest, -largest, 0], dtype)
-    zeros = tree_map(np.zeros_like, random_gradients(dtype)[0])
-    params = rnn.from_numpy(zeros._replace(b_y=outputs))
-    x, h_0 = rnn.from_numpy((np.ones((1, 1, 2), dtype), np.zeros((1, 4), dtype)))
-    options = {"k1": 1, "k2": 1, "learning_rate": 0.1, "epochs": 1}
     with np.errstate(over="ignore"):
         expected = outputs.max() - outputs
     for number in range(3):
         y, target = rnn.from_numpy((outputs.reshape(1, 1, 3), np.array([[number]])))
         loss = rnn.cross_entropy(y, target)
-        updates = rnn.train(params, x, target, h_0, loss="cross_entropy", **options)
         assert bits(loss) == bits(expected[number])
-        assert bits(next(updates).loss) == bits(expected[number])
+        assert bits(first_loss(rnn, dtype, number, b_y=outputs)) == bits(loss)
 
 
 @DTYPE
@@ -112,20 +118,14 @@ def test_cross_entropy_of_outputs_that_are_far_apart(rnn, dtype):
 @pytest.mark.filterwarnings("ignore:overflow")
 def test_cross_entropy_where_another_output_overflows(rnn, dtype):
     """It is −∞, whose exponential is 0: that of the class alone is in the sum."""
-    zeros = tree_map(np.zeros_like, random_gradients(dtype)[0])
-    W_hy = np.zeros_like(zeros.W_hy)
+    W_hy = np.zeros((4, 3), dtype)
     W_hy[:, 1] = -np.finfo(dtype).max
-    ones = np.ones_like(zeros.b_h)  # φ(1) is 0.76
-    params = rnn.from_numpy(zeros._replace(W_hy=W_hy, b_h=ones))
-    x, h_0 = rnn.from_numpy((np.ones((1, 1, 2), dtype), np.zeros((1, 4), dtype)))
-    target = rnn.from_numpy(np.array([[0]]))
-    options = {"k1": 1, "k2": 1, "learning_rate": 0.1, "epochs": 1}
-    (update,) = rnn.train(params, x, target, h_0, loss="cross_entropy", **options)
+    b_h = np.ones(4, dtype)  # φ(1) is 0.76
+    loss = first_loss(rnn, dtype, 0, W_hy=W_hy, b_h=b_h)
     # Of three outputs, 0, −∞ and 0, the class has the first. The logarithm alone is
     # rounded, which libraries compute within 4 ulps.
-    assert float(update.loss) == pytest.approx(
-        math.log(2), rel=4 * float(np.finfo(dtype).eps)
-    )
+    expected = pytest.approx(math.log(2), rel=4 * float(np.finfo(dtype).eps))
+    assert float(loss) == expected
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -167,12 +167,8 @@ def test_limit_beyond_the_dtype_changes_no_run(rnn):
     """It is infinite in float32, and NumPy does not warn of that."""
     for N in (None, 7):
         limited, unlimited = (
-            random_run(
-                Sizes(N=N),
-                Kind("float32"),
-                OPTIONS._replace(step=Step(0.05, max_value=max_value)),
-            )
-            for max_value in (1e300, None)
+            random_run(OPTIONS._replace(step=step), N, dtype="float32")
+            for step in (Step(0.05, max_value=1e300), Step(0.05))
         )
         *_, first = train(rnn, limited)
         *_, second = train(rnn, unlimited)

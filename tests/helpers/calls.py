@@ -7,7 +7,7 @@ import pytest
 
 from numpy_rnn import InputError
 from numpy_rnn.common.records import DirectionKeywords, Step
-from tests.helpers.random_runs import OPTIONS, Kind, Sizes, arguments, random_run
+from tests.helpers.random_runs import OPTIONS, arguments, random_run
 
 T, B, D, H, O = 4, 2, 3, 5, 6
 
@@ -22,21 +22,17 @@ def valid_calls(rnn, N=None):
     """Return all arguments by name, for each function. They are not to be changed."""
     step = Step(0.1, momentum=0.9, weight_decay=0.1, max_norm=1.0)
     options = OPTIONS._replace(step=step)
-    run = random_run(Sizes(T, B, D, H, O, N), Kind(velocity=True), options)
+    run = random_run(options, N, T=T, B=B, D=D, H=H, O=O, velocity=True)
     series = arguments(rnn, run)
-    params, x, target, h_0 = (series[name] for name in ("params", "x", "target", "h_0"))
+    params, x, target, h_0 = map(rnn.from_numpy, run[:4])
     activations = rnn.forward(params, x, h_0)
     gradients = rnn.bptt(params, activations, target)
     window = {"params": params, "activations": activations, "target": target}
     window |= options.objective._asdict()
     losses = {"y": activations.y, "target": target, "reduction": "sum"}
     classes = rnn.from_numpy(np.zeros((T, B), int))
-    direction = {
-        "params": params,
-        "gradients": gradients,
-        "velocity": series["velocity"],
-        **direction_options(step),
-    }
+    direction = {"params": params, "gradients": gradients}
+    direction |= {"velocity": series["velocity"]} | direction_options(step)
     initial = {
         "input_size": D,
         "hidden_size": H,

@@ -11,6 +11,7 @@ import numpy as np
 import numpy_rnn
 from numpy_rnn.backward import compute_adjoints, compute_gradients
 from numpy_rnn.common.records import Objective
+from numpy_rnn.common.trees import tree_map
 from numpy_rnn.conformance.case import present
 from numpy_rnn.elman import compute_activations
 
@@ -41,26 +42,15 @@ def assert_near(found, expected, rtol=1e-11):
     np.testing.assert_allclose(found, expected, rtol, rtol * scale)
 
 
-def terms_of(windows):
-    """Return the terms ∂ℓ_t/∂θ_s, from 1, that TBPTT keeps in these windows."""
-    terms = []
-    for start, loss_start, stop in windows:
-        for t in range(loss_start + 1, stop + 1):
-            terms += [(t, s) for s in range(start + 1, t + 1)]
-    return terms
-
-
 def gradient_of_parts(params, x, target, h_0, parts):
     """Return the gradient of ½Σ(y − target)² that goes back within each part alone.
 
     parts: slices of steps.
     """
     h = compute_activations(params, x, h_0, "tanh").h
-    sums = dict.fromkeys(present(params), 0.0)
+    gradients = []
     for part in parts:
         activations = compute_activations(params, x[part], h[part.start], "tanh")
         adjoints = compute_adjoints(params, activations, target[part], Objective())
-        gradients = present(compute_gradients(params, activations, adjoints))
-        for name, gradient in gradients.items():
-            sums[name] = sums[name] + gradient
-    return sums
+        gradients.append(compute_gradients(params, activations, adjoints))
+    return present(tree_map(lambda *terms: sum(terms), *gradients))

@@ -59,26 +59,14 @@ def operations(**methods: Any) -> Way:
 LIMIT = 7  # ulps of tanh and cosh, of the 8 that are allowed
 
 
-def other_slope(name, product):
-    """Return the way whose dh ∘ φ'(a) is another product for one nonlinearity."""
+def other_function(operation, nonlinearity, function):
+    """Return the way with another φ, or another dh ∘ φ'(a), for one nonlinearity."""
 
-    def by_slope(self, dh, a, h, nonlinearity):
-        if nonlinearity == name:
-            return product(dh, a, h)
-        return NumpyArithmetic.by_slope(self, dh, a, h, nonlinearity)
+    def computed(self, *operands):
+        *numbers, _ = operands
+        return function(*numbers)
 
-    return operations(by_slope=by_slope)._replace(nonlinearity=name)
-
-
-def other_phi(name, function):
-    """Return the way with another φ for one nonlinearity."""
-
-    def phi(self, a, nonlinearity):
-        if nonlinearity == name:
-            return function(a)
-        return NumpyArithmetic.phi(self, a, nonlinearity)
-
-    return operations(phi=phi)._replace(nonlinearity=name)
+    return operations(**{operation: computed})._replace(nonlinearity=nonlinearity)
 
 
 def slope_by_inaccurate_cosh(dh, a, h):
@@ -86,13 +74,9 @@ def slope_by_inaccurate_cosh(dh, a, h):
     return dh * (1 / np.square(cosh))
 
 
-def inaccurate_tanh(ulps):
-    """Return a tanh all of whose values are too small by so many ulps."""
-
-    def tanh(a):
-        return in_float64(np.tanh, a, 1 - 2 * ulps * np.finfo(a.dtype).epsneg)
-
-    return tanh
+def inaccurate_tanh(a):
+    """Compute a tanh all of whose values are too small."""
+    return in_float64(np.tanh, a, 1 - 2 * LIMIT * np.finfo(a.dtype).epsneg)
 
 
 def in_float64(function, a, factor):
@@ -128,12 +112,17 @@ def fused_update(n, name, theta, delta, step):
 
 WAYS = {
     "as it is": Way(),
-    "(1 - h)(1 + h)": other_slope("tanh", lambda dh, a, h: dh * ((1 - h) * (1 + h))),
-    "JAX's": other_slope("tanh", lambda dh, a, h: (dh + dh * h) * (1 - h)),
-    "a cosh at its limit": other_slope("tanh", slope_by_inaccurate_cosh),
-    "a tanh at its limit": other_phi("tanh", inaccurate_tanh(LIMIT)),
-    "a tanh at half of it": other_phi("tanh", inaccurate_tanh(LIMIT / 2)),
-    "a logistic function by exp": other_phi("sigmoid", lambda a: 1 / (1 + np.exp(-a))),
+    "(1 - h)(1 + h)": other_function(
+        "by_slope", "tanh", lambda dh, a, h: dh * ((1 - h) * (1 + h))
+    ),
+    "JAX's": other_function(
+        "by_slope", "tanh", lambda dh, a, h: (dh + dh * h) * (1 - h)
+    ),
+    "a cosh at its limit": other_function("by_slope", "tanh", slope_by_inaccurate_cosh),
+    "a tanh at its limit": other_function("phi", "tanh", inaccurate_tanh),
+    "a logistic function by exp": other_function(
+        "phi", "sigmoid", lambda a: 1 / (1 + np.exp(-a))
+    ),
     "by scaled numbers": operations(norm=scaled_norm),
     "fused": Way(definition=Definition(velocity=fused_velocity, updated=fused_update)),
 }

@@ -5,8 +5,9 @@ import pytest
 
 import numpy_rnn
 from numpy_rnn import Parameters
-from numpy_rnn.conformance.random_cases import CaseSpec
+from numpy_rnn.common.records import Objective, RunOptions, Schedule, Step
 from tests.helpers.lesson import assert_near, gradient_of_parts
+from tests.helpers.random_runs import random_run, train
 
 pytestmark = pytest.mark.slow
 
@@ -14,19 +15,17 @@ pytestmark = pytest.mark.slow
 @pytest.mark.parametrize(("k1", "k2"), [(1, 3), (3, 3), (2, 5)])
 def test_training_is_that_of_numpy_rnn(k1, k2, compute):
     """Networks with and without biases agree. The scripts count steps from 1."""
-    has_bias = k1 != 3
-    spec = CaseSpec(11, 2, 3, 4, 2, 11, "float64", bias=has_bias, seed=k2)
-    params, x, target, h_0, *_ = spec.case()
+    options = RunOptions(Schedule(k1, k2, 1), Objective(reduction="mean"), Step(0.1))
+    run = random_run(options, T=11, H=4, O=2, bias=k1 != 3, seed=k2)
     case = {
-        "p": params._asdict(),
-        "x": [None, *x],
-        "target": [None, *target],
-        "h_0": h_0,
+        "p": run.params._asdict(),
+        "x": [None, *run.x],
+        "target": [None, *run.target],
+        "h_0": run.h_0,
         "options": {"k1": k1, "k2": k2, "rate": 0.1},
     }
     script_updates = compute("trained", case)
-    rule = {"k1": k1, "k2": k2, "learning_rate": 0.1, "epochs": 1, "reduction": "mean"}
-    updates = list(numpy_rnn.train(params, x, target, h_0, **rule))
+    updates = list(train(numpy_rnn, run))
     losses = [update["loss"] for update in script_updates]
     assert_near(losses, [update.loss for update in updates])
     for name, theta in updates[-1].parameters._asdict().items():

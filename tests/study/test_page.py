@@ -64,6 +64,16 @@ def test_page_without_torch_says_so(small, monkeypatch):
     assert columns in [head[i : i + 4] for i in range(len(head))]
 
 
+def test_page_says_so_where_all_networks_diverge(small):
+    """The network of the run is then the only one of the curves and bands."""
+    subject = small()._replace(networks=[], diverged=2)
+    findings = page.measure_truncations(subject)
+    for costs, end in zip(findings.ensemble, (0, 1), strict=True):
+        np.testing.assert_array_equal(costs.bias[0], findings.single.bias[end])
+    words = page.words_about(subject, findings, {})
+    assert words["diverged"] == "; all 2 diverged, and this run stands in their place"
+
+
 def test_figures_are_those_of_the_findings(small):
     from matplotlib.figure import Figure
 

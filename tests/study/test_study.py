@@ -34,9 +34,11 @@ def test_default_study_is_a_folder(capsys):
     lesson = {f"lesson/{name}": text for name, text in contents(LESSON_FOLDER).items()}
     written = contents("study")
     assert written.keys() == {"evidence.html", "evidence.css"} | figures | lesson.keys()
-    # The lesson of the folder links to the evidence.
+    # The lesson of the folder links to the evidence, and to the derivation from there.
     hidden, shown = lesson.pop("lesson/lesson.html"), written["lesson/lesson.html"]
     assert (b"hidden>What" in hidden, b"hidden>What" in shown) == (True, False)
+    derivation = Path(numpy_rnn.__file__).with_name("DERIVATION.md").as_uri().encode()
+    assert derivation in shown
     assert written.items() >= lesson.items()
 
 

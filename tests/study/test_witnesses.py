@@ -11,7 +11,6 @@ import pytest
 
 import numpy_rnn
 from numpy_rnn import reference
-from numpy_rnn.common.records import NONLINEARITY_NAMES
 from numpy_rnn.conformance.runs.recorded_run import single_update
 from numpy_rnn.study.equation_table import formulas, verdict_on
 from numpy_rnn.study.evaluated_equations import EVALUATED, runs_of
@@ -26,10 +25,6 @@ from numpy_rnn.study.witnesses import (
 pytestmark = pytest.mark.needs_torch
 
 SUBJECTS: dict[str, dict[str, Any]] = {
-    **{
-        name: {"nonlinearity": name, "learning_rate": 0.01}
-        for name in NONLINEARITY_NAMES
-    },
     "mean": {"reduction": "mean", "bias": True, "k1": 2, "k2": 3},
     "three steps, untrained": {"steps": 3, "epochs": 0},
 }

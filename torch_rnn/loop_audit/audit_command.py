@@ -12,8 +12,12 @@ from getopt import GetoptError, getopt
 from types import FrameType
 from typing import Any
 
-from numpy_rnn.common.errors import InputError, errors_about
-from numpy_rnn.common.texts import failed, silence_output
+from numpy_rnn.common.errors import (
+    InputError,
+    errors_about,
+    failed,
+    silence_output,
+)
 from torch_rnn.loop_audit import audit
 from torch_rnn.loop_audit.audit_report import LoopReport
 from torch_rnn.loop_audit.mistakes import MISTAKES

@@ -21,6 +21,7 @@ from torch_rnn.loop_audit.events import (
     LossCall,
     Origin,
     parameters_in,
+    union,
 )
 from torch_rnn.loop_audit.loop import (
     TrainingLoop,
@@ -106,8 +107,10 @@ class LoopReport:
         loop = self.loop
         warnings = []
         for name, mistake in MISTAKES.items():
+            if name in self._ignored:
+                continue
             locations = [event.location for event in mistake.find(loop)]
-            if name not in self._ignored and len(locations) >= mistake.least:
+            if len(locations) >= mistake.least:
                 for location in dict.fromkeys(locations):
                     warnings.append(LoopWarning(name, location, mistake.message))
         return warnings
@@ -125,11 +128,11 @@ class LoopReport:
         if not trained:
             raise AssertionError(loop.record.error or NO_UPDATE)
         for module in trained:
-            text = truncation(loop, module)
-            if not text.startswith(f"TBPTT({k1}, {k2}),"):
+            found = truncation(loop, module)
+            if found.sizes != (k1, k2):
                 location = loop.passes[module][0].location
                 expected = f"expected TBPTT({k1}, {k2})"
-                raise AssertionError(f"{location}: {text}; {expected}")
+                raise AssertionError(f"{location}: {found.text}; {expected}")
 
     def __str__(self) -> str:
         """Return the report as text."""
@@ -149,7 +152,7 @@ class LoopReport:
 
     def _summary(self, loop: TrainingLoop, mistakes: set[str]) -> str:
         """Return the first line: truncations, and what was looked for and not seen."""
-        kinds = grouped(loop.windows, lambda module: truncation(loop, module))
+        kinds = grouped(loop.windows, lambda module: truncation(loop, module).text)
         texts = list(kinds)
         if len(texts) > 1:
             texts = []
@@ -253,7 +256,8 @@ def _step_lines(loop: TrainingLoop) -> Iterator[str]:
     for line, updates in by_line.items():
         size = pluralize(len(parameters_in(updates)), "parameter")
         yield f"step: {line}, {pluralize(len(updates), 'update')} of {size}"
-    left = parameters_in(loop.backwards) - parameters_in(loop.updates)
+    held = union(update.held for update in loop.updates)
+    left = (held | parameters_in(loop.backwards)) - parameters_in(loop.updates)
     if left and loop.updates:
         names = counted(sorted(loop.record.names[p] for p in left))
         yield f"no gradient or no step: {pluralize(len(left), 'parameter')}: {names}"

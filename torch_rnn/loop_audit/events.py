@@ -22,7 +22,7 @@ import torch
 from torch import nn
 from torch.utils.weak import WeakIdRef
 
-MAX_EVENTS = 100_000  # of a record
+MAX_EVENTS = 100_000  # a record keeps no more than these
 UNNAMED_LOSS = "of no function of torch"
 FOLDERS = (
     Path(__file__).parent,
@@ -166,7 +166,9 @@ class GradientUnscale(GradientEvent):
 
 @dataclass(eq=False)
 class OptimizerRecord:
-    """An optimizer. It is fresh if its first step has made its moments."""
+    """An optimizer. It is fresh if it had no moments before its first step, and this
+    step has made some.
+    """
 
     kind: str
     is_fresh: bool = False
@@ -222,13 +224,14 @@ def _current_location() -> str:
 class LoopRecord:
     """All that a recorder has seen."""
 
-    limit: int  # of updates
+    limit: int  # of updates that are recorded
     events: list[Event] = field(default_factory=list)
-    names: dict[int, str] = field(default_factory=dict)  # of parts, by id
-    steps: int = 0  # of optimizers, also after the limit
-    stepped: set[int] = field(default_factory=set)  # also after the limit
-    unseen: set[str] = field(default_factory=set)
-    error: str = ""
+    names: dict[int, str] = field(default_factory=dict)  # of parameters, by id
+    # Optimizers make steps after the limit too, which these two count.
+    steps: int = 0
+    stepped: set[int] = field(default_factory=set)  # parameters, by id
+    unseen: set[str] = field(default_factory=set)  # what the report has not looked at
+    error: str = ""  # which has ended the audit
 
     @property
     def is_full(self) -> bool:

@@ -22,7 +22,7 @@ from torch_rnn.loop_audit.events import ForwardPass, LossCall, Reach
 # Keys of the metadata of a node: {output number: PassResult}, and a LossCall
 PASS_RESULTS = "torch_rnn.pass_results"
 LOSS_CALL = "torch_rnn.loss"
-MAX_NODES = 200_000  # of a walk
+MAX_NODES = 200_000  # a walk goes no further than these
 Edge = tuple[Any, int]  # a node of autograd, and the number of its output or input
 Gradients = tuple[torch.Tensor | None, ...]
 ROOT: Edge = (None, 0)  # uses the tensors from which a walk begins

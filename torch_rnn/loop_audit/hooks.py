@@ -32,9 +32,16 @@ from torch_rnn.loop_audit.torch_internals import (
 )
 
 FAILED = object()  # the result of a call that raised an exception
-Watcher = Generator[None, Any, None]
+Watcher = Generator[None, Any, Any]
 Hook = Callable[..., Watcher]
 ONE_AUDIT = threading.Lock()  # held by the audit that has hooks in torch
+
+
+def _begun(hook: Hook, args: Any, kwargs: Any) -> Watcher:
+    """Call a hook at the first `next`, so that an error of the call, as of arguments
+    that the hook has not, ends the audit alone.
+    """
+    yield from hook(*args, **kwargs)
 
 
 class Hooks:
@@ -95,7 +102,7 @@ class Hooks:
             """Call the original, and the hook before and after it."""
             if torch.compiler.is_compiling() or is_hidden():
                 return original(*args, **kwargs)
-            watcher = hook(*args, **kwargs)
+            watcher = _begun(hook, args, kwargs)
             result: Any = FAILED
             self.call(next, watcher)
             try:

@@ -8,7 +8,7 @@ from bisect import bisect
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from torch import nn
 
@@ -77,7 +77,7 @@ class LoopWindow:
         return " and ".join(origins)
 
 
-def parameters_of(module: nn.Module) -> frozenset[int]:
+def parameter_ids(module: nn.Module) -> frozenset[int]:
     """Return what identifies the parameters of a module in events."""
     return frozenset(map(id, module.parameters()))
 
@@ -150,7 +150,7 @@ class TrainingLoop:
         # passes whose state or input is attached to a pass of an earlier update
         self.attached: list[ForwardPass] = []
         for module in self.passes:
-            parameters = parameters_of(module)
+            parameters = parameter_ids(module)
             updates = [u for u in self.updates if u.parameters & parameters]
             self.windows[module] = _windows_of(module, updates)
             self.attached += self._attached_passes(module)
@@ -174,7 +174,7 @@ class TrainingLoop:
         """Yield reached passes of a module, before which and after a parent of which
         its parameters have changed.
         """
-        parameters = parameters_of(module)
+        parameters = parameter_ids(module)
         numbers = [u.number for u in self.changes if u.parameters & parameters]
         complete = [backward for backward in self.backwards if backward.is_complete]
         for forward, _ in reached_passes(module, complete):
@@ -210,13 +210,20 @@ class TrainingLoop:
         return None
 
 
-def truncation(loop: TrainingLoop, module: nn.Module) -> str:
-    """Return in words which truncation the windows of a module make."""
+class Truncation(NamedTuple):
+    """Which truncation windows make, in words; and k1 and k2 if it is TBPTT(k1, k2)."""
+
+    text: str
+    sizes: tuple[int, int] | None = None
+
+
+def truncation(loop: TrainingLoop, module: nn.Module) -> Truncation:
+    """Return which truncation the windows of a module make."""
     windows = loop.windows[module]
     if not windows:
-        return "no update by its gradients is seen"
+        return Truncation("no update by its gradients is seen")
     if any(forward.module is module for forward in loop.attached):
-        return "no truncation: the gradient goes on into earlier updates"
+        return Truncation("no truncation: the gradient goes on into earlier updates")
     sizes = Counter((window.k1, window.k2) for window in windows)
     ((k1, k2), count), *_ = sizes.most_common(1)
     origins = Counter(window.origin for window in windows)
@@ -232,10 +239,10 @@ def truncation(loop: TrainingLoop, module: nn.Module) -> str:
     is_partial = k1 < k2 and is_most(origins[Origin.PREVIOUS.value], len(windows))
     is_single = len({window.update for window in windows}) == len(windows)
     if is_cut and is_regular and is_single and 0 < k1 <= k2 and not is_partial:
-        return f"TBPTT({k1}, {k2}), state carried and cut"
+        return Truncation(f"TBPTT({k1}, {k2}), state carried and cut", (k1, k2))
     kind = "truncated BPTT"
     if origins[Origin.UNKNOWN.value]:
         kind = "BPTT"
     elif not is_cut and all(window.k2 == window.steps for window in windows):
         kind = "full BPTT"
-    return f"{kind}, each window from {' or '.join(origins)}"
+    return Truncation(f"{kind}, each window from {' or '.join(origins)}")

@@ -27,7 +27,7 @@ from torch_rnn.loop_audit.loop import (
     by_optimizer,
     grouped,
     is_most,
-    parameters_of,
+    parameter_ids,
     reached_passes,
 )
 
@@ -303,6 +303,23 @@ def clip_of_wrong_parameters(loop: TrainingLoop) -> Iterator[Event]:
             yield from clips
 
 
+@mistake(
+    "the sum of some losses is clipped, before the gradients of others are added to it:"
+    " clip once, before step()"
+)
+def clip_of_partial_sum(loop: TrainingLoop) -> Iterator[Event]:
+    """Yield clips between two backward passes of one update."""
+    adding = loop.adding_updates()
+    for clip in loop.clips:
+        after = loop.event_after(clip)
+        if not isinstance(after, BackwardPass):
+            continue
+        for update in loop.updates_of(after):
+            earlier = min(update.backwards, key=lambda backward: backward.number)
+            if earlier.number < clip.number and update not in adding:
+                yield clip
+
+
 @mistake("scaled gradients are clipped: call scaler.unscale_(optimizer) before")
 def clip_of_scaled_gradients(loop: TrainingLoop) -> Iterator[Event]:
     """Yield lines that clip before gradients are unscaled."""
@@ -338,7 +355,7 @@ def module_not_reached(loop: TrainingLoop) -> Iterator[Event]:
     reached = parameters_in(loop.backwards) | parameters_in(loop.updates)
     held = union(update.held for update in loop.updates)
     for module, passes in loop.passes.items():
-        parameters = parameters_of(module)
+        parameters = parameter_ids(module)
         if parameters & held and not parameters & reached:
             for forward in passes:
                 if forward.has_gradient:

@@ -1,18 +1,14 @@
-"""The recorder of a training loop: it makes events, and knows no mistakes.
-
-Of each parameter it is known which backward passes its gradient is the sum of. A
-gradient that is None or zero is that of no backward pass. One that is another tensor
-than after the last event, or has another version, was set or changed by the script.
+"""The recorder of a training loop: it makes events of what it watches, and knows no
+mistakes.
 """
 
 import math
 import threading
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from typing import Any
-from weakref import WeakKeyDictionary, ref
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
@@ -27,7 +23,6 @@ from torch_rnn.loop_audit.events import (
     UNNAMED_LOSS,
     BackwardPass,
     GradientClip,
-    GradientEvent,
     GradientUnscale,
     LoopRecord,
     LoopUpdate,
@@ -35,6 +30,7 @@ from torch_rnn.loop_audit.events import (
     OptimizerRecord,
     union,
 )
+from torch_rnn.loop_audit.gradients import GradientBook, ParameterRecord, ids_of
 from torch_rnn.loop_audit.graph import LOSS_CALL, UseWatch
 from torch_rnn.loop_audit.hooks import FAILED, Hooks, Watcher
 from torch_rnn.loop_audit.states import StateMemory, read_call
@@ -47,49 +43,10 @@ from torch_rnn.loop_audit.torch_internals import (
     OPERATORS,
     UNSCALE,
     has_compiled,
-    norms_of,
-    version_of,
 )
 
 
-@dataclass(eq=False, slots=True)
-class ParameterRecord:
-    """A parameter, and what is known of its gradient and its value."""
-
-    tensor: torch.Tensor
-    backwards: frozenset[BackwardPass] = frozenset()
-    is_known: bool = True  # the gradient is the sum of the backward passes
-    _gradient: ref[torch.Tensor] | None = None
-    _version: int = -1
-
-    def has_changed(self) -> bool:
-        """Return whether there is another gradient than at the last call."""
-        gradient = self.tensor.grad
-        if gradient is None:
-            return False
-        is_same = self._gradient is not None and self._gradient() is gradient
-        is_unchanged = is_same and self._version == version_of(gradient)
-        self._gradient = ref(gradient)
-        self._version = version_of(gradient)
-        return not is_unchanged
-
-    def read(self) -> None:
-        """Look whether the script has set, changed or zeroed the gradient."""
-        gradient = self.tensor.grad
-        is_changed = self.has_changed()
-        if gradient is None or (is_changed and not gradient.any()):
-            self.backwards = frozenset()
-            self.is_known = True
-        elif is_changed:
-            self.is_known = False
-
-
-def ids_of(parameters: Iterable[ParameterRecord]) -> frozenset[int]:
-    """Return what identifies parameters in events."""
-    return frozenset(id(p.tensor) for p in parameters)
-
-
-def parameters_of(optimizer: Optimizer) -> list[torch.Tensor]:
+def stepped_tensors(optimizer: Optimizer) -> list[torch.Tensor]:
     """Return the parameters of an optimizer that require a gradient."""
     groups = [group["params"] for group in optimizer.param_groups]
     return [p for p in chain(*groups) if p.requires_grad]
@@ -102,11 +59,9 @@ class LoopRecorder:
         """Make an empty record of at most `limit` updates."""
         self.record = LoopRecord(limit)
         self._hooks = Hooks(self.record)
-        self._parameters: dict[int, ParameterRecord] = {}
-        # since backward(), as `data` can change parameters without another version
-        self._norms: dict[ParameterRecord, float] = {}
+        self._gradients = GradientBook()
         self._optimizers = WeakKeyDictionary[Optimizer, OptimizerRecord]()
-        # steps of optimizers: the numbers of steps and of events before
+        # Of each step that runs: how many steps and events there were before it.
         self._begun: list[tuple[int, int]] = []
         self._states: dict[nn.Module, StateMemory] = {}
         self._is_backward = False
@@ -218,52 +173,34 @@ class LoopRecorder:
             is_complete=is_complete,
             reaches_data=any(part.reaches_data for part in sources),
         )
-        for p in changed:
-            if backward.has_failed:  # the gradient may have a part of its gradient
-                p.is_known = False
-            else:
-                p.backwards |= {backward}
-        self._norms.update(zip(changed, norms_of(p.tensor for p in changed)))
+        self._gradients.add(backward, changed)
 
     def _reached_parameters(self, watch: UseWatch) -> list[ParameterRecord]:
-        """Read the gradients of the parameters that a backward pass may reach. Name
-        those that belonged to a module before the audit by their shapes.
-        """
+        """Read the gradients of the parameters that a backward pass may reach."""
         parameters = set[nn.Parameter]()
         for part in watch.sources:
             parameters |= part.parameters
         for module in watch.modules():
             parameters.update(module.parameters())
+        self._name(parameters)
+        return self._gradients.read(parameters)
+
+    def _name(self, parameters: Iterable[torch.Tensor]) -> None:
+        """Name parameters that belonged to a module before the audit by their
+        shapes.
+        """
+        names = self.record.names
         for p in parameters:
-            name = f"{type(p).__name__} {tuple(p.shape)}"
-            self.record.names.setdefault(id(p), name)
-        return self._read(parameters)
+            if id(p) not in names:
+                names[id(p)] = f"{type(p).__name__} {tuple(p.shape)}"
 
     # Gradients
 
-    def _records_of(self, parameters: Iterable[torch.Tensor]) -> list[ParameterRecord]:
-        """Return the records of parameters, made where there is none."""
-        records = []
-        for parameter in dict.fromkeys(parameters):
-            new = ParameterRecord(parameter)
-            records.append(self._parameters.setdefault(id(parameter), new))
-        return records
-
-    def _read(self, parameters: Iterable[torch.Tensor]) -> list[ParameterRecord]:
-        """Read the gradients of parameters. Return the records of these."""
-        records = self._records_of(parameters)
-        for p in records:
-            p.read()
-        return records
-
     def _clip_norm(
-        self, parameters: Any, limit: float, norm: Any, *_: Any, kind: str = "norm"
+        self, parameters: Any, max_norm: float, total_norm: Any, *_: Any, **__: Any
     ) -> Watcher:
         """Record a clip by norm."""
-        acts = bool(norm > limit)
-        yield from self._change(
-            parameters, GradientClip, kind=kind, limit=limit, acts=acts
-        )
+        yield from self._clip(parameters, "norm", max_norm, total_norm)
 
     def _clip_value(
         self, parameters: Any, clip_value: float, *_: Any, **__: Any
@@ -271,24 +208,29 @@ class LoopRecorder:
         """Record a clip by value."""
         gradients = [p.grad for p in parameters if p.grad is not None]
         largest = nn.utils.get_total_norm(gradients, math.inf)
-        yield from self._clip_norm(parameters, clip_value, largest, kind="value")
+        yield from self._clip(parameters, "value", clip_value, largest)
+
+    def _clip(self, parameters: Any, kind: str, limit: float, norm: Any) -> Watcher:
+        """Record a clip. One with an infinite limit measures the norm, and is none."""
+        acts = bool(norm > limit)
+        changed = yield from self._change(parameters)
+        if limit != math.inf:
+            self.record.add(
+                GradientClip, parameters=changed, kind=kind, limit=limit, acts=acts
+            )
 
     def _unscale(self, _: Any, optimizer: Any, *__: Any, **___: Any) -> Watcher:
         """Record that a GradScaler unscales the gradients of an optimizer."""
-        yield from self._change(parameters_of(optimizer), GradientUnscale)
+        changed = yield from self._change(stepped_tensors(optimizer))
+        self.record.add(GradientUnscale, parameters=changed)
 
-    def _change(
-        self, parameters: Any, event_type: type[GradientEvent], **facts: Any
-    ) -> Watcher:
-        """Record a call that changes gradients. A clip with an infinite limit, which
-        measures the norm, is none.
-        """
-        records = self._read(parameters)
+    def _change(self, parameters: Any) -> Watcher:
+        """Watch a call that changes gradients. Return the ids of the parameters."""
+        records = self._gradients.read(parameters)
         yield
         for p in records:
             p.has_changed()
-        if facts.get("limit") != math.inf:
-            self.record.add(event_type, parameters=ids_of(records), **facts)
+        return ids_of(records)
 
     # Updates
 
@@ -296,13 +238,7 @@ class LoopRecorder:
         """Add an update if parameters have changed since backward(), and no optimizer
         has made a step.
         """
-        norms = norms_of(p.tensor for p in self._norms)
-        changed = []
-        for (p, before), norm in zip([*self._norms.items()], norms):
-            if norm != before and not math.isnan(norm):
-                del self._norms[p]
-                if p.backwards:
-                    changed.append(p)
+        changed = self._gradients.changed_by_hand()
         if changed:
             backwards = union(p.backwards for p in changed)
             latest = max(backwards, key=lambda backward: backward.number)
@@ -313,7 +249,7 @@ class LoopRecorder:
         self._begun.append((self.record.steps, len(self.record.events)))
         if self.record.is_full:
             return
-        self._read(parameters_of(optimizer))
+        self._gradients.read(stepped_tensors(optimizer))
         record = OptimizerRecord(type(optimizer).__name__, not optimizer.state)
         self._optimizers.setdefault(optimizer, record)
 
@@ -325,7 +261,7 @@ class LoopRecorder:
         steps, events = self._begun.pop()
         if record.steps > steps:
             return
-        parameters = parameters_of(optimizer)
+        parameters = stepped_tensors(optimizer)
         if not record.is_full:
             inside = record.events[events:]
             closures = [event for event in inside if isinstance(event, BackwardPass)]
@@ -333,11 +269,10 @@ class LoopRecorder:
                 record.unseen.add("what closures of optimizers compute")
             optimizer_record = self._optimizers[optimizer]
             optimizer_record.is_fresh &= bool(optimizer.state)
-            held = self._records_of(parameters)
+            self._name(parameters)
+            held = self._gradients.records_of(parameters)
             self._add_update(optimizer_record, held, closures)
-            for p in held:
-                p.has_changed()
-                self._norms.pop(p, None)
+            self._gradients.note_step(held)
         record.steps += 1
         record.stepped.update(map(id, parameters))
 

@@ -37,8 +37,8 @@ from torch_rnn.loop_audit.torch_internals import (
     version_of,
 )
 
-MAX_STATE_ROWS = 8  # of a state that are looked at
-MAX_REMEMBERED = 40_000  # rows
+MAX_STATE_ROWS = 8  # a state is known by its first rows
+MAX_REMEMBERED = 40_000  # rows, of which the oldest are forgotten
 
 
 # Calls
@@ -198,14 +198,19 @@ class StateMemory:
         return StatePart(Origin.ZEROS if is_zero else Origin.UNKNOWN)
 
     def _located(self, part: StatePart, data: InputData) -> StatePart:
-        """Return a state with its origin among the windows and their data.
+        """Return a state with its origin among the windows and their data, by the
+        first of these rules that fits.
 
-        WITHOUT_GRADIENT is a state of a validation, OLDER one from before the latest
-        window, PREVIOUS the end of the latest pass, and INSIDE a step of the latest
-        window. If the data begin before those that they should follow, a new epoch
-        begins with data that this one has seen; others are elsewhere. Where that is
-        not known, the order is not known. The loops of tests/audit that show each
-        origin:
+        1. A state that is not carried has its origin already.
+        2. WITHOUT_GRADIENT: it is of a pass without gradient, as of a validation.
+        3. OLDER: it is from before the latest window.
+        4. The data begin before those that they should follow. EPOCH: these data have
+           begun a window of this epoch before. ELSEWHERE: they have not.
+        5. PREVIOUS: it is the end of the latest pass.
+        6. INSIDE: it is a step of the latest window.
+
+        Where the place of the data is not known, rule 4 is left out, and the order is
+        not known. The loops of tests/audit that show each origin:
 
         =================  ==================================================
         ZEROS              most, at the first window of an epoch

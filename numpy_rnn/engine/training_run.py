@@ -1,9 +1,10 @@
-"""The networks of a run, in blocks that are computed one after the other."""
+"""A run: its networks, in blocks that are computed one after the other, and what it
+yields.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import cached_property
 from types import EllipsisType
 from typing import Any
 
@@ -14,16 +15,14 @@ from numpy_rnn.common.checks import TrainingArguments
 from numpy_rnn.common.records import (
     Activations,
     Adjoints,
-    Gradients,
     Parameters,
     Update,
-    Window,
 )
 from numpy_rnn.common.trees import tree_map
 from numpy_rnn.engine.gradient import gradient_function, recorded
-from numpy_rnn.engine.memory import Layout, ParameterVectors
 from numpy_rnn.engine.plan import Plan, PlannedUpdate
-from numpy_rnn.engine.sgd_step import step_function
+from numpy_rnn.engine.sgd_step import ApplyStep, step_function
+from numpy_rnn.engine.vectors import ParameterVectors, Sizes, flat_update
 from numpy_rnn.step import rounded_rate
 
 MAX_GROUPED = 64  # B·H of the largest networks that are computed as a group
@@ -45,30 +44,28 @@ class Block:
         params, velocity = tree_map(
             lambda array: array[members], (run.params, run.velocity)
         )
-        layout = plan.work.layout
-        self.vectors = ParameterVectors(layout, params, velocity, step.has_velocity)
+        sizes = plan.work.sizes
+        self.vectors = ParameterVectors(sizes, params, velocity, step.has_velocity)
         rate = rounded_rate(run.params, step.learning_rate)
         if rate.ndim:
             rate = rate[members][..., None]
-        self.apply_step = step_function(
+        apply_step = step_function(
             self.vectors, step, rate, initialized=velocity is not None
         )
         self.plan = plan
-        self.record = training.record
-        self.updates = self.make_updates()
+        self.updates = self.make_updates(apply_step, training.record)
 
-    def make_updates(self) -> Iterator[PlannedUpdate]:
+    def make_updates(
+        self, apply_step: ApplyStep, record: bool
+    ) -> Iterator[PlannedUpdate]:
         """Make all updates, and yield those that the run yields, after their step."""
-        plan = self.plan
-        vectors = self.vectors
-        record = self.record
-        compute_gradient = gradient_function(vectors, plan.work)
-        apply_step = self.apply_step
-        for update in plan.updates():
+        work = self.plan.work
+        compute_gradient = gradient_function(self.vectors, work)
+        for update in self.plan.updates():
             views, _, window, is_yielded = update
             compute_gradient(views)
             if record and is_yielded:
-                self.recorded = recorded(vectors, plan.work, window)
+                self.recorded = recorded(self.vectors, work, window)
             apply_step(is_yielded)
             if is_yielded:
                 yield update
@@ -82,18 +79,20 @@ class Block:
         return self.plan.losses.take(self.latest.window.stop)
 
 
-class Ensemble:
+class TrainingRun:
     """All networks of a run, and what it yields."""
 
     def __init__(self, training: TrainingArguments):
         run = training.run
         self.training = training
-        self.networks = run.params.networks
-        self.layout = layout_of(run.params, run.h_0.shape[-2])
+        self.sizes = sizes_of(run.params, run.h_0.shape[-2])
+        self.is_ensemble = run.params.networks is not None
+        # A group is one block. Otherwise each network of an ensemble is a block.
+        self.is_grouped = self.sizes.networks is not None
         members: list[EllipsisType | int] = [...]
-        if self.networks is not None and self.layout.networks is None:
-            members = [*range(self.networks)]
-        plans = [Plan(training, self.layout, index, len(members)) for index in members]
+        if self.is_ensemble and not self.is_grouped:
+            members = [*range(len(run.params.W_hh))]
+        plans = [Plan(training, self.sizes, index, len(members)) for index in members]
         self.blocks = [Block(training, plan) for plan in plans]
         self.first_block = self.blocks[0]
 
@@ -104,7 +103,7 @@ class Ensemble:
         """
         is_plain = not (self.training.by_epoch or self.training.record)
         has_errors_alone = not self.first_block.plan.work.loss.by_row
-        return is_plain and self.networks is None and has_errors_alone
+        return is_plain and not self.is_ensemble and has_errors_alone
 
     def updates(self) -> Iterator[Update[Array]]:
         """Yield the updates that the run yields."""
@@ -120,25 +119,25 @@ class Ensemble:
         """Yield every update of such a run of one network, in few calls."""
         has_divisor = self.first_block.plan.work.terms is not None
         vectors = self.first_block.vectors.array
-        layout = self.layout
-        half = layout.dtype.type(0.5)
+        sizes = self.sizes
+        half = sizes.dtype.type(0.5)
         epoch = 0
         views: Any
         for views, number, window, _ in self.first_block.updates:
             epoch += number == 1
             errors = views.errors
-            # `window_losses` of one window, written out: a call of it takes a
-            # large part of the time of a small update.
+            # The loss of one window, as `CollectedLosses` computes it, written out: a
+            # call takes a large part of the time of a small update.
             loss = half * errors.dot(errors)  # (L1)
             if has_divisor:
                 loss = loss / views.divisor  # (L2)
-            yield flat_update(epoch, number, window, loss, vectors.copy(), layout)
+            yield flat_update(epoch, number, window, loss, vectors.copy(), sizes)
 
     def advance(self) -> None:
         """Make the updates up to the next one that is yielded, block by block for the
         cache.
         """
-        if self.layout.networks is None:
+        if not self.is_grouped:
             for block in self.blocks:
                 block.advance()
             return
@@ -155,7 +154,7 @@ class Ensemble:
         vectors = self.joined([block.vectors.array for block in blocks], axis=-2)
         losses = self.joined([block.take_losses() for block in blocks], axis=-1)
         update = flat_update(
-            epoch, latest.number, latest.window, losses[-1], vectors, self.layout
+            epoch, latest.number, latest.window, losses[-1], vectors, self.sizes
         )
         if self.training.by_epoch:
             update.add(losses=losses)
@@ -172,77 +171,20 @@ class Ensemble:
         axis.
 
         It is the axis N of what a group has: vectors (N, P), losses (n, N) of n
-        updates, and records (T, N, B, ·). An array of a single network has none, and
-        the new axis is made there.
+        updates, and records (T, N, B, ·). Where each network is a block, its arrays
+        have none, and the new axis is made there.
         """
-        if self.networks == self.layout.networks:
-            return arrays[0].copy()
-        return np.stack(arrays, axis)
+        if self.is_ensemble and not self.is_grouped:
+            return np.stack(arrays, axis)
+        return arrays[0].copy()
 
 
-def layout_of(params: Parameters[Array], B: int) -> Layout:
-    """Return the layout of all networks as a group if they are small, or else that of
+def sizes_of(params: Parameters[Array], B: int) -> Sizes:
+    """Return the sizes of all networks as a group if they are small, or else those of
     each network.
     """
     D, H = params.W_xh.shape[-2:]
     O = params.W_hy.shape[-1]
     bias = params.b_h is not None
     networks = params.networks if B * H <= MAX_GROUPED else None
-    return Layout(D, H, O, B, bias, params.W_hh.dtype, networks)
-
-
-class FlatUpdate(Update[Array]):
-    """An Update with one copy of the vectors: its parameters, gradients and velocity
-    are read-only views, made when they are first read.
-    """
-
-    _vectors: Array
-    _layout: Layout
-
-    @cached_property
-    def parameters(self) -> Parameters[Array]:
-        """The parameters after the step."""
-        return self._views(0)
-
-    @cached_property
-    def gradients(self) -> Gradients[Array]:
-        """∂L/∂θ, before clipping."""
-        return self._views(1)
-
-    @cached_property
-    def velocity(self) -> Gradients[Array] | None:
-        """The velocity after the step, or sums of squares."""
-        return self._views(2) if len(self._vectors) > 2 else None
-
-    def _views(self, row: int) -> Gradients[Array]:
-        """Return a row of the vectors by name."""
-        self._vectors.setflags(write=False)
-        return self._layout.named(self._vectors[row])
-
-    def add(self, **fields: Any) -> None:
-        """Set more fields, before anybody has the update."""
-        self.__dict__.update(fields)
-
-
-def flat_update(
-    epoch: int,
-    number: int,
-    window: Window,
-    loss: Array,
-    vectors: Array,
-    layout: Layout,
-) -> FlatUpdate:
-    """Return an Update of these vectors.
-
-    Its fields are set one by one: the `__init__` of a frozen dataclass takes longer
-    than a small network's update, and it needs the views, which perhaps nobody reads.
-    """
-    update = object.__new__(FlatUpdate)
-    attributes = update.__dict__
-    attributes["epoch"] = epoch
-    attributes["number"] = number
-    attributes["window"] = window
-    attributes["loss"] = loss
-    attributes["_vectors"] = vectors
-    attributes["_layout"] = layout
-    return update
+    return Sizes(D, H, O, B, bias, params.W_hh.dtype, networks)

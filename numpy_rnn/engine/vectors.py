@@ -1,4 +1,5 @@
-"""The parameters of networks as vectors. README.md draws one.
+"""The parameters of networks as vectors, and updates made of them. README.md draws a
+vector.
 
 Many small networks share one array, whose last axis in memory is the network: (P, N)
 for N vectors of P numbers, so that an operation runs over rows of N numbers. All code
@@ -8,6 +9,7 @@ sees that array as (N, P).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from math import ceil, prod
 from typing import Any, NamedTuple
 
@@ -15,7 +17,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from numpy_rnn.arrays import Array
-from numpy_rnn.common.records import Gradients, Parameters
+from numpy_rnn.common.records import Gradients, Parameters, Update, Window
 
 CACHE_LINE = 64  # bytes: rows of matrices that begin at cache lines are read faster
 
@@ -29,7 +31,7 @@ def empty(shape: tuple[int, ...], dtype: DTypeLike) -> Array:
     return memory[begin : begin + size].reshape(shape)
 
 
-class Layout(NamedTuple):
+class Sizes(NamedTuple):
     """The sizes of a group of networks, or of one network (`networks` is None)."""
 
     D: int
@@ -41,8 +43,8 @@ class Layout(NamedTuple):
     networks: int | None = None
 
     @property
-    def size(self) -> int:
-        """P, the number of parameters of one network."""
+    def P(self) -> int:
+        """The number of parameters of one network."""
         return (self.D + self.H + self.bias) * self.H + (self.H + self.bias) * self.O
 
     def empty(self, *shape: int) -> Array:
@@ -89,7 +91,7 @@ class ParameterVectors:
 
     def __init__(
         self,
-        layout: Layout,
+        sizes: Sizes,
         params: Parameters[Array],
         velocity: Parameters[Array] | None,
         has_velocity: bool,
@@ -97,25 +99,82 @@ class ParameterVectors:
         """params, velocity: the initial ones; velocity may be None also if the step has
         one.
         """
-        self.layout = layout
-        line = CACHE_LINE // layout.dtype.itemsize
-        padded = ceil(layout.size / line) * line
-        memory = layout.empty(2 + has_velocity, padded)
+        self.sizes = sizes
+        line = CACHE_LINE // sizes.dtype.itemsize
+        padded = ceil(sizes.P / line) * line
+        memory = sizes.empty(2 + has_velocity, padded)
         memory[...] = 0
         # (2 or 3, N, P), or (2 or 3, P)
-        self.array = memory if layout.networks is None else memory.swapaxes(0, 1)
-        self.theta = self.array[0, ..., : layout.size]
-        self.gradient = self.array[1, ..., : layout.size]
+        self.array = memory if sizes.networks is None else memory.swapaxes(0, 1)
+        self.theta = self.array[0, ..., : sizes.P]
+        self.gradient = self.array[1, ..., : sizes.P]
         self.velocity: Array | None = None
         self._assign(self.theta, params)
         if has_velocity:
-            self.velocity = self.array[2, ..., : layout.size]
+            self.velocity = self.array[2, ..., : sizes.P]
             if velocity is not None:
                 self._assign(self.velocity, velocity)
-        self.scratch = layout.empty(layout.size)
-        self.changed = layout.empty(layout.size)  # a gradient
+        self.scratch = sizes.empty(sizes.P)
+        self.changed = sizes.empty(sizes.P)  # a gradient
 
     def _assign(self, vector: Array, values: Parameters[Array]) -> None:
-        for view, array in zip(self.layout.named(vector), values):
+        for view, array in zip(self.sizes.named(vector), values):
             if view is not None:
                 view[...] = array
+
+
+class FlatUpdate(Update[Array]):
+    """An Update with one copy of the vectors: its parameters, gradients and velocity
+    are read-only views, made when they are first read.
+    """
+
+    _vectors: Array
+    _sizes: Sizes
+
+    @cached_property
+    def parameters(self) -> Parameters[Array]:
+        """The parameters after the step."""
+        return self._views(0)
+
+    @cached_property
+    def gradients(self) -> Gradients[Array]:
+        """∂L/∂θ, before clipping."""
+        return self._views(1)
+
+    @cached_property
+    def velocity(self) -> Gradients[Array] | None:
+        """The velocity after the step, or sums of squares."""
+        return self._views(2) if len(self._vectors) > 2 else None
+
+    def _views(self, row: int) -> Gradients[Array]:
+        """Return a row of the vectors by name."""
+        self._vectors.setflags(write=False)
+        return self._sizes.named(self._vectors[row])
+
+    def add(self, **fields: Any) -> None:
+        """Set more fields, before anybody has the update."""
+        self.__dict__.update(fields)
+
+
+def flat_update(
+    epoch: int,
+    number: int,
+    window: Window,
+    loss: Array,
+    vectors: Array,
+    sizes: Sizes,
+) -> FlatUpdate:
+    """Return an Update of these vectors.
+
+    Its fields are set one by one: the `__init__` of a frozen dataclass takes longer
+    than a small network's update, and it needs the views, which perhaps nobody reads.
+    """
+    update = object.__new__(FlatUpdate)
+    attributes = update.__dict__
+    attributes["epoch"] = epoch
+    attributes["number"] = number
+    attributes["window"] = window
+    attributes["loss"] = loss
+    attributes["_vectors"] = vectors
+    attributes["_sizes"] = sizes
+    return update

@@ -1,0 +1,106 @@
+"""Which backward passes the gradient of each parameter is the sum of.
+
+A gradient that is None or zero is that of no backward pass. One that is another tensor
+than after the last event, or has another version, was set or changed by the script.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from weakref import ref
+
+import torch
+
+from torch_rnn.loop_audit.events import BackwardPass
+from torch_rnn.loop_audit.torch_internals import norms_of, version_of
+
+
+@dataclass(eq=False, slots=True)
+class ParameterRecord:
+    """A parameter, and what is known of its gradient and its value."""
+
+    tensor: torch.Tensor
+    backwards: frozenset[BackwardPass] = frozenset()
+    is_known: bool = True  # the gradient is the sum of the backward passes
+    _gradient: ref[torch.Tensor] | None = None
+    _version: int = -1
+
+    def has_changed(self) -> bool:
+        """Return whether there is another gradient than at the last call."""
+        gradient = self.tensor.grad
+        if gradient is None:
+            return False
+        is_same = self._gradient is not None and self._gradient() is gradient
+        is_unchanged = is_same and self._version == version_of(gradient)
+        self._gradient = ref(gradient)
+        self._version = version_of(gradient)
+        return not is_unchanged
+
+    def read(self) -> None:
+        """Look whether the script has set, changed or zeroed the gradient."""
+        gradient = self.tensor.grad
+        is_changed = self.has_changed()
+        if gradient is None or (is_changed and not gradient.any()):
+            self.backwards = frozenset()
+            self.is_known = True
+        elif is_changed:
+            self.is_known = False
+
+
+def ids_of(parameters: Iterable[ParameterRecord]) -> frozenset[int]:
+    """Return what identifies parameters in events."""
+    return frozenset(id(p.tensor) for p in parameters)
+
+
+class GradientBook:
+    """The records of all parameters that a loop has used."""
+
+    def __init__(self) -> None:
+        """Make an empty book."""
+        self._records: dict[int, ParameterRecord] = {}
+        # The norms of the values at the last backward() of parameters that no step has
+        # changed since. `p.data` changes values without another version.
+        self._norms: dict[ParameterRecord, float] = {}
+
+    def records_of(self, parameters: Iterable[torch.Tensor]) -> list[ParameterRecord]:
+        """Return the records of parameters, made where there is none."""
+        records = []
+        for parameter in dict.fromkeys(parameters):
+            new = ParameterRecord(parameter)
+            records.append(self._records.setdefault(id(parameter), new))
+        return records
+
+    def read(self, parameters: Iterable[torch.Tensor]) -> list[ParameterRecord]:
+        """Read the gradients of parameters. Return the records of these."""
+        records = self.records_of(parameters)
+        for p in records:
+            p.read()
+        return records
+
+    def add(self, backward: BackwardPass, changed: list[ParameterRecord]) -> None:
+        """Add a backward pass to the gradients that it has changed."""
+        for p in changed:
+            if backward.has_failed:  # the gradient may have a part of its gradient
+                p.is_known = False
+            else:
+                p.backwards |= {backward}
+        self._norms.update(zip(changed, norms_of(p.tensor for p in changed)))
+
+    def note_step(self, held: Iterable[ParameterRecord]) -> None:
+        """Note that an optimizer has made a step of parameters."""
+        for p in held:
+            p.has_changed()
+            self._norms.pop(p, None)
+
+    def changed_by_hand(self) -> list[ParameterRecord]:
+        """Return the parameters with a gradient whose values have changed since
+        backward() without a step, each change once.
+        """
+        norms = norms_of(p.tensor for p in self._norms)
+        changed = []
+        for (p, before), norm in zip([*self._norms.items()], norms):
+            if norm != before and not math.isnan(norm):
+                del self._norms[p]
+                if p.backwards:
+                    changed.append(p)
+        return changed
