@@ -85,13 +85,15 @@ def test_right_code_is_within_estimates_and_a_factor_is_not(variant, dtype):
 
 
 def test_equal_terms_round_alike():
-    """With a readout of zeros and a constant target, all errors are equal, and are
-    added by steps. Independent roundings of so many would be smaller.
+    """With a readout of zeros and a constant target, all terms of db_y are equal, and
+    are added by steps. From a sum of 512 on, each addition rounds off 0.45 of the same
+    last digit. Independent roundings of so many would be smaller.
     """
     assert repeats(np.float64([[3], [1], [1], [1]]), 1e-16) == (3 * 3 + 1) / 4
-    case = large("float32", T=2000, K=2000, B=1, D=1, H=1)
-    params = case.params._replace(W_hy=np.zeros_like(case.params.W_hy))
-    target = np.broadcast_to(case.target[:1], case.target.shape)
+    case = large("float32", T=1000, K=1000, B=1, D=1, H=1, O=1)
+    zero = np.zeros(1, "float32")
+    params = case.params._replace(W_hy=zero.reshape(1, 1), b_y=zero)
+    target = np.full_like(case.target, 1 + 0.45 * 2**-14)
     case = case._replace(params=params, target=target)
     assert_right(case, WAYS["as it is"].report(case), "L1")
 
