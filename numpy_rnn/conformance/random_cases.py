@@ -332,11 +332,10 @@ def without_unsupported(spec: CaseSpec, abilities: Abilities) -> CaseSpec:
 
 
 def large_spec(
-    draw: RandomDraw, dtype: str, abilities: Abilities = EVERYTHING
+    draw: RandomDraw, letter: str, dtype: str, abilities: Abilities = EVERYTHING
 ) -> CaseSpec:
-    """Draw a spec with a large T, H, B, D or O."""
+    """Draw a spec in which the size of this letter is large."""
     spec = random_spec(draw, dtype, abilities)
-    letter = draw.choice("THBDO")
     size = draw.integer(*LARGE_SIZES[letter])
     changes: dict[str, Any] = {letter: size}
     if letter == "T":

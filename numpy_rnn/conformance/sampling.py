@@ -28,6 +28,7 @@ from numpy_rnn.conformance.random_cases import (
 EXAMPLES = 100  # windows per test
 LARGE_OUTPUTS_SHARE = 5  # of so many windows, one whose outputs overflow exponentials
 LARGE_EVERY = 6  # one of so many windows is large
+LARGE = "THBDO"  # in turn
 CHOICES_PER_WINDOW = 2  # of the options, for a window of a port's own data
 MAX_WORK = 8e7  # of the windows of a test, in products: fewer where they are large
 MIN_WINDOWS = 5  # whatever their work is
@@ -131,7 +132,8 @@ def sampled_cases(
     for number in range(examples or EXAMPLES):
         draw = RandomDraw(seed, number)
         if number % LARGE_EVERY == LARGE_EVERY - 1:
-            spec = large_spec(draw, dtype, stated)
+            letter = LARGE[number // LARGE_EVERY % len(LARGE)]
+            spec = large_spec(draw, letter, dtype, stated)
         else:
             spec = random_spec(draw, dtype, stated)
         work += work_of(spec._asdict())

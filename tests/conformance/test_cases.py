@@ -88,7 +88,9 @@ def test_specs_are_of_every_kind():
     batches = {spec.B for spec in specs}
     assert {*range(1, 9)} < batches
     assert 15 < max(batches) <= 17
-    large = [large_spec(RandomDraw(SEED, i), "float64") for i in range(100)]
+    large = [
+        large_spec(RandomDraw(SEED, i), "THBDO"[i % 5], "float64") for i in range(100)
+    ]
     assert all(8 < max(spec[:5]) <= 40 for spec in large)
     assert {spec.special for spec in specs} == {*SPECIAL, ""}
 

@@ -201,6 +201,18 @@ def test_one_window_of_six_is_large():
     assert 0 < sum(larger) <= 10
 
 
+def test_every_size_is_large_in_turn():
+    """A port that is wrong in long windows alone, as one that cuts the state every 20
+    steps, does not pass by luck.
+    """
+    # Without a cross-entropy, whose windows may be left out, as outputs overflow.
+    port = stated_port(DefinitionPort(has=()))
+    specs = [spec for _, spec, _ in sampled_cases(port, "float32", SEED, None)]
+    for letter in "THDO":
+        sizes = [getattr(spec, letter) for spec in specs]
+        assert sum(size > 16 for size in sizes) >= 3, letter
+
+
 @pytest.mark.parametrize("module", [function_port, suite, trace])
 def test_examples_of_the_docstrings_run(module):
     results = doctest.testmod(module)
