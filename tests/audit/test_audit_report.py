@@ -16,6 +16,7 @@ from torch.optim import optimizer as optimizer_hooks
 import torch_rnn
 from tests.audit import loops
 from tests.helpers.audited_loops import audited, source
+from torch_rnn.loop_audit.events import Origin
 from torch_rnn.loop_audit.torch_internals import LOSSES_OF_OPERATORS, LOSSES_OF_TORCH
 
 pytestmark = [
@@ -150,3 +151,16 @@ def test_parameters_that_no_loss_reaches_are_told():
             loops.update(optimizer, weight.square().sum())
     assert report.warnings == []
     assert "no gradient or no step: 1 parameter: Parameter (2, 3)" in str(report)
+
+
+def test_a_state_of_zeros_is_carried_from_nowhere():
+    """Also where an earlier pass has returned zeros, as one of relu may."""
+    rnn = nn.RNN(2, 5, nonlinearity="relu")
+    for p in rnn.parameters():
+        nn.init.constant_(p, -1.0)
+    with torch_rnn.audit() as report:
+        for _ in range(2):
+            _, h = rnn(torch.ones(3, 1, 2), torch.zeros(1, 1, 5))
+    assert not h.any()
+    origins = [forward.state[0].origin for forward in report.loop.forwards]
+    assert origins == [Origin.ZEROS] * 2
