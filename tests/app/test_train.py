@@ -50,6 +50,7 @@ def test_default_experiment(rnn, capsys):
     printed = re.findall(r"^ *(\d+) +(\S+)$", out, re.MULTILINE)
     losses = values["loss"].ravel()
     assert printed == [(str(n), f"{losses[n - 1]:.6g}") for n in (1, 10, 20)]
+    assert "\nepoch           loss\n" in out
 
 
 @pytest.mark.parametrize("reduction", ["sum", "mean"])
@@ -186,3 +187,4 @@ def test_defaults_of_data_beat_persistence_on_the_sunspots(capsys):
     out = succeed(numpy_rnn, capsys, "--data", SUNSPOTS, "--seeds", 8, "--no-plot")
     assert out.splitlines()[-1].startswith("trained on, 308 steps: sunspots")
     assert "\n  200 " in out
+    assert "90 %   of 8 networks\n" in out

@@ -164,3 +164,11 @@ def test_a_state_of_zeros_is_carried_from_nowhere():
     assert not h.any()
     origins = [forward.state[0].origin for forward in report.loop.forwards]
     assert origins == [Origin.ZEROS] * 2
+
+
+def test_gradient_begins_at_the_last_output_with_a_loss():
+    rnn, optimizer = loops.modules()
+    with torch_rnn.audit() as report:
+        for _ in range(3):
+            loops.update(optimizer, rnn(loops.batch())[0][:4].square().mean())
+    assert "windows: 6 steps, k1 = 4, k2 = 4: 3" in str(report)
