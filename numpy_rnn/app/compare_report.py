@@ -84,9 +84,10 @@ def faults(comparison: Comparison, name: str) -> list[str]:
     """Return the lines about what is wrong or not judged in an implementation; none
     if all its runs pass. Its name is empty if it is the single one.
 
-    Of several findings it is the first that a hint explains, or the first of all.
+    Of several findings it is the last that a hint explains, whose windows are longest,
+    or the last of all.
     """
-    findings = [run.first for run in comparison.judgements if run.first]
+    findings = [run.first for run in reversed(comparison.judgements) if run.first]
     if findings:
         return [max(findings, key=lambda finding: bool(finding.hint)).report(name)]
     of_name = f" of {name}" if name else ""

@@ -69,8 +69,8 @@ def prepare_experiment(options: CommandOptions) -> Experiment:
             velocity = saved.velocity
     h_0 = np.zeros((1, params.W_hh.shape[-1]), params.W_hh.dtype)
     trained = data.sequence[: len(data.sequence) - data.held_out]
-    x, target = trained[:-1], trained[1:]
-    return Experiment(data, Run(params, x, target, h_0, run_options, velocity))
+    run = Run(params, trained[:-1], trained[1:], h_0, run_options, velocity)
+    return Experiment(data, run)
 
 
 class Curve(NamedTuple):

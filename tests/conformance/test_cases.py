@@ -9,7 +9,7 @@ from hypothesis import given
 from numpy_rnn.common.records import DTYPES, Objective, Run, RunOptions, Schedule, Step
 from numpy_rnn.conformance.arithmetics.arithmetic import NumpyArithmetic
 from numpy_rnn.conformance.case import equations, present
-from numpy_rnn.conformance.definition import DEFINITION, Definition
+from numpy_rnn.conformance.definition import DEFINITION, Definition, window_update
 from numpy_rnn.conformance.ports.abilities import (
     ABILITIES,
     CAPABILITIES,
@@ -93,6 +93,10 @@ def test_specs_are_of_every_kind():
     ]
     assert all(8 < max(spec[:5]) <= 40 for spec in large)
     assert {spec.special for spec in specs} == {*SPECIAL, ""}
+    saturated = [spec for spec in specs if spec.special == SPECIAL[0]]
+    of_tanh = [spec for spec in saturated if spec.objective.nonlinearity == "tanh"]
+    a = [np.abs(window_update(spec.case())["a"][..., -1]).ravel() for spec in of_tanh]
+    assert np.median(np.concatenate(a)) > 20
 
 
 def test_half_of_the_cases_of_one_length_have_a_loss_at_every_step():
