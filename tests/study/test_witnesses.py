@@ -11,6 +11,7 @@ import pytest
 
 import numpy_rnn
 from numpy_rnn import reference
+from numpy_rnn.conformance.case import equations
 from numpy_rnn.conformance.runs.recorded_run import single_update
 from numpy_rnn.study.equation_table import formulas, verdict_on
 from numpy_rnn.study.evaluated_equations import EVALUATED, runs_of
@@ -118,3 +119,14 @@ def test_planted_faults_are_named_in_the_order_of_computation(
     page = Path("study/evidence.html").read_text()
     assert f'<p class="verdict wrong">{verdict[0]}</p>' in page
     assert '<span class="wrong">WRONG</span>' in page
+
+
+def test_equations_of_the_update_are_in_their_runs(small):
+    """As verdicts of the suite name them: a run without its option proves nothing."""
+    runs = runs_of(small())
+    for name, evaluated in EVALUATED.items():
+        if name.startswith("U"):
+            for run_name in evaluated.runs:
+                _, objective, step = runs[run_name].options
+                ids = equations(evaluated.tensors[0], objective, step)
+                assert name in ids.split(", "), name
