@@ -113,6 +113,7 @@ def test_report_of_a_module_that_is_terminated(tmp_path):
     ("words", "message"),
     [
         ([], "no script: expected [--updates N]"),
+        (["-m", "no_such.module"], "no module no_such.module: expected one here"),
         (["--output", "a"], "option --output not recognized: expected [--updates N]"),
         (["missing.py"], "the script missing.py cannot be read: No such file"),
         (

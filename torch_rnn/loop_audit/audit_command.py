@@ -9,6 +9,7 @@ import sys
 import threading
 from contextlib import ExitStack, suppress
 from getopt import GetoptError, getopt
+from importlib.machinery import PathFinder
 from types import FrameType
 from typing import Any
 
@@ -49,7 +50,15 @@ def parse_options(words: list[str]) -> tuple[list[tuple[str, str]], list[str]]:
     if "-m" not in dict(options):
         with errors_about(f"the script {script[0]}"), open(script[0], "rb"):
             pass
+    elif not is_found(script[0]):
+        raise InputError(f"no module {script[0]}: expected one here, or installed")
     return options, script
+
+
+def is_found(module: str) -> bool:
+    """Return whether the package of a module is in this folder, or installed."""
+    package = module.partition(".")[0]
+    return PathFinder.find_spec(package, [os.getcwd(), *sys.path]) is not None
 
 
 class Printer:
