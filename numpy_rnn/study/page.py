@@ -174,7 +174,7 @@ def words_about(
         words["diverged"] = f"; {subject.diverged} more diverged"
     if not subject.networks:
         words["diverged"] = (
-            f"; all {subject.diverged} diverged, and this run stands in their place"
+            f"; all {subject.diverged} diverged: the curves are of this run alone"
         )
     if choices:
         listed = [f"{name} {escape(value)}" for name, value in choices.items()]

@@ -139,7 +139,7 @@ PAGE = Path(__file__).parents[2] / "benchmarks" / "README.md"
 
 @pytest.fixture
 def own_file(tmp_path):
-    """Write the example of the page as a file, which imports one beside it."""
+    """Write the example of the page as a file that imports another of its folder."""
     code = re.search(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.S)
     file = tmp_path / "my_rnn.py"
     file.write_text(f"import beside_my_rnn\n{code[1]}")

@@ -71,7 +71,7 @@ def test_page_says_so_where_all_networks_diverge(small):
     for costs, end in zip(findings.ensemble, (0, 1), strict=True):
         np.testing.assert_array_equal(costs.bias[0], findings.single.bias[end])
     words = page.words_about(subject, findings, {})
-    assert words["diverged"] == "; all 2 diverged, and this run stands in their place"
+    assert words["diverged"] == "; all 2 diverged: the curves are of this run alone"
 
 
 def test_figures_are_those_of_the_findings(small):

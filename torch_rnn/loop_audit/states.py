@@ -209,8 +209,8 @@ class StateMemory:
         5. PREVIOUS: it is the end of the latest pass.
         6. INSIDE: it is a step of the latest window.
 
-        Where the place of the data is not known, rule 4 is left out, and the order is
-        not known. The loops of tests/audit that show each origin:
+        Where the position of the data is not known, rule 4 is left out, and the order
+        is not known. The loops of tests/audit that show each origin:
 
         =================  ==================================================
         ZEROS              most, at the first window of an epoch
