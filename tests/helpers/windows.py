@@ -22,7 +22,7 @@ SEEDS = st.integers(0, 2**32 - 1)
 VARIANTS: dict[str, dict[str, Any]] = {  # fields of a spec
     **{name: {"objective": Objective(name)} for name in NONLINEARITY_NAMES},
     "classes": {
-        "objective": Objective("sigmoid", "cross_entropy", "mean"),
+        "objective": Objective("tanh", "cross_entropy", "mean"),
         "class_inputs": True,
     },
     "momentum": {"step": Step(0.3, 0.9, 0.3, weight_decay=0.1), "velocity": True},
