@@ -1,10 +1,10 @@
-"""The suite: find what is wrong in a port, on random cases and on its own data.
+"""The suite: find what is wrong in a port, on random cases.
 
-    sampling or random_cases  draws a window or a run,
-    ports                     answers with a report,
-    window_checks, runs       compare it with the definition and its bounds,
-    verdicts, mutants         say what is wrong, and what the mistake looks like; or
-                              what was checked.
+    random_cases         draws a window or a run,
+    ports                answers with a report,
+    window_checks, runs  compare it with the definition and its bounds,
+    verdicts, mutants    say what is wrong, and what the mistake looks like; or what was
+                         checked.
 
 `check(port)` does all of that in a test file of one's own; session.py is the suite in
 pytest.
@@ -12,16 +12,16 @@ pytest.
 
 import contextlib
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from numpy_rnn.common.errors import errors_about
-from numpy_rnn.conformance import sampling
 from numpy_rnn.conformance.case import (
     GRADIENT_AXES,
-    LOSS_KINDS,
     TENSORS,
     case_sizes,
     equations,
+    loss_kind,
 )
 from numpy_rnn.conformance.mutants.hints import hint_for_port, hint_specs
 from numpy_rnn.conformance.mutants.loops import hint_for_run
@@ -34,24 +34,26 @@ from numpy_rnn.conformance.ports.port import (
 )
 from numpy_rnn.conformance.ports.protocol import PortFault
 from numpy_rnn.conformance.random_cases import (
-    MAX_LOGIT,
+    PLAIN,
+    CaseSpec,
     RandomDraw,
+    large_spec,
     random_run,
+    random_spec,
+    without_unsupported,
 )
 from numpy_rnn.conformance.runs.judge import judge
 from numpy_rnn.conformance.runs.run_sources import source_of
-from numpy_rnn.conformance.sampling import (
-    NamedCase,
-    large_output_cases,
-    named_case,
-    sampled_cases,
-    smaller,
-)
 from numpy_rnn.conformance.verdicts import Finding, finding_in, pass_line
 from numpy_rnn.conformance.window_checks import Check, Coverage, checks_at
 
 __all__ = ["WrongPort", "check", "check_port"]
 
+EXAMPLES = 100  # windows per test
+LARGE_EVERY = 6  # one of so many windows is large
+LARGE = "THBDO"  # in turn
+MAX_WORK = 8e7  # of the windows of a test, in products: fewer where they are large
+MIN_WINDOWS = 5  # whatever their work is
 RUN_EVERY = 10  # windows per run of several updates
 MIN_RUNS = 3  # however large they are
 LISTED_RESULTS = ("loss", *GRADIENT_AXES)  # which a verdict lists
@@ -73,10 +75,6 @@ def tested(port: StatedPort) -> tuple[list[str], list[str]]:
     levels = ["L2", "L3"]
     if "intermediates" in abilities.capabilities:
         levels.insert(0, "L1")
-    losses = [LOSS_KINDS[name] for name in LOSS_KINDS if name in abilities.capabilities]
-    has_classes = any(kind.has_classes for kind in losses)
-    if has_classes and "large outputs" not in abilities.lacks:
-        levels.append("large outputs")
     return levels, sorted(abilities.dtypes, reverse=True)
 
 
@@ -144,10 +142,10 @@ def check_port(
     ----------
     port : Port
         The implementation under test.
-    level : {"L1", "L2", "L3", "large outputs"}
+    level : {"L1", "L2", "L3"}
         L1: every stage within its own rounding. L2: every result within what rounding
         allows of a whole window. L3: several updates in a row, each from its actual
-        start. "large outputs": L2 where exponentials of outputs overflow.
+        start.
     dtype : {"float32", "float64"}
         The dtype of the cases.
     seed : int, optional
@@ -169,18 +167,11 @@ def check_port(
     """
     stated = stated_port(port)
     coverage = Coverage()
-    if level == "large outputs":
-        for sample in large_output_cases(stated, dtype, seed, examples):
-            try:
-                check_window(stated, level, sample, coverage)
-            except PortFault as fault:
-                raise overflow_fault(stated, fault) from None
-        return coverage  # what matters is that the numbers are finite
     if level == "L3":
         check_runs(stated, dtype, seed, examples, coverage)
     else:
-        for sample in sampled_cases(stated, dtype, seed, examples):
-            check_window(stated, level, sample, coverage)
+        for spec in sampled_specs(stated, dtype, seed, examples):
+            check_window(stated, level, spec, coverage)
     if coverage.unjudged:
         advice = "ill-conditioned in all windows; test float64, shorter windows "
         advice += "or smaller sizes"
@@ -190,44 +181,67 @@ def check_port(
     return coverage
 
 
-def overflow_fault(port: StatedPort, fault: PortFault) -> PortFault:
-    """Return the fault of a port whose outputs of 1e4 are no finite numbers."""
-    text = str(fault).removeprefix(f"{port.name}: ").partition(", in ")[0]
-    text = text.removesuffix(": expected a finite number")
-    message = f"OVERFLOW {port.name}: right for outputs up to 30, but {text} "
-    message += f"for outputs of {MAX_LOGIT:g}: subtract the largest output of each "
-    message += "row, as in log-sum-exp, or state "
-    message += 'lacks=("large outputs",) in the port, or in the call of its adapter'
-    return PortFault(message)
-
-
 # -- windows, levels L1 and L2
 
 
+def work_of(sizes: Mapping[str, Any]) -> float:
+    """Return the number of products of a window of these sizes."""
+    T, B, D, H, O = (sizes[letter] for letter in "TBDHO")
+    return float(T * B * H * (D + H + O))
+
+
+def sampled_specs(
+    port: StatedPort, dtype: str, seed: int, examples: int | None
+) -> Iterator[CaseSpec]:
+    """Yield random windows; fewer where they are large."""
+    work = 0.0
+    for number in range(examples or EXAMPLES):
+        draw = RandomDraw(seed, number)
+        if number % LARGE_EVERY == LARGE_EVERY - 1:
+            letter = LARGE[number // LARGE_EVERY % len(LARGE)]
+            spec = large_spec(draw, letter, dtype, port.abilities)
+        else:
+            spec = random_spec(draw, dtype, port.abilities)
+        work += work_of(spec._asdict())
+        if examples is None and number >= MIN_WINDOWS and work > MAX_WORK:
+            return
+        yield spec
+
+
+def smaller(spec: CaseSpec, port: StatedPort) -> Iterator[CaseSpec]:
+    """Yield the same with small sizes, if the port has all sizes."""
+    if port.abilities.sizes:
+        return
+    O = 2 if loss_kind(spec.objective).has_classes else 1
+    plain = spec._replace(**PLAIN, scale=1.0, gain=1.0, B=1, D=1, H=2, O=O)
+    for T in (1, 2, 3, spec.T):
+        yield without_unsupported(plain._replace(T=T, K=T), port.abilities)
+
+
 def check_window(
-    port: StatedPort, level: str, sample: NamedCase, coverage: Coverage
+    port: StatedPort, level: str, spec: CaseSpec, coverage: Coverage
 ) -> None:
     """Check a window at L1 or L2, and add it to the coverage. Raises WrongPort, with
     the smallest case that shows the mistake, and a hint.
     """
-    checks = checks_by_name(port, level, sample)
-    coverage.note_sizes(case_sizes(sample.case))
+    checks = checks_by_name(port, level, spec)
+    coverage.note_sizes(dict(zip("TBDHOK", spec[:6])))
     coverage.note(checks.values())
-    finding = first_finding(checks, level, sample)
+    finding = first_finding(checks, level, spec)
     if finding is not None:
-        raise WrongPort(explained(port, level, sample, finding))
+        raise WrongPort(explained(port, level, spec, finding))
 
 
-def checks_by_name(port: StatedPort, level: str, sample: NamedCase) -> dict[str, Check]:
+def checks_by_name(port: StatedPort, level: str, spec: CaseSpec) -> dict[str, Check]:
     """Return the checks of the port's report on a window, by tensor."""
-    case = sample.case
-    report = validated_report(port, case, sample.name)
+    case = spec.case()
+    report = validated_report(port, case, repr(spec))
     checks = checks_at(level, case, report, port.tau)
     return {check.tensor: check for check in checks}
 
 
 def first_finding(
-    checks: Mapping[str, Check], level: str, sample: NamedCase
+    checks: Mapping[str, Check], level: str, spec: CaseSpec
 ) -> Finding | None:
     """Return the finding of a window: its first tensor in causal order that exceeds
     its bound.
@@ -235,26 +249,23 @@ def first_finding(
     wrong = [name for name in TENSORS if name in checks and not checks[name].is_right]
     if not wrong:
         return None
-    where = f"{level}, {sample.name}"
+    where = f"{level}, {spec!r}"
     if others := [name for name in wrong[1:] if name in LISTED_RESULTS]:
         where = f"wrong as well: {', '.join(others)}\n  {where}"
-    ids = equations(wrong[0], sample.case.objective, sample.case.step)
+    ids = equations(wrong[0], spec.objective, spec.step)
     return finding_in(checks[wrong[0]])._replace(equation=ids, where=where)
 
 
 def explained(
-    port: StatedPort, level: str, sample: NamedCase, finding: Finding
+    port: StatedPort, level: str, spec: CaseSpec, finding: Finding
 ) -> Finding:
     """Return the finding of the earliest wrong stage in similar cases, with a hint; if
     there is a hint, in the smallest of them.
     """
-    hint = hint_for_port(port, sample.spec, sample.case)
-    if sample.spec is None:
-        return finding._replace(hint=hint)
-    specs = [*smaller(sample.spec, port)] if hint else []
+    hint = hint_for_port(port, spec, spec.case())
+    specs = [*smaller(spec, port)] if hint else []
     findings = list[Finding]()
-    for spec in (*specs, *hint_specs(port, sample.spec)):
-        other = named_case(spec)
+    for other in (*specs, *hint_specs(port, spec)):
         with contextlib.suppress(PortFault, ValueError):
             found = first_finding(checks_by_name(port, level, other), level, other)
             if found is not None:
@@ -272,10 +283,10 @@ def check_runs(
     """Check runs of several updates in lockstep. Raises WrongPort at the first wrong
     one.
     """
-    count = max(examples or sampling.EXAMPLES, RUN_EVERY) // RUN_EVERY
+    count = max(examples or EXAMPLES, RUN_EVERY) // RUN_EVERY
     work = 0.0
     for number in range(count):
-        if examples is None and number >= MIN_RUNS and work > sampling.MAX_WORK:
+        if examples is None and number >= MIN_RUNS and work > MAX_WORK:
             return
         work += check_run(port, dtype, seed + number, coverage)
 
@@ -294,4 +305,4 @@ def check_run(port: StatedPort, dtype: str, seed: int, coverage: Coverage) -> fl
         call = f"random_run(RandomDraw({seed}), {dtype!r}, stated_port(port).abilities)"
         hint = hint_for_run(recorded, judgement.first)
         raise WrongPort(judgement.first._replace(where=f"L3, {call}", hint=hint))
-    return sampling.work_of(sizes | {"T": len(run.x) * len(recorded.windows)})
+    return work_of(sizes | {"T": len(run.x) * len(recorded.windows)})

@@ -10,6 +10,5 @@ def test_port(elman_check: Callable[[], None]) -> None:
 
     L1: every stage within its own rounding. L2: every result within what rounding
     allows of a whole window. L3: several updates in a row, each from its actual start.
-    "large outputs": L2 of a cross-entropy whose exponentials overflow.
     """
     elman_check()

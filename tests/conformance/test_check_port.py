@@ -1,22 +1,19 @@
-"""check_port: ports that have parts only, or windows of their own, and its verdicts."""
+"""check_port: ports that have parts only, and its verdicts."""
 
 import doctest
 
 import numpy as np
 import pytest
 
-from numpy_rnn.conformance import sampling, suite, trace, window_checks
-from numpy_rnn.conformance.case import present
+from numpy_rnn.conformance import suite, trace, window_checks
 from numpy_rnn.conformance.definition import DEFINITION, Definition
 from numpy_rnn.conformance.ports import function_port
 from numpy_rnn.conformance.ports.port import stated_port
 from numpy_rnn.conformance.ports.protocol import PortFault
-from numpy_rnn.conformance.random_cases import MAX_LOGIT, MAX_SIZE
-from numpy_rnn.conformance.sampling import large_output_cases, sampled_cases
-from numpy_rnn.conformance.suite import WrongPort, check, check_port
+from numpy_rnn.conformance.random_cases import MAX_SIZE
+from numpy_rnn.conformance.suite import WrongPort, check, check_port, sampled_specs
 from numpy_rnn.conformance.verdicts import extent_of
 from tests.helpers.ports import (
-    CASE,
     DefinitionPort,
     Layer,
     Port,
@@ -66,56 +63,6 @@ def test_error_of_tanh_can_be_declared():
 def test_object_is_checked_as_a_port():
     verdict = check(Port(capabilities=()), seed=SEED, examples=20)
     assert verdict.startswith("PASS a port: loss, gradients and step")
-
-
-# Windows of their own.
-
-SERIES = np.random.default_rng(0).normal(size=(6, 2, 3))
-
-
-def own_port(case, port, lacks=("relu", "mean")):
-    """Return the port, which states one window of its own."""
-    port.cases = [case]
-    port.lacks = lacks
-    return port
-
-
-def test_port_that_is_wrong_on_its_own_windows_alone_is_wrong():
-    """Its own windows may have any scale."""
-
-    def clip(report):
-        return report | {"loss": np.minimum(report["loss"], 1e5)}
-
-    window = {"x": SERIES, "target": 500 + 100 * SERIES[2:, :, :2]}
-    port = own_port(window, Port(after=clip, capabilities=()))
-    verdict = r"WRONG loss .*\n.*\n  L2, cases\[0\] with CaseSpec\(T=6, B=2"
-    with pytest.raises(WrongPort, match=verdict):
-        check_port(port, "L2", "float64", examples=1)
-
-
-def test_parameters_of_own_windows_are_given_to_the_port():
-    """Its own windows come first."""
-    calls = []
-    params = present(CASE.params)
-    window = {"x": CASE.x, "target": CASE.target, "h_0": CASE.h_0, "params": params}
-    port = own_port(window, Port(calls.append, capabilities=()))
-    check_port(port, "L1", "float32", examples=1)
-    assert np.array_equal(calls[0]["h_0"], CASE.h_0)
-    for name, theta in params.items():
-        assert np.array_equal(calls[0]["params"][name], theta)
-
-
-def test_own_windows_may_have_classes():
-    window = {"x": np.array([[0, 1], [3, 2]]), "target": np.array([[1, 0]])}
-    lacks = "squared_error", "vector_inputs", "relu", "h_0"
-    port = Port(capabilities=("cross_entropy", "class_inputs"))
-    check_port(own_port(window, port, lacks), "L2", "float64", examples=1)
-
-
-def test_own_window_without_targets_is_refused():
-    message = r"^cases\[0\] has no target: expected x, target"
-    with pytest.raises(PortFault, match=message):
-        check_port(own_port({"x": SERIES}, Port()), "L2", "float64", examples=1)
 
 
 # Verdicts.
@@ -181,23 +128,10 @@ def test_rows_of_a_matrix_that_are_wrong_are_counted():
 # Which windows.
 
 
-def test_windows_of_large_outputs_begin_with_those_that_are_not_learnt():
-    """Where p is clipped, only an unlearnt window shows that dy is wrong."""
-    windows = list(
-        large_output_cases(stated_port(DefinitionPort()), "float32", SEED, None)
-    )
-    specs = [named.spec for named in windows if named.spec is not None]
-    assert len(specs) == len(windows) == sampling.EXAMPLES // 5
-    assert {spec.logits for spec in specs} == {MAX_LOGIT}
-    have_learnt = [spec.learnt for spec in specs]
-    assert have_learnt == sorted(have_learnt)
-    assert not have_learnt[0]
-
-
 def test_one_window_of_six_is_large():
     """A window is large with more than eight units, steps, inputs or outputs."""
-    windows = list(sampled_cases(stated_port(DefinitionPort()), "float32", 0, 60))
-    larger = [max(spec.T, spec.D, spec.H, spec.O) > MAX_SIZE for _, spec, _ in windows]
+    specs = sampled_specs(stated_port(DefinitionPort()), "float32", 0, 60)
+    larger = [max(spec.T, spec.D, spec.H, spec.O) > MAX_SIZE for spec in specs]
     assert 0 < sum(larger) <= 10
 
 
@@ -205,9 +139,8 @@ def test_every_size_is_large_in_turn():
     """A port that is wrong in long windows alone, as one that cuts the state every 20
     steps, does not pass by luck.
     """
-    # Without a cross-entropy, whose windows may be left out, as outputs overflow.
-    port = stated_port(DefinitionPort(has=()))
-    specs = [spec for _, spec, _ in sampled_cases(port, "float32", SEED, None)]
+    port = stated_port(DefinitionPort())
+    specs = list(sampled_specs(port, "float32", SEED, None))
     for letter in "THDO":
         sizes = [getattr(spec, letter) for spec in specs]
         assert sum(size > 16 for size in sizes) >= 3, letter

@@ -203,8 +203,10 @@ def train(*_, **__):
 def compare(folder, text, *arguments):
     """Run the command where my_port has this text."""
     (folder / "my_port.py").write_text(text)
-    command = [sys.executable, *"-m numpy_rnn compare --epochs 1".split(), *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    command = [sys.executable, "-m", "numpy_rnn", "compare", "--epochs", "1"]
+    return subprocess.run(
+        [*command, *arguments], cwd=folder, capture_output=True, text=True
+    )
 
 
 @pytest.mark.slow

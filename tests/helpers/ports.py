@@ -134,9 +134,7 @@ Untransposed = functools.partial(Layer, **MUTANTS[0].with_number(1.0))
 
 
 def check_levels(port, dtype, examples=5):
-    """Check a port at every level that it has, with few windows and runs; not with
-    large outputs, where most code by hand overflows.
-    """
+    """Check a port at every level that it has, with few windows and runs."""
     if "intermediates" in port.capabilities:
         check_port(port, "L1", dtype, examples=examples)
     check_port(port, "L2", dtype, examples=examples)

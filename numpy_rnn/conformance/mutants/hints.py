@@ -85,13 +85,12 @@ def _hint_step(step: Step | None, factor: float) -> Step | None:
 # Answers.
 
 
-def hint_for_port(port: StatedPort, spec: CaseSpec | None, case: WindowCase) -> str:
+def hint_for_port(port: StatedPort, spec: CaseSpec, case: WindowCase) -> str:
     """Return the hint for a port that is wrong on this case, of this spec; "" if
     nothing fits.
     """
-    specs = [] if spec is None else hint_specs(port, spec)
     fits = list[Fit]()
-    for asked in (*(other.case() for other in specs), case):
+    for asked in (*(other.case() for other in hint_specs(port, spec)), case):
         try:
             report = validated_report(port, asked, "a hint")
             again = validated_report(port, asked, "a hint")

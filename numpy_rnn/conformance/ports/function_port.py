@@ -55,7 +55,6 @@ STATEMENTS = (
     "sizes",
     "tanh_ulps",
     "mean_over",
-    "cases",
 )
 ASSUMED = " assumed, as no layout gives the right loss"
 RTOL = 1e-3  # of the loss of a trial
@@ -146,12 +145,12 @@ class FunctionPort:
     names : mapping, optional
         The function's names of the parameters, as {"W_xh": "Wx"}.
     **statements
-        Those of any port: name, dtypes, sizes, cases, tanh_ulps, lacks and
-        mean_over, the axes over which the loss is a mean ("steps", "batch", "outputs");
-        over the others it is a sum. mean_over=("batch",) is a sum over steps and
-        outputs, and a mean over the batch. `compare` then trains with this reduction,
-        whatever its --reduction says. lacks names what the function does not have,
-        any of: "bias" (it has none), "no biases" (it always has them), "h_0" (it
+        Those of any port: name, dtypes, sizes, tanh_ulps, lacks and mean_over, the axes
+        over which the loss is a mean ("steps", "batch", "outputs"); over the others it
+        is a sum. mean_over=("batch",) is a sum over steps and outputs, and a mean over
+        the batch. `compare` then trains with this reduction, whatever its --reduction
+        says. lacks names what the function does not have, any of: "bias" (it has
+        none), "no biases" (it always has them), "h_0" (it
         starts from zero), "batch" (it takes one sequence), "older steps" (every step
         has a loss), "many losses" (only the last step has one), "large outputs" (its
         exponentials overflow), "step", and the other words of ports/protocol.txt.

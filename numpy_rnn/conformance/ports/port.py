@@ -11,7 +11,7 @@ import sysconfig
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn, Protocol
 
@@ -26,6 +26,7 @@ from numpy_rnn.conformance.arithmetics.bounds import TAU
 from numpy_rnn.conformance.case import (
     NamedArrays,
     WindowCase,
+    loss_kind,
     parameters_from,
     present,
 )
@@ -62,8 +63,6 @@ class Port(Protocol):
     - sizes, the only ones that it takes: a dict, a list of dicts, or "few"
     - tanh_ulps, the largest error of its tanh
     - mean_over, the axes over which its loss is a mean
-    - cases, windows of your own data that are checked too: a list of dicts with x,
-      target, and if you like h_0 and params
     """
 
     # A printable text; and "float32", "float64" or both.
@@ -159,8 +158,6 @@ class StatedPort:
         What it has and lacks.
     tanh_ulps : float or None
         The error of its tanh that it declares.
-    cases : list of dict
-        The windows of its own data.
     timeout : float or None
         Seconds for an answer, if it is in Python.
     """
@@ -179,7 +176,6 @@ class StatedPort:
         self.label = str(getattr(port, "label", self.name))
         self.layout_text = str(getattr(port, "layout_text", ""))
         self.tanh_ulps: float | None = stated["tanh_ulps"]
-        self.cases: Sequence[Mapping[str, Any]] = getattr(port, "cases", ())
         self.timeout: float | None = None
         self.abilities = Abilities(**{n: stated[n] for n in Abilities._fields})
 
@@ -325,6 +321,11 @@ def validated_report(port: StatedPort, case: WindowCase, where: str) -> NamedArr
     advice = ""
     if error.endswith(("expected float32", "expected float64")):
         advice = ', or state the dtypes that it has, as dtypes=("float64",)'
+    if error.endswith("finite number") and loss_kind(case.objective).has_classes:
+        advice = (
+            "; subtract the largest output of each row, as in log-sum-exp, or state "
+            'lacks=("large outputs",) in the port, or in the call of its adapter'
+        )
     raise PortFault(f"{port.name}: {error}{advice}, in {where}")
 
 
