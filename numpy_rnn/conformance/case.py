@@ -68,17 +68,61 @@ LOSS_AXES = ("steps", "batch", "outputs")  # of the terms of a loss
 
 
 class LossKind(NamedTuple):
-    """What a loss is computed from."""
+    """What a loss is computed from, and by."""
 
     has_classes: bool  # whether its targets are classes
     axes: tuple[str, ...]  # of its terms
     equations: str
+    function: str  # of the packages
 
 
 LOSS_KINDS = {
-    "squared_error": LossKind(False, LOSS_AXES, "L1, L2"),
-    "cross_entropy": LossKind(True, LOSS_AXES[:2], "L3, L4, L2"),
+    "squared_error": LossKind(False, LOSS_AXES, "L1, L2", "half_squared_error"),
+    "cross_entropy": LossKind(True, LOSS_AXES[:2], "L3, L4, L2", "cross_entropy"),
 }
+
+
+class StepOption(NamedTuple):
+    """What the suite knows of an option of the step."""
+
+    words: str  # for a user of the command line
+    choices: tuple[Any, ...]  # that random cases draw
+    equations: str = ""  # that it adds to those of the gradient
+    capability: str = ""  # of its own; empty: it is one of the "sgd_options"
+
+
+# By the fields of `Step`, in the order in which they are applied.
+STEP_OPTIONS = {
+    "max_norm": StepOption(
+        "clipping by norm", (None, None, 0.1, 0.5, 1.0, 5.0, 30.0), "U2, U3"
+    ),
+    "max_value": StepOption(
+        "clipping by value",
+        (None, None, None, None, None, None, 0.03, 0.2, 1.0),
+        "U7",
+        "clip_by_value",
+    ),
+    "weight_decay": StepOption("weight decay", (0.0, 0.01, 0.1), "U4"),
+    "momentum": StepOption("momentum", (0.0, 0.5, 0.9)),
+    "dampening": StepOption("dampening", (0.0, 0.25, 0.7)),
+    "nesterov": StepOption("Nesterov momentum", (False, True)),
+    "adagrad": StepOption(
+        "Adagrad", (False, False, False, False, True), capability="adagrad"
+    ),
+}
+SGD_OPTIONS = tuple(
+    name for name, option in STEP_OPTIONS.items() if not option.capability
+)
+
+
+def used_options(step: Step) -> dict[str, StepOption]:
+    """Return the options that change a step, by their names."""
+    defaults = Step._field_defaults
+    used = {}
+    for name, option in STEP_OPTIONS.items():
+        if getattr(step, name) != defaults[name]:
+            used[name] = option
+    return used
 
 
 def gradient_keys(names: Iterable[str], keys: Container[str]) -> dict[str, str]:
@@ -137,20 +181,16 @@ def equations(tensor: str, objective: Objective, step: Step | None) -> str:
         return FIXED_EQUATIONS[tensor]
     if step is None:
         raise ValueError(f"{tensor} is computed by a step, and there is none")
-    of_gradient = ""
-    if step.max_norm is not None:
-        of_gradient = "U2, U3, "
-    elif step.max_value is not None:
-        of_gradient = "U7, "
-    if step.weight_decay:
-        of_gradient += "U4, "
+    ids = [option.equations for option in used_options(step).values()]
     if tensor.startswith("v"):
-        return of_gradient + ("U8" if step.adagrad else "U5")
-    if step.adagrad:
-        return of_gradient + "U9, U1"
-    if not step.momentum:
-        return of_gradient + "U1"
-    return "U6, U1" if step.nesterov else "U1"
+        ids.append("U8" if step.adagrad else "U5")
+    else:
+        if step.adagrad:
+            ids.append("U9")
+        elif step.momentum:  # from the velocity
+            ids = ["U6"] if step.nesterov else []
+        ids.append("U1")
+    return ", ".join(filter(None, ids))
 
 
 def parameters_from(arrays: Mapping[str, Any], prefix: str = "") -> Parameters[Any]:

@@ -8,7 +8,7 @@ whose a is exactly 0, or subnormal inputs. Large cases have one size of up to 40
 beyond small buffers and the registers of vector instructions.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,6 +26,7 @@ from numpy_rnn.common.records import (
 from numpy_rnn.common.trees import tree_map
 from numpy_rnn.conformance.arithmetics.arithmetic import nonlinearity_of
 from numpy_rnn.conformance.case import (
+    STEP_OPTIONS,
     WindowCase,
     initial_state_of,
     loss_kind,
@@ -35,6 +36,7 @@ from numpy_rnn.conformance.definition import train, window_update
 from numpy_rnn.conformance.ports.abilities import (
     EVERYTHING,
     LARGEST_LOGIT,
+    NO_MOMENTUM,
     Abilities,
     facts_of,
     forced_fields,
@@ -240,13 +242,14 @@ def random_spec(
         O = H
     if draw.one_in(10):
         B = draw.integer(*WIDE_BATCHES)
-    step = random_step(draw)
+    if loss_kind(objective).has_classes:
+        O = max(O, 2)
     spec = CaseSpec(
         *(T, B, D, H, O),
         K=draw.integer(1, T) if draw.one_in(2) else T,
         dtype=dtype or draw.choice(records.DTYPES),
         objective=objective,
-        step=step,
+        step=random_step(draw),
         bias=draw.one_in(2),
         gain=draw.choice((1.0, 0.5, 1.5)),
         seed=draw.integer(0, 2**32 - 1),
@@ -257,14 +260,12 @@ def random_spec(
         class_inputs=draw.one_in(3),
         special=draw.choice(SPECIAL) if draw.one_in(2) else "",
     )
-    spec = without_unsupported(spec, abilities)
+    spec = without_unsupported(sized(spec, draw, abilities), abilities)
     if spec.step is None or not spec.step.has_velocity:
         spec = spec._replace(velocity=False)
-    if loss_kind(spec.objective).has_classes:
-        spec = spec._replace(O=max(spec.O, 2))
-    else:
+    if not loss_kind(spec.objective).has_classes:
         spec = spec._replace(logits=1.0, learnt=False)
-    return without_unsupported(sized(spec, draw, abilities), abilities)
+    return spec
 
 
 def sized(spec: CaseSpec, draw: RandomDraw, abilities: Abilities) -> CaseSpec:
@@ -281,20 +282,14 @@ def sized(spec: CaseSpec, draw: RandomDraw, abilities: Abilities) -> CaseSpec:
 
 def random_step(draw: RandomDraw) -> Step:
     """Draw valid options."""
-    momentum = draw.choice((0.0, 0.5, 0.9))
-    step = Step(
-        draw.choice((0.1, 0.01, 0.5, 0.0)),
-        momentum=momentum,
-        dampening=draw.choice((0.0, 0.25, 0.7)) if momentum else 0.0,
-        weight_decay=draw.choice((0.0, 0.01, 0.1)),
-        max_norm=draw.choice((None, None, 0.1, 0.5, 1.0, 5.0, 30.0)),
-    )
-    if momentum and not step.dampening:
-        step = step._replace(nesterov=draw.one_in(2))
-    if draw.one_in(4):
-        step = step._replace(max_norm=None, max_value=draw.choice((0.03, 0.2, 1.0)))
-    if draw.one_in(5):
-        step = step._replace(momentum=0.0, dampening=0.0, nesterov=False, adagrad=True)
+    drawn = {name: draw.choice(row.choices) for name, row in STEP_OPTIONS.items()}
+    step = Step(draw.choice((0.1, 0.01, 0.5, 0.0)), **drawn)
+    if step.adagrad or not step.momentum:
+        step = step._replace(**dict(NO_MOMENTUM))
+    if step.dampening:
+        step = step._replace(nesterov=False)
+    if step.max_value is not None:
+        step = step._replace(max_norm=None)
     return step
 
 
@@ -312,23 +307,24 @@ def facts_of_spec(spec: CaseSpec) -> dict[str, Any]:
     return facts_of(spec.objective, spec.dtype, spec.step, others)
 
 
+def changed(record: Any, fields: Mapping[str, Any]) -> Any:
+    """Return a record with those of the fields that it has."""
+    return record._replace(**{n: fields[n] for n in record._fields if n in fields})
+
+
 def without_unsupported(spec: CaseSpec, abilities: Abilities) -> CaseSpec:
     """Return the spec without what a port has not, and with its reduction."""
+    fields = dict[str, Any]()
     for ability in missing(facts_of_spec(spec), abilities):
-        for name, value in ability.remedy:
-            if value == "T":
-                value = spec.T
-            if name in Objective._fields:
-                changed = spec.objective._replace(**{name: value})
-                spec = spec._replace(objective=changed)
-            elif name in Step._fields and spec.step is not None:
-                spec = spec._replace(step=spec.step._replace(**{name: value}))
-            elif name in CaseSpec._fields:
-                spec = spec._replace(**{name: value})
+        fields |= ability.remedy
+    if fields.get("K") == "T":
+        fields["K"] = spec.T
     if abilities.reduction is not None:
-        objective = spec.objective._replace(reduction=abilities.reduction)
-        spec = spec._replace(objective=objective)
-    return spec
+        fields["reduction"] = abilities.reduction
+    spec = spec._replace(objective=changed(spec.objective, fields))
+    if spec.step is not None:
+        spec = spec._replace(step=changed(spec.step, fields))
+    return changed(spec, fields)  # type: ignore[no-any-return]
 
 
 def large_spec(

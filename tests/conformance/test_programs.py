@@ -19,9 +19,10 @@ import numpy as np
 import pytest
 
 import numpy_rnn
+from numpy_rnn.conformance.case import SGD_OPTIONS
 from numpy_rnn.conformance.definition import window_update
 from numpy_rnn.conformance.ports import program as program_module
-from numpy_rnn.conformance.ports.abilities import CAPABILITIES, SGD_OPTIONS
+from numpy_rnn.conformance.ports.abilities import CAPABILITIES
 from numpy_rnn.conformance.ports.program import ProgramPort
 from numpy_rnn.conformance.ports.protocol import (
     PortFault,

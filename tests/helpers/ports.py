@@ -12,7 +12,7 @@ from numpy_rnn.common.records import Objective, Step
 from numpy_rnn.conformance import case as cases
 from numpy_rnn.conformance.definition import DEFINITION, Definition, window_update
 from numpy_rnn.conformance.mutants.catalogue import MUTANTS
-from numpy_rnn.conformance.ports.abilities import CAPABILITIES, SGD_OPTIONS
+from numpy_rnn.conformance.ports.abilities import CAPABILITIES
 from numpy_rnn.conformance.ports.port import PackagePort, call_port, stated_port
 from numpy_rnn.conformance.ports.protocol import (
     PortFault,
@@ -126,7 +126,7 @@ class Layer(DefinitionPort):
         assert "bias" not in lacks or "b_h" not in p
         assert "older steps" not in lacks or len(x) == len(target)
         assert "many losses" not in lacks or len(target) == 1
-        assert not any(options.get(name) for name in lacks & {*SGD_OPTIONS})
+        assert not any(options.get(name) for name in lacks & {*cases.SGD_OPTIONS})
         return super().window_update(p, x, target, h_0, **options)
 
 

@@ -20,6 +20,7 @@ from numpy_rnn.common.records import (
     Objective,
     Step,
 )
+from numpy_rnn.conformance.case import STEP_OPTIONS, used_options
 
 LARGEST_LOGIT = 30.0  # of outputs whose exponentials do not overflow
 
@@ -65,23 +66,18 @@ def _choices(field: str, names: tuple[str, ...], by_default: int) -> Iterator[Ab
 
 
 NO_MOMENTUM: Fields = (("momentum", 0.0), ("dampening", 0.0), ("nesterov", False))
-# The options of the step that are those of torch.optim.SGD, and their words.
-SGD_WORDS = {
-    "momentum": "momentum",
-    "dampening": "dampening",
-    "nesterov": "Nesterov momentum",
-    "weight_decay": "weight decay",
-    "max_norm": "clipping by norm",
-}
 
 
 def _options() -> Iterator[Ability]:
     """Rows for the options of the step. Without momentum, none of it is left."""
-    for name, words in SGD_WORDS.items():
+    for name, option in STEP_OPTIONS.items():
         remedy: Fields = ((name, Step._field_defaults[name]),)
         if name == "momentum":
             remedy = NO_MOMENTUM
-        yield Ability(name, words, remedy, parent="sgd_options")
+        if option.capability:
+            yield Ability(option.capability, option.words, remedy, "capabilities")
+        else:
+            yield Ability(name, option.words, remedy, parent="sgd_options")
 
 
 # Rows whose remedies set the same field are in the order in which they are applied.
@@ -136,16 +132,7 @@ ABILITIES: tuple[Ability, ...] = (
     Ability(
         "plain SGD", "step but Adagrad's", remedy=(("adagrad", True), *NO_MOMENTUM)
     ),
-    Ability(
-        "adagrad", "Adagrad", remedy=(("adagrad", False),), statement="capabilities"
-    ),
     *_options(),
-    Ability(
-        "clip_by_value",
-        "clipping by value",
-        remedy=(("max_value", None),),
-        statement="capabilities",
-    ),
     *(
         Ability(dtype, dtype, statement="dtypes", field="dtype", value=dtype)
         for dtype in DTYPES
@@ -153,7 +140,6 @@ ABILITIES: tuple[Ability, ...] = (
 )
 CAPABILITIES = tuple(row.name for row in ABILITIES if row.statement == "capabilities")
 LACKS = tuple(row.name for row in ABILITIES if row.statement == "lacks")
-SGD_OPTIONS = tuple(SGD_WORDS)
 
 
 class Abilities(NamedTuple):
@@ -209,10 +195,10 @@ def facts_of(
     """
     facts: dict[str, Any] = {"dtype": dtype, **objective._asdict(), **others}
     if step is not None:
-        facts |= step._asdict()
         facts["step"] = True
         facts["plain SGD"] = not step.adagrad
-        facts["clip_by_value"] = step.max_value is not None
+        for name, option in used_options(step).items():
+            facts[option.capability or name] = True
     return facts
 
 

@@ -39,11 +39,6 @@ from numpy_rnn.conformance.ports.protocol import (
     port_arguments,
 )
 
-# The functions of a package, by the names of losses.
-LOSS_FUNCTIONS = {
-    "squared_error": "half_squared_error",
-    "cross_entropy": "cross_entropy",
-}
 OUR_FOLDERS = (
     os.path.dirname(numpy_rnn.__file__),
     sysconfig.get_path("stdlib"),
@@ -114,21 +109,21 @@ class PackagePort:
         the step.
         """
         rnn = self.rnn
-        objective = dict[str, Any]()
-        for name, default in Objective._field_defaults.items():
-            objective[name] = options.pop(name, default)
+        objective = Objective(
+            **{name: options.pop(name) for name in Objective._fields if name in options}
+        )
         velocity = options.pop("velocity", None)
         max_norm = options.pop("max_norm", None)
         max_value = options.pop("max_value", None)
         theta = rnn.from_numpy(Parameters(**params))
         x, target, h_0 = map(rnn.from_numpy, (x, target, h_0))
-        activations = rnn.forward(theta, x, h_0, nonlinearity=objective["nonlinearity"])
-        loss_function = getattr(rnn, LOSS_FUNCTIONS[objective["loss"]])
+        activations = rnn.forward(theta, x, h_0, nonlinearity=objective.nonlinearity)
+        loss_function = getattr(rnn, loss_kind(objective).function)
         y = activations.y[-len(target) :]
-        L = loss_function(y, target, reduction=objective["reduction"])
-        adjoints = rnn.adjoints(theta, activations, target, **objective)
-        gradients = rnn.bptt(theta, activations, target, **objective)
-        clipped = gradients
+        L = loss_function(y, target, reduction=objective.reduction)
+        window = theta, activations, target
+        adjoints = rnn.adjoints(*window, **objective._asdict())
+        gradients = clipped = rnn.bptt(*window, **objective._asdict())
         if max_norm is not None:
             clipped = rnn.clip_by_global_norm(clipped, max_norm)
         if max_value is not None:

@@ -17,6 +17,7 @@ from numpy_rnn.common.texts import one_line, short_repr
 from numpy_rnn.conformance.arithmetics.arithmetic import mean_over
 from numpy_rnn.conformance.case import (
     LOSS_AXES,
+    SGD_OPTIONS,
     WindowCase,
     case_sizes,
     initial_state_of,
@@ -26,7 +27,6 @@ from numpy_rnn.conformance.case import (
 from numpy_rnn.conformance.ports.abilities import (
     CAPABILITIES,
     LACKS,
-    SGD_OPTIONS,
     shapes_of,
 )
 
