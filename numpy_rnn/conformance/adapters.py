@@ -11,9 +11,10 @@ import numpy as np
 
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import NumpyArray
-from numpy_rnn.conformance.case import NamedArrays, loss_kind
-from numpy_rnn.conformance.ports.abilities import shapes_of
+from numpy_rnn.conformance.case import STEP_OPTIONS, NamedArrays, loss_kind
+from numpy_rnn.conformance.ports.abilities import CAPABILITIES, shapes_of
 from numpy_rnn.conformance.ports.function_port import (
+    NAMED_LOSSES,
     TRIAL,
     FunctionPort,
     count_arguments,
@@ -21,8 +22,6 @@ from numpy_rnn.conformance.ports.function_port import (
 from numpy_rnn.conformance.ports.layouts import layouts_of
 
 __all__ = ["function_port", "jax_port", "torch_port"]
-
-DOUBLE_ERROR = 1e-12  # of a loss in float64, relative
 
 
 def jax_port(
@@ -40,12 +39,11 @@ def jax_port(
         those of `function_port`.
     loss : str, optional
         The name of the loss, one of those of `function_port`.
-    nonlinearity : {"tanh", "relu", "sigmoid"}, optional
-        The nonlinearity.
+    nonlinearity : str, optional
+        One of those of `numpy_rnn.forward`.
     **options
         Those of `function_port`. As JAX compiles for every shape, `sizes` is "few",
-        four shapes, unless given. `dtypes` are both, or float32 alone if the loss
-        rounds to it.
+        four shapes, unless given.
 
     Returns
     -------
@@ -71,20 +69,13 @@ def jax_port(
         return jax.tree.map(np.asarray, results)  # float64 is refused outside
 
     options.setdefault("sizes", "few")
-    port = FunctionPort(with_gradients, loss, nonlinearity, **options)
-    if "dtypes" not in options and not port.error < DOUBLE_ERROR:
-        port.dtypes = ("float32",)
-    return port
+    return FunctionPort(with_gradients, loss, nonlinearity, **options)
 
 
 MODULE_PARAMETERS = {"W_xh": "weight_ih", "W_hh": "weight_hh", "b_h": "bias_ih"}
-CLASS_LOSSES = ("mean_cross_entropy", "cross_entropy")
-# The names of the losses of PyTorch: of the mean, and of the sum.
-TORCH_LOSSES = {
-    "MSELoss": ("mse", "sum_of_squares"),
-    "CrossEntropyLoss": CLASS_LOSSES,
-    "NLLLoss": CLASS_LOSSES,
-}
+TORCH_LOSSES = dict.fromkeys(
+    name for row in NAMED_LOSSES.values() for name in row.torch_classes
+)
 HARMLESS = (
     "RNN",
     "RNNCell",
@@ -114,9 +105,10 @@ class TorchPort(FunctionPort):
     ----------
     module : torch.nn.Module, or a callable of D, H and O that makes one
         A finished module is tested with its own sizes.
-    loss : nn.MSELoss, nn.CrossEntropyLoss, nn.NLLLoss or callable, optional
-        nn.NLLLoss for a module that ends with log_softmax; a callable of outputs and
-        target needs a `loss_name`. By default the mean squared error.
+    loss : loss of torch.nn or callable, optional
+        One of the `torch_classes` in `NAMED_LOSSES`; nn.NLLLoss for a module that ends
+        with log_softmax. A callable of outputs and target needs a `loss_name`. By
+        default the mean squared error.
     loss_name : str, optional
         One of the names of `function_port`.
     optimizer : callable, optional
@@ -185,7 +177,9 @@ class TorchPort(FunctionPort):
                 raise InputError(
                     f"{label} has optim.{kind.__name__}: expected torch.optim.SGD"
                 )
-            self.capabilities += ("sgd_options", "clip_by_value")
+            self.option_names = {*inspect.signature(kind).parameters} & {*STEP_OPTIONS}
+            own = {"sgd_options", "clip_by_value", *self.option_names}
+            self.capabilities += tuple(name for name in CAPABILITIES if name in own)
 
     def _parts(self, D: int, H: int, O: int) -> tuple[Any, Any, Any]:
         """Return the module of these sizes, its RNN and its nn.Linear."""
@@ -259,8 +253,7 @@ class TorchPort(FunctionPort):
             torch.nn.utils.clip_grad_norm_(leaves.values(), options["max_norm"])
         elif options.get("max_value") is not None:
             torch.nn.utils.clip_grad_value_(leaves.values(), options["max_value"])
-        names = ("momentum", "dampening", "nesterov", "weight_decay")
-        used = {name: options[name] for name in names if options.get(name)}
+        used = {n: options[n] for n in self.option_names if options.get(n)}
         optimizer = self.step(leaves.values(), lr=options["learning_rate"], **used)
         for name, v in (options.get("velocity") or {}).items():
             buffer = torch.tensor(v.T).contiguous()
@@ -293,7 +286,11 @@ def name_of_loss(label: str, loss: Any) -> str:
     has options.
     """
     kind = type(loss).__name__
-    if kind not in TORCH_LOSSES:
+    names = {}
+    for name, row in NAMED_LOSSES.items():
+        if kind in row.torch_classes:
+            names[row.reduction] = name
+    if not names:
         expected = f"expected nn.{', nn.'.join(TORCH_LOSSES)}"
         raise InputError(
             f"{label}: the loss {kind} is not known: {expected}, or a function with "
@@ -306,8 +303,7 @@ def name_of_loss(label: str, loss: Any) -> str:
             raise InputError(
                 f"{label}: the loss {kind} has the option {name}: expected none"
             )
-    mean, total = TORCH_LOSSES[kind]
-    return total if loss.reduction == "sum" else mean
+    return names.get(loss.reduction, names["mean"])
 
 
 function_port = FunctionPort

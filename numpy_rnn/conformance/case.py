@@ -6,7 +6,7 @@ the learning rate, after the axis of time in the others. The suite takes names, 
 order of tensors from these tables.
 """
 
-from collections.abc import Collection, Container, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -123,20 +123,6 @@ def used_options(step: Step) -> dict[str, StepOption]:
         if getattr(step, name) != defaults[name]:
             used[name] = option
     return used
-
-
-def gradient_keys(names: Iterable[str], keys: Container[str]) -> dict[str, str]:
-    """Return the key of the gradient of each parameter, among the keys that a user's
-    function returns.
-
-    A key is "d" and the name of the parameter, or the name itself. Which one is decided
-    for all of them, since a parameter may be called dt next to one called t. Where only
-    some keys have the d, the name itself goes first. A missing key has the d.
-    """
-    with_d = {name: f"d{name}" for name in names}
-    if all(key in keys for key in with_d.values()):
-        return with_d
-    return {name: name if name in keys else key for name, key in with_d.items()}
 
 
 def loss_kind(objective: Objective) -> LossKind:

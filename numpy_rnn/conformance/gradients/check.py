@@ -13,7 +13,7 @@ from numpy_rnn.conformance.gradients.derivatives import (
     LossDerivative,
     with_other_roundings,
 )
-from numpy_rnn.conformance.gradients.user_function import UserFunction, as_float64
+from numpy_rnn.conformance.user_function import UserFunction, as_float64
 from numpy_rnn.conformance.window_checks import ROUNDOFFS, SPREADS
 
 ROUNDING_RUNS = 8  # runs with other roundings

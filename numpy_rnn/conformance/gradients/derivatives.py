@@ -27,7 +27,7 @@ import numpy as np
 from numpy.linalg import norm
 
 from numpy_rnn.common.records import NumpyArray as Array
-from numpy_rnn.conformance.gradients.user_function import ArraysByName, UserFunction
+from numpy_rnn.conformance.user_function import ArraysByName, UserFunction
 from numpy_rnn.conformance.window_checks import SPREADS
 
 IMAGINARY_STEP = 2.0**-100

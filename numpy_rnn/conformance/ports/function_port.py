@@ -19,11 +19,13 @@ from numpy_rnn.common.records import (
     LOSS_NAMES,
     NONLINEARITY_NAMES,
     REDUCTION_NAMES,
+    LossName,
     NumpyArray,
     Objective,
+    Reduction,
 )
 from numpy_rnn.common.texts import one_line
-from numpy_rnn.conformance.case import FIELDS, NamedArrays, gradient_keys
+from numpy_rnn.conformance.case import FIELDS, NamedArrays
 from numpy_rnn.conformance.definition import window_update
 from numpy_rnn.conformance.ports.abilities import CAPABILITIES, LACKS
 from numpy_rnn.conformance.ports.layouts import (
@@ -33,32 +35,40 @@ from numpy_rnn.conformance.ports.layouts import (
     layouts_of,
 )
 from numpy_rnn.conformance.ports.port import StatedPort, describe_error
-from numpy_rnn.conformance.ports.protocol import port_arguments
+from numpy_rnn.conformance.ports.protocol import STATEMENTS, port_arguments
 from numpy_rnn.conformance.random_cases import CaseSpec, without_unsupported
+from numpy_rnn.conformance.user_function import (
+    arrays_of,
+    check_result,
+    gradient_keys,
+    gradients_by_key,
+)
 
-# The loss and the reduction of the definition that a loss is a multiple of, and the
-# factor that makes it equal: a power of 2, which rounds nothing.
+
+class NamedLoss(NamedTuple):
+    """The loss and the reduction of the definition that a loss is a multiple of."""
+
+    loss: LossName
+    reduction: Reduction
+    factor: float  # that makes it equal: a power of 2, which rounds nothing
+    torch_classes: tuple[str, ...] = ()  # the names of those in torch.nn
+
+
+CROSS_ENTROPIES = ("CrossEntropyLoss", "NLLLoss")
 NAMED_LOSSES = {
-    "half_sum_of_squares": ("squared_error", "sum", 1.0),
-    "half_mse": ("squared_error", "mean", 1.0),
-    "sum_of_squares": ("squared_error", "sum", 0.5),
-    "mse": ("squared_error", "mean", 0.5),
-    "cross_entropy": ("cross_entropy", "sum", 1.0),
-    "mean_cross_entropy": ("cross_entropy", "mean", 1.0),
+    "half_sum_of_squares": NamedLoss("squared_error", "sum", 1.0),
+    "half_mse": NamedLoss("squared_error", "mean", 1.0),
+    "sum_of_squares": NamedLoss("squared_error", "sum", 0.5, ("MSELoss",)),
+    "mse": NamedLoss("squared_error", "mean", 0.5, ("MSELoss",)),
+    "cross_entropy": NamedLoss("cross_entropy", "sum", 1.0, CROSS_ENTROPIES),
+    "mean_cross_entropy": NamedLoss("cross_entropy", "mean", 1.0, CROSS_ENTROPIES),
 }
 # The sizes of the case on which the layouts are tried; they differ.
 TRIAL: dict[str, Any] = {"T": 5, "B": 2, "D": 3, "H": 4, "O": 6}
-# What a user may state; the capabilities are known.
-STATEMENTS = (
-    "dtypes",
-    "lacks",
-    "sizes",
-    "tanh_ulps",
-    "mean_over",
-)
+# What a user may state in a call; the capabilities are known.
+STATED = tuple(name for name in STATEMENTS if name not in ("name", "capabilities"))
 ASSUMED = " assumed, as no layout gives the right loss"
 RTOL = 1e-3  # of the loss of a trial
-RETURNS = "expected the loss and the gradients, as `return loss, gradients`"
 
 
 class Trial(NamedTuple):
@@ -87,19 +97,6 @@ def count_arguments(function: Callable[..., Any]) -> int:
     return count
 
 
-def factor_in_words(factors: Sequence[float]) -> str:
-    """Return the first factor of a trial that is a size or one over it as its letter,
-    or else the first one as a number.
-    """
-    for factor in factors:
-        for letter, size in TRIAL.items():
-            if abs(factor / size - 1) < RTOL:
-                return letter
-            if abs(factor * size - 1) < RTOL:
-                return f"1/{letter}"
-    return f"{factors[0]:.3g}"
-
-
 def objective_of(
     loss: str, nonlinearity: str, own_mean: str | None
 ) -> tuple[Objective, float]:
@@ -110,7 +107,7 @@ def objective_of(
     """
     check_choice("loss", loss, tuple(NAMED_LOSSES))
     check_choice("nonlinearity", nonlinearity, NONLINEARITY_NAMES)
-    kind, reduction, factor = NAMED_LOSSES[loss]
+    kind, reduction, factor, _ = NAMED_LOSSES[loss]
     if own_mean is not None and reduction == "mean":
         raise InputError(
             f"{loss} is a mean, and mean_over is given: expected the name of a sum, as "
@@ -131,8 +128,7 @@ class FunctionPort:
         the names of the parameters, also with a d before them, or arrays in the order
         W_xh, W_hh, W_hy, b_h, b_y.
     loss : str, optional
-        "half_sum_of_squares" (½ Σ e²), "half_mse", "sum_of_squares", "mse",
-        "cross_entropy" or "mean_cross_entropy".
+        One of `NAMED_LOSSES`, as "half_sum_of_squares" (½ Σ e²) or "mse".
     nonlinearity : str, optional
         That of the hidden units, one of those of `numpy_rnn.forward`.
     step : callable, optional
@@ -207,7 +203,7 @@ class FunctionPort:
                 check_choice("key of names", field, FIELDS)
                 self.names[field] = own_name
             for statement, value in statements.items():
-                check_choice("statement", statement, STATEMENTS)
+                check_choice("statement", statement, STATED)
                 setattr(self, statement, value)
             stated = StatedPort(self).abilities
             self.objective, self.factor = objective_of(
@@ -220,8 +216,7 @@ class FunctionPort:
         self.abilities = stated._replace(capabilities=self.capabilities)
         trials = self.trials_by_bias(layouts, classes)
         is_right = {bias: trial.is_right for bias, trial in trials.items()}
-        self.layout, factor = next(iter(trials.values()))
-        self.error = abs(factor - 1)  # of the loss, relative
+        self.layout = next(iter(trials.values())).layout
         is_last = bool(self.layout.last)
         choices = {*NONLINEARITY_NAMES, *LOSS_NAMES, *REDUCTION_NAMES}
         # Code that keeps its biases somewhere else computes a wrong loss without them.
@@ -320,8 +315,8 @@ class FunctionPort:
         if right.layout.has_batch or not factors or "batch" in self.abilities.lacks:
             return
         raise InputError(
-            f"{self.name} is right for one sequence; for a batch the loss is × "
-            f"{factor_in_words(factors)}: state lacks=('batch',) if it takes one "
+            f"{self.name} is right for one sequence; for a batch of {TRIAL['B']} the "
+            f"loss is × {factors[0]:.3g}: state lacks=('batch',) if it takes one "
             "sequence"
         )
 
@@ -343,10 +338,14 @@ class FunctionPort:
             layout.state_of(h_0),
         )
         returned = self.function(*arguments[: self.argument_count])
-        loss, gradients = self._results(returned)
+        check_result(returned)
+        loss = returned[0]
+        # A Python float stays one, and is rounded to the dtype later.
+        loss = float(loss) if isinstance(loss, float) else np.asarray(loss)
         report: dict[str, Any] = {"loss": self.factor * loss}
-        keys = gradient_keys(theta, gradients)
-        for name, gradient in self._back(params, gradients, keys).items():
+        gradients = gradients_by_key(returned, theta)
+        ours = self._back(params, gradients, gradient_keys(theta, gradients))
+        for name, gradient in ours.items():
             report["d" + name] = self.factor * gradient
         if self.step is not None and "learning_rate" in options:
             report |= self._after_step(params, theta, gradients, options)
@@ -355,7 +354,7 @@ class FunctionPort:
     def _after_step(
         self,
         params: NamedArrays,
-        theta: Mapping[str, Any],
+        theta: NamedArrays,
         gradients: Mapping[str, Any],
         options: Mapping[str, Any],
     ) -> NamedArrays:
@@ -365,23 +364,6 @@ class FunctionPort:
             after = theta
         return self._back(params, after, dict(zip(theta, theta)))
 
-    def _results(self, returned: Any) -> tuple[Any, Mapping[str, Any]]:
-        """Return the loss and the gradients by the function's names."""
-        if isinstance(returned, Mapping):
-            keys = ", ".join(map(str, returned))
-            raise TypeError(f"it returns a dict with the keys {keys}: {RETURNS}")
-        loss, *arrays = returned
-        if not arrays:
-            raise TypeError(f"it returns the loss alone: {RETURNS}")
-        gradients: Any = arrays
-        if isinstance(arrays[0], Sequence | Mapping):
-            gradients = arrays[0]
-        if not isinstance(gradients, Mapping):
-            gradients = {self.names[n]: array for n, array in zip(FIELDS, gradients)}
-        # A Python float stays one, and is rounded to the dtype later.
-        loss = float(loss) if isinstance(loss, float) else np.asarray(loss)
-        return loss, gradients
-
     def _back(
         self, params: NamedArrays, arrays: Mapping[str, Any], keys: Mapping[str, str]
     ) -> NamedArrays:
@@ -389,18 +371,12 @@ class FunctionPort:
 
         keys: those of the arrays, by the function's names of the parameters.
         """
+        expected = {}
+        for name, theta in params.items():
+            expected[self.names[name]] = self.layout.parameter_of(theta)
+        theirs = arrays_of(arrays, keys, expected)
         ours = NamedArrays()
         for name, theta in params.items():
-            own_name = self.names[name]
-            key = keys[own_name]
-            if key not in arrays:
-                found = ", ".join(map(str, arrays))
-                raise KeyError(f"{own_name} is not among the results {found}")
-            array = np.asarray(arrays[key])
-            shape = self.layout.parameter_of(theta).shape
-            if array.shape != shape:
-                raise ValueError(f"{key} has shape {array.shape}: expected {shape}")
-            if theta.ndim == 2:
-                array = self.layout.parameter_of(array)  # which inverts itself
-            ours[name] = array.reshape(theta.shape)
+            array = self.layout.parameter_of(theirs[self.names[name]])
+            ours[name] = array.reshape(theta.shape)  # which inverts itself
         return ours

@@ -7,7 +7,7 @@ nothing is carried from one call to the next.
 
 import copy
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +15,6 @@ import numpy as np
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import NumpyArray as Array
 from numpy_rnn.common.texts import some_of
-from numpy_rnn.conformance.case import gradient_keys
 
 ArraysByName = dict[str, Array]
 
@@ -85,34 +84,73 @@ def number_array(label: str, value: Any, kinds: str = "fciu") -> Array:
 
 def loss_of(result: Any) -> Any:
     """Return the loss, the first value that a function returns. Raises InputError."""
-    if not isinstance(result, list | tuple) or len(result) < 2:
-        raise InputError("the function does not return (loss, gradients)")
+    check_result(result)
     loss = number_array("the loss", result[0])
     if loss.size != 1:
         raise InputError(f"the loss has the shape {loss.shape}: expected one number")
     return loss.item()
 
 
-def gradients_of(result: Any, params: ArraysByName) -> ArraysByName:
-    """Return the gradients by the names of the parameters. Raises InputError."""
+def check_result(result: Any) -> None:
+    """Raise InputError unless a function returns a loss and gradients."""
+    if not isinstance(result, list | tuple) or len(result) < 2:
+        kind = type(result).__name__
+        if isinstance(result, Mapping):
+            kind += f" with {some_of(result)}"
+        raise InputError(
+            f"the function returns a {kind}: expected the loss and the gradients, as "
+            "`return loss, gradients`"
+        )
+
+
+def gradients_by_key(result: Any, names: Iterable[str]) -> Mapping[str, Any]:
+    """Return the gradients by the keys that the function gives them, or by these names
+    in their order.
+    """
     gradients = result[1]
-    if not isinstance(gradients, Mapping | list | tuple):
-        gradients = result[1 : 1 + len(params)]
     if isinstance(gradients, Mapping):
-        named = dict(gradients)
-    else:
-        named = dict(zip(params, gradients))
-    keys = gradient_keys(params, named)
+        return gradients
+    if not isinstance(gradients, list | tuple):
+        gradients = result[1:]
+    return dict(zip(names, gradients))
+
+
+def gradient_keys(names: Iterable[str], keys: Container[str]) -> dict[str, str]:
+    """Return the key of the gradient of each parameter, among the keys that a user's
+    function returns.
+
+    A key is "d" and the name of the parameter, or the name itself. Which one is decided
+    for all of them, since a parameter may be called dt next to one called t. Where only
+    some keys have the d, the name itself goes first. A missing key has the d.
+    """
+    with_d = {name: f"d{name}" for name in names}
+    if all(key in keys for key in with_d.values()):
+        return with_d
+    return {name: name if name in keys else key for name, key in with_d.items()}
+
+
+def arrays_of(
+    values: Mapping[str, Any], keys: Mapping[str, str], params: ArraysByName
+) -> ArraysByName:
+    """Return the values as arrays by the names of the parameters. Raises InputError.
+
+    keys: those of the values, by the same names.
+    """
     arrays = {}
     for name, parameter in params.items():
         key = keys[name]
-        if key not in named:
-            raise InputError(f"the gradient d{name} is missing among {some_of(named)}")
-        gradient = number_array(f"the gradient {key}", named[key])
-        if gradient.shape != parameter.shape:
+        if key not in values:
+            raise InputError(f"{key} is missing among {some_of(values)}")
+        array = np.asarray(values[key])
+        if array.shape != parameter.shape:
             raise InputError(
-                f"the gradient {key} has the shape {gradient.shape}: expected"
-                f" {parameter.shape}"
+                f"{key} has the shape {array.shape}: expected {parameter.shape}"
             )
-        arrays[name] = gradient
+        arrays[name] = array
     return arrays
+
+
+def gradients_of(result: Any, params: ArraysByName) -> ArraysByName:
+    """Return the gradients by the names of the parameters. Raises InputError."""
+    gradients = gradients_by_key(result, params)
+    return arrays_of(gradients, gradient_keys(params, gradients), params)
