@@ -41,43 +41,42 @@ def sizes(text: str) -> str | dict[str, int]:
     return shape
 
 
+# The name of an option, what it takes, its type, and its help.
+OPTIONS: tuple[tuple[str, str, Callable[[str], object], str], ...] = (
+    (
+        "backend",
+        "PORT",
+        str,
+        "implementation under test: module:object, or a package as torch_rnn",
+    ),
+    (
+        "command",
+        "COMMAND",
+        str,
+        "implementation under test: a program that speaks the port protocol",
+    ),
+    ("examples", "N", whole(1), "number of windows per test (100)"),
+    ("seed", "N", whole(0), "seed of the cases (another one in every run)"),
+    (
+        "sizes",
+        "SIZES",
+        sizes,
+        "few: four shapes, for compiled code; H=6,D=3: only these",
+    ),
+    (
+        "timeout",
+        "SECONDS",
+        whole(1),
+        "time limit of one answer of a program (10; in Python 60)",
+    ),
+)
+
+
 def pytest_addoption(parser: "pytest.Parser") -> None:
     """Add the options of the suite to those of pytest."""
     group = parser.getgroup("elman", "equivalence suite (numpy_rnn.conformance)")
-    group.addoption(
-        "--elman-backend",
-        metavar="PORT",
-        help="implementation under test: module:object, or a package as torch_rnn",
-    )
-    group.addoption(
-        "--elman-command",
-        metavar="COMMAND",
-        help="implementation under test: a program that speaks the port protocol",
-    )
-    group.addoption(
-        "--elman-examples",
-        metavar="N",
-        help="number of windows per test (100)",
-        type=whole(1),
-    )
-    group.addoption(
-        "--elman-seed",
-        metavar="N",
-        help="seed of the cases (another one in every run)",
-        type=whole(0),
-    )
-    group.addoption(
-        "--elman-sizes",
-        metavar="SIZES",
-        help="few: four shapes, for compiled code; H=6,D=3: only these",
-        type=sizes,
-    )
-    group.addoption(
-        "--elman-timeout",
-        metavar="SECONDS",
-        help="time limit of one answer of a program (10; in Python 60)",
-        type=whole(1),
-    )
+    for name, metavar, kind, text in OPTIONS:
+        group.addoption(f"--elman-{name}", metavar=metavar, type=kind, help=text)
 
 
 def pytest_configure(config: "pytest.Config") -> None:

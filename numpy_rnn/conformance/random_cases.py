@@ -3,8 +3,8 @@
 Mostly the sizes differ from each other, weights are of order one and not symmetric,
 tanh is not saturated, and the older steps of the window have no loss. Some cases have
 inputs, targets and outputs of 10 to 1000, as data that nobody scaled; a square output
-matrix, a batch or a window of one, a saturated unit, a unit without incoming weights,
-whose a is exactly 0, or subnormal inputs. Large cases have one size of up to 40,
+matrix, a batch or a window of one, a saturated unit, or one without incoming weights,
+whose a is exactly 0. Large cases have one size of up to 40,
 beyond small buffers and the registers of vector instructions.
 """
 
@@ -26,6 +26,7 @@ from numpy_rnn.common.records import (
 from numpy_rnn.common.trees import tree_map
 from numpy_rnn.conformance.arithmetics.arithmetic import nonlinearity_of
 from numpy_rnn.conformance.case import (
+    PARAMETER_AXES,
     STEP_OPTIONS,
     WindowCase,
     initial_state_of,
@@ -45,7 +46,6 @@ from numpy_rnn.conformance.ports.abilities import (
 )
 
 MAX_SIZE = 8  # of T, B, D, H and O in most cases
-WIDE_BATCHES = (9, 17)  # one or two blocks of 8 or 16 sequences, and a rest
 LARGE_SIZES = {"T": (17, 40), "H": (17, 40), "B": (9, 20), "D": (17, 40), "O": (17, 40)}
 SATURATING = 64  # factor of the incoming weights of a saturated unit: mostly |a| > 20
 SCALES = (10.0, 100.0, 1000.0)  # of unscaled data
@@ -53,8 +53,8 @@ MAX_LOGIT = 1e4  # the scale of large outputs, whose exponentials overflow every
 # Scales of outputs of a cross-entropy, from order one to sure ones.
 LOGITS = (1.0, 1.0, 5.0, 10.0, 20.0, LARGEST_LOGIT, MAX_LOGIT)
 # Special numbers: the last unit of tanh saturated; the first unit of several without
-# incoming weights, a = 0; the first component of inputs and state subnormal.
-SPECIAL = ("saturated", "silent", "subnormal")
+# incoming weights, a = 0.
+SPECIAL = ("saturated", "silent")
 MAX_MAGNITUDE = 1e12  # its square is still far from float32's largest number, 3e38
 PLAIN: dict[str, Any] = {"logits": 1.0, "learnt": False, "special": ""}
 
@@ -115,10 +115,6 @@ class CaseSpec(NamedTuple):
         target = self.scale * generator.normal(size=(K, B, O))
         phi = nonlinearity_of(self.objective.nonlinearity).phi
         h_0 = phi(generator.normal(size=(B, H)))
-        if self.special == "subnormal":
-            tiny = np.finfo(self.dtype).smallest_normal / 4
-            x[..., 0] *= tiny / self.scale
-            h_0[..., 0] *= tiny
         x, target, h_0 = (array.astype(self.dtype) for array in (x, target, h_0))
         velocity = self._velocity(generator, params)
         if self.class_inputs:
@@ -148,9 +144,7 @@ class CaseSpec(NamedTuple):
         def drawn(theta: NumpyArray) -> NumpyArray:
             """Return the velocity of a parameter."""
             v = generator.normal(size=theta.shape)
-            if step.adagrad:
-                v = v * v
-            return v.astype(self.dtype)
+            return (v * v if step.adagrad else v).astype(self.dtype)
 
         return tree_map(drawn, Gradients(*params))
 
@@ -165,34 +159,23 @@ class CaseSpec(NamedTuple):
         return case._replace(params=params, target=target)
 
     def _parameters(self, generator: np.random.Generator) -> Parameters[NumpyArray]:
-        """Return weights of order one, so that tanh does not saturate, with the
-        special units.
+        """Return normal weights of variance gain² / fan-in, so that tanh does not
+        saturate, with the special units.
         """
-
-        def numbers(*shape: int) -> NumpyArray:
-            """Return normal numbers of variance gain² / fan-in."""
-            standard = generator.normal(size=shape)
-            scaled: NumpyArray = self.gain * standard / np.sqrt(shape[0])
-            return scaled
-
-        D, H, O = self.D, self.H, self.O
-        arrays = {
-            "W_xh": numbers(D, H),
-            "W_hh": numbers(H, H),
-            "W_hy": numbers(H, O),
-        }
-        if self.bias:
-            arrays |= {"b_h": numbers(H), "b_y": numbers(O)}
-        factors = np.ones(H)
+        factors = np.ones(self.H)
         if self.special == "saturated" and self.objective.nonlinearity == "tanh":
             factors[-1] = SATURATING
-        if self.special == "silent" and H > 1:
+        if self.special == "silent" and self.H > 1:
             factors[0] = 0
-        scale = self.scale
-        if loss_kind(self.objective).has_classes:
-            scale = 1.0
-        for name, array in arrays.items():
-            array *= scale if name.endswith("y") else factors
+        has_classes = loss_kind(self.objective).has_classes
+        scale = 1.0 if has_classes else self.scale
+        arrays = {}
+        for name, axes in PARAMETER_AXES.items():
+            if self.bias or len(axes) > 1:
+                shape = [getattr(self, letter) for letter in axes]
+                standard = self.gain * generator.normal(size=shape)
+                factor = scale if name.endswith("y") else factors
+                arrays[name] = standard / np.sqrt(shape[0]) * factor
         if not self.class_inputs:
             arrays["W_xh"] /= self.scale
         return parameters_from({n: v.astype(self.dtype) for n, v in arrays.items()})
@@ -240,8 +223,6 @@ def random_spec(
     )
     if draw.one_in(7):
         O = H
-    if draw.one_in(10):
-        B = draw.integer(*WIDE_BATCHES)
     if loss_kind(objective).has_classes:
         O = max(O, 2)
     spec = CaseSpec(

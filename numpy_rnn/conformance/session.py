@@ -1,7 +1,7 @@
 """The suite as a plugin of pytest: the port under test, its header, and its verdict."""
 
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -59,11 +59,6 @@ class Suite:
         self.config.add_cleanup(program.close)
         return StatedPort(program, **statements)
 
-    @pytest.fixture
-    def elman_check(self, level: str, dtype: str) -> Callable[[], None]:
-        """Return the function that checks the port at the level of a test."""
-        return lambda: self.check(level, dtype)
-
     def check(self, level: str, dtype: str) -> None:
         """Check the port at a level. The first failure is told, without a traceback."""
         if self.fault:
@@ -79,7 +74,7 @@ class Suite:
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         """Parametrize the test of the suite over the levels and dtypes of the port."""
-        if "elman_check" in metafunc.fixturenames:
+        if metafunc.module.__name__ == "numpy_rnn.conformance.test_port":
             metafunc.parametrize("level", self.levels)
             metafunc.parametrize("dtype", self.dtypes)
 

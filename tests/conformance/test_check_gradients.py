@@ -156,11 +156,6 @@ def multiply(name, index, number):
     return change
 
 
-def clip(d):
-    limit = np.abs(d["W"]).max() / 2
-    np.clip(d["W"], -limit, limit, out=d["W"])
-
-
 def transpose(d):
     d["V"] = d["V"].T
 
@@ -169,13 +164,12 @@ ALL = ...
 MISTAKES = [
     (multiply("V", ALL, 2), r"WRONG dV: × 2\n"),
     (multiply("V", ALL, 1 / 3), r"WRONG dV: × 1/3 \(3 is data\[0\].shape\[1\]\)"),
-    (multiply("b", ALL, 1 + 1e-6), r"WRONG db: × \(1 \+ 1e-06\)\n"),
+    (multiply("b", ALL, 1 + 1e-6), r"WRONG db: × 1\.000001\n"),
     (multiply("W", (3, 4), 1.001), r"WRONG dW: .*; expected \[3, 4\] .*, is"),
     (transpose, "WRONG dV: is the transposed one"),
     (multiply("b", ALL, 0), "WRONG db: is 0 everywhere"),
     (multiply("b", 3, np.nan), "WRONG db: nan or inf in 1 of 20 elements"),
     (multiply("W", np.s_[:, 5:], 0.5), r"WRONG dW: .* 15 of 20 .* axis 1 \(5 to 19\);"),
-    (clip, "WRONG dW: is clipped at .*, in .* elements"),
 ]
 
 

@@ -132,7 +132,7 @@ WRONG = [  # a function, a step, and the verdict
 
 @pytest.mark.parametrize(("function", "step", "verdict"), WRONG)
 def test_wrong_function_is_refused_with_what_it_looks_like(function, step, verdict):
-    port = function_port(function, step=step, layout="rows TBN BH")
+    port = function_port(function, step=step)
     with pytest.raises(WrongPort, match=verdict):
         check_port(port, "L2", "float64")
 
@@ -194,7 +194,6 @@ def test_error_of_a_function_names_its_own_line():
 @pytest.mark.parametrize(
     "options",
     [
-        {"layout": "rows XYZ BH"},
         {"capabilities": ["relu"]},  # they are known
         {"names": {"Wxh": "W_xh"}},
         {"lacks": "batch"},  # a tuple of names is meant

@@ -35,7 +35,6 @@ def test_loss_in_jax_passes():
         "mse",
         names={"W_xh": "Wx", "W_hh": "Wh", "W_hy": "Wy", "b_h": "bh", "b_y": "by"},
         step=update,
-        layout="rows TBN BH",
         sizes={"T": 5, "B": 2, "D": 3, "H": 4, "O": 6},  # each shape is compiled
     )
     check_levels(port, port.dtypes[-1])

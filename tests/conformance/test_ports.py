@@ -102,12 +102,6 @@ class Failing(Bare):
     def window_update(self, *_, **given):
         given["x"].dot()
 
-def make(port=Bare):
-    return port()
-
-def fail():
-    return {}["device"]
-
 def loss_fun(p, x, target, h_0):
     pass
 
@@ -126,8 +120,8 @@ def in_folder(tmp_path, monkeypatch):
         monkeypatch.delitem(sys.modules, name, raising=False)
 
 
-@pytest.mark.parametrize("path", ["bare", "Bare", "make"])
-def test_object_class_or_factory_is_found(in_folder, path):
+@pytest.mark.parametrize("path", ["bare", "Bare"])
+def test_object_or_class_is_found(in_folder, path):
     port = find_port(f"a_port:{path}")
     assert (port.name, port.tanh_ulps) == ("bare", 2)
     assert port.abilities == Abilities(dtypes=("float32",))
@@ -141,7 +135,6 @@ REFUSED = (
     "no_such:x",
     "needy:x",
     "leaver:x",
-    "a_port:fail",
     "a_port:number",
     "a_port:boastful",
     "a_port:loss_fun",

@@ -28,12 +28,7 @@ from numpy_rnn.common.texts import one_line
 from numpy_rnn.conformance.case import FIELDS, NamedArrays
 from numpy_rnn.conformance.definition import window_update
 from numpy_rnn.conformance.ports.abilities import CAPABILITIES, LACKS
-from numpy_rnn.conformance.ports.layouts import (
-    LAYOUT_PARTS,
-    Layout,
-    layouts_named,
-    layouts_of,
-)
+from numpy_rnn.conformance.ports.layouts import LAYOUT_PARTS, Layout, layouts_of
 from numpy_rnn.conformance.ports.port import StatedPort, describe_error
 from numpy_rnn.conformance.ports.protocol import STATEMENTS, port_arguments
 from numpy_rnn.conformance.random_cases import CaseSpec, without_unsupported
@@ -136,8 +131,6 @@ class FunctionPort:
         None if it changes them in place.
     classes : bool, optional
         Whether inputs are classes, (T, B).
-    layout : str, optional
-        One of the layouts that are tried otherwise, as "rows TBN BH".
     names : mapping, optional
         The function's names of the parameters, as {"W_xh": "Wx"}.
     **statements
@@ -184,7 +177,6 @@ class FunctionPort:
         *,
         step: Callable[..., Any] | None = None,
         classes: bool = False,
-        layout: str | None = None,
         names: Mapping[str, str] | None = None,
         **statements: Any,
     ):
@@ -195,10 +187,7 @@ class FunctionPort:
         self.name = self.label = str(
             statements.pop("name", getattr(function, "__name__", "function"))
         )
-        layouts = self.layouts
         with errors_about(self.label):
-            if layout is not None:
-                layouts = layouts_named(layout, layouts)
             for field, own_name in (names or {}).items():
                 check_choice("key of names", field, FIELDS)
                 self.names[field] = own_name
@@ -214,7 +203,7 @@ class FunctionPort:
         own = {*self.objective, "class_inputs"} if classes else {*self.objective}
         self.capabilities = tuple(name for name in CAPABILITIES if name in own)
         self.abilities = stated._replace(capabilities=self.capabilities)
-        trials = self.trials_by_bias(layouts, classes)
+        trials = self.trials_by_bias(classes)
         is_right = {bias: trial.is_right for bias, trial in trials.items()}
         self.layout = next(iter(trials.values())).layout
         is_last = bool(self.layout.last)
@@ -238,12 +227,11 @@ class FunctionPort:
         self.name += f" ({self.layout.name}{assumed})"
         self.layout_text = self.layout.text("batch" in self.lacks)
 
-    def trials_by_bias(
-        self, layouts: Sequence[Layout], classes: bool
-    ) -> dict[bool, Trial]:
+    def trials_by_bias(self, classes: bool) -> dict[bool, Trial]:
         """Return the trials of one layout with and without biases, as far as the code
         can be called so.
         """
+        layouts = self.layouts
         trials = dict[bool, Trial]()
         errors = list[InputError]()
         for bias in (True, False):

@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import NumpyArray
 from numpy_rnn.conformance.case import NamedArrays
 
@@ -75,12 +74,3 @@ class Layout(NamedTuple):
 def layouts_of(*parts: Sequence[str]) -> list[Layout]:
     """Return layouts with these parts, those with one target at the end."""
     return [Layout(*choice) for choice in itertools.product(("", "last"), *parts)]
-
-
-def layouts_named(name: str, layouts: Sequence[Layout]) -> list[Layout]:
-    """Return the one layout of this name. Raises InputError if there is none."""
-    named = [layout for layout in layouts if layout.name == name]
-    if not named:
-        expected = ", ".join(map(" or ".join, (*LAYOUT_PARTS, ("last", "nothing"))))
-        raise InputError(f"the layout is {name!r}: expected {expected}")
-    return named

@@ -190,12 +190,11 @@ def stated_port(port: object) -> StatedPort:
 
 
 def find_port(name: str, **statements: Any) -> StatedPort:
-    """Return the port of this name: a package, or module:object, a `Port` or what
-    returns one. Statements are taken in place of its own.
+    """Return the port of this name: a package, or module:object, a `Port` or a class of
+    one. Statements are taken in place of its own.
 
-    An object is also a class or a function without arguments. The working directory is
-    searched for modules too. Raises InputError if there is no such object or it is no
-    port.
+    The working directory is searched for modules too. Raises InputError if there is no
+    such object or it is no port.
     """
     if is_package(name):
         return StatedPort(PackagePort(backend(name)), **statements)
@@ -221,21 +220,18 @@ def find_port(name: str, **statements: Any) -> StatedPort:
 
 
 def _loaded(module: str, path: str) -> Any:
-    """Return the object at a path in a module, or what it returns if it is a class or a
-    function. Raises InputError on a function that needs arguments.
+    """Return the object at a path in a module, or one of a class. Raises InputError on
+    a function.
     """
     port: Any = importlib.import_module(module)
     for name in path.split("."):
         port = getattr(port, name)
     if inspect.isfunction(port):
-        parameters = inspect.signature(port).parameters.values()
-        if any(parameter.default is parameter.empty for parameter in parameters):
-            raise InputError(
-                f"it is a function: expected a port; function_port({path}) makes one "
-                "of a function of the parameters, x, target and h_0: "
-                "from numpy_rnn.conformance.adapters import function_port"
-            )
-        return port()
+        raise InputError(
+            f"it is a function: expected a port; function_port({path}) makes one of a "
+            "function of the parameters, x, target and h_0: "
+            "from numpy_rnn.conformance.adapters import function_port"
+        )
     return port() if isinstance(port, type) else port
 
 
@@ -328,10 +324,7 @@ def describe_error(error: BaseException) -> str:
     """Return the type and the message of an error, and the last line of its traceback
     that is the user's, if there is one.
     """
-    try:
-        message = f"{type(error).__name__}: {one_line(str(error))}".removesuffix(": ")
-    except Exception:  # a __str__ that raises
-        message = f"{type(error).__name__}, whose message cannot be printed"
+    message = f"{type(error).__name__}: {one_line(str(error))}".removesuffix(": ")
     frames = list[traceback.FrameSummary]()
     for frame in traceback.extract_tb(error.__traceback__):
         is_installed = "-packages" + os.sep in frame.filename

@@ -18,13 +18,12 @@ from numpy_rnn.common.texts import one_line
 from numpy_rnn.conformance.case import WindowCase
 from numpy_rnn.conformance.ports.protocol import (
     HELLO,
-    LONGEST_HELLO,
+    LONGEST_ANSWER,
     Message,
     PortFault,
     decode_answer,
     decode_hello,
     encode_request,
-    longest_answer,
 )
 
 EXIT_GRACE = 1.0  # seconds that a program has to exit by itself
@@ -76,7 +75,7 @@ class ProgramPort:
             self._start()
         self.case_id += 1
         request = encode_request(case, self.case_id)
-        line = self._ask(request, longest_answer(case))
+        line = self._ask(request)
         return decode_answer(line, case, self.case_id)
 
     def _start(self) -> Message:
@@ -104,19 +103,18 @@ class ProgramPort:
         self.ending = weakref.finalize(self, _end, self.process)
         self.dialogue = Dialogue(self.process)
         try:
-            line = self._ask(HELLO, LONGEST_HELLO)
-            return decode_hello(line)
+            return decode_hello(self._ask(HELLO))
         except PortFault:
             self.close(patience=0.0)
             raise
 
-    def _ask(self, question: str, longest: int) -> str:
+    def _ask(self, question: str) -> str:
         """Return the answer to a question. Without one, end the program and raise."""
         limit = self.timeout
         if self.answers < 2:
             limit *= FIRST_TIMES
         try:
-            answer = self.dialogue.ask(question.encode("ascii"), longest, limit)
+            answer = self.dialogue.ask(question.encode("ascii"), limit)
         except PortFault as fault:
             complaint = self.dialogue.complaint()
             self.close(patience=0.0)
@@ -145,11 +143,11 @@ class Dialogue:
             descriptors.append(pipe.fileno())
         self.stdin, self.stdout, self.stderr = descriptors
 
-    def ask(self, question: bytes, longest: int, limit: float) -> bytes:
+    def ask(self, question: bytes, limit: float) -> bytes:
         """Write a line, and return the line that answers it.
 
-        Raises PortFault if the answer takes more than `limit` seconds or has more than
-        `longest` bytes, and if there is none.
+        Raises PortFault if the answer takes more than `limit` seconds or is too long,
+        and if there is none.
         """
         deadline = time.monotonic() + limit
         unsent = memoryview(question + b"\n")
@@ -177,8 +175,8 @@ class Dialogue:
                         if not chunk:
                             raise PortFault(self._why_closed())
                         answer += chunk
-                        if b"\n" in chunk or len(answer) > longest:
-                            return _checked_answer(answer, longest)
+                        if b"\n" in chunk or len(answer) > LONGEST_ANSWER:
+                            return _checked_answer(answer)
 
     def complaint(self) -> str:
         """Return the last lines that the program wrote to standard error."""
@@ -220,18 +218,17 @@ class Dialogue:
         status = self.process.returncode
         if status >= 0:
             return f"ends with exit status {status}"
-        names = {number.value: number.name for number in signal.Signals}
-        return f"ends by {names.get(-status, f'signal {-status}')}"
+        return f"ends by signal {-status}: {signal.strsignal(-status)}"
 
 
-def _checked_answer(answer: bytearray, longest: int) -> bytes:
+def _checked_answer(answer: bytearray) -> bytes:
     """Return the answer without its line end, if it is one line and not too long."""
     line, newline, rest = bytes(answer).partition(b"\n")
     start = one_line(line[:CHUNK].decode(errors="replace"), 80)
-    if len(line) > longest or not newline:
+    if not newline:
         raise PortFault(
-            f"answers with more than {longest:,} bytes, which begin {start}: expected "
-            "the numbers of the report"
+            f"answers with more than {LONGEST_ANSWER:,} bytes, which begin {start}: "
+            "expected the numbers of the report"
         )
     if rest:
         raise PortFault(
