@@ -28,6 +28,7 @@ from numpy_rnn.common.packages import is_package
 from numpy_rnn.common.records import Run
 from numpy_rnn.common.texts import one_line
 from numpy_rnn.conformance.mutants.loops import hint_for_run
+from numpy_rnn.conformance.ports.guard import guarded
 from numpy_rnn.conformance.ports.port import PackagePort, find_port
 from numpy_rnn.conformance.ports.program import FIRST_TIMES, ProgramPort
 from numpy_rnn.conformance.ports.protocol import PortFault
@@ -50,20 +51,21 @@ def run(rnn: ModuleType, options: CommandOptions) -> int:
     if plot is not None:
         plot = os.path.abspath(plot)  # a port may change the working folder
     try:
-        comparisons = []
-        sources = find_sources(rnn, options)
-        fitted = choose_runs(sources, options)
-        names = [source.name for source in sources]
-        heading = describe_runs(names, fitted.series, fitted.runs)
-        print(*fitted.notes, heading, sep="\n", flush=True)
-        for source in sources:
-            compared = [examine(source, run) for run in fitted.runs]
-            comparisons.append(Comparison(source.name, source.tau, compared))
-        print(comparison_report(comparisons, fitted.remedy))
-        judgements = [run.judgement for each in comparisons for run in each.runs]
-        if plot is not None and any(judgement.updates for judgement in judgements):
-            write_figure(plot, draw_comparisons, comparisons)
-        return 0 if all(judgement.passed for judgement in judgements) else 1
+        with guarded():
+            comparisons = []
+            sources = find_sources(rnn, options)
+            fitted = choose_runs(sources, options)
+            names = [source.name for source in sources]
+            heading = describe_runs(names, fitted.series, fitted.runs)
+            print(*fitted.notes, heading, sep="\n", flush=True)
+            for source in sources:
+                compared = [examine(source, run) for run in fitted.runs]
+                comparisons.append(Comparison(source.name, source.tau, compared))
+            print(comparison_report(comparisons, fitted.remedy))
+            judgements = [run.judgement for each in comparisons for run in each.runs]
+            if plot is not None and any(judgement.updates for judgement in judgements):
+                write_figure(plot, draw_comparisons, comparisons)
+            return 0 if all(judgement.passed for judgement in judgements) else 1
     except PortFault as fault:
         print(f"FAILED {fault}")
     except SystemExit as error:

@@ -5,15 +5,11 @@ provides.
 import importlib
 import inspect
 import os
-import signal
 import sys
 import sysconfig
-import threading
-import time
 import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, NoReturn, Protocol
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -31,6 +27,7 @@ from numpy_rnn.conformance.case import (
     present,
 )
 from numpy_rnn.conformance.ports.abilities import CAPABILITIES, Abilities
+from numpy_rnn.conformance.ports.guard import guarded
 from numpy_rnn.conformance.ports.program import ProgramPort
 from numpy_rnn.conformance.ports.protocol import (
     PortFault,
@@ -207,7 +204,8 @@ def find_port(name: str, **statements: Any) -> StatedPort:
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:
-        with np.errstate():  # an import changes not how NumPy treats overflows
+        # An import changes neither how NumPy treats overflows nor the exit status.
+        with np.errstate(), guarded():
             port = StatedPort(_loaded(module, path), **statements)
     except (InputError, PortFault) as error:
         raise InputError(f"port {name!r}: {error}") from None
@@ -247,7 +245,7 @@ def call_port(port: StatedPort, case: WindowCase) -> NamedArrays:
     arguments = port_arguments(case)
     copies = _copied(arguments)
     try:
-        with np.errstate(), time_limit(port.timeout):
+        with np.errstate(), guarded(port.timeout):
             report = _copied(port.port.window_update(copies.pop("params"), **copies))
     except PortFault:
         raise
@@ -262,33 +260,6 @@ def call_port(port: StatedPort, case: WindowCase) -> NamedArrays:
         with np.errstate(over="ignore"):
             report["loss"] = case.dtype.type(report["loss"])
     return report  # type: ignore[no-any-return]
-
-
-@contextmanager
-def time_limit(seconds: float | None) -> Iterator[None]:
-    """Raise TimeoutError after some seconds, where the code is at that moment; only in
-    the main thread, and if no other alarm is nearer.
-    """
-    is_main = threading.current_thread() is threading.main_thread()
-    rest, interval = signal.getitimer(signal.ITIMER_REAL)
-    if not seconds or not is_main or 0 < rest <= seconds:
-        yield
-        return
-
-    def late(*_: object) -> NoReturn:
-        raise TimeoutError(f"there is no answer within {seconds:g} s")
-
-    began = time.monotonic()
-    handler = signal.signal(signal.SIGALRM, late)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, handler)
-        if rest > 0:
-            rest = max(rest - (time.monotonic() - began), 1e-3)
-            signal.setitimer(signal.ITIMER_REAL, rest, interval)
 
 
 def _copied(value: Any) -> Any:
