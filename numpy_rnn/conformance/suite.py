@@ -13,11 +13,13 @@ pytest.
 import contextlib
 import secrets
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 from numpy_rnn.common.errors import errors_about
 from numpy_rnn.conformance.case import (
     GRADIENT_AXES,
+    LOSS_KINDS,
     TENSORS,
     case_sizes,
     equations,
@@ -34,6 +36,7 @@ from numpy_rnn.conformance.ports.port import (
 )
 from numpy_rnn.conformance.ports.protocol import PortFault
 from numpy_rnn.conformance.random_cases import (
+    MAX_LOGIT,
     PLAIN,
     CaseSpec,
     RandomDraw,
@@ -54,6 +57,7 @@ LARGE_EVERY = 6  # one of so many windows is large
 LARGE = "THBDO"  # in turn
 MAX_WORK = 8e7  # of the windows of a test, in products: fewer where they are large
 MIN_WINDOWS = 5  # whatever their work is
+LARGE_OUTPUTS = 40  # windows, of which those with classes get large outputs
 RUN_EVERY = 10  # windows per run of several updates
 MIN_RUNS = 3  # however large they are
 LISTED_RESULTS = ("loss", *GRADIENT_AXES)  # which a verdict lists
@@ -75,6 +79,10 @@ def tested(port: StatedPort) -> tuple[list[str], list[str]]:
     levels = ["L2", "L3"]
     if "intermediates" in abilities.capabilities:
         levels.insert(0, "L1")
+    losses = [LOSS_KINDS[name] for name in LOSS_KINDS if name in abilities.capabilities]
+    has_classes = any(kind.has_classes for kind in losses)
+    if has_classes and "large outputs" not in abilities.lacks:
+        levels.append("large outputs")
     return levels, sorted(abilities.dtypes, reverse=True)
 
 
@@ -142,10 +150,10 @@ def check_port(
     ----------
     port : Port
         The implementation under test.
-    level : {"L1", "L2", "L3"}
+    level : {"L1", "L2", "L3", "large outputs"}
         L1: every stage within its own rounding. L2: every result within what rounding
         allows of a whole window. L3: several updates in a row, each from its actual
-        start.
+        start. "large outputs": L2 where exponentials of outputs overflow.
     dtype : {"float32", "float64"}
         The dtype of the cases.
     seed : int, optional
@@ -167,6 +175,13 @@ def check_port(
     """
     stated = stated_port(port)
     coverage = Coverage()
+    if level == "large outputs":
+        for spec in large_output_specs(stated, dtype, seed, examples):
+            try:
+                check_window(stated, level, spec, coverage)
+            except PortFault as fault:
+                raise overflow_fault(stated, fault) from None
+        return coverage  # what matters is that the numbers are finite
     if level == "L3":
         check_runs(stated, dtype, seed, examples, coverage)
     else:
@@ -181,6 +196,17 @@ def check_port(
     return coverage
 
 
+def overflow_fault(port: StatedPort, fault: PortFault) -> PortFault:
+    """Return the fault of a port whose outputs of 1e4 are no finite numbers."""
+    text = str(fault).removeprefix(f"{port.name}: ").partition(", in ")[0]
+    text = text.removesuffix(": expected a finite number")
+    message = f"OVERFLOW {port.name}: right for outputs up to 30, but {text} "
+    message += f"for outputs of {MAX_LOGIT:g}: subtract the largest output of each "
+    message += "row, as in log-sum-exp, or state "
+    message += 'lacks=("large outputs",) in the port, or in the call of its adapter'
+    return PortFault(message)
+
+
 # -- windows, levels L1 and L2
 
 
@@ -193,7 +219,9 @@ def work_of(sizes: Mapping[str, Any]) -> float:
 def sampled_specs(
     port: StatedPort, dtype: str, seed: int, examples: int | None
 ) -> Iterator[CaseSpec]:
-    """Yield random windows; fewer where they are large."""
+    """Yield random windows; fewer where they are large. Those whose outputs overflow
+    exponentials are left out.
+    """
     work = 0.0
     for number in range(examples or EXAMPLES):
         draw = RandomDraw(seed, number)
@@ -205,7 +233,20 @@ def sampled_specs(
         work += work_of(spec._asdict())
         if examples is None and number >= MIN_WINDOWS and work > MAX_WORK:
             return
-        yield spec
+        if spec.logits != MAX_LOGIT:
+            yield spec
+
+
+def large_output_specs(
+    port: StatedPort, dtype: str, seed: int, examples: int | None
+) -> Iterator[CaseSpec]:
+    """Yield windows of a cross-entropy whose outputs overflow exponentials.
+
+    None has learnt: such a one may hide which tensor is wrong.
+    """
+    for spec in islice(sampled_specs(port, dtype, seed, examples), LARGE_OUTPUTS):
+        if loss_kind(spec.objective).has_classes:
+            yield spec._replace(logits=MAX_LOGIT, learnt=False)
 
 
 def smaller(spec: CaseSpec, port: StatedPort) -> Iterator[CaseSpec]:

@@ -139,7 +139,8 @@ def test_every_size_is_large_in_turn():
     """A port that is wrong in long windows alone, as one that cuts the state every 20
     steps, does not pass by luck.
     """
-    port = stated_port(DefinitionPort())
+    # Without a cross-entropy, whose windows may be left out, as outputs overflow.
+    port = stated_port(DefinitionPort(has=()))
     specs = list(sampled_specs(port, "float32", SEED, None))
     for letter in "THDO":
         sizes = [getattr(spec, letter) for spec in specs]

@@ -62,7 +62,7 @@ def suite(tmp_path, monkeypatch, capsys):
 def test_right_port_passes_and_leaves_nothing(suite, tmp_path):
     status, output = suite("--elman-backend", "ports:right")
     assert status == 0, output
-    assert "6 passed" in output
+    assert "8 passed" in output
     last = output.splitlines()[-1]
     assert re.match(r"PASS ports:right: loss, gradients and step of \(T, B, D\)", last)
     assert re.search(r" and float64, T \d+–\d+, B \d+–\d+, D", last)

@@ -283,11 +283,6 @@ def validated_report(port: StatedPort, case: WindowCase, where: str) -> NamedArr
     advice = ""
     if error.endswith(("expected float32", "expected float64")):
         advice = ', or state the dtypes that it has, as dtypes=("float64",)'
-    if error.endswith("finite number") and loss_kind(case.objective).has_classes:
-        advice = (
-            "; subtract the largest output of each row, as in log-sum-exp, or state "
-            'lacks=("large outputs",) in the port, or in the call of its adapter'
-        )
     raise PortFault(f"{port.name}: {error}{advice}, in {where}")
 
 
