@@ -40,8 +40,8 @@ def jax_port(
         those of `function_port`.
     loss : str, optional
         The name of the loss, one of those of `function_port`.
-    nonlinearity : {"tanh", "relu", "sigmoid"}, optional
-        The nonlinearity.
+    nonlinearity : str, optional
+        That of the hidden units, one of those of `numpy_rnn.forward`.
     **options
         Those of `function_port`. As JAX compiles for every shape, `sizes` is "few",
         four shapes, unless given. `dtypes` are both, or float32 alone if the loss

@@ -70,15 +70,17 @@ LOSS_AXES = ("steps", "batch", "outputs")  # of the terms of a loss
 class LossKind(NamedTuple):
     """What a loss is computed from."""
 
+    function: str  # of a package that computes it
     has_classes: bool  # whether its targets are classes
     axes: tuple[str, ...]  # of its terms
     equations: str
 
 
 LOSS_KINDS = {
-    "squared_error": LossKind(False, LOSS_AXES, "L1, L2"),
-    "cross_entropy": LossKind(True, LOSS_AXES[:2], "L3, L4, L2"),
+    "squared_error": LossKind("half_squared_error", False, LOSS_AXES, "L1, L2"),
+    "cross_entropy": LossKind("cross_entropy", True, LOSS_AXES[:2], "L3, L4, L2"),
 }
+CLASS_LOSSES = tuple(name for name, kind in LOSS_KINDS.items() if kind.has_classes)
 
 
 def gradient_keys(names: Iterable[str], keys: Container[str]) -> dict[str, str]:

@@ -33,9 +33,14 @@ from tests.helpers.windows import SEED, SEEDS, check_global
 # What no case uses: what is reported beside results, several networks, and the dtype.
 UNUSED = {"intermediates", "input_gradients", "sgd_options", "networks", *DTYPES}
 NAMES = {ability.name for ability in ABILITIES} - UNUSED
+OF_STEP = {
+    ability.name
+    for ability in ABILITIES
+    if not Step._field_defaults.keys().isdisjoint(dict(ability.remedy))
+}
 ADAGRAD = {"momentum", "dampening", "nesterov"}
 ALSO = {  # what a case then does without as well
-    "step": {*SGD_OPTIONS, "plain SGD", "clip_by_value", "adagrad"},
+    "step": OF_STEP,
     "momentum": ADAGRAD,
     "plain SGD": ADAGRAD,
     "cross_entropy": {"large outputs"},

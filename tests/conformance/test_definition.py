@@ -75,7 +75,6 @@ TABLES = {
         "numpy_rnn.engine.objective.LOSSES",
         "numpy_rnn.conformance.case.LOSS_KINDS",
         "numpy_rnn.conformance.arithmetics.arithmetic.LOSS_TERMS",
-        "numpy_rnn.conformance.ports.port.LOSS_FUNCTIONS",
         "torch_rnn.loss.TERMS",
     ),
 }

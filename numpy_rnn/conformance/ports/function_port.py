@@ -37,15 +37,17 @@ from numpy_rnn.conformance.ports.protocol import port_arguments
 from numpy_rnn.conformance.random_cases import CaseSpec, without_unsupported
 
 # The loss and the reduction of the definition that a loss is a multiple of, and the
-# factor that makes it equal: a power of 2, which rounds nothing.
+# factor that makes it equal: a power of 2, which rounds nothing. The squared error has
+# names of its own; another loss has its name, and with "mean_" before it its mean.
 NAMED_LOSSES = {
     "half_sum_of_squares": ("squared_error", "sum", 1.0),
     "half_mse": ("squared_error", "mean", 1.0),
     "sum_of_squares": ("squared_error", "sum", 0.5),
     "mse": ("squared_error", "mean", 0.5),
-    "cross_entropy": ("cross_entropy", "sum", 1.0),
-    "mean_cross_entropy": ("cross_entropy", "mean", 1.0),
 }
+for _loss in LOSS_NAMES[1:]:
+    NAMED_LOSSES[_loss] = (_loss, "sum", 1.0)
+    NAMED_LOSSES[f"mean_{_loss}"] = (_loss, "mean", 1.0)
 # The sizes of the case on which the layouts are tried; they differ.
 TRIAL: dict[str, Any] = {"T": 5, "B": 2, "D": 3, "H": 4, "O": 6}
 # What a user may state; the capabilities are known.
@@ -132,8 +134,9 @@ class FunctionPort:
         the names of the parameters, also with a d before them, or arrays in the order
         W_xh, W_hh, W_hy, b_h, b_y.
     loss : str, optional
-        "half_sum_of_squares" (½ Σ e²), "half_mse", "sum_of_squares", "mse",
-        "cross_entropy" or "mean_cross_entropy".
+        "half_sum_of_squares" (½ Σ e²), "half_mse", "sum_of_squares", "mse"; of the
+        other losses of `numpy_rnn.adjoints` the name, as "cross_entropy", which is a
+        sum, and with "mean_" before it their mean.
     nonlinearity : str, optional
         That of the hidden units, one of those of `numpy_rnn.forward`.
     step : callable, optional

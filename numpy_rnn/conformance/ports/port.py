@@ -20,6 +20,7 @@ from numpy_rnn.common.records import NumpyArray, Objective, Parameters
 from numpy_rnn.common.texts import one_line
 from numpy_rnn.conformance.arithmetics.bounds import TAU
 from numpy_rnn.conformance.case import (
+    LOSS_KINDS,
     NamedArrays,
     WindowCase,
     parameters_from,
@@ -35,11 +36,6 @@ from numpy_rnn.conformance.ports.protocol import (
     port_arguments,
 )
 
-# The functions of a package, by the names of losses.
-LOSS_FUNCTIONS = {
-    "squared_error": "half_squared_error",
-    "cross_entropy": "cross_entropy",
-}
 OUR_FOLDERS = (
     os.path.dirname(numpy_rnn.__file__),
     sysconfig.get_path("stdlib"),
@@ -121,7 +117,7 @@ class PackagePort:
         theta = rnn.from_numpy(Parameters(**params))
         x, target, h_0 = map(rnn.from_numpy, (x, target, h_0))
         activations = rnn.forward(theta, x, h_0, nonlinearity=objective["nonlinearity"])
-        loss_function = getattr(rnn, LOSS_FUNCTIONS[objective["loss"]])
+        loss_function = getattr(rnn, LOSS_KINDS[objective["loss"]].function)
         y = activations.y[-len(target) :]
         L = loss_function(y, target, reduction=objective["reduction"])
         adjoints = rnn.adjoints(theta, activations, target, **objective)
