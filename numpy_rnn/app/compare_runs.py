@@ -19,6 +19,7 @@ from numpy_rnn.common.numbers import check_integer
 from numpy_rnn.common.records import Run, Schedule
 from numpy_rnn.common.texts import join_names
 from numpy_rnn.conformance.arithmetics.bounds import TAU
+from numpy_rnn.conformance.case import CLASS_LOSSES
 from numpy_rnn.conformance.ports.abilities import forced_schedule
 from numpy_rnn.conformance.runs.fitting import run_defaults, unsupported
 from numpy_rnn.conformance.runs.recorded_run import RecordedRun
@@ -178,7 +179,7 @@ def changed_options(
     for field, value in fields.items():
         name = OPTION_OF_FIELD.get(field, field)
         if field in ("loss", "class_inputs"):
-            is_text = value in (True, "cross_entropy")
+            is_text = value is True or value in CLASS_LOSSES
             words.append("--text FILE" if is_text else "--data FILE")
         elif name in changeable and value != getattr(options, name):
             words.append(option_words(name, value))
@@ -199,7 +200,7 @@ def check_ports(
     messages = []
     for port in ports:
         forced = run_defaults(port.port.abilities)
-        if (forced.get("class_inputs"), forced.get("loss")) == (False, "cross_entropy"):
+        if forced.get("class_inputs") is False and forced.get("loss") in CLASS_LOSSES:
             messages.append(f"{port.name} has classes as targets of vectors: {SUITE}")
             continue
         missing = []

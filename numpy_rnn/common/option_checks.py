@@ -49,14 +49,17 @@ def check_schedule(schedule: Schedule) -> Schedule:
 
 def check_step(step: Step) -> Step:
     """Return the step in plain numbers and flags, except for its learning rate."""
+    flags = dict[str, Any]()
+    for name, default in Step._field_defaults.items():
+        if isinstance(default, bool):
+            flags[name] = check_flag(name, getattr(step, name))
     checked = step._replace(
         momentum=check_number("momentum", step.momentum),
         dampening=check_number(
             "dampening", step.dampening, -inf, "a finite number, usually 0 to 1"
         ),
-        nesterov=check_flag("nesterov", step.nesterov),
         weight_decay=check_number("weight decay", step.weight_decay),
-        adagrad=check_flag("adagrad", step.adagrad),
+        **flags,
     )
     mu, tau, nesterov = checked.momentum, checked.dampening, checked.nesterov
     values = f"they are {mu}, {tau} and {nesterov}"

@@ -80,6 +80,7 @@ LOSS_KINDS = {
     "squared_error": LossKind(False, LOSS_AXES, "L1, L2", "half_squared_error"),
     "cross_entropy": LossKind(True, LOSS_AXES[:2], "L3, L4, L2", "cross_entropy"),
 }
+CLASS_LOSSES = tuple(name for name, kind in LOSS_KINDS.items() if kind.has_classes)
 
 
 class StepOption(NamedTuple):

@@ -18,8 +18,8 @@ from typing import Any
 
 from numpy_rnn.common.errors import errors_about
 from numpy_rnn.conformance.case import (
+    CLASS_LOSSES,
     GRADIENT_AXES,
-    LOSS_KINDS,
     TENSORS,
     case_sizes,
     equations,
@@ -79,8 +79,7 @@ def tested(port: StatedPort) -> tuple[list[str], list[str]]:
     levels = ["L2", "L3"]
     if "intermediates" in abilities.capabilities:
         levels.insert(0, "L1")
-    losses = [LOSS_KINDS[name] for name in LOSS_KINDS if name in abilities.capabilities]
-    has_classes = any(kind.has_classes for kind in losses)
+    has_classes = not {*CLASS_LOSSES}.isdisjoint(abilities.capabilities)
     if has_classes and "large outputs" not in abilities.lacks:
         levels.append("large outputs")
     return levels, sorted(abilities.dtypes, reverse=True)

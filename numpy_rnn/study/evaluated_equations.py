@@ -2,7 +2,7 @@
 evaluates them.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -93,7 +93,7 @@ EVALUATED = {  # in the order of their computation: the first wrong one is the c
 }
 
 K1, K2 = 2, 5  # of the truncated runs, where the series has as many steps
-STEP_OPTIONS = {
+STEP_OPTIONS: dict[str, dict[str, Any]] = {
     BLOCKS: {},
     CLIPPED: {"max_norm": 0.1},  # the gradients of these runs are larger
     CLIPPED_BY_VALUE: {"max_value": 0.01},
@@ -122,7 +122,7 @@ def runs_of(subject: Subject) -> dict[str, Run]:
     one_window = RunOptions(Schedule(T, T, 2), objective, Step(rate))
     result = {WINDOW: subject.run_of(end, one_window)}
     for name, options in STEP_OPTIONS.items():
-        step = Step(rate, **options)  # type: ignore[arg-type]
+        step = Step(rate, **options)
         run_options = RunOptions(Schedule(k1, k2, 2), objective, step)
         result[name] = subject.run_of(start, run_options)
     entropy = Objective(objective.nonlinearity, "cross_entropy")

@@ -219,7 +219,7 @@ CHOSEN = """
 chunks → chosen for what my chunks has: --k1 5 --k2 5
 chunks --k2 4 → chosen for what my chunks has: --k1 4 --k2 4
 stateless → chosen for what alone has: --dtype float64 --k1 20 --k2 20
-stateless --data s.csv → chosen for what alone has: --reduction sum --no-bias --momentum 0.0 --max-norm none --dtype float64 --k1 4 --k2 4
+stateless --data s.csv → chosen for what alone has: --reduction sum --no-bias --max-norm none --momentum 0.0 --dtype float64 --k1 4 --k2 4
 means → chosen for what means has: --reduction mean --bias --k1 5 --k2 5
 no_clip --text a.txt --hidden-size 3 → chosen for what no clip has: --max-value none
 """  # noqa: E501

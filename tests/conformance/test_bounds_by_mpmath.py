@@ -20,18 +20,12 @@ from numpy_rnn.conformance.arithmetics.arithmetic import (
 from numpy_rnn.conformance.arithmetics.bounds import CHECKER_TAU, Bounds
 from numpy_rnn.conformance.case import with_rows
 from numpy_rnn.conformance.definition import window_update
-from tests.helpers.ways import RoundedArray
+from tests.helpers.ways import PHI, RoundedArray
 from tests.helpers.windows import SEEDS, window
-
-PHI = {
-    "tanh": mpmath.tanh,
-    "relu": lambda a: max(a, mpmath.mpf(0)),
-    "sigmoid": lambda a: 1 / (1 + mpmath.exp(-a)),
-}
 
 
 def mpmath_function(name):
-    assert name in PHI, f"PHI lacks {name!r}: add the function of mpmath"
+    assert name in PHI, f"ways.PHI lacks {name!r}: add the function of mpmath"
     return PHI[name]
 
 

@@ -37,7 +37,9 @@ import pytest
 
 import numpy_rnn
 from numpy_rnn import Gradients, Parameters
+from numpy_rnn.common.records import Objective, Step
 from numpy_rnn.common.trees import tree_map
+from numpy_rnn.conformance.case import equations
 
 PACKAGE = Path(numpy_rnn.__file__).parent
 DOCUMENT = (PACKAGE / "DERIVATION.md").read_text("utf-8")
@@ -166,6 +168,16 @@ def test_step(rnn, equation):
     assert_close(numbers(rnn, update, "parameters.W_hh")[0], after)
     if velocity is not None:
         assert_close(numbers(rnn, update, "velocity.W_hh")[0], velocity)
+
+
+@pytest.mark.parametrize("equation", STEPS)
+def test_verdicts_name_the_equation(equation):
+    """They name those of a step, or of its velocity, by its options."""
+    step = Step(0.5, **STEPS[equation][0])
+    ids = equations("W_hh", Objective(), step)
+    if step.has_velocity:
+        ids += ", " + equations("vW_hh", Objective(), step)
+    assert equation in ids.split(", "), "expected in `equations` of conformance/case.py"
 
 
 @pytest.mark.with_reference

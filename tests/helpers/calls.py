@@ -7,6 +7,7 @@ import pytest
 
 from numpy_rnn import InputError
 from numpy_rnn.common.records import DirectionKeywords, Step
+from numpy_rnn.conformance.case import LOSS_KINDS
 from tests.helpers.random_runs import OPTIONS, arguments, random_run
 
 T, B, D, H, O = 4, 2, 3, 5, 6
@@ -29,7 +30,7 @@ def valid_calls(rnn, N=None):
     gradients = rnn.bptt(params, activations, target)
     window = {"params": params, "activations": activations, "target": target}
     window |= options.objective._asdict()
-    losses = {"y": activations.y, "target": target, "reduction": "sum"}
+    losses = {"y": activations.y, "reduction": "sum"}
     classes = rnn.from_numpy(np.zeros((T, B), int))
     direction = {"params": params, "gradients": gradients}
     direction |= {"velocity": series["velocity"]} | direction_options(step)
@@ -42,12 +43,10 @@ def valid_calls(rnn, N=None):
         "seed": 0,
         "networks": 2,
     }
-    return {
+    calls = {
         "forward": {"params": params, "x": x, "h_0": h_0, "nonlinearity": "tanh"},
         "bptt": window,
         "adjoints": window,
-        "half_squared_error": losses,
-        "cross_entropy": losses | {"target": classes},
         "clip_by_global_norm": {"gradients": gradients, "max_norm": 1.0},
         "clip_by_value": {"gradients": gradients, "max_value": 1.0},
         "direction": direction,
@@ -58,6 +57,10 @@ def valid_calls(rnn, N=None):
         "from_numpy": {"value": rnn.to_numpy(x)},
         "to_numpy": {"value": x},
     }
+    for kind in LOSS_KINDS.values():
+        of_loss = classes if kind.has_classes else target
+        calls[kind.function] = losses | {"target": of_loss}
+    return calls
 
 
 def refusal(rnn, name, keywords, *names):

@@ -18,6 +18,7 @@ from numpy_rnn.conformance.random_cases import CaseSpec, random_spec, run_of
 from numpy_rnn.conformance.runs.judge import judge
 from numpy_rnn.conformance.runs.recorded_run import RunRecorder
 from numpy_rnn.conformance.runs.run_sources import recorded_update
+from numpy_rnn.study.evaluated_equations import STEP_OPTIONS
 from tests.helpers.windows import SEED, assert_right
 
 SPEC = CaseSpec(T=7, B=2, D=3, H=5, O=1, K=7, dtype="float64", bias=True)
@@ -26,14 +27,10 @@ PER_NETWORK = [(), ("x",), ("target",), ("h_0",), ("x", "target", "h_0")]
 NETWORK_AXES = {"x": 1, "target": 1, "h_0": 0}
 SMALL_STEP = Step(0.1, 0.9, nesterov=True, weight_decay=0.01, max_norm=0.5)
 OPTIONS = RunOptions(Schedule(2, 3, 2), Objective(), Step(0.05))
-STEPS = [
-    Step(0.05),
-    Step(0.05, momentum=0.9, nesterov=True, weight_decay=0.01),
-    Step(0.05, momentum=0.9, dampening=0.5),
-    Step(0.05, max_norm=0.5),
-    Step(0.05, max_value=0.1, weight_decay=0.01),
-    Step(0.05, adagrad=True),
-]
+# The plain step, and one of each option with weight decay.
+STEPS = [Step(0.05)]
+for _options in STEP_OPTIONS.values():
+    STEPS.append(Step(**({"learning_rate": 0.05, "weight_decay": 0.01} | _options)))
 
 
 def random_run(options=OPTIONS, N=None, per_network=(), **fields) -> Run:

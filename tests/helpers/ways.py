@@ -6,6 +6,7 @@ equation, as real programs have them.
 
 from typing import Any, NamedTuple
 
+import mpmath
 import numpy as np
 
 from numpy_rnn.common.trees import tree_map
@@ -56,6 +57,11 @@ def operations(**methods: Any) -> Way:
 
 # φ and its slope.
 
+PHI = {  # by mpmath, at any number of digits
+    "tanh": mpmath.tanh,
+    "relu": lambda a: max(a, mpmath.mpf(0)),
+    "sigmoid": lambda a: 1 / (1 + mpmath.exp(-a)),
+}
 LIMIT = 7  # ulps of tanh and cosh, of the 8 that are allowed
 
 

@@ -7,12 +7,12 @@ to zero, 1 − h² by any of its factorisations, "mean" by division or by a prod
 the reciprocal. Excluded are products of matrices by fewer multiplications (Strassen)
 and numbers out of the dtype's range.
 
-The SGD step is correct by (U1) to (U9), with η, μ, τ, λ, max_norm, max_value, 10⁻⁶ and
-10⁻⁸ (the float64 of that name) rounded to the dtype or kept in float64. By its
-definition η is rounded, so the value is that with the rounded η, and E has |η − η̃||δ|
-more: code in float32 that keeps η in double, as C, Java and JavaScript do, is correct.
-A norm that overflows because its squares do is not: it makes the factor 0, and then
-there is no step at all.
+The SGD step is correct by its equations, with η, the other options, 10⁻⁶ and 10⁻⁸ (the
+float64 of that name) rounded to the dtype or kept in float64. By its definition η is
+rounded, so the value is that with the rounded η, and E has |η − η̃||δ| more: code in
+float32 that keeps η in double, as C, Java and JavaScript do, is correct. A norm that
+overflows because its squares do is not: it makes the factor 0, and then there is no
+step at all.
 
 The values are computed in float64, and its own rounding, the same formulas with the
 unit roundoff of float64, is part of E. `reported`: the tensors of an implementation.

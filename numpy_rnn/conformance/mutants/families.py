@@ -34,6 +34,7 @@ from numpy_rnn.conformance.mutants.edits import (
     with_operands,
     with_result,
 )
+from numpy_rnn.conformance.ports.abilities import NO_MOMENTUM
 
 LIMITS = (0.5, 1, 2, 3, 5, 10, 20)  # of numbers that are clamped
 FEW = 10  # the largest count of steps, sequences or units that is tried
@@ -178,12 +179,17 @@ def window_mutants(sizes: Mapping[str, int], is_forward: bool) -> Iterator[Mutan
 
 
 def without_option(name: str) -> Equations:
-    """Return the equations of a step without one of its options."""
+    """Return the equations of a step without one of its options. Without momentum
+    there is no dampening, as in torch.optim.SGD.
+    """
+    defaults = {name: Step._field_defaults[name]}
+    if name == "momentum":
+        defaults = dict(NO_MOMENTUM)
 
     def change(*operands: Any) -> tuple[Any, ...]:
         """Return the operands, the last of which is the step, without the option."""
         *others, step = operands
-        return *others, step._replace(**{name: Step._field_defaults[name]})
+        return *others, step._replace(**defaults)
 
     return with_operands(change, *STEP_EQUATIONS)
 

@@ -123,7 +123,8 @@ class FunctionPort:
         the names of the parameters, also with a d before them, or arrays in the order
         W_xh, W_hh, W_hy, b_h, b_y.
     loss : str, optional
-        One of `NAMED_LOSSES`, as "half_sum_of_squares" (½ Σ e²) or "mse".
+        One of `NAMED_LOSSES`: "half_sum_of_squares" (½ Σ e²), "half_mse",
+        "sum_of_squares", "mse", "cross_entropy", "mean_cross_entropy".
     nonlinearity : str, optional
         That of the hidden units, one of those of `numpy_rnn.forward`.
     step : callable, optional
