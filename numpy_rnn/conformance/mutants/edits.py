@@ -21,7 +21,6 @@ Change = Callable[..., Operand]  # of a value, or of that of step t of T
 Place = Callable[[Change], Equations]  # where numbers pass, which are changed there
 Reading = Callable[[Tensors, str, int], Operand]  # of a tensor for step s
 FORWARD_EQUATIONS = {"pre_activation", "state", "output", "forward"}
-STEP_EQUATIONS = {"clipped", "decayed", "velocity", "direction", "updated"}
 FLOW = ("state_adjoint", "initial_state_adjoint")
 SUMS = tuple(GRADIENTS.values())
 

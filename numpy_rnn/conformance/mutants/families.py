@@ -19,7 +19,6 @@ from numpy_rnn.conformance.mutants.catalogue import (
 )
 from numpy_rnn.conformance.mutants.edits import (
     FLOW,
-    STEP_EQUATIONS,
     SUMS,
     Equations,
     Mutant,
@@ -178,14 +177,14 @@ def window_mutants(sizes: Mapping[str, int], is_forward: bool) -> Iterator[Mutan
 
 
 def without_option(name: str) -> Equations:
-    """Return the equations of a step without one of its options."""
+    """Return the step without one of its options."""
 
     def change(*operands: Any) -> tuple[Any, ...]:
         """Return the operands, the last of which is the step, without the option."""
         *others, step = operands
         return *others, step._replace(**{name: Step._field_defaults[name]})
 
-    return with_operands(change, *STEP_EQUATIONS)
+    return with_operands(change, "apply_step")
 
 
 def change_times(number: float) -> Equations:

@@ -131,7 +131,7 @@ def explanation(fits: Sequence[Fit], loops: Iterable[LoopMutant] = ()) -> str:
     wrong = wrong_names(fits)
     if not wrong:
         return ""
-    step = fits[0].step
+    step = fits[0].case.step
     sizes = case_sizes(fits[0].case)
     if step is not None and is_of_step(fits):
         mutants = step_mutants(step)

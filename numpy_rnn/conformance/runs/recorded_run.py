@@ -139,18 +139,16 @@ def with_velocities(recorded: RecordedRun) -> RecordedRun:
         return recorded
     n = Bounds(run.params.W_hh.dtype)
     n.axes = leading_axes(run.params) + 1  # that of updates
-    gradients = {}
-    for name in present(run.params):
-        gradients[name] = n.from_input(recorded.updates["d" + name])
+    p, d = {}, {}
+    for name, initial in present(run.params).items():
+        before = (initial[None], recorded.updates[name][:-1])
+        p[name] = n.from_input(np.concatenate(before))
+        d[name] = n.from_input(recorded.updates["d" + name])
     v_0 = present(run.velocity)
     velocities = NamedArrays()
     errors = NamedArrays()
     with np.errstate(all="ignore"):  # a bound that overflows accuses nothing
-        clipped = DEFINITION.clipped(n, gradients, step)
-        for name, initial in present(run.params).items():
-            after = recorded.updates[name]
-            theta = n.from_input(np.concatenate((initial[None], after[:-1])))
-            g = DEFINITION.decayed(n, clipped[name], theta, step)
+        for name, g in DEFINITION.step_gradients(n, p, d, step):
             v = n.from_input(v_0[name]) if name in v_0 else None
             rows = []
             for index in range(recorded.length):
