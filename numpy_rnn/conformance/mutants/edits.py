@@ -32,7 +32,6 @@ class Mutant(NamedTuple):
 
     name: str  # with {number}, and {names} for the tensors that are wrong
     equations: Equations | Callable[[float], Equations]
-    stage: str = ""  # the first tensor that is wrong, as the tests expect it
 
     def with_number(self, number: float) -> Equations:
         """Return the equations, for this number if they depend on one."""

@@ -4,7 +4,7 @@ A place is where the numbers of a step pass: a tensor, or an operand of an equat
 There all of them may be multiplied or clamped, or a part of them left out.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -23,6 +23,7 @@ from numpy_rnn.conformance.mutants.edits import (
     Equations,
     Mutant,
     Place,
+    Replacement,
     clamped,
     flow_back,
     reading,
@@ -116,24 +117,12 @@ def mutants_of_parts(
 # Windows.
 
 
-def loss_times(number: float) -> Equations:
-    """Return the loss times a number, and the usual error."""
-    return with_result(
-        lambda usual, *rest: (number * usual[0], usual[1]), "loss_and_error"
-    )
-
-
-def error_times(number: float) -> Equations:
-    """Return the usual loss, and its error times a number."""
-    return with_result(
-        lambda usual, *rest: (usual[0], number * usual[1]), "loss_and_error"
-    )
-
-
-def loss_and_error_times(number: float) -> Equations:
-    """Return the loss and its error times a number."""
-    return with_result(
-        lambda usual, *rest: [number * v for v in usual], "loss_and_error"
+def of_loss(change: Replacement) -> Callable[[float], Equations]:
+    """Return a function of a number, which gives the equations of another loss and
+    error, change(number, loss, error).
+    """
+    return lambda number: with_result(
+        lambda usual, *rest: change(number, *usual), "loss_and_error"
     )
 
 
@@ -143,13 +132,15 @@ def gradients_times(number: float) -> Equations:
 
 
 LOSS_MUTANTS = (
-    Mutant("loss × {number}", loss_times),
-    Mutant("consistent: × {number} of this loss", loss_and_error_times),
+    Mutant("loss × {number}", of_loss(lambda c, L, dy: (c * L, dy))),
+    Mutant(
+        "consistent: × {number} of this loss", of_loss(lambda c, L, dy: (c * L, c * dy))
+    ),
 )
 GRADIENT_MUTANTS = (
     Mutant("{names} left out", gradients_times(0.0)),
     Mutant("{names} × {number}", gradients_times),
-    Mutant("dy × {number}", error_times),
+    Mutant("dy × {number}", of_loss(lambda c, L, dy: (L, c * dy))),
     Mutant("dh for da in {names}", reading(SUMS, "da", lambda w, name, s: w.dh[s])),
 )
 

@@ -4,7 +4,7 @@ from one update to the next.
 Every update is a fit, whose mistakes are those of a window or of its step.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
 from itertools import pairwise
 from typing import NamedTuple
@@ -17,12 +17,10 @@ from numpy_rnn.conformance.case import GRADIENT_AXES, NamedArrays, leading_axes
 from numpy_rnn.conformance.definition import DEFINITION as right
 from numpy_rnn.conformance.definition import window_update
 from numpy_rnn.conformance.mutants.edits import LoopMutant, Mutant
-from numpy_rnn.conformance.mutants.families import change_times
 from numpy_rnn.conformance.mutants.fits import (
     ROUNDING,
     Fit,
     largest,
-    measured_number,
 )
 from numpy_rnn.conformance.mutants.hints import explanation, is_of_step
 from numpy_rnn.conformance.runs.recorded_run import RecordedRun, single_update
@@ -81,7 +79,7 @@ def hint_for_run(recorded: RecordedRun, first: Finding) -> str:
         # The last one may be short.
         long_first = sorted(fits, key=lambda fit: -len(fit.case.x))
         if is_of_step(fits):
-            return explanation(long_first) or rates_in_words(fits)
+            return explanation(long_first)
         return explanation(long_first, window_loops(updates))
 
 
@@ -144,23 +142,6 @@ def known_states(
     return known
 
 
-def rates_in_words(fits: Sequence[Fit]) -> str:
-    """Return the first and the last factor of the step, where it is another one from
-    update to update; "" if a factor does not explain them all. fits: in order.
-    """
-    mutant = Mutant("step × {number}", change_times)
-    factors = list[float]()
-    for fit in fits:
-        factor = 1.0
-        if fit.wrong:
-            measured = measured_number(mutant, [fit], fit.wrong)
-            if measured is None:
-                return ""
-            factor = measured.values[0]
-        factors.append(factor)
-    return f"step × {factors[0]:.3g} to {factors[-1]:.3g}"
-
-
 def window_loops(updates: Updates) -> Iterator[LoopMutant]:
     """Yield mistakes in what a window is computed from."""
     yield LoopMutant(
@@ -168,10 +149,6 @@ def window_loops(updates: Updates) -> Iterator[LoopMutant]:
     )
     yield LoopMutant("targets one step ahead", partial(with_moved_targets, updates, -1))
     yield LoopMutant("targets one step behind", partial(with_moved_targets, updates, 1))
-    yield LoopMutant(
-        "{names} of the weights before the last update",
-        partial(with_older_weights, updates),
-    )
 
 
 def with_added(updates: Updates, fit: Fit) -> NamedArrays:
@@ -195,13 +172,3 @@ def with_moved_targets(updates: Updates, shift: int, fit: Fit) -> NamedArrays:
     run = run._replace(target=np.roll(run.target, shift, axis=0))
     other = Updates(updates.recorded._replace(run=run), updates.network)
     return other.fit(fit.index).right
-
-
-def with_older_weights(updates: Updates, fit: Fit) -> NamedArrays:
-    """Return the tensors by the weights before the last update; what was reported in
-    the first.
-    """
-    if fit.index == 0:
-        return fit.report
-    older = updates.fit(fit.index - 1).case.params
-    return window_update(fit.case._replace(params=older, step=None))

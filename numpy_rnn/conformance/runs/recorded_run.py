@@ -194,19 +194,10 @@ def single_update(
             entry.append(min(position, size - 1))
         return np.asarray(array[*entry])
 
-    step = case.step
-    if step is not None and np.ndim(step.learning_rate):
-        rate = entry_of(step.learning_rate)
-        step = step._replace(learning_rate=rate if rate.ndim else float(rate))
-    single = case._replace(
-        params=tree_map(entry_of, case.params),
-        x=entry_of(case.x, 1),
-        target=entry_of(case.target, 1),
-        h_0=entry_of(case.h_0),
-        step=step,
-        velocity=tree_map(entry_of, case.velocity),
-        velocity_error=tree_map(entry_of, case.velocity_error),
-    )
+    arrays = (case.params, case.h_0, case.step, case.velocity, case.velocity_error)
+    params, h_0, step, velocity, errors = tree_map(entry_of, arrays)
+    x, target = entry_of(case.x, 1), entry_of(case.target, 1)
+    single = WindowCase(params, x, target, h_0, case.objective, step, velocity, errors)
     entries = NamedArrays()
     for name, array in report.items():
         entries[name] = entry_of(array, int(name in STEPWISE))
