@@ -84,13 +84,9 @@ class TensorPart(NamedTuple):
             return np.asarray(position <= self.size)
         return np.asarray(position > length - self.size)
 
-    def alone(self, v: NumpyArray, t: int, T: int) -> NumpyArray:
-        """Return a tensor with zeros outside of this part."""
-        return v * self.is_in(v, t, T)
-
-    def left_out(self, v: NumpyArray, t: int, T: int) -> NumpyArray:
-        """Return a tensor with zeros in this part."""
-        return v * ~self.is_in(v, t, T)
+    def kept(self, is_kept: bool, v: NumpyArray, t: int, T: int) -> Any:
+        """Return a tensor with zeros outside of this part, or in it."""
+        return v * (self.is_in(v, t, T) == is_kept)
 
 
 def clamped_mutants(places: Mapping[str, Place]) -> Iterator[Mutant]:
@@ -110,8 +106,12 @@ def mutants_of_parts(
             parts += [TensorPart(letter, size, is_first) for is_first in (True, False)]
     for words, place in places.items():
         for part in parts:
-            yield Mutant(f"{words} of {part.words} alone", place(part.alone))
-            yield Mutant(f"{words} without {part.words}", place(part.left_out))
+            yield Mutant(
+                f"{words} of {part.words} alone", place(partial(part.kept, True))
+            )
+            yield Mutant(
+                f"{words} without {part.words}", place(partial(part.kept, False))
+            )
 
 
 # Windows.
