@@ -53,7 +53,7 @@ UNDERFLOW = 1024.0
 
 class Check(NamedTuple):
     """The check of one tensor of a window, or of stacked ones, whose axes
-    come first.
+    come first. The first four arrays have one shape.
     """
 
     tensor: str
@@ -177,15 +177,10 @@ class Tolerance(NamedTuple):
         ratio = np.abs(difference) / np.where(np.isnan(allowed), np.inf, allowed)
         ratio = np.where(np.isnan(ratio), np.inf, ratio)
         ratio = np.where(difference == 0, 0.0, ratio)
-        return Check(
-            tensor=self.tensor,
-            reported=reported,
-            ratio=ratio,
-            expected=self.expected,
-            allowed=allowed,
-            estimated=np.squeeze(estimated, axis=self.axes),
-            share=np.squeeze(lost, axis=self.axes),
-        )
+        arrays = np.broadcast_arrays(reported, ratio, self.expected, allowed)
+        reported, ratio, expected, allowed = arrays
+        by_window = (np.squeeze(v, axis=self.axes) for v in (estimated, lost))
+        return Check(self.tensor, reported, ratio, expected, allowed, *by_window)
 
     def at(self, rows: Array, windows: Array) -> "Tolerance":
         """Return the tolerance of one step of some of the stacked windows, by its index

@@ -206,7 +206,7 @@ def _first_finding(recorded: RecordedRun, indices: Array, check: Check) -> Findi
         place = (slice(None), *entry)
     arrays = {"estimated": np.broadcast_to(check.estimated, is_right.shape)[entry]}
     for name in ("reported", "expected", "allowed", "ratio"):
-        arrays[name] = np.broadcast_to(getattr(check, name), ratio.shape)[place]
+        arrays[name] = getattr(check, name)[place]
     finding = finding_in(check._replace(**arrays))
     update, *network = entry
     index = indices[update]
