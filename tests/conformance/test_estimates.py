@@ -180,16 +180,24 @@ SHARES = [  # that rounding may change of a number, and what is noted
 ]
 
 
+def check_within(number, E):
+    """Return the check of a right number by a proven bound."""
+    expected, bound, no_estimate = np.array([[number], [E], [np.nan]])
+    tolerance = window_checks.Tolerance(
+        "loss", expected, bound, no_estimate, np.finfo(np.float64), (0,)
+    )
+    return tolerance.check(expected)
+
+
+def test_number_that_underflows_has_no_digits_to_lose():
+    assert check_within(1e-306, 1e-305).share == 0
+
+
 @pytest.mark.parametrize(("share", "note"), SHARES)
 @pytest.mark.parametrize("number", [1.0, 0.0])
 def test_share_of_a_tensor_that_rounding_may_change(share, note, number):
     """A 0 is neither wide nor ill-conditioned, whatever rounding does."""
-    expected = np.array([number])
-    no_estimate = np.full(1, np.nan)
-    tolerance = window_checks.Tolerance(
-        "loss", expected, np.array([share]), no_estimate, np.finfo(np.float64), (0,)
-    )
     counts = window_checks.Coverage()
-    counts.note([tolerance.check(expected)])
+    counts.note([check_within(number, share)])
     for name in ("wide", "ill_conditioned"):
         assert getattr(counts, name)["loss"] == (name == note and number != 0)
