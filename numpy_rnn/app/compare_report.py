@@ -73,7 +73,7 @@ def verdict(comparisons: list[Comparison], remedy: str) -> list[str]:
     agree = "agree" if len(names) > 1 else "agrees with the definition"
     line = f"{join_names(names)} {agree}: every update is within its rounding bounds"
     runs = [run for comparison in comparisons for run in comparison.runs]
-    if any(run.judgement.estimated for run in runs):
+    if any(run.judgement.counts.estimated for run in runs):
         line += " (~: estimated)"
     if not any(run.reach for run in runs):
         line += f"; but no gradient went back a step: {remedy}"
@@ -156,14 +156,14 @@ def ratio_cell(tensor: str, comparison: Comparison) -> str:
     ratio = max(ratios)
     if ratio > 1:
         return f"{ratio:.1e} !"
-    is_estimated = any(tensor in judgement.estimated for judgement in judgements)
+    is_estimated = any(tensor in judgement.counts.estimated for judgement in judgements)
     return f"{ratio:.3f} ~" if is_estimated else f"{ratio:.3f}"
 
 
 def reservations(comparison: Comparison) -> list[str]:
     """Return lines about what was judged in another way."""
     lines = []
-    wide = {tensor for run in comparison.judgements for tensor in run.wide}
+    wide = {tensor for run in comparison.judgements for tensor in run.counts.wide}
     if wide:
         lines.append(
             f"{comparison.name}: rounding allows over a tenth of some: {in_order(wide)}"

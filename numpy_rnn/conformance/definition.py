@@ -198,6 +198,38 @@ class Definition:
 
     # -- step
 
+    def apply_step(
+        self,
+        n: NumpyArithmetic,
+        p: NamedOperands,
+        d: NamedOperands,
+        velocities: NamedOperands,
+        step: Step,
+    ) -> NamedOperands:
+        """Return the parameters after the step, by name.
+
+        p, d, velocities: parameters, gradients, and velocities or sums of squares
+        before it.
+        """
+        after = NamedOperands()
+        for name, g in self.step_gradients(n, p, d, step):
+            v = None
+            if step.has_velocity:
+                v = self.velocity(n, g, velocities.get(name), step)
+                v = n.pass_on("v" + name, None, v)
+            delta = self.direction(n, g, v, step)
+            updated = self.updated(n, name, p[name], delta, step)
+            after[name] = n.pass_on(name, None, updated)
+        return after
+
+    def step_gradients(
+        self, n: NumpyArithmetic, p: NamedOperands, d: NamedOperands, step: Step
+    ) -> Iterator[tuple[str, Operand]]:
+        """Yield what goes into the velocity of every parameter, or into its change."""
+        clipped = self.clipped(n, d, step)
+        for name, theta in p.items():
+            yield name, self.decayed(n, clipped[name], theta, step)
+
     def clipped(
         self, n: NumpyArithmetic, d: NamedOperands, step: Step
     ) -> NamedOperands:
@@ -311,35 +343,8 @@ def window_update(
         errors = present(case.velocity_error)
         for name, v in present(case.velocity).items():
             velocities[name] = n.from_input(v, errors.get(name, 0.0))
-        apply_step(n, present(p), d, velocities, case.step, definition)
+        definition.apply_step(n, present(p), d, velocities, case.step)
     return n.report()
-
-
-def apply_step(
-    n: NumpyArithmetic,
-    p: NamedOperands,
-    d: NamedOperands,
-    velocities: NamedOperands,
-    step: Step,
-    definition: Definition = DEFINITION,
-) -> NamedOperands:
-    """Return the parameters after the step, by name.
-
-    p, d, velocities: parameters, gradients, and velocities or sums of squares before
-    it.
-    """
-    after = NamedOperands()
-    gradients = definition.clipped(n, d, step)
-    for name, theta in p.items():
-        g = definition.decayed(n, gradients[name], theta, step)
-        before = velocities.get(name)
-        v = None
-        if step.has_velocity:
-            v = n.pass_on("v" + name, None, definition.velocity(n, g, before, step))
-        delta = definition.direction(n, g, v, step)
-        updated = definition.updated(n, name, theta, delta, step)
-        after[name] = n.pass_on(name, None, updated)
-    return after
 
 
 class RecordedUpdate(NamedTuple):

@@ -110,9 +110,7 @@ def finding_in(check: Check) -> Finding:
     """
     name = check.tensor
     step = None
-    arrays = np.broadcast_arrays(
-        check.reported, check.expected, check.allowed, check.ratio
-    )
+    arrays = check.reported, check.expected, check.allowed, check.ratio
     if SHAPES.get(name, "").startswith("T"):
         is_wrong = ~(arrays[-1] <= 1)
         (wrong,) = np.nonzero(is_wrong.reshape(len(is_wrong), -1).any(axis=1))
@@ -141,9 +139,8 @@ def extent_of(check: Check) -> str:
     """Return how much of a tensor of one window is wrong: along the axis on which that
     is least, or by which factors all of it is.
     """
-    reported = np.asarray(check.reported)
-    expected = np.asarray(check.expected)
-    is_wrong = ~(np.asarray(check.ratio) <= 1)
+    reported, expected = check.reported, check.expected
+    is_wrong = ~(check.ratio <= 1)
     letters = SHAPES.get(check.tensor, "")
     if is_wrong.ndim != len(letters) or is_wrong.size < 2:
         return ""

@@ -53,7 +53,7 @@ UNDERFLOW = 1024.0
 
 class Check(NamedTuple):
     """The check of one tensor of a window, or of stacked ones, whose axes
-    come first.
+    come first. The first four arrays have one shape.
     """
 
     tensor: str
@@ -63,10 +63,17 @@ class Check(NamedTuple):
     expected: Array
     allowed: Array
     estimated: Array  # by window: whether an estimate decides, not a proven bound
-    # By window: whether rounding alone may change the tensor by half; whether it may
-    # by more than a tenth, and not by half.
-    ill_conditioned: Array
-    wide: Array
+    share: Array  # by window: how much of the tensor rounding alone may change
+
+    @property
+    def ill_conditioned(self) -> Array:
+        """By window, whether rounding alone may change the tensor by half."""
+        return ~(self.share <= ILL_CONDITIONED)
+
+    @property
+    def wide(self) -> Array:
+        """By window, whether it may by more than a tenth, and not by half."""
+        return (self.share > WIDE_SHARE) & ~self.ill_conditioned
 
     @property
     def is_right(self) -> bool:
@@ -147,9 +154,6 @@ class Tolerance(NamedTuple):
         limit, which is at most LARGEST_ESTIMATE of the tensor. It limits the 2-norm of
         the whole difference in a window: the ratio of the element that is off most is
         then that of the norms, and the other ones are in proportion.
-
-        A window is ill-conditioned where rounding alone may change its tensor by half,
-        and wide where by more than a tenth.
         """
         difference = np.asarray(reported, np.float64) - self.expected
         size = self.size(self.expected)
@@ -168,29 +172,15 @@ class Tolerance(NamedTuple):
         allowed = np.where(estimated, limit * share, self.E)
         allowed_size = np.where(estimated, limit, size_of_E)
         # A tensor that is exactly 0, or underflows, has no digits to lose.
-        least = UNDERFLOW * underflow
-        is_zero = size == 0
-        is_half = allowed_size <= np.maximum(ILL_CONDITIONED * size, least)
-        is_tenth = allowed_size <= np.maximum(WIDE_SHARE * size, least)
-        ill_conditioned = ~is_zero & ~is_half
-        wide = ~is_zero & ~is_tenth & is_half
+        has_digits = (size != 0) & ~(allowed_size <= UNDERFLOW * underflow)
+        lost = np.where(has_digits, allowed_size / size, 0.0)
         ratio = np.abs(difference) / np.where(np.isnan(allowed), np.inf, allowed)
         ratio = np.where(np.isnan(ratio), np.inf, ratio)
         ratio = np.where(difference == 0, 0.0, ratio)
-        return Check(
-            tensor=self.tensor,
-            reported=reported,
-            ratio=ratio,
-            expected=self.expected,
-            allowed=allowed,
-            estimated=np.squeeze(estimated, axis=self.axes),
-            ill_conditioned=np.squeeze(ill_conditioned, axis=self.axes),
-            wide=np.squeeze(wide, axis=self.axes),
-        )
-
-    def with_larger_spread(self, other: "Tolerance") -> "Tolerance":
-        """Return the tolerance with the larger of two estimates."""
-        return self._replace(spread=np.maximum(self.spread, other.spread))
+        arrays = np.broadcast_arrays(reported, ratio, self.expected, allowed)
+        reported, ratio, expected, allowed = arrays
+        by_window = (np.squeeze(v, axis=self.axes) for v in (estimated, lost))
+        return Check(self.tensor, reported, ratio, expected, allowed, *by_window)
 
     def at(self, rows: Array, windows: Array) -> "Tolerance":
         """Return the tolerance of one step of some of the stacked windows, by its index
@@ -232,7 +222,8 @@ def refined_tolerances(
     if any(check.estimated.any() and not check.is_right for check in checks):
         for seed in range(1, ESTIMATES):
             for name, other in tolerances(case, names, tau, reported, seed).items():
-                allowed[name] = allowed[name].with_larger_spread(other)
+                spread = np.maximum(allowed[name].spread, other.spread)
+                allowed[name] = other._replace(spread=spread)
     return allowed
 
 

@@ -118,7 +118,7 @@ def test_row_of_a_nonlinearity_has_the_values_and_slopes_of_mpmath(name):
             assert (np.array(errors, float) <= near.E).all()
     np.testing.assert_allclose(row.slope_of_a(GRID), slopes, OF_SLOPE)
     h = near.value
-    roundings = row.largest_roundings(GRID, np.zeros_like(GRID))
+    roundings = row.roundings(GRID, np.zeros_like(GRID))
     error_of_h = CHECKER_TAU * U * (np.abs(h) + roundings)
     # Three roundings of numbers up to 1: two of the slope, and that of mpmath's number.
     allowed = row.change(h) * error_of_h + 3 * U
@@ -168,7 +168,7 @@ def test_roundings_of_a_nonlinearity_are_in_units_of_its_column(row):
     """
     grid = GRID[GRID != 0]
     h = row.phi(grid)
-    unit = np.abs(h) + row.largest_roundings(grid, np.zeros_like(grid))
+    unit = np.abs(h) + row.roundings(grid, np.zeros_like(grid))
     used = np.zeros_like(h)
     for share in (SHARE, -SHARE):
         numbers = type("Inexact", (RoundedArray,), {"share": lambda *_, s=share: s})

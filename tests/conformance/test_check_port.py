@@ -109,7 +109,7 @@ def check_of(reported, expected):
     allowed = np.full(reported.shape, 1e-9)
     ratio = np.abs(reported - expected) / allowed
     no = np.zeros((), bool)
-    return window_checks.Check("dW_xh", reported, ratio, expected, allowed, no, no, no)
+    return window_checks.Check("dW_xh", reported, ratio, expected, allowed, no, no)
 
 
 def test_zeros_do_not_hide_that_all_of_a_tensor_is_wrong():

@@ -5,11 +5,10 @@ import pytest
 
 from numpy_rnn.common.records import Objective, RunOptions, Schedule, Step, Window
 from numpy_rnn.conformance.arithmetics.arithmetic import NumpyArithmetic
-from numpy_rnn.conformance.case import parameters_from, present
+from numpy_rnn.conformance.case import GRADIENT_AXES, parameters_from, present
 from numpy_rnn.conformance.definition import DEFINITION as right
 from numpy_rnn.conformance.definition import (
     Definition,
-    apply_step,
     train,
     window_update,
 )
@@ -48,12 +47,9 @@ def loop_of(change):
         case, added = change(case, reports[-1], len(reports) - 1)
         report = window_update(case)
         n = NumpyArithmetic(np.float64)
-        p = present(case.params)
-        d = {name: report["d" + name] + added.get("d" + name, 0) for name in p}
-        apply_step(n, p, d, present(case.velocity), case.step)
-        for name, gradient in d.items():
-            report["d" + name] = gradient
-        reports.append(report | n.report())
+        for name in GRADIENT_AXES.keys() & report.keys():
+            n.reported[name] = report[name] + added.get(name, 0)
+        reports.append(window_update(case, n) | n.reported)
         return reports[-1]
 
     return compute

@@ -51,11 +51,6 @@ def black_box(run):
     return run._replace(updates={name: run.updates[name] for name in shown})
 
 
-def with_arrays(run, **arrays):
-    """Return a recorded run with other arrays."""
-    return run._replace(updates=run.updates | arrays)
-
-
 @pytest.mark.parametrize("name", RUNS)
 def test_right_runs_pass(name):
     """A run passes with all its tensors, as a black box, and in part."""
@@ -151,7 +146,7 @@ def moved(run, tensor, update, step=-1):
         row = lengths[:update].sum() + step % lengths[update]
         element = (row, *element[1:])
     wrong[element] += 1e-6
-    return with_arrays(run, **{tensor: wrong}), element
+    return run._replace(updates=run.updates | {tensor: wrong}), element
 
 
 @pytest.mark.parametrize(

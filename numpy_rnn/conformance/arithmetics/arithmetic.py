@@ -97,9 +97,8 @@ class Nonlinearity(NamedTuple):
 
     The error of φ is τu(|h| + `roundings`). So `roundings` is 0 for a function of a
     library alone. For one that is composed, it is what a relative error of an inner
-    function moves h by, at most: a number, or a function of a and E, as `steepest`,
-    where one number is too wide for some a. log1p(exp(a)) needs the logistic function
-    of a + E, which is ½ at a = 0, and next to nothing at a = −20.
+    function moves h by, at most, within E of a. log1p(exp(a)) needs the logistic
+    function of a + E, which is ½ at a = 0, and next to nothing at a = −20.
 
     `slope_roundings` is the same of a slope from h, in units of γ_2, and a function of
     c, the largest |h|.
@@ -112,15 +111,9 @@ class Nonlinearity(NamedTuple):
     change: FunctionOfOne = not_stated
     steepest: FunctionOfTwo = not_stated  # of a and E: the largest |φ'| within E of a
     curvature: float = 0.0  # the largest |φ''|/|φ'|
-    roundings: float | FunctionOfTwo = 0.0
+    roundings: FunctionOfTwo = lambda a, E: np.zeros_like(a)
     slope_roundings: FunctionOfOne = products_of_h
     has_kink: bool = False
-
-    def largest_roundings(self, a: NumpyArray, E: NumpyArray) -> NumpyArray | float:
-        """Return the most that `roundings` is within E of a."""
-        if callable(self.roundings):
-            return self.roundings(a, E)
-        return self.roundings
 
 
 def steepest_of_even(slope: FunctionOfOne) -> FunctionOfTwo:
@@ -156,7 +149,7 @@ NONLINEARITIES = {
         change=lambda h: np.abs(1 - 2 * h),
         steepest=steepest_of_even(sigmoid_slope_of),
         curvature=1.0,
-        roundings=0.5,  # ½ and ½ tanh(a/2) cancel
+        roundings=lambda a, E: np.full_like(a, 0.5),  # ½ and ½ tanh(a/2) cancel
     ),
 }
 

@@ -111,7 +111,7 @@ class Bounds(Rounding):
             return BoundedArray(h, np.where(a.value < -a.E, 0.0, a.E), self)
         inherited = row.steepest(a.value, a.E) * a.E
         max_abs = np.abs(h) + inherited
-        max_abs = max_abs + row.largest_roundings(a.value, a.E)
+        max_abs = max_abs + row.roundings(a.value, a.E)
         tau_u = self.tau * self.u + CHECKER_TAU * self.checker_u
         rounding = tau_u * max_abs + self.flushes(max_abs > 0)
         return self.bounded(h, inherited + rounding)

@@ -184,12 +184,6 @@ class MonteCarloArithmetic(NumpyArithmetic):
         """Return the tensors by name, as arrays without noise."""
         return {name: np.asarray(value) for name, value in super().report().items()}
 
-    def pass_on(self, name: str, t: int | None, value: Array) -> Array:
-        """Note a tensor, and return it, or what is reported instead."""
-        self.plain(value)
-        recorded: Array = super().pass_on(name, t, value)
-        return recorded
-
     def rounded(self, value: Array, size: Array, n: float) -> Array:
         """Return the result of an operation on n terms, with a random error of this
         size in units of u.

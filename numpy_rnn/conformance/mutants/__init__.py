@@ -19,7 +19,7 @@ the equations through which the flow passes back, those of dh_t and dh_0:
 >>> def transposed(n, w, p, *step):
 ...     return n, w, p._replace(W_hh=p.W_hh.mT), *step
 >>> equations = with_operands(transposed, *FLOW)
->>> mutant = Mutant("W_hh without its transpose", equations, stage="dh")
+>>> mutant = Mutant("W_hh without its transpose", equations)
 
 Then a port that has it: here the report of the mutant on one window, T = 4, B = 2.
 

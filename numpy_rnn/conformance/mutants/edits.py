@@ -21,7 +21,6 @@ Change = Callable[..., Operand]  # of a value, or of that of step t of T
 Place = Callable[[Change], Equations]  # where numbers pass, which are changed there
 Reading = Callable[[Tensors, str, int], Operand]  # of a tensor for step s
 FORWARD_EQUATIONS = {"pre_activation", "state", "output", "forward"}
-STEP_EQUATIONS = {"clipped", "decayed", "velocity", "direction", "updated"}
 FLOW = ("state_adjoint", "initial_state_adjoint")
 SUMS = tuple(GRADIENTS.values())
 
@@ -33,7 +32,6 @@ class Mutant(NamedTuple):
 
     name: str  # with {number}, and {names} for the tensors that are wrong
     equations: Equations | Callable[[float], Equations]
-    stage: str = ""  # the first tensor that is wrong, as the tests expect it
 
     def with_number(self, number: float) -> Equations:
         """Return the equations, for this number if they depend on one."""

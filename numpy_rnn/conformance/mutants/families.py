@@ -4,7 +4,7 @@ A place is where the numbers of a step pass: a tensor, or an operand of an equat
 There all of them may be multiplied or clamped, or a part of them left out.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -19,11 +19,11 @@ from numpy_rnn.conformance.mutants.catalogue import (
 )
 from numpy_rnn.conformance.mutants.edits import (
     FLOW,
-    STEP_EQUATIONS,
     SUMS,
     Equations,
     Mutant,
     Place,
+    Replacement,
     clamped,
     flow_back,
     reading,
@@ -85,13 +85,9 @@ class TensorPart(NamedTuple):
             return np.asarray(position <= self.size)
         return np.asarray(position > length - self.size)
 
-    def alone(self, v: NumpyArray, t: int, T: int) -> NumpyArray:
-        """Return a tensor with zeros outside of this part."""
-        return v * self.is_in(v, t, T)
-
-    def left_out(self, v: NumpyArray, t: int, T: int) -> NumpyArray:
-        """Return a tensor with zeros in this part."""
-        return v * ~self.is_in(v, t, T)
+    def kept(self, is_kept: bool, v: NumpyArray, t: int, T: int) -> Any:
+        """Return a tensor with zeros outside of this part, or in it."""
+        return v * (self.is_in(v, t, T) == is_kept)
 
 
 def clamped_mutants(places: Mapping[str, Place]) -> Iterator[Mutant]:
@@ -111,31 +107,23 @@ def mutants_of_parts(
             parts += [TensorPart(letter, size, is_first) for is_first in (True, False)]
     for words, place in places.items():
         for part in parts:
-            yield Mutant(f"{words} of {part.words} alone", place(part.alone))
-            yield Mutant(f"{words} without {part.words}", place(part.left_out))
+            yield Mutant(
+                f"{words} of {part.words} alone", place(partial(part.kept, True))
+            )
+            yield Mutant(
+                f"{words} without {part.words}", place(partial(part.kept, False))
+            )
 
 
 # Windows.
 
 
-def loss_times(number: float) -> Equations:
-    """Return the loss times a number, and the usual error."""
-    return with_result(
-        lambda usual, *rest: (number * usual[0], usual[1]), "loss_and_error"
-    )
-
-
-def error_times(number: float) -> Equations:
-    """Return the usual loss, and its error times a number."""
-    return with_result(
-        lambda usual, *rest: (usual[0], number * usual[1]), "loss_and_error"
-    )
-
-
-def loss_and_error_times(number: float) -> Equations:
-    """Return the loss and its error times a number."""
-    return with_result(
-        lambda usual, *rest: [number * v for v in usual], "loss_and_error"
+def of_loss(change: Replacement) -> Callable[[float], Equations]:
+    """Return a function of a number, which gives the equations of another loss and
+    error, change(number, loss, error).
+    """
+    return lambda number: with_result(
+        lambda usual, *rest: change(number, *usual), "loss_and_error"
     )
 
 
@@ -145,13 +133,15 @@ def gradients_times(number: float) -> Equations:
 
 
 LOSS_MUTANTS = (
-    Mutant("loss × {number}", loss_times),
-    Mutant("consistent: × {number} of this loss", loss_and_error_times),
+    Mutant("loss × {number}", of_loss(lambda c, L, dy: (c * L, dy))),
+    Mutant(
+        "consistent: × {number} of this loss", of_loss(lambda c, L, dy: (c * L, c * dy))
+    ),
 )
 GRADIENT_MUTANTS = (
     Mutant("{names} left out", gradients_times(0.0)),
     Mutant("{names} × {number}", gradients_times),
-    Mutant("dy × {number}", error_times),
+    Mutant("dy × {number}", of_loss(lambda c, L, dy: (L, c * dy))),
     Mutant("dh for da in {names}", reading(SUMS, "da", lambda w, name, s: w.dh[s])),
 )
 
@@ -191,7 +181,7 @@ def without_option(name: str) -> Equations:
         *others, step = operands
         return *others, step._replace(**defaults)
 
-    return with_operands(change, *STEP_EQUATIONS)
+    return with_operands(change, "apply_step")
 
 
 def change_times(number: float) -> Equations:

@@ -18,26 +18,15 @@ from numpy_rnn.common.trees import tree_map
 from numpy_rnn.conformance.arithmetics.arithmetic import NumpyArithmetic
 from numpy_rnn.conformance.case import (
     GRADIENT_AXES,
+    UPDATED,
     NamedArrays,
     WindowCase,
     case_sizes,
     initial_state_of,
-    parameters_from,
-    present,
     with_rows,
 )
-from numpy_rnn.conformance.definition import (
-    DEFINITION,
-    Definition,
-    apply_step,
-    window_update,
-)
-from numpy_rnn.conformance.mutants.edits import (
-    STEP_EQUATIONS,
-    Equations,
-    LoopMutant,
-    Mutant,
-)
+from numpy_rnn.conformance.definition import Definition, window_update
+from numpy_rnn.conformance.mutants.edits import Equations, LoopMutant, Mutant
 
 # By how many units in the last place of its largest number a tensor may differ from
 # another way to compute it, over 100 terms or fewer; as the root of their number beyond
@@ -50,7 +39,6 @@ LARGEST_ERROR = 1e-3  # of a number, as a share of it
 MOST_DIGITS = 6  # of a number in words
 FACTORS = "2KBOTH"  # 2, and sizes by which a wrong reduction multiplies
 MOST_FACTORS = 4  # of a product
-RIGHT_STEP: Equations = {"updated": DEFINITION.updated}
 
 
 class Fit:
@@ -65,35 +53,27 @@ class Fit:
         h_0 = initial_state_of(case)
         arrays = (rows.params, rows.x, rows.target, h_0, case.velocity)
         params, x, target, h_0, velocity = tree_map(np.float64, arrays)
-        self.case = WindowCase(params, x, target, h_0, case.objective, None, velocity)
-        self.step = case.step
+        self.case = WindowCase(
+            params, x, target, h_0, case.objective, case.step, velocity
+        )
         self.index = index
         self.report = {n: np.asarray(v, np.float64) for n, v in report.items()}
-        step = NamedArrays()
         with np.errstate(all="ignore"):
-            self.right = window_update(self.case)
-            if self.step is not None:
-                step = self.values(RIGHT_STEP)
-        self.right.update(step)
+            self.right = self.values({})
         known = self.report.keys() & self.right.keys()
-        self.window_names = known - step.keys()
+        self.window_names = known - UPDATED
         eps = float(np.finfo(case.dtype).eps)
         terms = len(case.x) * self.case.h_0.size
         self.ulp: float = eps * max(1.0, (terms / USUAL_TERMS) ** 0.5)
         self.wrong = {name for name in known if self.is_off(name, self.report)}
 
     def values(self, equations: Equations) -> NamedArrays:
-        """Return the tensors of the window by other equations; those of the step, with
-        the reported gradients, if the equations are of the step.
+        """Return the tensors by other equations. The step starts from the reported
+        gradients.
         """
-        definition = Definition(**equations)
-        if self.step is None or not equations.keys() & STEP_EQUATIONS:
-            return window_update(self.case, definition=definition)
         n = NumpyArithmetic(np.float64)
-        p = present(self.case.params)
-        d = present(parameters_from(self.report, "d"))
-        apply_step(n, p, d, present(self.case.velocity), self.step, definition)
-        return n.report()
+        n.reported = {d: self.report[d] for d in GRADIENT_AXES if d in self.report}
+        return window_update(self.case, n, Definition(**equations))
 
     def explains(self, values: NamedArrays, names: Iterable[str]) -> bool:
         """Return whether these are the reported numbers of these tensors."""
@@ -186,7 +166,7 @@ def measured_number(
     digits = min(MOST_DIGITS, -int(np.log10(4 * error / abs(number))))
     constant = CommonNumber(f"{number:.{digits}g}", [number] * len(fits))
     # A step knows no sizes.
-    usual = [] if mutant.fields & STEP_EQUATIONS else products(fits)
+    usual = [] if wrong <= UPDATED else products(fits)
     for candidate in (*usual, constant):
         rest = (
             largest(change - value * slope)

@@ -32,7 +32,11 @@ FORWARD_TENSORS = {"loss", "a", "h", "y"}
 FIRST_SIZES = {"T": 11, "B": 3, "D": 2, "H": 4, "O": 5, "K": 7}
 OTHER_SIZES = {"T": 7, "B": 2, "D": 3, "H": 5, "O": 4, "K": 4}
 HINT_SIZES = (FIRST_SIZES, OTHER_SIZES, FIRST_SIZES)
-LIMIT_FACTORS = (1.0, 1e-3, 1e3)  # of max_norm and max_value of their steps
+LIMIT_FACTORS = (
+    1.0,
+    1e-3,
+    1e3,
+)  # of the limits of their steps, which are None by default
 STATEFUL = (
     "another answer to the same case: noise, or gradients or states kept from "
     "call to call"
@@ -74,12 +78,12 @@ def _hint_step(step: Step | None, factor: float) -> Step | None:
     """Return the step of one of the specs for hints."""
     if step is None:
         return None
-    step = step._replace(learning_rate=step.learning_rate or 0.1)
-    if step.max_norm is not None:
-        step = step._replace(max_norm=factor * step.max_norm)
-    if step.max_value is not None:
-        step = step._replace(max_value=factor * step.max_value)
-    return step
+    changed: dict[str, Any] = {"learning_rate": step.learning_rate or 0.1}
+    for name, default in Step._field_defaults.items():
+        limit = getattr(step, name)
+        if default is None and limit is not None:
+            changed[name] = factor * limit
+    return step._replace(**changed)
 
 
 # Answers.
@@ -130,7 +134,7 @@ def explanation(fits: Sequence[Fit], loops: Iterable[LoopMutant] = ()) -> str:
     wrong = wrong_names(fits)
     if not wrong:
         return ""
-    step = fits[0].step
+    step = fits[0].case.step
     sizes = case_sizes(fits[0].case)
     if step is not None and is_of_step(fits):
         mutants = step_mutants(step)

@@ -204,4 +204,4 @@ def with_older_weights(updates: Updates, fit: Fit) -> NamedArrays:
     if fit.index == 0:
         return fit.report
     older = updates.fit(fit.index - 1).case.params
-    return window_update(fit.case._replace(params=older))
+    return window_update(fit.case._replace(params=older, step=None))

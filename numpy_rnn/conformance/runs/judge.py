@@ -55,16 +55,6 @@ class Judgement(NamedTuple):
     ratios: Mapping[str, Sequence[float]] = MappingProxyType({})
 
     @property
-    def estimated(self) -> Mapping[str, int]:
-        """Return the tensors by the number of windows whose checks are estimates."""
-        return self.counts.estimated
-
-    @property
-    def wide(self) -> Mapping[str, int]:
-        """Return the tensors by the number of windows whose checks are wide."""
-        return self.counts.wide
-
-    @property
     def not_judged(self) -> tuple[str, ...]:
         """Return the results among the unjudged tensors: all but the intermediate
         values.
@@ -142,22 +132,16 @@ class _Tally:
         self.findings.append(finding)
         self.ratios[finding.tensor] = np.full(self.recorded.length, np.inf)
 
-    def add_ratios(self, check: Check, indices: Array, ratios: Array) -> None:
-        """Add the largest ratios of a tensor in these updates, and whether it is
-        judged.
-        """
-        name = check.tensor
-        largest = self.ratios.setdefault(name, np.zeros(self.recorded.length))
-        largest[indices] = np.maximum(largest[indices], ratios)
-        is_judged = np.atleast_1d(~check.ill_conditioned).any(axis=0)
-        self.judged[name] = self.judged.get(name, False) | is_judged
-
     def add(self, indices: Array, checks: Iterable[Check]) -> None:
         """Add the checks of these updates."""
         for check in checks:
-            axis = int(check.tensor in STEPWISE)
+            name = check.tensor
+            axis = int(name in STEPWISE)
             rows = np.moveaxis(check.ratio, axis, 0).reshape(len(indices), -1)
-            self.add_ratios(check, indices, rows.max(axis=1))
+            largest = self.ratios.setdefault(name, np.zeros(self.recorded.length))
+            largest[indices] = np.maximum(largest[indices], rows.max(axis=1))
+            is_judged = np.atleast_1d(~check.ill_conditioned).any(axis=0)
+            self.judged[name] = self.judged.get(name, False) | is_judged
             self.counts.note([check])
             if not check.is_right:
                 self.findings.append(_first_finding(self.recorded, indices, check))
@@ -222,7 +206,7 @@ def _first_finding(recorded: RecordedRun, indices: Array, check: Check) -> Findi
         place = (slice(None), *entry)
     arrays = {"estimated": np.broadcast_to(check.estimated, is_right.shape)[entry]}
     for name in ("reported", "expected", "allowed", "ratio"):
-        arrays[name] = np.broadcast_to(getattr(check, name), ratio.shape)[place]
+        arrays[name] = getattr(check, name)[place]
     finding = finding_in(check._replace(**arrays))
     update, *network = entry
     index = indices[update]

@@ -139,18 +139,16 @@ def with_velocities(recorded: RecordedRun) -> RecordedRun:
         return recorded
     n = Bounds(run.params.W_hh.dtype)
     n.axes = leading_axes(run.params) + 1  # that of updates
-    gradients = {}
-    for name in present(run.params):
-        gradients[name] = n.from_input(recorded.updates["d" + name])
+    p, d = {}, {}
+    for name, initial in present(run.params).items():
+        before = (initial[None], recorded.updates[name][:-1])
+        p[name] = n.from_input(np.concatenate(before))
+        d[name] = n.from_input(recorded.updates["d" + name])
     v_0 = present(run.velocity)
     velocities = NamedArrays()
     errors = NamedArrays()
     with np.errstate(all="ignore"):  # a bound that overflows accuses nothing
-        clipped = DEFINITION.clipped(n, gradients, step)
-        for name, initial in present(run.params).items():
-            after = recorded.updates[name]
-            theta = n.from_input(np.concatenate((initial[None], after[:-1])))
-            g = DEFINITION.decayed(n, clipped[name], theta, step)
+        for name, g in DEFINITION.step_gradients(n, p, d, step):
             v = n.from_input(v_0[name]) if name in v_0 else None
             rows = []
             for index in range(recorded.length):
@@ -196,19 +194,10 @@ def single_update(
             entry.append(min(position, size - 1))
         return np.asarray(array[*entry])
 
-    step = case.step
-    if step is not None and np.ndim(step.learning_rate):
-        rate = entry_of(step.learning_rate)
-        step = step._replace(learning_rate=rate if rate.ndim else float(rate))
-    single = case._replace(
-        params=tree_map(entry_of, case.params),
-        x=entry_of(case.x, 1),
-        target=entry_of(case.target, 1),
-        h_0=entry_of(case.h_0),
-        step=step,
-        velocity=tree_map(entry_of, case.velocity),
-        velocity_error=tree_map(entry_of, case.velocity_error),
-    )
+    arrays = (case.params, case.h_0, case.step, case.velocity, case.velocity_error)
+    params, h_0, step, velocity, errors = tree_map(entry_of, arrays)
+    x, target = entry_of(case.x, 1), entry_of(case.target, 1)
+    single = WindowCase(params, x, target, h_0, case.objective, step, velocity, errors)
     entries = NamedArrays()
     for name, array in report.items():
         entries[name] = entry_of(array, int(name in STEPWISE))

@@ -16,8 +16,8 @@ from numpy_rnn.conformance.case import (
     required_outputs,
 )
 from numpy_rnn.conformance.definition import (
+    DEFINITION,
     RecordedUpdate,
-    apply_step,
     train,
     window_update,
 )
@@ -105,8 +105,8 @@ class PortSource:
         if "step" in absent and case.step is not None:
             # The definition's step, by the port's gradients, leads to the next window.
             n = NumpyArithmetic(case.dtype)
-            gradients = present(parameters_from(report, "d"))
-            report |= apply_step(n, present(case.params), gradients, {}, case.step)
+            p, d = present(case.params), present(parameters_from(report, "d"))
+            report |= DEFINITION.apply_step(n, p, d, {}, case.step)
         names = required_outputs(case, abilities.capabilities)
         if "h_0" in absent:
             names.pop("dh_0", None)  # which is optional in a single window
