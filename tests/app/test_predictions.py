@@ -86,6 +86,9 @@ def test_plot_has_the_values_at_their_times():
             assert list(times) == [*range(first, first + len(values))]
             assert list(drawn) == list(np.median(values[..., feature], axis=1))
         assert "held out from here on" in lines
+    (legend,) = figure.legends
+    labels = {text.get_text() for text in legend.get_texts()}
+    assert labels == {*STYLES, "held out from here on"}
     ordered = np.sort(curves["loss"].values[..., 0], axis=1)
     assert list(losses.lines[0].get_ydata()) == list(ordered[:, 5])
     (band,) = losses.collections

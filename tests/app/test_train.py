@@ -71,6 +71,17 @@ def test_loss_of_an_epoch_is_that_of_its_steps(reduction):
     np.testing.assert_array_equal(whole_epochs, training.losses[:1])
 
 
+def test_training_sees_nothing_of_what_is_held_out(capsys):
+    """Other numbers there change no weight, nor the scale of the series."""
+    weights = []
+    for last in "19":
+        Path("s.csv").write_text("\n".join(["1", "3", "2", "4", "2", last, last]))
+        words = "--data s.csv --held-out 2 --epochs 3 --k1 2 --k2 2 --save w.npz"
+        succeed(numpy_rnn, capsys, *words.split(), "--no-plot")
+        weights.append(bits(load_run("w.npz").params))
+    assert weights[0] == weights[1]
+
+
 CONTINUED = {
     "plain": "--k1 3 --k2 7",
     "momentum": "--momentum 0.9 --nesterov --k1 20 --k2 20 --learning-rate 0.01",
