@@ -16,6 +16,7 @@ from torch.optim import optimizer as optimizer_hooks
 import torch_rnn
 from tests.audit import loops
 from tests.helpers.audited_loops import audited, source
+from torch_rnn.loop_audit.audit_report import counted
 from torch_rnn.loop_audit.events import Origin
 from torch_rnn.loop_audit.torch_internals import LOSSES_OF_OPERATORS, LOSSES_OF_TORCH
 
@@ -172,3 +173,8 @@ def test_gradient_begins_at_the_last_output_with_a_loss():
         for _ in range(3):
             loops.update(optimizer, rnn(loops.batch())[0][:4].square().mean())
     assert "windows: 6 steps, k1 = 4, k2 = 4: 3" in str(report)
+
+
+def test_list_that_is_cut_says_how_many_more_follow():
+    assert counted("aabcde") == "a: 2, b: 1, c: 1, d: 1, e: 1"
+    assert counted("aabcdef").endswith(", e: 1 and 1 more")

@@ -65,6 +65,10 @@ EVALUATED_BEFORE = """
 WITHOUT_BATCH = """
             results = rnn(series[i : i + 10, 0], h.detach()[:, 0])
             out, h = (result[:, None] for result in results)"""
+LOSS = "nn.functional.mse_loss(out, target.expand_as(out))"
+CHECKPOINT = """torch.utils.checkpoint.checkpoint(
+                nn.functional.mse_loss, out, target.expand_as(out), use_reentrant=True
+            )"""
 VALIDATED = """        loss.backward()
             with torch.inference_mode():
                 rnn(torch.ones(3, 1, 1), h.detach())
@@ -126,6 +130,8 @@ VALIDATED = """        loss.backward()
             "TBPTT(10, 10), state carried and cut; 0 mistakes",
         ),
         ("state_attached", "range(4)", "range(2)", "[state-attached]"),
+        # which computes the loss again, by a backward pass within the outer one
+        ("right_chunks", LOSS, CHECKPOINT, "passes: sum of 1: 12 clipping"),
     ],
 )
 def test_other_forms(loop, old, new, message):
