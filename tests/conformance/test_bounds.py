@@ -162,3 +162,14 @@ def test_clipping_at_its_limit_is_right_either_way(dtype):
         checked = check_global(edge, unclipped)
         assert_right(edge, report, "L1")
         assert all(checked["v" + name].max() <= 1 for name in names)
+
+
+def test_bound_of_a_norm_scales_with_the_gradients():
+    """A power of 2 rounds nothing."""
+    draw = np.random.default_rng(SEED)
+    g, error = draw.normal(size=(2, 5, 3))
+    bounds = Bounds("float64")
+    norm = bounds.norm([bounds.from_input(g, 1e-15 * np.abs(error))])
+    for c in (2.0**-20, 2.0**20):
+        scaled = bounds.norm([bounds.from_input(c * g, c * 1e-15 * np.abs(error))])
+        np.testing.assert_allclose(scaled.E, c * norm.E, rtol=1e-9)
