@@ -36,6 +36,9 @@ DTYPES: tuple[Dtype, ...] = get_args(Dtype)
 NONLINEARITY_NAMES: tuple[Nonlinearity, ...] = get_args(Nonlinearity)
 LOSS_NAMES: tuple[LossName, ...] = get_args(LossName)
 REDUCTION_NAMES: tuple[Reduction, ...] = get_args(Reduction)
+# The losses of classes: a row of outputs has one class and one term. Other losses have
+# numbers as targets, and a term of every output.
+CLASS_LOSSES: tuple[LossName, ...] = ("cross_entropy",)
 
 
 class Schedule(NamedTuple):

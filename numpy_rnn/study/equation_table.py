@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from numpy_rnn.study.document import mathml, table
-from numpy_rnn.study.evaluated_equations import EVALUATED, SECTIONS
+from numpy_rnn.study.evaluated_equations import SECTIONS
 from numpy_rnn.study.witnesses import (
     AGREES,
     BY_AUTOGRAD,
@@ -46,8 +46,8 @@ def equation_tables(checked: list[CheckedEquation]) -> str:
     by_id = {equation.id: equation for equation in checked}
     for equation_id, tex in formulas().items():
         rows = sections.setdefault(SECTIONS[equation_id[0]], [])
-        description = EVALUATED[equation_id].description or mathml(tex)
-        rows.append(equation_row(by_id[equation_id], description))
+        formula = mathml(tex) if tex else "in words in DERIVATION.md"
+        rows.append(equation_row(by_id[equation_id], formula))
     head = ["id", "equation", "a number of this run", "error, in bounds"]
     head += ["complex step", "autograd", "verdict"]
     blocks = []
@@ -67,7 +67,7 @@ def equation_row(equation: CheckedEquation, description: str) -> list[str]:
     return [
         f"({equation.id})",
         description,
-        f"<code>{equation.element}</code> = {number}",
+        f"<code>{equation.element}</code> = {number}, {equation.run_name}",
         scale(equation.ratio),
         *differences,
         f'<span class="{kind}">{equation.verdict}</span>',

@@ -6,43 +6,32 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from numpy_rnn.common.array_kinds import is_integer
 from numpy_rnn.common.initial import initial_parameters
 from numpy_rnn.common.records import (
+    CLASS_LOSSES,
+    LOSS_NAMES,
     Objective,
     Run,
     RunOptions,
     Schedule,
     Step,
 )
+from numpy_rnn.conformance.case import TENSORS, equations
 from numpy_rnn.study.subject import NumpyParameters, Subject
 
-# The runs, by name. Each option of the step has a run of its own: a fault of one is not
-# seen in the others.
-WINDOW = "one window over the series"
-BLOCKS = "overlapping windows"
-SLIDING_CLASSES = "a sliding window over classes"
-CLIPPED = "clipping by norm"
-CLIPPED_BY_VALUE = "clipping by value"
-DECAYED = "weight decay"
-HEAVY = "momentum with dampening"
-NESTEROV = "Nesterov momentum"
-ADAGRAD = "Adagrad"
-
-PARAMETER_NAMES = ("W_hh", "W_xh", "W_hy", "b_h", "b_y")
-VELOCITIES = tuple(f"v{name}" for name in PARAMETER_NAMES)
-
-
-class EvaluatedEquation(NamedTuple):
-    """The tensors of a report that an equation computes, and the runs that are judged.
-
-    The page shows an element of the first tensor, of the last update of the first run.
-    description: the tensor in words, where the formula does not say it.
-    """
-
-    tensors: tuple[str, ...]
-    runs: tuple[str, ...] = (WINDOW, BLOCKS)
-    description: str = ""
-
+# The runs without an option of the step, by name.
+OVERLAPPING = "overlapping windows"
+ONE_WINDOW = "one window over the series"
+# The runs of options that go together, or need another number than the others.
+OPTION_RUNS: dict[str, dict[str, Any]] = {
+    "momentum with dampening": {"momentum": 0.9, "dampening": 0.5},
+    "Nesterov momentum": {"momentum": 0.9, "nesterov": True},
+    "clipping by value": {"max_value": 0.01},
+}
+OPTION_NUMBER = 0.1  # of any other option that is a number
+K1, K2 = 2, 5  # of the truncated runs, where the series has as many steps
+CLASS_COUNT = 4
 
 SECTIONS = {  # of the page, by the first letter of an id
     "F": "The forward pass",
@@ -51,66 +40,67 @@ SECTIONS = {  # of the page, by the first letter of an id
     "T": "Truncation",
     "U": "The update",
 }
-EVALUATED = {  # in the order of their computation: the first wrong one is the cause
-    "T1": EvaluatedEquation(("stop",), (BLOCKS,)),
-    "T2": EvaluatedEquation(("start",), (BLOCKS,)),
-    "T3": EvaluatedEquation(("initial",), (BLOCKS,), "initial state of a window"),
-    "F1": EvaluatedEquation(("a",)),
-    "F4": EvaluatedEquation(("a",), (SLIDING_CLASSES,), "pre-activations of classes"),
-    "F2": EvaluatedEquation(("h",)),
-    "F3": EvaluatedEquation(("y",)),
-    "L1": EvaluatedEquation(("loss",), (BLOCKS,)),
-    "L2": EvaluatedEquation(("loss",), (WINDOW,)),
-    "L4": EvaluatedEquation(("loss",), (SLIDING_CLASSES,)),
-    "B1": EvaluatedEquation(("dy",)),
-    "L3": EvaluatedEquation(("dy",), (SLIDING_CLASSES,), "softmax less the target"),
-    "B2": EvaluatedEquation(("dh",)),
-    "B3": EvaluatedEquation(("da",)),
-    "B4": EvaluatedEquation(("dW_xh",), (WINDOW, BLOCKS, SLIDING_CLASSES)),
-    "B5": EvaluatedEquation(("dW_hh",)),
-    "B6": EvaluatedEquation(("dW_hy",)),
-    "B7": EvaluatedEquation(("db_h",)),
-    "B8": EvaluatedEquation(("db_y",)),
-    "B9": EvaluatedEquation(("dh_0",)),
-    "B10": EvaluatedEquation(("dx",)),
-    "U1": EvaluatedEquation(PARAMETER_NAMES, (BLOCKS,)),
-    "U2": EvaluatedEquation(
-        PARAMETER_NAMES, (CLIPPED,), "weights after clipping by norm"
-    ),
-    "U3": EvaluatedEquation(
-        PARAMETER_NAMES, (CLIPPED,), "weights after clipping by norm"
-    ),
-    "U7": EvaluatedEquation(
-        PARAMETER_NAMES, (CLIPPED_BY_VALUE,), "after clipping by value"
-    ),
-    "U4": EvaluatedEquation(PARAMETER_NAMES, (DECAYED,), "weights after weight decay"),
-    "U5": EvaluatedEquation(VELOCITIES, (HEAVY,)),
-    "U6": EvaluatedEquation(
-        PARAMETER_NAMES, (NESTEROV,), "weights after Nesterov momentum"
-    ),
-    "U8": EvaluatedEquation(VELOCITIES, (ADAGRAD,)),
-    "U9": EvaluatedEquation(PARAMETER_NAMES, (ADAGRAD,), "weights after Adagrad"),
-}
 
-K1, K2 = 2, 5  # of the truncated runs, where the series has as many steps
-STEP_OPTIONS: dict[str, dict[str, Any]] = {
-    BLOCKS: {},
-    CLIPPED: {"max_norm": 0.1},  # the gradients of these runs are larger
-    CLIPPED_BY_VALUE: {"max_value": 0.01},
-    DECAYED: {"weight_decay": 0.1},
-    HEAVY: {"momentum": 0.9, "dampening": 0.5},
-    NESTEROV: {"momentum": 0.9, "nesterov": True},
-    ADAGRAD: {"adagrad": True},
-}
-CLASS_COUNT = 4
+
+class EvaluatedEquation(NamedTuple):
+    """The tensors of a report that an equation computes, and the runs that are judged.
+
+    The page shows an element of the first tensor, of the last update of the first run.
+    """
+
+    tensors: list[str]
+    runs: list[str]
+
+
+def evaluated_equations(runs: dict[str, Run]) -> dict[str, EvaluatedEquation]:
+    """Return the equations by their ids, in the order of their computation: the first
+    wrong one is the cause.
+
+    They are those that the suite names in its verdicts on these runs. An equation is
+    judged in all runs that have no option of the step. If it is in none of them, it is
+    judged in the first run that has it, since a fault of one option is not a fault of
+    the others.
+    """
+    found: dict[str, dict[str, list[str]]] = {}
+    for tensor in ("stop", "start", *TENSORS[1:]):
+        for name, run in runs.items():
+            for equation in ids_of(tensor, run):
+                found.setdefault(equation, {}).setdefault(name, []).append(tensor)
+    result = {}
+    for equation, tensors in found.items():
+        first, *_ = tensors
+        plain = [name for name in tensors if not has_options(runs[name])]
+        result[equation] = EvaluatedEquation(tensors[first], plain or [first])
+    return result
+
+
+def has_options(run: Run) -> bool:
+    """Return whether the step of a run is not that of plain gradient descent."""
+    step = run.options.step
+    return step != Step(step.learning_rate)
+
+
+def ids_of(tensor: str, run: Run) -> list[str]:
+    """Return the ids of the equations of a tensor in a run; none if it has no such
+    tensor.
+    """
+    _, objective, step = run.options
+    if tensor in ("stop", "start"):
+        return ["T1"] if tensor == "stop" else ["T2"]
+    if tensor == "a" and is_integer(run.x):
+        return ["F4"]
+    if tensor.startswith("v") and not step.has_velocity:
+        return []
+    return equations(tensor, objective, step).split(", ")
 
 
 def runs_of(subject: Subject) -> dict[str, Run]:
     """Return the runs by name, in float64. Together they use every equation.
 
-    A network without biases gets biases of zero, which change no value and give (B7)
-    and (B8) something to compute. The run over classes has the same hidden size; its
-    classes are intervals of the first column of the series.
+    Each option of the step, and each loss, is in a run of its own. A network without
+    biases gets biases of zero, which change no value and give (B7) and (B8) something
+    to compute. A run over classes has the same hidden size; its classes are intervals
+    of the first column of the series.
     """
     T = len(subject.run.x)
     k1 = min(K1, T)
@@ -118,21 +108,46 @@ def runs_of(subject: Subject) -> dict[str, Run]:
     rate = float(subject.run.options.step.learning_rate)
     objective = subject.run.options.objective
     start = with_biases(subject.start)
-    end = with_biases(subject.end)
-    one_window = RunOptions(Schedule(T, T, 2), objective, Step(rate))
-    result = {WINDOW: subject.run_of(end, one_window)}
-    for name, options in STEP_OPTIONS.items():
-        step = Step(rate, **options)
-        run_options = RunOptions(Schedule(k1, k2, 2), objective, step)
-        result[name] = subject.run_of(start, run_options)
-    entropy = Objective(objective.nonlinearity, "cross_entropy")
-    class_options = RunOptions(Schedule(1, k2), entropy, Step(rate))
-    class_run = subject.run_of(class_parameters(subject), class_options)
-    result[SLIDING_CLASSES] = class_run._replace(
-        x=class_indices(subject, subject.run.x),
-        target=class_indices(subject, subject.run.target),
-    )
+    options = RunOptions(Schedule(k1, k2, 2), objective, Step(rate))
+    one_window = options._replace(schedule=Schedule(T, T, 2))
+    result = {
+        OVERLAPPING: subject.run_of(start, options),
+        ONE_WINDOW: subject.run_of(with_biases(subject.end), one_window),
+    }
+    for loss in LOSS_NAMES:
+        if loss != objective.loss:
+            other = Objective(objective.nonlinearity, loss)
+            run = subject.run_of(start, options._replace(objective=other))
+            result[loss.replace("_", " ")] = with_targets_of(subject, run)
+    for name, changed in options_by_run().items():
+        step = options._replace(step=Step(rate, **changed))
+        result[name] = subject.run_of(start, step)
     return result
+
+
+def options_by_run() -> dict[str, dict[str, Any]]:
+    """Return the options of the step by the names of their runs."""
+    result = dict(OPTION_RUNS)
+    for name, default in Step._field_defaults.items():
+        if not any(name in changed for changed in OPTION_RUNS.values()):
+            value = True if default is False else OPTION_NUMBER
+            result[name.replace("_", " ")] = {name: value}
+    return result
+
+
+def with_targets_of(subject: Subject, run: Run) -> Run:
+    """Return a run with inputs and targets that its loss has: those of the series, or
+    its classes.
+    """
+    if run.options.objective.loss not in CLASS_LOSSES:
+        return run
+    schedule = Schedule(1, run.options.schedule.k2)
+    return run._replace(
+        params=class_parameters(subject),
+        x=class_indices(subject, run.x),
+        target=class_indices(subject, run.target),
+        options=run.options._replace(schedule=schedule),
+    )
 
 
 def with_biases(params: NumpyParameters) -> NumpyParameters:

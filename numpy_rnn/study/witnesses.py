@@ -23,7 +23,11 @@ from numpy_rnn.conformance.runs.judge import judge, schedule_divergences
 from numpy_rnn.conformance.runs.recorded_run import RecordedRun, single_update
 from numpy_rnn.conformance.runs.run_sources import PackageSource
 from numpy_rnn.study.complex_step import derivatives
-from numpy_rnn.study.evaluated_equations import EVALUATED, runs_of
+from numpy_rnn.study.evaluated_equations import (
+    EvaluatedEquation,
+    evaluated_equations,
+    runs_of,
+)
 from numpy_rnn.study.subject import Subject
 
 TensorReport = dict[str, np.ndarray]
@@ -53,14 +57,19 @@ class JudgedRun(NamedTuple):
 
 
 def check_equations(subject: Subject) -> list[CheckedEquation]:
-    """Judge every equation in all of its runs, in the order of EVALUATED."""
-    judged = {name: judged_run(run) for name, run in runs_of(subject).items()}
-    return [check_equation(equation, judged) for equation in EVALUATED]
+    """Judge every equation in all of its runs, in the order of their computation."""
+    runs = runs_of(subject)
+    judged = {name: judged_run(run) for name, run in runs.items()}
+    return [
+        check_equation(equation_id, equation, judged)
+        for equation_id, equation in evaluated_equations(runs).items()
+    ]
 
 
-def check_equation(equation_id: str, judged: dict[str, JudgedRun]) -> CheckedEquation:
+def check_equation(
+    equation_id: str, equation: EvaluatedEquation, judged: dict[str, JudgedRun]
+) -> CheckedEquation:
     """Judge one equation."""
-    equation = EVALUATED[equation_id]
     runs = [judged[name] for name in equation.runs]
     ratio = max(run.ratios[name] for run in runs for name in equation.tensors)
     unjudged = {name for run in runs for name in run.unjudged}

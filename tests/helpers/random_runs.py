@@ -18,7 +18,7 @@ from numpy_rnn.conformance.random_cases import CaseSpec, random_spec, run_of
 from numpy_rnn.conformance.runs.judge import judge
 from numpy_rnn.conformance.runs.recorded_run import RunRecorder
 from numpy_rnn.conformance.runs.run_sources import recorded_update
-from numpy_rnn.study.evaluated_equations import STEP_OPTIONS
+from numpy_rnn.study.evaluated_equations import options_by_run
 from tests.helpers.windows import SEED, assert_right
 
 SPEC = CaseSpec(T=7, B=2, D=3, H=5, O=1, K=7, dtype="float64", bias=True)
@@ -27,9 +27,9 @@ PER_NETWORK = [(), ("x",), ("target",), ("h_0",), ("x", "target", "h_0")]
 NETWORK_AXES = {"x": 1, "target": 1, "h_0": 0}
 SMALL_STEP = Step(0.1, 0.9, nesterov=True, weight_decay=0.01, max_norm=0.5)
 OPTIONS = RunOptions(Schedule(2, 3, 2), Objective(), Step(0.05))
-# The plain step, and one of each option with weight decay.
+# The plain step, and one of each option, and weight decay.
 STEPS = [Step(0.05)]
-for _options in STEP_OPTIONS.values():
+for _options in options_by_run().values():
     STEPS.append(Step(**({"learning_rate": 0.05, "weight_decay": 0.01} | _options)))
 
 

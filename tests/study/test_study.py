@@ -14,7 +14,7 @@ from numpy_rnn.common.initial import initial_parameters
 from numpy_rnn.common.trees import tree_map
 from numpy_rnn.conformance.case import present
 from numpy_rnn.study import subject as subjects
-from numpy_rnn.study.evaluated_equations import EVALUATED
+from numpy_rnn.study.equation_table import formulas
 from numpy_rnn.study.folder import LESSON_FOLDER, check_folder, write_folder
 from tests.helpers.command_line import contents, refused, rows_of
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.needs_matplotlib
 def test_default_study_is_a_folder(capsys):
     assert main(["study"]) == 0
     heading, verdict, done = capsys.readouterr().out.splitlines()
-    count = len(EVALUATED)
+    count = len(formulas())
     assert verdict == f"{count} of {count} equations agree within rounding"
     assert heading == "numpy_rnn study: sine wave, 20 steps, 6 hidden units, tanh"
     assert re.fullmatch(
