@@ -44,7 +44,7 @@ class Case(NamedTuple):
     @property
     def is_text(self) -> bool:
         """Whether it is a character model, whose inputs are classes."""
-        return self.options.objective.loss == "cross_entropy"
+        return self.options.objective.has_classes
 
     @property
     def is_sine_wave(self) -> bool:

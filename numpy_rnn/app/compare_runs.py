@@ -16,10 +16,9 @@ from numpy_rnn.arrays import ARRAY_KIND
 from numpy_rnn.common.checks import check_run_arguments
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.numbers import check_integer
-from numpy_rnn.common.records import Run, Schedule
+from numpy_rnn.common.records import CLASS_LOSSES, Run, Schedule
 from numpy_rnn.common.texts import join_names
 from numpy_rnn.conformance.arithmetics.bounds import TAU
-from numpy_rnn.conformance.case import CLASS_LOSSES
 from numpy_rnn.conformance.ports.abilities import forced_schedule
 from numpy_rnn.conformance.runs.fitting import run_defaults, unsupported
 from numpy_rnn.conformance.runs.recorded_run import RecordedRun

@@ -83,7 +83,7 @@ def check_target(
     checks: ArrayChecks, target: Any, axes: str, objective: Objective
 ) -> None:
     """Check targets: classes if the loss is one of them, or else numbers."""
-    if objective.loss != "cross_entropy":
+    if not objective.has_classes:
         checks.check("target", target, axes, shared=True)
         return
     values = checks.kind.as_numpy("target", target)

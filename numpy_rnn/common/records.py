@@ -36,8 +36,7 @@ DTYPES: tuple[Dtype, ...] = get_args(Dtype)
 NONLINEARITY_NAMES: tuple[Nonlinearity, ...] = get_args(Nonlinearity)
 LOSS_NAMES: tuple[LossName, ...] = get_args(LossName)
 REDUCTION_NAMES: tuple[Reduction, ...] = get_args(Reduction)
-# The losses of classes: a row of outputs has one class and one term. Other losses have
-# numbers as targets, and a term of every output.
+# The losses whose targets are classes; those of the others are numbers.
 CLASS_LOSSES: tuple[LossName, ...] = ("cross_entropy",)
 
 
@@ -61,6 +60,11 @@ class Objective(NamedTuple):
     """The loss of a step, (L1) or (L4)."""
     reduction: Reduction = "sum"
     """Whether the losses of a window are added or averaged, (L2)."""
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether the targets are classes."""
+        return self.loss in CLASS_LOSSES
 
 
 class Step(NamedTuple):

@@ -11,7 +11,7 @@ import numpy as np
 
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import NumpyArray
-from numpy_rnn.conformance.case import STEP_OPTIONS, NamedArrays, loss_kind
+from numpy_rnn.conformance.case import STEP_OPTIONS, NamedArrays
 from numpy_rnn.conformance.ports.abilities import CAPABILITIES, shapes_of
 from numpy_rnn.conformance.ports.function_port import (
     NAMED_LOSSES,
@@ -227,7 +227,7 @@ class TorchPort(FunctionPort):
         for axis, (size, K) in enumerate(zip(y.shape, targets.shape)):
             if size > K:  # the axis of steps, of which the last K have a loss
                 y = y.narrow(axis, size - K, K)
-        if loss_kind(self.objective).has_classes:  # whose classes are the second axis
+        if self.objective.has_classes:  # whose classes are the second axis
             y = y.flatten(0, -2)
             targets = targets.flatten()
         loss = self.loss_function(y, targets)

@@ -70,17 +70,15 @@ LOSS_AXES = ("steps", "batch", "outputs")  # of the terms of a loss
 class LossKind(NamedTuple):
     """What a loss is computed from, and by."""
 
-    has_classes: bool  # whether its targets are classes
     axes: tuple[str, ...]  # of its terms
     equations: str
     function: str  # of the packages
 
 
 LOSS_KINDS = {
-    "squared_error": LossKind(False, LOSS_AXES, "L1, L2", "half_squared_error"),
-    "cross_entropy": LossKind(True, LOSS_AXES[:2], "L3, L4, L2", "cross_entropy"),
+    "squared_error": LossKind(LOSS_AXES, "L1, L2", "half_squared_error"),
+    "cross_entropy": LossKind(LOSS_AXES[:2], "L3, L4, L2", "cross_entropy"),
 }
-CLASS_LOSSES = tuple(name for name, kind in LOSS_KINDS.items() if kind.has_classes)
 
 
 class StepOption(NamedTuple):

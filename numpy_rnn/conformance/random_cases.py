@@ -30,7 +30,6 @@ from numpy_rnn.conformance.case import (
     STEP_OPTIONS,
     WindowCase,
     initial_state_of,
-    loss_kind,
     parameters_from,
 )
 from numpy_rnn.conformance.definition import train, window_update
@@ -119,8 +118,7 @@ class CaseSpec(NamedTuple):
         velocity = self._velocity(generator, params)
         if self.class_inputs:
             x = random_classes(generator, (T, B), D)
-        has_classes = loss_kind(self.objective).has_classes
-        if has_classes:
+        if self.objective.has_classes:
             target = random_classes(generator, (K, B), O)
         case = WindowCase(
             params=params,
@@ -131,7 +129,7 @@ class CaseSpec(NamedTuple):
             step=self.step,
             velocity=velocity,
         )
-        return self._with_outputs(case) if has_classes else case
+        return self._with_outputs(case) if self.objective.has_classes else case
 
     def _velocity(
         self, generator: np.random.Generator, params: Parameters[NumpyArray]
@@ -167,8 +165,7 @@ class CaseSpec(NamedTuple):
             factors[-1] = SATURATING
         if self.special == "silent" and self.H > 1:
             factors[0] = 0
-        has_classes = loss_kind(self.objective).has_classes
-        scale = 1.0 if has_classes else self.scale
+        scale = 1.0 if self.objective.has_classes else self.scale
         arrays = {}
         for name, axes in PARAMETER_AXES.items():
             if self.bias or len(axes) > 1:
@@ -223,7 +220,7 @@ def random_spec(
     )
     if draw.one_in(7):
         O = H
-    if loss_kind(objective).has_classes:
+    if objective.has_classes:
         O = max(O, 2)
     spec = CaseSpec(
         *(T, B, D, H, O),
@@ -244,7 +241,7 @@ def random_spec(
     spec = without_unsupported(sized(spec, draw, abilities), abilities)
     if spec.step is None or not spec.step.has_velocity:
         spec = spec._replace(velocity=False)
-    if not loss_kind(spec.objective).has_classes:
+    if not spec.objective.has_classes:
         spec = spec._replace(logits=1.0, learnt=False)
     return spec
 

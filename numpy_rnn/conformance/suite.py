@@ -17,13 +17,12 @@ from itertools import islice
 from typing import Any
 
 from numpy_rnn.common.errors import errors_about
+from numpy_rnn.common.records import CLASS_LOSSES
 from numpy_rnn.conformance.case import (
-    CLASS_LOSSES,
     GRADIENT_AXES,
     TENSORS,
     case_sizes,
     equations,
-    loss_kind,
 )
 from numpy_rnn.conformance.mutants.hints import hint_for_port, hint_specs
 from numpy_rnn.conformance.mutants.loops import hint_for_run
@@ -244,7 +243,7 @@ def large_output_specs(
     None has learnt: such a one may hide which tensor is wrong.
     """
     for spec in islice(sampled_specs(port, dtype, seed, examples), LARGE_OUTPUTS):
-        if loss_kind(spec.objective).has_classes:
+        if spec.objective.has_classes:
             yield spec._replace(logits=MAX_LOGIT, learnt=False)
 
 
@@ -252,7 +251,7 @@ def smaller(spec: CaseSpec, port: StatedPort) -> Iterator[CaseSpec]:
     """Yield the same with small sizes, if the port has all sizes."""
     if port.abilities.sizes:
         return
-    O = 2 if loss_kind(spec.objective).has_classes else 1
+    O = 2 if spec.objective.has_classes else 1
     plain = spec._replace(**PLAIN, scale=1.0, gain=1.0, B=1, D=1, H=2, O=O)
     for T in (1, 2, 3, spec.T):
         yield without_unsupported(plain._replace(T=T, K=T), port.abilities)

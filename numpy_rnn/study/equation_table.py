@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from numpy_rnn.study.document import mathml, table
-from numpy_rnn.study.evaluated_equations import SECTIONS
+from numpy_rnn.study.evaluated_equations import OVERLAPPING, SECTIONS
 from numpy_rnn.study.witnesses import (
     AGREES,
     BY_AUTOGRAD,
@@ -60,6 +60,8 @@ def equation_row(equation: CheckedEquation, description: str) -> list[str]:
     """Return the cells of an equation as HTML."""
     kind = "wrong" if equation.verdict == WRONG else ""
     number = f"{equation.value:.6g}".replace("-", "−")
+    if equation.run_name != OVERLAPPING:
+        number += f" ({equation.run_name})"
     differences = []
     for witness in (BY_COMPLEX_STEP, BY_AUTOGRAD):
         difference = equation.differences.get(witness)
@@ -67,7 +69,7 @@ def equation_row(equation: CheckedEquation, description: str) -> list[str]:
     return [
         f"({equation.id})",
         description,
-        f"<code>{equation.element}</code> = {number}, {equation.run_name}",
+        f"<code>{equation.element}</code> = {number}",
         scale(equation.ratio),
         *differences,
         f'<span class="{kind}">{equation.verdict}</span>',

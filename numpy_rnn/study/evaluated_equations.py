@@ -9,7 +9,6 @@ import numpy as np
 from numpy_rnn.common.array_kinds import is_integer
 from numpy_rnn.common.initial import initial_parameters
 from numpy_rnn.common.records import (
-    CLASS_LOSSES,
     LOSS_NAMES,
     Objective,
     Run,
@@ -25,7 +24,7 @@ OVERLAPPING = "overlapping windows"
 ONE_WINDOW = "one window over the series"
 # The runs of options that go together, or need another number than the others.
 OPTION_RUNS: dict[str, dict[str, Any]] = {
-    "momentum with dampening": {"momentum": 0.9, "dampening": 0.5},
+    "dampened momentum": {"momentum": 0.9, "dampening": 0.5},
     "Nesterov momentum": {"momentum": 0.9, "nesterov": True},
     "clipping by value": {"max_value": 0.01},
 }
@@ -139,7 +138,7 @@ def with_targets_of(subject: Subject, run: Run) -> Run:
     """Return a run with inputs and targets that its loss has: those of the series, or
     its classes.
     """
-    if run.options.objective.loss not in CLASS_LOSSES:
+    if not run.options.objective.has_classes:
         return run
     schedule = Schedule(1, run.options.schedule.k2)
     return run._replace(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from numpy_rnn import InputError
-from numpy_rnn.common.records import DirectionKeywords, Step
+from numpy_rnn.common.records import CLASS_LOSSES, DirectionKeywords, Step
 from numpy_rnn.conformance.case import LOSS_KINDS
 from tests.helpers.random_runs import OPTIONS, arguments, random_run
 
@@ -57,8 +57,8 @@ def valid_calls(rnn, N=None):
         "from_numpy": {"value": rnn.to_numpy(x)},
         "to_numpy": {"value": x},
     }
-    for kind in LOSS_KINDS.values():
-        of_loss = classes if kind.has_classes else target
+    for name, kind in LOSS_KINDS.items():
+        of_loss = classes if name in CLASS_LOSSES else target
         calls[kind.function] = losses | {"target": of_loss}
     return calls
 

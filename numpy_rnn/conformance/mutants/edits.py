@@ -11,7 +11,7 @@ import numpy as np
 
 from numpy_rnn.common.records import NumpyArray, Objective
 from numpy_rnn.conformance.arithmetics.arithmetic import NumpyArithmetic, Operand
-from numpy_rnn.conformance.case import NamedArrays, loss_kind
+from numpy_rnn.conformance.case import NamedArrays
 from numpy_rnn.conformance.definition import DEFINITION as right
 from numpy_rnn.conformance.definition import GRADIENTS, Definition, Steps, Tensors
 
@@ -186,7 +186,7 @@ def terms_of_loss(change: Change) -> Equations:
         """Return the operands with perfect outputs."""
         ones = np.ones_like(y[0])
         steps = [change(ones, t, len(y)) for t in range(1, len(y) + 1)]
-        perfect = 1e4 * target if loss_kind(objective).has_classes else target
+        perfect = 1e4 * target if objective.has_classes else target
         return n, np.where(np.stack(steps) == 0, perfect, y), target, objective
 
     return with_operands(operands, "loss_and_error")
