@@ -83,6 +83,7 @@ def test_figures_are_those_of_the_findings(small):
     panels = product(("cosine", "bias"), (0, 1))  # before and after training
     for axes, (part, end) in zip(curves.axes, panels, strict=True):
         drawn = [[*line.get_ydata()] for line in axes.lines]
+        assert [float(part == "cosine")] * 2 in drawn  # what there is without a cut
         for kind in (0, 1):
             ensemble = getattr(findings.ensemble[end], part)[:, kind]
             single = getattr(findings.single, part)[end, kind]
