@@ -22,6 +22,11 @@ from tests.helpers.comparing import arrays_in, share_memory
 from tests.helpers.ports import CASE, FULL, Port, verdict_on
 
 
+class Unprintable(Exception):
+    def __str__(self):
+        raise ValueError
+
+
 def raising(error):
     def before(arguments):
         raise error
@@ -49,6 +54,7 @@ def test_port_is_given_copies():
             "raises ValueError: bad shape (test_ports.py",
         ),
         (raising(SystemExit(3)), "raises SystemExit: 3 (test_ports.py"),
+        (raising(Unprintable()), "raises Unprintable, whose message cannot be printed"),
         (raising(PortFault("no device")), "no device"),
         (lambda arguments: arguments["target"].fill(2), "changes target in place"),
         (lambda arguments: arguments["h_0"].fill(2), "changes h_0 in place"),

@@ -290,7 +290,10 @@ def describe_error(error: BaseException) -> str:
     """Return the type and the message of an error, and the last line of its traceback
     that is the user's, if there is one.
     """
-    message = f"{type(error).__name__}: {one_line(str(error))}".removesuffix(": ")
+    try:
+        message = f"{type(error).__name__}: {one_line(str(error))}".removesuffix(": ")
+    except Exception:  # a __str__ that raises
+        message = f"{type(error).__name__}, whose message cannot be printed"
     frames = list[traceback.FrameSummary]()
     for frame in traceback.extract_tb(error.__traceback__):
         is_installed = "-packages" + os.sep in frame.filename

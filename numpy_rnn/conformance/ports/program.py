@@ -18,12 +18,13 @@ from numpy_rnn.common.texts import one_line
 from numpy_rnn.conformance.case import WindowCase
 from numpy_rnn.conformance.ports.protocol import (
     HELLO,
-    LONGEST_ANSWER,
+    LONGEST_HELLO,
     Message,
     PortFault,
     decode_answer,
     decode_hello,
     encode_request,
+    longest_answer,
 )
 
 EXIT_GRACE = 1.0  # seconds that a program has to exit by itself
@@ -75,7 +76,7 @@ class ProgramPort:
             self._start()
         self.case_id += 1
         request = encode_request(case, self.case_id)
-        line = self._ask(request)
+        line = self._ask(request, longest_answer(case))
         return decode_answer(line, case, self.case_id)
 
     def _start(self) -> Message:
@@ -103,18 +104,19 @@ class ProgramPort:
         self.ending = weakref.finalize(self, _end, self.process)
         self.dialogue = Dialogue(self.process)
         try:
-            return decode_hello(self._ask(HELLO))
+            line = self._ask(HELLO, LONGEST_HELLO)
+            return decode_hello(line)
         except PortFault:
             self.close(patience=0.0)
             raise
 
-    def _ask(self, question: str) -> str:
+    def _ask(self, question: str, longest: int) -> str:
         """Return the answer to a question. Without one, end the program and raise."""
         limit = self.timeout
         if self.answers < 2:
             limit *= FIRST_TIMES
         try:
-            answer = self.dialogue.ask(question.encode("ascii"), limit)
+            answer = self.dialogue.ask(question.encode("ascii"), longest, limit)
         except PortFault as fault:
             complaint = self.dialogue.complaint()
             self.close(patience=0.0)
@@ -143,11 +145,11 @@ class Dialogue:
             descriptors.append(pipe.fileno())
         self.stdin, self.stdout, self.stderr = descriptors
 
-    def ask(self, question: bytes, limit: float) -> bytes:
+    def ask(self, question: bytes, longest: int, limit: float) -> bytes:
         """Write a line, and return the line that answers it.
 
-        Raises PortFault if the answer takes more than `limit` seconds or is too long,
-        and if there is none.
+        Raises PortFault if the answer takes more than `limit` seconds or has more than
+        `longest` bytes, and if there is none.
         """
         deadline = time.monotonic() + limit
         unsent = memoryview(question + b"\n")
@@ -175,8 +177,8 @@ class Dialogue:
                         if not chunk:
                             raise PortFault(self._why_closed())
                         answer += chunk
-                        if b"\n" in chunk or len(answer) > LONGEST_ANSWER:
-                            return _checked_answer(answer)
+                        if b"\n" in chunk or len(answer) > longest:
+                            return _checked_answer(answer, longest)
 
     def complaint(self) -> str:
         """Return the last lines that the program wrote to standard error."""
@@ -218,17 +220,18 @@ class Dialogue:
         status = self.process.returncode
         if status >= 0:
             return f"ends with exit status {status}"
-        return f"ends by signal {-status}: {signal.strsignal(-status)}"
+        names = {number.value: number.name for number in signal.Signals}
+        return f"ends by {names.get(-status, f'signal {-status}')}"
 
 
-def _checked_answer(answer: bytearray) -> bytes:
+def _checked_answer(answer: bytearray, longest: int) -> bytes:
     """Return the answer without its line end, if it is one line and not too long."""
     line, newline, rest = bytes(answer).partition(b"\n")
     start = one_line(line[:CHUNK].decode(errors="replace"), 80)
-    if not newline:
+    if len(line) > longest or not newline:
         raise PortFault(
-            f"answers with more than {LONGEST_ANSWER:,} bytes, which begin {start}: "
-            "expected the numbers of the report"
+            f"answers with more than {longest:,} bytes, which begin {start}: expected "
+            "the numbers of the report"
         )
     if rest:
         raise PortFault(

@@ -33,7 +33,9 @@ from numpy_rnn.conformance.ports.abilities import (
 VERSION = 2
 HELLO = json.dumps({"type": "hello", "protocol": VERSION})
 
-LONGEST_ANSWER = 10**8  # bytes
+LONGEST_HELLO = 100_000  # bytes of the answer
+LONGEST_NUMBER = 64  # bytes of a number in an answer, with its comma
+LONGEST_TEXT = 10_000  # bytes of an answer besides its numbers
 Message = dict[str, Any]
 
 
@@ -155,6 +157,15 @@ def decode_hello(line: str) -> Message:
         spoken = short_repr(hello.get("protocol"), repr)
         raise PortFault(f"speaks protocol version {spoken}: expected {VERSION}")
     return identity_from(SimpleNamespace(**hello))
+
+
+def longest_answer(case: WindowCase) -> int:
+    """Compute the most bytes of an answer to this case with everything that it can
+    have.
+    """
+    shapes = required_outputs(case)
+    numbers = sum(prod(shape) for shape in shapes.values())
+    return LONGEST_NUMBER * numbers + LONGEST_TEXT
 
 
 def decode_answer(line: str, case: WindowCase, case_id: int) -> dict[str, np.ndarray]:
