@@ -57,24 +57,6 @@ TERMS: dict[str, Elementwise] = {
 }
 
 
-def count_outputs(y: Array) -> int:
-    """Return K·B·O, the terms of a squared error."""
-    K, B, O = len(y), *y.shape[-2:]
-    return int(K * B * O)
-
-
-def count_rows(y: Array) -> int:
-    """Return K·B, the terms of a cross-entropy."""
-    K, B = len(y), y.shape[-2]
-    return int(K * B)
-
-
-COUNTS: dict[str, Callable[[Array], int]] = {
-    "squared_error": count_outputs,
-    "cross_entropy": count_rows,
-}
-
-
 def half_squared_error(
     y: Array, target: Array, *, reduction: Reduction = "sum"
 ) -> Array:
@@ -177,6 +159,13 @@ def target_rows(y: Array, target: Array) -> Array:
 
 
 def reduction_divisor(y: Array, objective: Objective) -> int:
-    """Return C, by which the reduction divides the losses of these outputs."""
-    count = COUNTS[objective.loss](y)
-    return count if objective.reduction == "mean" else 1
+    """Return C, by which the reduction divides the losses of these outputs.
+
+    A class is the target of a row of outputs, which has one term then. A number is the
+    target of one output.
+    """
+    if objective.reduction == "sum":
+        return 1
+    rows: int = len(y) * y.shape[-2]
+    terms: int = 1 if objective.has_classes else y.shape[-1]
+    return rows * terms

@@ -4,8 +4,8 @@ Mostly the sizes differ from each other, weights are of order one and not symmet
 tanh is not saturated, and the older steps of the window have no loss. Some cases have
 inputs, targets and outputs of 10 to 1000, as data that nobody scaled; a square output
 matrix, a batch or a window of one, a saturated unit, or one without incoming weights,
-whose a is exactly 0. Large cases have one size of up to 40,
-beyond small buffers and the registers of vector instructions.
+whose a is exactly 0. Large cases have one size of up to 40, beyond small buffers and
+the registers of vector instructions.
 """
 
 from collections.abc import Mapping, Sequence
@@ -45,6 +45,7 @@ from numpy_rnn.conformance.ports.abilities import (
 )
 
 MAX_SIZE = 8  # of T, B, D, H and O in most cases
+WIDE_BATCHES = (9, 17)  # one or two blocks of 8 or 16 sequences, and a rest
 LARGE_SIZES = {"T": (17, 40), "H": (17, 40), "B": (9, 20), "D": (17, 40), "O": (17, 40)}
 SATURATING = 64  # factor of the incoming weights of a saturated unit: mostly |a| > 20
 SCALES = (10.0, 100.0, 1000.0)  # of unscaled data
@@ -220,8 +221,8 @@ def random_spec(
     )
     if draw.one_in(7):
         O = H
-    if objective.has_classes:
-        O = max(O, 2)
+    if draw.one_in(10):
+        B = draw.integer(*WIDE_BATCHES)
     spec = CaseSpec(
         *(T, B, D, H, O),
         K=draw.integer(1, T) if draw.one_in(2) else T,
@@ -238,6 +239,9 @@ def random_spec(
         class_inputs=draw.one_in(3),
         special=draw.choice(SPECIAL) if draw.one_in(2) else "",
     )
+    spec = without_unsupported(spec, abilities)
+    if spec.objective.has_classes:
+        spec = spec._replace(O=max(spec.O, 2))
     spec = without_unsupported(sized(spec, draw, abilities), abilities)
     if spec.step is None or not spec.step.has_velocity:
         spec = spec._replace(velocity=False)
@@ -285,9 +289,11 @@ def facts_of_spec(spec: CaseSpec) -> dict[str, Any]:
     return facts_of(spec.objective, spec.dtype, spec.step, others)
 
 
-def changed(record: Any, fields: Mapping[str, Any]) -> Any:
+def changed(record: Value, fields: Mapping[str, Any]) -> Value:
     """Return a record with those of the fields that it has."""
-    return record._replace(**{n: fields[n] for n in record._fields if n in fields})
+    old: Any = record
+    new: Value = old._replace(**{n: fields[n] for n in old._fields if n in fields})
+    return new
 
 
 def without_unsupported(spec: CaseSpec, abilities: Abilities) -> CaseSpec:
@@ -302,7 +308,7 @@ def without_unsupported(spec: CaseSpec, abilities: Abilities) -> CaseSpec:
     spec = spec._replace(objective=changed(spec.objective, fields))
     if spec.step is not None:
         spec = spec._replace(step=changed(spec.step, fields))
-    return changed(spec, fields)  # type: ignore[no-any-return]
+    return changed(spec, fields)
 
 
 def large_spec(

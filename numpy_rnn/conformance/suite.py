@@ -56,7 +56,7 @@ LARGE_EVERY = 6  # one of so many windows is large
 LARGE = "THBDO"  # in turn
 MAX_WORK = 8e7  # of the windows of a test, in products: fewer where they are large
 MIN_WINDOWS = 5  # whatever their work is
-LARGE_OUTPUTS = 40  # windows, of which those with classes get large outputs
+LARGE_OUTPUTS_SHARE = 5  # of so many windows, one whose outputs overflow exponentials
 RUN_EVERY = 10  # windows per run of several updates
 MIN_RUNS = 3  # however large they are
 LISTED_RESULTS = ("loss", *GRADIENT_AXES)  # which a verdict lists
@@ -242,9 +242,12 @@ def large_output_specs(
 
     None has learnt: such a one may hide which tensor is wrong.
     """
-    for spec in islice(sampled_specs(port, dtype, seed, examples), LARGE_OUTPUTS):
-        if spec.objective.has_classes:
-            yield spec._replace(logits=MAX_LOGIT, learnt=False)
+    windows = examples and max(examples, EXAMPLES)  # half or more have classes
+    specs = sampled_specs(port, dtype, seed, windows)
+    with_classes = (spec for spec in specs if spec.objective.has_classes)
+    count = max(1, (examples or EXAMPLES) // LARGE_OUTPUTS_SHARE)
+    for spec in islice(with_classes, count):
+        yield spec._replace(logits=MAX_LOGIT, learnt=False)
 
 
 def smaller(spec: CaseSpec, port: StatedPort) -> Iterator[CaseSpec]:

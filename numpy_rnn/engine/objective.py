@@ -124,13 +124,9 @@ class LossFunctions(NamedTuple):
     """
     by_row: bool
     """Otherwise ℓ is half the sum of squares of ∂ℓ/∂y."""
-    terms: Callable[[int], int]
-    """Terms of a row of O outputs, for the reduction "mean"."""
 
 
 LOSSES = {
-    "squared_error": LossFunctions(write_difference, by_row=False, terms=lambda O: O),
-    "cross_entropy": LossFunctions(
-        write_softmax_difference, by_row=True, terms=lambda O: 1
-    ),
+    "squared_error": LossFunctions(write_difference, by_row=False),
+    "cross_entropy": LossFunctions(write_softmax_difference, by_row=True),
 }

@@ -45,7 +45,7 @@ class Workspace:
         # Terms of a row of outputs, by which "mean" divides.
         self.terms: int | None = None
         if objective.reduction == "mean":
-            self.terms = self.loss.terms(sizes.O)
+            self.terms = 1 if objective.has_classes else sizes.O
         self.base = self.stop = 0  # the steps that are loaded
         is_small = sizes.B == 1 and sizes.H <= MAX_STACKED
         self.is_stacked = sizes.networks is not None or is_small

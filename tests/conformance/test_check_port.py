@@ -10,8 +10,14 @@ from numpy_rnn.conformance.definition import DEFINITION, Definition
 from numpy_rnn.conformance.ports import function_port
 from numpy_rnn.conformance.ports.port import stated_port
 from numpy_rnn.conformance.ports.protocol import PortFault
-from numpy_rnn.conformance.random_cases import MAX_SIZE
-from numpy_rnn.conformance.suite import WrongPort, check, check_port, sampled_specs
+from numpy_rnn.conformance.random_cases import MAX_LOGIT, MAX_SIZE
+from numpy_rnn.conformance.suite import (
+    WrongPort,
+    check,
+    check_port,
+    large_output_specs,
+    sampled_specs,
+)
 from numpy_rnn.conformance.verdicts import extent_of
 from tests.helpers.ports import (
     DefinitionPort,
@@ -126,6 +132,15 @@ def test_rows_of_a_matrix_that_are_wrong_are_counted():
 
 
 # Which windows.
+
+
+@pytest.mark.parametrize(("examples", "count"), [(1, 1), (None, 20)])
+def test_outputs_that_overflow_exponentials_are_tried(examples, count):
+    """However few windows are asked for, at least one has them."""
+    port = stated_port(DefinitionPort())
+    specs = list(large_output_specs(port, "float32", SEED, examples))
+    assert [spec.logits for spec in specs] == [MAX_LOGIT] * count
+    assert all(spec.objective.has_classes and not spec.learnt for spec in specs)
 
 
 def test_one_window_of_six_is_large():

@@ -7,13 +7,14 @@ import numpy as np
 from hypothesis import strategies as st
 
 from numpy_rnn.common.records import (
+    LOSS_NAMES,
     NONLINEARITY_NAMES,
     REDUCTION_NAMES,
     Objective,
     Step,
 )
 from numpy_rnn.common.trees import tree_map
-from numpy_rnn.conformance.case import WindowCase
+from numpy_rnn.conformance.case import STEP_OPTIONS, WindowCase, used_options
 from numpy_rnn.conformance.definition import window_update
 from numpy_rnn.conformance.random_cases import RandomDraw, random_spec, scaled_outputs
 from numpy_rnn.conformance.window_checks import checks_at
@@ -21,9 +22,9 @@ from numpy_rnn.conformance.window_checks import checks_at
 SEEDS = st.integers(0, 2**32 - 1)
 VARIANTS: dict[str, dict[str, Any]] = {  # fields of a spec
     **{name: {"objective": Objective(name)} for name in NONLINEARITY_NAMES},
-    "classes": {
-        "objective": Objective("tanh", "cross_entropy", "mean"),
-        "class_inputs": True,
+    **{
+        name: {"objective": Objective("tanh", name, "mean"), "class_inputs": True}
+        for name in LOSS_NAMES[1:]
     },
     "momentum": {"step": Step(0.3, 0.9, 0.3, weight_decay=0.1), "velocity": True},
     "Nesterov": {
@@ -35,6 +36,11 @@ VARIANTS: dict[str, dict[str, Any]] = {  # fields of a spec
     "clipped-by-value": {"step": Step(0.3, max_value=1e3), "scale": 100.0},
     "Adagrad": {"step": Step(0.3, adagrad=True, weight_decay=0.1), "velocity": True},
 }
+STEPS = [fields["step"] for fields in VARIANTS.values() if "step" in fields]
+for _name, _option in STEP_OPTIONS.items():
+    if not any(_name in used_options(step) for step in STEPS):  # a new one
+        _step = Step(0.3, **{_name: _option.choices[-1]})
+        VARIANTS[_name] = {"step": _step, "velocity": True}
 SEED = int(os.environ["TEST_SEED"])  # tests/conftest.py draws it, once a run
 
 
