@@ -79,7 +79,7 @@ def right_cells():
 def right_chunks():
     """Train by TBPTT(10, 10), and return the last outputs.
 
-    TBPTT(10, 10), state carried and cut; 0 mistakes of the 19
+    TBPTT(10, 10), state carried and cut; 0 mistakes of the 17
     module nn.RNN(1, 5), called at
     steps: 10: 12 windows: 10 steps, k1 = 10, k2 = 10: 12
     initial states: zeros: 3, the previous window, cut: 9
@@ -129,7 +129,7 @@ def right_sliding():
 def state_attached():
     """Pass the state on with its graph.
 
-    no truncation: the gradient goes on into earlier updates; 1 mistake of the 18
+    no truncation: the gradient goes on into earlier updates; 1 mistake of the 16
     """
     rnn, _ = modules()
     h = torch.zeros(1, 3, 5)
@@ -221,20 +221,7 @@ def loss_in_no_update():
         update(optimizer, loss)
 
 
-def loss_counted_twice():
-    """Let the sum of all chunks up to now go through backward() at each."""
-    rnn, optimizer = modules()
-    for _ in range(2):
-        h, loss = torch.zeros(1, 3, 5), 0
-        optimizer.zero_grad()
-        for x in batch().split(3):
-            out, h = rnn(x, h.detach())
-            loss = loss + out.square().mean()
-            loss.backward(retain_graph=True)
-        optimizer.step()
-
-
-def loss_in_two_updates():
+def loss_used_twice():
     """Go on with the sum of losses after the update."""
     cell, _ = cells()
     optimizer = torch.optim.SGD(cell.parameters(), lr=0.0)
@@ -268,7 +255,7 @@ def gradients_thrown_away():
         optimizer.step()
 
 
-def clip_without_effect():
+def clip_before_backward():
     """Clip gradients before there are any."""
     rnn, optimizer = modules()
     for _ in range(4):
@@ -289,18 +276,6 @@ def clip_of_wrong_parameters():
         out, _ = rnn(batch())
         out.square().mean().backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-
-
-def clip_of_partial_sum():
-    """Clip after each of several backward passes of an update."""
-    rnn, optimizer = modules()
-    for _ in range(2):
-        optimizer.zero_grad()
-        for _ in range(3):
-            out, _ = rnn(batch())
-            out.square().mean().backward()
-            nn.utils.clip_grad_norm_(rnn.parameters(), 0.1)
         optimizer.step()
 
 

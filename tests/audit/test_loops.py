@@ -46,7 +46,27 @@ VALUE_OF_NEXT_STATE = """
         loss = rnn(batch()[:1], h.detach())[0].mean()
         (loss + out.square().mean())"""
 SHUFFLED = "([0, 10, 20, 30], [20, 0, 30, 10], [10, 30, 0, 20])[_]"
-
+CLIPPED = """nn.utils.clip_grad_norm_(rnn.parameters(), 1.0)
+        out.square().mean().backward()
+"""
+PARTIAL_SUMS = """for _ in range(2):
+            rnn(batch())[0].mean().backward()
+            nn.utils.clip_grad_norm_(rnn.parameters(), 1.0)
+"""
+CLIPPED_BY_SEQUENCE = """sums = [torch.zeros_like(p) for p in rnn.parameters()]
+        for sequence in batch().split(1, dim=1):
+            optimizer.zero_grad()
+            rnn(sequence)[0].square().mean().backward()
+            nn.utils.clip_grad_norm_(rnn.parameters(), 1.0)
+            for p, total in zip(rnn.parameters(), sums):
+                total += p.grad
+        for p, total in zip(rnn.parameters(), sums):
+            p.grad = total
+"""
+BACKWARD_TWICE = """loss = out.square().mean()
+        loss.backward(retain_graph=True)
+        loss.backward()
+"""
 LAST_ALONE = """range(3):
         h = torch.zeros(3, 4)
         for x in batch():
@@ -103,11 +123,14 @@ VALIDATED = """        loss.backward()
             "0 mistakes",
         ),
         (
-            "clip_without_effect",
+            "clip_before_backward",
             "(rnn.p",
             "(nn.RNN(2, 5).p",
             "[clip-of-wrong-parameters]",
         ),
+        ("clip_before_backward", CLIPPED, PARTIAL_SUMS, "[clip-before-backward]"),
+        ("clip_before_backward", CLIPPED, CLIPPED_BY_SEQUENCE, "0 mistakes"),
+        ("clip_before_backward", CLIPPED, BACKWARD_TWICE, "[loss-used-twice]"),
         (
             "right_by_hand",
             "\n        out.square().mean()",
@@ -151,10 +174,10 @@ def test_order_of_data_is_known_through_an_embedding():
 
 
 def test_loss_whose_second_backward_fails():
-    program = source("loss_in_two_updates", "retain_graph=True")
+    program = source("loss_used_twice", "retain_graph=True")
     with pytest.raises(RuntimeError), torch_rnn.audit() as report:
         exec(program, {})
-    assert [w.name for w in report.warnings] == ["loss-in-two-updates"]
+    assert [w.name for w in report.warnings] == ["loss-used-twice"]
 
 
 FAILED_BEFORE = """try:

@@ -123,7 +123,7 @@ class UseWatch:
         self, roots: list[torch.Tensor], call_safely: Callable[..., None]
     ) -> None:
         """Register a hook in each node that uses a result which the roots reach."""
-        self.sources: list[GraphSources] = []  # of the roots, and before each pass
+        self.sources = GraphSources()  # of the roots, and of all passes
         # a row for each step, a column for each sequence
         self._used: dict[ForwardPass, NDArray[numpy.bool_]] = {}
         self._carried = set[ForwardPass]()  # whose state or output its module uses
@@ -132,12 +132,16 @@ class UseWatch:
         pending = [(sources_of(roots), None)]
         while pending:
             sources, after = pending.pop()
-            self.sources.append(sources)
+            self.sources.parameters |= sources.parameters
+            self.sources.losses |= sources.losses
+            self.sources.reaches_data |= sources.reaches_data
+            self.sources.is_complete &= sources.is_complete
             for use in sources.uses:
                 result = use[0]
                 forward = result.forward
                 if forward not in self._used:
                     self._used[forward] = numpy.zeros((forward.steps, 1), bool)
+                    self.sources.parameters.update(forward.module.parameters())
                     pending += [(behind, forward.module) for behind in result.behind]
                 if after is not forward.module:
                     outside[use] = None
@@ -151,10 +155,6 @@ class UseWatch:
             else:
                 hook = partial(call_safely, self._add, result, index)
                 self._handles.append(node.register_hook(hook))
-
-    def modules(self) -> set[nn.Module]:
-        """Return the modules whose passes are reached."""
-        return {forward.module for forward in self._used}
 
     def _add(self, result: PassResult, index: int, inputs: Gradients, _: Any) -> None:
         """Add the steps of a result that is an input of this index of a node, by the

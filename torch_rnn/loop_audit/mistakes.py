@@ -8,7 +8,7 @@ loop of each is the function of its name in tests/audit/loops.py.
 from bisect import bisect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, product
 
 from torch_rnn.loop_audit.events import (
     BackwardPass,
@@ -17,6 +17,7 @@ from torch_rnn.loop_audit.events import (
     GradientUnscale,
     LoopUpdate,
     LossCall,
+    OptimizerRecord,
     Origin,
     StatePart,
     parameters_in,
@@ -182,37 +183,22 @@ def time_and_batch_exchanged(loop: TrainingLoop) -> Iterator[Event]:
 
 
 @mistake(
-    "a loss of an earlier update is in this one again: begin each sum of losses at 0"
+    "a loss goes through backward() again, and counts twice: begin each sum of losses"
+    " at 0, or call backward() once",
+    least=1,
 )
-def loss_in_two_updates(loop: TrainingLoop) -> Iterator[Event]:
-    """Yield backward passes through a loss that an earlier update has used."""
-    first = dict[LossCall, BackwardPass]()
+def loss_used_twice(loop: TrainingLoop) -> Iterator[Event]:
+    """Yield backward passes through a loss that another one of the same optimizer has
+    gone through.
+    """
+    seen = set[tuple[LossCall, OptimizerRecord]]()
     for backward in loop.backwards:
-        later = {update.optimizer for update in loop.updates_of(backward)}
-        for loss in backward.losses:
-            for update in loop.updates_of(first.setdefault(loss, backward)):
-                is_earlier = update.number < backward.number
-                if is_earlier and backward.has_failed:  # once
-                    yield from [backward] * 2
-                elif is_earlier and update.optimizer in later:
-                    yield backward
-
-
-@mistake(
-    "a loss goes through backward() again before the step, and counts twice: begin each"
-    " sum of losses at 0, or call backward() once"
-)
-def loss_counted_twice(loop: TrainingLoop) -> Iterator[Event]:
-    """Yield backward passes that add the gradient of a loss for the second time."""
-    adding = loop.adding_updates()
-    for update in loop.updates:
-        if update in adding:  # other mistakes
-            continue
-        seen = set[LossCall]()
-        for backward in sorted(update.backwards, key=lambda event: event.number):
-            if backward.losses & seen:
-                yield backward
-            seen |= backward.losses
+        # one that fails, as torch has freed the graph, is in no update
+        updates = loop.updates if backward.has_failed else loop.updates_of(backward)
+        uses = set(product(backward.losses, (update.optimizer for update in updates)))
+        if uses & seen:
+            yield backward
+        seen |= uses
 
 
 @mistake("not every loss of an update reaches backward(): add them up", LossCall)
@@ -277,18 +263,24 @@ def gradients_thrown_away(loop: TrainingLoop) -> Iterator[Event]:
 
 
 @mistake(
-    "gradients are clipped before backward(), or after step(): clip between the two"
+    "a backward() follows this clip before a step does: clip once, after the last"
+    " backward() and before step()"
 )
-def clip_without_effect(loop: TrainingLoop) -> Iterator[Event]:
-    """Yield clips after which a backward pass follows, if never a step does."""
-    late = []
-    for clip in loop.clips:
-        after = loop.event_after(clip)
-        if isinstance(after, BackwardPass):
-            late.append(clip)
-        elif after is not None:
-            return
-    yield from late
+def clip_before_backward(loop: TrainingLoop) -> Iterator[Event]:
+    """Yield clips before a backward pass whose gradient is used as it is, if they are
+    half of those of their line: a loop may leave a step out.
+    """
+    for clips in grouped(loop.clips, lambda clip: clip.location).values():
+        followed = []
+        for clip in clips:
+            after = loop.event_after(clip)
+            if not isinstance(after, BackwardPass):
+                continue
+            # for DP-SGD, a script sums the clipped gradients of sequences itself
+            if any(update.is_known for update in loop.updates_of(after)):
+                followed.append(clip)
+        if 2 * len(followed) >= len(clips):
+            yield from followed
 
 
 @mistake(
@@ -301,23 +293,6 @@ def clip_of_wrong_parameters(loop: TrainingLoop) -> Iterator[Event]:
     for clips in by_line.values():
         if loop.updates and not parameters_in(clips) & changed:
             yield from clips
-
-
-@mistake(
-    "the sum of some losses is clipped, before the gradients of others are added to it:"
-    " clip once, before step()"
-)
-def clip_of_partial_sum(loop: TrainingLoop) -> Iterator[Event]:
-    """Yield clips between two backward passes of one update."""
-    adding = loop.adding_updates()
-    for clip in loop.clips:
-        after = loop.event_after(clip)
-        if not isinstance(after, BackwardPass):
-            continue
-        for update in loop.updates_of(after):
-            earlier = min(update.backwards, key=lambda backward: backward.number)
-            if earlier.number < clip.number and update not in adding:
-                yield clip
 
 
 @mistake("scaled gradients are clipped: call scaler.unscale_(optimizer) before")

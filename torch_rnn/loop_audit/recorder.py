@@ -153,12 +153,11 @@ class LoopRecorder:
         roots = [root for root in tensors if isinstance(root, torch.Tensor)]
         watch = UseWatch(roots, self._hooks.call_safely)
         sources = watch.sources
-        parameters = self._reached_parameters(watch)
-        losses = union(part.losses for part in sources)
-        if not losses:
-            losses = frozenset([self._add_loss(roots[0], UNNAMED_LOSS)])
-        is_complete = all(part.is_complete for part in sources)
-        if not is_complete:
+        self._name(sources.parameters)
+        parameters = self._gradients.read(sources.parameters)
+        if not sources.losses:
+            sources.losses.add(self._add_loss(roots[0], UNNAMED_LOSS))
+        if not sources.is_complete:
             self.record.unseen.add("graphs that are compiled or too large")
         self._is_backward = True
         result = yield
@@ -166,24 +165,14 @@ class LoopRecorder:
         changed = [p for p in parameters if p.has_changed()]
         backward = self.record.add(
             BackwardPass,
-            losses=losses,
+            losses=frozenset(sources.losses),
             reached=watch.end(),
             parameters=ids_of(changed),
             has_failed=result is FAILED,
-            is_complete=is_complete,
-            reaches_data=any(part.reaches_data for part in sources),
+            is_complete=sources.is_complete,
+            reaches_data=sources.reaches_data,
         )
         self._gradients.add(backward, changed)
-
-    def _reached_parameters(self, watch: UseWatch) -> list[ParameterRecord]:
-        """Read the gradients of the parameters that a backward pass may reach."""
-        parameters = set[nn.Parameter]()
-        for part in watch.sources:
-            parameters |= part.parameters
-        for module in watch.modules():
-            parameters.update(module.parameters())
-        self._name(parameters)
-        return self._gradients.read(parameters)
 
     def _name(self, parameters: Iterable[torch.Tensor]) -> None:
         """Name parameters that belonged to a module before the audit by their

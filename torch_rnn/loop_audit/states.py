@@ -220,7 +220,7 @@ class StateMemory:
         EPOCH              right_chunks, with a state that goes on over epochs
         ELSEWHERE          state_from_elsewhere
         WITHOUT_GRADIENT   state_from_validation
-        UNKNOWN            loss_in_two_updates, right_sliding
+        UNKNOWN            loss_used_twice, right_sliding
         =================  ==================================================
         """
         source = part.source
