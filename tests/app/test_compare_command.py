@@ -31,8 +31,8 @@ from numpy_rnn.conformance.window_checks import Coverage
 from tests.helpers.command_line import command, rows_of, train_options
 from tests.helpers.random_runs import record
 
-SIZES = [0.0, 5e-324, 1e-300, 1e-45, 1e-40, 1e-22, 1e-8, 1.0]  # squares underflow
-PORTS = """
+MAGNITUDES = [0.0, 5e-324, 1e-300, 1e-45, 1e-40, 1e-22, 1e-8, 1.0]  # squares underflow
+MADE_PORTS = """
 import numpy as np
 import numpy_rnn
 from numpy_rnn.conformance.ports.port import PackagePort
@@ -135,7 +135,7 @@ class failing(right):
 def compare(capsys, tmp_path, monkeypatch):
     """Run `compare` in a folder with ports: its status, lines, and errors."""
     monkeypatch.syspath_prepend(tmp_path)
-    (tmp_path / "made_ports.py").write_text(PORTS)
+    (tmp_path / "made_ports.py").write_text(MADE_PORTS)
 
     def run(words):
         ended = command(numpy_rnn, capsys, "compare", *words.split(), "--no-plot")
@@ -162,7 +162,7 @@ def test_packages_agree(compare):
     ]
 
 
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("size", MAGNITUDES)
 @pytest.mark.parametrize(
     "options", ["--max-norm 1e300", "--dtype float64 --bias --adagrad"]
 )

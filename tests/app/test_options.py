@@ -20,7 +20,7 @@ from tests.helpers.command_line import (
     train_options,
 )
 
-REFUSED = """
+REFUSED_OPTIONS = """
 --momentun 0.9 → there is no option --momentun (did you mean --momentum?); see numpy-rnn train --help
 --epochs x → argument --epochs: invalid int value: 'x'; see numpy-rnn train --help
 --max-norm None → argument --max-norm: 'None' is no number: expected a number or none; see numpy-rnn train --help
@@ -54,7 +54,7 @@ def test_refused_command_lines(capsys):
     Path("opposite.csv").write_text("1e308,1\n-1e308,2\n1e308,3\n")
     Path("s.txt").write_text("ab")
     Path("binary.txt").write_text("ab\0c")
-    for words, message in rows_of(REFUSED):
+    for words, message in rows_of(REFUSED_OPTIONS):
         assert refused(numpy_rnn, capsys, *words.split()) == message
 
 

@@ -35,7 +35,7 @@ def test_text_as_numbers_and_names(content, columns, rows, names):
     assert read_names == names
 
 
-REFUSED: list[tuple] = [  # content, columns, part of the message
+REFUSED_FILES: list[tuple] = [  # content, columns, part of the message
     (None, None, "cannot be read: No such file or directory"),
     (b"a,b\n", None, "has 0 rows of numbers: expected 3 or more"),
     (b"x,y\n1,2\n3,\n5,6\n", None, "row 2 of numbers, column 2 is ''"),
@@ -54,7 +54,7 @@ REFUSED: list[tuple] = [  # content, columns, part of the message
 ]
 
 
-@pytest.mark.parametrize(("content", "columns", "message"), REFUSED)
+@pytest.mark.parametrize(("content", "columns", "message"), REFUSED_FILES)
 def test_refused_files(content, columns, message):
     if content is not None:
         Path("a.csv").write_bytes(content)

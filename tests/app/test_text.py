@@ -16,13 +16,13 @@ from tests.helpers.command_line import refused, succeed, train_options
 
 ALICE = str(Path(numpy_rnn.__file__).parent / "app/data/alice.txt")
 CHUNKS = 26  # of 25 characters
-SHORT = Path(ALICE).read_text(encoding="utf-8")[: CHUNKS * 25 + 1]
+SHORT_TEXT = Path(ALICE).read_text(encoding="utf-8")[: CHUNKS * 25 + 1]
 QUICK = ("--text", "short.txt", "--hidden-size", 12, "--epochs", 2, "--no-plot")
 
 
 @pytest.fixture(autouse=True)
 def _short():
-    Path("short.txt").write_text(SHORT, encoding="utf-8")
+    Path("short.txt").write_text(SHORT_TEXT, encoding="utf-8")
 
 
 def rows(out):
@@ -35,7 +35,7 @@ def samples(out):
     return re.findall(r"^----\n(.*?)\n----$", out, re.MULTILINE | re.DOTALL)
 
 
-def run_of(rnn, words):
+def run_of_words(rnn, words):
     options = train_options(f"--dtype float64 {words}")
     experiment = prepare_experiment(options)
     training = Training(rnn, experiment.run)
@@ -48,7 +48,7 @@ def test_rows_and_samples_of_every_so_many_updates(capsys):
     assert [row[:2] for row in rows(out)] == [(78, 3), (156, 6), (234, 9)]
     assert [len(text) for text in samples(out)] == [31] * 3
     assert len({*samples(out)}) == 3
-    assert f" random is {25 * np.log(len(set(SHORT))):.3f}\n" in out
+    assert f" random is {25 * np.log(len(set(SHORT_TEXT))):.3f}\n" in out
     quiet = succeed(numpy_rnn, capsys, *nine, "--sample", 0)
     assert (rows(quiet), samples(quiet)) == (rows(out), [])
 
@@ -56,7 +56,7 @@ def test_rows_and_samples_of_every_so_many_updates(capsys):
 def test_losses_are_those_of_min_char_rnn():
     """With 20 units training is not chaotic: the curves agree but for rounding."""
     words = f"--text {ALICE} --hidden-size 20 --epochs 1"
-    experiment, report = run_of(numpy_rnn, words)
+    experiment, report = run_of_words(numpy_rnn, words)
     losses = []
     expected = 25 * np.log(54)
     assert all(abs(W.std() / 0.01 - 1) < 0.1 for W in experiment.run.params[:3])
@@ -78,7 +78,7 @@ def test_losses_are_those_of_min_char_rnn():
 def test_sample_draws_from_the_distributions(rnn, temperature):
     """Step by step as NumPy computes them; each character is the next input."""
     words = f"--text short.txt --hidden-size 12 --seed 3 --temperature {temperature}"
-    experiment, report = run_of(rnn, words)
+    experiment, report = run_of_words(rnn, words)
     generator = np.random.default_rng(1)
     params = tree_map(lambda W: generator.normal(size=W.shape), experiment.run.params)
     report.training.params = rnn.from_numpy(params)
@@ -108,7 +108,7 @@ def test_continued_on_another_text_of_these_characters(capsys):
     new = "--text", "other.txt", "--epochs", 0, "--no-plot", "--weights", "r\x1b.npz"
     out = succeed(numpy_rnn, capsys, *new, "--save", "s.npz")
     assert (len(samples(out)[0]), "\x1b" in out) == (200, False)
-    assert load_run("s.npz").alphabet == "".join(sorted(set(SHORT)))
+    assert load_run("s.npz").alphabet == "".join(sorted(set(SHORT_TEXT)))
     Path("other.txt").write_text("é" * 60)
     message = refused(numpy_rnn, capsys, *new)
     assert "it has é; expected only characters of --weights" in message

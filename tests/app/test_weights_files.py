@@ -29,7 +29,7 @@ class Bomb:
         return open, ("exploded", "w")
 
 
-REFUSED: list[tuple[dict, str]] = [  # arrays that are changed, part of the message
+REFUSED_WEIGHTS: list[tuple[dict, str]] = [  # changed arrays, part of the message
     ({"W_hy": None}, "it has W_xh, W_hh: expected W_xh, W_hh, W_hy and what --save"),
     ({"W_hy": np.full((6, 1), np.nan, "f4")}, "W_hy contains NaN or infinity"),
     ({"W_hh": np.array([Bomb()])}, "is damaged, or no .npz file of plain arrays"),
@@ -41,7 +41,7 @@ REFUSED: list[tuple[dict, str]] = [  # arrays that are changed, part of the mess
 ]
 
 
-@pytest.mark.parametrize(("changed", "message"), REFUSED)
+@pytest.mark.parametrize(("changed", "message"), REFUSED_WEIGHTS)
 def test_refused_weights(capsys, changed, message):
     arrays = WEIGHTS | changed
     np.savez("w.npz", **{name: W for name, W in arrays.items() if W is not None})

@@ -7,7 +7,7 @@ import torch
 
 import torch_rnn
 from tests.audit import loops
-from tests.helpers.audited_loops import RIGHT, audited, source
+from tests.helpers.audited_loops import RIGHT_LOOPS, audited, source
 from torch_rnn.loop_audit.mistakes import MISTAKES
 
 pytestmark = [
@@ -17,12 +17,12 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize("name", [*RIGHT, *MISTAKES])
+@pytest.mark.parametrize("name", [*RIGHT_LOOPS, *MISTAKES])
 def test_warnings_are_those_of_the_name(name):
     loop = name.replace("-", "_")
     report = audited(loop)
     assert report.loop.record.error == ""
-    assert {w.name for w in report.warnings} == {name} - {*RIGHT}
+    assert {w.name for w in report.warnings} == {name} - {*RIGHT_LOOPS}
     text = " ".join(str(report).split())
     _, *expected = inspect.getdoc(getattr(loops, loop)).split("\n")
     assert [line for line in expected if line not in text] == []

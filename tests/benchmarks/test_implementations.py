@@ -22,7 +22,7 @@ from benchmarks.implementations import IMPLEMENTATIONS, Unsupported
 from numpy_rnn.common.records import RunOptions, Schedule, Step
 
 MARKS = {"torch": pytest.mark.needs_torch, "jax": pytest.mark.slow}
-SMALL = sine_run("small", k2=2, epochs=2, dtype="float64")
+SMALL_CASE = sine_run("small", k2=2, epochs=2, dtype="float64")
 # What each implementation can run, by the parts of the names of cases.
 SUPPORTED = {
     "numpy_rnn": ("",),
@@ -120,10 +120,10 @@ def test_cases_are_chosen_by_name_or_part_of_a_name():
 
 def test_another_training_is_refused():
     """Another loss, weight, shape or dtype, and NaN, are each seen alone."""
-    losses, weights = implementations.prepare("numpy_rnn", SMALL)()
+    losses, weights = implementations.prepare("numpy_rnn", SMALL_CASE)()
     losses = np.array(losses)
     first_is_nan = np.where(losses == losses.flat[0], np.nan, losses)
-    assert first_difference(SMALL, losses, weights) is None
+    assert first_difference(SMALL_CASE, losses, weights) is None
     for message, *wrong in (
         ("losses: an error", losses * (1 + 1e-7), weights),
         ("losses: an error of nan", first_is_nan, weights),
@@ -131,16 +131,16 @@ def test_another_training_is_refused():
         ("W_xh: float32", losses, [W.astype(np.float32) for W in weights]),
         ("W_xh: float64 (1, 1)", losses, [W[..., :1] for W in weights]),
     ):
-        assert first_difference(SMALL, *wrong).startswith(message)
+        assert first_difference(SMALL_CASE, *wrong).startswith(message)
 
 
-PAGE = Path(__file__).parents[2] / "benchmarks" / "README.md"
+GUIDE = Path(__file__).parents[2] / "benchmarks" / "README.md"
 
 
 @pytest.fixture
 def own_file(tmp_path):
     """Write the example of the page as a file that imports another of its folder."""
-    code = re.search(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.S)
+    code = re.search(r"```python\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.S)
     file = tmp_path / "my_rnn.py"
     file.write_text(f"import beside_my_rnn\n{code[1]}")
     file.with_name("beside_my_rnn.py").touch()

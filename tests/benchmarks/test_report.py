@@ -97,7 +97,7 @@ def test_command(tmp_path):
     implementation.write_text(OWN)
     options = ["--cases", "1,000 networks", "--implementation", str(implementation)]
     options += ["-p1", "-n1", "-w0", "-l1", "-o", str(file)]
-    done = run("-c", NUMPY_ALONE, *options)
+    done = run_python("-c", NUMPY_ALONE, *options)
     assert done.returncode == 0, done.stderr
     heading, _, row = [x for x in done.stdout.splitlines() if x.startswith("| ")]
     assert heading.endswith(f" | {implementation} |")
@@ -118,11 +118,11 @@ def test_command(tmp_path):
     ],
 )
 def test_unusable_options(options, message):
-    done = run("-m", "benchmarks", *options)
+    done = run_python("-m", "benchmarks", *options)
     assert done.returncode == 2
     assert message in done.stderr
 
 
-def run(*options):
+def run_python(*options):
     command = [sys.executable, *options]
     return subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from numpy_rnn.common.records import DTYPES, Objective, Parameters, Step
+from numpy_rnn.common.records import Objective, Parameters, Step
 from numpy_rnn.common.trees import tree_map
 from numpy_rnn.conformance.arithmetics.arithmetic import NORM_OFFSET
 from numpy_rnn.conformance.arithmetics.bounds import Bounds
@@ -25,11 +25,11 @@ from tests.helpers.windows import (
     assert_right,
     check_global,
     check_local,
+    each_dtype,
     window,
 )
 
 LEVELS = {"L1": check_local, "L2": check_global}
-each_dtype = pytest.mark.parametrize("dtype", DTYPES)
 
 
 @each_dtype
@@ -82,9 +82,18 @@ def test_exact_zero_has_no_error():
     assert check_global(case, wrong.report(case))["da"] == np.inf
 
 
-STEP = Step(0.2, 0.9, 0.25, weight_decay=0.1, max_norm=1.0)
+FULL_STEP = Step(0.2, 0.9, 0.25, weight_decay=0.1, max_norm=1.0)
 WHOLE = CaseSpec(
-    T=3, B=2, D=4, H=3, O=5, K=2, dtype="float64", bias=True, step=STEP, velocity=True
+    T=3,
+    B=2,
+    D=4,
+    H=3,
+    O=5,
+    K=2,
+    dtype="float64",
+    bias=True,
+    step=FULL_STEP,
+    velocity=True,
 )
 
 
@@ -115,7 +124,7 @@ def positive(spec):
 
 
 SIZES = {"T": 3, "B": 2, "D": 3, "H": 4, "O": 3, "K": 2}
-SHORT = SIZES | {"gain": 0.5, "bias": True, "dtype": "float32"}
+SHORT_FIELDS = SIZES | {"gain": 0.5, "bias": True, "dtype": "float32"}
 SATURATED = {"saturated": {"gain": 3.0}}
 FILLED = 0.1  # the share of its bound that the largest error fills
 EXACT = {"relu": {("L1", "h"), ("L1", "da")}}  # nothing is rounded
@@ -125,7 +134,7 @@ EXACT = {"relu": {("L1", "h"), ("L1", "da")}}  # nothing is rounded
 def test_skewed_rounding_nearly_fills_every_bound(variant):
     """Every bound is filled in one of some cases."""
     filled = {}
-    fields = SHORT | (VARIANTS | SATURATED)[variant]
+    fields = SHORT_FIELDS | (VARIANTS | SATURATED)[variant]
     # With Adagrad the errors of a gradient and of its square cancel, which L2 does not
     # know.
     least = {"L1": FILLED, "L2": FILLED / (5 if variant == "Adagrad" else 1)}

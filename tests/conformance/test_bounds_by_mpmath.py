@@ -92,10 +92,10 @@ def test_softmax_of_outputs_that_are_far_off_is_within_its_bound(E):
 GRID = np.linspace(-20, 20, 81)
 # The exponentials of most of them overflow.
 LARGE = np.array([30, -30, 90, -90, 800, -800, 1e4, -1e4])
-U = 2.0**-53  # the unit roundoff of float64
+UNIT = 2.0**-53  # the unit roundoff of float64
 WIDEST = 3  # times what is needed, that a column may be
 # Of a slope by cosh, in float64: 2τ + 3 roundings, and that of mpmath's number.
-OF_SLOPE = (2 * CHECKER_TAU + 4) * U
+OF_SLOPE = (2 * CHECKER_TAU + 4) * UNIT
 
 
 def derivative(f, a, order=1):
@@ -119,13 +119,13 @@ def test_row_of_a_nonlinearity_has_the_values_and_slopes_of_mpmath(name):
     np.testing.assert_allclose(row.slope_of_a(GRID), slopes, OF_SLOPE)
     h = near.value
     roundings = row.roundings(GRID, np.zeros_like(GRID))
-    error_of_h = CHECKER_TAU * U * (np.abs(h) + roundings)
+    error_of_h = CHECKER_TAU * UNIT * (np.abs(h) + roundings)
     # Three roundings of numbers up to 1: two of the slope, and that of mpmath's number.
-    allowed = row.change(h) * error_of_h + 3 * U
+    allowed = row.change(h) * error_of_h + 3 * UNIT
     assert (np.abs(row.slope(GRID, h) - slopes) <= allowed).all()
     if not row.has_kink:  # a complex step, with two roundings of numbers up to 2
         change = np.abs(row.slope(GRID, h + 1e-30j).imag / 1e-30)
-        np.testing.assert_allclose(row.change(h), change, rtol=0, atol=4 * U)
+        np.testing.assert_allclose(row.change(h), change, rtol=0, atol=4 * UNIT)
 
 
 SMOOTH = [name for name, row in NONLINEARITIES.items() if not row.has_kink]
@@ -137,7 +137,7 @@ def test_steepest_slope_and_curvature_are_those_of_mpmath(name):
     row = nonlinearity_of(name)
     f = mpmath_function(name)
     # a ± E has one rounding, and φ' changes by `curvature` times as much of itself.
-    up = 1 + OF_SLOPE + row.curvature * (GRID.max() + 1) * U
+    up = 1 + OF_SLOPE + row.curvature * (GRID.max() + 1) * UNIT
     with mpmath.workdps(40):
         for E in (0.0, 1e-3, 0.5):
             near = np.linspace(GRID - E, GRID + E, 5)
@@ -149,7 +149,7 @@ def test_steepest_slope_and_curvature_are_those_of_mpmath(name):
             assert (column <= WIDEST * largest).all(), "steepest: too wide"
         curvatures = np.abs([derivative(f, a, 2) for a in GRID])
         ratio = (curvatures / np.abs([derivative(f, a) for a in GRID])).max()
-    assert ratio <= row.curvature * (1 + 3 * U), "curvature: too small"
+    assert ratio <= row.curvature * (1 + 3 * UNIT), "curvature: too small"
     assert row.curvature <= WIDEST * ratio, "curvature: too wide"
 
 

@@ -36,17 +36,17 @@ from tests.helpers.windows import SEED, SEEDS, check_global
 
 # What no case uses: what is reported beside results, several networks, and the dtype.
 UNUSED = {"intermediates", "input_gradients", "sgd_options", "networks", *DTYPES}
-NAMES = {ability.name for ability in ABILITIES} - UNUSED
-ADAGRAD = {"momentum", "dampening", "nesterov"}
+ABILITY_NAMES = {ability.name for ability in ABILITIES} - UNUSED
+NOT_WITH_ADAGRAD = {"momentum", "dampening", "nesterov"}
 ALSO = {  # what a case then does without as well
     "step": {"plain SGD"} | {row.capability or n for n, row in STEP_OPTIONS.items()},
-    "momentum": ADAGRAD,
-    "plain SGD": ADAGRAD,
+    "momentum": NOT_WITH_ADAGRAD,
+    "plain SGD": NOT_WITH_ADAGRAD,
     "cross_entropy": {"large outputs"},
 }
 
 
-@pytest.mark.parametrize("name", sorted(NAMES | {"sgd_options"}))
+@pytest.mark.parametrize("name", sorted(ABILITY_NAMES | {"sgd_options"}))
 def test_cases_use_what_a_port_has(name):
     """Cases use all of that, and nothing else; its runs are supported."""
     capabilities = tuple(n for n in CAPABILITIES if n != name)
@@ -58,7 +58,7 @@ def test_cases_use_what_a_port_has(name):
     absent = {name, *ALSO.get(name, ())}
     if name == "sgd_options":
         absent |= {*SGD_OPTIONS}
-    differing = (used - UNUSED) ^ (NAMES - absent)
+    differing = (used - UNUSED) ^ (ABILITY_NAMES - absent)
     assert not differing, f"{differing}: not drawn by random_cases.py, or not in ALSO"
     for i in range(5):
         run = random_run(RandomDraw(SEED, i), "float64", abilities)
@@ -150,7 +150,7 @@ def with_other_probabilities(change):
     return operations(softmax=softmax)
 
 
-WRONG = {
+WRONG_WAYS = {
     "outputs clipped at 100": Way(definition=Definition(output=clipped_output)),
     "targets clipped at 10": operations(loss_and_error=with_clipped_targets),
     "1e-7 added to p": with_other_probabilities(lambda p: p + 1e-7),
@@ -158,13 +158,13 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize("name", WRONG)
+@pytest.mark.parametrize("name", WRONG_WAYS)
 def test_changed_numbers_are_seen(name):
     """They are seen in three of the 100 cases of the suite."""
     refused = 0
     for i in range(100):
         case = random_spec(RandomDraw(SEED, i), "float64").case()
-        report = WRONG[name].report(case)
+        report = WRONG_WAYS[name].report(case)
         results = {n: v for n, v in report.items() if n[0] == "d" or n == "loss"}
         checked = check_global(case, results)
         refused += any((checked[n] > 1).any() for n in results)

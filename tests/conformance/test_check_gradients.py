@@ -7,11 +7,9 @@ import numpy as np
 import pytest
 
 from numpy_rnn.common.errors import InputError
-from numpy_rnn.common.records import DTYPES
 from numpy_rnn.conformance import check_gradients
 from numpy_rnn.conformance.gradients import derivatives
-
-each_dtype = pytest.mark.parametrize("dtype", DTYPES)
+from tests.helpers.windows import each_dtype
 
 
 def sigmoid(a):
@@ -161,7 +159,7 @@ def transpose(d):
 
 
 ALL = ...
-MISTAKES = [
+WRONG_GRADIENTS = [
     (multiply("V", ALL, 2), r"WRONG dV: × 2\n"),
     (multiply("V", ALL, 1 / 3), r"WRONG dV: × 1/3 \(3 is data\[0\].shape\[1\]\)"),
     (multiply("b", ALL, 1 + 1e-6), r"WRONG db: × 1\.000001\n"),
@@ -173,7 +171,7 @@ MISTAKES = [
 ]
 
 
-@pytest.mark.parametrize(("change", "words"), MISTAKES)
+@pytest.mark.parametrize(("change", "words"), WRONG_GRADIENTS)
 def test_mistake_is_named(change, words):
     report = wrong_report(lstm, *lstm_case(), 1.0, change)
     assert re.match(words, f"{report}\n"), report

@@ -10,7 +10,6 @@ from hypothesis import assume, given
 
 import numpy_rnn
 from numpy_rnn.common.records import (
-    DTYPES,
     LOSS_NAMES,
     Objective,
 )
@@ -41,11 +40,11 @@ from tests.helpers.windows import (
     SEEDS,
     VARIANTS,
     assert_right,
+    each_dtype,
     learnt_classifier,
     tiny_window,
 )
 
-each_dtype = pytest.mark.parametrize("dtype", DTYPES)
 # Of a gradient, which is refused.
 FACTOR = {"float32": 1 + 3e-5, "float64": 1 + 1e-13}
 

@@ -99,7 +99,7 @@ def scaled(result, factor):
 
 
 SHAPE_ABILITIES = {"older steps", "many losses", "bias", "h_0", "step", "batch"}
-FUNCTIONS = [  # a function, a step, the layout that is found, and what it lacks
+RIGHT_FUNCTIONS = [  # a function, a step, the layout that is found, and what it lacks
     (by_rows, descent, "rows TBN BH", {"older steps"}),
     (steps_last, descent, "rows BNT BH", {"older steps"}),
     (one_target, descent, "rows TBN BH last", {"many losses"}),
@@ -108,7 +108,7 @@ FUNCTIONS = [  # a function, a step, the layout that is found, and what it lacks
 ]
 
 
-@pytest.mark.parametrize(("function", "step", "layout", "lacks"), FUNCTIONS)
+@pytest.mark.parametrize(("function", "step", "layout", "lacks"), RIGHT_FUNCTIONS)
 def test_right_function_passes_in_its_layout(function, step, layout, lacks):
     port = function_port(function, step=step)
     assert port.layout.name == layout
@@ -124,13 +124,13 @@ def mean_over_batch(p, x, target, h_0):
     return divided(("batch",))(p, x, target, h_0)
 
 
-WRONG = [  # a function, a step, and the verdict
+WRONG_FUNCTIONS = [  # a function, a step, and the verdict
     (by_rows, twice_the_step, r"W_\w\w \(U1\): step × 2"),
     (mean_over_batch, None, "WRONG loss .*: consistent: × 1/B of this lo"),
 ]
 
 
-@pytest.mark.parametrize(("function", "step", "verdict"), WRONG)
+@pytest.mark.parametrize(("function", "step", "verdict"), WRONG_FUNCTIONS)
 def test_wrong_function_is_refused_with_what_it_looks_like(function, step, verdict):
     port = function_port(function, step=step)
     with pytest.raises(WrongPort, match=verdict):

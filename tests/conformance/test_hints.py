@@ -186,11 +186,11 @@ def test_right_port_has_no_hint():
         assert hint_for_port(stated_port(RIGHT), spec, spec.case()) == ""
 
 
-SPEC = CaseSpec(T=8, B=3, D=2, H=4, O=5, K=8, dtype="float64", seed=SEED)
+HINTED_SPEC = CaseSpec(T=8, B=3, D=2, H=4, O=5, K=8, dtype="float64", seed=SEED)
 
 
 def test_hint_explains_all_of_the_deviation_and_all_tensors():
-    case = SPEC.case()
+    case = HINTED_SPEC.case()
     wrong = window_update(case, definition=MUTANTS[1].definition)
     fit = Fit(case, wrong)
     assert explanation([fit]) == MUTANTS[1].name
@@ -202,9 +202,9 @@ def test_hint_explains_all_of_the_deviation_and_all_tensors():
 
 @pytest.mark.parametrize(("factor", "hint"), [(1 + 1e-8, ""), (1.125, "dW_hh × 1.125")])
 def test_factor_of_1_is_no_hint(factor, hint):
-    report = window_update(SPEC.case())
+    report = window_update(HINTED_SPEC.case())
     report["dW_hh"] *= factor
-    assert explanation([Fit(SPEC.case(), report)]) == hint
+    assert explanation([Fit(HINTED_SPEC.case(), report)]) == hint
 
 
 def test_second_answer_that_differs_is_a_kept_state():

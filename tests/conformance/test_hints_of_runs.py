@@ -154,7 +154,7 @@ def test_hint_of_stale_weights():
     assert hint == "gradients of the weights before the last update"
 
 
-SCHEDULES = {  # of 13 steps under TBPTT(3, 5), the right ones without a hint
+WRONG_WINDOWS = {  # of 13 steps under TBPTT(3, 5), the right ones without a hint
     "": "0 0 3, 1 3 6, 4 6 9, 7 9 12, 10 12 13",
     "bptt over k+1 steps": "0 0 3, 0 3 6, 3 6 9, 6 9 12, 9 12 13",
     "chunks instead of a sliding window": "0 0 5, 5 5 10, 10 10 13",
@@ -163,9 +163,11 @@ SCHEDULES = {  # of 13 steps under TBPTT(3, 5), the right ones without a hint
 }
 
 
-@pytest.mark.parametrize("hint", SCHEDULES)
+@pytest.mark.parametrize("hint", WRONG_WINDOWS)
 def test_hint_of_windows(hint):
-    rows = [[*map(int, window.split())] for window in SCHEDULES[hint].split(", ")] * 2
+    rows = [
+        [*map(int, window.split())] for window in WRONG_WINDOWS[hint].split(", ")
+    ] * 2
     wrong = RecordedRun(series(2, 3, 5), dict(zip(Window._fields, np.transpose(rows))))
     first = Finding(1, 1, "window", None, (0,), 0.0, 0.0, 0.0, np.inf)
     assert hint_for_run(wrong, first) == hint

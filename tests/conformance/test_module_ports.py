@@ -111,7 +111,7 @@ def right_model(nn):
     return torch_model(nn.Dropout(0.0), nn.Identity())
 
 
-def right_cells(nn):
+def right_unrolled(nn):
     return torch_port(torch_cells, nn.CrossEntropyLoss(reduction="sum"), optimizer=None)
 
 
@@ -121,7 +121,7 @@ def log_probabilities(nn):
 
 MODULES = [  # a port, what its name says, and some of what it lacks
     (right_model, "halved (columns BTN 1BH)", {"relu", "sum", "no biases"}),
-    (right_cells, "(columns TBN BH)", {"relu", "mean", "step"}),
+    (right_unrolled, "(columns TBN BH)", {"relu", "mean", "step"}),
     (lambda nn: torch_last(), "halved (columns BTN 1BH last)", {"h_0", "tanh", "bias"}),
     (log_probabilities, "(columns BTN 1BH)", {"squared_error"}),
 ]

@@ -133,7 +133,7 @@ def test_object_or_class_is_found(in_folder, path):
     assert verdict.endswith('(a_port.py line 9: given["x"].dot())')
 
 
-REFUSED = (
+REFUSED_BACKENDS = (
     ":port",
     "no_such:x",
     "needy:x",
@@ -147,7 +147,7 @@ REFUSED = (
 
 
 def test_no_port_is_refused_in_one_line(in_folder):
-    for where in REFUSED:
+    for where in REFUSED_BACKENDS:
         with pytest.raises(InputError, match=rf"^[^\n]*'{where}'[^\n]+$"):
             find_port(where)
 
@@ -195,7 +195,7 @@ class Port(PackagePort):
 port = Port()
 {at_end}
 """
-PACKAGE = """
+LEAVER = """
 import os
 from numpy_rnn import *
 
@@ -216,7 +216,7 @@ def port_text(at_call_3="pass", at_end=""):
     return PORT.format(at_call_3=at_call_3, at_end=at_end)
 
 
-def run(folder, text, command, *options):
+def run_leaver(folder, text, command, *options):
     """Run a command where the package `leaver` has this text."""
     (folder / "leaver").mkdir()
     (folder / "leaver" / "__init__.py").write_text(text)
@@ -231,14 +231,18 @@ def run(folder, text, command, *options):
 
 EXITS = [
     ("suite", port_text("os._exit(0)"), "leaver raises SystemExit: os._exit(0)"),
-    ("package", PACKAGE, "FAILED an implementation ends the process: os._exit(0)"),
+    (
+        "package",
+        LEAVER,
+        "FAILED an implementation ends the process: os._exit(0)",
+    ),
 ]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("command", "text", "expected"), EXITS)
 def test_exit_of_a_port_is_a_failure(tmp_path, command, text, expected):
-    done = run(tmp_path, text, command)
+    done = run_leaver(tmp_path, text, command)
     assert done.returncode == 1, done
     assert expected in done.stdout
 
@@ -247,7 +251,7 @@ def test_exit_of_a_port_is_a_failure(tmp_path, command, text, expected):
 def test_hang_of_a_port_is_a_failure(tmp_path):
     """The time limit of the first answers is six times that of the option."""
     text = port_text("time.sleep(100)")
-    done = run(tmp_path, text, "compare", "--timeout", "0.2")
+    done = run_leaver(tmp_path, text, "compare", "--timeout", "0.2")
     assert done.returncode == 1, done
     expected = "leaver raises TimeoutError: there is no answer within 1.2 s"
     assert expected in done.stdout
@@ -256,7 +260,7 @@ def test_hang_of_a_port_is_a_failure(tmp_path):
 @pytest.mark.slow
 def test_verdict_is_printed_whatever_a_port_does_to_the_interpreter(tmp_path):
     at_call_3 = "sys.setrecursionlimit(60); sys.stdout.close(); sys.stdout = None"
-    done = run(tmp_path, port_text(at_call_3), "suite")
+    done = run_leaver(tmp_path, port_text(at_call_3), "suite")
     assert (done.returncode, done.stderr) == (0, "")
     assert "PASS leaver" in done.stdout
 
@@ -282,7 +286,7 @@ IN_THREAD = "threading.Thread(target=os._exit, args=(0,)).start(); time.sleep(10
     ids=["thread", "import"],
 )
 def test_exit_of_a_thread_or_at_import_is_no_success(tmp_path, text):
-    done = run(tmp_path, text, "compare")
+    done = run_leaver(tmp_path, text, "compare")
     assert done.returncode != 0
     assert len(done.stderr.splitlines()) == 1
     assert "os._exit(0)" in done.stderr
@@ -292,7 +296,7 @@ def test_exit_of_a_thread_or_at_import_is_no_success(tmp_path, text):
 @pytest.mark.needs_matplotlib
 def test_port_that_changes_the_folder_moves_no_plot(tmp_path):
     text = port_text(at_end="os.chdir('/')")
-    done = run(tmp_path, text, "compare", "--plot", "p.png")
+    done = run_leaver(tmp_path, text, "compare", "--plot", "p.png")
     assert done.returncode == 0, done
     assert (tmp_path / "p.png").is_file()
 

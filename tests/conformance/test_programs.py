@@ -87,7 +87,7 @@ def test_invalid_hello_is_named_in_one_line():
 
 # Fakes, of which little is right and which start at once.
 
-LIMIT = 0.3  # seconds for an answer that does not come
+PATIENCE = 0.3  # seconds for an answer that does not come
 MOST_CHARACTERS = 1000  # of a verdict
 SOON = 50.0  # seconds for a test: half of what a program sleeps that hangs
 
@@ -197,7 +197,7 @@ def test_fault_has_its_verdict_and_the_next_case_goes_on(fake, at_case_2, expect
     with closing(ProgramPort(fake.write(at_case_2))) as port:
         assert verdict_on(port) is None
         is_late = "sleep" in at_case_2 or "os.write(2" in at_case_2
-        port.timeout = LIMIT if is_late else 10
+        port.timeout = PATIENCE if is_late else 10
         began = time.monotonic()
         verdict = verdict_on(port)
         assert expected in verdict
@@ -215,7 +215,7 @@ def test_child_that_leaves_the_group_and_holds_the_pipes(fake, after):
     began = time.monotonic()
     with closing(ProgramPort(fake.write(at_case))) as port:
         assert verdict_on(port) is None
-        port.timeout = LIMIT if "sleep" in after else 100
+        port.timeout = PATIENCE if "sleep" in after else 100
         assert re.match("does not answer|ends with exit status 0", verdict_on(port))
     assert time.monotonic() - began < SOON
     os.kill(fake.started()[-1], signal.SIGKILL)  # nobody else knows it

@@ -103,7 +103,7 @@ def test_error_of_a_port_is_one_line(suite):
     assert "reproduce_failure" not in output
 
 
-REFUSED = (
+REFUSED_PORTS = (
     "",
     "--elman-backend ports:nothing",
     "--elman-backend ports.py",
@@ -115,7 +115,7 @@ REFUSED = (
 
 
 def test_unusable_options_are_refused(suite):
-    for options in REFUSED:
+    for options in REFUSED_PORTS:
         status, output = suite(*options.split())
         assert status == 4, output
         message = re.findall(r"(?:ERROR|error): (.*)", output)[-1]

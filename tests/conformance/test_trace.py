@@ -18,26 +18,29 @@ from tests.helpers.ports import PACKAGE
 from tests.helpers.random_runs import STEPS, small_run
 from tests.helpers.windows import SEED
 
-PLAIN = trace_arrays(PACKAGE.trace(small_run(Step(0.1))))
-MOMENTUM = trace_arrays(PACKAGE.trace(small_run(Step(0.1, 0.9))))
+SGD_TRACE = trace_arrays(PACKAGE.trace(small_run(Step(0.1))))
+MOMENTUM_TRACE = trace_arrays(PACKAGE.trace(small_run(Step(0.1, 0.9))))
 
 
 def with_options(**changes):
-    """Return the configuration of PLAIN with other options."""
-    return np.bytes_(json.dumps(json.loads(PLAIN["configuration"]) | changes))
+    """Return the configuration of SGD_TRACE with other options."""
+    return np.bytes_(json.dumps(json.loads(SGD_TRACE["configuration"]) | changes))
 
 
 SGD = Step(0.1)
-ONE_NAN = np.where(np.arange(20)[:, None] == 3, np.nan, PLAIN["db_h"])
-WRONG = [  # part of the message, and what is changed; None is left out
+ONE_NAN = np.where(np.arange(20)[:, None] == 3, np.nan, SGD_TRACE["db_h"])
+WRONG_TRACES = [  # part of the message, and what is changed; None is left out
     ("epoch is missing", {"epoch": None}),
-    ("vb_h is missing", MOMENTUM | {"vb_h": None}),
+    ("vb_h is missing", MOMENTUM_TRACE | {"vb_h": None}),
     ("x has shape ()", {"x": np.array("text")}),
-    ("y is float32: expected float64", {"y": PLAIN["y"].astype("f")}),
+    ("y is float32: expected float64", {"y": SGD_TRACE["y"].astype("f")}),
     ("db_h[3, 0] is nan", {"db_h": ONE_NAN}),
-    ("stop is no array of integers, one per update", {"stop": PLAIN["stop"][:-1]}),
-    ("a window is wrong", {"loss_start": PLAIN["stop"]}),
-    ("vW_xh is present", {"vW_xh": PLAIN["dW_xh"]}),
+    (
+        "stop is no array of integers, one per update",
+        {"stop": SGD_TRACE["stop"][:-1]},
+    ),
+    ("a window is wrong", {"loss_start": SGD_TRACE["stop"]}),
+    ("vW_xh is present", {"vW_xh": SGD_TRACE["dW_xh"]}),
     ("is not a JSON object", {"configuration": np.bytes_(b"[" * 100_000)}),
     ("has no format 'elman-trace 3'", {"format": None}),
     ("argument: 'k1'", {"configuration": np.bytes_(b'{"k2": 5, "epochs": 1}')}),
@@ -45,10 +48,12 @@ WRONG = [  # part of the message, and what is changed; None is left out
 ]
 
 
-@pytest.mark.parametrize(("part", "changes"), WRONG, ids=[part for part, _ in WRONG])
+@pytest.mark.parametrize(
+    ("part", "changes"), WRONG_TRACES, ids=[part for part, _ in WRONG_TRACES]
+)
 def test_error_in_a_file_is_named(part, changes):
     with pytest.raises(InputError) as error:
-        read_arrays({n: v for n, v in (PLAIN | changes).items() if v is not None})
+        read_arrays({n: v for n, v in (SGD_TRACE | changes).items() if v is not None})
     assert part in str(error.value)
 
 

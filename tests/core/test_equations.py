@@ -41,8 +41,8 @@ from numpy_rnn.common.records import Objective, Step
 from numpy_rnn.common.trees import tree_map
 from numpy_rnn.conformance.case import equations
 
-PACKAGE = Path(numpy_rnn.__file__).parent
-DOCUMENT = (PACKAGE / "DERIVATION.md").read_text("utf-8")
+NUMPY_RNN = Path(numpy_rnn.__file__).parent
+DOCUMENT = (NUMPY_RNN / "DERIVATION.md").read_text("utf-8")
 ID = re.compile(r"\(([A-Z][1-9][0-9]?)\)")
 DEFINED = re.findall(rf"\*\*{ID.pattern}\*\*", DOCUMENT)
 # Equations that a folder leaves to another one.
@@ -52,8 +52,8 @@ ELSEWHERE = {
     "torch_rnn": {f"B{n}" for n in range(1, 11)},  # by autograd
 }
 
-WEIGHTS = [[[1, 2]], [[1, 0], [1, 1]], [[1], [2]], [0, -3], [-1]]
-PARAMS = Parameters(*(np.array(theta, float) for theta in WEIGHTS))
+WORKED_WEIGHTS = [[[1, 2]], [[1, 0], [1, 1]], [[1], [2]], [0, -3], [-1]]
+PARAMS = Parameters(*(np.array(theta, float) for theta in WORKED_WEIGHTS))
 X = np.array([1.0, 2.0]).reshape(2, 1, 1)
 TARGET = np.array([0.0, 3.0]).reshape(2, 1, 1)
 H_0 = np.array([[1.0, 0.0]])
@@ -77,8 +77,8 @@ NUMBERS = {  # the field of a recorded Update, and its elements in order
 }
 # The squares of all gradients add up to 49 + 64 + 49 + 64 + 100 + 4 + 25 + 16 + 9.
 NORM = math.sqrt(380)
-ROOT = math.sqrt(64 + 1e-8)
-STEPS = {  # options, v before, W_hh[0, 0] after, v after
+SQUARE_ROOT = math.sqrt(64 + 1e-8)
+WORKED_STEPS = {  # options, v before, W_hh[0, 0] after, v after
     "U1": ({}, None, 1 - 0.5 * 7, None),
     "U2": ({"max_norm": 2 * NORM}, None, 1 - 0.5 * 7, None),
     "U3": ({"max_norm": 1.0}, None, 1 - 0.5 * 7 / (NORM + 1e-6), None),
@@ -89,8 +89,8 @@ STEPS = {  # options, v before, W_hh[0, 0] after, v after
     "U6": ({"momentum": 0.5, "nesterov": True}, 4, 1 - 0.5 * 11.5, 9),
     "U7": ({"max_value": 2.0}, None, 1 - 0.5 * 2, None),
     # v = 15 + 49 = 64, and the direction is 7/8, but for 10⁻⁸ in the root
-    "U8": ({"adagrad": True}, 15, 1 - 0.5 * 7 / ROOT, 64),
-    "U9": ({"adagrad": True}, 15, 1 - 0.5 * 7 / ROOT, 64),
+    "U8": ({"adagrad": True}, 15, 1 - 0.5 * 7 / SQUARE_ROOT, 64),
+    "U9": ({"adagrad": True}, 15, 1 - 0.5 * 7 / SQUARE_ROOT, 64),
 }
 OTHERS = {"F4", "L2", "L3", "L4", "T1", "T2", "T3"}  # with a test of their own
 
@@ -103,7 +103,7 @@ def test_every_id_is_defined_once():
 def test_every_equation_is_computed_by_a_line_with_its_id(folder):
     """The test reads the sources as text, so it imports no torch."""
     in_comments = set()
-    for path in (PACKAGE.parent / folder).glob("*.py"):
+    for path in (NUMPY_RNN.parent / folder).glob("*.py"):
         code = path.read_text(encoding="utf-8")
         for comment in re.findall(r"^ *[^# ].*  # (.*)$", code, re.MULTILINE):
             in_comments |= {*ID.findall(comment)}
@@ -119,8 +119,8 @@ def test_program_of_the_document_finds_rounding_alone():
 
 
 def test_every_equation_has_its_numbers():
-    differing = {*NUMBERS, *STEPS, *OTHERS} ^ {*DEFINED}
-    assert not differing, f"{differing}: expected in NUMBERS, STEPS or OTHERS"
+    differing = {*NUMBERS, *WORKED_STEPS, *OTHERS} ^ {*DEFINED}
+    assert not differing, f"{differing}: expected in NUMBERS, WORKED_STEPS or OTHERS"
 
 
 def trained(rnn, params=PARAMS, x=X, target=TARGET, **options):
@@ -158,9 +158,9 @@ def test_window(rnn, equation):
 
 
 @pytest.mark.with_reference
-@pytest.mark.parametrize("equation", STEPS)
+@pytest.mark.parametrize("equation", WORKED_STEPS)
 def test_step(rnn, equation):
-    options, before, after, velocity = STEPS[equation]
+    options, before, after, velocity = WORKED_STEPS[equation]
     if before is not None:
         filled = tree_map(lambda theta: np.full_like(theta, before), PARAMS)
         options = options | {"velocity": Gradients(*filled)}
@@ -170,10 +170,10 @@ def test_step(rnn, equation):
         assert_close(numbers(rnn, update, "velocity.W_hh")[0], velocity)
 
 
-@pytest.mark.parametrize("equation", STEPS)
+@pytest.mark.parametrize("equation", WORKED_STEPS)
 def test_verdicts_name_the_equation(equation):
     """They name those of a step, or of its velocity, by its options."""
-    step = Step(0.5, **STEPS[equation][0])
+    step = Step(0.5, **WORKED_STEPS[equation][0])
     ids = equations("W_hh", Objective(), step)
     if step.has_velocity:
         ids += ", " + equations("vW_hh", Objective(), step)

@@ -13,7 +13,7 @@ from tests.helpers.comparing import arrays_in, bits, in_numpy
 from tests.helpers.random_runs import arguments, random_run, train
 
 # The step, and whether the run begins with a velocity.
-STEPS = [
+FIRST_STEPS = [
     (Step(0.01), False),
     (Step(0.01, momentum=0.9), False),  # the first velocity is the gradient
     (Step(0.01, momentum=0.9, weight_decay=0.01, max_norm=0.5), True),
@@ -30,7 +30,9 @@ def overwrite(value):
 
 
 @pytest.mark.with_reference
-@pytest.mark.parametrize(("step", "velocity"), STEPS, ids=["sgd", "momentum", "all"])
+@pytest.mark.parametrize(
+    ("step", "velocity"), FIRST_STEPS, ids=["sgd", "momentum", "all"]
+)
 @pytest.mark.parametrize("N", [None, 3])
 @pytest.mark.parametrize("part_steps", [plan.PART_STEPS, 0], ids=["whole", "parts"])
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ import numpy_rnn
 from numpy_rnn import reference
 from numpy_rnn.common import records, texts
 from numpy_rnn.common.records import TrainKeywords
+from tests.helpers.calls import PUBLIC_FUNCTIONS
 
 ROOT = Path(__file__).parents[2]
 ABOVE = {"__init__", "__main__", "public", "reference"}  # they name what is above them
@@ -163,15 +164,14 @@ def test_wheel_has_the_packages_and_entry_points(tmp_path):
     assert all(point.load() for point in points)
 
 
-FUNCTIONS = [n for n in numpy_rnn.__all__ if inspect.isfunction(getattr(numpy_rnn, n))]
 SECTION = re.compile(r"^(\w[\w ]*)\n-+$", re.MULTILINE)
-MODULES = {"torch_rnn": ["torch_rnn.modules"], "numpy_rnn": []}
+MODULES_OF_USERS = {"torch_rnn": ["torch_rnn.modules"], "numpy_rnn": []}
 
 
 def public_functions(rnn):
     """Return the functions of a package, and of its modules for users."""
-    functions = [getattr(rnn, name) for name in FUNCTIONS]
-    for module_name in MODULES[rnn.__name__]:
+    functions = [getattr(rnn, name) for name in PUBLIC_FUNCTIONS]
+    for module_name in MODULES_OF_USERS[rnn.__name__]:
         module = importlib.import_module(module_name)
         functions += [getattr(module, name) for name in module.__all__]
     return functions

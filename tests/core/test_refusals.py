@@ -4,23 +4,20 @@ compute anything.
 
 import re
 from importlib import import_module
-from inspect import isfunction
 from itertools import product
 
 import numpy as np
 import pytest
 
-import numpy_rnn
 from numpy_rnn import InputError
 from numpy_rnn.common.option_checks import check_step
 from numpy_rnn.common.records import DirectionKeywords, Objective, Step
 from numpy_rnn.common.trees import tree_map
-from tests.helpers.calls import B, D, H, O, T, refusal, valid_calls
+from tests.helpers.calls import PUBLIC_FUNCTIONS, B, D, H, O, T, refusal, valid_calls
 from tests.helpers.comparing import arrays_in, bits, share_memory
 from tests.helpers.random_runs import OPTIONS, STEPS, random_run, train
 
 SERIES = "x", "target"
-NAMES = [name for name in numpy_rnn.__all__ if isfunction(getattr(numpy_rnn, name))]
 
 
 @pytest.mark.parametrize("N", [None, 7])
@@ -28,7 +25,7 @@ NAMES = [name for name in numpy_rnn.__all__ if isfunction(getattr(numpy_rnn, nam
 @pytest.mark.with_reference
 def test_valid_arguments_are_accepted_and_left_alone(rnn, N, step):
     """No result shares their memory."""
-    for name in NAMES:
+    for name in PUBLIC_FUNCTIONS:
         keywords = dict(valid_calls(rnn, N)[name])
         if "velocity" in keywords:
             velocity = None
@@ -45,7 +42,7 @@ def test_valid_arguments_are_accepted_and_left_alone(rnn, N, step):
         assert not share_memory(arrays_in((result,)), arrays_in(keywords)), name
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", PUBLIC_FUNCTIONS)
 def test_every_argument_is_checked(rnn, name):
     keywords = valid_calls(rnn)[name]
     for argument in keywords:

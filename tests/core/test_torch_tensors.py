@@ -10,12 +10,12 @@ from tests.helpers.random_runs import arguments, random_run
 pytestmark = pytest.mark.needs_torch
 torch, rnn = map(pytest.importorskip, ("torch", "torch_rnn"))
 
-SERIES = "x", "target", "h_0"
+SERIES_NAMES = "x", "target", "h_0"
 REST = [name for name in UPDATE if name != "parameters"]
-OPTIONS = {"momentum": 0.9, "weight_decay": 0.01, "max_norm": 0.5}
+STEP_KEYWORDS = {"momentum": 0.9, "weight_decay": 0.01, "max_norm": 0.5}
 
 
-def trained(keywords):
+def trained_tensors(keywords):
     """Return the bits of all updates."""
     return [bits(update) for update in rnn.train(**keywords)]
 
@@ -24,7 +24,7 @@ def trained(keywords):
 @pytest.mark.parametrize("grad", [True, False], ids=["grad", "no_grad"])
 def test_updates_hold_no_graph(grad, record):
     """They hold none with and without no_grad, and no tensor keeps a gradient."""
-    keywords = arguments(rnn, random_run()) | OPTIONS | {"record": record}
+    keywords = arguments(rnn, random_run()) | STEP_KEYWORDS | {"record": record}
     with torch.set_grad_enabled(grad):
         updates = list(rnn.train(**keywords))
     for update in updates:
@@ -36,9 +36,9 @@ def test_updates_hold_no_graph(grad, record):
 
 def test_autocast_has_no_effect():
     keywords = arguments(rnn, random_run(B=4, D=8, H=16, O=8, dtype="float32"))
-    expected = trained(keywords)
+    expected = trained_tensors(keywords)
     with torch.autocast("cpu", torch.bfloat16):
-        assert trained(keywords) == expected
+        assert trained_tensors(keywords) == expected
         product = keywords["x"][0] @ keywords["params"].W_xh
         assert product.dtype == torch.bfloat16
 
@@ -49,12 +49,12 @@ def test_tensors_with_and_without_graphs():
     """
     keywords = arguments(rnn, random_run())
     params = keywords["params"]
-    expected = trained(keywords)
+    expected = trained_tensors(keywords)
     plain = tree_map(lambda theta: theta.detach().clone(), params)
-    leaves = {name: keywords[name].clone().requires_grad_() for name in SERIES}
+    leaves = {name: keywords[name].clone().requires_grad_() for name in SERIES_NAMES}
     with_graphs = {name: leaf * 1 for name, leaf in leaves.items()}
     for changed in ({"params": plain}, leaves, with_graphs):
-        assert trained(keywords | changed) == expected
+        assert trained_tensors(keywords | changed) == expected
     torch.autograd.backward([tensor.sum() for tensor in with_graphs.values()])
     assert all((leaf.grad == 1).all() for leaf in leaves.values())
     assert not any(theta.requires_grad for theta in plain)

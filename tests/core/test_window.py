@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 
 from numpy_rnn import Gradients, Parameters
-from numpy_rnn.common.records import DTYPES, NONLINEARITY_NAMES, Objective, Step
+from numpy_rnn.common.records import NONLINEARITY_NAMES, Objective, Step
 from numpy_rnn.common.trees import tree_map
 from numpy_rnn.conformance.case import present
 from numpy_rnn.conformance.ports.port import PackagePort
@@ -25,9 +25,7 @@ from tests.helpers.random_runs import (
     random_run,
     train,
 )
-from tests.helpers.windows import SEEDS
-
-DTYPE = pytest.mark.parametrize("dtype", DTYPES)
+from tests.helpers.windows import SEEDS, each_dtype
 
 
 @given(seed=SEEDS)
@@ -49,7 +47,7 @@ def report_of(rnn, case):
     return PackagePort(rnn).window_update(present(case.params), *series, **options)
 
 
-@DTYPE
+@each_dtype
 @pytest.mark.parametrize("nonlinearity", NONLINEARITY_NAMES)
 def test_pre_activations_of_any_size(rnn, dtype, nonlinearity):
     """The exponentials of most of them overflow."""
@@ -71,7 +69,7 @@ def random_gradients(dtype="float64", N=None):
     return params, Gradients(*values)
 
 
-@DTYPE
+@each_dtype
 def test_learning_rate_is_rounded_first(rnn, dtype):
     """A step from zero is −η dθ, whose bits show whether η is rounded first."""
     params, gradients = random_gradients(dtype)
@@ -93,7 +91,7 @@ def first_loss(rnn, dtype, target, **weights):
     return next(rnn.train(*arrays, loss="cross_entropy", **options)).loss
 
 
-@DTYPE
+@each_dtype
 @pytest.mark.with_reference
 def test_cross_entropy_of_outputs_that_are_far_apart(rnn, dtype):
     """The outputs are as large as the dtype allows, and so their differences overflow.
@@ -113,7 +111,7 @@ def test_cross_entropy_of_outputs_that_are_far_apart(rnn, dtype):
         assert bits(first_loss(rnn, dtype, number, b_y=outputs)) == bits(loss)
 
 
-@DTYPE
+@each_dtype
 @pytest.mark.with_reference
 @pytest.mark.filterwarnings("ignore:overflow")
 def test_cross_entropy_where_another_output_overflows(rnn, dtype):
@@ -149,7 +147,7 @@ def test_parameter_without_a_gradient_stays(rnn, step):
     assert bits(later and later.W_hy) == bits(velocity and velocity.W_hy)
 
 
-@DTYPE
+@each_dtype
 def test_clipping_special_numbers_by_value(rnn, dtype):
     """The expected numbers are those of torch.nn.utils.clip_grad_value_."""
     for limit in map(np.dtype(dtype).type, (0.01, 0.3, 100.0)):
@@ -176,7 +174,7 @@ def test_limit_beyond_the_dtype_changes_no_run(rnn):
         assert bits(first.parameters) == bits(second.parameters)
 
 
-@DTYPE
+@each_dtype
 def test_norm_of_any_size_is_right(rnn, dtype):
     """The sizes go from numbers whose squares are zero to the largest whose squares are
     finite. Gradients within the limit stay as they are.
@@ -198,7 +196,7 @@ def test_norm_of_any_size_is_right(rnn, dtype):
         assert factor < 1 or (after == before).all()
 
 
-@DTYPE
+@each_dtype
 def test_nonfinite_norm_leaves_nothing_finite(rnn, dtype):
     """All gradients become NaN: with zeros, the run would silently stop learning. Those
     of the other network stay finite.

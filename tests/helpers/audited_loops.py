@@ -7,7 +7,7 @@ import inspect
 import torch_rnn
 from tests.audit import loops
 
-RIGHT = [name for name in vars(loops) if name.startswith("right_")]
+RIGHT_LOOPS = [name for name in vars(loops) if name.startswith("right_")]
 
 
 def source(name, old="", new=""):

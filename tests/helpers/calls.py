@@ -1,16 +1,21 @@
 """One valid call of each public function, and the message of one that is refused."""
 
 from functools import cache
+from inspect import isfunction
 
 import numpy as np
 import pytest
 
+import numpy_rnn
 from numpy_rnn import InputError
 from numpy_rnn.common.records import CLASS_LOSSES, DirectionKeywords, Step
 from numpy_rnn.conformance.case import LOSS_KINDS
 from tests.helpers.random_runs import OPTIONS, arguments, random_run
 
 T, B, D, H, O = 4, 2, 3, 5, 6
+PUBLIC_FUNCTIONS = [
+    name for name in numpy_rnn.__all__ if isfunction(getattr(numpy_rnn, name))
+]
 
 
 def direction_options(step):

@@ -13,7 +13,7 @@ HELLO = {
     "dtypes": ["float32", "float64"],
     "tanh_ulps": 1.5,
 }
-SERIES = {"x": "TBD", "target": "KBO", "h_0": "BH"}
+SERIES_AXES = {"x": "TBD", "target": "KBO", "h_0": "BH"}
 
 
 def report_on(request):
@@ -25,7 +25,9 @@ def report_on(request):
     from numpy_rnn.conformance.definition import window_update
 
     def array(name, numbers):
-        shape = tuple(request["sizes"][letter] for letter in (SHAPES | SERIES)[name])
+        shape = tuple(
+            request["sizes"][letter] for letter in (SHAPES | SERIES_AXES)[name]
+        )
         if numbers and isinstance(numbers[0], int):
             return np.reshape(numbers, shape[:2])
         return np.reshape(numbers, shape).astype(request["dtype"])
@@ -40,7 +42,7 @@ def report_on(request):
     velocity = request.get("velocity")
     case = WindowCase(
         params=parameters(request["params"]),
-        **{name: array(name, request[name]) for name in SERIES},
+        **{name: array(name, request[name]) for name in SERIES_AXES},
         objective=Objective(**options(Objective._fields)),
         step=Step(**options(Step._fields)) if "learning_rate" in request else None,
         velocity=parameters(velocity, "v") if velocity else None,

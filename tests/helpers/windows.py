@@ -4,9 +4,11 @@ import os
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import strategies as st
 
 from numpy_rnn.common.records import (
+    DTYPES,
     LOSS_NAMES,
     NONLINEARITY_NAMES,
     REDUCTION_NAMES,
@@ -19,6 +21,7 @@ from numpy_rnn.conformance.definition import window_update
 from numpy_rnn.conformance.random_cases import RandomDraw, random_spec, scaled_outputs
 from numpy_rnn.conformance.window_checks import checks_at
 
+each_dtype = pytest.mark.parametrize("dtype", DTYPES)
 SEEDS = st.integers(0, 2**32 - 1)
 VARIANTS: dict[str, dict[str, Any]] = {  # fields of a spec
     **{name: {"objective": Objective(name)} for name in NONLINEARITY_NAMES},
@@ -36,9 +39,9 @@ VARIANTS: dict[str, dict[str, Any]] = {  # fields of a spec
     "clipped-by-value": {"step": Step(0.3, max_value=1e3), "scale": 100.0},
     "Adagrad": {"step": Step(0.3, adagrad=True, weight_decay=0.1), "velocity": True},
 }
-STEPS = [fields["step"] for fields in VARIANTS.values() if "step" in fields]
+VARIANT_STEPS = [fields["step"] for fields in VARIANTS.values() if "step" in fields]
 for _name, _option in STEP_OPTIONS.items():
-    if not any(_name in used_options(step) for step in STEPS):  # a new one
+    if not any(_name in used_options(step) for step in VARIANT_STEPS):  # a new one
         _step = Step(0.3, **{_name: _option.choices[-1]})
         VARIANTS[_name] = {"step": _step, "velocity": True}
 SEED = int(os.environ["TEST_SEED"])  # tests/conftest.py draws it, once a run

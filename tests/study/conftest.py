@@ -17,7 +17,7 @@ from tests.helpers.lesson import CHECKS, SCRIPTS
 
 BROWSERS = "chromium", "chromium-browser", "google-chrome"
 CHROMIUM = next(filter(None, map(shutil.which, BROWSERS)), None)
-OPTIONS = [
+CHROMIUM_OPTIONS = [
     "--no-sandbox",
     "--disable-gpu",
     "--no-first-run",
@@ -86,7 +86,9 @@ def new_page():
     sync_api = pytest.importorskip("playwright.sync_api")
     wrong = []
     with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=CHROMIUM_OPTIONS
+        )
 
         def open_page(path, **options):
             # Not a tab of another page's window: only the tab in front scrolls and

@@ -54,7 +54,7 @@ def test_language_computes_what_numpy_does(tiny, compute):
     assert computed == {*FORMS}
 
 
-PLAIN = """
+RIGHT_LINES = """
 B1 (y[t]-target[t])/(T*B*O)
 B1 1/N * (-target[t] + y[t])
 B1 np.subtract(y[t], target[t])/N
@@ -85,7 +85,7 @@ B2 dy[t] @ W_hy.T + dh_next
 B3 dh[t] / np.cosh(a[t])**2
 B1 dy[t] = (y[t]-target[t])/N
 B4 dW_xh += x[t].T @ da[t]  # (B4)"""
-REFUSED = {  # lines for (B2), and what is said of them
+UNUSABLE = {  # lines for (B2), and what is said of them
     "dy[t] @ W_hy.T +": "the line is not finished",
     "dy[t] @ W_hy": "@: shapes (2, 5) and (4, 5) do not fit",
     "dy[s] @ W_hy.T": "dy[s] has no step: expected t, t-1, t+1, T or a number",
@@ -113,19 +113,21 @@ def lines_of(table):
 
 
 def test_right_lines_are_right_however_they_are_written(compute):
-    lines = lines_of(PLAIN) + lines_of(LOOSE)
+    lines = lines_of(RIGHT_LINES) + lines_of(LOOSE)
     assert compute("verdicts", lines) == [["right", "right"]] * len(lines)
 
 
 def test_a_wrong_factor_is_named(compute):
-    lines = [(equation, f"({text}) * 1.001") for equation, text in lines_of(PLAIN)]
+    lines = [
+        (equation, f"({text}) * 1.001") for equation, text in lines_of(RIGHT_LINES)
+    ]
     messages = {message for _, message in compute("verdicts", lines)}
     assert messages == {"wrong. This is the right value times 1.001."}
 
 
 def test_lines_that_cannot_be_computed_say_why(compute):
-    verdicts = compute("verdicts", [("B2", text) for text in [*REFUSED, *UNKNOWN]])
-    expected = [f"{words}$" for words in map(re.escape, REFUSED.values())]
+    verdicts = compute("verdicts", [("B2", text) for text in [*UNUSABLE, *UNKNOWN]])
+    expected = [f"{words}$" for words in map(re.escape, UNUSABLE.values())]
     expected += [f"{re.escape(name)} is unknown: " for name in UNKNOWN.values()]
     for (kind, message), words in zip(verdicts, expected, strict=True):
         assert kind == "error"

@@ -21,7 +21,7 @@ DEAD_LINKS = """() => [...document.querySelectorAll('a[href^="#"]')]
   .map((e) => e.hash.slice(1))
   .filter((id) => document.getElementById(id) === null)"""
 # Small texts of drawings, where these are scaled down.
-SMALL = """() => [...document.querySelectorAll("svg text")].filter((e) => {
+SMALL_TEXTS = """() => [...document.querySelectorAll("svg text")].filter((e) => {
   const svg = e.closest("svg");
   const scale = svg.getBoundingClientRect().width / svg.viewBox.baseVal.width;
   return parseFloat(getComputedStyle(e).fontSize) * scale < 9.5;
@@ -114,7 +114,7 @@ def test_page_fits_every_width_and_is_accessible(folder, new_page, violations):
         opened.set_viewport_size({"width": width, "height": 800})
         assert opened.evaluate("document.documentElement.scrollWidth") <= width
         assert opened.evaluate(OUTSIDE) == []
-        assert opened.evaluate(SMALL) == []
+        assert opened.evaluate(SMALL_TEXTS) == []
     background = "getComputedStyle(document.body).backgroundColor"
     light = opened.evaluate(background)
     assert violations(opened) == []

@@ -97,7 +97,7 @@ def test_a_study_may_be_written_again_and_is_whole(monkeypatch):
     assert contents() == before
 
 
-REFUSED = """
+REFUSED_STUDIES = """
 --weights three.npz → the weights are of 3 networks: expected those of one; .*
 --folder file → --folder file is a file: expected the name of a folder; choose .*
 --folder no/where → --folder no/where cannot be written: No such file or directory; .*
@@ -112,7 +112,7 @@ def test_what_cannot_be_studied_is_one_line(capsys):
     Path("file").write_text("")
     Path("mine").mkdir()
     Path("mine/evidence.html").write_text("mine")
-    for words, message in rows_of(REFUSED):
+    for words, message in rows_of(REFUSED_STUDIES):
         refusal = refused(numpy_rnn, capsys, "study", *words.split())
         assert re.fullmatch(message, refusal), words
 
