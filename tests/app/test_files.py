@@ -1,8 +1,10 @@
-"""Weights files: what is read and refused, and files that are written whole or not at
-all.
+"""Files: weights that are read and refused, and files that are written whole or not at
+all, with the mode of what they replace.
 """
 
+import errno
 import os
+import stat
 from contextlib import suppress
 from pathlib import Path
 from unittest.mock import Mock
@@ -15,6 +17,7 @@ from hypothesis import strategies as st
 import numpy_rnn
 from numpy_rnn import Gradients, InputError
 from numpy_rnn.app.weights_file import SavedRun, load_run, save_run
+from numpy_rnn.common.files import load_arrays, save_arrays
 from tests.helpers.command_line import refused
 from tests.helpers.comparing import bits, fewer
 
@@ -86,3 +89,54 @@ def test_inputs_are_never_overwritten(capsys):
         "--data s.png --plot s.png",
     ):
         assert "expected different files" in refused(numpy_rnn, capsys, *words.split())
+
+
+# Any file
+
+
+def mode_of(path):
+    return stat.S_IMODE(os.stat(path).st_mode)
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o444])
+def test_mode_of_a_replaced_file_is_kept(tmp_path, mode, monkeypatch):
+    """Nobody else can read the unfinished file."""
+    modes = []
+    savez = np.savez
+
+    def observed(file, **arrays):
+        modes.append(mode_of(file.name))
+        savez(file, **arrays)
+
+    monkeypatch.setattr(np, "savez", observed)
+    file, link = tmp_path / "w.npz", tmp_path / "link.npz"
+    file.write_bytes(b"old")
+    file.chmod(mode)
+    link.symlink_to(file)
+    save_arrays(str(link), {"W": np.ones(2)})
+    assert (modes, mode_of(file)) == ([0o600], mode)
+    assert link.is_symlink()
+    np.testing.assert_array_equal(load_arrays(str(file), "weights")["W"], [1, 1])
+
+
+def test_mode_of_a_new_file_is_that_of_any_new_file(tmp_path):
+    (tmp_path / "any").write_text("")
+    save_arrays(str(tmp_path / "w.npz"), {"W": np.ones(2)})
+    assert mode_of(tmp_path / "w.npz") == mode_of(tmp_path / "any")
+
+
+def test_unfinished_file_changes_nothing(tmp_path, monkeypatch):
+    """A full disk leaves the old file, and no other file."""
+    file = tmp_path / "w.npz"
+    save_arrays(str(file), {"W": np.ones(2)})
+    before = file.read_bytes()
+
+    def half_written(stream, **arrays):
+        stream.write(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(np, "savez", half_written)
+    with pytest.raises(InputError, match="cannot be written: No space left"):
+        save_arrays(str(file), {"W": np.zeros(2)})
+    assert file.read_bytes() == before
+    assert os.listdir(tmp_path) == ["w.npz"]
