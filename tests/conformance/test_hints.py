@@ -8,6 +8,7 @@ writes them; none of them has a wrong hint.
 import numpy as np
 import pytest
 
+from numpy_rnn.common.records import Step
 from numpy_rnn.conformance.case import UPDATED
 from numpy_rnn.conformance.definition import DEFINITION as right
 from numpy_rnn.conformance.definition import Definition, window_update
@@ -217,3 +218,16 @@ def test_second_answer_that_differs_is_a_kept_state():
 
     spec = random_spec(RandomDraw(SEED), "float64")._replace(class_inputs=False)
     assert hint_for_port(stated_port(Keeping()), spec, spec.case()) == hints.STATEFUL
+
+
+@pytest.mark.parametrize("limit", ["max_norm", "max_value"])
+def test_second_case_of_a_hint_clips_every_tensor_and_the_third_none(limit):
+    weights = "W_xh", "W_hh", "W_hy"
+    spec = HINTED_SPEC._replace(step=Step(0.1, **{limit: 1.0}))
+    _, *specs = hints.hint_specs(stated_port(RIGHT), spec)
+    clipped = []
+    for case in (other.case() for other in specs):
+        free = window_update(case._replace(step=Step(0.1)))
+        report = window_update(case)
+        clipped.append({n for n in weights if (report[n] != free[n]).any()})
+    assert clipped == [{*weights}, set()]
