@@ -23,10 +23,7 @@ NumpyParameters = Parameters[np.ndarray]
 
 MAX_STUDIED_STEPS = 40  # that are studied, unless --steps asks for more
 MAX_MATRIX_SIZE = 2**27  # numbers of the component matrix: a gibibyte
-REMEDY = (
-    "there is nothing to study; try a smaller --learning-rate, or clipping "
-    "by --max-norm 1"
-)
+REMEDY = "there is nothing to study; try a smaller --learning-rate"
 
 
 class Trained(NamedTuple):
@@ -81,7 +78,7 @@ def study_run(
     run = run._replace(x=run.x[:steps], target=run.target[:steps])
     start, end = train_parameters(run, run.params, run.velocity)
     if not is_finite(end):
-        raise InputError(f"the run diverges: {REMEDY}")
+        raise InputError(f"the run diverges: {REMEDY}, or clipping by --max-norm 1")
     trained = trained_networks(run, seed, networks)
     x, target, h_0 = in_float64((run.x, run.target, run.h_0))
     return Subject(

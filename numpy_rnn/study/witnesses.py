@@ -17,10 +17,15 @@ from typing import NamedTuple
 import numpy as np
 
 from numpy_rnn import reference
+from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Run, Window
 from numpy_rnn.conformance.ports.port import PackagePort
 from numpy_rnn.conformance.runs.judge import judge, schedule_divergences
-from numpy_rnn.conformance.runs.recorded_run import RecordedRun, single_update
+from numpy_rnn.conformance.runs.recorded_run import (
+    RecordedRun,
+    finite_part,
+    single_update,
+)
 from numpy_rnn.conformance.runs.run_sources import PackageSource
 from numpy_rnn.study.complex_step import derivatives
 from numpy_rnn.study.evaluated_equations import (
@@ -28,7 +33,7 @@ from numpy_rnn.study.evaluated_equations import (
     evaluated_equations,
     runs_of,
 )
-from numpy_rnn.study.subject import Subject
+from numpy_rnn.study.subject import REMEDY, Subject
 
 TensorReport = dict[str, np.ndarray]
 BY_COMPLEX_STEP, BY_AUTOGRAD = "complex step", "autograd"
@@ -100,17 +105,25 @@ def check_equation(
 
 
 def judged_run(run: Run) -> JudgedRun:
-    """Judge a run of the reference, and compare it with the witnesses."""
-    recorded = recorded_run(reference, run)
-    judgement = judge(recorded)
+    """Judge a run of the reference, and compare it with the witnesses.
+
+    It may overflow, as the clipping of the studied run is left out: then these are the
+    updates before that. Raises InputError if there are none.
+    """
+    whole = recorded_run(reference, run)
+    recorded = finite_part(whole)
+    if not recorded.length:
+        raise InputError(f"without clipping, the first update overflows: {REMEDY}")
+    is_whole = recorded.length == whole.length
+    judgement = judge(recorded, whole=is_whole)
     ratios = dict(judgement.worst) | {"start": 0.0, "stop": 0.0}
-    for divergence in schedule_divergences(recorded, whole=True):
+    for divergence in schedule_divergences(recorded, whole=is_whole):
         is_start = divergence.element == (Window._fields.index("start"),)
         ratios["start" if is_start else "stop"] = np.inf
     differences = {BY_COMPLEX_STEP: complex_step_differences(recorded)}
     if has_torch():
         differences[BY_AUTOGRAD] = autograd_differences(recorded, run)
-    _, last_report = single_update(recorded, len(recorded.updates["epoch"]) - 1)
+    _, last_report = single_update(recorded, recorded.length - 1)
     for name in ("initial", "start", "stop"):
         last_report[name] = recorded.updates[name][-1]
     return JudgedRun(ratios, judgement.unjudged, last_report, differences)
@@ -122,7 +135,7 @@ def complex_step_differences(recorded: RecordedRun) -> dict[str, float]:
     It is taken in the first and the last update.
     """
     result: dict[str, float] = {}
-    for n in {0, len(recorded.updates["epoch"]) - 1}:
+    for n in {0, recorded.length - 1}:
         case, report = single_update(recorded, n)
         for name, derivative in derivatives(case, report).items():
             difference = relative(report[name], derivative.values, derivative.elements)
@@ -133,10 +146,11 @@ def complex_step_differences(recorded: RecordedRun) -> dict[str, float]:
 def autograd_differences(recorded: RecordedRun, run: Run) -> dict[str, float]:
     """Return the differences of a recorded run from that of torch_rnn, by tensor."""
     updates = recorded.updates
-    by_torch = recorded_run(importlib.import_module("torch_rnn"), run).updates
+    by_torch = recorded_run(importlib.import_module("torch_rnn"), run)
+    others = by_torch.upto(recorded.length).updates
     result = {}
-    for name in updates.keys() & by_torch.keys():
-        result[name] = relative(updates[name], by_torch[name].ravel())
+    for name in updates.keys() & others.keys():
+        result[name] = relative(updates[name], others[name].ravel())
     return result
 
 

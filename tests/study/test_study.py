@@ -16,7 +16,7 @@ from numpy_rnn.conformance.case import present
 from numpy_rnn.study import subject as subjects
 from numpy_rnn.study.equation_table import formulas
 from numpy_rnn.study.folder import LESSON_FOLDER, check_folder, write_folder
-from tests.helpers.command_line import contents, refused, rows_of
+from tests.helpers.command_line import contents, refused, rows_of, succeed
 
 pytestmark = pytest.mark.needs_matplotlib
 
@@ -115,6 +115,13 @@ def test_what_cannot_be_studied_is_one_line(capsys):
     for words, message in rows_of(REFUSED_STUDIES):
         refusal = refused(numpy_rnn, capsys, "study", *words.split())
         assert re.fullmatch(message, refusal), words
+
+
+@pytest.mark.parametrize("rate", [8, 20, 1000])
+def test_runs_that_overflow_without_clipping_are_right(rate, capsys):
+    options = ["--nonlinearity", "relu", "--max-norm", 1, "--learning-rate", rate]
+    out = succeed(numpy_rnn, capsys, "study", *options)
+    assert "equations agree within rounding" in out
 
 
 @pytest.mark.parametrize("package", ["matplotlib", "latex2mathml"])

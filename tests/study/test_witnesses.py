@@ -10,15 +10,16 @@ from typing import Any
 import pytest
 
 import numpy_rnn
-from numpy_rnn import reference
+from numpy_rnn import InputError, reference
 from numpy_rnn.conformance.runs.recorded_run import single_update
 from numpy_rnn.study.equation_table import formulas, verdict_on
-from numpy_rnn.study.evaluated_equations import runs_of
+from numpy_rnn.study.evaluated_equations import OVERLAPPING, runs_of
 from numpy_rnn.study.witnesses import (
     AGREES,
     BY_AUTOGRAD,
     BY_COMPLEX_STEP,
     check_equations,
+    judged_run,
     recorded_run,
 )
 
@@ -54,6 +55,12 @@ def test_numbers_shown_are_those_of_the_reference(small):
         _, report = single_update(recorded, len(recorded.updates["epoch"]) - 1)
         tensor = report[name] if name in report else recorded.updates[name][-1]
         assert tensor[*(int(i) - 1 for i in index.split(", ") if i)] == equation.value
+
+
+def test_run_without_a_finite_update_is_refused(small):
+    run = runs_of(small())[OVERLAPPING]
+    with pytest.raises(InputError, match="first update overflows: there is nothing"):
+        judged_run(run._replace(target=run.target + 1e200))
 
 
 # Lines of the reference and what they become, by the equations that are wrong then. The
