@@ -38,6 +38,7 @@ from numpy_rnn.conformance.ports.abilities import (
     LARGEST_LOGIT,
     NO_MOMENTUM,
     Abilities,
+    Shape,
     facts_of,
     forced_fields,
     forced_schedule,
@@ -250,13 +251,23 @@ def random_spec(
     return spec
 
 
+def usable_shapes(spec: CaseSpec, abilities: Abilities) -> Sequence[Shape]:
+    """Return the shapes that the port has; of several, those of more than one class,
+    as the loss of one is constant.
+    """
+    if not spec.objective.has_classes:
+        return abilities.sizes
+    several = [shape for shape in abilities.sizes if shape.get("O") != 1]
+    return several or abilities.sizes
+
+
 def sized(spec: CaseSpec, draw: RandomDraw, abilities: Abilities) -> CaseSpec:
     """Return the spec with sizes that the port has. In half of the cases or more every
     step has a loss.
     """
     if not abilities.sizes:
         return spec
-    shape: dict[str, Any] = dict(draw.choice(abilities.sizes))
+    shape: dict[str, Any] = dict(draw.choice(usable_shapes(spec, abilities)))
     T = shape.get("T", max(spec.T, shape.get("K", 1)))
     K = draw.choice((T, draw.integer(1, T)))
     return spec._replace(**{"T": T, "K": K} | shape)
@@ -350,7 +361,7 @@ def unbounded_run(
     k1 = draw.integer(1, 4)
     k1, k2 = forced_schedule(fields, k1, k1 + draw.integer(0, 3), T)
     if abilities.sizes:
-        shape = dict(draw.choice(abilities.sizes))
+        shape = dict(draw.choice(usable_shapes(spec, abilities)))
         if "T" in shape:  # of all windows
             k1 = k2 = T = shape["T"]
             if fields.get("k2") != "T":

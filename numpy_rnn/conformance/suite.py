@@ -195,12 +195,13 @@ def check_port(
 
 
 def overflow_fault(port: StatedPort, fault: PortFault) -> PortFault:
-    """Return the fault of a port whose outputs of 1e4 are no finite numbers."""
-    text = str(fault).removeprefix(f"{port.name}: ").partition(", in ")[0]
+    """Return the fault of a port that fails where its outputs are 1e4. The case, after
+    the last ", in ", is left out.
+    """
+    text = str(fault).removeprefix(f"{port.name}: ").rpartition(", in ")[0]
     text = text.removesuffix(": expected a finite number")
-    message = f"OVERFLOW {port.name}: right for outputs up to 30, but {text} "
-    message += f"for outputs of {MAX_LOGIT:g}: subtract the largest output of each "
-    message += "row, as in log-sum-exp, or state "
+    message = f"OVERFLOW {port.name}: {text} for outputs of {MAX_LOGIT:g}: subtract "
+    message += "the largest output of each row, as in log-sum-exp, or state "
     message += 'lacks=("large outputs",) in the port, or in the call of its adapter'
     return PortFault(message)
 

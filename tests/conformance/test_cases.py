@@ -2,6 +2,8 @@
 visible.
 """
 
+from itertools import product
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -18,6 +20,7 @@ from numpy_rnn.conformance.definition import DEFINITION, Definition, window_upda
 from numpy_rnn.conformance.ports.abilities import (
     ABILITIES,
     CAPABILITIES,
+    FEW_SIZES,
     LACKS,
     Abilities,
 )
@@ -29,6 +32,7 @@ from numpy_rnn.conformance.random_cases import (
     large_spec,
     random_run,
     random_spec,
+    unbounded_run,
 )
 from numpy_rnn.conformance.runs.fitting import unsupported
 from tests.helpers.ways import Way, operations
@@ -102,12 +106,17 @@ def test_specs_are_of_every_kind():
 
 
 def test_softmax_has_two_outputs_or_more():
-    """Also where the port has no other loss. One output has no gradient."""
-    for lacks in ((), ("squared_error",)):
-        abilities = Abilities(CAPABILITIES, lacks)
+    """Also where the port has no other loss, and sizes of its own. One output has no
+    gradient.
+    """
+    for lacks, sizes in product(((), ("squared_error",)), ((), FEW_SIZES)):
+        abilities = Abilities(CAPABILITIES, lacks, sizes=sizes)
         for i in range(200):
             spec = random_spec(RandomDraw(SEED, i), None, abilities)
             assert spec.O > 1 or not spec.objective.has_classes
+            run = unbounded_run(RandomDraw(SEED, i), None, abilities)
+            outputs = run.params.W_hy.shape[-1]
+            assert outputs > 1 or not run.options.objective.has_classes
 
 
 def test_half_of_the_cases_of_one_length_have_a_loss_at_every_step():

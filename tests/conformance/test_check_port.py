@@ -5,8 +5,9 @@ import doctest
 import numpy as np
 import pytest
 
-from numpy_rnn.conformance import suite, trace, window_checks
+from numpy_rnn.conformance import mutants, suite, trace, window_checks
 from numpy_rnn.conformance.definition import DEFINITION, Definition
+from numpy_rnn.conformance.gradients import check as check_gradients
 from numpy_rnn.conformance.ports import function_port
 from numpy_rnn.conformance.ports.port import stated_port
 from numpy_rnn.conformance.ports.protocol import PortFault
@@ -162,7 +163,18 @@ def test_every_size_is_large_in_turn():
         assert sum(size > 16 for size in sizes) >= 3, letter
 
 
-@pytest.mark.parametrize("module", [function_port, suite, trace])
+def test_error_for_large_outputs_alone_is_told_whole():
+    class Refusing(DefinitionPort):
+        def window_update(self, params, x, **options):
+            raise ValueError("too much, in any case, for exp")
+
+    with pytest.raises(PortFault, match=r"^OVERFLOW .*, in any case, for exp .*10000:"):
+        check_port(Refusing(), "large outputs", "float64")
+
+
+@pytest.mark.parametrize(
+    "module", [check_gradients, function_port, mutants, suite, trace]
+)
 def test_examples_of_the_docstrings_run(module):
     results = doctest.testmod(module)
     assert results.attempted

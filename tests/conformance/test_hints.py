@@ -220,6 +220,12 @@ def test_second_answer_that_differs_is_a_kept_state():
     assert hint_for_port(stated_port(Keeping()), spec, spec.case()) == hints.STATEFUL
 
 
+@pytest.mark.parametrize(("K", "older"), [(8, [0, 0, 0]), (3, [4, 3, 4])])
+def test_cases_of_a_hint_have_older_steps_where_the_wrong_one_has(K, older):
+    specs = hints.hint_specs(stated_port(RIGHT), HINTED_SPEC._replace(K=K))
+    assert [spec.T - spec.K for spec in specs] == older
+
+
 @pytest.mark.parametrize("limit", ["max_norm", "max_value"])
 def test_second_case_of_a_hint_clips_every_tensor_and_the_third_none(limit):
     weights = "W_xh", "W_hh", "W_hy"

@@ -24,7 +24,12 @@ from numpy_rnn.conformance.mutants.families import (
 from numpy_rnn.conformance.mutants.fits import Fit, measured_number, subject
 from numpy_rnn.conformance.ports.port import StatedPort, validated_report
 from numpy_rnn.conformance.ports.protocol import PortFault
-from numpy_rnn.conformance.random_cases import PLAIN, CaseSpec, without_unsupported
+from numpy_rnn.conformance.random_cases import (
+    PLAIN,
+    CaseSpec,
+    usable_shapes,
+    without_unsupported,
+)
 
 NOISE = 1e-3  # two answers of a port without noise differ by less, as by other threads
 FEW_STEPS = 3  # fewer: many mistakes are alike
@@ -53,11 +58,12 @@ def hint_specs(port: StatedPort, spec: CaseSpec) -> Iterator[CaseSpec]:
         sizes: dict[str, Any] = dict(usual)
         if number == 0:
             sizes["T"] = max(spec.T, sizes["T"])
-        shapes = abilities.sizes or ({},)
+        shapes = usable_shapes(spec, abilities) or ({},)
         fixed = shapes[number % len(shapes)]
         sizes |= fixed
         if "K" not in fixed:
-            sizes["K"] = sizes["T"] if spec.K == spec.T else min(7, sizes["T"])
+            has_older = spec.K < spec.T
+            sizes["K"] = min(sizes["K"], sizes["T"]) if has_older else sizes["T"]
         other = spec._replace(
             **PLAIN,
             **sizes,
