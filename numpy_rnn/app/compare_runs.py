@@ -20,8 +20,8 @@ from numpy_rnn.common.records import CLASS_LOSSES, Run, Schedule
 from numpy_rnn.common.texts import join_names
 from numpy_rnn.conformance.arithmetics.bounds import TAU
 from numpy_rnn.conformance.ports.abilities import forced_schedule
-from numpy_rnn.conformance.runs.fitting import run_defaults, unsupported
 from numpy_rnn.conformance.runs.recorded_run import RecordedRun
+from numpy_rnn.conformance.runs.requirements import run_defaults, unsupported
 from numpy_rnn.conformance.runs.run_sources import PortSource
 
 NOT_OF_A_RUN = {"plot", "no_plot", "timeout"}  # options

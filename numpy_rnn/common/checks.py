@@ -39,7 +39,7 @@ from numpy_rnn.common.texts import short_repr
 # The axes of each parameter, in the order in which they are checked.
 CHECKED_AXES = {"W_xh": "NDH", "W_hh": "NHH", "W_hy": "NHO", "b_h": "NH", "b_y": "NO"}
 
-# -- windows
+# Windows
 
 
 def check_forward(
@@ -95,7 +95,7 @@ def check_target(
     checks.check_rows("target", target, axes)
 
 
-# -- parameters and updates
+# Parameters and updates
 
 
 def check_record(name: str, record: Any, record_type: type) -> None:
@@ -170,7 +170,7 @@ def check_finite_parameters(
     return checks
 
 
-# -- runs
+# Runs
 
 
 class TrainingArguments(NamedTuple):

@@ -42,7 +42,7 @@ from numpy_rnn.conformance.ports.abilities import (
     facts_of,
     forced_fields,
     forced_schedule,
-    missing,
+    missing_abilities,
 )
 
 MAX_SIZE = 8  # of T, B, D, H and O in most cases
@@ -243,7 +243,7 @@ def random_spec(
     spec = without_unsupported(spec, abilities)
     if spec.objective.has_classes:
         spec = spec._replace(O=max(spec.O, 2))
-    spec = without_unsupported(sized(spec, draw, abilities), abilities)
+    spec = without_unsupported(with_sizes(spec, draw, abilities), abilities)
     if spec.step is None or not spec.step.has_velocity:
         spec = spec._replace(velocity=False)
     if not spec.objective.has_classes:
@@ -261,7 +261,7 @@ def usable_shapes(spec: CaseSpec, abilities: Abilities) -> Sequence[Shape]:
     return several or abilities.sizes
 
 
-def sized(spec: CaseSpec, draw: RandomDraw, abilities: Abilities) -> CaseSpec:
+def with_sizes(spec: CaseSpec, draw: RandomDraw, abilities: Abilities) -> CaseSpec:
     """Return the spec with sizes that the port has. In half of the cases or more every
     step has a loss.
     """
@@ -300,7 +300,7 @@ def facts_of_spec(spec: CaseSpec) -> dict[str, Any]:
     return facts_of(spec.objective, spec.dtype, spec.step, others)
 
 
-def changed(record: Value, fields: Mapping[str, Any]) -> Value:
+def with_fields(record: Value, fields: Mapping[str, Any]) -> Value:
     """Return a record with those of the fields that it has."""
     old: Any = record
     new: Value = old._replace(**{n: fields[n] for n in old._fields if n in fields})
@@ -310,16 +310,16 @@ def changed(record: Value, fields: Mapping[str, Any]) -> Value:
 def without_unsupported(spec: CaseSpec, abilities: Abilities) -> CaseSpec:
     """Return the spec without what a port has not, and with its reduction."""
     fields = dict[str, Any]()
-    for ability in missing(facts_of_spec(spec), abilities):
+    for ability in missing_abilities(facts_of_spec(spec), abilities):
         fields |= ability.remedy
     if fields.get("K") == "T":
         fields["K"] = spec.T
     if abilities.reduction is not None:
         fields["reduction"] = abilities.reduction
-    spec = spec._replace(objective=changed(spec.objective, fields))
+    spec = spec._replace(objective=with_fields(spec.objective, fields))
     if spec.step is not None:
-        spec = spec._replace(step=changed(spec.step, fields))
-    return changed(spec, fields)
+        spec = spec._replace(step=with_fields(spec.step, fields))
+    return with_fields(spec, fields)
 
 
 def large_spec(
@@ -331,7 +331,7 @@ def large_spec(
     changes: dict[str, Any] = {letter: size}
     if letter == "T":
         changes["K"] = draw.integer(1, size)
-    spec = sized(spec._replace(**changes), draw, abilities)
+    spec = with_sizes(spec._replace(**changes), draw, abilities)
     return without_unsupported(spec, abilities)
 
 

@@ -12,7 +12,7 @@ from numpy_rnn.conformance.arithmetics.bounds import STRICT_TANH_ULPS
 from numpy_rnn.conformance.ports.port import StatedPort, find_port
 from numpy_rnn.conformance.ports.program import FIRST_TIMES, ProgramPort
 from numpy_rnn.conformance.ports.protocol import PortFault
-from numpy_rnn.conformance.suite import WrongPort, check_port, tested
+from numpy_rnn.conformance.suite import WrongPort, check_port, tested_levels
 from numpy_rnn.conformance.verdicts import notes, pass_line
 from numpy_rnn.conformance.window_checks import Coverage
 
@@ -34,7 +34,7 @@ class Suite:
             self.port = self._port()
         except (InputError, PortFault) as error:
             raise pytest.UsageError(str(error)) from None
-        self.levels, self.dtypes = tested(self.port)
+        self.levels, self.dtypes = tested_levels(self.port)
 
     def option(self, name: str) -> Any:
         """Return the value of an option of the suite."""

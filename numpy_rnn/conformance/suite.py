@@ -70,7 +70,7 @@ class WrongPort(AssertionError):
         self.finding = finding
 
 
-def tested(port: StatedPort) -> tuple[list[str], list[str]]:
+def tested_levels(port: StatedPort) -> tuple[list[str], list[str]]:
     """Return the levels that a port has, and its dtypes, the one with more digits
     first.
     """
@@ -125,7 +125,7 @@ def check(
     if seed is None:
         seed = secrets.randbelow(2**32)
     coverage = Coverage()
-    levels, dtypes = tested(stated)
+    levels, dtypes = tested_levels(stated)
     for level in levels:
         for dtype in dtypes:
             try:
@@ -206,7 +206,7 @@ def overflow_fault(port: StatedPort, fault: PortFault) -> PortFault:
     return PortFault(message)
 
 
-# -- windows, levels L1 and L2
+# Windows, levels L1 and L2
 
 
 def work_of(sizes: Mapping[str, Any]) -> float:
@@ -251,7 +251,7 @@ def large_output_specs(
         yield spec._replace(logits=MAX_LOGIT, learnt=False)
 
 
-def smaller(spec: CaseSpec, port: StatedPort) -> Iterator[CaseSpec]:
+def smaller_specs(spec: CaseSpec, port: StatedPort) -> Iterator[CaseSpec]:
     """Yield the same with small sizes, if the port has all sizes."""
     if port.abilities.sizes:
         return
@@ -272,7 +272,7 @@ def check_window(
     coverage.note(checks.values())
     finding = first_finding(checks, level, spec)
     if finding is not None:
-        raise WrongPort(explained(port, level, spec, finding))
+        raise WrongPort(explained_finding(port, level, spec, finding))
 
 
 def checks_by_name(port: StatedPort, level: str, spec: CaseSpec) -> dict[str, Check]:
@@ -299,14 +299,14 @@ def first_finding(
     return finding_in(checks[wrong[0]])._replace(equation=ids, where=where)
 
 
-def explained(
+def explained_finding(
     port: StatedPort, level: str, spec: CaseSpec, finding: Finding
 ) -> Finding:
     """Return the finding of the earliest wrong stage in similar cases, with a hint; if
     there is a hint, in the smallest of them.
     """
     hint = hint_for_port(port, spec, spec.case())
-    specs = [*smaller(spec, port)] if hint else []
+    specs = [*smaller_specs(spec, port)] if hint else []
     findings = list[Finding]()
     for other in (*specs, *hint_specs(port, spec)):
         with contextlib.suppress(PortFault, ValueError):
@@ -317,7 +317,7 @@ def explained(
     return earliest._replace(hint=hint)
 
 
-# -- runs, level L3
+# Runs, level L3
 
 
 def check_runs(
@@ -341,11 +341,11 @@ def check_run(port: StatedPort, dtype: str, seed: int, coverage: Coverage) -> fl
     recorded = source.trace(run)
     judgement = judge(recorded, source.tau)
     sizes = case_sizes(run)
-    longest = max(window.steps for window in recorded.windows)
+    longest = max(window.steps for window in recorded.expected_windows)
     coverage.note_sizes(sizes | {"T": longest})
     coverage.add(judgement.counts)
     if judgement.first is not None:
         call = f"random_run(RandomDraw({seed}), {dtype!r}, stated_port(port).abilities)"
         hint = hint_for_run(recorded, judgement.first)
         raise WrongPort(judgement.first._replace(where=f"L3, {call}", hint=hint))
-    return work_of(sizes | {"T": len(run.x) * len(recorded.windows)})
+    return work_of(sizes | {"T": len(run.x) * len(recorded.expected_windows)})

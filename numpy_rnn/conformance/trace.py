@@ -80,8 +80,8 @@ class Trace(RunRecorder):
     ----------
     params : dict of array_like
         The initial parameters by name: W_xh (D, H), W_hh (H, H), W_hy (H, O), and if
-        there are biases b_h (H) and b_y (O). All arrays are copied, and rounded to the
-        dtype of W_hh.
+        there are biases b_h (H) and b_y (O). All arrays are copied, and those of
+        floats are rounded to the dtype of W_hh; integers are classes.
     x : array_like, shape (T, B, D), or (T, B) of classes
         The inputs of the whole series.
     target : array_like, shape (T, B, O), or (T, B) of classes

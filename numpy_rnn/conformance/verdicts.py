@@ -188,7 +188,7 @@ def factors_of(reported: NumpyArray, expected: NumpyArray, allowed: NumpyArray) 
     return f", × {low} to {high}"
 
 
-# -- what was checked of a right port
+# What was checked of a right port
 
 
 def pass_line(port: StatedPort, coverage: Coverage) -> str:

@@ -36,18 +36,18 @@ from numpy_rnn.conformance.case import (
 )
 from numpy_rnn.conformance.definition import window_update
 
-# units × steps, up to which the proven bound of a whole window decides
-SMALL_WINDOW = 48
-SMALL_SUM = 256  # terms, up to which that of a single equation does
+SMALL_WINDOW = 48  # units × steps: up to that the bound of a whole window decides
+SMALL_SUM = 256  # terms: up to that the bound of a single equation decides
 ROUNDINGS = 512.0  # units of roundoff of the tensor: a bound up to that is narrow
 LARGEST_ESTIMATE = 0.01  # of the tensor
 ILL_CONDITIONED = 0.5  # of the tensor
 WIDE_SHARE = 0.1  # of the tensor: its check is said to be wide
 SPREADS = 6.0  # what the estimate allows, in units of its spread
 ESTIMATES = 8  # of which the largest decides, where the first one accuses
-# and in units of roundoff, as the spread of few numbers may be small by chance
+# It allows so many units of roundoff too, as the spread of few numbers may be small by
+# chance.
 ROUNDOFFS = 4.0
-# smallest normal numbers per element: a tensor that small is checked as a 0
+# A tensor of so many smallest normal numbers per element, or fewer, is checked as a 0.
 UNDERFLOW = 1024.0
 
 

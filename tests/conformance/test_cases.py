@@ -34,7 +34,7 @@ from numpy_rnn.conformance.random_cases import (
     random_spec,
     unbounded_run,
 )
-from numpy_rnn.conformance.runs.fitting import unsupported
+from numpy_rnn.conformance.runs.requirements import unsupported
 from tests.helpers.ways import Way, operations
 from tests.helpers.windows import SEED, SEEDS, check_global
 

@@ -72,7 +72,7 @@ def test_object_is_checked_as_a_port():
     assert verdict.startswith("PASS a port: loss, gradients and step")
 
 
-# Verdicts.
+# Verdicts
 
 
 def doubled(name):
@@ -108,7 +108,7 @@ def test_results_that_nothing_judges_do_not_pass(monkeypatch, level):
         check_port(port, level, "float32", SEED, examples=10)
 
 
-# What a finding says of where a tensor is wrong.
+# What a finding says of where a tensor is wrong
 
 
 def check_of(reported, expected):
@@ -132,7 +132,7 @@ def test_rows_of_a_matrix_that_are_wrong_are_counted():
     assert extent_of(check_of(reported, expected)) == "in the first 2 of 4 rows"
 
 
-# Which windows.
+# Which windows
 
 
 @pytest.mark.parametrize(("examples", "count"), [(1, 1), (None, 20)])

@@ -173,7 +173,7 @@ def test_code_of_min_char_rnn_passes_unless_its_outputs_are_large():
             check_port(port, "large outputs", "float64", examples=100)
 
 
-# Functions that are refused.
+# Functions that are refused
 
 
 def lossy(p, x, target, h_0):
@@ -222,7 +222,7 @@ def test_layouts_are_tried_with_the_sizes_of_the_code():
         function_port(fixed)
 
 
-# Reductions by parts, and batches.
+# Reductions by parts, and batches
 
 
 def divided(axes):

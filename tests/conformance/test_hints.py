@@ -14,7 +14,6 @@ from numpy_rnn.conformance.definition import DEFINITION as right
 from numpy_rnn.conformance.definition import Definition, window_update
 from numpy_rnn.conformance.mutants import hints
 from numpy_rnn.conformance.mutants.catalogue import MUTANTS
-from numpy_rnn.conformance.mutants.edits import FORWARD_EQUATIONS
 from numpy_rnn.conformance.mutants.fits import Fit
 from numpy_rnn.conformance.mutants.hints import explanation, hint_for_port
 from numpy_rnn.conformance.ports.abilities import CAPABILITIES
@@ -67,7 +66,7 @@ def test_mutant_is_killed_in_its_equations_and_named(mutant):
     right.
     """
     finding = finding_in(DefinitionPort(mutant.definition), "L1")
-    stages = (STAGES.get(equation, UPDATED) for equation in mutant.fields)
+    stages = (STAGES.get(equation, UPDATED) for equation in mutant.with_number(1.0))
     assert finding.tensor in set().union(*stages)
     assert finding.hint in (mutant.name, "")
     assert hint_in(DefinitionPort(mutant.definition, has=BLACK_BOX)) == mutant.name
@@ -82,7 +81,7 @@ class RightGradients(DefinitionPort):
         return report | {"loss": loss}
 
 
-@each_of([mutant for mutant in MUTANTS if mutant.fields <= FORWARD_EQUATIONS])
+@each_of([mutant for mutant in MUTANTS if mutant.is_forward])
 def test_hint_of_a_forward_pass(mutant):
     assert finding_in(RightGradients(mutant.definition, has=())).hint == mutant.name
 

@@ -21,9 +21,9 @@ from numpy_rnn.conformance.definition import train, window_update
 from numpy_rnn.conformance.ports.abilities import CAPABILITIES
 from numpy_rnn.conformance.ports.protocol import PortFault
 from numpy_rnn.conformance.random_cases import CaseSpec, RandomDraw, random_run
-from numpy_rnn.conformance.runs.fitting import unsupported
 from numpy_rnn.conformance.runs.judge import judge
 from numpy_rnn.conformance.runs.recorded_run import STEPWISE, finite_part
+from numpy_rnn.conformance.runs.requirements import unsupported
 from numpy_rnn.conformance.runs.run_sources import PortSource
 from tests.helpers import random_runs
 from tests.helpers.ports import PACKAGE, Port

@@ -174,7 +174,7 @@ def test_looking_for_a_port_runs_nothing(in_folder, tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
-# Ports that end or stall the process.
+# Ports that end or stall the process
 
 PORT = """
 import os, sys, threading, time

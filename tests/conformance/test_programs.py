@@ -253,7 +253,7 @@ def test_program_without_a_hello_is_refused(fake, at_start):
     assert "\n" not in str(error.value)
 
 
-# The port in C.
+# The port in C
 
 SOURCE = Path(numpy_rnn.__file__).parent / "conformance" / "ports" / "elman_port.c"
 STRICT = "cc -std=c99 -Wall -Wextra -pedantic"

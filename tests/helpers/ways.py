@@ -92,7 +92,7 @@ def in_float64(function, a, factor):
     return (function(a.astype(np.float64)) * factor).astype(a.dtype)
 
 
-# The step.
+# The step
 
 
 def scaled_norm(self, gradients):

@@ -24,7 +24,7 @@ from numpy_rnn.conformance.mutants.edits import (
     with_operands,
 )
 
-# Forward passes.
+# Operands
 
 
 def with_transposed_recurrence(
@@ -34,7 +34,7 @@ def with_transposed_recurrence(
     return n, w, p._replace(W_hh=p.W_hh.mT), *step
 
 
-# Losses.
+# Losses
 
 
 def twice_softmax(
@@ -46,7 +46,7 @@ def twice_softmax(
     return L, p * (error - (p * error).sum(axis=-1, keepdims=True))
 
 
-# Backward passes.
+# Backward passes
 
 
 def each_loss_over(
@@ -68,7 +68,7 @@ def each_loss_over(
     return other.backward(n, w, p, nonlinearity)
 
 
-# Steps.
+# Steps
 
 
 def clipped_per_tensor(

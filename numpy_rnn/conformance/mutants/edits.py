@@ -43,9 +43,9 @@ class Mutant(NamedTuple):
         return tensors
 
     @property
-    def fields(self) -> set[str]:
-        """Return the names of the equations that are other ones."""
-        return {*self.with_number(1.0)}
+    def is_forward(self) -> bool:
+        """Return whether the equations that are other ones are of the forward pass."""
+        return {*self.with_number(1.0)} <= FORWARD_EQUATIONS
 
     @property
     def definition(self) -> Definition:
@@ -64,9 +64,9 @@ class LoopMutant(NamedTuple):
         return self.change(fit)
 
     @property
-    def fields(self) -> set[str]:
-        """Return the name of the loop, which is no equation."""
-        return {"train"}
+    def is_forward(self) -> bool:
+        """Return False: no equation is another one."""
+        return False
 
 
 class View:
@@ -81,7 +81,7 @@ class View:
         return self.value(s)
 
 
-# Edits of any equation.
+# Edits of any equation
 
 
 def with_operands(change: Replacement, *fields: str) -> Equations:
@@ -128,7 +128,7 @@ def neighbours(distance: int) -> Reading:
     return read
 
 
-# Edits of one equation.
+# Edits of one equation
 
 
 def slope(change: Replacement) -> Equations:
@@ -140,7 +140,7 @@ def slope(change: Replacement) -> Equations:
     }
 
 
-# Places.
+# Places
 
 
 def result_of(*fields: str) -> Place:
@@ -192,7 +192,7 @@ def terms_of_loss(change: Change) -> Equations:
     return with_operands(operands, "loss_and_error")
 
 
-# Changes at a place.
+# Changes at a place
 
 
 def clamped(c: float, v: NumpyArray, *step: int) -> Operand:

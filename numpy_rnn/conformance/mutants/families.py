@@ -39,7 +39,7 @@ from numpy_rnn.conformance.ports.abilities import NO_MOMENTUM
 LIMITS = (0.5, 1, 2, 3, 5, 10, 20)  # of numbers that are clamped
 FEW = 10  # the largest count of steps, sequences or units that is tried
 
-# Places, by their words.
+# Places, by their words
 
 FORWARD: dict[str, Place] = {
     "a": result_of("pre_activation"),
@@ -115,7 +115,7 @@ def mutants_of_parts(
             )
 
 
-# Windows.
+# Windows
 
 
 def of_loss(change: Replacement) -> Callable[[float], Equations]:
@@ -165,7 +165,7 @@ def window_mutants(sizes: Mapping[str, int], is_forward: bool) -> Iterator[Mutan
     yield from mutants_of_parts(BACKWARD_PARTS, sizes)
 
 
-# Steps.
+# Steps
 
 
 def without_option(name: str) -> Equations:

@@ -128,7 +128,7 @@ def subject(fits: Sequence[Fit], wrong: set[str]) -> str:
     return join_names([*texts, *(name for name in fits[0].right if name in wrong)])
 
 
-# The number of a mutant.
+# The number of a mutant
 
 
 class CommonNumber(NamedTuple):

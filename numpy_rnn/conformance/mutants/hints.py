@@ -16,7 +16,7 @@ import numpy as np
 
 from numpy_rnn.common.records import Step
 from numpy_rnn.conformance.case import WindowCase, case_sizes
-from numpy_rnn.conformance.mutants.edits import FORWARD_EQUATIONS, LoopMutant, Mutant
+from numpy_rnn.conformance.mutants.edits import LoopMutant, Mutant
 from numpy_rnn.conformance.mutants.families import (
     step_mutants,
     window_mutants,
@@ -43,7 +43,7 @@ STATEFUL = (
     "call to call"
 )
 
-# Cases.
+# Cases
 
 
 def hint_specs(port: StatedPort, spec: CaseSpec) -> Iterator[CaseSpec]:
@@ -88,7 +88,7 @@ def _hint_step(step: Step | None, factor: float) -> Step | None:
     return step._replace(**changed)
 
 
-# Answers.
+# Answers
 
 
 def hint_for_port(port: StatedPort, spec: CaseSpec, case: WindowCase) -> str:
@@ -123,7 +123,7 @@ def wrong_names(fits: Sequence[Fit]) -> set[str]:
     return names & fits[0].window_names or names
 
 
-# The search.
+# The search
 
 
 def explanation(fits: Sequence[Fit], loops: Iterable[LoopMutant] = ()) -> str:
@@ -169,7 +169,7 @@ def first_words(
 def words_of(mutant: Mutant | LoopMutant, fits: Sequence[Fit]) -> str:
     """Return the words of a mutant, if it explains all of these fits, or ""."""
     names = {*fits[0].report}
-    if mutant.fields <= FORWARD_EQUATIONS:
+    if mutant.is_forward:
         names &= FORWARD_TENSORS
     wrong = wrong_names(fits) & names
     if not wrong:

@@ -94,7 +94,7 @@ def windows_in_words(recorded: RecordedRun) -> str:
     for mutant in SCHEDULES:
         windows = mutant.definition.windows(run)
         whole = windows * run.options.schedule.epochs
-        if windows != recorded.windows and reported == whole[: len(reported)]:
+        if windows != recorded.expected_windows and reported == whole[: len(reported)]:
             return mutant.name
     gaps = set[int]()
     for previous, window in pairwise(reported):
@@ -190,7 +190,7 @@ def with_moved_targets(updates: Updates, shift: int, fit: Fit) -> NamedArrays:
     run = updates.recorded.run
     window = updates.recorded.window(fit.index)
     is_inner = window.loss_start > 0 and window.stop < len(run.x)
-    if not is_inner and len(updates.recorded.windows) > 2:
+    if not is_inner and len(updates.recorded.expected_windows) > 2:
         return fit.report
     run = run._replace(target=np.roll(run.target, shift, axis=0))
     other = Updates(updates.recorded._replace(run=run), updates.network)

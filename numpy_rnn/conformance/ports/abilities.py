@@ -202,7 +202,7 @@ def facts_of(
     return facts
 
 
-def missing(facts: Mapping[str, Any], abilities: Abilities) -> list[Ability]:
+def missing_abilities(facts: Mapping[str, Any], abilities: Abilities) -> list[Ability]:
     """Return every ability that is used and that a port lacks."""
     return [ability for ability in abilities.lacked() if ability.is_used(facts)]
 

@@ -366,6 +366,8 @@ class FunctionPort:
         theirs = arrays_of(arrays, keys, expected)
         ours = NamedArrays()
         for name, theta in params.items():
-            array = self.layout.parameter_of(theirs[self.names[name]])
-            ours[name] = array.reshape(theta.shape)  # which inverts itself
+            array = self.layout.parameter_of(
+                theirs[self.names[name]]
+            )  # its own inverse
+            ours[name] = array.reshape(theta.shape)
         return ours

@@ -16,7 +16,7 @@ import numpy as np
 import numpy_rnn
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.packages import backend, is_package
-from numpy_rnn.common.records import NumpyArray, Objective, Parameters
+from numpy_rnn.common.records import DTYPES, NumpyArray, Objective, Parameters
 from numpy_rnn.common.texts import one_line
 from numpy_rnn.conformance.arithmetics.bounds import TAU
 from numpy_rnn.conformance.case import (
@@ -86,7 +86,7 @@ class PackagePort:
     """A package with the functions of numpy_rnn as a port."""
 
     capabilities = CAPABILITIES
-    dtypes = ("float32", "float64")
+    dtypes = DTYPES
 
     def __init__(self, rnn: Any):
         self.rnn = rnn

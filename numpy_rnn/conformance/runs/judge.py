@@ -217,7 +217,7 @@ def _first_finding(recorded: RecordedRun, indices: Array, check: Check) -> Findi
     )
 
 
-# -- windows by (T1) and (T2), and their initial states by (T3)
+# Windows by (T1) and (T2), and their initial states by (T3)
 
 
 def schedule_divergences(recorded: RecordedRun, whole: bool) -> Iterator[Finding]:
@@ -227,7 +227,7 @@ def schedule_divergences(recorded: RecordedRun, whole: bool) -> Iterator[Finding
     """
     columns = [recorded.updates[name] for name in ("epoch", "number", *Window._fields)]
     reported = np.stack(columns, axis=1).tolist()
-    windows = recorded.windows
+    windows = recorded.expected_windows
     expected = list[list[int]]()
     for epoch in range(1, recorded.run.options.schedule.epochs + 1):
         for number, window in enumerate(windows, 1):

@@ -91,7 +91,7 @@ class RecordedRun(NamedTuple):
         return Window(*(int(self.updates[name][index]) for name in Window._fields))
 
     @property
-    def windows(self) -> list[Window]:
+    def expected_windows(self) -> list[Window]:
         """Return the windows of an epoch by (T1) and (T2)."""
         return self.definition.windows(self.run)
 

@@ -29,11 +29,11 @@ from numpy_rnn.conformance.ports.port import (
     validated_report,
 )
 from numpy_rnn.conformance.ports.protocol import PortFault
-from numpy_rnn.conformance.runs.fitting import loop_of, with_reduction
 from numpy_rnn.conformance.runs.recorded_run import (
     RecordedRun,
     RunRecorder,
 )
+from numpy_rnn.conformance.runs.requirements import loop_of, with_reduction
 
 # The records of an update of a package, and the prefixes of their names.
 RECORDS = {

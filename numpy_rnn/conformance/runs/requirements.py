@@ -14,7 +14,7 @@ from numpy_rnn.conformance.ports.abilities import (
     Shape,
     facts_of,
     forced_fields,
-    missing,
+    missing_abilities,
 )
 
 
@@ -82,7 +82,7 @@ def unsupported(abilities: Abilities, run: Run) -> list[Ability]:
     values, that do without it. The last one may be the sizes of the run.
     """
     windows = loop_of(abilities, run).windows(run)
-    lacked = missing(facts_of_run(run, windows), abilities)
+    lacked = missing_abilities(facts_of_run(run, windows), abilities)
     lengths = {window.steps for window in windows}
     length = lengths.pop() if len(lengths) == 1 else None
     sizes = case_sizes(run) | {"k1": length, "k2": length}
