@@ -114,6 +114,25 @@ SGD_OPTIONS = tuple(
 )
 
 
+# Options that go together, or need another number than the others, by a name.
+OPTION_SETS: dict[str, dict[str, Any]] = {
+    "dampened momentum": {"momentum": 0.9, "dampening": 0.5},
+    "Nesterov momentum": {"momentum": 0.9, "nesterov": True},
+    "clipping by value": {"max_value": 0.01},
+}
+OPTION_NUMBER = 0.1  # of any other option that is a number
+
+
+def options_by_run() -> dict[str, dict[str, Any]]:
+    """Return sets of options of the step by names: each option is in one of them."""
+    result = dict(OPTION_SETS)
+    for name, default in Step._field_defaults.items():
+        if not any(name in options for options in OPTION_SETS.values()):
+            value = True if default is False else OPTION_NUMBER
+            result[name.replace("_", " ")] = {name: value}
+    return result
+
+
 def used_options(step: Step) -> dict[str, StepOption]:
     """Return the options that change a step, by their names."""
     defaults = Step._field_defaults

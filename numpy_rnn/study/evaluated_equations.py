@@ -2,7 +2,7 @@
 evaluates them.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,19 +16,12 @@ from numpy_rnn.common.records import (
     Schedule,
     Step,
 )
-from numpy_rnn.conformance.case import TENSORS, equations
+from numpy_rnn.conformance.case import TENSORS, equations, options_by_run
 from numpy_rnn.study.subject import NumpyParameters, Subject
 
 # The runs without an option of the step, by name.
 OVERLAPPING = "overlapping windows"
 ONE_WINDOW = "one window over the series"
-# The runs of options that go together, or need another number than the others.
-OPTION_RUNS: dict[str, dict[str, Any]] = {
-    "dampened momentum": {"momentum": 0.9, "dampening": 0.5},
-    "Nesterov momentum": {"momentum": 0.9, "nesterov": True},
-    "clipping by value": {"max_value": 0.01},
-}
-OPTION_NUMBER = 0.1  # of any other option that is a number
 K1, K2 = 2, 5  # of the truncated runs, where the series has as many steps
 CLASS_COUNT = 4
 
@@ -121,16 +114,6 @@ def runs_of(subject: Subject) -> dict[str, Run]:
     for name, changed in options_by_run().items():
         step = options._replace(step=Step(rate, **changed))
         result[name] = subject.run_of(start, step)
-    return result
-
-
-def options_by_run() -> dict[str, dict[str, Any]]:
-    """Return the options of the step by the names of their runs."""
-    result = dict(OPTION_RUNS)
-    for name, default in Step._field_defaults.items():
-        if not any(name in changed for changed in OPTION_RUNS.values()):
-            value = True if default is False else OPTION_NUMBER
-            result[name.replace("_", " ")] = {name: value}
     return result
 
 

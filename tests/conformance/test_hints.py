@@ -20,7 +20,7 @@ from numpy_rnn.conformance.ports.abilities import CAPABILITIES
 from numpy_rnn.conformance.ports.port import stated_port
 from numpy_rnn.conformance.random_cases import CaseSpec, RandomDraw, random_spec
 from numpy_rnn.conformance.suite import WrongPort, check_port
-from tests.helpers.ports import RIGHT, DefinitionPort, Port
+from tests.helpers.ports import MUTANTS_BY_NAME, RIGHT, DefinitionPort, Port
 from tests.helpers.windows import SEED
 
 BLACK_BOX = tuple(name for name in CAPABILITIES if name != "intermediates")
@@ -191,9 +191,10 @@ HINTED_SPEC = CaseSpec(T=8, B=3, D=2, H=4, O=5, K=8, dtype="float64", seed=SEED)
 
 def test_hint_explains_all_of_the_deviation_and_all_tensors():
     case = HINTED_SPEC.case()
-    wrong = window_update(case, definition=MUTANTS[1].definition)
+    mutant = MUTANTS_BY_NAME["the flow back leaves out φ′"]
+    wrong = window_update(case, definition=mutant.definition)
     fit = Fit(case, wrong)
-    assert explanation([fit]) == MUTANTS[1].name
+    assert explanation([fit]) == mutant.name
     assert not fit.explains({"dW_hh": np.full((4, 4), np.inf)}, ["dW_hh"])
     near = {n: v + 0.99 * (wrong[n] - v) for n, v in fit.right.items()}
     assert explanation([Fit(case, near)]) == ""

@@ -16,7 +16,7 @@ from numpy_rnn.conformance.mutants.loops import hint_for_run
 from numpy_rnn.conformance.runs.judge import judge
 from numpy_rnn.conformance.runs.recorded_run import RecordedRun, with_velocities
 from numpy_rnn.conformance.verdicts import Finding
-from tests.helpers.random_runs import STEPS, random_run, record
+from tests.helpers.random_runs import STEPS, made_run, record
 
 
 def recorded_run(definition, run):
@@ -32,7 +32,7 @@ def hint_of(recorded):
 def series(epochs, k1=3, k2=3):
     """Return a run of 13 steps of three sequences, without biases."""
     options = RunOptions(Schedule(k1, k2, epochs), Objective(), Step(0.05))
-    return random_run(options, T=13, B=3, H=4, O=5, bias=False, seed=3)
+    return made_run(options, T=13, B=3, H=4, O=5, bias=False, seed=3)
 
 
 def loop_of(change):

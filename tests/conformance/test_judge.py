@@ -25,9 +25,8 @@ from numpy_rnn.conformance.runs.judge import judge
 from numpy_rnn.conformance.runs.recorded_run import STEPWISE, finite_part
 from numpy_rnn.conformance.runs.requirements import unsupported
 from numpy_rnn.conformance.runs.run_sources import PortSource
-from tests.helpers import random_runs
-from tests.helpers.ports import PACKAGE, Port
-from tests.helpers.random_runs import SMALL_STEP, record, small_run
+from tests.helpers.ports import PACKAGE_SOURCE, Port
+from tests.helpers.random_runs import SMALL_STEP, made_run, record, small_run
 from tests.helpers.windows import SEED, SEEDS
 
 UNREPORTED = tuple(name for name in CAPABILITIES if name not in REPORTED)
@@ -42,7 +41,7 @@ RUNS = {
 @cache
 def package_trace(name="full"):
     """Return one of the runs as the package records it."""
-    return PACKAGE.trace(RUNS[name])
+    return PACKAGE_SOURCE.trace(RUNS[name])
 
 
 def black_box(run):
@@ -201,7 +200,7 @@ def chaotic_run(gain, N=None):
     """Return one window of float32, of 40 steps, with a gain of W_hh."""
     options = RunOptions(Schedule(40, 40, 1), Objective(), Step(1e-4))
     sizes = {"T": 40, "H": 48, "O": 2, "dtype": "float32", "bias": False}
-    run = random_runs.random_run(options, N, seed=SEED, **sizes)
+    run = made_run(options, N, seed=SEED, **sizes)
     W_hh = run.params.W_hh * np.float32(gain)
     x = run.x * np.float32(0.1)  # which does not drive the state
     return run._replace(params=run.params._replace(W_hh=W_hh), x=x)
@@ -224,5 +223,5 @@ def test_wrong_gradient_of_a_chaotic_run_never_agrees(factor):
 def test_every_network_of_an_ensemble_is_judged():
     """The windows of one network do not judge another that is chaotic."""
     gains = np.reshape([0.5, 4], (2, 1, 1))
-    trace = black_box(PACKAGE.trace(chaotic_run(gains, N=2)))
+    trace = black_box(PACKAGE_SOURCE.trace(chaotic_run(gains, N=2)))
     assert {"dW_xh", "dW_hh"} <= {*judge(trace).not_judged}

@@ -14,12 +14,12 @@ from numpy_rnn.conformance.random_cases import RandomDraw, random_run
 from numpy_rnn.conformance.runs.judge import judge
 from numpy_rnn.conformance.runs.recorded_run import finite_part
 from numpy_rnn.conformance.trace import Trace, load_trace, read_arrays, trace_arrays
-from tests.helpers.ports import PACKAGE
+from tests.helpers.ports import PACKAGE_SOURCE
 from tests.helpers.random_runs import STEPS, small_run
 from tests.helpers.windows import SEED
 
-SGD_TRACE = trace_arrays(PACKAGE.trace(small_run(Step(0.1))))
-MOMENTUM_TRACE = trace_arrays(PACKAGE.trace(small_run(Step(0.1, 0.9))))
+SGD_TRACE = trace_arrays(PACKAGE_SOURCE.trace(small_run(Step(0.1))))
+MOMENTUM_TRACE = trace_arrays(PACKAGE_SOURCE.trace(small_run(Step(0.1, 0.9))))
 
 
 def with_options(**changes):
@@ -62,7 +62,7 @@ def test_file_is_read_as_it_was_written(tmp_path):
     runs = [random_run(RandomDraw(SEED, number)) for number in range(4)]
     runs.append(small_run(Step(np.array([0.1, 0.02])), N=2))
     for run in runs:
-        written = PACKAGE.trace(run)
+        written = PACKAGE_SOURCE.trace(run)
         np.savez(tmp_path / "t.npz", **trace_arrays(written))
         loaded = load_trace(str(tmp_path / "t.npz"))
         judgement = judge(loaded)._replace(ratios={})

@@ -10,7 +10,7 @@ import numpy_rnn
 from numpy_rnn.common.records import Objective, RunOptions, Schedule, Step
 from numpy_rnn.engine import plan
 from tests.helpers.comparing import arrays_in, bits, in_numpy
-from tests.helpers.random_runs import arguments, random_run, train
+from tests.helpers.random_runs import arguments, made_run, train_run
 
 # The step, and whether the run begins with a velocity.
 FIRST_STEPS = [
@@ -49,13 +49,13 @@ def test_run_has_its_own_memory(
         step = step._replace(learning_rate=np.linspace(0.01, 0.02, N))
     options = RunOptions(schedule, Objective(), step)
     record = schedule.k2 == 3
-    run = random_run(options, N, ("h_0",), velocity=velocity)
-    untouched = [bits(update) for update in train(rnn, run, record=record)]
+    run = made_run(options, N, ("h_0",), velocity=velocity)
+    untouched = [bits(update) for update in train_run(rnn, run, record=record)]
     own_arguments = arguments(rnn, run)
     updates = rnn.train(**own_arguments, record=record)
     del own_arguments["x"], own_arguments["target"]
     overwrite(own_arguments)
-    others = chain(train(rnn, random_run(bias=False)), repeat(None))
+    others = chain(train_run(rnn, made_run(bias=False)), repeat(None))
     for update, expected, _ in zip(updates, untouched, others):
         assert bits(update) == expected
         if rnn.__name__ != "torch_rnn":
@@ -68,7 +68,7 @@ def test_run_has_its_own_memory(
 def peak(schedule, N=None, count=None, **sizes):
     """Return the most bytes that Python and NumPy have during so many updates."""
     options = RunOptions(schedule, Objective(), Step(1e-3))
-    updates = train(numpy_rnn, random_run(options, N, **sizes))
+    updates = train_run(numpy_rnn, made_run(options, N, **sizes))
     tracemalloc.start()
     for _ in islice(updates, count):
         pass

@@ -11,14 +11,14 @@ from numpy_rnn import InputError, Parameters
 from numpy_rnn.common.records import DTYPES
 from numpy_rnn.common.trees import tree_map
 from tests.helpers.comparing import arrays_in, bits, share_memory
-from tests.helpers.random_runs import random_run
+from tests.helpers.random_runs import made_run
 
 KINDS = pytest.mark.parametrize(("bias", "dtype"), list(product((True, False), DTYPES)))
 
 
 def drawn(N=None, **fields):
     """Return parameters of random numbers, in NumPy."""
-    return random_run(N=N, **{"H": 3, "O": 4} | fields).params
+    return made_run(N=N, **{"H": 3, "O": 4} | fields).params
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -15,7 +15,7 @@ from numpy_rnn.common.records import DirectionKeywords, Objective, Step
 from numpy_rnn.common.trees import tree_map
 from tests.helpers.calls import PUBLIC_FUNCTIONS, B, D, H, O, T, refusal, valid_calls
 from tests.helpers.comparing import arrays_in, bits, share_memory
-from tests.helpers.random_runs import OPTIONS, STEPS, random_run, train
+from tests.helpers.random_runs import OPTIONS, STEPS, made_run, train_run
 
 SERIES = "x", "target"
 
@@ -72,15 +72,15 @@ def test_options_of_sgd_are_those_of_torch(monkeypatch):
 def test_classes_are_integers_of_any_kind(rnn):
     """Unsigned integers are accepted too, for which torch has few operations."""
     options = OPTIONS._replace(objective=Objective(loss="cross_entropy"))
-    run = random_run(options, O=3, class_inputs=True)
-    wide = [*map(bits, train(rnn, run))]
+    run = made_run(options, O=3, class_inputs=True)
+    wide = [*map(bits, train_run(rnn, run))]
     tensor = np.array
     if rnn.__name__ == "torch_rnn":
         tensor = import_module("torch").tensor
     kinds = "int8", "uint16", "uint64"
     for kind, convert in product(kinds, (rnn.from_numpy, tensor)):
         series = {name: convert(getattr(run, name).astype(kind)) for name in SERIES}
-        assert [*map(bits, train(rnn, run, **series))] == wide, kind
+        assert [*map(bits, train_run(rnn, run, **series))] == wide, kind
 
 
 ADAGRAD = {"adagrad": True, "momentum": 0.0}

@@ -23,8 +23,8 @@ from tests.helpers.random_runs import (
     STEPS,
     assert_right_run,
     drawn_run,
-    random_run,
-    train,
+    made_run,
+    train_run,
 )
 from tests.helpers.windows import SEEDS
 
@@ -62,7 +62,7 @@ def assert_right_training(rnn, run, **arrays):
     """Fail unless all updates are right, with and without records, and yielded by
     epoch.
     """
-    trained = partial(train, rnn, run, **arrays)
+    trained = partial(train_run, rnn, run, **arrays)
     updates = list(trained(record=True))
     assert_right_run(run, updates)
     windows = list(rnn.windows(len(run.x), *run.options.schedule[:2]))
@@ -114,11 +114,11 @@ def test_network_of_an_ensemble_does_not_depend_on_the_others(rnn, step):
     """It does not even where all numbers of another network overflow, and the squares
     that clipping adds.
     """
-    run = random_run(OPTIONS._replace(step=step), 3)
+    run = made_run(OPTIONS._replace(step=step), 3)
     wild = tree_map(np.copy, run.params)
     for theta in wild:
         theta[1] *= 1e200
-    both = train(rnn, run), train(rnn, run._replace(params=wild))
+    both = train_run(rnn, run), train_run(rnn, run._replace(params=wild))
     with np.errstate(all="ignore"):
         for pair in zip(*both, strict=True):
             tame, huge = (rnn.to_numpy(update.parameters) for update in pair)
@@ -143,7 +143,7 @@ SCHEDULES = [Schedule(1, 1, 2), Schedule(1, 3, 2), Schedule(3, 3, 2), Schedule(2
 def test_run_of_one_sequence_is_right(rnn, schedule):
     """The engine has code of its own for windows of one step."""
     options = OPTIONS._replace(schedule=schedule)
-    assert_right_training(rnn, random_run(options, B=1))
+    assert_right_training(rnn, made_run(options, B=1))
 
 
 @pytest.mark.parametrize("name", THRESHOLDS)
@@ -181,7 +181,7 @@ def test_engine_is_right_beyond_its_thresholds(name, seed):
 def test_updates_are_records(rnn, yield_every):
     """They can be replaced field by field, but not changed."""
     options = {"momentum": 0.9, "record": True, "yield_every": yield_every}
-    for update in train(rnn, random_run(), **options):
+    for update in train_run(rnn, made_run(), **options):
         other = dataclasses.replace(update, epoch=9, velocity=None)
         assert isinstance(other, Update)
         assert (other.epoch, other.velocity) == (9, None)

@@ -13,7 +13,7 @@ from numpy_rnn.common.option_checks import check_step
 from numpy_rnn.common.records import Step
 from numpy_rnn.conformance import definition
 from tests.helpers.command_line import succeed
-from tests.helpers.random_runs import OPTIONS, random_run
+from tests.helpers.random_runs import OPTIONS, made_run
 
 FIELDS = pytest.mark.parametrize("name", Step._fields)
 BASES = Step(0.1, momentum=0.5), Step(0.1)  # adagrad is refused with momentum
@@ -40,7 +40,7 @@ def two_steps(name):
 
 
 def run_of(step):
-    return random_run(OPTIONS._replace(step=step))
+    return made_run(OPTIONS._replace(step=step))
 
 
 @FIELDS

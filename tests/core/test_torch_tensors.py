@@ -5,7 +5,7 @@ import pytest
 from numpy_rnn.common.trees import tree_map
 from tests.helpers.calls import refusal, valid_calls
 from tests.helpers.comparing import UPDATE, arrays_in, bits
-from tests.helpers.random_runs import arguments, random_run
+from tests.helpers.random_runs import arguments, made_run
 
 pytestmark = pytest.mark.needs_torch
 torch, rnn = map(pytest.importorskip, ("torch", "torch_rnn"))
@@ -24,7 +24,7 @@ def trained_tensors(keywords):
 @pytest.mark.parametrize("grad", [True, False], ids=["grad", "no_grad"])
 def test_updates_hold_no_graph(grad, record):
     """They hold none with and without no_grad, and no tensor keeps a gradient."""
-    keywords = arguments(rnn, random_run()) | STEP_KEYWORDS | {"record": record}
+    keywords = arguments(rnn, made_run()) | STEP_KEYWORDS | {"record": record}
     with torch.set_grad_enabled(grad):
         updates = list(rnn.train(**keywords))
     for update in updates:
@@ -35,7 +35,7 @@ def test_updates_hold_no_graph(grad, record):
 
 
 def test_autocast_has_no_effect():
-    keywords = arguments(rnn, random_run(B=4, D=8, H=16, O=8, dtype="float32"))
+    keywords = arguments(rnn, made_run(B=4, D=8, H=16, O=8, dtype="float32"))
     expected = trained_tensors(keywords)
     with torch.autocast("cpu", torch.bfloat16):
         assert trained_tensors(keywords) == expected
@@ -47,7 +47,7 @@ def test_tensors_with_and_without_graphs():
     """They train the same. Nothing flows back into leaves, whose grad stays None, nor
     through a graph, which can be used afterwards.
     """
-    keywords = arguments(rnn, random_run())
+    keywords = arguments(rnn, made_run())
     params = keywords["params"]
     expected = trained_tensors(keywords)
     plain = tree_map(lambda theta: theta.detach().clone(), params)

@@ -22,8 +22,8 @@ from tests.helpers.random_runs import (
     assert_right_run,
     assert_right_window,
     drawn_run,
-    random_run,
-    train,
+    made_run,
+    train_run,
 )
 from tests.helpers.windows import SEEDS, each_dtype
 
@@ -52,19 +52,19 @@ def report_of(rnn, case):
 def test_pre_activations_of_any_size(rnn, dtype, nonlinearity):
     """The exponentials of most of them overflow."""
     options = OPTIONS._replace(objective=Objective(nonlinearity), step=Step(1e-12))
-    run = random_run(options, T=3, H=8, dtype=dtype)
+    run = made_run(options, T=3, H=8, dtype=dtype)
     b_h = np.array([30, -30, 90, -90, 800, -800, 1e4, -1e4], dtype)
     run = run._replace(params=run.params._replace(b_h=b_h))
     case = as_case(run)
     assert_right_window(case, report_of(rnn, case))
-    assert_right_run(run, list(train(rnn, run, record=True)))
+    assert_right_run(run, list(train_run(rnn, run, record=True)))
 
 
 def random_gradients(dtype="float64", N=None):
     """Return parameters, and gradients of their shapes, in NumPy."""
     sizes = {"D": 2, "H": 4, "O": 3}
     params, values = (
-        random_run(N=N, dtype=dtype, seed=seed, **sizes).params for seed in range(2)
+        made_run(N=N, dtype=dtype, seed=seed, **sizes).params for seed in range(2)
     )
     return params, Gradients(*values)
 
@@ -165,11 +165,11 @@ def test_limit_beyond_the_dtype_changes_no_run(rnn):
     """It is infinite in float32, and NumPy does not warn of that."""
     for N in (None, 7):
         limited, unlimited = (
-            random_run(OPTIONS._replace(step=step), N, dtype="float32")
+            made_run(OPTIONS._replace(step=step), N, dtype="float32")
             for step in (Step(0.05, max_value=1e300), Step(0.05))
         )
-        *_, first = train(rnn, limited)
-        *_, second = train(rnn, unlimited)
+        *_, first = train_run(rnn, limited)
+        *_, second = train_run(rnn, unlimited)
         assert np.isfinite(rnn.to_numpy(first.parameters.W_hh)).all()
         assert bits(first.parameters) == bits(second.parameters)
 

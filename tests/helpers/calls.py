@@ -10,7 +10,7 @@ import numpy_rnn
 from numpy_rnn import InputError
 from numpy_rnn.common.records import CLASS_LOSSES, DirectionKeywords, Step
 from numpy_rnn.conformance.case import LOSS_KINDS
-from tests.helpers.random_runs import OPTIONS, arguments, random_run
+from tests.helpers.random_runs import OPTIONS, arguments, made_run
 
 T, B, D, H, O = 4, 2, 3, 5, 6
 PUBLIC_FUNCTIONS = [
@@ -28,7 +28,7 @@ def valid_calls(rnn, N=None):
     """Return all arguments by name, for each function. They are not to be changed."""
     step = Step(0.1, momentum=0.9, weight_decay=0.1, max_norm=1.0)
     options = OPTIONS._replace(step=step)
-    run = random_run(options, N, T=T, B=B, D=D, H=H, O=O, velocity=True)
+    run = made_run(options, N, T=T, B=B, D=D, H=H, O=O, velocity=True)
     series = arguments(rnn, run)
     params, x, target, h_0 = map(rnn.from_numpy, run[:4])
     activations = rnn.forward(params, x, h_0)

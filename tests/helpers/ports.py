@@ -24,8 +24,8 @@ from numpy_rnn.conformance.suite import check_port
 from tests.helpers.windows import window
 
 RIGHT = PackagePort(numpy_rnn)
-PACKAGE = PackageSource(RIGHT)
-PLAIN: dict[str, Any] = dict(
+PACKAGE_SOURCE = PackageSource(RIGHT)
+SMALL_FIELDS: dict[str, Any] = dict(
     zip("TBDHOK", (4, 2, 2, 3, 1, 3)),
     bias=True,
     scale=1.0,
@@ -34,9 +34,9 @@ PLAIN: dict[str, Any] = dict(
     class_inputs=False,
     velocity=False,
 )
-CASE = window(5, "float32", **PLAIN)
+CASE = window(5, "float32", **SMALL_FIELDS)
 STEP = Step(0.1, 0.9, 0.3, weight_decay=0.01, max_norm=0.5)
-FULL = window(5, "float32", **PLAIN | {"step": STEP, "velocity": True})
+FULL = window(5, "float32", **SMALL_FIELDS | {"step": STEP, "velocity": True})
 
 
 class DefinitionPort:
@@ -130,7 +130,9 @@ class Layer(DefinitionPort):
         return super().window_update(p, x, target, h_0, **options)
 
 
-Untransposed = functools.partial(Layer, **MUTANTS[0].with_number(1.0))
+MUTANTS_BY_NAME = {mutant.name: mutant for mutant in MUTANTS}
+TRANSPOSE_FORGOTTEN = MUTANTS_BY_NAME["W_hh used without its transpose"]
+Untransposed = functools.partial(Layer, **TRANSPOSE_FORGOTTEN.with_number(1.0))
 
 
 def check_levels(port, dtype, examples=5):

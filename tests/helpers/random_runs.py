@@ -13,12 +13,16 @@ import numpy as np
 
 from numpy_rnn.common.records import Objective, Run, RunOptions, Schedule, Step
 from numpy_rnn.common.trees import tree_map
-from numpy_rnn.conformance.case import SHAPES, WindowCase, required_outputs
+from numpy_rnn.conformance.case import (
+    SHAPES,
+    WindowCase,
+    options_by_run,
+    required_outputs,
+)
 from numpy_rnn.conformance.random_cases import CaseSpec, random_spec, run_of
 from numpy_rnn.conformance.runs.judge import judge
 from numpy_rnn.conformance.runs.recorded_run import RunRecorder
 from numpy_rnn.conformance.runs.run_sources import recorded_update
-from numpy_rnn.study.evaluated_equations import options_by_run
 from tests.helpers.windows import SEED, assert_right
 
 SPEC = CaseSpec(T=7, B=2, D=3, H=5, O=1, K=7, dtype="float64", bias=True)
@@ -27,13 +31,12 @@ PER_NETWORK = [(), ("x",), ("target",), ("h_0",), ("x", "target", "h_0")]
 NETWORK_AXES = {"x": 1, "target": 1, "h_0": 0}
 SMALL_STEP = Step(0.1, 0.9, nesterov=True, weight_decay=0.01, max_norm=0.5)
 OPTIONS = RunOptions(Schedule(2, 3, 2), Objective(), Step(0.05))
+DECAYING = {"learning_rate": 0.05, "weight_decay": 0.01}
 # The plain step, and one of each option, and weight decay.
-STEPS = [Step(0.05)]
-for _options in options_by_run().values():
-    STEPS.append(Step(**({"learning_rate": 0.05, "weight_decay": 0.01} | _options)))
+STEPS = [Step(0.05), *(Step(**DECAYING | each) for each in options_by_run().values())]
 
 
-def random_run(options=OPTIONS, N=None, per_network=(), **fields) -> Run:
+def made_run(options=OPTIONS, N=None, per_network=(), **fields) -> Run:
     """Return a run whose numbers are of order one.
 
     fields: of its spec, such as its sizes. per_network: the series of which each of N
@@ -85,7 +88,7 @@ def drawn_run(draw, networks=NETWORKS, schedule=None, **sizes) -> Run:
 def small_run(step=SMALL_STEP, k1=2, k2=5, epochs=2, N=None, dtype="float64") -> Run:
     """Return a run on one sequence of 20 steps, with biases."""
     options = RunOptions(Schedule(k1, k2, epochs), Objective(), step)
-    return random_run(options, N, T=20, B=1, D=1, H=4, dtype=dtype, seed=SEED)
+    return made_run(options, N, T=20, B=1, D=1, H=4, dtype=dtype, seed=SEED)
 
 
 def as_case(run) -> WindowCase:
@@ -104,7 +107,7 @@ def arguments(rnn, run) -> dict[str, Any]:
     return keywords
 
 
-def train(rnn, run, **changes):
+def train_run(rnn, run, **changes):
     return rnn.train(**arguments(rnn, run) | changes)
 
 

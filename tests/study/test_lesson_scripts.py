@@ -18,7 +18,7 @@ from tests.helpers.lesson import (
     gradient_of_parts,
     printed,
 )
-from tests.helpers.random_runs import random_run, train
+from tests.helpers.random_runs import made_run, train_run
 
 pytestmark = pytest.mark.slow
 
@@ -175,7 +175,7 @@ def test_program_of_the_page_learns_and_its_lines_are_right(compute):
 def test_training_is_that_of_numpy_rnn(k1, k2, compute):
     """Networks with and without biases agree. The scripts count steps from 1."""
     options = RunOptions(Schedule(k1, k2, 1), Objective(reduction="mean"), Step(0.1))
-    run = random_run(options, T=11, H=4, O=2, bias=k1 != 3, seed=k2)
+    run = made_run(options, T=11, H=4, O=2, bias=k1 != 3, seed=k2)
     case = {
         "p": run.params._asdict(),
         "x": [None, *run.x],
@@ -184,7 +184,7 @@ def test_training_is_that_of_numpy_rnn(k1, k2, compute):
         "options": {"k1": k1, "k2": k2, "rate": 0.1},
     }
     script_updates = compute("trained", case)
-    updates = list(train(numpy_rnn, run))
+    updates = list(train_run(numpy_rnn, run))
     losses = [update["loss"] for update in script_updates]
     assert_near(losses, [update.loss for update in updates])
     for name, theta in updates[-1].parameters._asdict().items():

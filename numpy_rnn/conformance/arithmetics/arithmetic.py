@@ -171,18 +171,21 @@ class NumpyArithmetic:
     dtype : dtype
         That of the parameters, to which the learning rate is rounded.
     axes : int
-        The number of leading axes of the parameters, those of networks or updates.
+        The number of leading axes of the parameters, those of networks or updates;
+        `window_update` sets it.
     reported : dict
         Tensors from which the equations continue, instead of those computed here.
     tensors : dict
         The tensors so far, by their names and steps.
     """
 
-    def __init__(self, dtype: AnyDtype):
+    def __init__(
+        self, dtype: AnyDtype, reported: Mapping[str, NumpyArray] | None = None
+    ):
         """Begin a window of one network."""
         self.dtype: np.dtype[Any] = np.dtype(dtype)
         self.axes = 0
-        self.reported: Mapping[str, NumpyArray] = {}
+        self.reported = reported or {}
         self.tensors = dict[str, dict[int | None, Operand]]()
 
     def from_input(self, array: Operand, error: Operand = 0.0) -> Operand:

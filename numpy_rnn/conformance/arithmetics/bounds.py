@@ -60,9 +60,8 @@ class Bounds(Rounding):
         reported: dict[str, NumpyArray] | None = None,
     ):
         """Make the bounds of a dtype."""
-        super().__init__(dtype)
+        super().__init__(dtype, reported)
         self.tau = tau
-        self.reported = reported or {}
 
     def stack(self, values: Sequence[BoundedArray]) -> BoundedArray:
         """Return values of steps as one array, time first."""

@@ -136,10 +136,10 @@ class MonteCarloArithmetic(NumpyArithmetic):
         seed: int = 0,
     ):
         """Draw the error of tanh in each sample."""
-        super().__init__(dtype)
+        super().__init__(dtype, reported)
         limits = np.finfo(dtype)
         self.u, self.smallest = float(limits.eps) / 2, float(limits.smallest_normal)
-        self.tau, self.reported = tau, reported or {}
+        self.tau = tau
         self.generator = np.random.default_rng(seed)
         self.tilt = self.generator.uniform(-1, 1, SAMPLE_COUNT)  # of tanh, by sample
 

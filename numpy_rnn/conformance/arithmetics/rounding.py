@@ -8,7 +8,7 @@ Source: Higham, Accuracy and Stability of Numerical Algorithms, 2nd edition: sec
 in any order; how relative errors of products and quotients add up) and 4.2 (sums).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -37,9 +37,11 @@ class Rounding(NumpyArithmetic):
     result is compared to.
     """
 
-    def __init__(self, dtype: AnyDtype):
+    def __init__(
+        self, dtype: AnyDtype, reported: Mapping[str, NumpyArray] | None = None
+    ):
         """Make the rounding of a dtype."""
-        super().__init__(dtype)
+        super().__init__(dtype, reported)
         limits = np.finfo(dtype)
         self.u = float(limits.eps) / 2 * WIDER
         self.checker_u = 2.0**-53

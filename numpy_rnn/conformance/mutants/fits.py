@@ -71,8 +71,8 @@ class Fit:
         """Return the tensors by other equations. The step starts from the reported
         gradients.
         """
-        n = NumpyArithmetic(np.float64)
-        n.reported = {d: self.report[d] for d in GRADIENT_AXES if d in self.report}
+        reported = {d: self.report[d] for d in GRADIENT_AXES if d in self.report}
+        n = NumpyArithmetic(np.float64, reported)
         return window_update(self.case, n, Definition(**equations))
 
     def explains(self, values: NamedArrays, names: Iterable[str]) -> bool:

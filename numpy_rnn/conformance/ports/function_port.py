@@ -366,8 +366,7 @@ class FunctionPort:
         theirs = arrays_of(arrays, keys, expected)
         ours = NamedArrays()
         for name, theta in params.items():
-            array = self.layout.parameter_of(
-                theirs[self.names[name]]
-            )  # its own inverse
+            # parameter_of is its own inverse, but for the shape of a column
+            array = self.layout.parameter_of(theirs[self.names[name]])
             ours[name] = array.reshape(theta.shape)
         return ours
