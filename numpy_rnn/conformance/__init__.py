@@ -6,8 +6,9 @@ From the equations to the verdict, in the order in which one reads them:
     case, arithmetics       the tensors of a window, and the numbers it is computed in
     definition              every equation, once
     user_function           arrays that a user's function takes and returns
-    ports, adapters         implementations under test, and what they state
+    ports                   implementations under test, and what they state
     random_cases            the windows and runs on which they are tested
+    adapters                ports of code in its own shape
     window_checks           a report against the bounds
     runs, trace             training runs, each update judged from its own start
     mutants                 what a mistake looks like

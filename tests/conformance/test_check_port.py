@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from numpy_rnn.conformance import mutants, suite, trace, window_checks
+from numpy_rnn.conformance.adapters import functions
 from numpy_rnn.conformance.definition import DEFINITION, Definition
 from numpy_rnn.conformance.gradients import check as check_gradients
-from numpy_rnn.conformance.ports import function_port
 from numpy_rnn.conformance.ports.port import stated_port
 from numpy_rnn.conformance.ports.protocol import PortFault
 from numpy_rnn.conformance.random_cases import MAX_LOGIT, MAX_SIZE
@@ -172,9 +172,7 @@ def test_error_for_large_outputs_alone_is_told_whole():
         check_port(Refusing(), "large outputs", "float64")
 
 
-@pytest.mark.parametrize(
-    "module", [check_gradients, function_port, mutants, suite, trace]
-)
+@pytest.mark.parametrize("module", [check_gradients, functions, mutants, suite, trace])
 def test_examples_of_the_docstrings_run(module):
     results = doctest.testmod(module)
     assert results.attempted

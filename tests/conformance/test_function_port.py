@@ -111,7 +111,7 @@ RIGHT_FUNCTIONS = [  # a function, a step, the layout that is found, and what it
 @pytest.mark.parametrize(("function", "step", "layout", "lacks"), RIGHT_FUNCTIONS)
 def test_right_function_passes_in_its_layout(function, step, layout, lacks):
     port = function_port(function, step=step)
-    assert port.layout.name == layout
+    assert port.code.layout.name == layout
     assert {*port.lacks} & SHAPE_ABILITIES == lacks
     check_levels(port, "float64")
 

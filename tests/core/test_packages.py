@@ -25,25 +25,34 @@ from tests.helpers.calls import PUBLIC_FUNCTIONS
 
 ROOT = Path(__file__).parents[2]
 ABOVE = {"__init__", "__main__", "public", "reference"}  # they name what is above them
-LAYERS = {  # what the files of a folder import, besides each other and NumPy
+# What the files of a folder import, besides each other and NumPy: folders, or files.
+LAYERS = {
     "numpy_rnn/common": "",
     "numpy_rnn": "numpy_rnn/common",
     "numpy_rnn/engine": "numpy_rnn numpy_rnn/common",
     "torch_rnn": "torch numpy_rnn/common",
     "torch_rnn/loop_audit": "torch numpy_rnn/common",
-    # The suite is above the numbers, the ports and the mutants, which know its cases.
-    "numpy_rnn/conformance/arithmetics": "numpy_rnn/common numpy_rnn/conformance",
+    "numpy_rnn/conformance/arithmetics": "numpy_rnn/common numpy_rnn/conformance/case",
     "numpy_rnn/conformance/ports": """numpy_rnn numpy_rnn/common
-        numpy_rnn/conformance numpy_rnn/conformance/arithmetics""",
-    "numpy_rnn/conformance/runs": """numpy_rnn/common numpy_rnn/conformance
-        numpy_rnn/conformance/arithmetics numpy_rnn/conformance/ports""",
-    "numpy_rnn/conformance/mutants": """numpy_rnn/common numpy_rnn/conformance
-        numpy_rnn/conformance/arithmetics numpy_rnn/conformance/ports
-        numpy_rnn/conformance/runs""",
-    "numpy_rnn/conformance": """pytest torch jax numpy_rnn/common
+        numpy_rnn/conformance/arithmetics numpy_rnn/conformance/case""",
+    "numpy_rnn/conformance/adapters": """torch jax numpy_rnn/common
+        numpy_rnn/conformance/case numpy_rnn/conformance/definition
+        numpy_rnn/conformance/ports numpy_rnn/conformance/random_cases
+        numpy_rnn/conformance/user_function""",
+    "numpy_rnn/conformance/runs": """numpy_rnn/common
+        numpy_rnn/conformance/arithmetics numpy_rnn/conformance/case
+        numpy_rnn/conformance/definition numpy_rnn/conformance/ports
+        numpy_rnn/conformance/verdicts numpy_rnn/conformance/window_checks""",
+    "numpy_rnn/conformance/mutants": """numpy_rnn/common
+        numpy_rnn/conformance/arithmetics numpy_rnn/conformance/case
+        numpy_rnn/conformance/definition numpy_rnn/conformance/ports
+        numpy_rnn/conformance/random_cases numpy_rnn/conformance/runs
+        numpy_rnn/conformance/verdicts""",
+    "numpy_rnn/conformance": """pytest numpy_rnn/common
         numpy_rnn/conformance/arithmetics numpy_rnn/conformance/ports
         numpy_rnn/conformance/runs numpy_rnn/conformance/mutants""",
-    "numpy_rnn/conformance/gradients": "numpy_rnn/common numpy_rnn/conformance",
+    "numpy_rnn/conformance/gradients": """numpy_rnn/common
+        numpy_rnn/conformance/user_function numpy_rnn/conformance/window_checks""",
     "numpy_rnn/app": """matplotlib numpy_rnn numpy_rnn/common numpy_rnn/conformance
         numpy_rnn/conformance/arithmetics numpy_rnn/conformance/ports
         numpy_rnn/conformance/runs numpy_rnn/conformance/mutants""",
@@ -75,12 +84,13 @@ def file_of(module):
     return None
 
 
-def layer_of(module):
-    """Return the folder of a module; of another package, its name."""
+def places_of(module):
+    """Return the folder and the file of a module; of another package, its name."""
     file = file_of(module)
     if file is None:
-        return module.partition(".")[0]
-    return file.parent.relative_to(ROOT).as_posix()
+        return {module.partition(".")[0]}
+    path = file.relative_to(ROOT)
+    return {path.parent.as_posix(), path.with_suffix("").as_posix()}
 
 
 @pytest.mark.parametrize("folder", LAYERS)
@@ -88,7 +98,7 @@ def test_imports_point_down(folder):
     allowed = {folder, *LAYERS[folder].split(), "numpy", *sys.stdlib_module_names}
     for path in (ROOT / folder).glob("*.py"):
         if path.stem not in ABOVE:
-            others = {*map(layer_of, imports(path))} - allowed
+            others = [name for name in imports(path) if not places_of(name) & allowed]
             assert not others, f"{path.name} imports {others}: see LAYERS"
 
 

@@ -1,12 +1,9 @@
-"""Ports of functions in their own shape, which have one loss and one nonlinearity.
-
-The layouts of the arguments are tried on one case, and the first one that gives the
-right loss is taken.
+"""Ports of functions in their own shape, which have one loss and one nonlinearity:
+those that return gradients, and losses in JAX.
 """
 
-import copy
+import functools
 import inspect
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -24,20 +21,18 @@ from numpy_rnn.common.records import (
     Objective,
     Reduction,
 )
-from numpy_rnn.common.texts import one_line
-from numpy_rnn.conformance.case import FIELDS, NamedArrays
-from numpy_rnn.conformance.definition import window_update
-from numpy_rnn.conformance.ports.abilities import CAPABILITIES, LACKS
-from numpy_rnn.conformance.ports.layouts import LAYOUT_PARTS, Layout, layouts_of
-from numpy_rnn.conformance.ports.port import StatedPort, describe_error
-from numpy_rnn.conformance.ports.protocol import STATEMENTS, port_arguments
-from numpy_rnn.conformance.random_cases import CaseSpec, without_unsupported
-from numpy_rnn.conformance.user_function import (
-    arrays_of,
-    check_result,
-    gradient_keys,
-    gradients_by_key,
+from numpy_rnn.conformance.adapters.layouts import (
+    LAYOUT_PARTS,
+    Answer,
+    LaidOutFunction,
+    layouts_of,
+    trials_by_bias,
 )
+from numpy_rnn.conformance.case import FIELDS, NamedArrays
+from numpy_rnn.conformance.ports.abilities import CAPABILITIES, LACKS
+from numpy_rnn.conformance.ports.port import StatedPort
+from numpy_rnn.conformance.ports.protocol import STATEMENTS
+from numpy_rnn.conformance.random_cases import CaseSpec
 
 
 class NamedLoss(NamedTuple):
@@ -63,19 +58,6 @@ TRIAL: dict[str, Any] = {"T": 5, "B": 2, "D": 3, "H": 4, "O": 6}
 # What a user may state in a call; the capabilities are known.
 STATED = tuple(name for name in STATEMENTS if name not in ("name", "capabilities"))
 ASSUMED = " assumed, as no layout gives the right loss"
-RTOL = 1e-3  # of the loss of a trial
-
-
-class Trial(NamedTuple):
-    """A layout in which code computes a loss, and by which factor that is wrong."""
-
-    layout: Layout
-    factor: float
-
-    @property
-    def is_right(self) -> bool:
-        """Return whether the loss is right."""
-        return abs(self.factor - 1) < RTOL
 
 
 def count_arguments(function: Callable[..., Any]) -> int:
@@ -167,7 +149,6 @@ class FunctionPort:
 
     dtypes: Sequence[str] = DTYPES
     layouts = layouts_of(*LAYOUT_PARTS)  # which are tried
-    layout: Layout  # in which the code is called, one of them
     has_older_steps = False  # whether a step may have no loss, but the last has one
 
     def __init__(
@@ -181,133 +162,62 @@ class FunctionPort:
         names: Mapping[str, str] | None = None,
         **statements: Any,
     ):
-        self.function = function
-        self.step: Any = step
-        self.names = dict(zip(FIELDS, FIELDS))
-        self.argument_count = count_arguments(function)
         self.name = self.label = str(
             statements.pop("name", getattr(function, "__name__", "function"))
         )
+        self.step: Any = step
+        own_names = dict(zip(FIELDS, FIELDS))
         with errors_about(self.label):
             for field, own_name in (names or {}).items():
                 check_choice("key of names", field, FIELDS)
-                self.names[field] = own_name
+                own_names[field] = own_name
             for statement, value in statements.items():
                 check_choice("statement", statement, STATED)
                 setattr(self, statement, value)
             stated = StatedPort(self).abilities
-            self.objective, self.factor = objective_of(
-                loss, nonlinearity, stated.reduction
-            )
-        if self.factor != 1:
-            self.name += ", halved"
-        own = {*self.objective, "class_inputs"} if classes else {*self.objective}
+            objective, factor = objective_of(loss, nonlinearity, stated.reduction)
+        own = {*objective, "class_inputs"} if classes else {*objective}
         self.capabilities = tuple(name for name in CAPABILITIES if name in own)
-        self.abilities = stated._replace(capabilities=self.capabilities)
-        trials = self.trials_by_bias(classes)
+        name = self.label if factor == 1 else f"{self.label}, halved"
+        count = count_arguments(function)
+        code = LaidOutFunction(
+            name, function, count, own_names, factor, self.layouts[0]
+        )
+        spec = CaseSpec(
+            **TRIAL,
+            K=TRIAL["T"],
+            dtype=stated.dtypes[-1],
+            objective=objective,
+            step=None,
+            seed=1,
+            class_inputs=classes,
+            no_h_0=True,  # code that ignores the state is in the right layout
+        )
+        abilities = stated._replace(capabilities=self.capabilities)
+        trials = trials_by_bias(code, self.layouts, spec, abilities)
+        layout = next(iter(trials.values())).layout
+        self.code = code._replace(layout=layout)
         is_right = {bias: trial.is_right for bias, trial in trials.items()}
-        self.layout = next(iter(trials.values())).layout
-        is_last = bool(self.layout.last)
-        choices = {*NONLINEARITY_NAMES, *LOSS_NAMES, *REDUCTION_NAMES}
         # Code that keeps its biases somewhere else computes a wrong loss without them.
         only_with = is_right.get(True, False) and not is_right.get(False)
+        choices = {*NONLINEARITY_NAMES, *LOSS_NAMES, *REDUCTION_NAMES}
+        is_last = bool(layout.last)
         lacks = {
             **dict.fromkeys(choices - own, True),
-            "h_0": self.argument_count < 4,
+            "h_0": count < 4,
             "vector_inputs": classes,
             "step": step is None,
             "older steps": not is_last and not self.has_older_steps,
             "many losses": is_last,
-            "batch": not self.layout.has_batch,
+            "batch": not layout.has_batch,
             "bias": True not in is_right,
             "no biases": only_with or False not in is_right,
             **dict.fromkeys(stated.lacks, True),
         }
         self.lacks = tuple(name for name in LACKS if lacks.get(name))
         assumed = "" if any(is_right.values()) else ASSUMED
-        self.name += f" ({self.layout.name}{assumed})"
-        self.layout_text = self.layout.text("batch" in self.lacks)
-
-    def trials_by_bias(self, classes: bool) -> dict[bool, Trial]:
-        """Return the trials of one layout with and without biases, as far as the code
-        can be called so.
-        """
-        layouts = self.layouts
-        trials = dict[bool, Trial]()
-        errors = list[InputError]()
-        for bias in (True, False):
-            spec = CaseSpec(
-                **TRIAL,
-                K=TRIAL["T"],
-                dtype=self.abilities.dtypes[-1],
-                objective=self.objective,
-                step=None,
-                bias=bias,
-                seed=1,
-                class_inputs=classes,
-                no_h_0=True,  # code that ignores the state is in the right layout
-            )
-            try:
-                trials[bias] = self.best_trial(layouts, spec)
-            except InputError as error:
-                errors.append(error)
-            else:
-                layouts = [trials[bias].layout]
-        if not trials:
-            raise errors[0]  # the other one may be that of a function without biases
-        return trials
-
-    def best_trial(self, layouts: Sequence[Layout], spec: CaseSpec) -> Trial:
-        """Try layouts up to the first with the right loss. Return this trial, or else
-        the first one in which the code computes a loss.
-        """
-        wrong = list[Trial]()
-        failures = list[str]()
-        for layout in layouts:
-            try:
-                trial = Trial(layout, self.factor_of_loss(layout, spec))
-            except Exception as error:
-                failures.append(describe_error(error))
-                continue
-            if trial.is_right:
-                self.refuse_wrong_batch(trial, wrong)
-                return trial
-            wrong.append(trial)
-        if not wrong:
-            reasons = one_line("; ".join(dict.fromkeys(failures)), 600)
-            raise InputError(
-                f"{self.name} cannot be called in any known way: {reasons}"
-            )
-        return wrong[0]
-
-    def factor_of_loss(self, layout: Layout, spec: CaseSpec) -> float:
-        """Return the loss of the code on a case, as a multiple of the right one."""
-        if not layout.has_batch:
-            spec = spec._replace(B=1)
-        if self.abilities.sizes:  # the code has sizes of its own
-            sizes: dict[str, Any] = dict(self.abilities.sizes[0])
-            spec = spec._replace(**sizes)
-        spec = spec._replace(K=1 if layout.last else spec.T)
-        case = without_unsupported(spec, self.abilities).case()
-        expected = window_update(case)["loss"]
-        tried = copy.copy(self)
-        tried.layout = layout
-        with np.errstate(all="ignore"), warnings.catch_warnings(action="ignore"):
-            report = tried.window_update(**port_arguments(case))
-            return float(report["loss"] / expected)
-
-    def refuse_wrong_batch(self, right: Trial, wrong: Sequence[Trial]) -> None:
-        """Raise InputError if the loss is right for one sequence, and there is a layout
-        of a batch in which the function computes another one.
-        """
-        factors = [trial.factor for trial in wrong if trial.layout.has_batch]
-        if right.layout.has_batch or not factors or "batch" in self.abilities.lacks:
-            return
-        raise InputError(
-            f"{self.name} is right for one sequence; for a batch of {TRIAL['B']} the "
-            f"loss is × {factors[0]:.3g}: state lacks=('batch',) if it takes one "
-            "sequence"
-        )
+        self.name = f"{name} ({layout.name}{assumed})"
+        self.layout_text = layout.text("batch" in self.lacks)
 
     def window_update(
         self,
@@ -318,55 +228,68 @@ class FunctionPort:
         **options: Any,
     ) -> NamedArrays:
         """Return the loss, the gradients, and with a step the parameters after it."""
-        layout = self.layout
-        theta = {self.names[n]: layout.parameter_of(v) for n, v in params.items()}
-        arguments = (
-            theta,
-            layout.series_of(x, "TBN"),
-            layout.target_of(target),
-            layout.state_of(h_0),
-        )
-        returned = self.function(*arguments[: self.argument_count])
-        check_result(returned)
-        loss = returned[0]
-        # A Python float stays one, and is rounded to the dtype later.
-        loss = float(loss) if isinstance(loss, float) else np.asarray(loss)
-        report: dict[str, Any] = {"loss": self.factor * loss}
-        gradients = gradients_by_key(returned, theta)
-        ours = self._back(params, gradients, gradient_keys(theta, gradients))
-        for name, gradient in ours.items():
-            report["d" + name] = self.factor * gradient
+        answer = self.code.answer(params, x, target, h_0)
+        report: dict[str, Any] = {"loss": answer.loss}
+        report |= {"d" + name: g for name, g in answer.gradients.items()}
         if self.step is not None and "learning_rate" in options:
-            report |= self._after_step(params, theta, gradients, options)
+            report |= self.after_step(params, answer, options)
         return report
 
-    def _after_step(
-        self,
-        params: NamedArrays,
-        theta: NamedArrays,
-        gradients: Mapping[str, Any],
-        options: Mapping[str, Any],
+    def after_step(
+        self, params: NamedArrays, answer: Answer, options: Mapping[str, Any]
     ) -> NamedArrays:
         """Return the parameters after the function's step."""
-        after = self.step(theta, gradients, self.factor * options["learning_rate"])
+        theta = answer.own_params
+        rate = self.code.factor * options["learning_rate"]
+        after = self.step(theta, answer.own_gradients, rate)
         if after is None:  # it has changed them in place
             after = theta
-        return self._back(params, after, dict(zip(theta, theta)))
+        return self.code.arrays_back(params, after, dict(zip(theta, theta)))
 
-    def _back(
-        self, params: NamedArrays, arrays: Mapping[str, Any], keys: Mapping[str, str]
-    ) -> NamedArrays:
-        """Return the arrays by our names, in the shapes of the parameters.
 
-        keys: those of the arrays, by the function's names of the parameters.
-        """
-        expected = {}
-        for name, theta in params.items():
-            expected[self.names[name]] = self.layout.parameter_of(theta)
-        theirs = arrays_of(arrays, keys, expected)
-        ours = NamedArrays()
-        for name, theta in params.items():
-            # parameter_of is its own inverse, but for the shape of a column
-            array = self.layout.parameter_of(theirs[self.names[name]])
-            ours[name] = array.reshape(theta.shape)
-        return ours
+def jax_port(
+    function: Callable[..., Any],
+    loss: str = "half_sum_of_squares",
+    nonlinearity: str = "tanh",
+    **options: Any,
+) -> FunctionPort:
+    """Make a port of a loss in JAX, whose gradients are those of jax.value_and_grad.
+
+    Parameters
+    ----------
+    function : callable
+        function(params, x, target, h_0) returns the loss alone. Its arguments are
+        those of `function_port`.
+    loss : str, optional
+        The name of the loss, one of those of `function_port`.
+    nonlinearity : str, optional
+        One of those of `numpy_rnn.forward`.
+    **options
+        Those of `function_port`. As JAX compiles for every shape, `sizes` is "few",
+        four shapes, unless given.
+
+    Returns
+    -------
+    FunctionPort
+        The port.
+
+    Examples
+    --------
+    A loss is wrapped in one line::
+
+        port = jax_port(model, "mse")
+    """
+    import jax
+
+    module = jax if hasattr(jax, "enable_x64") else jax.experimental
+    compiled = jax.jit(jax.value_and_grad(function))
+
+    @functools.wraps(function)
+    def with_gradients(params: NamedArrays, *arrays: Any) -> Any:
+        is_double = any(theta.dtype == np.float64 for theta in params.values())
+        with module.enable_x64(is_double):
+            results = compiled(params, *arrays)
+        return jax.tree.map(np.asarray, results)  # float64 is refused outside
+
+    options.setdefault("sizes", "few")
+    return FunctionPort(with_gradients, loss, nonlinearity, **options)

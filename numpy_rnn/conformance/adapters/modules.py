@@ -1,76 +1,20 @@
-"""Ports of code in its own shape: a function with gradients, a loss in JAX, a PyTorch
-module.
-"""
+"""Ports of PyTorch modules with one recurrent and one linear layer."""
 
-import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
-
-import numpy as np
 
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import NumpyArray
-from numpy_rnn.conformance.case import STEP_OPTIONS, NamedArrays
-from numpy_rnn.conformance.ports.abilities import CAPABILITIES, shapes_of
-from numpy_rnn.conformance.ports.function_port import (
+from numpy_rnn.conformance.adapters.functions import (
     NAMED_LOSSES,
     TRIAL,
     FunctionPort,
     count_arguments,
 )
-from numpy_rnn.conformance.ports.layouts import layouts_of
-
-__all__ = ["function_port", "jax_port", "torch_port"]
-
-
-def jax_port(
-    function: Callable[..., Any],
-    loss: str = "half_sum_of_squares",
-    nonlinearity: str = "tanh",
-    **options: Any,
-) -> FunctionPort:
-    """Make a port of a loss in JAX, whose gradients are those of jax.value_and_grad.
-
-    Parameters
-    ----------
-    function : callable
-        function(params, x, target, h_0) returns the loss alone. Its arguments are
-        those of `function_port`.
-    loss : str, optional
-        The name of the loss, one of those of `function_port`.
-    nonlinearity : str, optional
-        One of those of `numpy_rnn.forward`.
-    **options
-        Those of `function_port`. As JAX compiles for every shape, `sizes` is "few",
-        four shapes, unless given.
-
-    Returns
-    -------
-    FunctionPort
-        The port.
-
-    Examples
-    --------
-    A loss is wrapped in one line::
-
-        port = jax_port(model, "mse")
-    """
-    import jax
-
-    module = jax if hasattr(jax, "enable_x64") else jax.experimental
-    compiled = jax.jit(jax.value_and_grad(function))
-
-    @functools.wraps(function)
-    def with_gradients(params: NamedArrays, *arrays: Any) -> Any:
-        is_double = any(theta.dtype == np.float64 for theta in params.values())
-        with module.enable_x64(is_double):
-            results = compiled(params, *arrays)
-        return jax.tree.map(np.asarray, results)  # float64 is refused outside
-
-    options.setdefault("sizes", "few")
-    return FunctionPort(with_gradients, loss, nonlinearity, **options)
-
+from numpy_rnn.conformance.adapters.layouts import Answer, layouts_of
+from numpy_rnn.conformance.case import STEP_OPTIONS, NamedArrays
+from numpy_rnn.conformance.ports.abilities import CAPABILITIES, shapes_of
 
 MODULE_PARAMETERS = {"W_xh": "weight_ih", "W_hh": "weight_hh", "b_h": "bias_ih"}
 TORCH_LOSSES = dict.fromkeys(
@@ -89,6 +33,80 @@ EXPECTED_MODULE = (
     "one nn.RNN or nn.RNNCell, of one layer, and one nn.Linear, with 6 parameters, "
     "or 3 without biases"
 )
+
+
+class TorchModule:
+    """A module and the loss of its outputs, as a function that returns gradients.
+
+    Attributes
+    ----------
+    make : callable of D, H and O
+        Makes the module, or returns a finished one.
+    takes_state : bool
+        Whether the module gets the initial state.
+    """
+
+    def __init__(self, make: Any, loss: Any):
+        """Keep the module and the loss."""
+        import torch
+
+        self.torch = torch
+        self.make = make
+        self.loss = loss
+        self.takes_state = True
+
+    def parts(self, D: int, H: int, O: int) -> tuple[Any, Any, Any]:
+        """Return the module of these sizes, its RNN and its nn.Linear."""
+        nn = self.torch.nn
+        module = self.make(D, H, O)
+        parts = list(module.modules())
+        recurrent = [part for part in parts if isinstance(part, nn.RNN | nn.RNNCell)]
+        linear = [part for part in parts if isinstance(part, nn.Linear)]
+        foreign = foreign_layers(module)
+        count = len(list(module.parameters()))
+        if not (recurrent and linear and count in (3, 6)):
+            foreign.append(f"{count} parameters")
+        if foreign:
+            raise InputError(
+                f"{type(module).__name__} has {', '.join(foreign)}: "
+                f"expected {EXPECTED_MODULE}"
+            )
+        return module, recurrent[0], linear[0]
+
+    def __call__(
+        self, params: NamedArrays, x: NumpyArray, target: NumpyArray, h_0: NumpyArray
+    ) -> tuple[NumpyArray, NamedArrays]:
+        """Return the loss of the module with these parameters, and autograd's
+        gradients.
+        """
+        torch = self.torch
+        H, D = params["W_xh"].shape
+        module, rnn, out = self.parts(D, H, len(params["W_hy"]))
+        module.to(getattr(torch, str(params["W_hh"].dtype))).train()
+        suffix = "_l0" if isinstance(rnn, torch.nn.RNN) else ""
+        weights = {"W_hy": out.weight, "b_y": out.bias}
+        for name, part in MODULE_PARAMETERS.items():
+            weights[name] = getattr(rnn, part + suffix, None)
+        for name, theta in params.items():
+            weights[name].data = torch.tensor(theta)
+            weights[name].grad = None
+        if rnn.bias:
+            getattr(rnn, "bias_hh" + suffix).data.zero_()
+        states = [torch.tensor(h_0)] if self.takes_state else []
+        y = module(torch.tensor(x), *states)
+        if isinstance(y, tuple):
+            y = y[0]
+        targets = torch.tensor(target)
+        for axis, (size, K) in enumerate(zip(y.shape, targets.shape)):
+            if size > K:  # the axis of steps, of which the last K have a loss
+                y = y.narrow(axis, size - K, K)
+        if not targets.is_floating_point():  # y has classes on the second axis
+            y = y.flatten(0, -2)
+            targets = targets.flatten()
+        loss = self.loss(y, targets)
+        loss.backward()
+        gradients = {name: weights[name].grad.numpy().copy() for name in params}
+        return loss.detach().numpy(), gradients
 
 
 class TorchPort(FunctionPort):
@@ -146,30 +164,29 @@ class TorchPort(FunctionPort):
             optimizer = torch.optim.SGD
         if loss is None:
             loss = torch.nn.MSELoss
-        self.loss_function = loss() if isinstance(loss, type) else loss
-        is_module = isinstance(module, torch.nn.Module)
-        self.make = (lambda D, H, O: module) if is_module else module
-        maker = type(module) if is_module else module
+        if isinstance(loss, type):
+            loss = loss()
+        is_finished = isinstance(module, torch.nn.Module)
+        maker = type(module) if is_finished else module
         label = statements.setdefault("name", getattr(maker, "__name__", "module"))
-        made, rnn, out = self._parts(*(TRIAL[letter] for letter in "DHO"))
-        if is_module:
+        make = (lambda D, H, O: module) if is_finished else module
+        function = TorchModule(make, loss)
+        made, rnn, out = function.parts(*(TRIAL[letter] for letter in "DHO"))
+        if is_finished:
             sizes = {"D": rnn.input_size, "H": rnn.hidden_size, "O": out.out_features}
             shapes = shapes_of(statements.get("sizes") or {})
             statements["sizes"] = [dict(shape) | sizes for shape in shapes]
-        if loss_name is None or type(self.loss_function).__name__ in TORCH_LOSSES:
-            loss_name = name_of_loss(label, self.loss_function)
+        if loss_name is None or type(loss).__name__ in TORCH_LOSSES:
+            loss_name = name_of_loss(label, loss)
         lacks = [*statements.get("lacks", ()), "no biases" if rnn.bias else "bias"]
         parameters = inspect.signature(made.forward).parameters.values()
         flags = [p for p in parameters if isinstance(p.default, bool)]
         if count_arguments(made.forward) - len(flags) == 1:
             lacks.append("h_0")
+        function.takes_state = "h_0" not in lacks
         statements["lacks"] = tuple(lacks)
         super().__init__(
-            self._loss_and_gradients,
-            loss_name,
-            rnn.nonlinearity,
-            step=optimizer,
-            **statements,
+            function, loss_name, rnn.nonlinearity, step=optimizer, **statements
         )
         if optimizer is not None:
             kind = type(optimizer(rnn.parameters(), lr=0.5))
@@ -181,74 +198,18 @@ class TorchPort(FunctionPort):
             own = {"sgd_options", "clip_by_value", *self.option_names}
             self.capabilities += tuple(name for name in CAPABILITIES if name in own)
 
-    def _parts(self, D: int, H: int, O: int) -> tuple[Any, Any, Any]:
-        """Return the module of these sizes, its RNN and its nn.Linear."""
-        nn = self.torch.nn
-        module = self.make(D, H, O)
-        parts = list(module.modules())
-        recurrent = [part for part in parts if isinstance(part, nn.RNN | nn.RNNCell)]
-        linear = [part for part in parts if isinstance(part, nn.Linear)]
-        foreign = foreign_layers(module)
-        count = len(list(module.parameters()))
-        if not (recurrent and linear and count in (3, 6)):
-            foreign.append(f"{count} parameters")
-        if foreign:
-            raise InputError(
-                f"{type(module).__name__} has {', '.join(foreign)}: "
-                f"expected {EXPECTED_MODULE}"
-            )
-        return module, recurrent[0], linear[0]
-
-    def _loss_and_gradients(
-        self, params: NamedArrays, x: NumpyArray, target: NumpyArray, h_0: NumpyArray
-    ) -> tuple[NumpyArray, NamedArrays]:
-        """Return the loss of the module with these parameters, and autograd's
-        gradients. `leaves` are the parameters by name.
-        """
-        torch = self.torch
-        H, D = params["W_xh"].shape
-        module, rnn, out = self._parts(D, H, len(params["W_hy"]))
-        module.to(getattr(torch, str(params["W_hh"].dtype))).train()
-        suffix = "_l0" if isinstance(rnn, torch.nn.RNN) else ""
-        self.leaves = {"W_hy": out.weight, "b_y": out.bias}
-        for name, part in MODULE_PARAMETERS.items():
-            self.leaves[name] = getattr(rnn, part + suffix, None)
-        self.leaves = {name: self.leaves[name] for name in params}
-        for name, theta in self.leaves.items():
-            theta.data = torch.tensor(params[name])
-            theta.grad = None
-        if rnn.bias:
-            getattr(rnn, "bias_hh" + suffix).data.zero_()
-        states = [] if "h_0" in self.abilities.lacks else [torch.tensor(h_0)]
-        y = module(torch.tensor(x), *states)
-        if isinstance(y, tuple):
-            y = y[0]
-        targets = torch.tensor(target)
-        for axis, (size, K) in enumerate(zip(y.shape, targets.shape)):
-            if size > K:  # the axis of steps, of which the last K have a loss
-                y = y.narrow(axis, size - K, K)
-        if self.objective.has_classes:  # whose classes are the second axis
-            y = y.flatten(0, -2)
-            targets = targets.flatten()
-        loss = self.loss_function(y, targets)
-        loss.backward()
-        gradients = {n: theta.grad.numpy().copy() for n, theta in self.leaves.items()}
-        return loss.detach().numpy(), gradients
-
-    def _after_step(
-        self,
-        params: NamedArrays,
-        theta: Mapping[str, Any],
-        gradients: Mapping[str, Any],
-        options: Mapping[str, Any],
+    def after_step(
+        self, params: NamedArrays, answer: Answer, options: Mapping[str, Any]
     ) -> NamedArrays:
         """Return the parameters after the optimizer's step, and the velocities if there
         are any.
         """
         torch = self.torch
-        leaves = self.leaves
-        for leaf in leaves.values():
-            leaf.grad *= self.factor
+        leaves = {}
+        for name, theta in answer.own_params.items():
+            leaves[name] = torch.nn.Parameter(torch.tensor(theta))
+            gradient = self.code.factor * answer.own_gradients[name]
+            leaves[name].grad = torch.tensor(gradient)
         if options.get("max_norm") is not None:
             torch.nn.utils.clip_grad_norm_(leaves.values(), options["max_norm"])
         elif options.get("max_value") is not None:
@@ -304,7 +265,3 @@ def name_of_loss(label: str, loss: Any) -> str:
                 f"{label}: the loss {kind} has the option {name}: expected none"
             )
     return names.get(loss.reduction, names["mean"])
-
-
-function_port = FunctionPort
-torch_port = TorchPort
