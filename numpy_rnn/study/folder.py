@@ -7,8 +7,9 @@ from pathlib import Path
 from numpy_rnn.common.errors import InputError
 
 LESSON_FOLDER = Path(__file__).parent / "lesson"
-LESSON_PAGE = "lesson/lesson.html"
-PAGE = "evidence.html"
+LESSON_PAGE = LESSON_FOLDER / "lesson.html"  # as installed
+LESSON_NAME = "lesson/lesson.html"  # in the folder of a study
+EVIDENCE_NAME = "evidence.html"
 # The mark of the page of a study.
 GENERATOR = b'<meta name="generator" content="numpy_rnn study">'
 
@@ -36,7 +37,7 @@ def check_folder(path: str) -> None:
         raise InputError(
             f"--folder {path} cannot be written: {error.strerror}; choose another place"
         ) from None
-    page = folder / PAGE
+    page = folder / EVIDENCE_NAME
     is_study = page.is_file() and GENERATOR in page.read_bytes()
     if folder.exists() and any(folder.iterdir()) and not is_study:
         raise InputError(
@@ -76,8 +77,8 @@ def lesson_files() -> dict[str, bytes]:
         if source.is_file():
             name = source.relative_to(LESSON_FOLDER.parent).as_posix()
             files[name] = source.read_bytes()
-    page = files[LESSON_PAGE].replace(HIDDEN_LINK, SHOWN_LINK)
-    files[LESSON_PAGE] = page.replace(DERIVATION_LINK, DERIVATION_URI)
+    page = files[LESSON_NAME].replace(HIDDEN_LINK, SHOWN_LINK)
+    files[LESSON_NAME] = page.replace(DERIVATION_LINK, DERIVATION_URI)
     return files
 
 

@@ -8,10 +8,10 @@ from html import escape
 from pathlib import Path
 
 from numpy_rnn.study.document import fill, table, with_formulas
+from numpy_rnn.study.folder import LESSON_FOLDER, LESSON_PAGE
 from numpy_rnn.study.reach import REACH_RESULTS
 
-PAGE_FOLDER = Path(__file__).parent / "lesson"
-PAGE_SOURCE = Path(__file__).parent / "source" / "lesson.html"
+LESSON_SOURCE = Path(__file__).parent / "source" / "lesson.html"
 DOCTYPE = "<!DOCTYPE html>\n"
 MADE_FROM = (
     "<!-- Built of numpy_rnn/study/source/lesson.html, which is the file to edit, by"
@@ -54,7 +54,7 @@ CHUNKS = {
 def build() -> str:
     """Return the page as HTML."""
     results = json.loads(REACH_RESULTS.read_text(encoding="utf-8"))
-    program = (PAGE_FOLDER / "repeat_input.py").read_text(encoding="utf-8")
+    program = (LESSON_FOLDER / "repeat_input.py").read_text(encoding="utf-8")
     values = {"program": escape(program, quote=False)}
     for number, deviation in enumerate(("0.1", "0.5"), start=1):
         rows = results[deviation]
@@ -65,7 +65,7 @@ def build() -> str:
         values[f"trained_{number}"] = learned(caption + begins, TRAINED, rows)
     caption = "chunks, with as many updates and with as much data as the windows above"
     values["chunks"] = learned(caption, CHUNKS, results["chunks"])
-    source = PAGE_SOURCE.read_text(encoding="utf-8")
+    source = LESSON_SOURCE.read_text(encoding="utf-8")
     page = fill(with_formulas(source), values)
     return page.replace(DOCTYPE, DOCTYPE + MADE_FROM, 1)
 
@@ -92,4 +92,4 @@ def learned(caption: str, columns: dict[str, str], rows: Rows) -> str:
 
 
 if __name__ == "__main__":
-    (PAGE_FOLDER / "lesson.html").write_text(build(), encoding="utf-8")
+    LESSON_PAGE.write_text(build(), encoding="utf-8")

@@ -11,8 +11,13 @@ from numpy_rnn.app.options import CommandOptions, make_options
 from numpy_rnn.app.output import progress
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.texts import printable
-from numpy_rnn.study.folder import LESSON_PAGE, PAGE, check_folder, write_folder
-from numpy_rnn.study.subject import study_run
+from numpy_rnn.study.folder import (
+    EVIDENCE_NAME,
+    LESSON_NAME,
+    check_folder,
+    write_folder,
+)
+from numpy_rnn.study.subject import trained_subject
 
 PACKAGES = ["matplotlib", "latex2mathml"]
 NOT_OF_THE_RUN = ("folder", "given")  # fields of the options
@@ -30,7 +35,7 @@ def run(rnn: ModuleType, options: CommandOptions) -> int:
     progress("training the networks")
     experiment = prepare_experiment(options)
     whole = experiment.run
-    subject = study_run(
+    subject = trained_subject(
         experiment.data.name,
         whole,
         seed=options.seed,
@@ -51,14 +56,14 @@ def run(rnn: ModuleType, options: CommandOptions) -> int:
             " number"
         )
     # It imports packages that check_packages has found.
-    from numpy_rnn.study.page import make_evidence
+    from numpy_rnn.study.evidence.page import make_evidence
 
     with np.errstate(over="ignore", invalid="ignore"):  # of networks that explode
         evidence = make_evidence(subject, choices_of(options))
     write_folder(path, evidence.files)
     print(evidence.verdict)
-    lesson = printable(f"{path}/{LESSON_PAGE}")
-    page = printable(f"{path}/{PAGE}")
+    lesson = printable(f"{path}/{LESSON_NAME}")
+    page = printable(f"{path}/{EVIDENCE_NAME}")
     print(f"{time.monotonic() - began:.1f} s: open {lesson}; its evidence is {page}")
     return 0 if evidence.is_right else 1
 

@@ -42,17 +42,21 @@ class Subject(NamedTuple):
     run: Run  # without an initial velocity
     dtype: str  # in which it was trained
     seed: int
-    start: NumpyParameters  # before training
-    end: NumpyParameters  # after training
+    end: NumpyParameters  # the parameters after training
     networks: list[Trained]
     diverged: int  # networks that are not among them
+
+    @property
+    def start(self) -> NumpyParameters:
+        """Return the parameters before training."""
+        return self.run.params
 
     def run_of(self, params: NumpyParameters, options: RunOptions) -> Run:
         """Return a run of these parameters on the series."""
         return self.run._replace(params=params, options=options)
 
 
-def study_run(
+def trained_subject(
     name: str, run: Run, seed: int, networks: int, steps: int | None = None
 ) -> Subject:
     """Train the run, and as many networks drawn with the seeds from `seed` on, on the
@@ -86,7 +90,6 @@ def study_run(
         run._replace(params=start, x=x, target=target, h_0=h_0, velocity=None),
         str(run.params.W_hh.dtype),
         seed,
-        start,
         end,
         trained,
         diverged=networks - len(trained),
@@ -122,11 +125,13 @@ def trained_networks(run: Run, seed: int, networks: int) -> list[Trained]:
         networks=networks,
     )
     start, end = train_parameters(run, drawn)
-    pairs = [Trained(network(start, n), network(end, n)) for n in range(networks)]
+    pairs = [
+        Trained(nth_network(start, n), nth_network(end, n)) for n in range(networks)
+    ]
     return [trained for trained in pairs if is_finite(trained.end)]
 
 
-def network(ensemble: NumpyParameters, n: int) -> NumpyParameters:
+def nth_network(ensemble: NumpyParameters, n: int) -> NumpyParameters:
     """Return the parameters of the n-th network of an ensemble."""
     return tree_map(lambda theta: theta[n], ensemble)
 

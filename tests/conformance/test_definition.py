@@ -19,7 +19,7 @@ from numpy_rnn.conformance.definition import (
 )
 from numpy_rnn.conformance.mutants.catalogue import twice_softmax
 from numpy_rnn.conformance.suite import check_port
-from numpy_rnn.study.complex_step import derivatives
+from numpy_rnn.study.evidence.complex_step import derivatives
 from tests.helpers.windows import SEEDS, window
 
 TWICE_SOFTMAX = Definition(loss_and_error=twice_softmax)

@@ -57,9 +57,12 @@ LAYERS = {
         numpy_rnn/conformance/arithmetics numpy_rnn/conformance/ports
         numpy_rnn/conformance/runs numpy_rnn/conformance/mutants""",
     "numpy_rnn/study/lesson": "",
-    "numpy_rnn/study": """matplotlib latex2mathml numpy_rnn numpy_rnn/common
-        numpy_rnn/app numpy_rnn/conformance numpy_rnn/conformance/arithmetics
-        numpy_rnn/conformance/ports numpy_rnn/conformance/runs""",
+    "numpy_rnn/study/evidence": """matplotlib numpy_rnn numpy_rnn/common numpy_rnn/app
+        numpy_rnn/conformance numpy_rnn/conformance/arithmetics
+        numpy_rnn/conformance/ports numpy_rnn/conformance/runs
+        numpy_rnn/study/document numpy_rnn/study/subject""",
+    "numpy_rnn/study": """latex2mathml numpy_rnn numpy_rnn/common numpy_rnn/app
+        numpy_rnn/study/evidence""",
 }
 FILES = {*ROOT.glob("*_rnn/**/*.py")}
 

@@ -12,7 +12,7 @@ import pytest
 from numpy_rnn import Parameters
 from numpy_rnn.app.experiment import prepare_experiment
 from numpy_rnn.app.options import make_options
-from numpy_rnn.study.subject import study_run
+from numpy_rnn.study.subject import trained_subject
 from tests.helpers.lesson import CHECKS, SCRIPTS
 
 BROWSERS = "chromium", "chromium-browser", "google-chrome"
@@ -32,7 +32,7 @@ def small():
     def make(steps=6, networks=2, **options):
         values = {"hidden_size": 3, "epochs": 3, **options}
         run = prepare_experiment(make_options("study", **values)).run
-        return study_run("sine wave", run, 0, networks, steps)
+        return trained_subject("sine wave", run, 0, networks, steps)
 
     return make
 

@@ -6,8 +6,8 @@ import pytest
 import numpy_rnn
 from numpy_rnn.common.records import NONLINEARITY_NAMES, Schedule
 from numpy_rnn.conformance.case import present
-from numpy_rnn.study.components import component_matrix, mask, mask_costs
-from numpy_rnn.study.figures import band
+from numpy_rnn.study.evidence.components import component_matrix, mask, mask_costs
+from numpy_rnn.study.evidence.figures import band
 
 
 @pytest.mark.parametrize("nonlinearity", NONLINEARITY_NAMES)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from numpy_rnn import windows
-from numpy_rnn.study.components import mask
+from numpy_rnn.study.evidence.components import mask
 from numpy_rnn.study.lesson_page import build
 from tests.helpers.lesson import CHECKS, LESSON, PAGE, code_of
 

@@ -14,7 +14,7 @@ from numpy_rnn.common.initial import initial_parameters
 from numpy_rnn.common.trees import tree_map
 from numpy_rnn.conformance.case import present
 from numpy_rnn.study import subject as subjects
-from numpy_rnn.study.equation_table import formulas
+from numpy_rnn.study.evidence.equation_table import formulas
 from numpy_rnn.study.folder import LESSON_FOLDER, check_folder, write_folder
 from tests.helpers.command_line import contents, refused, rows_of, succeed
 

@@ -12,9 +12,9 @@ import pytest
 import numpy_rnn
 from numpy_rnn import InputError, reference
 from numpy_rnn.conformance.runs.recorded_run import single_update
-from numpy_rnn.study.equation_table import formulas, verdict_on
-from numpy_rnn.study.evaluated_equations import OVERLAPPING, runs_of
-from numpy_rnn.study.witnesses import (
+from numpy_rnn.study.evidence.equation_table import formulas, verdict_on
+from numpy_rnn.study.evidence.evaluated_equations import OVERLAPPING, runs_of
+from numpy_rnn.study.evidence.witnesses import (
     AGREES,
     BY_AUTOGRAD,
     BY_COMPLEX_STEP,
@@ -108,7 +108,7 @@ def test_planted_faults_are_named_in_the_order_of_computation(
         path.write_text(text.replace(right, wrong))
     command_line = importlib.import_module("numpy_rnn.__main__")
     assert command_line.__file__ == str(copied_package / "__main__.py")
-    monkeypatch.setattr("numpy_rnn.study.page.svg", lambda *_: "<svg>")
+    monkeypatch.setattr("numpy_rnn.study.evidence.page.svg", lambda *_: "<svg>")
     options = ["--steps=7", "--hidden-size=3", "--epochs=2", "--seeds=2"]
     assert command_line.main(["study", *options]) == 1
     first, *others = ids.split()

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from numpy_rnn.study.document import mathml, table
-from numpy_rnn.study.evaluated_equations import OVERLAPPING, SECTIONS
-from numpy_rnn.study.witnesses import (
+from numpy_rnn.study.evidence.evaluated_equations import OVERLAPPING, SECTIONS
+from numpy_rnn.study.evidence.witnesses import (
     AGREES,
     BY_AUTOGRAD,
     BY_COMPLEX_STEP,
@@ -15,14 +15,14 @@ from numpy_rnn.study.witnesses import (
     CheckedEquation,
 )
 
-DERIVATION_TEXT = Path(__file__).parents[1] / "DERIVATION.md"
+DERIVATION = Path(__file__).parents[2] / "DERIVATION.md"
 DEFINED = re.compile(r"^- \*\*\(([A-Z]\d+)\)\*\*(?: \$(.*?)\$)?", re.MULTILINE)
 SPACES = re.compile(r"^(\\quad|\s)+|,?(\\quad|\s)+$")
 
 
 def formulas() -> dict[str, str]:
     """Return the TeX of every equation that DERIVATION.md defines, by its id."""
-    definitions = DEFINED.findall(DERIVATION_TEXT.read_text(encoding="utf-8"))
+    definitions = DEFINED.findall(DERIVATION.read_text(encoding="utf-8"))
     return {equation: SPACES.sub("", tex) for equation, tex in definitions}
 
 

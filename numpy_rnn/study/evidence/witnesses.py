@@ -27,8 +27,8 @@ from numpy_rnn.conformance.runs.recorded_run import (
     single_update,
 )
 from numpy_rnn.conformance.runs.run_sources import PackageSource
-from numpy_rnn.study.complex_step import derivatives
-from numpy_rnn.study.evaluated_equations import (
+from numpy_rnn.study.evidence.complex_step import derivatives
+from numpy_rnn.study.evidence.evaluated_equations import (
     EvaluatedEquation,
     evaluated_equations,
     runs_of,

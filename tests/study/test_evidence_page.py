@@ -6,9 +6,9 @@ from itertools import product
 import numpy as np
 import pytest
 
-from numpy_rnn.study import page
-from numpy_rnn.study.components import mask
-from numpy_rnn.study.figures import draw_cosine_bias, draw_masks
+from numpy_rnn.study.evidence import page
+from numpy_rnn.study.evidence.components import mask
+from numpy_rnn.study.evidence.figures import draw_cosine_bias, draw_masks
 from numpy_rnn.study.folder import write_folder
 
 pytestmark = [pytest.mark.needs_torch, pytest.mark.needs_matplotlib]
@@ -54,7 +54,7 @@ def test_numbers_of_the_page_are_those_of_the_run(small):
 
 def test_page_without_torch_says_so(small, monkeypatch):
     for module in ("page", "witnesses"):
-        monkeypatch.setattr(f"numpy_rnn.study.{module}.has_torch", lambda: False)
+        monkeypatch.setattr(f"numpy_rnn.study.evidence.{module}.has_torch", lambda: False)
     evidence = page.make_evidence(small(), {})
     assert b"PyTorch is not installed" in evidence.files["evidence.html"]
     assert evidence.is_right
@@ -71,7 +71,7 @@ def test_page_says_so_where_all_networks_diverge(small):
     for costs, end in zip(findings.ensemble, (0, 1), strict=True):
         np.testing.assert_array_equal(costs.bias[0], findings.single.bias[end])
     words = page.words_about(subject, findings, {})
-    assert words["diverged"] == "; all 2 diverged: the curves are of this run alone"
+    assert words["networks_diverged"] == "; all 2 diverged: the curves are of this run alone"
 
 
 def test_figures_are_those_of_the_findings(small):

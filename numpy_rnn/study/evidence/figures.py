@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from numpy_rnn.study.components import Costs, mask
+from numpy_rnn.study.evidence.components import Findings, mask
 
 # Colours that the colour-blind can tell apart, on light and on dark pages.
 KIND_COLORS = ("#CC7A00", "#2E86C1")  # of the two kinds
@@ -41,15 +41,6 @@ COST_PARTS = (  # of the costs, and what they are without a cut
     ("cosine", "cosine with the\nfull gradient", 1),
     ("bias", "relative bias\n‖gₖ − g‖ / ‖g‖", 0),
 )
-
-
-class Findings(NamedTuple):
-    """The numbers that the figures show."""
-
-    norms: np.ndarray  # (T, T) of the components, after training
-    masks: list[tuple[int, int]]  # (k1, k2) of the truncations that are drawn
-    single: Costs  # of the network of the run before and after training, (2, kinds, T)
-    ensemble: list[Costs]  # before and after training: (networks, kinds, T)
 
 
 Draw = Callable[[Any, Findings], None]  # onto an empty Matplotlib Figure

@@ -10,21 +10,21 @@ from typing import NamedTuple
 import numpy as np
 
 from numpy_rnn.app.output import progress
-from numpy_rnn.study.complex_step import MAX_ELEMENTS
-from numpy_rnn.study.components import (
-    TRUNCATION_KINDS,
-    component_matrix,
-    costs_of,
-    mask,
-)
 from numpy_rnn.study.document import fill, table, with_formulas
-from numpy_rnn.study.equation_table import equation_tables, verdict_on
-from numpy_rnn.study.evaluated_equations import CLASS_COUNT
-from numpy_rnn.study.figures import DRAWINGS, Findings, band, mask_name, svg, svg_file
-from numpy_rnn.study.subject import Subject, Trained
-from numpy_rnn.study.witnesses import WRONG, check_equations, has_torch
+from numpy_rnn.study.evidence.complex_step import MAX_ELEMENTS
+from numpy_rnn.study.evidence.components import (
+    TRUNCATION_KINDS,
+    Findings,
+    mask,
+    measure_truncations,
+)
+from numpy_rnn.study.evidence.equation_table import equation_tables, verdict_on
+from numpy_rnn.study.evidence.evaluated_equations import CLASS_COUNT
+from numpy_rnn.study.evidence.figures import DRAWINGS, band, mask_name, svg, svg_file
+from numpy_rnn.study.evidence.witnesses import WRONG, check_equations, has_torch
+from numpy_rnn.study.subject import Subject
 
-HERE = Path(__file__).parent / "evidence"
+PARTS = Path(__file__).parent  # with the HTML and the style of the page
 LENGTHS = (1, 2, 3, 5, 10)  # k of the table, and all steps of the series
 
 
@@ -72,26 +72,9 @@ def make_evidence(subject: Subject, choices: Mapping[str, str]) -> Evidence:
     return Evidence(files, verdict, is_right)
 
 
-def measure_truncations(subject: Subject) -> Findings:
-    """Compute the numbers that the figures show."""
-    T = len(subject.run.x)
-    k = max(2, T // 4)
-    truncations = [(1, 1), (k, k), (1, k), (k, 2 * k), (T, T)]
-    of_run = Trained(subject.start, subject.end)
-    networks = subject.networks or [of_run]
-    before = [network.start for network in networks]
-    after = [network.end for network in networks]
-    return Findings(
-        norms=np.linalg.norm(component_matrix(subject, subject.end), axis=-1),
-        masks=[(k1, k2) for k1, k2 in dict.fromkeys(truncations) if k2 <= T],
-        single=costs_of(subject, of_run),
-        ensemble=[costs_of(subject, before), costs_of(subject, after)],
-    )
-
-
 def read_part(name: str) -> str:
-    """Return a file of the folder `evidence`."""
-    return (HERE / name).read_text(encoding="utf-8")
+    """Return a file of this folder."""
+    return (PARTS / name).read_text(encoding="utf-8")
 
 
 def figure_block(drawing: str, caption: str, alternative: str) -> str:
@@ -157,23 +140,23 @@ def words_about(
         "cost_table": cost_table(findings),
         "classes": CLASS_COUNT,
         "elements": MAX_ELEMENTS,
-        "absent": "",
+        "no_torch": "",
         "parameters": parameters,
         "dtype": subject.dtype,
         "epochs": subject.run.options.schedule.epochs,
         "networks": len(subject.networks),
-        "diverged": "",
+        "networks_diverged": "",
         "choices": "the default ones",
         "python": platform.python_version(),
         "numpy": version("numpy"),
         "matplotlib": version("matplotlib"),
     }
     if not has_torch():
-        words["absent"] = "It is not included, as PyTorch is not installed."
+        words["no_torch"] = "It is not included, as PyTorch is not installed."
     if subject.diverged:
-        words["diverged"] = f"; {subject.diverged} more diverged"
+        words["networks_diverged"] = f"; {subject.diverged} more diverged"
     if not subject.networks:
-        words["diverged"] = (
+        words["networks_diverged"] = (
             f"; all {subject.diverged} diverged: the curves are of this run alone"
         )
     if choices:

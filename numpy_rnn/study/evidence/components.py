@@ -16,7 +16,7 @@ import numpy as np
 import numpy_rnn
 from numpy_rnn.common.records import Activations
 from numpy_rnn.conformance.case import present
-from numpy_rnn.study.subject import NumpyParameters, Subject
+from numpy_rnn.study.subject import NumpyParameters, Subject, Trained
 
 TRUNCATION_KINDS = ("chunks", "sliding")  # of truncations: (k, k) and (1, k)
 
@@ -102,3 +102,29 @@ def costs_of(subject: Subject, networks: Iterable[NumpyParameters]) -> Costs:
     """Return the costs of some networks, along a first axis."""
     costs = [mask_costs(component_matrix(subject, params)) for params in networks]
     return Costs(*(np.stack(parts) for parts in zip(*costs, strict=True)))
+
+
+class Findings(NamedTuple):
+    """The numbers that the page shows."""
+
+    norms: np.ndarray  # (T, T) of the components, after training
+    masks: list[tuple[int, int]]  # (k1, k2) of the masks that are drawn
+    single: Costs  # of the network of the run before and after training, (2, kinds, T)
+    ensemble: list[Costs]  # before and after training: (networks, kinds, T)
+
+
+def measure_truncations(subject: Subject) -> Findings:
+    """Compute the numbers that the page shows."""
+    T = len(subject.run.x)
+    k = max(2, T // 4)
+    truncations = [(1, 1), (k, k), (1, k), (k, 2 * k), (T, T)]
+    of_run = Trained(subject.start, subject.end)
+    networks = subject.networks or [of_run]
+    before = [network.start for network in networks]
+    after = [network.end for network in networks]
+    return Findings(
+        norms=np.linalg.norm(component_matrix(subject, subject.end), axis=-1),
+        masks=[(k1, k2) for k1, k2 in dict.fromkeys(truncations) if k2 <= T],
+        single=costs_of(subject, of_run),
+        ensemble=[costs_of(subject, before), costs_of(subject, after)],
+    )
