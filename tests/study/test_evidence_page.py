@@ -54,7 +54,8 @@ def test_numbers_of_the_page_are_those_of_the_run(small):
 
 def test_page_without_torch_says_so(small, monkeypatch):
     for module in ("page", "witnesses"):
-        monkeypatch.setattr(f"numpy_rnn.study.evidence.{module}.has_torch", lambda: False)
+        name = f"numpy_rnn.study.evidence.{module}.has_torch"
+        monkeypatch.setattr(name, lambda: False)
     evidence = page.make_evidence(small(), {})
     assert b"PyTorch is not installed" in evidence.files["evidence.html"]
     assert evidence.is_right
@@ -71,7 +72,8 @@ def test_page_says_so_where_all_networks_diverge(small):
     for costs, end in zip(findings.ensemble, (0, 1), strict=True):
         np.testing.assert_array_equal(costs.bias[0], findings.single.bias[end])
     words = page.words_about(subject, findings, {})
-    assert words["networks_diverged"] == "; all 2 diverged: the curves are of this run alone"
+    text = "; all 2 diverged: the curves are of this run alone"
+    assert words["networks_diverged"] == text
 
 
 def test_figures_are_those_of_the_findings(small):
