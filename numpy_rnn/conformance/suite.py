@@ -268,7 +268,7 @@ def check_window(
     the smallest case that shows the mistake, and a hint.
     """
     checks = checks_by_name(port, level, spec)
-    coverage.note_sizes(dict(zip("TBDHOK", spec[:6])))
+    coverage.note_sizes({letter: getattr(spec, letter) for letter in "TBDHOK"})
     coverage.note(checks.values())
     finding = first_finding(checks, level, spec)
     if finding is not None:

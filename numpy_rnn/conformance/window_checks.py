@@ -269,7 +269,8 @@ def tolerances(
 
 def is_small(case: WindowCase, is_local: bool) -> bool:
     """Return whether proven bounds decide in this window."""
-    T, B, D, H, O, K = case_sizes(case).values()
+    sizes = case_sizes(case)
+    T, B, D, H, O, K = (sizes[letter] for letter in "TBDHOK")
     if is_local:
         return max(T * B, D + H, K * B * O) <= SMALL_SUM
     return T * H <= SMALL_WINDOW

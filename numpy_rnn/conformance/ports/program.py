@@ -60,7 +60,8 @@ class ProgramPort:
         self.timeout = timeout
         self.answers = 0
         self.case_id = 0
-        vars(self).update(self._start())
+        for statement, value in self._start().items():  # those of its hello
+            setattr(self, statement, value)
 
     def close(self, patience: float = EXIT_GRACE) -> None:
         """End the program, which has `patience` seconds to exit by itself."""
