@@ -71,6 +71,9 @@ def test_cases_use_what_a_port_has(name):
 
 def test_every_option_of_the_step_has_its_row():
     assert {*STEP_OPTIONS} == {*Step._field_defaults}, "a row of case.STEP_OPTIONS"
+    of_sgd = {"max_norm", "weight_decay", "momentum", "dampening", "nesterov"}
+    new = {*SGD_OPTIONS} - of_sgd
+    assert not new, f"{new}: no port has it yet: a capability in case.STEP_OPTIONS"
 
 
 def test_unsupported_names_all_and_their_remedies():
