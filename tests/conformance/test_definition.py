@@ -12,6 +12,7 @@ from numpy_rnn.common.records import LOSS_NAMES, NONLINEARITY_NAMES, Objective
 from numpy_rnn.conformance.adapters import torch_port
 from numpy_rnn.conformance.arithmetics.bounds import Bounds
 from numpy_rnn.conformance.case import with_rows
+from numpy_rnn.conformance.complex_step import derivatives
 from numpy_rnn.conformance.definition import (
     DEFINITION,
     Definition,
@@ -19,7 +20,6 @@ from numpy_rnn.conformance.definition import (
 )
 from numpy_rnn.conformance.mutants.catalogue import twice_softmax
 from numpy_rnn.conformance.suite import check_port
-from numpy_rnn.study.evidence.complex_step import derivatives
 from tests.helpers.windows import SEEDS, window
 
 TWICE_SOFTMAX = Definition(loss_and_error=twice_softmax)

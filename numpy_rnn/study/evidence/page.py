@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from numpy_rnn.app.output import progress
+from numpy_rnn.conformance.complex_step import MAX_ELEMENTS
 from numpy_rnn.study.document import fill, table, with_formulas
-from numpy_rnn.study.evidence.complex_step import MAX_ELEMENTS
 from numpy_rnn.study.evidence.components import (
     TRUNCATION_KINDS,
     Findings,

@@ -19,6 +19,7 @@ import numpy as np
 from numpy_rnn import reference
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Run, Window
+from numpy_rnn.conformance.complex_step import derivatives
 from numpy_rnn.conformance.ports.port import PackagePort
 from numpy_rnn.conformance.runs.judge import judge, schedule_divergences
 from numpy_rnn.conformance.runs.recorded_run import (
@@ -27,7 +28,6 @@ from numpy_rnn.conformance.runs.recorded_run import (
     single_update,
 )
 from numpy_rnn.conformance.runs.run_sources import PackageSource
-from numpy_rnn.study.evidence.complex_step import derivatives
 from numpy_rnn.study.evidence.evaluated_equations import (
     EvaluatedEquation,
     evaluated_equations,
