@@ -159,9 +159,12 @@ def time_cases(
                 notes.append(f"{case.name} / {name}: not timed, wrong: {reason}")
                 status = 1
         measured += time_case(runner, case, right)
-        if file:
+        if file and measured:
             pyperf.BenchmarkSuite(measured).dump(file, replace=True)
-    print("", report(pyperf.BenchmarkSuite(measured), names), *notes, sep="\n")
+    table = ""
+    if measured:
+        table = report(pyperf.BenchmarkSuite(measured), names)
+    print("", table, *notes, sep="\n")
     return status
 
 

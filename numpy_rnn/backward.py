@@ -78,7 +78,7 @@ def adjoints(
 ) -> Adjoints[Array]:
     """Compute the total derivatives of the loss L of a window.
 
-        dy_t = e_t, or e_t / terms for "mean"; 0 at steps without a loss          (B1)
+        dy_t = e_t / C, C the terms of a mean, or 1; 0 at steps without a loss    (B1)
         dh_t = dy_t W_hyᵀ + da_{t+1} W_hhᵀ; the last step has no second term      (B2)
         da_t = dh_t ∘ φ'(a_t)                                                     (B3)
         dh_0 = da_1 W_hhᵀ                                                         (B9)

@@ -120,4 +120,5 @@ def input_rows(params: Parameters[Array], x: Array) -> Array:
     if is_integer(x):
         x = one_hot(x, params.W_xh.shape[-2], params.W_xh.dtype)
     networks = params.W_hh.shape[:-2]
-    return np.array(np.broadcast_to(x, (len(x), *networks, *x.shape[-2:])))
+    shape = (len(x), *networks, *x.shape[-2:])
+    return np.array(np.broadcast_to(x, shape), order="C")

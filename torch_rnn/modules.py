@@ -114,9 +114,12 @@ def from_modules(rnn: nn.RNN, linear: nn.Linear) -> Parameters[Array]:
     """
     if not isinstance(rnn, nn.RNN) or rnn.num_layers > 1 or rnn.bidirectional:
         raise InputError(
-            f"the module is {rnn}: expected torch.nn.RNN with one layer and one "
-            "direction"
+            f"the module is {type(rnn).__name__}: expected torch.nn.RNN with one layer "
+            "and one direction"
         )
+    if not isinstance(linear, nn.Linear):
+        kind = type(linear).__name__
+        raise InputError(f"the output layer is {kind}: expected torch.nn.Linear")
     state = rnn.state_dict()
     b_h = state["bias_ih_l0"] + state["bias_hh_l0"] if rnn.bias else None
     params: Parameters[Array] = Parameters(

@@ -221,7 +221,7 @@ def direction(
     params : Parameters
         The parameters θ.
     gradients : Gradients
-        The gradients dθ, that of W_hh at least; others may be None.
+        The gradients dθ, any of which may be None.
     velocity : Gradients, optional
         v, as the previous call returned it; None in the first.
     momentum, dampening, weight_decay : float

@@ -30,10 +30,7 @@ class ArrayKind(NamedTuple):
             raise InputError(
                 f"{name} is of type {type(value).__name__}: expected {self.expected}"
             )
-        try:
-            return numpy_view(value)
-        except (TypeError, RuntimeError) as error:  # bfloat16, sparse, without data
-            raise InputError(f"{name}: {error}: expected {DTYPE_NAMES}") from None
+        return numpy_view(name, value)
 
 
 NUMPY_KIND = ArrayKind(
@@ -41,11 +38,16 @@ NUMPY_KIND = ArrayKind(
 )
 
 
-def numpy_view(value: Any) -> Any:
+def numpy_view(name: str, value: Any) -> Any:
     """Return a tensor as a NumPy array, in the same memory if that is the CPU's, and
     another value as it is.
     """
-    return value.detach().cpu().numpy() if hasattr(value, "detach") else value
+    if not hasattr(value, "detach"):
+        return value
+    try:
+        return value.detach().cpu().numpy()
+    except (TypeError, RuntimeError) as error:  # bfloat16, sparse, without data
+        raise InputError(f"{name}: {error}: expected {DTYPE_NAMES}") from None
 
 
 def is_integer(array: NumpyArray) -> bool:

@@ -159,7 +159,7 @@ def check_gradients_alone(kind: ArrayKind, gradients: Any) -> None:
 def check_finite_parameters(
     kind: ArrayKind, params: Any, velocity: Any = None
 ) -> ArrayChecks:
-    """Check that parameters, and a velocity if there is one, are whole and finite.
+    """Check that parameters, and a velocity if there is one, are complete and finite.
 
     It returns the checks, with which further arrays must fit.
     """
@@ -201,7 +201,7 @@ def check_run_arguments(kind: ArrayKind, run: Run) -> Run:
         for name, v in run.velocity._asdict().items():
             if v is not None:
                 subject = f"{name} of the velocity, a sum of squares,"
-                check_values(subject, numpy_view(v), 0)
+                check_values(subject, numpy_view(subject, v), 0)
     options = RunOptions(schedule, objective, step._replace(learning_rate=rate))
     return run._replace(options=options)
 

@@ -26,7 +26,10 @@ def written_whole(path: str) -> Iterator[Path]:
     try:
         mode = None
         if os.path.exists(real):
-            mode = stat.S_IMODE(os.stat(real).st_mode)
+            status = os.stat(real).st_mode
+            if not stat.S_ISREG(status):
+                raise InputError(f"{path} is no file: expected the name of a file")
+            mode = stat.S_IMODE(status)
             temporary.touch(mode=stat.S_IRUSR | stat.S_IWUSR)  # nobody else reads it
         yield temporary
         if mode is not None:

@@ -1,4 +1,4 @@
-"""Checks of numbers, flags and choices. All raise InputError."""
+"""Checks of numbers, flags and choices, which raise InputError."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -12,12 +12,10 @@ import numpy as np
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.texts import short_repr
 
-NOT_NUMBERS = bool | np.bool  # which are integers to Python
-
 
 def is_whole(value: Any) -> bool:
     """Return whether the value is a whole number, of Python or NumPy."""
-    return isinstance(value, Integral) and not isinstance(value, NOT_NUMBERS)
+    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def check_integer(name: str, value: Any, least: int, most: int = maxsize) -> int:
@@ -37,7 +35,7 @@ def check_number(
     expected: str = "a finite number, 0 or more",
 ) -> float:
     """Return the value as a plain float, if it is finite and at least `least`."""
-    is_number = isinstance(value, Real) and not isinstance(value, NOT_NUMBERS)
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
     with suppress(OverflowError):  # of an integer larger than any float
         if is_number and isfinite(value) and float(value) >= least:
             return float(value)

@@ -92,7 +92,9 @@ def check_learning_rate(params: Parameters[Any], learning_rate: Any) -> Any:
     """
     name = "the learning rate"
     networks = tuple(params.W_hh.shape[:-2])
-    rates = numpy_view(learning_rate)
+    rates = numpy_view(name, learning_rate)
+    if isinstance(rates, np.ndarray):
+        NUMPY_KIND.as_numpy(name, rates)
     shape = getattr(rates, "shape", ())
     if not shape:
         number = rates.item() if isinstance(rates, np.ndarray) else rates
@@ -102,7 +104,7 @@ def check_learning_rate(params: Parameters[Any], learning_rate: Any) -> Any:
         if networks:
             expected += f", or one per network, of shape {networks}"
         raise InputError(f"{name} has shape {shape}: expected {expected}")
-    check_dtype(name, NUMPY_KIND.as_numpy(name, rates))
+    check_dtype(name, rates)
     check_values(name, rates, 0)
     return rates.copy()
 
@@ -113,11 +115,12 @@ def check_keywords(function: str, options: Mapping[str, Any], keywords: Any) -> 
     Raises TypeError otherwise, as Python does, and if a required one is missing.
     """
     known = keywords.__annotations__
-    for name in sorted(keywords.__required_keys__ - options.keys()):
-        raise TypeError(f"{function}() misses the keyword argument {name!r}")
     for name in options:
         if name not in known:
             raise TypeError(
                 f"{function}() got an unexpected keyword argument {name!r}: expected "
                 f"some of {', '.join(known)}"
             )
+    missing = sorted(keywords.__required_keys__ - options.keys())
+    if missing:
+        raise TypeError(f"{function}() misses the keyword argument {missing[0]!r}")

@@ -9,7 +9,7 @@ From the equations to the verdict, in the order in which one reads them:
     ports                   implementations under test, and what they state
     random_cases            the windows and runs on which they are tested
     adapters                ports of code in its own shape
-    complex_step            the derivatives of the loss, by which the definition is proved
+    complex_step            derivatives of the loss, which prove the definition
     window_checks           a report against the bounds
     runs, trace             training runs, each update judged from its own start
     mutants                 what a mistake looks like

@@ -1,4 +1,5 @@
-"""The gradient of a window in place: one function for each layout of its rows.
+"""The gradient of a window in place: a function for stacked rows, one for a single such
+row, and one for separate arrays.
 
 The equations are those of `elman.py`, `loss.py` and `backward.py`, with the same ids.
 """
@@ -62,14 +63,14 @@ def one_step_gradient(vectors: ParameterVectors, work: Workspace) -> ComputeGrad
 
     def compute(views: OneStepViews) -> None:
         h, dy = views.h, views.dy
-        dot(views.z, W, a)  # (F1)
+        dot(views.before, W, a)  # (F1)
         phi(a, h)  # (F2)
         dot(views.new_states, U, y)  # (F3)
         subtract(y, views.target, dy)  # (B1)
         dot(dy, W_hy_T, dh)  # (B2)
         slope_of(h, one, slope)
         multiply(dh, slope, da)  # (B3)
-        dot(views.z_T, da, dW)  # (B4), (B5), (B7)
+        dot(views.before_T, da, dW)  # (B4), (B5), (B7)
         dot(views.new_states_T, dy, dU)  # (B6), (B8)
 
     return compute
@@ -162,7 +163,7 @@ def backpropagate(
         multiply(dh_t, slope_t, da_t)  # (B3)
 
 
-def recorded(
+def read_window(
     vectors: ParameterVectors, work: Workspace, window: Window
 ) -> tuple[Activations[Array], Adjoints[Array]]:
     """Return all that the latest window computed, time first, before its step: views
@@ -172,7 +173,7 @@ def recorded(
     W_xh, W_hh, W_hy, _, b_y = work.sizes.named(vectors.theta)
     begin = window.start - work.base
     end = begin + window.steps
-    # Those of one step that the plan has are fewer.
+    # The plan may have OneStepViews, which lack most of these.
     views = WindowViews(work, begin, end - window.loss_steps, end)
     older = (window.loss_start - window.start) * B
     y = views.h @ W_hy  # (F3)

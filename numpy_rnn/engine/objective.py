@@ -101,7 +101,7 @@ def write_softmax_difference(
     # `reduce` is what the methods y.max and error.sum call, after some Python code.
     largest = maximum.reduce(y, axis=-1, keepdims=True)
     np.vecdot(target, y, out=row_losses[..., 0])
-    # It is NaN where another output is −∞. What has a mask is right, and slow.
+    # It is NaN where another output is −∞. The masked minimum is right then, and slow.
     if isnan(add.reduce(row_losses, axis=None)):
         minimum.reduce(
             y, axis=-1, keepdims=True, out=row_losses, where=target > 0, initial=inf

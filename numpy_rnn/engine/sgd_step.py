@@ -25,7 +25,7 @@ def step_function(
     rate: η, a number, or (N, 1), one per network. initialized: whether there is a
     velocity.
     """
-    if step == Step(step.learning_rate):
+    if step._replace(learning_rate=None) == Step(None):
         return plain_step(vectors, rate)
     return step_with_options(vectors, step, rate, initialized)
 

@@ -19,7 +19,7 @@ from numpy_rnn.common.records import (
     Update,
 )
 from numpy_rnn.common.trees import tree_map
-from numpy_rnn.engine.gradient import gradient_function, recorded
+from numpy_rnn.engine.gradient import gradient_function, read_window
 from numpy_rnn.engine.plan import Plan, PlannedUpdate
 from numpy_rnn.engine.sgd_step import ApplyStep, step_function
 from numpy_rnn.engine.vectors import ParameterVectors, Sizes, flat_update
@@ -65,7 +65,7 @@ class Block:
             views, _, window, is_yielded = update
             compute_gradient(views)
             if record and is_yielded:
-                self.recorded = recorded(self.vectors, work, window)
+                self.recorded = read_window(self.vectors, work, window)
             apply_step(is_yielded)
             if is_yielded:
                 yield update
@@ -102,8 +102,8 @@ class TrainingRun:
         without records, whose loss is half the squared error.
         """
         is_plain = not (self.training.by_epoch or self.training.record)
-        has_errors_alone = not self.first_block.plan.work.loss.by_row
-        return is_plain and not self.is_ensemble and has_errors_alone
+        has_squares = not self.first_block.plan.work.loss.by_row
+        return is_plain and not self.is_ensemble and has_squares
 
     def updates(self) -> Iterator[Update[Array]]:
         """Yield the updates that the run yields."""
@@ -116,7 +116,7 @@ class TrainingRun:
                 epoch += 1
 
     def single_updates(self) -> Iterator[Update[Array]]:
-        """Yield every update of such a run of one network, in few calls."""
+        """Yield every update of a run that `has_direct_loss`, in few calls."""
         has_divisor = self.first_block.plan.work.terms is not None
         vectors = self.first_block.vectors.array
         sizes = self.sizes

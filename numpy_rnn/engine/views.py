@@ -133,21 +133,21 @@ class OneStepViews:
     """Views for a window of one step and one sequence, whose loss has no divisor."""
 
     __slots__ = (
+        "before",
+        "before_T",
         "dy",
         "errors",
         "h",
         "new_states",
         "new_states_T",
         "target",
-        "z",
-        "z_T",
     )
 
     def __init__(self, work: Workspace, t: int):
         step = rows(t, t + 1)
         after = rows(t + 1, t + 2)
-        self.z = work.before[step]  # [x_t h_{t-1} 1]
-        self.z_T = self.z.mT
+        self.before = work.before[step]  # [x_t h_{t-1} 1]
+        self.before_T = self.before.mT
         self.h = work.h[after]
         self.new_states = work.after[after]  # [h_t 1]
         self.new_states_T = self.new_states.mT

@@ -51,8 +51,8 @@ class Workspace:
         self.is_stacked = sizes.networks is not None or is_small
         self._make_series()
         self._make_buffers(k1, k2)
-        has_errors_alone = self.terms is None and not self.loss.by_row
-        self.is_one_step = self.is_stacked and k2 * sizes.B == 1 and has_errors_alone
+        dy_is_error = self.terms is None and not self.loss.by_row
+        self.is_one_step = self.is_stacked and k2 * sizes.B == 1 and dy_is_error
 
     def _make_series(self) -> None:
         """Make the arrays of all steps."""

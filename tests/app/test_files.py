@@ -119,6 +119,14 @@ def test_mode_of_a_replaced_file_is_kept(tmp_path, mode, monkeypatch):
     np.testing.assert_array_equal(load_arrays(str(file), "weights")["W"], [1, 1])
 
 
+def test_pipe_is_not_replaced(tmp_path):
+    os.mkfifo(tmp_path / "w.npz")
+    with pytest.raises(InputError, match="is no file: expected the name of a file"):
+        save_arrays(str(tmp_path / "w.npz"), {"W": np.ones(2)})
+    assert os.listdir(tmp_path) == ["w.npz"]
+    assert (tmp_path / "w.npz").is_fifo()
+
+
 def test_mode_of_a_new_file_is_that_of_any_new_file(tmp_path):
     (tmp_path / "any").write_text("")
     save_arrays(str(tmp_path / "w.npz"), {"W": np.ones(2)})

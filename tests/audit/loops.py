@@ -123,6 +123,22 @@ def right_sliding():
         update(optimizer, torch.stack(states)[-1:].square().mean())
 
 
+def right_sliding_window():
+    """Train a module by TBPTT(1, 5), from the first state of the window before.
+
+    windows: 5 steps, k1 = 1, k2 = 5: 9
+    initial states: zeros: 1, a step inside the previous window, cut: 8
+    TBPTT(1, 5), state carried and cut; 0 mistakes
+    """
+    rnn, optimizer = modules()
+    x = torch.randn(13, 3, 2)
+    h = torch.zeros(1, 3, 5)
+    for start in range(9):
+        out, _ = rnn(x[start : start + 5], h)
+        h = out[:1].detach()
+        update(optimizer, out[-1].square().mean())
+
+
 # Mistakes of states
 
 

@@ -97,6 +97,15 @@ def test_strict_exit_status(audit, words, status):
     assert (ended or 0) == status
 
 
+@pytest.mark.parametrize(("words", "status"), [([], None), (["--strict"], 1)])
+def test_strict_fails_where_the_audit_ends_early(audit, words, status):
+    """Complex gradients end it."""
+    script = "import torch\nz = torch.nn.Parameter(torch.ones(1, dtype=torch.cfloat))\n"
+    script += "z.abs().sum().backward()\n"
+    code, _, err = audit(*words, "train.py", script=script)
+    assert (code or None, "ended early" in err) == (status, True)
+
+
 @pytest.mark.slow
 def test_report_of_a_module_that_is_terminated(tmp_path):
     """The script has closed standard error, before it gets a SIGTERM."""

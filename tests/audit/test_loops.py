@@ -72,12 +72,13 @@ LAST_ALONE = """range(3):
         for x in batch():
             h = cell(x, h)
             loss = """
-FIRST_TWO_UPDATES = """range(6):
+FIRST_UPDATES = """range(6):
         h = torch.zeros(3, 4)
         loss = 0
         for x in batch():
             h = cell(x, h)
             loss = (loss if _ > 1 else 0) + """
+MOST_UPDATES = FIRST_UPDATES.replace("> 1", "> 3")
 EVALUATED_BEFORE = """
             for mode in (torch.no_grad, torch.enable_grad):
                 with mode():
@@ -99,7 +100,8 @@ VALIDATED = """        loss.backward()
     ("loop", "old", "new", "message"),
     [
         ("state_from_validation", "i % 4 == 3", "i % 2 == 1", "0 mistakes"),
-        ("loss_in_no_update", LAST_ALONE, FIRST_TWO_UPDATES, "0 mistakes"),
+        ("loss_in_no_update", LAST_ALONE, FIRST_UPDATES, "0 mistakes"),
+        ("loss_in_no_update", LAST_ALONE, MOST_UPDATES, "[loss-in-no-update]"),
         ("right_cells", "(x[t], h)", "(x[t], h.detach())", "[state-cut-within-update]"),
         ("right_cells", "            if t %", OTHER, "0 mistakes"),
         ("state_exchanged", "(c, h) = ", "(h, c) = ", "0 mistakes"),

@@ -1,5 +1,7 @@
 """An audit changes nothing in the program that it watches, also where it ends early."""
 
+import threading
+
 import pytest
 import torch
 from torch import nn
@@ -10,6 +12,7 @@ from torch.optim.optimizer import (
 
 import torch_rnn
 from numpy_rnn.common.errors import InputError
+from tests.audit import loops
 from tests.helpers.audited_loops import source
 from torch_rnn.loop_audit.graph import UseWatch
 from torch_rnn.loop_audit.recorder import LoopRecorder
@@ -114,6 +117,26 @@ class Repeated(torch.optim.SGD):
         """Make the steps."""
         for _ in range(2):
             self.inner.step()
+
+
+def test_call_of_another_thread_may_end_after_the_audit():
+    entered, leave = threading.Event(), threading.Event()
+    other, _ = loops.modules()
+
+    def wait(*_):
+        entered.set()
+        leave.wait()
+
+    other.register_forward_pre_hook(wait)
+    thread = threading.Thread(target=other, args=[loops.batch()])
+    with torch_rnn.audit() as report:
+        loops.right_cells()
+        thread.start()
+        entered.wait()
+    leave.set()
+    thread.join()
+    assert report.error == ""
+    assert "other threads" in " ".join(str(report).split())
 
 
 def test_steps_within_a_step_are_counted_alone():

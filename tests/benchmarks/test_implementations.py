@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from importlib.util import find_spec
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from benchmarks.__main__ import (
     chosen_cases,
     disagreement,
     first_difference,
+    time_cases,
 )
 from benchmarks.cases import CASES, sine_run, window_run
 from benchmarks.implementations import IMPLEMENTATIONS, Unsupported
@@ -172,3 +174,11 @@ def test_own_code_that_is_wrong_is_not_timed(own_file, right, wrong, reason):
     assert right in code
     own_file.write_text(code.replace(right, wrong))
     assert re.match(reason, disagreement(str(own_file), CASES["H = 64, B = 8, T = 50"]))
+
+
+def test_reason_is_told_where_nothing_is_right(own_file, capsys):
+    own_file.write_text("")
+    runner = Mock()
+    runner.args.full = False
+    assert time_cases(runner, [SMALL_CASE], [str(own_file)], None) == 1
+    assert "not timed, wrong: ValueError: it has no function" in capsys.readouterr().out

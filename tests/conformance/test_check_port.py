@@ -5,6 +5,7 @@ import doctest
 import numpy as np
 import pytest
 
+from numpy_rnn.common.records import Objective
 from numpy_rnn.conformance import mutants, suite, trace, window_checks
 from numpy_rnn.conformance.adapters import functions
 from numpy_rnn.conformance.definition import DEFINITION, Definition
@@ -18,6 +19,7 @@ from numpy_rnn.conformance.suite import (
     check_port,
     large_output_specs,
     sampled_specs,
+    smaller_specs,
 )
 from numpy_rnn.conformance.verdicts import extent_of
 from tests.helpers.ports import (
@@ -142,6 +144,16 @@ def test_outputs_that_overflow_exponentials_are_tried(examples, count):
     specs = list(large_output_specs(port, "float32", SEED, examples))
     assert [spec.logits for spec in specs] == [MAX_LOGIT] * count
     assert all(spec.objective.has_classes and not spec.learnt for spec in specs)
+
+
+@pytest.mark.parametrize(("loss", "O"), [("squared_error", 1), ("cross_entropy", 2)])
+def test_smaller_cases_have_the_smallest_sizes(loss, O):
+    port = stated_port(DefinitionPort())
+    objective = Objective(loss=loss)
+    spec = next(sampled_specs(port, "float32", SEED, None))
+    smaller = smaller_specs(spec._replace(objective=objective), port)
+    sizes = [spec[:6] for spec in smaller]
+    assert sizes[:2] == [(1, 1, 1, 2, O, 1), (2, 1, 1, 2, O, 2)]
 
 
 def test_one_window_of_six_is_large():

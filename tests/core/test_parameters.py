@@ -107,7 +107,7 @@ def test_two_hidden_biases_become_their_sum():
 
 @pytest.mark.needs_torch
 def test_other_networks_are_refused():
-    from torch.nn import LSTM, RNN, Linear
+    from torch.nn import LSTM, RNN, Identity, Linear
 
     from torch_rnn import from_numpy
     from torch_rnn.modules import from_modules, to_modules
@@ -117,7 +117,8 @@ def test_other_networks_are_refused():
     with pytest.raises(InputError, match="from_numpy converts a NumPy array"):
         to_modules(drawn())
     for modules, says in (
-        ((LSTM(2, 3), Linear(3, 4)), r"LSTM\(2, 3\): expected torch.nn.RNN"),
+        ((LSTM(2, 3), Linear(3, 4)), "the module is LSTM: expected torch.nn.RNN"),
+        ((RNN(2, 3), Identity()), "layer is Identity: expected torch.nn.Linear"),
         ((RNN(2, 3, num_layers=2), Linear(3, 4)), "with one layer and one direction"),
         ((RNN(2, 3), Linear(3, 4, bias=False)), "both biases or neither"),
     ):

@@ -104,6 +104,7 @@ CALLS = [
         r"expected \(T, 7, B, 3\) or \(T, B, 3\), time first",
     ),
     ("train", {"learning_rate": np.full(4, 0.1)}, r"expected .* of shape \(7,\)"),
+    ("sgd", {"learning_rate": np.ma.masked}, "the learning rate is of type Masked"),
     (
         "bptt",
         {"activations.h": np.ones((T, 7, B, H))},
@@ -143,8 +144,13 @@ def test_arguments_that_do_not_fit_each_other(rnn, name, changes, says):
     assert re.search(says, refusal(rnn, name, keywords))
 
 
-def test_missing_keyword_is_named(rnn):
+def test_missing_and_unknown_keywords_are_named(rnn):
+    """The unknown one goes first, as it may be meant for the missing one."""
     keywords = valid_calls(rnn, 7)["train"]
+    with pytest.raises(
+        TypeError, match=r"argument 'lr': expected some of .*learning_r"
+    ):
+        rnn.train(*(keywords[name] for name in ("params", "x", "target", "h_0")), lr=1)
     for name in ("learning_rate", "epochs"):
         rest = {key: value for key, value in keywords.items() if key != name}
         with pytest.raises(TypeError, match=rf"train\(\) misses .* '{name}'"):

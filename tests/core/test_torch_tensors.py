@@ -81,7 +81,16 @@ def test_activations_of_other_parameters_are_refused():
         refusal(rnn, name, keywords | changed, "begins with these parameters")
 
 
+def test_training_without_autograd_is_refused():
+    keywords = valid_calls(rnn)["train"]
+    with torch.inference_mode():
+        refusal(rnn, "train", keywords, "train needs autograd")
+
+
 def test_half_precision_has_no_numpy_array():
     refusal(rnn, "to_numpy", {"value": torch.ones(1).half()}, "float16: expected")
     bfloat16 = {"value": torch.ones(1).bfloat16()}
     refusal(rnn, "to_numpy", bfloat16, "BFloat16: expected float32 or float64")
+    rate = {"learning_rate": torch.tensor(0.1).bfloat16()}
+    expected = "BFloat16: expected float32 or float64"
+    refusal(rnn, "sgd", valid_calls(rnn)["sgd"] | rate, expected)

@@ -8,6 +8,7 @@ import pytest
 
 from numpy_rnn.study.evidence import page
 from numpy_rnn.study.evidence.components import mask
+from numpy_rnn.study.evidence.evaluated_equations import OVERLAPPING
 from numpy_rnn.study.evidence.figures import draw_cosine_bias, draw_masks
 from numpy_rnn.study.folder import write_folder
 
@@ -36,6 +37,12 @@ def folder(small, tmp_path_factory):
     evidence = page.make_evidence(subject, {"epochs": "30", "data": "<b>"})
     write_folder(str(path), evidence.files)
     return path
+
+
+def test_run_is_named_where_it_is_not_the_usual_one(folder):
+    text = (folder / "evidence.html").read_text(encoding="utf-8")
+    assert "(max norm)" in text
+    assert f"({OVERLAPPING})" not in text
 
 
 def test_numbers_of_the_page_are_those_of_the_run(small):

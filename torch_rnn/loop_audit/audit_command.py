@@ -32,7 +32,8 @@ which updates its loop makes, and likely mistakes. The exit status is the script
 
   --updates N    record the first N updates (200)
   --ignore NAME  switch a warning off, by the name that stands after it
-  --strict       exit status 1 if a mistake is found and the script succeeds
+  --strict       exit status 1 if a mistake is found, or the audit ends early, and the
+                 script succeeds
 
 Warnings: {", ".join(MISTAKES)}."""
 
@@ -139,6 +140,7 @@ def audit_script(words: list[str]) -> int:
         code = run_script(script, "-m" in values)
     finally:
         printer.print()
-    if "--strict" in values and code in (None, 0) and report.warnings:
+    is_clean = not (report.warnings or report.error)
+    if "--strict" in values and code in (None, 0) and not is_clean:
         code = 1
     sys.exit(code)

@@ -97,6 +97,11 @@ class LoopReport:
         return TrainingLoop(self._record)
 
     @property
+    def error(self) -> str:
+        """Why the audit has ended early; empty if it has not."""
+        return self._record.error
+
+    @property
     def updates(self) -> list[LoopUpdate]:
         """The updates of all optimizers, and those by hand."""
         return self.loop.updates
@@ -146,8 +151,8 @@ class LoopReport:
             lines += _module_lines(loop, module)
         for write in (_loss_lines, _gradient_lines, _clip_lines, _step_lines):
             lines += write(loop)
-        if loop.record.error:
-            lines.append(f"the audit ended early: {loop.record.error}")
+        if self.error:
+            lines.append(f"the audit ended early: {self.error}")
         return "\n".join(map(WRAPPER.fill, lines))
 
     def _summary(self, loop: TrainingLoop, mistakes: set[str]) -> str:

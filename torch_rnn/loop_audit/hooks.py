@@ -68,12 +68,17 @@ class Hooks:
         self._replaced.close()
         self._registered.close()
 
+    def is_of_training(self) -> bool:
+        """Return whether this thread trains, as far as it is known."""
+        if self.thread in (0, threading.get_ident()):
+            return True
+        self._record.unseen.add("other threads")
+        return False
+
     def call(self, hook: Callable[..., Any], *args: Any) -> None:
         """Call a hook, unless another thread trains."""
-        if self.thread in (0, threading.get_ident()):
+        if self.is_of_training():
             self.call_safely(hook, *args)
-        else:
-            self._record.unseen.add("other threads")
 
     def call_safely(self, hook: Callable[..., Any], *args: Any) -> None:
         """Call a hook. An error of the audit ends the audit and not the script. At
@@ -102,13 +107,16 @@ class Hooks:
             """Call the original, and the hook before and after it."""
             if torch.compiler.is_compiling() or is_hidden():
                 return original(*args, **kwargs)
+            # Once for both: the audit may end while another thread is in a call.
+            if not self.is_of_training():
+                return original(*args, **kwargs)
             watcher = _begun(hook, args, kwargs)
             result: Any = FAILED
-            self.call(next, watcher)
+            self.call_safely(next, watcher)
             try:
                 result = original(*args, **kwargs)
             finally:
-                self.call(watcher.send, result)
+                self.call_safely(watcher.send, result)
             return result
 
         run_uncompiled(watched)

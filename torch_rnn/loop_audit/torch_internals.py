@@ -1,7 +1,8 @@
-"""What the audit uses of torch that is private there.
+"""What the audit uses of torch that is private there, but for the nodes of autograd,
+which `graph.py` walks.
 
-All of it is here, so that a version of torch that changes it concerns this file alone.
-It was tried with torch 2.13; `.ci/versions` tries it with the oldest one.
+So a version of torch that changes it concerns these two files. It was tried with torch
+2.13; `.ci/versions` tries it with the oldest one.
 """
 
 import sys
