@@ -27,8 +27,8 @@ from torch_rnn.loss import compute_loss
 
 FOREIGN = (
     "the activations have no autograd graph that begins with these parameters: "
-    "expected those that forward computed, outside of torch.no_grad(), from these very "
-    "tensors, which require a gradient"
+    "expected those that forward computed, outside of torch.no_grad() and "
+    "inference_mode(), from these very tensors, which require a gradient"
 )
 
 

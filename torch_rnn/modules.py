@@ -65,11 +65,7 @@ def to_modules(
     # The layers draw weights, which are replaced, from a copy of the random state.
     with torch.random.fork_rng(devices=[]):
         rnn = nn.RNN(
-            D,
-            H,
-            nonlinearity=nonlinearity,
-            bias=bias,
-            batch_first=batch_first,
+            D, H, nonlinearity=nonlinearity, bias=bias, batch_first=batch_first
         ).to(W_hh)
         linear = nn.Linear(H, W_hy.shape[-1], bias=bias).to(W_hh)
     recurrent = {"weight_ih_l0": W_xh.mT, "weight_hh_l0": W_hh.mT}
@@ -112,22 +108,14 @@ def from_modules(rnn: nn.RNN, linear: nn.Linear) -> Parameters[Array]:
     >>> from_modules(nn.RNN(1, 3), nn.Linear(3, 1)).W_hh.shape
     torch.Size([3, 3])
     """
-    if not isinstance(rnn, nn.RNN) or rnn.num_layers > 1 or rnn.bidirectional:
+    are_known = isinstance(rnn, nn.RNN) and isinstance(linear, nn.Linear)
+    if not are_known or rnn.num_layers > 1 or rnn.bidirectional:
         raise InputError(
-            f"the module is {type(rnn).__name__}: expected torch.nn.RNN with one layer "
-            "and one direction"
+            f"the modules are {type(rnn).__name__} and {type(linear).__name__}: "
+            "expected nn.RNN with one layer and one direction, and nn.Linear"
         )
-    if not isinstance(linear, nn.Linear):
-        kind = type(linear).__name__
-        raise InputError(f"the output layer is {kind}: expected torch.nn.Linear")
-    state = rnn.state_dict()
-    b_h = state["bias_ih_l0"] + state["bias_hh_l0"] if rnn.bias else None
-    params: Parameters[Array] = Parameters(
-        state["weight_ih_l0"].mT,
-        state["weight_hh_l0"].mT,
-        linear.weight.mT,
-        b_h,
-        linear.bias,
-    )
+    W_xh, W_hh, *biases = rnn.all_weights[0]
+    b_h = biases[0] + biases[1] if biases else None
+    params = Parameters(W_xh.mT, W_hh.mT, linear.weight.mT, b_h, linear.bias)
     check_finite_parameters(ARRAY_KIND, params)
     return copy_of(params, as_leaves=True)

@@ -9,7 +9,6 @@ from typing import Unpack
 import torch
 
 from numpy_rnn.common.checks import check_training
-from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.numbers import check_integer
 from numpy_rnn.common.option_checks import check_schedule
 from numpy_rnn.common.records import (
@@ -121,10 +120,6 @@ def train(
     >>> [update.number for update in rnn.train(params, x, target, h_0, **options)]
     [1, 2, 1, 2]
     """
-    if torch.is_inference_mode_enabled():
-        raise InputError(
-            "train needs autograd: expected no torch.inference_mode; use torch.no_grad"
-        )
     run, record, by_epoch = check_training(ARRAY_KIND, params, x, target, h_0, options)
     run = run._replace(
         params=copy_of(run.params, as_leaves=True),

@@ -3,7 +3,7 @@ pickle.
 """
 
 import os
-import stat
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,18 +22,15 @@ def written_whole(path: str) -> Iterator[Path]:
     Raises InputError if the file cannot be written; then nothing is changed.
     """
     real = os.path.realpath(path)
-    temporary = Path(os.path.dirname(real), f".unfinished-{os.urandom(8).hex()}")
+    temporary = Path(real).with_name(f".unfinished-{os.urandom(8).hex()}")
     try:
-        mode = None
         if os.path.exists(real):
-            status = os.stat(real).st_mode
-            if not stat.S_ISREG(status):
+            if not os.path.isfile(real):
                 raise InputError(f"{path} is no file: expected the name of a file")
-            mode = stat.S_IMODE(status)
-            temporary.touch(mode=stat.S_IRUSR | stat.S_IWUSR)  # nobody else reads it
+            temporary.touch(mode=0o600)  # nobody else reads it
         yield temporary
-        if mode is not None:
-            temporary.chmod(mode)
+        if os.path.exists(real):
+            shutil.copymode(real, temporary)
         os.replace(temporary, real)
     except OSError as error:
         reason = error.strerror or error

@@ -93,17 +93,16 @@ def check_learning_rate(params: Parameters[Any], learning_rate: Any) -> Any:
     name = "the learning rate"
     networks = tuple(params.W_hh.shape[:-2])
     rates = numpy_view(name, learning_rate)
-    if isinstance(rates, np.ndarray):
-        NUMPY_KIND.as_numpy(name, rates)
-    shape = getattr(rates, "shape", ())
-    if not shape:
-        number = rates.item() if isinstance(rates, np.ndarray) else rates
-        return check_number(name, number)
-    if shape != networks:
+    if not isinstance(rates, np.ndarray):
+        return check_number(name, rates)
+    NUMPY_KIND.as_numpy(name, rates)
+    if not rates.ndim:
+        return check_number(name, rates.item())
+    if rates.shape != networks:
         expected = "a number"
         if networks:
             expected += f", or one per network, of shape {networks}"
-        raise InputError(f"{name} has shape {shape}: expected {expected}")
+        raise InputError(f"{name} has shape {rates.shape}: expected {expected}")
     check_dtype(name, rates)
     check_values(name, rates, 0)
     return rates.copy()
@@ -121,6 +120,5 @@ def check_keywords(function: str, options: Mapping[str, Any], keywords: Any) -> 
                 f"{function}() got an unexpected keyword argument {name!r}: expected "
                 f"some of {', '.join(known)}"
             )
-    missing = sorted(keywords.__required_keys__ - options.keys())
-    if missing:
+    if missing := sorted(keywords.__required_keys__ - options.keys()):
         raise TypeError(f"{function}() misses the keyword argument {missing[0]!r}")

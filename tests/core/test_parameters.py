@@ -117,8 +117,11 @@ def test_other_networks_are_refused():
     with pytest.raises(InputError, match="from_numpy converts a NumPy array"):
         to_modules(drawn())
     for modules, says in (
-        ((LSTM(2, 3), Linear(3, 4)), "the module is LSTM: expected torch.nn.RNN"),
-        ((RNN(2, 3), Identity()), "layer is Identity: expected torch.nn.Linear"),
+        (
+            (LSTM(2, 3), Linear(3, 4)),
+            "the modules are LSTM and Linear: expected nn.RNN",
+        ),
+        ((RNN(2, 3), Identity()), "the modules are RNN and Identity: expected nn.RNN"),
         ((RNN(2, 3, num_layers=2), Linear(3, 4)), "with one layer and one direction"),
         ((RNN(2, 3), Linear(3, 4, bias=False)), "both biases or neither"),
     ):

@@ -2,6 +2,7 @@
 
 import pytest
 
+from numpy_rnn import InputError
 from numpy_rnn.common.trees import tree_map
 from tests.helpers.calls import refusal, valid_calls
 from tests.helpers.comparing import UPDATE, arrays_in, bits
@@ -82,9 +83,10 @@ def test_activations_of_other_parameters_are_refused():
 
 
 def test_training_without_autograd_is_refused():
-    keywords = valid_calls(rnn)["train"]
-    with torch.inference_mode():
-        refusal(rnn, "train", keywords, "train needs autograd")
+    updates = rnn.train(**valid_calls(rnn)["train"])
+    message = r"outside of .* and inference_mode\(\)"
+    with torch.inference_mode(), pytest.raises(InputError, match=message):
+        next(updates)
 
 
 def test_half_precision_has_no_numpy_array():
