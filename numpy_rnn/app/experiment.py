@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from numpy_rnn.app.data import Series, make_data
 from numpy_rnn.app.options import CommandOptions
+from numpy_rnn.app.series import Series, make_data
 from numpy_rnn.app.weights_file import load_run
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.initial import Deviations, draw_parameters

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from numpy_rnn.app.data import Series
 from numpy_rnn.app.experiment import (
     BAND,
     REMEDIES,
@@ -24,6 +23,7 @@ from numpy_rnn.app.output import (
     format_table,
     write_figure,
 )
+from numpy_rnn.app.series import Series
 from numpy_rnn.app.train_plot import draw_result
 from numpy_rnn.app.weights_file import SavedRun, save_run
 from numpy_rnn.common.records import NumpyArray, Update

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from numpy_rnn.app.data import Series
 from numpy_rnn.app.experiment import BAND, Curve
+from numpy_rnn.app.series import Series
 from numpy_rnn.common.records import NumpyArray
 
 # Okabe and Ito's colours, which are distinct for the colour-blind.

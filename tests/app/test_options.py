@@ -36,7 +36,7 @@ REFUSED_OPTIONS = """
 --save none/a.npz → --save none/a.npz: its folder cannot be written to: choose another
 --data large.csv → data file large.csv: column 1 is constant or too large for float32: leave it out
 compare numpy_rnn.reference --data opposite.csv → data file opposite.csv: column 1 is constant or too large for float32: leave it out
---data /dev/zero → data file /dev/zero: it has more than 64 MB, the limit: expected a smaller file
+--data /dev/zero → data file /dev/zero: it has more than 64 million characters: expected a smaller file
 --save folder.npz → --save folder.npz: it is a folder: choose another name
 --columns 2 → --columns is given without --data: give both
 --weights foreign.npz → weights file foreign.npz: it has x: expected W_xh, W_hh, W_hy and what --save writes

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from numpy_rnn import InputError
-from numpy_rnn.app.data import make_data, read_series
 from numpy_rnn.app.options import make_options
+from numpy_rnn.app.series import make_data, read_series
 from tests.helpers.comparing import bits
 
 THREE = [[1, 2], [3, -4.5], [5e-3, 6]]

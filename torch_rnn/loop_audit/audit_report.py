@@ -109,7 +109,10 @@ class LoopReport:
     @property
     def warnings(self) -> list[LoopWarning]:
         """The mistakes that were found, without those that are switched off."""
-        loop = self.loop
+        return self._warnings_of(self.loop)
+
+    def _warnings_of(self, loop: TrainingLoop) -> list[LoopWarning]:
+        """Return the mistakes of a loop."""
         warnings = []
         for name, mistake in MISTAKES.items():
             if name in self._ignored:
@@ -142,7 +145,7 @@ class LoopReport:
     def __str__(self) -> str:
         """Return the report as text."""
         loop = self.loop
-        warnings = self.warnings
+        warnings = self._warnings_of(loop)
         lines = [self._summary(loop, {warning.name for warning in warnings})]
         for warning in warnings:
             text = f"{warning.location}: {warning.message} [{warning.name}]"

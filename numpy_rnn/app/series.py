@@ -16,7 +16,7 @@ from numpy_rnn.common.numbers import check_integer
 from numpy_rnn.common.records import NumpyArray
 from numpy_rnn.common.texts import printable, some_of
 
-MAX_MEGABYTES = 64  # of a series or text
+MAX_CHARACTERS = 64_000_000
 # The default series, (21, 1): 21 equally spaced times from 2 to 10.
 SINE_WAVE = np.sin(np.linspace(2, 10, 21))[:, None]
 MIN_ROWS = 3  # each row is predicted from the one before
@@ -114,18 +114,16 @@ def make_text(path: str, k1: int, alphabet: str) -> Series:
 def read_text(path: str) -> str:
     """Return the UTF-8 text of a file or a pipe, with newline characters for line ends.
 
-    Raises OSError if it cannot be read, and InputError if it has more characters than
-    64 MB have bytes, or is not UTF-8.
+    Raises OSError if it cannot be read, and InputError if it is too long, or not UTF-8.
     """
-    limit = MAX_MEGABYTES * 2**20
     with open(path, encoding="utf-8-sig") as file:
         try:
-            text = file.read(limit + 1)
+            text = file.read(MAX_CHARACTERS + 1)
         except UnicodeDecodeError:
             raise InputError("it is not UTF-8: expected a text file") from None
-    if len(text) > limit:
+    if len(text) > MAX_CHARACTERS:
         raise InputError(
-            f"it has more than {MAX_MEGABYTES} MB, the limit: expected a smaller file"
+            "it has more than 64 million characters: expected a smaller file"
         )
     return text
 
