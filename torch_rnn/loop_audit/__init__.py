@@ -17,7 +17,8 @@ def audit(
     Parameters
     ----------
     updates
-        Number of updates that are recorded. Later ones are counted.
+        Number of steps of optimizers that are recorded. Later ones are counted. Updates
+        by hand are not limited.
     ignore
         Name of a warning that is switched off, or several names.
 
