@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from tests.helpers.audited_loops import source
+from torch_rnn.loop_audit import events
 
 pytestmark = pytest.mark.needs_torch
 FAILING = """
@@ -104,6 +105,15 @@ def test_strict_fails_where_the_audit_ends_early(audit, words, status):
     script += "z.abs().sum().backward()\n"
     code, _, err = audit(*words, "train.py", script=script)
     assert (code or None, "ended early" in err) == (status, True)
+
+
+def test_installed_module_is_no_library(audit, tmp_path, monkeypatch):
+    (tmp_path / "installed_loop").mkdir()
+    (tmp_path / "installed_loop/loop.py").write_text(source("right_cells"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(events, "LIBRARIES", (*events.LIBRARIES, f"{tmp_path}/"))
+    _, _, err = audit("-m", "installed_loop.loop")
+    assert "called at installed_loop/loop.py:" in " ".join(err.split())
 
 
 @pytest.mark.slow

@@ -21,6 +21,7 @@ from numpy_rnn.common.errors import (
 )
 from torch_rnn.loop_audit import audit
 from torch_rnn.loop_audit.audit_report import LoopReport
+from torch_rnn.loop_audit.events import SCRIPT_PATHS
 from torch_rnn.loop_audit.mistakes import MISTAKES
 
 USAGE = "[--updates N] [--ignore NAME] [--strict] SCRIPT | -m MODULE [arguments]"
@@ -51,15 +52,21 @@ def parse_options(words: list[str]) -> tuple[list[tuple[str, str]], list[str]]:
     if "-m" not in dict(options):
         with errors_about(f"the script {script[0]}"), open(script[0], "rb"):
             pass
-    elif not is_found(script[0]):
+    elif not paths_of(script[0]):
         raise InputError(f"no module {script[0]}: expected one here, or installed")
     return options, script
 
 
-def is_found(module: str) -> bool:
-    """Return whether the package of a module is in this folder, or installed."""
+def paths_of(module: str) -> list[str]:
+    """Return the folder of the package of a module, in this folder or installed, or the
+    file of a module without one; none if there is no such module.
+    """
     package = module.partition(".")[0]
-    return PathFinder.find_spec(package, [os.getcwd(), *sys.path]) is not None
+    spec = PathFinder.find_spec(package, [os.getcwd(), *sys.path])
+    if spec is None:
+        return []
+    folders = spec.submodule_search_locations or ()
+    return [f"{folder}{os.sep}" for folder in folders] or [str(spec.origin)]
 
 
 class Printer:
@@ -100,6 +107,7 @@ def run_script(words: list[str], is_module: bool) -> str | int | None:
     code: str | int | None = 0
     try:
         if is_module:
+            SCRIPT_PATHS.extend(paths_of(name))
             sys.path[0] = os.getcwd()
             runpy.run_module(name, run_name="__main__", alter_sys=True)
         else:

@@ -31,6 +31,7 @@ FOLDERS = (
     site.getusersitepackages(),  # of pip install --user
 )
 LIBRARIES = tuple(f"{folder}{os.sep}" for folder in FOLDERS)
+SCRIPT_PATHS: list[str] = []  # of an installed module that is run, which is no library
 AnyKey = TypeVar("AnyKey")
 AnyEvent = TypeVar("AnyEvent", bound="Event")
 
@@ -203,7 +204,8 @@ def _script_name(file: str) -> str:
     """Return the name of a file of the script, relative to the working folder; empty
     for a library.
     """
-    if file.startswith(LIBRARIES) or re.match("<(?!ipython|stdin|string)", file):
+    is_library = file.startswith(LIBRARIES) and not file.startswith((*SCRIPT_PATHS,))
+    if is_library or re.match("<(?!ipython|stdin|string)", file):
         return ""
     relative = os.path.relpath(file) if os.path.isabs(file) else file
     return file if relative.startswith("..") else relative
