@@ -16,7 +16,7 @@ from numpy_rnn.arrays import ARRAY_KIND
 from numpy_rnn.common.checks import check_run_arguments
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.numbers import check_integer
-from numpy_rnn.common.records import CLASS_LOSSES, Run, Schedule
+from numpy_rnn.common.records import Run, Schedule
 from numpy_rnn.common.texts import join_names
 from numpy_rnn.conformance.arithmetics.bounds import TAU
 from numpy_rnn.conformance.ports.abilities import forced_schedule
@@ -30,6 +30,10 @@ NOT_OF_A_RUN = {"plot", "no_plot", "timeout"}  # options
 USUAL_SCHEDULES = [Schedule(1, 1, 300), Schedule(1, 5, 60)]
 OPTION_OF_FIELD = {"H": "hidden_size", "networks": "seeds"}  # options with another name
 SCHEDULE = {"k1", "k2"}
+FIELDS_OF_DATA = {
+    "--data FILE": {"class_inputs": False, "loss": "squared_error"},
+    "--text FILE": {"class_inputs": True, "loss": "cross_entropy"},
+}
 SUITE = (
     "no data of `compare` fit; expected a run of the suite, pytest --pyargs"
     " numpy_rnn.conformance --elman-backend my_rnn:port"
@@ -178,8 +182,7 @@ def changed_options(
     for field, value in fields.items():
         name = OPTION_OF_FIELD.get(field, field)
         if field in ("loss", "class_inputs"):
-            is_text = value is True or value in CLASS_LOSSES
-            words.append("--text FILE" if is_text else "--data FILE")
+            words += sources_of_data({field: value})
         elif name in changeable and value != getattr(options, name):
             words.append(option_words(name, value))
     for schedule in schedules:
@@ -187,6 +190,15 @@ def changed_options(
         if (k1, k2) != schedule[:2]:
             words.append(f"--k1 {k1} --k2 {k2}")
     return list(dict.fromkeys(words))
+
+
+def sources_of_data(fields: dict[str, Any]) -> list[str]:
+    """Return the options whose data have these inputs and this loss, if any do."""
+    words = []
+    for word, values in FIELDS_OF_DATA.items():
+        if all(fields.get(field, value) == value for field, value in values.items()):
+            words.append(word)
+    return words
 
 
 def check_ports(
@@ -199,8 +211,8 @@ def check_ports(
     messages = []
     for port in ports:
         forced = run_defaults(port.port.abilities)
-        if forced.get("class_inputs") is False and forced.get("loss") in CLASS_LOSSES:
-            messages.append(f"{port.name} has classes as targets of vectors: {SUITE}")
+        if not sources_of_data(forced):
+            messages.append(f"{port.name} has other inputs or another loss: {SUITE}")
             continue
         missing = []
         remedies = dict[str, Any]()

@@ -151,7 +151,7 @@ class CommandOptions:
 
     weights: str | None = option(None, "start from the weights and velocity of a file")
     save: str | None = option(None, "save them as .npz, also after Ctrl-C", "train")
-    plot: str | None = option(None, "file of the plot (COMMAND.png)", TRAINING)
+    plot: str | None = option(None, "file of the plot (PACKAGE.png, or compare.png)", TRAINING)
     no_plot: bool = option(False, "do not plot", TRAINING, action="store_true")
     log_every: int = option(
         10,
@@ -205,6 +205,7 @@ NOT_WITH = {
     "weights": ("hidden_size", "bias", "dtype", "seeds"),  # the file has them
     "text": ("data", "standardize", "held_out", "seeds", "plot"),
     "save": ("seeds",),
+    "plot": ("no_plot",),
 }
 ALLOWED = {("study", "seeds"), ("compare", "plot")}  # with any option
 ONLY_WITH = {"columns": "data", "sample": "text", "temperature": "text"}

@@ -132,7 +132,7 @@ def read_series(path: str, columns: str | None = None) -> tuple[NumpyArray, list
     """Read the numbers of a text file, and the names of their columns.
 
     Columns are separated by semicolons, tabs, commas or spaces, the first of these that
-    is in the file. The first line may be a header, also after a "#".
+    is in the file. The first line that is not empty may be a header, also after a "#".
 
     Parameters
     ----------
@@ -155,7 +155,7 @@ def read_series(path: str, columns: str | None = None) -> tuple[NumpyArray, list
         finite numbers in a column that is chosen.
     """
     with errors_about(f"data file {path}"):
-        table = _table(read_text(path).lstrip("# "))
+        table = _table(read_text(path).lstrip("# \n"))
         numbers = np.vectorize(number_in, otypes=[float])(table)
         indices = list(range(table.shape[1]))
         names = [f"column {index + 1}" for index in indices]

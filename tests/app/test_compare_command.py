@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import numpy_rnn
+from numpy_rnn.app import compare_runs
 from numpy_rnn.app.compare_command import examine, find_sources, is_program
 from numpy_rnn.app.compare_plot import draw_comparisons
 from numpy_rnn.app.compare_report import (
@@ -35,6 +36,7 @@ MAGNITUDES = [0.0, 5e-324, 1e-300, 1e-45, 1e-40, 1e-22, 1e-8, 1.0]  # squares un
 MADE_PORTS = """
 import numpy as np
 import numpy_rnn
+from numpy_rnn.app import compare_runs
 from numpy_rnn.conformance.ports.port import PackagePort
 
 class right:
@@ -251,7 +253,7 @@ made_ports:means --reduction sum --no-bias --k1 2 --k2 4 --seeds 3 → means has
 made_ports:stateless --dtype float32 --k1 3 --k2 5 --bias --momentum 0.5 → alone has no biases, no state that is carried from window to window, no momentum, no float32: use --no-bias --momentum 0.0 --dtype float64 --k1 20 --k2 20
 made_ports:no_clip --text a.txt --max-value 5 → no clip has no clipping by value: use --max-value none
 made_ports:chunks --text a.txt → my chunks has no loss 'cross_entropy', no inputs that are classes: use --data FILE
-made_ports:rows --text a.txt → my RNN has classes as targets of vectors: no data of `compare` fit; expected a run of the suite, pytest --pyargs numpy_rnn.conformance --elman-backend my_rnn:port
+made_ports:rows --text a.txt → my RNN has other inputs or another loss: no data of `compare` fit; expected a run of the suite, pytest --pyargs numpy_rnn.conformance --elman-backend my_rnn:port
 made_ports:right --epochs 0 → --epochs is 0: expected a whole number, 1 or more
 """  # noqa: E501
 
@@ -261,6 +263,15 @@ def test_options_that_a_port_cannot_have_are_refused_in_one_message(compare):
     Path("a.txt").write_text("a man, a plan, a canal: panama! " * 2)
     for words, message in rows_of(UNFIT):
         assert compare(f"--epochs 1 {words}") == (2, [], f"numpy_rnn: {message}\n")
+
+
+def test_port_with_a_loss_that_no_data_have(compare, monkeypatch):
+    """No option is named that would not help."""
+    monkeypatch.setattr(compare_runs, "run_defaults", lambda _: {"loss": "another"})
+    status, lines, error = compare("made_ports:right --epochs 1")
+    assert (status, lines) == (2, [])
+    assert "no data of `compare` fit" in error
+    assert "FILE" not in error
 
 
 TITLES = {

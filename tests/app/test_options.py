@@ -31,6 +31,7 @@ REFUSED_OPTIONS = """
 --text s.txt → text s.txt: it has 2 characters: expected more than --k1
 --text folder → text folder cannot be read: Is a directory; check the path
 --text binary.txt → text binary.txt: it is binary, or has fewer than 2 different characters
+--plot a.png --no-plot → --plot and --no-plot are both given: leave one of them out
 --plot= → --plot : expected a name that ends with .png or .pdf or .svg or .jpg
 --save folder → --save folder: expected a name that ends with .npz
 --save none/a.npz → --save none/a.npz: its folder cannot be written to: choose another
