@@ -23,7 +23,8 @@ TEXTS = [  # content, columns, rows, names
     (DATED, "2", SPOTS, ["sunspots, monthly"]),
     (b'"a;b",c\n1,2\n3,-4.5\n5e-3,6\n', None, THREE, ["a;b", "c"]),
     (b"5 1 2\n5 3 -4.5\n5 5e-3 6\n", " 2, 3,2", THREE, ["column 2", "column 3"]),
-    (b"\n# 1t,s\n49-01,96.7\n49-02,104.3\n24-12,154.5\n", "2", SPOTS, ["s"]),
+    (b"# 1t,s\n49-01,96.7\n49-02,104.3\n24-12,154.5\n", "2", SPOTS, ["s"]),
+    (b"\n# a b\n1 2\n3 -4.5\n5e-3 6\n", None, THREE, ["a", "b"]),
 ]
 
 
