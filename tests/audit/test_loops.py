@@ -182,6 +182,23 @@ def test_loss_whose_second_backward_fails():
     assert [w.name for w in report.warnings] == ["loss-used-twice"]
 
 
+@pytest.mark.parametrize("is_zeroed", [True, False])
+def test_tensors_of_an_optimizer_are_parameters(is_zeroed):
+    """Also those that are no nn.Parameter, as of a network from scratch."""
+    with torch_rnn.audit() as report:
+        weights = [torch.ones(2, requires_grad=True) for _ in range(2)]
+        optimizer = torch.optim.SGD(weights, lr=0.1)
+        for _ in range(4):
+            if is_zeroed:
+                optimizer.zero_grad()
+            weights[0].square().sum().backward()
+            optimizer.step()
+    names = [warning.name for warning in report.warnings]
+    assert names == ([] if is_zeroed else ["gradients-not-zeroed"])
+    assert "no gradient or no step: 1 parameter: Tensor (2,)" in str(report)
+    assert "how the script has changed" not in str(report)
+
+
 FAILED_BEFORE = """try:
                 x = series[:4].clone().requires_grad_()
                 x.register_hook(lambda _: 1 / 0)

@@ -36,7 +36,7 @@ NO_UPDATE = "no update was seen"
 WRAPPER = textwrap.TextWrapper(100, subsequent_indent=" " * 4, break_on_hyphens=False)
 ABSENT: dict[type[Event], str] = {
     ForwardPass: "nn.RNN, nn.LSTM, nn.GRU or a cell of them, called with gradient",
-    LossCall: "losses without backward(), as no loss function of torch is called",
+    LossCall: "losses without backward(), as no loss function that is watched is called",
     LoopUpdate: "an update",
 }
 CLIP_IS_FOLLOWED: dict[type[object], str] = {
@@ -124,7 +124,8 @@ class LoopReport:
         return warnings
 
     def assert_tbptt(self, k1: int, k2: int) -> None:
-        """Check that each recurrent module is trained by TBPTT(k1, k2).
+        """Check that each recurrent module is trained by TBPTT(k1, k2), with a state
+        that is carried from window to window and cut.
 
         Raises
         ------

@@ -23,7 +23,7 @@ from torch import nn
 from torch.utils.weak import WeakIdRef
 
 MAX_EVENTS = 100_000  # a record keeps no more than these
-UNNAMED_LOSS = "of no function of torch"
+UNNAMED_LOSS = "of a function that is not watched"
 FOLDERS = (
     Path(__file__).parent,
     *torch.__path__,

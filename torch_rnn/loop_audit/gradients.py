@@ -62,6 +62,10 @@ class GradientBook:
         # changed since. `p.data` changes values without another version.
         self._norms: dict[ParameterRecord, float] = {}
 
+    def known(self, tensors: Iterable[torch.Tensor]) -> list[torch.Tensor]:
+        """Return those of tensors that have a record."""
+        return [tensor for tensor in tensors if id(tensor) in self._records]
+
     def records_of(self, parameters: Iterable[torch.Tensor]) -> list[ParameterRecord]:
         """Return the records of parameters, made where there is none."""
         records = []

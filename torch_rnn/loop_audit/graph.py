@@ -48,9 +48,9 @@ class GraphSources:
 
     uses: dict[ResultUse, None] = field(default_factory=dict)
     parameters: set[nn.Parameter] = field(default_factory=set)
+    tensors: set[torch.Tensor] = field(default_factory=set)  # other leaves
     losses: set[LossCall] = field(default_factory=set)
     embedding: Any = None  # the node of the first one, by the order of inputs
-    reaches_data: bool = False  # a leaf that is no parameter
     is_complete: bool = True
 
     def add_node(self, node: Any) -> None:
@@ -67,7 +67,7 @@ class GraphSources:
         elif isinstance(node.variable, nn.Parameter):
             self.parameters.add(node.variable)
         else:
-            self.reaches_data = True
+            self.tensors.add(node.variable)
 
 
 def sources_of(roots: Iterable[torch.Tensor]) -> GraphSources:
@@ -134,7 +134,7 @@ class UseWatch:
             sources, after = pending.pop()
             self.sources.parameters |= sources.parameters
             self.sources.losses |= sources.losses
-            self.sources.reaches_data |= sources.reaches_data
+            self.sources.tensors |= sources.tensors
             self.sources.is_complete &= sources.is_complete
             for use in sources.uses:
                 result = use[0]

@@ -80,6 +80,7 @@ class LoopRecorder:
         for name in LOSSES_OF_TORCH:
             hooks.patch(torch, name, partial(self._loss, name))
         hooks.patch(torch.autograd, BACKWARD, self._backward)
+        hooks.patch(Optimizer, "add_param_group", self._hold)
         hooks.patch_decorated(CLIP_NORM, self._clip_norm)
         hooks.patch_decorated(CLIP_VALUE, self._clip_value)
         hooks.patch(torch.amp.GradScaler, UNSCALE, self._unscale)
@@ -153,8 +154,11 @@ class LoopRecorder:
         roots = [root for root in tensors if isinstance(root, torch.Tensor)]
         watch = UseWatch(roots, self._hooks.call_safely)
         sources = watch.sources
-        self._name(sources.parameters)
-        parameters = self._gradients.read(sources.parameters)
+        # tensors that an optimizer holds, and are no nn.Parameter
+        held = self._gradients.known(sources.tensors)
+        used = [*sources.parameters, *held]
+        self._name(used)
+        parameters = self._gradients.read(used)
         if not sources.losses:
             sources.losses.add(self._add_loss(roots[0], UNNAMED_LOSS))
         if not sources.is_complete:
@@ -170,7 +174,7 @@ class LoopRecorder:
             parameters=ids_of(changed),
             has_failed=result is FAILED,
             is_complete=sources.is_complete,
-            reaches_data=sources.reaches_data,
+            reaches_data=len(held) < len(sources.tensors),
         )
         self._gradients.add(backward, changed)
 
@@ -222,6 +226,11 @@ class LoopRecorder:
         return ids_of(records)
 
     # Updates
+
+    def _hold(self, optimizer: Optimizer, *_: Any, **__: Any) -> Watcher:
+        """Note which tensors an optimizer holds, before the first backward()."""
+        yield
+        self._gradients.records_of(stepped_tensors(optimizer))
 
     def _find_by_hand(self) -> None:
         """Add an update if parameters have changed since backward(), and no optimizer
