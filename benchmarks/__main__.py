@@ -4,6 +4,7 @@ a table.
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -282,12 +283,19 @@ def metadata() -> dict[str, str]:
     for name in ("numpy", "torch", "jax"):
         if find_spec(name):
             packages.append(f"{name} {version(name)}")
-    git = subprocess.run(GIT, cwd=CHECKOUT, capture_output=True, text=True)
     return {
         "kernels": ", ".join(sorted(kernels)),
         "packages": ", ".join(packages),
-        "commit": git.stdout.strip() or "unknown",
+        "commit": commit(),
     }
+
+
+def commit() -> str:
+    """Return the commit of the checkout, "unknown" without git."""
+    if shutil.which("git") is None:
+        return "unknown"
+    git = subprocess.run(GIT, cwd=CHECKOUT, capture_output=True, text=True)
+    return git.stdout.strip() or "unknown"
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from benchmarks.cases import MAX_GRADIENT, Case
-from benchmarks.implementations import Call, Unsupported, check_options
+from benchmarks.implementations import Call
 
 jax.config.update("jax_enable_x64", True)  # or float64 would silently be float32
 
@@ -102,12 +102,6 @@ def train_characters(params, x, target, h_0, rate, *, schedule):
 
 def prepare(case: Case) -> Call:
     """Compile the run of a case, and return a call of it."""
-    check_options(case)
-    k1 = case.options.schedule.k1
-    if not case.is_text and 1 < k1 < case.T:
-        raise Unsupported("chunks of a series")
-    if case.is_text and case.T % k1:
-        raise Unsupported("a last chunk that is shorter")
     params, *series = case.arrays()
     rate = jnp.array(case.options.step.learning_rate, case.dtype)
     arguments = (

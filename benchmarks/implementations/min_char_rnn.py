@@ -7,12 +7,10 @@ import numpy as np
 
 from benchmarks.cases import Case
 from benchmarks.implementations import Call, Unsupported
-from numpy_rnn.common.records import Schedule, Step
 
 SEQUENCE = 25
 CHUNK_RATE = 1e-1
 LIMIT = 5
-ONE_PASS = Schedule(SEQUENCE, SEQUENCE, 1)
 
 
 def loss_and_gradients(inputs, targets, hprev, weights):
@@ -69,9 +67,6 @@ def prepare(case: Case) -> Call:
     """Return a call that trains on chunks. Raises Unsupported on other runs."""
     if not case.is_text:
         raise Unsupported("a character model only")
-    step = Step(CHUNK_RATE, adagrad=True, max_value=LIMIT)
-    if (case.options.schedule, case.options.step) != (ONE_PASS, step):
-        raise Unsupported("one pass with the options of the program only")
     (W_xh, W_hh, W_hy, b_h, b_y), x, target, _ = case.arrays()
     assert b_h is not None
     assert b_y is not None

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, mse_loss, one_hot
 
 from benchmarks.cases import MAX_GRADIENT, Case
-from benchmarks.implementations import Call, Results, check_options, one_network
+from benchmarks.implementations import Call, Results, one_network
 
 
 class Network(nn.Module):
@@ -109,7 +109,6 @@ class Network(nn.Module):
 
 def prepare(case: Case) -> Call:
     """Return a call that trains a copy of the network."""
-    check_options(case)
     initial = Network(one_network(case))
     k1, k2, epochs = case.options.schedule
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from benchmarks.cases import Case
-from benchmarks.implementations import Call, Unsupported, check_options
+from benchmarks.implementations import Call, Unsupported
 
 
 def predict_point(point, context, w1, w2):
@@ -53,7 +53,6 @@ def train_tutorial(W_xh, W_hh, W_hy, series, epochs=300, learning_rate=0.1):
 
 def prepare(case: Case) -> Call:
     """Return a call that trains on the sine wave, one point at a time."""
-    check_options(case)
     _, k2, epochs = case.options.schedule
     if not case.is_sine_wave or case.networks or k2 > 1:
         raise Unsupported("written for the default experiment")

@@ -151,7 +151,9 @@ class CommandOptions:
 
     weights: str | None = option(None, "start from the weights and velocity of a file")
     save: str | None = option(None, "save them as .npz, also after Ctrl-C", "train")
-    plot: str | None = option(None, "file of the plot (PACKAGE.png, or compare.png)", TRAINING)
+    plot: str | None = option(
+        None, "file of the plot (PACKAGE.png, or compare.png)", TRAINING
+    )
     no_plot: bool = option(False, "do not plot", TRAINING, action="store_true")
     log_every: int = option(
         10,

@@ -17,11 +17,12 @@ from benchmarks.__main__ import (
     chosen_cases,
     disagreement,
     first_difference,
+    metadata,
     time_cases,
 )
 from benchmarks.cases import CASES, sine_run, window_run
 from benchmarks.implementations import IMPLEMENTATIONS, Unsupported
-from numpy_rnn.common.records import RunOptions, Schedule, Step
+from numpy_rnn.common.records import Schedule
 
 MARKS = {"torch": pytest.mark.needs_torch, "jax": pytest.mark.slow}
 SMALL_CASE = sine_run("small", k2=2, epochs=2, dtype="float64")
@@ -69,36 +70,6 @@ def test_chunks_are_those_of_split():
     case = window_run(4, 2, T=23)._replace(dtype="float64")
     options = case.options._replace(schedule=Schedule(5, 5, 3))
     assert disagreement("torch.nn.RNN", case._replace(options=options)) is None
-
-
-def test_min_char_rnn_has_its_own_options_alone():
-    case = CASES["character model, float64"]
-    for changed in (
-        case.options._replace(schedule=Schedule(20, 20, 1)),
-        case.options._replace(step=Step(0.2, adagrad=True, max_value=5.0)),
-    ):
-        with pytest.raises(Unsupported):
-            implementations.prepare("min-char-rnn", case._replace(options=changed))
-
-
-@pytest.mark.needs_torch
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["torch.nn.RNN", "tutorial", "JAX"])
-@pytest.mark.parametrize(
-    "changed",
-    [
-        {"k1": 2, "k2": 5},
-        {"k1": 1, "k2": 1, "nonlinearity": "relu"},
-        {"k1": 1, "k2": 1, "momentum": 0.5},
-    ],
-    ids=str,
-)
-def test_options_beyond_the_cases_are_unsupported(name, changed):
-    """They are not taken for an implementation that is wrong."""
-    case = CASES["default experiment"]
-    options = RunOptions.from_keywords(**case.options.keywords() | changed)
-    with pytest.raises(Unsupported):
-        disagreement(name, case._replace(options=options))
 
 
 def test_text_has_few_successors():
@@ -158,6 +129,11 @@ def test_own_code_is_timed_if_it_is_right(own_file):
     assert len(first) == case.updates
     with pytest.raises(Unsupported, match="full back-propagation of squared errors"):
         disagreement(str(own_file), CASES["default experiment"])
+
+
+def test_metadata_without_git(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    assert metadata()["commit"] == "unknown"
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ NO_UPDATE = "no update was seen"
 WRAPPER = textwrap.TextWrapper(100, subsequent_indent=" " * 4, break_on_hyphens=False)
 ABSENT: dict[type[Event], str] = {
     ForwardPass: "nn.RNN, nn.LSTM, nn.GRU or a cell of them, called with gradient",
-    LossCall: "losses without backward(), as no loss function that is watched is called",
+    LossCall: "losses without backward(), as no watched loss function is called",
     LoopUpdate: "an update",
 }
 CLIP_IS_FOLLOWED: dict[type[object], str] = {
