@@ -116,7 +116,4 @@ def train(
     True
     """
     training = check_training(ARRAY_KIND, params, x, target, h_0, options)
-    run = TrainingRun(training)
-    if run.has_direct_loss:
-        return run.single_updates()
-    return run.updates()
+    return TrainingRun(training).updates()

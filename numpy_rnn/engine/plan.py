@@ -79,7 +79,7 @@ class Plan:
     def updates(self) -> Iterator[PlannedUpdate]:
         """Return the updates of all epochs."""
         epochs = self.schedule.epochs
-        if self.is_whole:
+        if self.is_whole:  # loaded once, by the first epoch
             return chain.from_iterable(repeat(list(self.epoch()), epochs))
         return chain.from_iterable(self.epoch() for _ in range(epochs))
 

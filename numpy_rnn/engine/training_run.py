@@ -96,17 +96,16 @@ class TrainingRun:
         self.blocks = [Block(training, plan) for plan in plans]
         self.first_block = self.blocks[0]
 
-    @property
-    def has_direct_loss(self) -> bool:
-        """Whether `single_updates` may yield the run: every update of one network,
-        without records, whose loss is half the squared error.
-        """
+    def updates(self) -> Iterator[Update[Array]]:
+        """Return the updates that the run yields."""
         is_plain = not (self.training.by_epoch or self.training.record)
         has_squares = not self.first_block.plan.work.loss.by_row
-        return is_plain and not self.is_ensemble and has_squares
+        if is_plain and has_squares and not self.is_ensemble:
+            return self._single_updates()
+        return self._all_updates()
 
-    def updates(self) -> Iterator[Update[Array]]:
-        """Yield the updates that the run yields."""
+    def _all_updates(self) -> Iterator[Update[Array]]:
+        """Yield the updates of any run."""
         run = self.training.run
         epoch = 1
         while epoch <= run.options.schedule.epochs:
@@ -115,9 +114,11 @@ class TrainingRun:
             if self.first_block.latest.window.stop == len(run.x):
                 epoch += 1
 
-    def single_updates(self) -> Iterator[Update[Array]]:
-        """Yield every update of a run that `has_direct_loss`, in few calls."""
-        has_divisor = self.first_block.plan.work.terms is not None
+    def _single_updates(self) -> Iterator[Update[Array]]:
+        """Yield every update of one network, without records, whose loss is half the
+        squared error, in few calls.
+        """
+        has_divisor = self.training.run.options.objective.reduction == "mean"
         vectors = self.first_block.vectors.array
         sizes = self.sizes
         half = sizes.dtype.type(0.5)
