@@ -1,4 +1,4 @@
-"""The update: clipping, direction and step (DERIVATION.md, section 6)."""
+"""The update: step, clipping and direction (DERIVATION.md, section 6)."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import numpy as np
 
 from numpy_rnn.arrays import ARRAY_KIND, Array, copy_of, per_network
 from numpy_rnn.common.checks import check_gradients_alone, check_update
-from numpy_rnn.common.numbers import check_positive
+from numpy_rnn.common.numbers import checked_positive
 from numpy_rnn.common.option_checks import (
     check_keywords,
-    check_learning_rate,
-    check_step,
+    checked_learning_rate,
+    checked_step,
 )
 from numpy_rnn.common.records import (
     DirectionKeywords,
@@ -71,7 +71,7 @@ def sgd(
     array([[0.75]])
     """
     check_update(ARRAY_KIND, params, delta)
-    rate = check_learning_rate(params, learning_rate)
+    rate = checked_learning_rate(params, learning_rate)
     return compute_parameters(params, delta, rounded_rate(params, rate))
 
 
@@ -137,7 +137,43 @@ def clip_by_global_norm(
     (array([[0.6]]), array([[0.8]]))
     """
     check_gradients_alone(ARRAY_KIND, gradients)
-    return compute_clipped_by_norm(gradients, check_positive("max norm", max_norm))
+    return compute_clipped_by_norm(gradients, checked_positive("max norm", max_norm))
+
+
+def compute_clipped_by_norm(
+    gradients: Gradients[Array], max_norm: float
+) -> Gradients[Array]:
+    """Compute the gradients within a limit of their norm."""
+    factor = clipping_factor(global_norm(gradients), max_norm)
+
+    def scaled(g: Array) -> Array:
+        product = per_network(factor, g) * g  # (U3), in float64
+        return product.astype(g.dtype)
+
+    return tree_map(scaled, gradients)
+
+
+@np.errstate(over="ignore", under="ignore")
+def global_norm(gradients: Gradients[Array]) -> Array:
+    """Return the norm ‖dθ‖ of all gradients of a network as one vector.
+
+    The squares are summed in float64, where those of float32 neither overflow nor
+    underflow.
+    """
+    first = gradients.W_hh.ndim - 2  # the first axis that is not N
+    total = 0.0
+    for g in gradients:
+        if g is not None:
+            axes = tuple(range(first, g.ndim))
+            total = total + np.square(g, dtype=np.float64).sum(axis=axes)
+    norm: Array = np.sqrt(total)  # (U2)
+    return norm
+
+
+def clipping_factor(norm: Array, max_norm: float) -> Array:
+    """Return the factor of gradients of this norm; NaN if it is not finite."""
+    factor = np.minimum(1, max_norm / (norm + NORM_EPSILON))  # (U3)
+    return np.where(np.isfinite(norm), factor, np.nan)
 
 
 def clip_by_value(gradients: Gradients[Array], max_value: float) -> Gradients[Array]:
@@ -178,7 +214,15 @@ def clip_by_value(gradients: Gradients[Array], max_value: float) -> Gradients[Ar
            [ 1. , -1. ]])
     """
     check_gradients_alone(ARRAY_KIND, gradients)
-    return compute_clipped_by_value(gradients, check_positive("max value", max_value))
+    return compute_clipped_by_value(gradients, checked_positive("max value", max_value))
+
+
+@np.errstate(over="ignore")  # a limit beyond the dtype is infinite in it
+def compute_clipped_by_value(
+    gradients: Gradients[Array], max_value: float
+) -> Gradients[Array]:
+    """Compute the gradients within a limit of their elements."""
+    return tree_map(lambda g: np.clip(g, -max_value, max_value), gradients)  # (U7)
 
 
 def compute_clipped(gradients: Gradients[Array], step: Step) -> Gradients[Array]:
@@ -188,50 +232,6 @@ def compute_clipped(gradients: Gradients[Array], step: Step) -> Gradients[Array]
     if step.max_value is not None:
         return compute_clipped_by_value(gradients, step.max_value)
     return gradients
-
-
-def compute_clipped_by_norm(
-    gradients: Gradients[Array], max_norm: float
-) -> Gradients[Array]:
-    """Compute the gradients within a limit of their norm."""
-    factor = clipping_factor(global_norm(gradients), max_norm)
-
-    def scaled(g: Array) -> Array:
-        product = per_network(factor, g) * g  # (U3), in float64
-        return product.astype(g.dtype)
-
-    return tree_map(scaled, gradients)
-
-
-@np.errstate(over="ignore", under="ignore")
-def global_norm(gradients: Gradients[Array]) -> Array:
-    """Return the norm ‖dθ‖ of all gradients of a network as one vector.
-
-    The squares are summed in float64, where those of float32 neither overflow nor
-    underflow.
-    """
-    first = gradients.W_hh.ndim - 2  # the first axis that is not N
-    total = 0.0
-    for g in gradients:
-        if g is not None:
-            axes = tuple(range(first, g.ndim))
-            total = total + np.square(g, dtype=np.float64).sum(axis=axes)
-    norm: Array = np.sqrt(total)  # (U2)
-    return norm
-
-
-def clipping_factor(norm: Array, max_norm: float) -> Array:
-    """Return the factor of gradients of this norm; NaN if it is not finite."""
-    factor = np.minimum(1, max_norm / (norm + NORM_EPSILON))  # (U3)
-    return np.where(np.isfinite(norm), factor, np.nan)
-
-
-@np.errstate(over="ignore")  # a limit beyond the dtype is infinite in it
-def compute_clipped_by_value(
-    gradients: Gradients[Array], max_value: float
-) -> Gradients[Array]:
-    """Compute the gradients within a limit of their elements."""
-    return tree_map(lambda g: np.clip(g, -max_value, max_value), gradients)  # (U7)
 
 
 def direction(
@@ -297,7 +297,7 @@ def direction(
     array([[1.5]])
     """
     check_keywords("direction", options, DirectionKeywords)
-    step = check_step(Step(None, **options))
+    step = checked_step(Step(None, **options))
     check_update(ARRAY_KIND, params, gradients, velocity)
     return copy_of(compute_direction(params, gradients, velocity, step))
 

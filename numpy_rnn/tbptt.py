@@ -12,9 +12,9 @@ import numpy as np
 
 from numpy_rnn.arrays import ARRAY_KIND, Array, copy_of, frozen_copy
 from numpy_rnn.backward import compute_adjoints, compute_gradients
-from numpy_rnn.common.checks import check_training
-from numpy_rnn.common.numbers import check_integer
-from numpy_rnn.common.option_checks import check_schedule
+from numpy_rnn.common.checks import checked_training
+from numpy_rnn.common.numbers import checked_integer
+from numpy_rnn.common.option_checks import checked_schedule
 from numpy_rnn.common.records import (
     Parameters,
     Run,
@@ -72,8 +72,8 @@ def windows(steps: int, k1: int, k2: int) -> Iterator[Window]:
     >>> [tuple(window) for window in rnn.windows(7, k1=3, k2=5)]
     [(0, 0, 3), (1, 3, 6), (4, 6, 7)]
     """
-    steps = check_integer("steps", steps, 0)
-    return compute_windows(steps, check_schedule(Schedule(k1, k2)))
+    steps = checked_integer("steps", steps, 0)
+    return compute_windows(steps, checked_schedule(Schedule(k1, k2)))
 
 
 def compute_windows(T: int, schedule: Schedule) -> Iterator[Window]:
@@ -96,7 +96,9 @@ def train(
 
     Parameters, results and errors are those of `numpy_rnn.train`, which describes them.
     """
-    run, record, by_epoch = check_training(ARRAY_KIND, params, x, target, h_0, options)
+    run, record, by_epoch = checked_training(
+        ARRAY_KIND, params, x, target, h_0, options
+    )
     params, h_0, velocity = copy_of((run.params, run.h_0, run.velocity))
     run = run._replace(params=params, h_0=h_0, velocity=velocity)
     every_update = compute_updates(run, record=record)

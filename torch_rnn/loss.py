@@ -12,8 +12,7 @@ from torch_rnn.arrays import ARRAY_KIND, Array, with_network_axis
 
 def half_squares(y: Array, target: Array) -> Array:
     """Return ½ (y − target)², element by element."""
-    rows = target.expand_as(y)
-    return 0.5 * functional.mse_loss(y, rows, reduction="none")  # (L1)
+    return 0.5 * functional.mse_loss(y, target.expand_as(y), reduction="none")  # (L1)
 
 
 def row_entropies(y: Array, target: Array) -> Array:

@@ -12,11 +12,11 @@ from typing import Unpack
 import torch
 
 from numpy_rnn.common.checks import check_gradients_alone, check_update
-from numpy_rnn.common.numbers import check_positive
+from numpy_rnn.common.numbers import checked_positive
 from numpy_rnn.common.option_checks import (
     check_keywords,
-    check_learning_rate,
-    check_step,
+    checked_learning_rate,
+    checked_step,
 )
 from numpy_rnn.common.records import (
     DirectionKeywords,
@@ -66,7 +66,7 @@ def sgd(
     tensor([[0.7500]], requires_grad=True)
     """
     check_update(ARRAY_KIND, params, delta)
-    rate = check_learning_rate(params, learning_rate)
+    rate = checked_learning_rate(params, learning_rate)
     return compute_parameters(params, delta, rounded_rate(params, rate))
 
 
@@ -125,7 +125,33 @@ def clip_by_global_norm(
     0.8
     """
     check_gradients_alone(ARRAY_KIND, gradients)
-    return compute_clipped_by_norm(gradients, check_positive("max norm", max_norm))
+    return compute_clipped_by_norm(gradients, checked_positive("max norm", max_norm))
+
+
+@torch.no_grad()
+def compute_clipped_by_norm(
+    gradients: Gradients[Array], max_norm: float
+) -> Gradients[Array]:
+    """Compute the gradients within a limit of their norm; NaN if it is not finite."""
+    norm = global_norm(gradients)
+    factor = (max_norm / (norm + NORM_EPSILON)).clamp(max=1)  # (U3)
+    factor = factor.where(norm.isfinite(), torch.nan)
+    return tree_map(
+        lambda g: (per_network(factor, g) * g.double()).to(g),  # (U3)
+        gradients,
+    )
+
+
+def global_norm(gradients: Gradients[Array]) -> Array:
+    """Return the norm ‖dθ‖ of all gradients of a network as one vector.
+
+    The squares are summed in float64, where those of float32 neither overflow nor
+    underflow.
+    """
+    networks = gradients.W_hh.shape[:-2]
+    rows = [g.double().reshape(*networks, -1) for g in gradients if g is not None]
+    norm: Array = torch.linalg.vector_norm(torch.cat(rows, dim=-1), dim=-1)  # (U2)
+    return norm
 
 
 def clip_by_value(gradients: Gradients[Array], max_value: float) -> Gradients[Array]:
@@ -157,42 +183,7 @@ def clip_by_value(gradients: Gradients[Array], max_value: float) -> Gradients[Ar
     tensor([[-1.]])
     """
     check_gradients_alone(ARRAY_KIND, gradients)
-    return compute_clipped_by_value(gradients, check_positive("max value", max_value))
-
-
-def compute_clipped(gradients: Gradients[Array], step: Step) -> Gradients[Array]:
-    """Compute the gradients within a limit, if there is one."""
-    if step.max_norm is not None:
-        return compute_clipped_by_norm(gradients, step.max_norm)
-    if step.max_value is not None:
-        return compute_clipped_by_value(gradients, step.max_value)
-    return gradients
-
-
-@torch.no_grad()
-def compute_clipped_by_norm(
-    gradients: Gradients[Array], max_norm: float
-) -> Gradients[Array]:
-    """Compute the gradients within a limit of their norm; NaN if it is not finite."""
-    norm = global_norm(gradients)
-    factor = (max_norm / (norm + NORM_EPSILON)).clamp(max=1)  # (U3)
-    factor = factor.where(norm.isfinite(), torch.nan)
-    return tree_map(
-        lambda g: (per_network(factor, g) * g.double()).to(g),  # (U3)
-        gradients,
-    )
-
-
-def global_norm(gradients: Gradients[Array]) -> Array:
-    """Return the norm ‖dθ‖ of all gradients of a network as one vector.
-
-    The squares are summed in float64, where those of float32 neither overflow nor
-    underflow.
-    """
-    networks = gradients.W_hh.shape[:-2]
-    rows = [g.double().reshape(*networks, -1) for g in gradients if g is not None]
-    norm: Array = torch.linalg.vector_norm(torch.cat(rows, dim=-1), dim=-1)  # (U2)
-    return norm
+    return compute_clipped_by_value(gradients, checked_positive("max value", max_value))
 
 
 @torch.no_grad()
@@ -205,6 +196,15 @@ def compute_clipped_by_value(
         lambda g: g.double().clamp(-max_value, max_value).to(g),  # (U7)
         gradients,
     )
+
+
+def compute_clipped(gradients: Gradients[Array], step: Step) -> Gradients[Array]:
+    """Compute the gradients within a limit, if there is one."""
+    if step.max_norm is not None:
+        return compute_clipped_by_norm(gradients, step.max_norm)
+    if step.max_value is not None:
+        return compute_clipped_by_value(gradients, step.max_value)
+    return gradients
 
 
 def direction(
@@ -252,7 +252,7 @@ def direction(
     tensor([[1.5000]])
     """
     check_keywords("direction", options, DirectionKeywords)
-    step = check_step(Step(None, **options))
+    step = checked_step(Step(None, **options))
     check_update(ARRAY_KIND, params, gradients, velocity)
     return copy_of(compute_direction(params, gradients, velocity, step))
 

@@ -8,9 +8,9 @@ from typing import Unpack
 
 import torch
 
-from numpy_rnn.common.checks import check_training
-from numpy_rnn.common.numbers import check_integer
-from numpy_rnn.common.option_checks import check_schedule
+from numpy_rnn.common.checks import checked_training
+from numpy_rnn.common.numbers import checked_integer
+from numpy_rnn.common.option_checks import checked_schedule
 from numpy_rnn.common.records import (
     Parameters,
     Run,
@@ -58,8 +58,8 @@ def windows(steps: int, k1: int, k2: int) -> Iterator[Window]:
     >>> [tuple(window) for window in rnn.windows(7, k1=3, k2=5)]
     [(0, 0, 3), (1, 3, 6), (4, 6, 7)]
     """
-    steps = check_integer("steps", steps, 0)
-    return compute_windows(steps, check_schedule(Schedule(k1, k2)))
+    steps = checked_integer("steps", steps, 0)
+    return compute_windows(steps, checked_schedule(Schedule(k1, k2)))
 
 
 def compute_windows(T: int, schedule: Schedule) -> Iterator[Window]:
@@ -120,7 +120,9 @@ def train(
     >>> [update.number for update in rnn.train(params, x, target, h_0, **options)]
     [1, 2, 1, 2]
     """
-    run, record, by_epoch = check_training(ARRAY_KIND, params, x, target, h_0, options)
+    run, record, by_epoch = checked_training(
+        ARRAY_KIND, params, x, target, h_0, options
+    )
     run = run._replace(
         params=copy_of(run.params, as_leaves=True),
         x=copy_of(run.x),

@@ -13,9 +13,9 @@ from numpy_rnn.app.options import (
     option_words,
 )
 from numpy_rnn.arrays import ARRAY_KIND
-from numpy_rnn.common.checks import check_run_arguments
+from numpy_rnn.common.checks import checked_run_arguments
 from numpy_rnn.common.errors import InputError
-from numpy_rnn.common.numbers import check_integer
+from numpy_rnn.common.numbers import checked_integer
 from numpy_rnn.common.records import Run, Schedule
 from numpy_rnn.common.texts import join_names
 from numpy_rnn.conformance.arithmetics.bounds import TAU
@@ -72,7 +72,7 @@ def choose_runs(sources: list[Source], options: CommandOptions) -> FittedRuns:
     """
     traces = [source for source in sources if isinstance(source, TraceFile)]
     if not traces:
-        check_integer("--epochs", options.epochs, 1)
+        checked_integer("--epochs", options.epochs, 1)
         return fitted_runs(sources, options)
     given = sorted(options.given.keys() - NOT_OF_A_RUN)
     if given or len(traces) > 1:
@@ -149,7 +149,7 @@ def runs_by_schedule(
         schedule = Schedule(*forced_schedule(forced, k1, k2, len(run.x)), epochs)
         options = run.options._replace(schedule=schedule)
         fitted = run._replace(options=options)
-        runs[schedule[:2]] = check_run_arguments(ARRAY_KIND, fitted)
+        runs[schedule[:2]] = checked_run_arguments(ARRAY_KIND, fitted)
     return list(runs.values())
 
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from numpy_rnn.common.errors import InputError
-from numpy_rnn.common.numbers import check_integer, check_positive
-from numpy_rnn.common.option_checks import check_schedule
+from numpy_rnn.common.numbers import checked_integer, checked_positive
+from numpy_rnn.common.option_checks import checked_schedule
 from numpy_rnn.common.records import (
     DTYPES,
     NONLINEARITY_NAMES,
@@ -265,10 +265,10 @@ def make_options(
     values = default_values(command, given)
     options = CommandOptions(command, others, given, **(values | given))
     for name, least in LEAST.items():
-        check_integer(option_name(name), given.get(name, least), least)
+        checked_integer(option_name(name), given.get(name, least), least)
     for name in POSITIVE:
-        check_positive(option_name(name), getattr(options, name))
-    check_schedule(options.run_options().schedule)
+        checked_positive(option_name(name), getattr(options, name))
+    checked_schedule(options.run_options().schedule)
     return options
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from numpy_rnn.app.options import CommandOptions
 from numpy_rnn.common.errors import InputError, errors_about
-from numpy_rnn.common.numbers import check_integer
+from numpy_rnn.common.numbers import checked_integer
 from numpy_rnn.common.records import NumpyArray
 from numpy_rnn.common.texts import printable, some_of
 
@@ -54,7 +54,7 @@ def make_data(options: CommandOptions, dtype: Any, alphabet: str = "") -> Series
     if options.data is not None:
         name = printable(os.path.basename(options.data))
         rows, columns = read_series(options.data, options.columns)
-    check_integer("--held-out", options.held_out, 0, len(rows) - MIN_ROWS)
+    checked_integer("--held-out", options.held_out, 0, len(rows) - MIN_ROWS)
     trained = rows[: len(rows) - options.held_out]
     mean: Any = 0.0
     deviation: Any = 1.0

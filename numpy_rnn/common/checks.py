@@ -18,13 +18,13 @@ from numpy_rnn.common.array_kinds import (
 )
 from numpy_rnn.common.axes import ArrayChecks
 from numpy_rnn.common.errors import InputError
-from numpy_rnn.common.numbers import check_flag, is_whole
+from numpy_rnn.common.numbers import checked_flag, is_whole
 from numpy_rnn.common.option_checks import (
     check_keywords,
-    check_learning_rate,
     check_objective,
-    check_schedule,
-    check_step,
+    checked_learning_rate,
+    checked_schedule,
+    checked_step,
 )
 from numpy_rnn.common.records import (
     Activations,
@@ -182,11 +182,11 @@ class TrainingArguments(NamedTuple):
     """Whether only the last update of each epoch is yielded."""
 
 
-def check_run_arguments(kind: ArrayKind, run: Run) -> Run:
+def checked_run_arguments(kind: ArrayKind, run: Run) -> Run:
     """Return the run in plain numbers."""
     schedule, objective, step = run.options
-    schedule = check_schedule(schedule)
-    step = check_step(step)
+    schedule = checked_schedule(schedule)
+    step = checked_step(step)
     check_objective(objective)
     if run.velocity is not None and not step.has_velocity:
         raise InputError(
@@ -196,7 +196,7 @@ def check_run_arguments(kind: ArrayKind, run: Run) -> Run:
     checks.check_rows("x", run.x, "TNBD")
     checks.check("h_0", run.h_0, "NBH", shared=True)
     check_target(checks, run.target, "TNBO", objective)
-    rate = check_learning_rate(run.params, step.learning_rate)
+    rate = checked_learning_rate(run.params, step.learning_rate)
     if step.adagrad and run.velocity is not None:
         for name, v in run.velocity._asdict().items():
             if v is not None:
@@ -206,7 +206,7 @@ def check_run_arguments(kind: ArrayKind, run: Run) -> Run:
     return run._replace(options=options)
 
 
-def check_training(
+def checked_training(
     kind: ArrayKind,
     params: Any,
     x: Any,
@@ -221,11 +221,11 @@ def check_training(
     record = options.pop("record", False)
     yield_every = options.pop("yield_every", 1)
     run = Run(params, x, target, h_0, RunOptions.from_keywords(**options), velocity)
-    run = check_run_arguments(kind, run)
+    run = checked_run_arguments(kind, run)
     by_epoch = isinstance(yield_every, str) and yield_every == "epoch"
     if not (by_epoch or (is_whole(yield_every) and yield_every == 1)):
         raise InputError(
             f"yield_every is {short_repr(yield_every, repr)}: expected 1, for every"
             " update, or 'epoch', for the last update of each epoch"
         )
-    return TrainingArguments(run, check_flag("record", record), by_epoch)
+    return TrainingArguments(run, checked_flag("record", record), by_epoch)

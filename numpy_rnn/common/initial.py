@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from numpy_rnn.common.numbers import check_choice, check_flag, check_integer
+from numpy_rnn.common.numbers import check_choice, checked_flag, checked_integer
 from numpy_rnn.common.records import DTYPES, Dtype, NumpyArray, Parameters
 from numpy_rnn.common.texts import short_repr
 from numpy_rnn.common.trees import tree_map
@@ -85,12 +85,14 @@ def draw_parameters(
     sizes: D, H and O.
     """
     names = ("input", "hidden", "output")
-    D, H, O = (check_integer(f"the {n} size", size, 1) for n, size in zip(names, sizes))
-    check_flag("bias", bias)
+    D, H, O = (
+        checked_integer(f"the {n} size", size, 1) for n, size in zip(names, sizes)
+    )
+    bias = checked_flag("bias", bias)
     # By its text, so that a np.dtype is accepted too.
     check_choice("dtype", short_repr(dtype), DTYPES)
-    seed = check_integer("seed", seed, 0)
-    N = 1 if networks is None else check_integer("networks", networks, 1)
+    seed = checked_integer("seed", seed, 0)
+    N = 1 if networks is None else checked_integer("networks", networks, 1)
     shapes = [(D, H), (H, H), (H, O)]
     try:
         weights = [np.empty((N, *shape), dtype) for shape in shapes]

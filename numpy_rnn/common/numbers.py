@@ -1,4 +1,6 @@
-"""Checks of numbers, flags and choices, which raise InputError."""
+"""Checks of numbers, flags and choices, which raise InputError. Those named `checked_`
+return the value in a plain type of Python.
+"""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -18,7 +20,7 @@ def is_whole(value: Any) -> bool:
     return isinstance(value, Integral) and not isinstance(value, bool)
 
 
-def check_integer(name: str, value: Any, least: int, most: int = maxsize) -> int:
+def checked_integer(name: str, value: Any, least: int, most: int = maxsize) -> int:
     """Return the value as a plain integer, if it is one from `least` to `most`."""
     if is_whole(value) and least <= int(value) <= most:
         return int(value)
@@ -28,7 +30,7 @@ def check_integer(name: str, value: Any, least: int, most: int = maxsize) -> int
     raise InputError(f"{name} is {short_repr(value, repr)}: expected {expected}")
 
 
-def check_number(
+def checked_number(
     name: str,
     value: Any,
     least: float = 0.0,
@@ -44,12 +46,12 @@ def check_number(
     raise InputError(f"{name} is {short_repr(value, write)}: expected {expected}")
 
 
-def check_positive(name: str, value: Any) -> float:
+def checked_positive(name: str, value: Any) -> float:
     """Return the value as a plain float, if it is finite and above 0."""
-    return check_number(name, value, ulp(0.0), "a finite number above 0")
+    return checked_number(name, value, ulp(0.0), "a finite number above 0")
 
 
-def check_flag(name: str, value: Any) -> bool:
+def checked_flag(name: str, value: Any) -> bool:
     """Return the value as a plain bool, if it is True or False."""
     if not isinstance(value, bool | np.bool):
         raise InputError(f"{name} is {short_repr(value, repr)}: expected True or False")

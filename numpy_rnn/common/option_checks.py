@@ -21,10 +21,10 @@ from numpy_rnn.common.array_kinds import (
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.numbers import (
     check_choice,
-    check_flag,
-    check_integer,
-    check_number,
-    check_positive,
+    checked_flag,
+    checked_integer,
+    checked_number,
+    checked_positive,
 )
 from numpy_rnn.common.records import Objective, Parameters, Schedule, Step
 
@@ -35,30 +35,30 @@ def check_objective(objective: Objective) -> None:
         check_choice(option, choice, get_args(Objective.__annotations__[option]))
 
 
-def check_schedule(schedule: Schedule) -> Schedule:
+def checked_schedule(schedule: Schedule) -> Schedule:
     """Return the schedule in plain integers, 1 ≤ k1 ≤ k2 and epochs ≥ 0."""
-    k1 = check_integer("k1", schedule.k1, 1)
-    k2 = check_integer("k2", schedule.k2, 1)
+    k1 = checked_integer("k1", schedule.k1, 1)
+    k2 = checked_integer("k2", schedule.k2, 1)
     if k2 < k1:
         raise InputError(
             f"k2 is {k2} and k1 is {k1}: expected k2 ≥ k1, because the window must "
             f"contain the k1 new steps of its update; choose k2 ≥ {k1}"
         )
-    return Schedule(k1, k2, check_integer("epochs", schedule.epochs, 0))
+    return Schedule(k1, k2, checked_integer("epochs", schedule.epochs, 0))
 
 
-def check_step(step: Step) -> Step:
+def checked_step(step: Step) -> Step:
     """Return the step in plain numbers and flags, except for its learning rate."""
     flags = dict[str, Any]()
     for name, default in Step._field_defaults.items():
         if isinstance(default, bool):
-            flags[name] = check_flag(name, getattr(step, name))
+            flags[name] = checked_flag(name, getattr(step, name))
     checked = step._replace(
-        momentum=check_number("momentum", step.momentum),
-        dampening=check_number(
+        momentum=checked_number("momentum", step.momentum),
+        dampening=checked_number(
             "dampening", step.dampening, -inf, "a finite number, usually 0 to 1"
         ),
-        weight_decay=check_number("weight decay", step.weight_decay),
+        weight_decay=checked_number("weight decay", step.weight_decay),
         **flags,
     )
     mu, tau, nesterov = checked.momentum, checked.dampening, checked.nesterov
@@ -69,16 +69,16 @@ def check_step(step: Step) -> Step:
         )
     if nesterov and (mu == 0 or tau != 0):
         raise InputError(f"nesterov needs momentum above 0 and dampening 0: {values}")
-    return check_limits(checked)
+    return checked_limits(checked)
 
 
-def check_limits(step: Step) -> Step:
+def checked_limits(step: Step) -> Step:
     """Return the step with the limits of its gradient in plain numbers, or None."""
     norm, value = step.max_norm, step.max_value
     if norm is not None:
-        norm = check_positive("max norm", norm)
+        norm = checked_positive("max norm", norm)
     if value is not None:
-        value = check_positive("max value", value)
+        value = checked_positive("max value", value)
     if norm is not None and value is not None:
         raise InputError(
             f"max norm is {norm} and max value is {value}: expected one of the two"
@@ -86,7 +86,7 @@ def check_limits(step: Step) -> Step:
     return step._replace(max_norm=norm, max_value=value)
 
 
-def check_learning_rate(params: Parameters[Any], learning_rate: Any) -> Any:
+def checked_learning_rate(params: Parameters[Any], learning_rate: Any) -> Any:
     """Return the learning rate, a number, or a copy of an array with one per
     network.
     """
@@ -94,10 +94,10 @@ def check_learning_rate(params: Parameters[Any], learning_rate: Any) -> Any:
     networks = tuple(params.W_hh.shape[:-2])
     rates = numpy_view(name, learning_rate)
     if not isinstance(rates, np.ndarray):
-        return check_number(name, rates)
+        return checked_number(name, rates)
     NUMPY_KIND.as_numpy(name, rates)
     if not rates.ndim:
-        return check_number(name, rates.item())
+        return checked_number(name, rates.item())
     if rates.shape != networks:
         expected = "a number"
         if networks:

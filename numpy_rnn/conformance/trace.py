@@ -35,7 +35,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from numpy_rnn.common.array_kinds import NUMPY_KIND
-from numpy_rnn.common.checks import check_run_arguments
+from numpy_rnn.common.checks import checked_run_arguments
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.files import load_arrays, save_arrays
 from numpy_rnn.common.records import (
@@ -277,7 +277,7 @@ def _run(arrays: NamedArrays, options: dict[str, Any]) -> Run:
         options=run_options,
     )
     try:
-        checked = check_run_arguments(NUMPY_KIND, run)
+        checked = checked_run_arguments(NUMPY_KIND, run)
     except InputError as error:
         raise InputError(f"its run cannot be repeated: {error}") from None
     if checked.options.schedule.epochs == 0:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Unpack
 
 from numpy_rnn.arrays import ARRAY_KIND, Array
-from numpy_rnn.common.checks import check_training
+from numpy_rnn.common.checks import checked_training
 from numpy_rnn.common.records import Parameters, TrainKeywords, Update
 from numpy_rnn.engine.training_run import TrainingRun
 
@@ -115,5 +115,5 @@ def train(
     >>> bool(updates[-1].loss < updates[3].loss)
     True
     """
-    training = check_training(ARRAY_KIND, params, x, target, h_0, options)
+    training = checked_training(ARRAY_KIND, params, x, target, h_0, options)
     return TrainingRun(training).updates()

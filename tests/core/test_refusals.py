@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from numpy_rnn import InputError
-from numpy_rnn.common.option_checks import check_step
+from numpy_rnn.common.option_checks import checked_step
 from numpy_rnn.common.records import DirectionKeywords, Objective, Step
 from numpy_rnn.common.trees import tree_map
 from tests.helpers.calls import PUBLIC_FUNCTIONS, B, D, H, O, T, refusal, valid_calls
@@ -63,9 +63,9 @@ def test_options_of_sgd_are_those_of_torch(monkeypatch):
             optim.SGD([], 0.1, **options)
         except ValueError:
             with pytest.raises(InputError):
-                check_step(step)
+                checked_step(step)
         else:
-            assert check_step(step) == step
+            assert checked_step(step) == step
 
 
 @pytest.mark.with_reference

@@ -9,7 +9,7 @@ import pytest
 
 import numpy_rnn
 from numpy_rnn.common.errors import InputError
-from numpy_rnn.common.option_checks import check_step
+from numpy_rnn.common.option_checks import checked_step
 from numpy_rnn.common.records import Step
 from numpy_rnn.conformance import definition
 from tests.helpers.command_line import succeed
@@ -32,7 +32,7 @@ def two_steps(name):
     for base in BASES:
         other = base._replace(**{name: other_value(name)})
         try:
-            check_step(other)
+            checked_step(other)
         except InputError:
             continue
         return base, other

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
-from numpy_rnn.common.numbers import check_integer
+from numpy_rnn.common.numbers import checked_integer
 from torch_rnn.loop_audit.audit_report import LoopReport
 from torch_rnn.loop_audit.recorder import LoopRecorder
 
@@ -34,7 +34,7 @@ def audit(
         If `updates` is no integer of 1 or more, a name is unknown, or another audit
         is running.
     """
-    recorder = LoopRecorder(check_integer("updates", updates, 1))
+    recorder = LoopRecorder(checked_integer("updates", updates, 1))
     names = [ignore] if isinstance(ignore, str) else ignore
     report = LoopReport(recorder.record, names)
     try:
