@@ -1,36 +1,18 @@
-"""The command `train`: train a network on a series or on a text, report on it, and
-write what is asked.
+"""The command `train`: train a network on a series or on a text, and write what is
+asked.
 """
 
-from dataclasses import dataclass, field
 from types import ModuleType
-from typing import Any
 
 import numpy as np
 
-from numpy_rnn.app.experiment import (
-    BAND,
-    REMEDIES,
-    Curve,
-    Diverged,
-    Training,
-    prepare_experiment,
-)
+from numpy_rnn.app.experiment import Training, prepare_experiment
 from numpy_rnn.app.options import CommandOptions
-from numpy_rnn.app.output import (
-    check_outputs,
-    describe_runs,
-    format_table,
-    write_figure,
-)
-from numpy_rnn.app.series import Series
+from numpy_rnn.app.output import check_outputs, describe_runs, write_figure
 from numpy_rnn.app.train_plot import draw_result
+from numpy_rnn.app.train_report import SeriesReport, TextReport
 from numpy_rnn.app.weights_file import SavedRun, save_run
-from numpy_rnn.common.records import NumpyArray, Update
-from numpy_rnn.common.texts import pluralize, printable, some_of
-
-SMOOTHING = 0.999  # of the smoothed loss of a text, at each update
-GENERATED = 20  # free-running steps
+from numpy_rnn.common.texts import printable
 
 
 @np.errstate(all="ignore")  # what is not finite is reported as a divergence
@@ -43,11 +25,8 @@ def run(rnn: ModuleType, options: CommandOptions) -> int:
     plot = check_outputs(options, name)
     data, start = prepare_experiment(options)
     training = Training(rnn, start)
-    report: SeriesReport | TextReport
-    if data.alphabet:
-        report = TextReport(training, data, options)
-    else:
-        report = SeriesReport(training, data, options)
+    kind = TextReport if data.alphabet else SeriesReport
+    report = kind(training, data, options)
     origin = f"seed {options.seed}"
     if options.weights is not None:
         origin = f"weights from {printable(options.weights)}"
@@ -78,225 +57,3 @@ def save(path: str, training: Training, alphabet: str) -> str:
     adagrad = training.run.options.step.adagrad
     save_run(path, SavedRun(params, velocity, alphabet, adagrad))
     return f"weights saved to {printable(path)}"
-
-
-@dataclass
-class Report:
-    """What is reported: a training, its data, and the options of the command."""
-
-    training: Training
-    data: Series
-    options: CommandOptions
-    curves: dict[str, Curve] = field(default_factory=dict)  # by kinds; none of a text
-
-
-class SeriesReport(Report):
-    """The report on a series: a table of losses, and one of errors."""
-
-    def heading(self) -> str:
-        """Return the heading of the losses."""
-        networks = self.training.run.params.networks
-        if networks is None:
-            return "epoch           loss"
-        return (
-            "epoch    median loss           10 %           90 %"
-            f"   of {networks} networks"
-        )
-
-    def after(self, update: Update[Any]) -> list[str]:
-        """Return the row of an epoch that ends with this update: the loss, or median
-        and band of those of networks.
-        """
-        epoch = update.epoch
-        is_due = epoch in (1, self.options.epochs) or not epoch % self.options.log_every
-        if not is_due or update.number < self.training.updates_per_epoch:
-            return []
-        losses = self.training.losses[-1]
-        row = f"{epoch:5d}"
-        for value in np.percentile(losses, BAND if len(losses) > 1 else BAND[:1]):
-            row += f"{value:15.6g}"
-        return [row]
-
-    def result(self) -> list[str]:
-        """Predict the series, and return the table of the errors of the predictions.
-
-        Raises Diverged if a prediction is not finite.
-        """
-        self.curves = predict(self.training, self.data)
-        predicted = self.curves["predicted"].values
-        if not np.isfinite(predicted).all():
-            raise Diverged(f"the predictions are not finite; {REMEDIES}")
-        losses = np.reshape(self.training.losses, (-1, predicted.shape[1], 1))
-        self.curves["loss"] = Curve(1, losses)
-        self.curves["actual"] = Curve(1, self.data.rows[:, None])
-        return error_table(self.data, predicted)
-
-
-def predict(training: Training, series: Series) -> dict[str, Curve]:
-    """Predict a series one step ahead, and freely, each value being the next input.
-
-    Parameters
-    ----------
-    training : Training
-        Its current networks, N of them, predict, from its initial state.
-    series : Series
-        The series.
-
-    Returns
-    -------
-    dict of str to Curve
-        In units of the series: "predicted", one step ahead; "free-running", after the
-        last step that is not held out, as many steps as are held out, or else 20.
-    """
-
-    def curve(first: int, y: NumpyArray) -> Curve:
-        values = y.astype(np.float64) * series.deviation + series.mean
-        return Curve(first, values.reshape(len(y), -1, series.size))
-
-    predicted, states = training.forward(series.sequence[:-1], training.run.h_0)
-    border = len(predicted) - series.held_out
-    y = predicted[border - 1 : border]
-    h = states[border]
-    continuation = []
-    for _ in range(series.held_out or GENERATED):
-        y, states = training.forward(y, h)
-        h = states[-1]
-        continuation.append(y)
-    return {
-        "predicted": curve(2, predicted),
-        "free-running": curve(border + 2, np.concatenate(continuation)),
-    }
-
-
-def error_table(series: Series, predicted: NumpyArray) -> list[str]:
-    """Return the table of the root mean square errors of the network, and of
-    persistence, which predicts that nothing changes.
-
-    Parameters
-    ----------
-    series : Series
-        The series.
-    predicted : ndarray, (T, N, D)
-        The predictions one step ahead; the median error of the networks is printed.
-
-    Returns
-    -------
-    list of str
-        The lines. The last one says which columns the network does not predict better,
-        on the steps that it was trained on.
-    """
-    border = len(predicted) - series.held_out
-    parts = {"trained on": slice(border)}
-    if series.held_out:
-        parts["held out"] = slice(border, None)
-    errors = predicted - series.rows[1:, None]
-    changes = np.diff(series.rows, axis=0)[:, None]
-    rows = [
-        ["one step ahead, root mean square error", "network", "persistence baseline"]
-    ]
-    worse = []
-    for part, steps in parts.items():
-        network = _root_mean_square(errors[steps])
-        persistence = _root_mean_square(changes[steps])
-        count = pluralize(len(errors[steps]), "step")
-        for column, error, change in zip(series.columns, network, persistence):
-            row = [f"{part}, {count}: {column}", f"{error:.6f}", f"{change:.6f}"]
-            rows.append(row)
-            if part == "trained on" and not error < change:
-                worse.append(column)
-    lines = format_table(rows)
-    if worse:
-        lines.append(
-            f"the network is not better than persistence for {some_of(worse)}: try more"
-            " --epochs, or another --learning-rate"
-        )
-    return lines
-
-
-def _root_mean_square(errors: NumpyArray) -> NumpyArray:
-    """Return the median over networks of errors (T, networks, D)."""
-    return np.asarray(np.median(np.sqrt((errors**2).mean(axis=0)), axis=0))
-
-
-@dataclass
-class TextReport(Report):
-    """The report on a text, as min-char-rnn: rows of its smoothed loss, and samples."""
-
-    def __post_init__(self) -> None:
-        """Start from the loss of characters that are drawn at random."""
-        steps = self.options.k1 if self.options.reduction == "sum" else 1
-        self.smoothed_loss = steps * np.log(self.data.size)
-
-    def heading(self) -> str:
-        """Describe the text, and return the heading of the rows."""
-        return (
-            f"{self.data.size} different characters,"
-            f" {self.training.updates_per_epoch} updates per epoch;"
-            f" the loss at random is {self.smoothed_loss:.3f}\n"
-            "  update   epoch   smoothed loss"
-        )
-
-    def after(self, update: Update[Any]) -> list[str]:
-        """Smooth the loss of an update. Return its row and a sample, if they are
-        printed.
-        """
-        self.smoothed_loss *= SMOOTHING
-        self.smoothed_loss += (1 - SMOOTHING) * float(update.loss)
-        if self.training.updates_made % self.options.log_every:
-            return []
-        return self.latest_lines()
-
-    def result(self) -> list[str]:
-        """Return the row of the last update, and a sample, unless they are printed.
-
-        Raises Diverged if the sample cannot be drawn.
-        """
-        updates = self.training.updates_made
-        if updates and updates % self.options.log_every == 0:
-            return []
-        return self.latest_lines()
-
-    def latest_lines(self) -> list[str]:
-        """Return the row of the latest update, and a sample between two rules."""
-        lines = [
-            f"{self.training.updates_made:8d}{self.training.epoch:8d}"
-            f"{self.smoothed_loss:16.6f}"
-        ]
-        sample = self.sample(self.options.sample)
-        if sample:
-            lines += ["----", *map(printable, sample.split("\n")), "----"]
-        return lines
-
-    def sample(self, length: int) -> str:
-        """Draw a text: each character from softmax(y / temperature), the next input.
-
-        Parameters
-        ----------
-        length : int
-            Number of characters.
-
-        Returns
-        -------
-        str
-            The text.
-
-        Raises
-        ------
-        Diverged
-            If an output is not finite.
-        """
-        training = self.training
-        generator = np.random.default_rng((self.options.seed, training.updates_made))
-        h = training.run.h_0
-        x = self.data.sequence[:1]
-        sample = ""
-        for _ in range(length):
-            outputs, states = training.forward(x, h)
-            h = states[-1]
-            y = outputs[0, 0].astype(np.float64)
-            if not np.isfinite(y).all():
-                raise Diverged(f"a sample cannot be drawn: y is not finite; {REMEDIES}")
-            p = np.exp((y - y.max()) / self.options.temperature)
-            x = generator.choice(len(p), (1, 1), p=p / p.sum())
-            sample += self.data.alphabet[x.item()]
-        return sample

@@ -12,8 +12,8 @@ import numpy_rnn
 from numpy_rnn import Parameters
 from numpy_rnn.app.experiment import Curve, Training
 from numpy_rnn.app.series import Series
-from numpy_rnn.app.train_command import error_table, predict
 from numpy_rnn.app.train_plot import STYLES, draw_result
+from numpy_rnn.app.train_report import error_table, predict
 from numpy_rnn.common.records import Run
 from tests.helpers.command_line import command, refused, succeed, train_options
 

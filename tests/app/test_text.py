@@ -9,7 +9,7 @@ import pytest
 import numpy_rnn
 from benchmarks.implementations import min_char_rnn
 from numpy_rnn.app.experiment import Diverged, Training, prepare_experiment
-from numpy_rnn.app.train_command import TextReport
+from numpy_rnn.app.train_report import TextReport
 from numpy_rnn.app.weights_file import load_run
 from numpy_rnn.common.trees import tree_map
 from tests.helpers.command_line import refused, succeed, train_options

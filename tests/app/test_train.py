@@ -14,7 +14,7 @@ import pytest
 import numpy_rnn
 from numpy_rnn.__main__ import main
 from numpy_rnn.app.experiment import Training, epoch_losses, prepare_experiment
-from numpy_rnn.app.train_command import SeriesReport
+from numpy_rnn.app.train_report import SeriesReport
 from numpy_rnn.app.weights_file import load_run
 from tests.helpers.command_line import command, succeed, train_options
 from tests.helpers.comparing import bits

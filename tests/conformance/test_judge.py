@@ -215,7 +215,7 @@ def test_wrong_gradient_of_a_chaotic_run_never_agrees(factor):
     """What is ill-conditioned in all windows is named, and is no agreement."""
     port = black_box_port(after=partial(scaled_gradient, factor))
     judgement = judge(PortSource(port).trace(chaotic_run(4)))
-    assert "dW_hh" in judgement.not_judged
+    assert "dW_hh" in judgement.unjudged_results
     assert judgement.first is None
     assert not judgement.passed
 
@@ -224,4 +224,4 @@ def test_every_network_of_an_ensemble_is_judged():
     """The windows of one network do not judge another that is chaotic."""
     gains = np.reshape([0.5, 4], (2, 1, 1))
     trace = black_box(PACKAGE_SOURCE.trace(chaotic_run(gains, N=2)))
-    assert {"dW_xh", "dW_hh"} <= {*judge(trace).not_judged}
+    assert {"dW_xh", "dW_hh"} <= {*judge(trace).unjudged_results}

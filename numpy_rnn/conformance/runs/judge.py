@@ -55,7 +55,7 @@ class Judgement(NamedTuple):
     ratios: Mapping[str, Sequence[float]] = MappingProxyType({})
 
     @property
-    def not_judged(self) -> tuple[str, ...]:
+    def unjudged_results(self) -> tuple[str, ...]:
         """Return the results among the unjudged tensors: all but the intermediate
         values.
         """
@@ -66,7 +66,7 @@ class Judgement(NamedTuple):
     @property
     def passed(self) -> bool:
         """Return whether every result is judged, and no bound is exceeded."""
-        return self.first is None and self.updates > 0 and not self.not_judged
+        return self.first is None and self.updates > 0 and not self.unjudged_results
 
 
 def judge(
