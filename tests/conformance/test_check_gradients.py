@@ -144,7 +144,7 @@ def test_saturated_units_are_not_refused():
         return s.sum(), [s * (1 - s)]
 
     for w in (34.0, 34.3, 34.7, 90.0):
-        assert "NOT JUDGED" in unjudged_results(f, [np.full(9, w)])
+        assert "NOT JUDGED" in not_judged(f, [np.full(9, w)])
 
 
 def multiply(name, index, number):
@@ -189,7 +189,7 @@ def test_directions_span_small_tensors(size):
     assert np.linalg.matrix_rank(check.derivative.directions) == size
 
 
-def unjudged_results(f, *arguments):
+def not_judged(f, *arguments):
     """Return the words of a report that is no PASS, though nothing is wrong."""
     report = check_gradients(f, *arguments)
     assert not report.passed
@@ -198,7 +198,7 @@ def unjudged_results(f, *arguments):
 
 
 def test_chaotic_network_is_not_judged():
-    words = unjudged_results(chain, *chain_case(H=20, steps=150))
+    words = not_judged(chain, *chain_case(H=20, steps=150))
     assert "rounding or a kink may change it" in words
 
 
@@ -208,7 +208,7 @@ def test_parameters_without_effect_are_not_judged():
         return np.sum(params["a"] * x), {"a": x, "b": 0 * x, "c": params["c"]}
 
     x = np.arange(3.0)
-    words = unjudged_results(f, {"a": x, "b": x, "c": np.zeros((3, 0))}, x)
+    words = not_judged(f, {"a": x, "b": x, "c": np.zeros((3, 0))}, x)
     assert "NOT JUDGED db: its derivative is 0" in words
     assert "NOT JUDGED dc: it has no elements\nright: da" in words
 
@@ -229,7 +229,7 @@ def test_kink_at_the_very_point_is_not_judged(accept):
         w = accept(params["w"])
         return np.maximum(w, 0).sum(), {"w": np.where(w > 0, 1.0, 0.0)}
 
-    words = unjudged_results(f, {"w": np.array([1.0, 0.0, -1.0])})
+    words = not_judged(f, {"w": np.array([1.0, 0.0, -1.0])})
     assert "NOT JUDGED dw: rounding or a kink" in words
 
 
