@@ -1,5 +1,6 @@
 """The command `python -m torch_rnn audit`, as a user runs it."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -43,16 +44,22 @@ def audit(tmp_path, monkeypatch, capfd):
 
 
 @pytest.mark.slow
-def test_script_ends_as_without_audit(tmp_path):
-    """Its output and exit status are the same, and there is a report."""
+@pytest.mark.parametrize("flags", [[], ["-P"]])
+def test_script_ends_as_without_audit(tmp_path, flags):
+    """Its output and exit status are the same, and there is a report. With -P, Python
+    does not look for modules beside the script.
+    """
+    (tmp_path / "library").mkdir()
+    (tmp_path / "library/model.py").write_text("net = 'of PYTHONPATH'")
     (tmp_path / "scripts").mkdir()
     (tmp_path / "scripts/train.py").write_text(FAILING)
     (tmp_path / "scripts/model.py").write_text("net = 'of a neighbouring file'")
     words = ["scripts/train.py", "--option"]
     plain, audited = (
         subprocess.run(
-            [sys.executable, *more, *words],
+            [sys.executable, *flags, *more, *words],
             cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": str(tmp_path / "library")},
             capture_output=True,
             text=True,
         )

@@ -4,10 +4,13 @@ import inspect
 
 import pytest
 import torch
+from torch import nn
 
 import torch_rnn
 from tests.audit import loops
 from tests.helpers.audited_loops import RIGHT_LOOPS, audited, source
+from torch_rnn.loop_audit import states
+from torch_rnn.loop_audit.events import Origin
 from torch_rnn.loop_audit.mistakes import MISTAKES
 
 pytestmark = [
@@ -139,7 +142,6 @@ VALIDATED = """        loss.backward()
             VALUE_OF_NEXT_STATE,
             "0 mistakes",
         ),
-        ("right_chunks", EPOCHS + ZEROS, ZEROS[4:] + EPOCHS, "epoch, cut: 2"),
         ("right_chunks", INDICES, SHUFFLED, "[state-from-elsewhere]"),
         ("right_chunks", "\n            loss = ", EVALUATED_BEFORE, "0 mistakes"),
         (
@@ -163,6 +165,43 @@ def test_other_forms(loop, old, new, message):
     with torch_rnn.audit() as report:
         exec(source(loop, old, new), {})
     assert message in " ".join(str(report).split())
+
+
+CHUNK = "out, h = rnn(series[i : i + 10], h.detach())"
+FROM_OLDER = """out, last = rnn(series[i : i + 10], (older if i > 10 else h).detach())
+            older, h = h, last"""
+LOOPS_OF_ORIGINS = {
+    Origin.ZEROS: ("right_chunks", "", ""),
+    Origin.ATTACHED: ("state_attached", "", ""),
+    Origin.PREVIOUS: ("right_chunks", "", ""),
+    Origin.INSIDE: ("right_sliding_window", "", ""),
+    Origin.OLDER: ("right_chunks", CHUNK, FROM_OLDER),
+    Origin.EPOCH: ("right_chunks", EPOCHS + ZEROS, ZEROS[4:] + EPOCHS),
+    Origin.ELSEWHERE: ("state_from_elsewhere", "", ""),
+    Origin.WITHOUT_GRADIENT: ("state_from_validation", "", ""),
+    Origin.COMPUTED: ("right_chunks", "h.detach()", "nn.Parameter(h.detach())"),
+    Origin.UNKNOWN: ("right_chunks", "h.detach()", "h.detach() + 1"),
+}
+
+
+@pytest.mark.parametrize("origin", Origin)
+def test_origin_of_a_state_is_told(origin):
+    with torch_rnn.audit() as report:
+        exec(source(*LOOPS_OF_ORIGINS[origin]), {})
+    states_of_passes = [forward.state for forward in report.loop.forwards]
+    assert origin in {part.origin for state in states_of_passes for part in state}
+
+
+def test_states_that_come_again_are_not_forgotten(monkeypatch):
+    """The oldest ones are forgotten, not those that were first."""
+    monkeypatch.setattr(states, "MAX_REMEMBERED", 12)  # a pass has 10 rows
+    rnn = nn.RNN(2, 5)
+    first, second = torch.randn(2, 10, 1, 2)
+    with torch_rnn.audit() as report:
+        for x in (first, second, first):
+            _, h = rnn(x)
+        rnn(second, h.detach())
+    assert report.loop.forwards[-1].state[0].origin is Origin.PREVIOUS
 
 
 def test_order_of_data_is_known_through_an_embedding():

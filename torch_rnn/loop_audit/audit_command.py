@@ -104,14 +104,15 @@ def run_script(words: list[str], is_module: bool) -> str | int | None:
     """Run the script as Python does, and wait for its threads. Return its exit code."""
     name = words[0]
     sys.argv = words
+    folder = os.getcwd() if is_module else os.path.dirname(os.path.realpath(name))
+    if not sys.flags.safe_path:  # else Python has no folder of the script there
+        sys.path[0] = folder
     code: str | int | None = 0
     try:
         if is_module:
             SCRIPT_PATHS.extend(paths_of(name))
-            sys.path[0] = os.getcwd()
             runpy.run_module(name, run_name="__main__", alter_sys=True)
         else:
-            sys.path[0] = os.path.dirname(os.path.realpath(name))
             runpy.run_path(os.path.abspath(name), run_name="__main__")
     except SystemExit as error:
         code = error.code

@@ -210,18 +210,7 @@ class StateMemory:
         6. INSIDE: it is a step of the latest window.
 
         Where the position of the data is not known, rule 4 is left out, and the order
-        is not known. The loops of tests/audit that show each origin:
-
-        =================  ==================================================
-        ZEROS              most, at the first window of an epoch
-        ATTACHED           right_cells, state_attached
-        PREVIOUS           right_chunks, right_by_hand
-        INSIDE             right_sliding
-        EPOCH              right_chunks, with a state that goes on over epochs
-        ELSEWHERE          state_from_elsewhere
-        WITHOUT_GRADIENT   state_from_validation
-        UNKNOWN            loss_used_twice, right_sliding
-        =================  ==================================================
+        is not known. tests/audit has a loop for each origin.
         """
         source = part.source
         if source is None or not part.is_carried:
@@ -257,6 +246,7 @@ class StateMemory:
         rows.pop(0, None)  # zeros
         for row, part in rows.items():
             if forward.has_gradient or row not in self._known:
+                self._known.pop(row, None)  # so that it is the newest
                 self._known[row] = part
         while len(self._known) > MAX_REMEMBERED:
             del self._known[next(iter(self._known))]
