@@ -148,6 +148,10 @@ UNKNOWN_PARTS = {
     "label_smoothing": lambda nn: torch_model(
         loss=nn.CrossEntropyLoss(label_smoothing=0.1)
     ),
+    "weight": lambda nn: torch_model(
+        loss=nn.CrossEntropyLoss(importlib.import_module("torch").ones(2))
+    ),
+    "ignore_index": lambda nn: torch_model(loss=nn.NLLLoss(ignore_index=1)),
     "optim.Adam": lambda nn: torch_model(
         optimizer=importlib.import_module("torch.optim").Adam
     ),

@@ -257,10 +257,11 @@ def name_of_loss(label: str, loss: Any) -> str:
             f"{label}: the loss {kind} is not known: {expected}, or a function with "
             "its loss_name"
         )
-    no_class = min(-1, getattr(loss, "ignore_index", -1))
-    usual = {"weight": None, "label_smoothing": 0.0, "ignore_index": no_class}
-    for name, value in usual.items():
-        if getattr(loss, name, value) != value:
+    usual = type(loss)()
+    for name in {*loss.__constants__, *loss._buffers} - {"reduction"}:  # its options
+        value = getattr(loss, name)
+        ignores_none = name == "ignore_index" and value < 0
+        if not ignores_none and value != getattr(usual, name):
             raise InputError(
                 f"{label}: the loss {kind} has the option {name}: expected none"
             )
