@@ -155,6 +155,13 @@ def test_operand_without_noise_is_refused(operation, loss):
         window_update(sampled(case), arithmetic("float32"))
 
 
+def test_clipping_rounds_nothing():
+    g = np.linspace(-2.0, 2.0, 7)
+    arithmetic = MonteCarloArithmetic("float32")
+    clipped = arithmetic.clip(arithmetic.from_input(g), 1.0)
+    assert (np.asarray(clipped) == np.clip(g, -1, 1)).all()
+
+
 def test_estimate_that_accuses_is_made_again():
     """The second one has more samples; one that accuses nothing stays."""
     case = large("float64", T=30, K=30, H=32)

@@ -7,6 +7,7 @@ import pytest
 
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.conformance.adapters import jax_port, torch_port
+from numpy_rnn.conformance.adapters.functions import NAMED_LOSSES
 from numpy_rnn.conformance.suite import WrongPort, check_port
 from tests.helpers.ports import check_levels
 
@@ -134,6 +135,16 @@ def test_right_module_is_described_and_passes(make, described, lacks):
     assert port.name.partition(" ")[2] == described
     assert lacks <= {*port.lacks}
     check_levels(port, "float64")
+
+
+@pytest.mark.needs_torch
+@pytest.mark.parametrize("name", NAMED_LOSSES)
+def test_losses_of_torch_are_named(name):
+    row = NAMED_LOSSES[name]
+    for kind in row.torch_classes[:1]:
+        nn = importlib.import_module("torch.nn")
+        port = torch_model(loss=getattr(nn, kind)(reduction=row.reduction))
+        assert "assumed" not in port.name
 
 
 @pytest.mark.needs_torch

@@ -255,7 +255,7 @@ class NumpyArithmetic:
 
     def clip(self, g: Operand, max_value: float) -> Operand:
         """Return g within ± max_value."""
-        return np.clip(g, -max_value, max_value)  # (U7)
+        return np.maximum(-max_value, np.minimum(max_value, g))  # (U7)
 
     def by_root(self, g: Operand, squares: Operand) -> Operand:
         """Return g over the root of the sum of squares."""
