@@ -24,6 +24,8 @@ class Suite:
     """
 
     def __init__(self, config: pytest.Config):
+        if config.getoption("numprocesses", None):  # of pytest-xdist
+            raise pytest.UsageError("the suite needs one process: add -n 0")
         self.config = config
         self.coverage = Coverage()
         self.fault = ""  # the first one; the tests after it are skipped

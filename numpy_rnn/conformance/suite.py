@@ -331,12 +331,14 @@ def check_runs(
     for number in range(count):
         if examples is None and number >= MIN_RUNS and work > MAX_WORK:
             return
-        work += check_run(port, dtype, seed + number, coverage)
+        work += check_run(port, dtype, (seed, number), coverage)
 
 
-def check_run(port: StatedPort, dtype: str, seed: int, coverage: Coverage) -> float:
+def check_run(
+    port: StatedPort, dtype: str, seed: tuple[int, int], coverage: Coverage
+) -> float:
     """Check one run, and add it to the coverage. Returns its number of products."""
-    run = random_run(RandomDraw(seed), dtype, port.abilities)
+    run = random_run(RandomDraw(*seed), dtype, port.abilities)
     source = source_of(port)
     recorded = source.trace(run)
     judgement = judge(recorded, source.tau)
@@ -345,7 +347,7 @@ def check_run(port: StatedPort, dtype: str, seed: int, coverage: Coverage) -> fl
     coverage.note_sizes(sizes | {"T": longest})
     coverage.add(judgement.counts)
     if judgement.first is not None:
-        call = f"random_run(RandomDraw({seed}), {dtype!r}, stated_port(port).abilities)"
+        call = f"random_run(RandomDraw{seed}, {dtype!r}, stated_port(port).abilities)"
         hint = hint_for_run(recorded, judgement.first)
         raise WrongPort(judgement.first._replace(where=f"L3, {call}", hint=hint))
     return work_of(sizes | {"T": len(run.x) * len(recorded.expected_windows)})

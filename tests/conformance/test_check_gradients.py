@@ -167,6 +167,7 @@ WRONG_GRADIENTS = [
     (transpose, "WRONG dV: is the transposed one"),
     (multiply("b", ALL, 0), "WRONG db: is 0 everywhere"),
     (multiply("b", 3, np.nan), "WRONG db: nan or inf in 1 of 20 elements"),
+    (multiply("b", 3, 2), r"WRONG db: .*, in 1 of 20 indices of axis 0 \(3\); .*\[3\]"),
     (multiply("W", np.s_[:, 5:], 0.5), r"WRONG dW: .* 15 of 20 .* axis 1 \(5 to 19\);"),
 ]
 

@@ -69,6 +69,20 @@ def test_error_of_tanh_can_be_declared():
         check_port(port(200), "L1", "float32", examples=30)
 
 
+def test_seeds_share_no_run(monkeypatch):
+    draws = []
+
+    def note_draw(draw, *_):
+        draws.append(draw.generator.integers(2**62))
+        return suite_run(draw, *_)
+
+    suite_run = suite.random_run
+    monkeypatch.setattr(suite, "random_run", note_draw)
+    for seed in range(3):
+        check_port(Port(), "L3", "float64", seed, examples=30)
+    assert len(draws) == len({*draws}) == 9
+
+
 def test_object_is_checked_as_a_port():
     verdict = check(Port(capabilities=()), seed=SEED, examples=20)
     assert verdict.startswith("PASS a port: loss, gradients and step")

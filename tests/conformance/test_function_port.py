@@ -204,6 +204,11 @@ def test_unknown_name_is_refused(options):
         function_port(by_rows, **options)
 
 
+def test_function_in_c_without_a_signature_is_called():
+    with pytest.raises(InputError, match=r"^max cannot be called in any known way"):
+        function_port(max)
+
+
 def test_dict_of_results_is_told_what_to_return():
     message = "returns a dict with loss, grads: expected the loss and the grad"
     with pytest.raises(InputError, match=message):

@@ -148,6 +148,25 @@ def test_losses_of_torch_are_named(name):
 
 
 @pytest.mark.needs_torch
+def test_optimizer_of_ones_own_has_the_options_of_its_signature():
+    torch = importlib.import_module("torch")
+
+    class Plain(torch.optim.Optimizer):
+        def __init__(self, params, lr):
+            super().__init__(params, {"lr": lr})
+
+        @torch.no_grad()
+        def step(self):
+            for group in self.param_groups:
+                for p in group["params"]:
+                    p -= group["lr"] * p.grad
+
+    port = torch_model(optimizer=Plain)
+    assert {"momentum", "dampening", "nesterov", "weight_decay"} <= {*port.lacks}
+    check_levels(port, "float64")
+
+
+@pytest.mark.needs_torch
 def test_state_that_a_module_ignores_is_wrong():
     with pytest.raises(WrongPort, match=r"^WRONG loss .*: zeros for h_0"):
         check_port(torch_model(state=lambda h: None), "L2", "float64")

@@ -123,6 +123,13 @@ def test_unusable_options_are_refused(suite):
         assert last.partition("=")[0] in message
 
 
+def test_several_processes_are_refused(suite):
+    """None of them would have a verdict on all cases."""
+    status, output = suite("--elman-backend", "ports:right", "-p", "xdist", "-n", "2")
+    assert status == 4, output
+    assert "the suite needs one process: add -n 0" in output
+
+
 def test_examples_and_seed_are_those_of_the_options(suite):
     options = "--elman-backend ports:counted -k L2 --elman-examples 9 "
     options += "--elman-seed 3 --elman-sizes H=6,D=2"

@@ -44,7 +44,7 @@ for _name, _option in STEP_OPTIONS.items():
     if not any(_name in used_options(step) for step in VARIANT_STEPS):  # a new one
         _step = Step(0.3, **{_name: _option.choices[-1]})
         VARIANTS[_name] = {"step": _step, "velocity": True}
-SEED = int(os.environ["TEST_SEED"])  # tests/conftest.py draws it, once a run
+SEED = int(os.environ.get("TEST_SEED", 0))  # tests/conftest.py draws it, once a run
 
 
 def window(seed, dtype="float64", **changes) -> WindowCase:

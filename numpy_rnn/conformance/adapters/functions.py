@@ -61,9 +61,15 @@ ASSUMED = " assumed, as no layout gives the right loss"
 
 
 def count_arguments(function: Callable[..., Any]) -> int:
-    """Count the arguments that a function takes by position; 4 for *args."""
+    """Count the arguments that a function takes by position; 4 for *args, and for a
+    function in C that does not say.
+    """
     count = 0
-    for parameter in inspect.signature(function).parameters.values():
+    try:
+        signature = inspect.signature(function)
+    except ValueError:
+        return 4
+    for parameter in signature.parameters.values():
         if parameter.kind == parameter.VAR_POSITIONAL:
             return 4
         if parameter.kind in (

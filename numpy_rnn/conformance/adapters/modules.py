@@ -13,8 +13,8 @@ from numpy_rnn.conformance.adapters.functions import (
     count_arguments,
 )
 from numpy_rnn.conformance.adapters.layouts import Answer, layouts_of
-from numpy_rnn.conformance.case import STEP_OPTIONS, NamedArrays
-from numpy_rnn.conformance.ports.abilities import CAPABILITIES, shapes_of
+from numpy_rnn.conformance.case import SGD_OPTIONS, STEP_OPTIONS, NamedArrays
+from numpy_rnn.conformance.ports.abilities import CAPABILITIES, LACKS, shapes_of
 
 MODULE_PARAMETERS = {"W_xh": "weight_ih", "W_hh": "weight_hh", "b_h": "bias_ih"}
 TORCH_LOSSES = dict.fromkeys(
@@ -197,6 +197,8 @@ class TorchPort(FunctionPort):
             self.option_names = {*inspect.signature(kind).parameters} & {*STEP_OPTIONS}
             own = {"sgd_options", "clip_by_value", *self.option_names}
             self.capabilities += tuple(name for name in CAPABILITIES if name in own)
+            absent = {*SGD_OPTIONS} - {"max_norm", *self.option_names, *self.lacks}
+            self.lacks += tuple(name for name in LACKS if name in absent)
 
     def after_step(
         self, params: NamedArrays, answer: Answer, options: Mapping[str, Any]

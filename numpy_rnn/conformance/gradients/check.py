@@ -281,9 +281,11 @@ def where_words(check: GradientCheck) -> str:
                 wrong.extend(part)
         if 0 < len(wrong) < len(numbers):
             words += f", in {len(wrong)} of {len(numbers)} indices of axis {axis}"
-            words += f" ({wrong[0]} to {wrong[-1]})"
+            ends = dict.fromkeys((wrong[0], wrong[-1]))
+            words += f" ({' to '.join(map(str, ends))})"
     while len(flat) > 1:
         flat = max(np.array_split(flat, 2), key=check.error_in)
-    (element,) = np.argwhere(indices == flat).tolist()
+    element = np.unravel_index(flat[0], indices.shape)
+    shown = f"{[*map(int, element)]} " if element else ""
     expected, reported = check.along_elements(flat)
-    return f"{words}; expected {element} {expected:.6g}, is {reported:.6g}"
+    return f"{words}; expected {shown}{expected:.6g}, is {reported:.6g}"
