@@ -25,8 +25,8 @@ from numpy_rnn.conformance.adapters.layouts import (
     LAYOUT_PARTS,
     Answer,
     LaidOutFunction,
+    find_layout,
     layouts_of,
-    trials_by_bias,
 )
 from numpy_rnn.conformance.case import FIELDS, NamedArrays
 from numpy_rnn.conformance.ports.abilities import CAPABILITIES, LACKS
@@ -57,6 +57,7 @@ NAMED_LOSSES = {
 TRIAL: dict[str, Any] = {"T": 5, "B": 2, "D": 3, "H": 4, "O": 6}
 # What a user may state in a call; the capabilities are known.
 STATED = tuple(name for name in STATEMENTS if name not in ("name", "capabilities"))
+CHOICES = {*NONLINEARITY_NAMES, *LOSS_NAMES, *REDUCTION_NAMES}
 ASSUMED = " assumed, as no layout gives the right loss"
 
 
@@ -97,6 +98,31 @@ def objective_of(
             "half_sum_of_squares"
         )
     return Objective(nonlinearity, kind, own_mean or reduction), factor  # type: ignore[arg-type]
+
+
+def parameter_names(names: Mapping[str, str]) -> dict[str, str]:
+    """Return the function's names of all parameters, by ours."""
+    own_names = dict(zip(FIELDS, FIELDS))
+    for field, own_name in names.items():
+        check_choice("key of names", field, FIELDS)
+        own_names[field] = own_name
+    return own_names
+
+
+def trial_spec(objective: Objective, dtype: str, classes: bool) -> CaseSpec:
+    """Return the case on which layouts are tried. Its state is zero: code that ignores
+    the state is in the right layout.
+    """
+    return CaseSpec(
+        **TRIAL,
+        K=TRIAL["T"],
+        dtype=dtype,
+        objective=objective,
+        step=None,
+        seed=1,
+        class_inputs=classes,
+        no_h_0=True,
+    )
 
 
 class FunctionPort:
@@ -172,11 +198,8 @@ class FunctionPort:
             statements.pop("name", getattr(function, "__name__", "function"))
         )
         self.step: Any = step
-        own_names = dict(zip(FIELDS, FIELDS))
         with errors_about(self.label):
-            for field, own_name in (names or {}).items():
-                check_choice("key of names", field, FIELDS)
-                own_names[field] = own_name
+            own_names = parameter_names(names or {})
             for statement, value in statements.items():
                 check_choice("statement", statement, STATED)
                 setattr(self, statement, value)
@@ -189,41 +212,29 @@ class FunctionPort:
         code = LaidOutFunction(
             name, function, count, own_names, factor, self.layouts[0]
         )
-        spec = CaseSpec(
-            **TRIAL,
-            K=TRIAL["T"],
-            dtype=stated.dtypes[-1],
-            objective=objective,
-            step=None,
-            seed=1,
-            class_inputs=classes,
-            no_h_0=True,  # code that ignores the state is in the right layout
-        )
         abilities = stated._replace(capabilities=self.capabilities)
-        trials = trials_by_bias(code, self.layouts, spec, abilities)
-        layout = next(iter(trials.values())).layout
+        spec = trial_spec(objective, stated.dtypes[-1], classes)
+        found = find_layout(code, self.layouts, spec, abilities)
+        layout = found.layout
         self.code = code._replace(layout=layout)
-        is_right = {bias: trial.is_right for bias, trial in trials.items()}
-        # Code that keeps its biases somewhere else computes a wrong loss without them.
-        only_with = is_right.get(True, False) and not is_right.get(False)
-        choices = {*NONLINEARITY_NAMES, *LOSS_NAMES, *REDUCTION_NAMES}
         is_last = bool(layout.last)
-        lacks = {
-            **dict.fromkeys(choices - own, True),
+        is_lacked = {
             "h_0": count < 4,
             "vector_inputs": classes,
             "step": step is None,
             "older steps": not is_last and not self.has_older_steps,
             "many losses": is_last,
             "batch": not layout.has_batch,
-            "bias": True not in is_right,
-            "no biases": only_with or False not in is_right,
-            **dict.fromkeys(stated.lacks, True),
+            "bias": True not in found.is_right,
+            "no biases": found.needs_biases,
         }
-        self.lacks = tuple(name for name in LACKS if lacks.get(name))
-        assumed = "" if any(is_right.values()) else ASSUMED
+        lacked = {name for name, is_true in is_lacked.items() if is_true}
+        lacked |= CHOICES - own
+        lacked |= {*stated.lacks}
+        self.lacks = tuple(name for name in LACKS if name in lacked)
+        assumed = ASSUMED if found.is_assumed else ""
         self.name = f"{name} ({layout.name}{assumed})"
-        self.layout_text = layout.text("batch" in self.lacks)
+        self.layout_text = layout.text("batch" in lacked)
 
     def window_update(
         self,

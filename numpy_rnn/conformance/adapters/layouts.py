@@ -174,14 +174,36 @@ class Trial(NamedTuple):
         return abs(self.factor - 1) < RTOL
 
 
-def trials_by_bias(
+class FoundLayout(NamedTuple):
+    """The layout of code, and whether its loss is right there: with and without biases,
+    as far as it can be called so.
+    """
+
+    layout: Layout
+    is_right: Mapping[bool, bool]  # by whether there are biases
+
+    @property
+    def needs_biases(self) -> bool:
+        """Whether the code has biases always. Code that keeps its biases somewhere
+        computes a wrong loss without them.
+        """
+        only_with = self.is_right.get(True, False) and not self.is_right.get(False)
+        return only_with or False not in self.is_right
+
+    @property
+    def is_assumed(self) -> bool:
+        """Whether no layout gives the right loss."""
+        return not any(self.is_right.values())
+
+
+def find_layout(
     code: LaidOutFunction,
     layouts: Sequence[Layout],
     spec: CaseSpec,
     abilities: Abilities,
-) -> dict[bool, Trial]:
-    """Return the trials of one layout with and without biases, as far as the code can
-    be called so.
+) -> FoundLayout:
+    """Try code in these layouts, with and without biases. Raises InputError if it
+    cannot be called in any.
     """
     trials = dict[bool, Trial]()
     errors = list[InputError]()
@@ -195,7 +217,8 @@ def trials_by_bias(
             layouts = [trials[bias].layout]
     if not trials:
         raise errors[0]  # the other one may be that of a function without biases
-    return trials
+    is_right = {bias: trial.is_right for bias, trial in trials.items()}
+    return FoundLayout(layouts[0], is_right)
 
 
 def best_trial(
