@@ -29,9 +29,10 @@ from numpy_rnn.common.records import Run
 from numpy_rnn.common.texts import one_line
 from numpy_rnn.conformance.mutants.loops import hint_for_run
 from numpy_rnn.conformance.ports.guard import guarded
-from numpy_rnn.conformance.ports.port import PackagePort, find_port
+from numpy_rnn.conformance.ports.port import PackagePort
 from numpy_rnn.conformance.ports.program import FIRST_TIMES, ProgramPort
 from numpy_rnn.conformance.ports.protocol import PortFault
+from numpy_rnn.conformance.ports.user_code import find_port
 from numpy_rnn.conformance.runs.judge import judge
 from numpy_rnn.conformance.runs.recorded_run import finite_part
 from numpy_rnn.conformance.runs.run_sources import (

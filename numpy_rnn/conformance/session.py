@@ -9,9 +9,10 @@ import pytest
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.texts import one_line
 from numpy_rnn.conformance.arithmetics.bounds import STRICT_TANH_ULPS
-from numpy_rnn.conformance.ports.port import StatedPort, find_port
+from numpy_rnn.conformance.ports.port import StatedPort
 from numpy_rnn.conformance.ports.program import FIRST_TIMES, ProgramPort
 from numpy_rnn.conformance.ports.protocol import PortFault
+from numpy_rnn.conformance.ports.user_code import find_port
 from numpy_rnn.conformance.suite import WrongPort, check_port, tested_levels
 from numpy_rnn.conformance.verdicts import notes, pass_line
 from numpy_rnn.conformance.window_checks import Coverage

@@ -26,14 +26,9 @@ from numpy_rnn.conformance.case import (
 )
 from numpy_rnn.conformance.mutants.hints import hint_for_port, hint_specs
 from numpy_rnn.conformance.mutants.loops import hint_for_run
-from numpy_rnn.conformance.ports.port import (
-    Port,
-    StatedPort,
-    find_port,
-    stated_port,
-    validated_report,
-)
+from numpy_rnn.conformance.ports.port import Port, StatedPort, stated_port
 from numpy_rnn.conformance.ports.protocol import PortFault
+from numpy_rnn.conformance.ports.user_code import find_port, validated_report
 from numpy_rnn.conformance.random_cases import (
     MAX_LOGIT,
     PLAIN,

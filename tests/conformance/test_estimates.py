@@ -21,11 +21,8 @@ from numpy_rnn.conformance.arithmetics.monte_carlo import (
 )
 from numpy_rnn.conformance.case import INPUT_GRADIENTS, INTERMEDIATES
 from numpy_rnn.conformance.definition import window_update
-from numpy_rnn.conformance.ports.port import (
-    PackagePort,
-    stated_port,
-    validated_report,
-)
+from numpy_rnn.conformance.ports.port import PackagePort, stated_port
+from numpy_rnn.conformance.ports.user_code import validated_report
 from numpy_rnn.conformance.random_cases import CaseSpec
 from numpy_rnn.conformance.window_checks import (
     checks_at,

@@ -16,8 +16,9 @@ from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.packages import is_package
 from numpy_rnn.conformance.ports.abilities import Abilities
 from numpy_rnn.conformance.ports.guard import guarded
-from numpy_rnn.conformance.ports.port import call_port, find_port, stated_port
+from numpy_rnn.conformance.ports.port import stated_port
 from numpy_rnn.conformance.ports.protocol import PortFault, port_arguments
+from numpy_rnn.conformance.ports.user_code import call_port, find_port
 from tests.helpers.comparing import arrays_in, share_memory
 from tests.helpers.ports import CASE, FULL, Port, verdict_on
 

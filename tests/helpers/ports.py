@@ -13,12 +13,13 @@ from numpy_rnn.conformance import case as cases
 from numpy_rnn.conformance.definition import DEFINITION, Definition, window_update
 from numpy_rnn.conformance.mutants.catalogue import MUTANTS
 from numpy_rnn.conformance.ports.abilities import CAPABILITIES
-from numpy_rnn.conformance.ports.port import PackagePort, call_port, stated_port
+from numpy_rnn.conformance.ports.port import PackagePort, stated_port
 from numpy_rnn.conformance.ports.protocol import (
     PortFault,
     format_error,
     port_arguments,
 )
+from numpy_rnn.conformance.ports.user_code import call_port
 from numpy_rnn.conformance.runs.run_sources import PackageSource
 from numpy_rnn.conformance.suite import check_port
 from tests.helpers.windows import window

@@ -16,8 +16,8 @@ from numpy_rnn.common.texts import one_line
 from numpy_rnn.conformance.case import NamedArrays
 from numpy_rnn.conformance.definition import window_update
 from numpy_rnn.conformance.ports.abilities import Abilities
-from numpy_rnn.conformance.ports.port import describe_error
 from numpy_rnn.conformance.ports.protocol import port_arguments
+from numpy_rnn.conformance.ports.user_code import describe_error
 from numpy_rnn.conformance.random_cases import CaseSpec, without_unsupported
 from numpy_rnn.conformance.user_function import (
     arrays_of,

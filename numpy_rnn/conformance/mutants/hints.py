@@ -22,8 +22,9 @@ from numpy_rnn.conformance.mutants.families import (
     window_mutants,
 )
 from numpy_rnn.conformance.mutants.fits import Fit, measured_number, subject
-from numpy_rnn.conformance.ports.port import StatedPort, validated_report
+from numpy_rnn.conformance.ports.port import StatedPort
 from numpy_rnn.conformance.ports.protocol import PortFault
+from numpy_rnn.conformance.ports.user_code import validated_report
 from numpy_rnn.conformance.random_cases import (
     PLAIN,
     CaseSpec,

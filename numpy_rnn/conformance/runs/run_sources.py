@@ -21,14 +21,9 @@ from numpy_rnn.conformance.definition import (
     train,
     window_update,
 )
-from numpy_rnn.conformance.ports.port import (
-    PackagePort,
-    StatedPort,
-    describe_error,
-    stated_port,
-    validated_report,
-)
+from numpy_rnn.conformance.ports.port import PackagePort, StatedPort, stated_port
 from numpy_rnn.conformance.ports.protocol import PortFault
+from numpy_rnn.conformance.ports.user_code import describe_error, validated_report
 from numpy_rnn.conformance.runs.recorded_run import (
     RecordedRun,
     RunRecorder,
