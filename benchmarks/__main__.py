@@ -92,6 +92,7 @@ def main() -> int:
 def add_benchmark_options(parser: argparse.ArgumentParser) -> None:
     """Add the options to those of pyperf."""
     parser.prog = "python -m benchmarks"
+    parser.allow_abbrev = False  # --full is read before the others
     parser.description = DESCRIPTION
     parser.add_argument(
         "--full", action="store_true", help="all cases, in six processes each"
@@ -178,11 +179,11 @@ def disagreement(name: str, case: Case) -> str | None:
     beginning = case.beginning()
     try:
         losses, weights = implementations.prepare(name, beginning)()
+        return first_difference(beginning, losses, weights)
     except Unsupported:
         raise
     except Exception as error:  # code of a user may raise anything
         return one_line(f"{type(error).__name__}: {error}")
-    return first_difference(beginning, losses, weights)
 
 
 def first_difference(case: Case, losses: Any, weights: Any) -> str | None:
@@ -215,7 +216,7 @@ def first_difference(case: Case, losses: Any, weights: Any) -> str | None:
     tensors = [("losses", losses, expected)]
     if not case.is_text:  # Adagrad divides by |g|: small numbers have large errors
         last = updates[-1].parameters
-        for name, W in zip(("W_xh", "W_hh", "W_hy"), weights):
+        for name, W in zip(("W_xh", "W_hh", "W_hy"), weights, strict=True):
             tensors.append((name, np.asarray(W), getattr(last, name)))
     for name, array, exact in tensors:
         if array.shape != exact.shape or array.dtype != case.dtype:

@@ -112,6 +112,7 @@ def make_parser(program: str) -> tuple[Parser, dict[str, Parser]]:
                 allow_abbrev=False,
                 argument_default=argparse.SUPPRESS,
             )
+            group: argparse._ActionsContainer = parsers[name]
             for field, parsing in declarations_of(name).items():
                 if field in HEADINGS:
                     group = parsers[name].add_argument_group(HEADINGS[field])

@@ -90,7 +90,8 @@ def check_outputs(options: CommandOptions, package: str) -> str | None:
             )
         if name in INPUTS:
             continue
-        if not os.access(os.path.dirname(file), os.W_OK):
+        folder = os.path.dirname(file)
+        if not (os.path.isdir(folder) and os.access(folder, os.W_OK)):
             raise InputError(
                 f"--{name} {path}: its folder cannot be written to: choose another"
             )

@@ -36,13 +36,13 @@ def run(rnn: ModuleType, options: CommandOptions) -> int:
         for update in training:
             for line in report.after(update):
                 print(line, flush=True)
+        for line in report.result():
+            print(line)
     except KeyboardInterrupt:
         outcome = f"interrupted after {training.updates_made} updates"
         if options.save is not None:
             outcome += f"; {save(options.save, training, data.alphabet)}"
         raise KeyboardInterrupt(outcome) from None
-    for line in report.result():
-        print(line)
     if options.save is not None:
         print(save(options.save, training, data.alphabet))
     if plot is not None:

@@ -33,6 +33,7 @@ class ArrayChecks:
         self.finite = finite
         self.sizes: dict[str, int] = {}
         self.dtype: Any = None
+        self.first = ""  # the name of the first array, which has this dtype
 
     def check(self, name: str, value: Any, axes: str, *, shared: bool = False) -> None:
         """Check one more array of numbers.
@@ -43,11 +44,12 @@ class ArrayChecks:
         self._check_shape(name, values.shape, self._forms(axes, shared))
         check_dtype(name, values)
         if self.dtype is None:
+            self.first = name
             self.dtype = values.dtype
         if values.dtype != self.dtype:
             raise InputError(
-                f"{name} is {values.dtype} and the parameters are {self.dtype}: "
-                "expected one dtype"
+                f"{name} is {values.dtype} and {self.first} is {self.dtype}: expected "
+                "one dtype"
             )
         if self.finite:
             check_values(name, values)
@@ -81,9 +83,9 @@ class ArrayChecks:
         for form in forms:
             sizes = dict(zip(form, shape)) | self.sizes
             if tuple(map(sizes.get, form)) == shape and 0 not in shape:
-                self.sizes = sizes
                 if "T" in sizes:
                     sizes["S"] = sizes["T"] + 1
+                self.sizes = sizes
                 return
         first = forms[0][0]
         if first in "TK" and first not in self.sizes:

@@ -5,7 +5,7 @@ pickle.
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,8 @@ def written_whole(path: str) -> Iterator[Path]:
             f"{path} cannot be written: {reason}; choose another place"
         ) from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # it may be in no folder
+            temporary.unlink()
 
 
 def save_arrays(path: str, arrays: dict[str, Any]) -> None:

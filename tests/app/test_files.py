@@ -127,6 +127,12 @@ def test_pipe_is_not_replaced(tmp_path):
     assert (tmp_path / "w.npz").is_fifo()
 
 
+def test_file_in_no_folder_is_refused(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="cannot be written: Not a directory"):
+        save_arrays(str(tmp_path / "file/w.npz"), {"W": np.ones(2)})
+
+
 def test_mode_of_a_new_file_is_that_of_any_new_file(tmp_path):
     (tmp_path / "any").write_text("")
     save_arrays(str(tmp_path / "w.npz"), {"W": np.ones(2)})

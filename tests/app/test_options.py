@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import numpy_rnn
+from numpy_rnn.app import command_line
 from numpy_rnn.app.options import DEFAULTS_OF, make_options
 from numpy_rnn.common.records import Step
 from tests.helpers.command_line import (
@@ -34,6 +35,7 @@ REFUSED_OPTIONS = """
 --plot a.png --no-plot → --plot and --no-plot are both given: leave one of them out
 --plot= → --plot : expected a name that ends with .png or .pdf or .svg or .jpg
 --save folder → --save folder: expected a name that ends with .npz
+--save s.txt/a.npz → --save s.txt/a.npz: its folder cannot be written to: choose another
 --save none/a.npz → --save none/a.npz: its folder cannot be written to: choose another
 --data large.csv → data file large.csv: column 1 is constant or too large for float32: leave it out
 compare numpy_rnn.reference --data opposite.csv → data file opposite.csv: column 1 is constant or too large for float32: leave it out
@@ -66,6 +68,16 @@ def test_help_lists_the_commands_of_the_package(rnn, capsys):
     listed = re.findall(r"^    (\w+)  +\w", capsys.readouterr().out, re.MULTILINE)
     others = ["study", "lesson"] if rnn is numpy_rnn else ["audit"]
     assert listed == ["train", "compare", *others]
+
+
+def test_option_without_a_heading_is_of_its_command(monkeypatch):
+    """A first option of a command is in no group of the command before."""
+    declared = {"lesson": {"port": {"type": int}}}
+    monkeypatch.setattr(
+        command_line, "declarations_of", lambda name: declared.get(name, {})
+    )
+    _, parsers = command_line.make_parser("numpy-rnn")
+    assert parsers["lesson"].parse_args(["--port", "3"]).port == 3
 
 
 def test_help_of_a_command_has_its_options_and_their_defaults(capsys, monkeypatch):

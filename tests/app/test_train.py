@@ -137,20 +137,21 @@ def test_divergence_is_one_line(rnn, capsys):
 
 
 @pytest.mark.needs_matplotlib
-def test_interrupted_run_saves_its_latest_update(capsys, monkeypatch):
-    """Ctrl-C comes in epoch 3."""
+@pytest.mark.parametrize(("method", "made"), [("after", 47), ("result", 60)])
+def test_interrupted_run_saves_its_latest_update(method, made, capsys, monkeypatch):
+    """Ctrl-C comes in epoch 3, or while the result is computed."""
 
-    def interrupted(self, update):
-        if self.training.updates_made == 47:
+    def interrupted(self, *update):
+        if self.training.updates_made == made:
             os.kill(os.getpid(), signal.SIGINT)
         return []
 
-    monkeypatch.setattr(SeriesReport, "after", interrupted)
-    ended = command(numpy_rnn, capsys, "--momentum", 0.5, "--save", "run.npz")
-    line = "numpy_rnn: interrupted after 47 updates; weights saved to run.npz\n"
+    words = "--momentum 0.5 --epochs 3"
+    monkeypatch.setattr(SeriesReport, method, interrupted)
+    ended = command(numpy_rnn, capsys, *words.split(), "--save", "run.npz")
+    line = f"numpy_rnn: interrupted after {made} updates; weights saved to run.npz\n"
     assert (ended.status, ended.err, os.listdir()) == (130, line, ["run.npz"])
-    options = train_options("--momentum 0.5")
-    *_, (expected, _) = zip(training_of(options), range(47))
+    *_, (expected, _) = zip(training_of(train_options(words)), range(made))
     saved = load_run("run.npz")
     latest = expected.parameters, expected.velocity
     assert bits((saved.params, saved.velocity)) == bits(latest)

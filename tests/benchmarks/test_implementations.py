@@ -141,6 +141,8 @@ def test_metadata_without_git(monkeypatch):
     [
         ("da @ W_hh.T", "da @ W_hh", "losses: an error of"),
         ("return losses", "return losses[1:]", r"losses: float32 \(4,\), expected"),
+        ("return losses", "return losses, () #", "ValueError: zip"),
+        ("return losses", "return [losses, 0], () #", "ValueError: setting"),
         ("import numpy as np", "import nothing_of_this_name", "ModuleNotFoundError"),
         ("def train", "def learn", "ValueError: it has no function train"),
     ],

@@ -91,7 +91,7 @@ CALLS = [
     ("forward", {"params": (1, 2, 3)}, "params is of type tuple: expected Parameters"),
     ("forward", {"nonlinearity": "cube"}, "unknown nonlinearity 'cube'"),
     ("from_numpy", {"value": np.ones(2, "f2")}, "float16: expected float32 or float64"),
-    ("forward", {"x": np.ones((T, B, D), "f4")}, "expected one dtype"),
+    ("forward", {"x": np.ones((T, B, D), "f4")}, "x is float32 and W_xh is float64"),
     ("forward", {"x": np.ones((0, B, D))}, r"x has shape .*\(0, 2, 3\)"),
     ("train", {"x": np.full((T, B, D), np.nan)}, "x contains NaN or infinity"),
     ("train", {"yield_every": 2}, "yield_every is 2"),
