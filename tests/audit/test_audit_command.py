@@ -154,6 +154,13 @@ def test_refuses_invalid_input(audit, words, message):
     assert message in err
 
 
+@pytest.mark.parametrize("words", [["--help"], ["--strict", "-h"]])
+def test_help_stands_anywhere_before_the_script(audit, words):
+    status, output, _ = audit(*words)
+    assert status == 0
+    assert output.startswith("usage: python -m torch_rnn audit")
+
+
 @pytest.mark.slow
 def test_help_without_a_reader():
     command = [sys.executable, "-m", "torch_rnn", "audit", "--help"]

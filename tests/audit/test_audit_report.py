@@ -73,6 +73,17 @@ def contents_of_torch():
     return [*(dict(table) for table in (*map(vars, owners), *HOOKS)), clip]
 
 
+def test_gradient_edge_does_not_end_the_audit():
+    """Its graph is not walked."""
+    rnn = nn.RNN(2, 5)
+    with torch_rnn.audit() as report:
+        loss = rnn(torch.ones(4, 3, 2))[0].square().mean()
+        torch.autograd.backward(torch.autograd.graph.get_gradient_edge(loss))
+        loops.right_chunks()
+    assert report.error == ""
+    assert "backward() of a GradientEdge" in " ".join(str(report).split())
+
+
 def test_hooks_are_removed_at_the_end():
     before = contents_of_torch()
     with torch_rnn.audit():

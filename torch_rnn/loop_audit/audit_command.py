@@ -41,12 +41,14 @@ Warnings: {", ".join(MISTAKES)}."""
 
 def parse_options(words: list[str]) -> tuple[list[tuple[str, str]], list[str]]:
     """Return the options of the command with their values, and the words from the
-    script or module on. Raises InputError.
+    script or module on; none with --help. Raises InputError.
     """
     try:
-        options, script = getopt(words, "m", ["updates=", "ignore=", "strict"])
+        options, script = getopt(words, "hm", ["help", "updates=", "ignore=", "strict"])
     except GetoptError as error:
         raise InputError(f"{error}: expected {USAGE}") from None
+    if {"-h", "--help"} & dict(options).keys():
+        return options, []
     if not script:
         raise InputError(f"no script: expected {USAGE}")
     if "-m" not in dict(options):
@@ -122,19 +124,24 @@ def run_script(words: list[str], is_module: bool) -> str | int | None:
     return code
 
 
+def print_help() -> int:
+    """Print the help. Returns the exit status."""
+    try:
+        print(HELP, flush=True)
+    except OSError:  # the reader is gone, or the disk full
+        silence_output()
+        return 1
+    return 0
+
+
 def audit_script(words: list[str]) -> int:
     """Run the command, and end as the script does. Returns the exit status of a help
     or a refusal.
     """
-    if words[:1] in (["-h"], ["--help"]):
-        try:
-            print(HELP, flush=True)
-        except OSError:  # the reader is gone, or the disk full
-            silence_output()
-            return 1
-        return 0
     try:
         options, script = parse_options(words)
+        if not script:
+            return print_help()
         values = dict(options)
         updates = values.get("--updates", "200")
         limit: Any = int(updates) if updates.isdecimal() else updates  # is checked

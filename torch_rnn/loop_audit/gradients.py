@@ -25,8 +25,8 @@ class ParameterRecord:
     _gradient: ref[torch.Tensor] | None = None
     _version: int = -1
 
-    def has_changed(self) -> bool:
-        """Return whether there is another gradient than at the last call."""
+    def note_gradient(self) -> bool:
+        """Note the gradient. Return whether it is another one than at the last call."""
         gradient = self.tensor.grad
         if gradient is None:
             return False
@@ -39,7 +39,7 @@ class ParameterRecord:
     def read(self) -> None:
         """Look whether the script has set, changed or zeroed the gradient."""
         gradient = self.tensor.grad
-        is_changed = self.has_changed()
+        is_changed = self.note_gradient()
         if gradient is None or (is_changed and not gradient.any()):
             self.backwards = frozenset()
             self.is_known = True
@@ -93,7 +93,7 @@ class GradientBook:
     def note_step(self, held: Iterable[ParameterRecord]) -> None:
         """Note that an optimizer has made a step of parameters."""
         for p in held:
-            p.has_changed()
+            p.note_gradient()
             self._norms.pop(p, None)
 
     def changed_by_hand(self) -> list[ParameterRecord]:

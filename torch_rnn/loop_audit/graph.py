@@ -70,6 +70,20 @@ class GraphSources:
             self.tensors.add(node.variable)
 
 
+def mark_loss(loss: torch.Tensor, call: LossCall) -> None:
+    """Mark a loss in its graph, if it has one."""
+    node: Any = loss.grad_fn
+    if node is not None:
+        node.metadata[LOSS_CALL] = call
+
+
+def mark_result(tensor: torch.Tensor, result: PassResult) -> None:
+    """Mark a result of a pass in its graph, if it has one."""
+    node: Any = tensor.grad_fn
+    if node is not None:
+        node.metadata.setdefault(PASS_RESULTS, {})[tensor.output_nr] = result
+
+
 def sources_of(roots: Iterable[torch.Tensor]) -> GraphSources:
     """Walk from tensors back to the passes and leaves that they come from."""
     sources = GraphSources()

@@ -31,6 +31,7 @@ from torch_rnn.loop_audit.torch_internals import (
     run_uncompiled,
 )
 
+OTHER_THREADS = "other threads"
 FAILED = object()  # the result of a call that raised an exception
 Watcher = Generator[None, Any, Any]
 Hook = Callable[..., Watcher]
@@ -70,15 +71,14 @@ class Hooks:
 
     def is_of_training(self) -> bool:
         """Return whether this thread trains, as far as it is known."""
-        if self.thread in (0, threading.get_ident()):
-            return True
-        self._record.unseen.add("other threads")
-        return False
+        return self.thread in (0, threading.get_ident())
 
     def call(self, hook: Callable[..., Any], *args: Any) -> None:
         """Call a hook, unless another thread trains."""
         if self.is_of_training():
             self.call_safely(hook, *args)
+        else:
+            self._record.unseen.add(OTHER_THREADS)
 
     def call_safely(self, hook: Callable[..., Any], *args: Any) -> None:
         """Call a hook. An error of the audit ends the audit and not the script. At
@@ -109,6 +109,7 @@ class Hooks:
                 return original(*args, **kwargs)
             # Once for both: the audit may end while another thread is in a call.
             if not self.is_of_training():
+                self._record.unseen.add(OTHER_THREADS)
                 return original(*args, **kwargs)
             watcher = _begun(hook, args, kwargs)
             result: Any = FAILED

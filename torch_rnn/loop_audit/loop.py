@@ -139,6 +139,10 @@ class TrainingLoop:
         # with those by hand of parameters that an optimizer steps
         self.changes = self._events(LoopUpdate)
         self.updates = self._counted_updates()
+        self._updates_of: dict[BackwardPass, list[LoopUpdate]] = {}
+        for update in self.updates:
+            for backward in update.backwards:
+                self._updates_of.setdefault(backward, []).append(update)
         # whether there is what mistakes are looked for in
         self.is_seen: dict[type[Event], bool] = {
             ForwardPass: any(forward.has_gradient for forward in self.forwards),
@@ -184,7 +188,7 @@ class TrainingLoop:
 
     def updates_of(self, backward: BackwardPass) -> list[LoopUpdate]:
         """Return the updates that use the gradients of a backward pass."""
-        return [update for update in self.updates if backward in update.backwards]
+        return self._updates_of.get(backward, [])
 
     def adding_updates(self) -> set[LoopUpdate]:
         """Return updates whose gradient has a part that an earlier one of the same

@@ -31,7 +31,7 @@ from torch_rnn.loop_audit.events import (
     union,
 )
 from torch_rnn.loop_audit.gradients import GradientBook, ParameterRecord, ids_of
-from torch_rnn.loop_audit.graph import LOSS_CALL, UseWatch
+from torch_rnn.loop_audit.graph import UseWatch, mark_loss
 from torch_rnn.loop_audit.hooks import FAILED, Hooks, Watcher
 from torch_rnn.loop_audit.states import StateMemory, read_call
 from torch_rnn.loop_audit.torch_internals import (
@@ -136,9 +136,7 @@ class LoopRecorder:
     def _add_loss(self, result: torch.Tensor, name: str) -> LossCall:
         """Add a loss, and mark it in the graph."""
         loss = self.record.add(LossCall, name=name)
-        node: Any = result.grad_fn
-        if node is not None:
-            node.metadata[LOSS_CALL] = loss
+        mark_loss(result, loss)
         return loss
 
     def _backward(self, tensors: Any, *_: Any, **kwargs: Any) -> Watcher:
@@ -159,14 +157,16 @@ class LoopRecorder:
         used = [*sources.parameters, *held]
         self._name(used)
         parameters = self._gradients.read(used)
-        if not sources.losses:
+        if not roots:
+            self.record.unseen.add("backward() of a GradientEdge")
+        elif not sources.losses:
             sources.losses.add(self._add_loss(roots[0], UNNAMED_LOSS))
         if not sources.is_complete:
             self.record.unseen.add("graphs that are compiled or too large")
         self._is_backward = True
         result = yield
         self._is_backward = False
-        changed = [p for p in parameters if p.has_changed()]
+        changed = [p for p in parameters if p.note_gradient()]
         backward = self.record.add(
             BackwardPass,
             losses=frozenset(sources.losses),
@@ -222,7 +222,7 @@ class LoopRecorder:
         records = self._gradients.read(parameters)
         yield
         for p in records:
-            p.has_changed()
+            p.note_gradient()
         return ids_of(records)
 
     # Updates

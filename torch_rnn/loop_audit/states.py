@@ -26,9 +26,9 @@ from torch_rnn.loop_audit.events import (
     as_list,
 )
 from torch_rnn.loop_audit.graph import (
-    PASS_RESULTS,
     GraphSources,
     PassResult,
+    mark_result,
     sources_of,
 )
 from torch_rnn.loop_audit.torch_internals import (
@@ -161,12 +161,9 @@ class StateMemory:
             parents=tuple(parents),
         )
         for name, tensor in call.outputs.items():
-            node: Any = tensor.grad_fn
-            if node is not None:
-                axis = call.axis or 0
-                result = PassResult(forward, name, behind, axis, call.batch_sizes)
-                results = node.metadata.setdefault(PASS_RESULTS, {})
-                results[tensor.output_nr] = result
+            axis = call.axis or 0
+            result = PassResult(forward, name, behind, axis, call.batch_sizes)
+            mark_result(tensor, result)
         self._remember(forward, call)
 
     def _own_results(self, sources: GraphSources) -> list[PassResult]:

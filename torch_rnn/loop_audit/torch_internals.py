@@ -1,5 +1,5 @@
 """What the audit uses of torch that is private there, but for the nodes of autograd,
-which `graph.py` walks.
+which `graph.py` walks and marks.
 
 So a version of torch that changes it concerns these two files. It was tried with torch
 2.13; `.ci/versions` tries it with the oldest one.
