@@ -47,11 +47,6 @@ class Case(NamedTuple):
         return self.options.objective.has_classes
 
     @property
-    def is_sine_wave(self) -> bool:
-        """Whether the series is that of the default experiment."""
-        return self.data is sine_arrays
-
-    @property
     def updates(self) -> int:
         """The number of updates of the run."""
         k1, _, epochs = self.options.schedule

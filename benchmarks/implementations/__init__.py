@@ -44,9 +44,6 @@ IMPLEMENTATIONS = {
     "torch.nn.RNN": Implementation(
         "torch_modules", "torch", "torch.nn.RNN, of one step RNNCell, and torch.optim"
     ),
-    "tutorial": Implementation(
-        "tutorial_loop", "torch", "a loop over points, autograd and `.data -=`"
-    ),
     "JAX": Implementation(
         "jax_scan", "jax", "jit over lax.scan with value_and_grad; vmap for ensembles"
     ),

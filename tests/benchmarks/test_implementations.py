@@ -12,14 +12,8 @@ import numpy as np
 import pytest
 
 from benchmarks import implementations
-from benchmarks.__main__ import (
-    QUICK_CASES,
-    chosen_cases,
-    disagreement,
-    first_difference,
-    metadata,
-    time_cases,
-)
+from benchmarks.__main__ import QUICK_CASES, chosen_cases, metadata, time_cases
+from benchmarks.agreement import disagreement, first_difference
 from benchmarks.cases import CASES, sine_run, window_run
 from benchmarks.implementations import IMPLEMENTATIONS, Unsupported
 from numpy_rnn.common.records import Schedule
@@ -30,7 +24,6 @@ SMALL_CASE = sine_run("small", k2=2, epochs=2, dtype="float64")
 SUPPORTED = {
     "numpy_rnn": ("",),
     "torch.nn.RNN": ("default", "sliding", "character", "H ="),
-    "tutorial": ("default",),
     "JAX": ("",),
     "min-char-rnn": ("character",),
 }
