@@ -16,13 +16,13 @@ from numpy_rnn.app.compare_report import (
 )
 from numpy_rnn.app.compare_runs import Source, TraceFile, choose_runs
 from numpy_rnn.app.experiment import epoch_losses
+from numpy_rnn.app.figures import write_figure
 from numpy_rnn.app.options import CommandOptions
 from numpy_rnn.app.output import (
     check_outputs,
     describe_runs,
     progress,
     schedule_name,
-    write_figure,
 )
 from numpy_rnn.common.packages import is_package
 from numpy_rnn.common.records import Run

@@ -7,14 +7,14 @@ import numpy as np
 
 from numpy_rnn.app.compare_report import ComparedRun, Comparison
 from numpy_rnn.app.experiment import steps_of_updates
-from numpy_rnn.app.output import schedule_name
-from numpy_rnn.app.train_plot import (
+from numpy_rnn.app.figures import (
     BLACK,
     LINE_COLORS,
     RED,
     add_legend,
     draw_losses,
 )
+from numpy_rnn.app.output import schedule_name
 from numpy_rnn.conformance.case import TENSORS
 from numpy_rnn.conformance.runs.judge import Judgement
 

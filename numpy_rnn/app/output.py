@@ -1,21 +1,17 @@
-"""What commands print and write: descriptions of runs, tables and progress; the files
-that are refused before the work begins, and figures.
+"""What commands print, descriptions of runs, tables and progress; and which files they
+write, refused before the work begins.
 """
 
 import importlib
 import os
 import sys
-import warnings
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
 from numpy_rnn.app.options import CommandOptions
 from numpy_rnn.common.errors import InputError
-from numpy_rnn.common.files import written_whole
 from numpy_rnn.common.records import Run, Step
-from numpy_rnn.common.texts import join_names, one_line, printable
+from numpy_rnn.common.texts import join_names, one_line
 
 INPUTS = ("data", "text", "weights")
 ENDINGS = {
@@ -127,23 +123,3 @@ def plot_target(options: CommandOptions, package: str) -> str | None:
         return options.plot
     name = package if is_training else options.command
     return f"{name}.png"
-
-
-def write_figure(path: str, draw: Callable[..., None], *what: Any) -> None:
-    """Draw what is given on an empty Figure, write it in the format of its ending, and
-    print where it is.
-
-    Settings of the user have no effect. Raises InputError if it cannot be written.
-    """
-    from matplotlib import style
-    from matplotlib.figure import Figure
-
-    with (
-        style.context("default"),  # settings of the user, such as LaTeX, change nothing
-        warnings.catch_warnings(action="ignore"),  # of missing glyphs
-        written_whole(path) as temporary,
-    ):
-        figure = Figure(layout="constrained")
-        draw(figure, *what)
-        figure.savefig(temporary, dpi=120, format=path.rpartition(".")[2].lower())
-    print(f"plot saved to {printable(path)}")

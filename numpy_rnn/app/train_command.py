@@ -7,8 +7,9 @@ from types import ModuleType
 import numpy as np
 
 from numpy_rnn.app.experiment import Training, prepare_experiment
+from numpy_rnn.app.figures import write_figure
 from numpy_rnn.app.options import CommandOptions
-from numpy_rnn.app.output import check_outputs, describe_runs, write_figure
+from numpy_rnn.app.output import check_outputs, describe_runs
 from numpy_rnn.app.train_plot import draw_result
 from numpy_rnn.app.train_report import SeriesReport, TextReport
 from numpy_rnn.app.weights_file import SavedRun, save_run

@@ -1,23 +1,17 @@
-"""The plot of `train`: the series, its predictions and the losses; and colours, bands
-and legends, which the plot of `compare` has too.
-"""
+"""The plot of `train`: the series, its predictions and the losses."""
 
 from typing import Any
 
-import numpy as np
-
-from numpy_rnn.app.experiment import BAND, Curve
+from numpy_rnn.app.experiment import Curve
+from numpy_rnn.app.figures import (
+    BLACK,
+    BLUE,
+    ORANGE,
+    add_legend,
+    draw_band,
+    draw_losses,
+)
 from numpy_rnn.app.series import Series
-from numpy_rnn.common.records import NumpyArray
-
-# Okabe and Ito's colours, which are distinct for the colour-blind.
-BLACK = "#000000"
-ORANGE = "#E69F00"
-BLUE = "#0072B2"
-GREEN = "#009E73"
-RED = "#D55E00"
-PURPLE = "#CC79A7"
-LINE_COLORS = (BLUE, GREEN, PURPLE, BLACK, ORANGE)  # RED is for faults
 
 MAX_PANELS = 4  # columns of a series that are drawn
 
@@ -54,29 +48,3 @@ def draw_result(
     lowest = panels[len(names) - 1]
     lowest.set_xlabel("time (steps)")
     add_legend(figure, [lowest])
-
-
-def draw_losses(axes: Any, losses: dict[str, NumpyArray]) -> None:
-    """Draw losses by epoch, each (epochs, networks), by their names in the legend."""
-    axes.set(xlabel="epoch", ylabel="loss of an epoch (log scale)", yscale="log")
-    for color, (name, values) in zip((ORANGE, BLUE), losses.items()):
-        draw_band(axes, 1, values, color=color, marker=".", label=name)
-
-
-def draw_band(axes: Any, first: int, values: NumpyArray, **style: Any) -> None:
-    """Draw values (n, networks) from a time on: the median, and percentiles."""
-    median, low, high = np.percentile(values, BAND, axis=1)
-    times = first + np.arange(len(values))
-    axes.plot(times, median, **style)
-    axes.fill_between(times, low, high, color=style["color"], alpha=0.2, lw=0)
-
-
-def add_legend(figure: Any, panels: Any) -> None:
-    """Add the legend of some panels to a figure, below all panels."""
-    lines = dict[str, Any]()
-    for axes in panels:
-        handles, labels = axes.get_legend_handles_labels()
-        lines.update(zip(labels, handles))
-    figure.legend(
-        lines.values(), lines, loc="outside lower center", ncols=8, frameon=False
-    )
