@@ -5,8 +5,8 @@ import sys
 
 import numpy_rnn
 from numpy_rnn.app import command_line
-from numpy_rnn.common.errors import InputError, failed
-from numpy_rnn.common.packages import backend
+from numpy_rnn.common.commands import backend, failed
+from numpy_rnn.common.errors import InputError
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -17,7 +17,8 @@ from numpy_rnn.app.options import (
     make_options,
     option_name,
 )
-from numpy_rnn.common.errors import InputError, failed, silence_output
+from numpy_rnn.common.commands import failed, silence_output
+from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.texts import nearest_name
 
 

@@ -24,7 +24,7 @@ from numpy_rnn.app.output import (
     progress,
     schedule_name,
 )
-from numpy_rnn.common.packages import is_package
+from numpy_rnn.common.commands import is_package
 from numpy_rnn.common.records import Run
 from numpy_rnn.common.texts import one_line
 from numpy_rnn.conformance.mutants.loops import hint_for_run

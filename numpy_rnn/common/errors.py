@@ -1,13 +1,7 @@
-"""The exception of invalid input, and how a command reports that it fails."""
+"""The exception of invalid input."""
 
-import os
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-
-from numpy_rnn.common.texts import one_line
-
-MAX_MESSAGE = 1000  # characters of the line on which a command fails
+from contextlib import contextmanager
 
 
 class InputError(ValueError):
@@ -31,17 +25,3 @@ def errors_about(subject: str) -> Iterator[None]:
         raise InputError(
             f"{subject} cannot be read: {reason}; check the path"
         ) from None
-
-
-def silence_output() -> None:
-    """Redirect standard output to nothing, so that Python's flush at exit succeeds."""
-    if sys.stdout is not None:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def failed(program: str, status: int, message: str) -> int:
-    """Print the message on one line on standard error, and return the status."""
-    with suppress(OSError):  # a full or closed standard error changes nothing
-        if sys.stderr is not None:
-            print(f"{program}: {one_line(message, MAX_MESSAGE)}", file=sys.stderr)
-    return status

@@ -12,8 +12,8 @@ import time
 import numpy as np
 import pytest
 
+from numpy_rnn.common.commands import is_package
 from numpy_rnn.common.errors import InputError
-from numpy_rnn.common.packages import is_package
 from numpy_rnn.conformance.ports.abilities import Abilities
 from numpy_rnn.conformance.ports.guard import guarded
 from numpy_rnn.conformance.ports.port import stated_port

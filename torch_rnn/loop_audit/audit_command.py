@@ -13,12 +13,8 @@ from importlib.machinery import PathFinder
 from types import FrameType
 from typing import Any
 
-from numpy_rnn.common.errors import (
-    InputError,
-    errors_about,
-    failed,
-    silence_output,
-)
+from numpy_rnn.common.commands import failed, silence_output
+from numpy_rnn.common.errors import InputError, errors_about
 from torch_rnn.loop_audit import audit
 from torch_rnn.loop_audit.audit_report import LoopReport
 from torch_rnn.loop_audit.events import SCRIPT_PATHS

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 import numpy_rnn
+from numpy_rnn.common.commands import backend, is_package
 from numpy_rnn.common.errors import InputError
-from numpy_rnn.common.packages import backend, is_package
 from numpy_rnn.common.texts import one_line
 from numpy_rnn.conformance.case import NamedArrays, WindowCase
 from numpy_rnn.conformance.ports.guard import guarded

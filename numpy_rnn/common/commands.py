@@ -1,12 +1,16 @@
-"""Packages by name: which exist, and which are backends of the command line."""
+"""What commands share: packages by name, and how a command tells that it fails."""
 
 import importlib
+import os
+import sys
 from contextlib import suppress
 from types import ModuleType
 
 from numpy_rnn.common.errors import InputError
+from numpy_rnn.common.texts import one_line
 
 REQUIRED = ("from_numpy", "to_numpy", "forward", "train")  # functions of a backend
+MAX_MESSAGE = 1000  # characters of the line on which a command fails
 EXPECTED_PACKAGE = "expected a package like numpy_rnn or torch_rnn"
 
 
@@ -40,3 +44,17 @@ def backend(name: str) -> ModuleType:
     if missing := [function for function in REQUIRED if not hasattr(module, function)]:
         raise InputError(f"{name!r} has no {', '.join(missing)}: {EXPECTED_PACKAGE}")
     return module
+
+
+def silence_output() -> None:
+    """Redirect standard output to nothing, so that Python's flush at exit succeeds."""
+    if sys.stdout is not None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def failed(program: str, status: int, message: str) -> int:
+    """Print the message on one line on standard error, and return the status."""
+    with suppress(OSError):  # a full or closed standard error changes nothing
+        if sys.stderr is not None:
+            print(f"{program}: {one_line(message, MAX_MESSAGE)}", file=sys.stderr)
+    return status
