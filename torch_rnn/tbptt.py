@@ -108,8 +108,8 @@ def train(
 
     Notes
     -----
-    All arguments are copied, also x and target, which `numpy_rnn.train` reads window by
-    window.
+    All arguments are copied, also x and target, which `numpy_rnn.train` reads part by
+    part.
 
     Examples
     --------

@@ -37,7 +37,7 @@ def train(
     x : ndarray
         Inputs, of shape (T, B, D), or (T, N, B, D) with a series per network. Integers
         are classes from 0 to D − 1, of shape (T, B) or (T, N, B). A series that is
-        mapped from a file is read window by window.
+        mapped from a file is checked, and then read part by part.
     target : ndarray
         Targets, of shape (T, B, O) or (T, N, B, O); classes from 0 to O − 1, of shape
         (T, B) or (T, N, B), for the cross-entropy.

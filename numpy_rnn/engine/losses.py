@@ -14,7 +14,11 @@ from numpy_rnn.engine.workspace import Workspace, rows
 
 
 class CollectedLosses:
-    """The losses of the updates since they were taken last, from a workspace."""
+    """The losses of the updates since they were taken last, from a workspace.
+
+    Call `collect` before the workspace loads another part of the series, and `take`
+    once for each Update that is yielded.
+    """
 
     def __init__(self, work: Workspace, T: int):
         """T: the steps of the series."""

@@ -61,8 +61,8 @@ class Plan:
         self.h_0 = self.series(run.h_0[None])[0].copy()
         T = len(run.x)
         k1, k2 = min(self.schedule.k1, T), min(self.schedule.k2, T)
-        schedule = self.schedule._replace(k1=k1, k2=k2)
-        steps = part_steps(sizes, schedule, T, blocks)
+        limited = self.schedule._replace(k1=k1, k2=k2)
+        steps = part_steps(sizes, limited, T, blocks)
         self.is_whole = steps is None
         self.work = Workspace(sizes, steps or T, k1, k2, objective)
         self.views = KeptViews(self.work)

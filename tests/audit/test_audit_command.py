@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from tests.helpers.audited_loops import source
-from torch_rnn.loop_audit import events
+from torch_rnn.loop_audit import location
 
 pytestmark = pytest.mark.needs_torch
 FAILING = """
@@ -118,7 +118,7 @@ def test_installed_module_is_no_library(audit, tmp_path, monkeypatch):
     (tmp_path / "installed_loop").mkdir()
     (tmp_path / "installed_loop/loop.py").write_text(source("right_cells"))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(events, "LIBRARIES", (*events.LIBRARIES, f"{tmp_path}/"))
+    monkeypatch.setattr(location, "LIBRARIES", (*location.LIBRARIES, f"{tmp_path}/"))
     _, _, err = audit("-m", "installed_loop.loop")
     assert "called at installed_loop/loop.py:" in " ".join(err.split())
 

@@ -17,7 +17,7 @@ from numpy_rnn.common.commands import failed, silence_output
 from numpy_rnn.common.errors import InputError, errors_about
 from torch_rnn.loop_audit import audit
 from torch_rnn.loop_audit.audit_report import LoopReport
-from torch_rnn.loop_audit.events import SCRIPT_PATHS
+from torch_rnn.loop_audit.location import SCRIPT_PATHS
 from torch_rnn.loop_audit.mistakes import MISTAKES
 
 USAGE = "[--updates N] [--ignore NAME] [--strict] SCRIPT | -m MODULE [arguments]"

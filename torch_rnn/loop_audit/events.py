@@ -5,33 +5,19 @@ windows are derived from the events in `loop.py`, mistakes in `mistakes.py`. Par
 are identified by their `id`, as they live as long as the record.
 """
 
-import os
-import re
-import site
-import sys
-import sysconfig
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
-from functools import cache
-from pathlib import Path
-from types import FrameType
 from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import nn
 from torch.utils.weak import WeakIdRef
 
+from torch_rnn.loop_audit.location import current_location
+
 MAX_EVENTS = 100_000  # a record keeps no more than these
 UNNAMED_LOSS = "of a function that is not watched"
-FOLDERS = (
-    Path(__file__).parent,
-    *torch.__path__,
-    *map(sysconfig.get_path, ("stdlib", "purelib", "platlib")),
-    site.getusersitepackages(),  # of pip install --user
-)
-LIBRARIES = tuple(f"{folder}{os.sep}" for folder in FOLDERS)
-SCRIPT_PATHS: list[str] = []  # of an installed module that is run, which is no library
 AnyKey = TypeVar("AnyKey")
 AnyEvent = TypeVar("AnyEvent", bound="Event")
 
@@ -199,29 +185,6 @@ def parameters_in(events: Iterable[GradientEvent]) -> frozenset[int]:
 # The record
 
 
-@cache
-def _script_name(file: str) -> str:
-    """Return the name of a file of the script, relative to the working folder; empty
-    for a library.
-    """
-    is_library = file.startswith(LIBRARIES) and not file.startswith((*SCRIPT_PATHS,))
-    if is_library or re.match("<(?!ipython|stdin|string)", file):
-        return ""
-    relative = os.path.relpath(file) if os.path.isabs(file) else file
-    return file if relative.startswith("..") else relative
-
-
-def _current_location() -> str:
-    """Return FILE:LINE of the innermost call in the script."""
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None:
-        name = _script_name(frame.f_code.co_filename)
-        if name:
-            return f"{name}:{frame.f_lineno}"
-        frame = frame.f_back
-    return "?"
-
-
 @dataclass(eq=False)
 class LoopRecord:
     """All that a recorder has seen."""
@@ -244,7 +207,7 @@ class LoopRecord:
         """Make an event with its number and location, and add it while there is
         room.
         """
-        facts.setdefault("location", _current_location())
+        facts.setdefault("location", current_location())
         event = event_type(number=len(self.events) + 1, **facts)
         if len(self.events) < MAX_EVENTS:
             self.events.append(event)
