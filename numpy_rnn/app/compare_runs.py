@@ -2,6 +2,7 @@
 ports state chooses and refuses options of the command line.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -122,11 +123,15 @@ def forced_values(ports: list[PortSource], usual: CommandOptions) -> dict[str, A
     free = declarations_of("compare").keys() - usual.given.keys()
     forced = {}
     for port in ports:
-        for field, value in run_defaults(port.port.abilities).items():
-            name = OPTION_OF_FIELD.get(field, field)
+        for name, value in option_values(run_defaults(port.port.abilities)).items():
             if name in free:
                 forced[name] = value
     return forced
+
+
+def option_values(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return fields of a run by the names of options, which some have."""
+    return {OPTION_OF_FIELD.get(field, field): v for field, v in fields.items()}
 
 
 def asked_schedules(options: CommandOptions) -> list[Schedule]:
@@ -154,17 +159,18 @@ def runs_by_schedule(
 
 
 def changed_options(
-    fields: dict[str, Any],
+    values: dict[str, Any],
     options: CommandOptions,
     schedules: list[Schedule],
     T: int,
 ) -> list[str]:
-    """Return the options that give runs these fields, as they are typed.
+    """Return the options that give runs these values, as they are typed.
 
     Parameters
     ----------
-    fields : mapping of str to object
-        Fields of runs, and their values.
+    values : mapping of str to object
+        Values by the names of options, and of the loss and whether inputs are classes,
+        which the data have.
     options : CommandOptions
         The options that are changed.
     schedules : iterable of Schedule
@@ -179,14 +185,13 @@ def changed_options(
     """
     words = []
     changeable = declarations_of("compare").keys() - SCHEDULE
-    for field, value in fields.items():
-        name = OPTION_OF_FIELD.get(field, field)
-        if field in ("loss", "class_inputs"):
-            words += sources_of_data({field: value})
+    for name, value in values.items():
+        if name in ("loss", "class_inputs"):
+            words += sources_of_data({name: value})
         elif name in changeable and value != getattr(options, name):
             words.append(option_words(name, value))
     for schedule in schedules:
-        k1, k2 = forced_schedule(fields, *schedule[:2], T)
+        k1, k2 = forced_schedule(values, *schedule[:2], T)
         if (k1, k2) != schedule[:2]:
             words.append(f"--k1 {k1} --k2 {k2}")
     return list(dict.fromkeys(words))
@@ -219,7 +224,7 @@ def check_ports(
         for run in runs:
             for ability in unsupported(port.port.abilities, run):
                 missing.append(f"no {ability.words}")
-                remedies.update(ability.remedy)
+                remedies.update(option_values(dict(ability.remedy)))
         if missing:
             message = f"{port.name} has {', '.join(dict.fromkeys(missing))}"
             changed = changed_options(remedies, options, schedules, len(runs[0].x))
