@@ -11,7 +11,6 @@ import numpy as np
 
 from numpy_rnn.common.records import NumpyArray, Objective
 from numpy_rnn.conformance.arithmetics.arithmetic import NumpyArithmetic, Operand
-from numpy_rnn.conformance.case import NamedArrays
 from numpy_rnn.conformance.definition import DEFINITION as right
 from numpy_rnn.conformance.definition import GRADIENTS, Definition, Steps, Tensors
 
@@ -37,11 +36,6 @@ class Mutant(NamedTuple):
         """Return the equations, for this number if they depend on one."""
         return self.equations(number) if callable(self.equations) else self.equations
 
-    def values(self, fit: Any, number: float) -> NamedArrays:
-        """Return the tensors of a fit by these equations."""
-        tensors: NamedArrays = fit.values(self.with_number(number))
-        return tensors
-
     @property
     def is_forward(self) -> bool:
         """Return whether the equations that are other ones are of the forward pass."""
@@ -51,22 +45,6 @@ class Mutant(NamedTuple):
     def definition(self) -> Definition:
         """Return the definition with these equations."""
         return Definition(**self.with_number(1.0))
-
-
-class LoopMutant(NamedTuple):
-    """A mistake of a training loop: other tensors of an update."""
-
-    name: str  # with {names} for the tensors that are wrong
-    change: Callable[[Any], NamedArrays]  # of the fit of an update
-
-    def values(self, fit: Any, number: float) -> NamedArrays:
-        """Return the other tensors of a fit."""
-        return self.change(fit)
-
-    @property
-    def is_forward(self) -> bool:
-        """Return False: no equation is another one."""
-        return False
 
 
 class View:

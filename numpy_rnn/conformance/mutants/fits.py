@@ -5,7 +5,7 @@ A mutant explains a fit if it gives every number that is wrong, up to rounding. 
 number, such as a factor, is one number, or one product of sizes, in all fits.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import combinations
 from math import prod
 from typing import NamedTuple
@@ -26,7 +26,7 @@ from numpy_rnn.conformance.case import (
     with_rows,
 )
 from numpy_rnn.conformance.definition import Definition, window_update
-from numpy_rnn.conformance.mutants.edits import Equations, LoopMutant, Mutant
+from numpy_rnn.conformance.mutants.edits import Equations, Mutant
 
 # By how many units in the last place of its largest number a tensor may differ from
 # another way to compute it, over 100 terms or fewer; as the root of their number beyond
@@ -66,6 +66,12 @@ class Fit:
         terms = len(case.x) * self.case.h_0.size
         self.ulp: float = eps * max(1.0, (terms / USUAL_TERMS) ** 0.5)
         self.wrong = {name for name in known if self.is_off(name, self.report)}
+
+    def values_by(self, mutant: "Mutant | LoopMutant", number: float) -> NamedArrays:
+        """Return the tensors by a mutant, with this number if it has one."""
+        if isinstance(mutant, LoopMutant):
+            return mutant.change(self)
+        return self.values(mutant.with_number(number))
 
     def values(self, equations: Equations) -> NamedArrays:
         """Return the tensors by other equations. The step starts from the reported
@@ -113,6 +119,14 @@ class Fit:
         return np.concatenate(parts)
 
 
+class LoopMutant(NamedTuple):
+    """A mistake of a training loop: other tensors of an update."""
+
+    name: str  # with {names} for the tensors that are wrong
+    change: Callable[[Fit], NamedArrays]  # of the fit of an update
+    is_forward: bool = False  # no equation is another one
+
+
 def largest(array: NumpyArray) -> float:
     """Return the largest absolute value."""
     return float(np.abs(array).max(initial=0))
@@ -148,8 +162,8 @@ def measured_number(
     changes = list[NumpyArray]()  # from the mutant with 0 to the reported numbers
     for fit in fits:
         names = sorted(fit.wrong & wrong)
-        at_0 = fit.vector(mutant.values(fit, 0.0), names)
-        at_1 = fit.vector(mutant.values(fit, 1.0), names)
+        at_0 = fit.vector(fit.values_by(mutant, 0.0), names)
+        at_1 = fit.vector(fit.values_by(mutant, 1.0), names)
         slopes.append(at_1 - at_0)
         changes.append(fit.vector(fit.report, names) - at_0)
     slope = np.concatenate(slopes)

@@ -16,12 +16,17 @@ import numpy as np
 
 from numpy_rnn.common.records import Step
 from numpy_rnn.conformance.case import WindowCase, case_sizes
-from numpy_rnn.conformance.mutants.edits import LoopMutant, Mutant
+from numpy_rnn.conformance.mutants.edits import Mutant
 from numpy_rnn.conformance.mutants.families import (
     step_mutants,
     window_mutants,
 )
-from numpy_rnn.conformance.mutants.fits import Fit, measured_number, subject
+from numpy_rnn.conformance.mutants.fits import (
+    Fit,
+    LoopMutant,
+    measured_number,
+    subject,
+)
 from numpy_rnn.conformance.ports.port import StatedPort
 from numpy_rnn.conformance.ports.protocol import PortFault
 from numpy_rnn.conformance.ports.user_code import validated_report
@@ -187,7 +192,7 @@ def words_of(mutant: Mutant | LoopMutant, fits: Sequence[Fit]) -> str:
         text, numbers = common
     is_shown = False
     for fit, number in zip(fits, numbers):
-        values = mutant.values(fit, number)
+        values = fit.values_by(mutant, number)
         if not fit.explains(values, wrong):
             return ""
         if fit.wrong and values is not fit.report:  # which allows anything

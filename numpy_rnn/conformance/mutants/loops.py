@@ -16,11 +16,12 @@ from numpy_rnn.common.texts import pluralize
 from numpy_rnn.conformance.case import GRADIENT_AXES, NamedArrays, leading_axes
 from numpy_rnn.conformance.definition import DEFINITION as right
 from numpy_rnn.conformance.definition import window_update
-from numpy_rnn.conformance.mutants.edits import LoopMutant, Mutant
+from numpy_rnn.conformance.mutants.edits import Mutant
 from numpy_rnn.conformance.mutants.families import change_times
 from numpy_rnn.conformance.mutants.fits import (
     ROUNDING,
     Fit,
+    LoopMutant,
     largest,
     measured_number,
 )

@@ -46,8 +46,12 @@ class PortFault(Exception):
 # The statements of a port about itself, where it makes none.
 STATEMENTS: Message = {
     "name": "",
-    **dict.fromkeys(("dtypes", "capabilities", "lacks", "sizes"), ()),
-    **dict.fromkeys(("tanh_ulps", "mean_over")),
+    "dtypes": (),
+    "capabilities": (),
+    "lacks": (),
+    "sizes": (),
+    "tanh_ulps": None,
+    "mean_over": None,
 }
 
 
