@@ -190,11 +190,10 @@ def check_port(
 
 
 def overflow_fault(port: StatedPort, fault: PortFault) -> PortFault:
-    """Return the fault of a port that fails where its outputs are 1e4. The case, after
-    the last ", in ", is left out.
+    """Return the fault of a port that fails where its outputs are 1e4, without the
+    case.
     """
-    text = str(fault).removeprefix(f"{port.name}: ").rpartition(", in ")[0]
-    text = text.removesuffix(": expected a finite number")
+    text = fault.what.removesuffix(": expected a finite number")
     message = f"OVERFLOW {port.name}: {text} for outputs of {MAX_LOGIT:g}: subtract "
     message += "the largest output of each row, as in log-sum-exp, or state "
     message += 'lacks=("large outputs",) in the port, or in the call of its adapter'

@@ -40,7 +40,14 @@ Message = dict[str, Any]
 
 
 class PortFault(Exception):
-    """A port failed; the message is one line."""
+    """A port failed; the message is one line.
+
+    what: the fault alone, without the port and the case.
+    """
+
+    def __init__(self, message: str, what: str = ""):
+        super().__init__(message)
+        self.what = what or message
 
 
 # The statements of a port about itself, where it makes none.

@@ -123,14 +123,14 @@ def validated_report(port: StatedPort, case: WindowCase, where: str) -> NamedArr
     try:
         report = call_port(port, case)
     except PortFault as fault:
-        raise PortFault(f"{port.name} {fault}, in {where}") from None
+        raise PortFault(f"{port.name} {fault}, in {where}", str(fault)) from None
     error = format_error(case, report, port.abilities.capabilities)
     if not error:
         return report
     advice = ""
     if error.endswith(("expected float32", "expected float64")):
         advice = ', or state the dtypes that it has, as dtypes=("float64",)'
-    raise PortFault(f"{port.name}: {error}{advice}, in {where}")
+    raise PortFault(f"{port.name}: {error}{advice}, in {where}", error)
 
 
 def describe_error(error: BaseException) -> str:
