@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from numpy_rnn.common.records import NumpyArray
 from numpy_rnn.common.trees import tree_map
 from numpy_rnn.conformance.arithmetics.arithmetic import NumpyArithmetic
 from numpy_rnn.conformance.case import WindowCase, present
@@ -26,10 +27,10 @@ FORWARD_ONLY = Definition(backward=lambda *_: {})  # without any gradient
 
 
 def complex_step(
-    function: Callable[[np.ndarray], np.ndarray],
-    value: np.ndarray,
-    elements: np.ndarray,
-) -> np.ndarray:
+    function: Callable[[NumpyArray], NumpyArray],
+    value: NumpyArray,
+    elements: NumpyArray,
+) -> NumpyArray:
     """Compute ∂f/∂v = Im f(v + iδ) / δ for some elements v of an array, (..., n).
 
     function: takes n arrays at once, (n, *shape of value), and returns (..., n).
@@ -39,11 +40,11 @@ def complex_step(
     steps = np.zeros((len(elements), value.size), complex)
     steps[np.arange(len(elements)), elements] = 1j * DELTA
     perturbed = value + steps.reshape(-1, *value.shape)
-    derivative: np.ndarray = function(perturbed).imag / DELTA
+    derivative: NumpyArray = function(perturbed).imag / DELTA
     return derivative
 
 
-def some_elements(size: int) -> np.ndarray:
+def some_elements(size: int) -> NumpyArray:
     """Return the indices of all elements, or of 512, evenly spaced."""
     positions = np.linspace(0, size - 1, min(size, MAX_ELEMENTS))
     return np.unique(positions.round().astype(int))
@@ -54,12 +55,12 @@ class PerturbedArithmetic(NumpyArithmetic):
     passes.
     """
 
-    def __init__(self, name: str, added: np.ndarray):
+    def __init__(self, name: str, added: NumpyArray):
         super().__init__(np.float64)
         self.name = name
         self.added = added
 
-    def pass_on(self, name: str, t: int | None, value: np.ndarray) -> np.ndarray:
+    def pass_on(self, name: str, t: int | None, value: NumpyArray) -> NumpyArray:
         """Note the perturbed value, with which the equations continue."""
         if t is not None and name == self.name:
             value = value + self.added[:, t - 1]
@@ -76,8 +77,8 @@ def passes(case: WindowCase) -> WindowCase:
 
 
 def perturbed_losses(
-    case: WindowCase, name: str, definition: Definition, values: np.ndarray
-) -> np.ndarray:
+    case: WindowCase, name: str, definition: Definition, values: NumpyArray
+) -> NumpyArray:
     """Return the losses of n passes over a window, one for each of n values of a
     tensor; of a, h or y, of what is added to it.
     """
@@ -92,20 +93,20 @@ def perturbed_losses(
     else:
         params = ensemble.params._replace(**{name: values})
         ensemble = ensemble._replace(params=params)
-    losses: np.ndarray = window_update(ensemble, numbers, definition)["loss"]
+    losses: NumpyArray = window_update(ensemble, numbers, definition)["loss"]
     return losses
 
 
 class Derivative(NamedTuple):
     """The derivatives of a loss by some elements of a tensor."""
 
-    elements: np.ndarray  # their indices into the flattened tensor
-    values: np.ndarray
+    elements: NumpyArray  # their indices into the flattened tensor
+    values: NumpyArray
 
 
 def derivatives(
     case: WindowCase,
-    report: dict[str, np.ndarray],
+    report: dict[str, NumpyArray],
     definition: Definition = FORWARD_ONLY,
 ) -> dict[str, Derivative]:
     """Compute ∂L/∂v for every tensor v of a window, by the name of the derivative."""

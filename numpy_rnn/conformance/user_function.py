@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from numpy_rnn.common.errors import InputError
-from numpy_rnn.common.records import NumpyArray as Array
+from numpy_rnn.common.records import NumpyArray
 from numpy_rnn.common.texts import some_of
 
-ArraysByName = dict[str, Array]
+ArraysByName = dict[str, NumpyArray]
 
 
 class Evaluation(NamedTuple):
@@ -70,7 +70,7 @@ def as_float64(value: Any) -> Any:
     return value.astype(float) if is_floating else value
 
 
-def number_array(label: str, value: Any, kinds: str = "fciu") -> Array:
+def number_array(label: str, value: Any, kinds: str = "fciu") -> NumpyArray:
     """Return the value as an array. Raises InputError unless its dtype is of kinds."""
     package = type(value).__module__
     if package.startswith(("torch", "jax")):

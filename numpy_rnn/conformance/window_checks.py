@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from numpy_rnn.common.records import NumpyArray as Array
+from numpy_rnn.common.records import NumpyArray
 from numpy_rnn.conformance.arithmetics.bounds import TAU, Bounds
 from numpy_rnn.conformance.arithmetics.monte_carlo import (
     MonteCarloArithmetic,
@@ -57,21 +57,21 @@ class Check(NamedTuple):
     """
 
     tensor: str
-    reported: Array
+    reported: NumpyArray
     # |reported − expected| / allowed, at most 1 for right code; 0 for 0/0, ∞ for NaN
-    ratio: Array
-    expected: Array
-    allowed: Array
-    estimated: Array  # by window: whether an estimate decides, not a proven bound
-    share: Array  # by window: how much of the tensor rounding alone may change
+    ratio: NumpyArray
+    expected: NumpyArray
+    allowed: NumpyArray
+    estimated: NumpyArray  # by window: whether an estimate decides, not a proven bound
+    share: NumpyArray  # by window: how much of the tensor rounding alone may change
 
     @property
-    def ill_conditioned(self) -> Array:
+    def ill_conditioned(self) -> NumpyArray:
         """By window, whether rounding alone may change the tensor by half."""
         return ~(self.share <= ILL_CONDITIONED)
 
     @property
-    def wide(self) -> Array:
+    def wide(self) -> NumpyArray:
         """By window, whether it may by more than a tenth, and not by half."""
         return (self.share > WIDE_SHARE) & ~self.ill_conditioned
 
@@ -130,24 +130,24 @@ class Tolerance(NamedTuple):
     """
 
     tensor: str
-    expected: Array
-    E: Array
-    spread: Array  # of the samples; NaN if proven bounds decide
+    expected: NumpyArray
+    E: NumpyArray
+    spread: NumpyArray  # of the samples; NaN if proven bounds decide
     limits: np.finfo
     axes: tuple[int, ...]  # those of one window; the others are of stacked ones
 
-    def size(self, array: Array) -> Array:
+    def size(self, array: NumpyArray) -> NumpyArray:
         """Return the 2-norm of every window."""
         return root_of_squares(array, self.axes)
 
     @property
-    def is_loose(self) -> Array:
+    def is_loose(self) -> NumpyArray:
         """By window, whether the proven bound is not narrow, or not finite."""
         narrow = ROUNDINGS * float(self.limits.eps) / 2 * self.size(self.expected)
         return ~(self.size(self.E) <= narrow)
 
     @np.errstate(all="ignore")
-    def check(self, reported: Array) -> Check:
+    def check(self, reported: NumpyArray) -> Check:
         """Compare what is reported with what is expected, number by number.
 
         The proven bound E decides, unless E is loose and an estimate has a smaller
@@ -182,7 +182,7 @@ class Tolerance(NamedTuple):
         by_window = (np.squeeze(v, axis=self.axes) for v in (estimated, lost))
         return Check(self.tensor, reported, ratio, expected, allowed, *by_window)
 
-    def at(self, rows: Array, windows: Array) -> "Tolerance":
+    def at(self, rows: NumpyArray, windows: NumpyArray) -> "Tolerance":
         """Return the tolerance of one step of some of the stacked windows, by its index
         in time.
         """

@@ -76,7 +76,7 @@ def sech_squared(a: NumpyArray) -> NumpyArray:
 
 def not_stated(*arrays: NumpyArray) -> NumpyArray:
     """Raise NotImplementedError: the row of a nonlinearity lacks a column it needs."""
-    raise NotImplementedError
+    raise NotImplementedError("this nonlinearity lacks change or steepest")
 
 
 def products_of_h(c: NumpyArray) -> NumpyArray:

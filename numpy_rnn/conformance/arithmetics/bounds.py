@@ -43,9 +43,9 @@ from numpy_rnn.conformance.arithmetics.rounding import (
 
 # The largest error of a usual tanh: NumPy 1.4, torch 0.75, glibc 2.1, JAX 7.
 STRICT_TANH_ULPS = 8
-ROWS_AND_STEPS = (0, -2, -1)  # the axes of the terms of a loss
 TAU = 2.0 * STRICT_TANH_ULPS  # τ: tanh is off by τ u of its value at most
 CHECKER_TAU = 4.0  # NumPy's own, in float64
+ROWS_AND_STEPS = (0, -2, -1)  # the axes of the terms of a loss
 
 
 class Bounds(Rounding):

@@ -28,8 +28,7 @@ from typing import Any
 
 import numpy as np
 
-from numpy_rnn.common.records import NumpyArray as Array
-from numpy_rnn.common.records import Step
+from numpy_rnn.common.records import NumpyArray, Step
 from numpy_rnn.common.trees import tree_map
 from numpy_rnn.conformance.arithmetics.arithmetic import (
     AnyDtype,
@@ -62,7 +61,9 @@ def sampled(case: WindowCase) -> WindowCase:
     return case._replace(params=params, velocity=velocity, step=step)
 
 
-def spread_of(samples: Array, axis: int, center: Array | None = None) -> Array:
+def spread_of(
+    samples: NumpyArray, axis: int, center: NumpyArray | None = None
+) -> NumpyArray:
     """Return the root mean square of deviations along an axis, of tiny numbers too.
 
     They are deviations from `center`, the exact values, or from the mean. Where half of
@@ -72,11 +73,11 @@ def spread_of(samples: Array, axis: int, center: Array | None = None) -> Array:
         center = samples.mean(axis=axis)
     deviations = samples - np.expand_dims(center, axis)
     size = root_of_squares(deviations, axis).squeeze(axis)
-    spread: Array = size / np.sqrt(samples.shape[axis])
+    spread: NumpyArray = size / np.sqrt(samples.shape[axis])
     return spread
 
 
-def repeats(terms: Array, u: float) -> Array:
+def repeats(terms: NumpyArray, u: float) -> NumpyArray:
     """Return the mean number of terms that are equal in a sum along axis −2; zeros are
     no terms.
     """
@@ -90,7 +91,7 @@ def repeats(terms: Array, u: float) -> Array:
     is_term = ordered != 0
     # 1 + 3 + .. + (2m − 1) = m²
     m_squared = np.where(is_term, 2 * repetition + 1, 0).sum(axis=-2)
-    mean: Array = m_squared / np.maximum(is_term.sum(axis=-2), 1)
+    mean: NumpyArray = m_squared / np.maximum(is_term.sum(axis=-2), 1)
     return mean
 
 
@@ -132,7 +133,7 @@ class MonteCarloArithmetic(NumpyArithmetic):
         self,
         dtype: AnyDtype,
         tau: float = TAU,
-        reported: dict[str, Array] | None = None,
+        reported: dict[str, NumpyArray] | None = None,
         seed: int = 0,
     ):
         """Draw the error of tanh in each sample."""
@@ -143,7 +144,9 @@ class MonteCarloArithmetic(NumpyArithmetic):
         self.generator = np.random.default_rng(seed)
         self.tilt = self.generator.uniform(-1, 1, SAMPLE_COUNT)  # of tanh, by sample
 
-    def from_input(self, array: Array, error: Array | float = 0.0) -> Array:
+    def from_input(
+        self, array: NumpyArray, error: NumpyArray | float = 0.0
+    ) -> NumpyArray:
         """Return the numbers; half of the samples read subnormal ones as zeros."""
         value = np.asarray(array, np.float64)
         if np.any(error):
@@ -155,7 +158,7 @@ class MonteCarloArithmetic(NumpyArithmetic):
         noisy.noise = self
         return noisy
 
-    def per_sample(self, value: Array, numbers: Array) -> Array:
+    def per_sample(self, value: NumpyArray, numbers: NumpyArray) -> NumpyArray:
         """Return a number for each sample, along their axis: the first, or that after
         time.
         """
@@ -176,15 +179,15 @@ class MonteCarloArithmetic(NumpyArithmetic):
             raise TypeError("an operand has no noise: expected one of `from_input`")
         return operand
 
-    def stack(self, values: Sequence[Array]) -> Array:
+    def stack(self, values: Sequence[NumpyArray]) -> NumpyArray:
         """Return values of steps as one array, time first."""
         return self.from_input(super().stack([self.plain(value) for value in values]))
 
-    def report(self) -> dict[str, Array]:
+    def report(self) -> dict[str, NumpyArray]:
         """Return the tensors by name, as arrays without noise."""
         return {name: np.asarray(value) for name, value in super().report().items()}
 
-    def rounded(self, value: Array, size: Array, n: float) -> Array:
+    def rounded(self, value: NumpyArray, size: NumpyArray, n: float) -> NumpyArray:
         """Return the result of an operation on n terms, with a random error of this
         size in units of u.
         """
@@ -200,7 +203,9 @@ class MonteCarloArithmetic(NumpyArithmetic):
         error = self.u * size + tiny * (size > 0)
         return self.from_input(value + error * noise)
 
-    def rounded_sum(self, value: Array, squares: Array, n: int, m: Array) -> Array:
+    def rounded_sum(
+        self, value: NumpyArray, squares: NumpyArray, n: int, m: NumpyArray
+    ) -> NumpyArray:
         """Return a sum of n terms, each of which occurs m times, and whose squares have
         this sum.
         """
@@ -210,8 +215,10 @@ class MonteCarloArithmetic(NumpyArithmetic):
         return self.rounded(value, size, n)
 
     def affine(
-        self, products: Sequence[tuple[Array, Array]], bias: Array | None = None
-    ) -> Array:
+        self,
+        products: Sequence[tuple[NumpyArray, NumpyArray]],
+        bias: NumpyArray | None = None,
+    ) -> NumpyArray:
         """Return Σ A B, and the bias, for every row."""
         left = join([self.plain(A) for A, _ in products], -1)
         right = join([self.plain(B) for _, B in products], -2)
@@ -230,7 +237,7 @@ class MonteCarloArithmetic(NumpyArithmetic):
         m = repeats(((i @ left[-1:]) * (right[-1:] @ j))[..., None], self.u)
         return self.rounded_sum(value, squares, n, m[..., None])
 
-    def total(self, steps: Sequence[Array]) -> Array:
+    def total(self, steps: Sequence[NumpyArray]) -> NumpyArray:
         """Return the sum over steps and sequences."""
         rows = join([self.plain(value) for value in steps], -2)
         value = rows.sum(axis=-2)
@@ -238,20 +245,22 @@ class MonteCarloArithmetic(NumpyArithmetic):
         m = repeats(rows[-1:], self.u)
         return self.rounded_sum(value, squares, rows.shape[-2], m)
 
-    def rate(self, step: Step, theta: Array) -> Array:
+    def rate(self, step: Step, theta: NumpyArray) -> NumpyArray:
         """Return η as numbers of the case."""
         return self.from_input(super().rate(step, theta))
 
-    def phi(self, a: Array, nonlinearity: str) -> Array:
+    def phi(self, a: NumpyArray, nonlinearity: str) -> NumpyArray:
         """Return φ(a)."""
-        h: Array = super().phi(a, nonlinearity)
+        h: NumpyArray = super().phi(a, nonlinearity)
         if nonlinearity_of(nonlinearity).has_kink:
             return h
         values = self.plain(h)
         tilt = self.u * self.per_sample(h, self.tilt)
         return self.from_input(values * (1 + tilt * self.tau / 2))
 
-    def by_slope(self, dh: Array, a: Array, h: Array, nonlinearity: str) -> Array:
+    def by_slope(
+        self, dh: NumpyArray, a: NumpyArray, h: NumpyArray, nonlinearity: str
+    ) -> NumpyArray:
         """Return dh ∘ φ'(a), from a or from h; for relu any slope near the kink."""
         row = nonlinearity_of(nonlinearity)
         if not row.has_kink:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.linalg import norm
 
 from numpy_rnn.common.errors import InputError
-from numpy_rnn.common.records import NumpyArray as Array
+from numpy_rnn.common.records import NumpyArray
 from numpy_rnn.conformance.gradients.derivatives import (
     ROUNDOFF,
     LossDerivative,
@@ -27,19 +27,19 @@ class GradientCheck(NamedTuple):
     """The check of one gradient, along directions v of its parameter."""
 
     tensor: str
-    gradient: Array  # as the function returns it in float64
+    gradient: NumpyArray  # as the function returns it in float64
     derivative: LossDerivative
     noise: float  # the rounding error of the gradient
     verdict: str = ""  # "right", "wrong" or "not judged"
     words: str = ""  # what is wrong, or why it is not judged
 
     @property
-    def expected(self) -> Array:
+    def expected(self) -> NumpyArray:
         """The derivatives of the loss along v."""
         return self.derivative.values
 
     @property
-    def reported(self) -> Array:
+    def reported(self) -> NumpyArray:
         """The products of v and the gradient."""
         return self.derivative.products(self.gradient)
 
@@ -55,14 +55,14 @@ class GradientCheck(NamedTuple):
         error: float = self.noise + self.derivative.error
         return SPREADS * error + ROUNDOFFS * ROUNDOFF * self.size
 
-    def error_of(self, gradient: Array, factor: float = 1.0) -> float:
+    def error_of(self, gradient: NumpyArray, factor: float = 1.0) -> float:
         """Return the largest difference of a gradient and a multiple of the expected
         one, along a direction.
         """
         errors = self.derivative.products(gradient) - factor * self.expected
         return float(np.abs(errors).max())
 
-    def along_elements(self, indices: Array) -> tuple[float, float]:
+    def along_elements(self, indices: NumpyArray) -> tuple[float, float]:
         """Return the expected and the reported derivative along random signs of some
         elements, by flat indices. The sign of the first one is +.
         """
@@ -72,7 +72,7 @@ class GradientCheck(NamedTuple):
         reported: float = np.sum(direction * self.gradient)
         return self.derivative.along(direction), reported
 
-    def error_in(self, indices: Array) -> float:
+    def error_in(self, indices: NumpyArray) -> float:
         """Return the error along random signs of some elements."""
         expected, reported = self.along_elements(indices)
         return abs(reported - expected)
@@ -207,7 +207,7 @@ def check_gradients(f: Callable[..., Any], params: Any, *data: Any) -> GradientR
     return report
 
 
-def judge_gradient(check: GradientCheck, original: Array) -> tuple[str, str]:
+def judge_gradient(check: GradientCheck, original: NumpyArray) -> tuple[str, str]:
     """Return the verdict, and what is wrong or why it is not judged. original: the
     gradient in the user's own dtype.
     """

@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.linalg import norm
 
-from numpy_rnn.common.records import NumpyArray as Array
+from numpy_rnn.common.records import NumpyArray
 from numpy_rnn.conformance.user_function import ArraysByName, UserFunction
 from numpy_rnn.conformance.window_checks import SPREADS
 
@@ -72,7 +72,7 @@ class Difference(NamedTuple):
 
     value: float
     error: float  # as Ridders estimates it
-    steps: Array
+    steps: NumpyArray
 
 
 class LossDerivative:
@@ -106,17 +106,17 @@ class LossDerivative:
             self.values = np.array([difference.value for difference in differences])
             self.error = max(difference.error for difference in differences)
 
-    def products(self, gradient: Array) -> Array:
+    def products(self, gradient: NumpyArray) -> NumpyArray:
         """Return the products of the directions and a gradient."""
         return np.tensordot(self.directions, gradient, gradient.ndim)
 
-    def along(self, direction: Array) -> float:
+    def along(self, direction: NumpyArray) -> float:
         """Return the derivative along a direction."""
         if self.method == "complex step":
             return self._complex_step(direction, self.params)
         return self._difference(direction, self.steps).value
 
-    def _complex_step(self, direction: Array, params: ArraysByName) -> float:
+    def _complex_step(self, direction: NumpyArray, params: ArraysByName) -> float:
         """Compute one derivative by complex step; NaN where that fails."""
         point = {name: array + 0j for name, array in params.items()}
         point[self.name] += 1j * IMAGINARY_STEP * direction
@@ -140,7 +140,7 @@ class LossDerivative:
         return error
 
     @np.errstate(all="ignore")
-    def _difference(self, direction: Array, steps: Array) -> Difference:
+    def _difference(self, direction: NumpyArray, steps: NumpyArray) -> Difference:
         """Compute one derivative by differences, of the steps with the least error."""
         ahead = self._changes_of_loss(direction, steps)
         behind = self._changes_of_loss(direction, -steps)
@@ -157,7 +157,7 @@ class LossDerivative:
         best = np.nan_to_num(errors / np.abs(slope), nan=np.inf).argmin()
         return Difference(slope[best], errors[best], steps[best : best + 3])
 
-    def _changes_of_loss(self, direction: Array, steps: Array) -> Array:
+    def _changes_of_loss(self, direction: NumpyArray, steps: NumpyArray) -> NumpyArray:
         """Return the changes of the loss by these steps along a direction."""
         changes = []
         for step in steps:
@@ -167,7 +167,7 @@ class LossDerivative:
         return np.real(changes)
 
 
-def extrapolated(values: Array, factor: float) -> tuple[Array, Array]:
+def extrapolated(values: NumpyArray, factor: float) -> tuple[NumpyArray, NumpyArray]:
     """Extrapolate to steps of 0, once and twice. The first error falls by the factor
     with each step, the second one 16 times faster.
     """

@@ -12,10 +12,8 @@ import subprocess
 import time
 import weakref
 
-import numpy as np
-
 from numpy_rnn.common.texts import one_line
-from numpy_rnn.conformance.case import WindowCase
+from numpy_rnn.conformance.case import NamedArrays, WindowCase
 from numpy_rnn.conformance.ports.protocol import (
     HELLO,
     LONGEST_HELLO,
@@ -68,7 +66,7 @@ class ProgramPort:
         if self.ending.detach():
             _end(self.process, patience)
 
-    def report(self, case: WindowCase) -> dict[str, np.ndarray]:
+    def report(self, case: WindowCase) -> NamedArrays:
         """Return the report of the program on a case.
 
         Raises PortFault if there is none, at the latest after the time limit.

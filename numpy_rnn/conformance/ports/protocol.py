@@ -18,6 +18,7 @@ from numpy_rnn.conformance.arithmetics.arithmetic import mean_over
 from numpy_rnn.conformance.case import (
     LOSS_AXES,
     SGD_OPTIONS,
+    NamedArrays,
     WindowCase,
     case_sizes,
     initial_state_of,
@@ -179,7 +180,7 @@ def longest_answer(case: WindowCase) -> int:
     return LONGEST_NUMBER * numbers + LONGEST_TEXT
 
 
-def decode_answer(line: str, case: WindowCase, case_id: int) -> dict[str, np.ndarray]:
+def decode_answer(line: str, case: WindowCase, case_id: int) -> NamedArrays:
     """Return the arrays of the answer to a case, in its dtype, and in their shapes if
     the sizes fit.
 

@@ -17,8 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from numpy_rnn.common.records import NumpyArray as Array
-from numpy_rnn.common.records import Window
+from numpy_rnn.common.records import NumpyArray, Window
 from numpy_rnn.conformance.arithmetics.bounds import TAU
 from numpy_rnn.conformance.case import (
     FIELDS,
@@ -124,15 +123,15 @@ class _Tally:
         self.recorded = recorded
         self.counts = Coverage()
         self.findings = list[Finding]()
-        self.judged = dict[str, Array | np.bool_]()  # by tensor and network
-        self.ratios = dict[str, Array]()  # by tensor and update
+        self.judged = dict[str, NumpyArray | np.bool_]()  # by tensor and network
+        self.ratios = dict[str, NumpyArray]()  # by tensor and update
 
     def add_finding(self, finding: Finding) -> None:
         """Add a finding in the windows or in the initial states."""
         self.findings.append(finding)
         self.ratios[finding.tensor] = np.full(self.recorded.length, np.inf)
 
-    def add(self, indices: Array, checks: Iterable[Check]) -> None:
+    def add(self, indices: NumpyArray, checks: Iterable[Check]) -> None:
         """Add the checks of these updates."""
         for check in checks:
             name = check.tensor
@@ -146,7 +145,7 @@ class _Tally:
             if not check.is_right:
                 self.findings.append(_first_finding(self.recorded, indices, check))
 
-    def add_carried_states(self, indices: Array, states: Tolerance) -> None:
+    def add_carried_states(self, indices: NumpyArray, states: Tolerance) -> None:
         """Check the initial states of the windows after these updates, whose states
         are not reported, by what is allowed in them.
         """
@@ -192,7 +191,7 @@ class _Tally:
         )
 
 
-def _first_finding(recorded: RecordedRun, indices: Array, check: Check) -> Finding:
+def _first_finding(recorded: RecordedRun, indices: NumpyArray, check: Check) -> Finding:
     """Return the finding in the first of these updates whose tensor exceeds its
     bound, and in its first network.
     """
@@ -276,7 +275,7 @@ def state_divergences(recorded: RecordedRun) -> Iterator[Finding]:
         )
 
 
-def carried_steps(updates: NamedArrays) -> Array:
+def carried_steps(updates: NamedArrays) -> NumpyArray:
     """Return after which step of a window the next one of its epoch starts, (N,); 0
     where none does.
     """
