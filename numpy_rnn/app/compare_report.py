@@ -91,9 +91,6 @@ def faults(comparison: Comparison, name: str) -> list[str]:
     if findings:
         return [max(findings, key=lambda finding: bool(finding.hint)).report(name)]
     of_name = f" of {name}" if name else ""
-    unjudged = set[str]()
-    for judgement in comparison.judgements:
-        unjudged.update(judgement.unjudged_results)
     for run, judgement, *_ in comparison.runs:
         dtype = run.params.W_hh.dtype
         if not judgement.updates:
@@ -101,6 +98,9 @@ def faults(comparison: Comparison, name: str) -> list[str]:
                 f"NOT JUDGED{of_name}: the first update of {schedule_name(run)}"
                 f" overflows {dtype}; {NO_OVERFLOW}"
             ]
+    unjudged = set[str]()
+    for judgement in comparison.judgements:
+        unjudged.update(judgement.unjudged_results)
     if unjudged:
         return [
             f"NOT JUDGED {in_order(unjudged)}{of_name}: rounding alone changes them"

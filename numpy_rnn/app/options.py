@@ -173,6 +173,10 @@ class CommandOptions:
         return RunOptions.from_keywords(**{name: getattr(self, name) for name in names})
 
 
+DEFAULTS_OF_COMMAND: dict[str, dict[str, object]] = {
+    "study": {"seeds": 32},
+    "compare": {"steps": 1000},  # judging a text takes a while
+}
 # Defaults of a text, those of min-char-rnn, and of data.
 DEFAULTS_OF: dict[str, dict[str, object]] = {
     "text": {
@@ -305,10 +309,7 @@ def default_values(command: str, given: Mapping[str, Any]) -> dict[str, Any]:
         The values by the names of the fields.
     """
     values: dict[str, Any] = {"k1": CommandOptions.k1}
-    if command == "study":
-        values["seeds"] = 32
-    if command == "compare":
-        values["steps"] = 1000  # judging a text takes a while
+    values.update(DEFAULTS_OF_COMMAND.get(command, {}))
     for source, defaults in DEFAULTS_OF.items():
         if source in given and command != "study":
             values.update(defaults)
