@@ -136,9 +136,15 @@ def part_steps(sizes: Sizes, schedule: Schedule, T: int, blocks: int) -> int | N
     pays = viewed <= epochs * PART_STEPS
     if fits and pays:
         return None
-    # Views of the first part, whose first windows are shorter, of the last one, and of
-    # all others: each has a third.
-    viewed_of_part = min(PART_STEPS, most_viewed // 3)
-    later_windows = max(1, viewed_of_part // k2) - 1
+    later_windows = windows_of_part(most_viewed, k2) - 1
     steps = min(most_steps, k2 + k1 * later_windows)
     return min(T, max(k2, steps))
+
+
+def windows_of_part(most_viewed: int, k2: int) -> int:
+    """Return the number of windows of a part, whose views are kept.
+
+    Views of the first part, whose first windows are shorter, of the last one, and of
+    all others: each has a third.
+    """
+    return max(1, min(PART_STEPS, most_viewed // 3) // k2)

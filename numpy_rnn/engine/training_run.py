@@ -19,10 +19,11 @@ from numpy_rnn.common.records import (
     Update,
 )
 from numpy_rnn.common.trees import tree_map
+from numpy_rnn.engine.flat_update import flat_update
 from numpy_rnn.engine.gradient import gradient_function, read_window
 from numpy_rnn.engine.plan import Plan, PlannedUpdate
 from numpy_rnn.engine.sgd_step import ApplyStep, step_function
-from numpy_rnn.engine.vectors import ParameterVectors, Sizes, flat_update
+from numpy_rnn.engine.vectors import ParameterVectors, Sizes
 from numpy_rnn.step import rounded_rate
 
 MAX_GROUPED = 64  # B·H of the largest networks that are computed as a group

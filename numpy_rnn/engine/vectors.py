@@ -1,5 +1,4 @@
-"""The parameters of networks as vectors, and updates made of them. README.md draws a
-vector.
+"""The parameters of networks as vectors. README.md draws one.
 
 Many small networks share one array, whose last axis in memory is the network: (P, N)
 for N vectors of P numbers, so that an operation runs over rows of N numbers. All code
@@ -9,7 +8,6 @@ sees that array as (N, P).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 from math import ceil, prod
 from typing import Any, NamedTuple
 
@@ -17,7 +15,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from numpy_rnn.arrays import Array
-from numpy_rnn.common.records import Gradients, Parameters, Update, Window
+from numpy_rnn.common.records import Gradients, Parameters
 
 CACHE_LINE = 64  # bytes: rows of matrices that begin at cache lines are read faster
 
@@ -121,60 +119,3 @@ class ParameterVectors:
         for view, array in zip(self.sizes.named(vector), values):
             if view is not None:
                 view[...] = array
-
-
-class FlatUpdate(Update[Array]):
-    """An Update with one copy of the vectors: its parameters, gradients and velocity
-    are read-only views, made when they are first read.
-    """
-
-    _vectors: Array
-    _sizes: Sizes
-
-    @cached_property
-    def parameters(self) -> Parameters[Array]:
-        """The parameters after the step."""
-        return self._views(0)
-
-    @cached_property
-    def gradients(self) -> Gradients[Array]:
-        """∂L/∂θ, before clipping."""
-        return self._views(1)
-
-    @cached_property
-    def velocity(self) -> Gradients[Array] | None:
-        """The velocity after the step, or sums of squares."""
-        return self._views(2) if len(self._vectors) > 2 else None
-
-    def _views(self, row: int) -> Gradients[Array]:
-        """Return a row of the vectors by name."""
-        self._vectors.setflags(write=False)
-        return self._sizes.named(self._vectors[row])
-
-    def add(self, **fields: Any) -> None:
-        """Set more fields, before anybody has the update."""
-        self.__dict__.update(fields)
-
-
-def flat_update(
-    epoch: int,
-    number: int,
-    window: Window,
-    loss: Array,
-    vectors: Array,
-    sizes: Sizes,
-) -> FlatUpdate:
-    """Return an Update of these vectors.
-
-    Its fields are set one by one: the `__init__` of a frozen dataclass takes longer
-    than a small network's update, and it needs the views, which perhaps nobody reads.
-    """
-    update = object.__new__(FlatUpdate)
-    attributes = update.__dict__
-    attributes["epoch"] = epoch
-    attributes["number"] = number
-    attributes["window"] = window
-    attributes["loss"] = loss
-    attributes["_vectors"] = vectors
-    attributes["_sizes"] = sizes
-    return update
