@@ -3,6 +3,7 @@ update.
 """
 
 import os
+import shlex
 import shutil
 from types import ModuleType
 
@@ -23,11 +24,13 @@ from numpy_rnn.app.output import (
     describe_runs,
     progress,
     schedule_name,
+    window_lengths,
 )
 from numpy_rnn.common.commands import is_package
 from numpy_rnn.common.records import Run
 from numpy_rnn.common.texts import one_line
 from numpy_rnn.conformance.mutants.loops import hint_for_run
+from numpy_rnn.conformance.ports.abilities import EVERYTHING
 from numpy_rnn.conformance.ports.guard import guarded
 from numpy_rnn.conformance.ports.port import PackagePort
 from numpy_rnn.conformance.ports.program import FIRST_TIMES, ProgramPort
@@ -39,6 +42,12 @@ from numpy_rnn.conformance.runs.run_sources import (
     PackageSource,
     PortSource,
     source_of,
+)
+from numpy_rnn.conformance.tested import (
+    SUITE,
+    SUITE_OF_PROGRAM,
+    Subject,
+    absent_tensors,
 )
 from numpy_rnn.conformance.trace import load_trace
 
@@ -57,11 +66,19 @@ def run(rnn: ModuleType, options: CommandOptions) -> int:
             sources = find_sources(rnn, options)
             fitted = choose_runs(sources, options)
             names = [source.name for source in sources]
-            heading = describe_runs(names, fitted.series, fitted.runs)
+            heading = describe_runs(
+                names,
+                fitted.series,
+                fitted.runs,
+                has_step=any(source.computed.step for source in sources),
+                has_loop=any(source.computed.loop for source in sources),
+            )
             print(*fitted.notes, heading, sep="\n", flush=True)
             for source in sources:
                 compared = [examine(source, run) for run in fitted.runs]
-                comparisons.append(Comparison(source.name, source.tau, compared))
+                subject = subject_of(source, compared[0].run)
+                comparison = Comparison(source.name, source.tau, compared, subject)
+                comparisons.append(comparison)
             print(comparison_report(comparisons, fitted.remedy))
             judgements = [run.judgement for each in comparisons for run in each.runs]
             if plot is not None and any(judgement.updates for judgement in judgements):
@@ -91,6 +108,20 @@ def find_sources(rnn: ModuleType, options: CommandOptions) -> list[Source]:
     return sources
 
 
+def subject_of(source: Source, run: Run) -> Subject:
+    """Return what the verdict on a source is about."""
+    maker = "this command"
+    if isinstance(source, TraceFile):
+        has_velocity = run.options.step.has_velocity
+        absent = absent_tensors(source.recorded.updates, has_velocity)
+        return Subject(source.computed, EVERYTHING, maker, absent=absent)
+    port = source.port
+    suite = f"{SUITE} {source.spelling}"
+    if isinstance(port.port, ProgramPort):
+        suite = f"{SUITE_OF_PROGRAM} {shlex.quote(source.spelling)}"
+    return Subject(source.computed, port.abilities, maker, port.layout_text, suite)
+
+
 def find_source(name: str, timeout: float) -> Source:
     """Find the implementation that a name means.
 
@@ -111,12 +142,12 @@ def find_source(name: str, timeout: float) -> Source:
         return TraceFile(one_line(name), load_trace(name))
     if is_program(name):
         try:
-            return PortSource(ProgramPort(name, timeout))
+            return PortSource(ProgramPort(name, timeout), name)
         except PortFault as fault:
             raise PortFault(f"{one_line(name, 80)}, at its start: {fault}") from None
     port = find_port(name)
     port.timeout = FIRST_TIMES * timeout
-    return source_of(port)
+    return source_of(port, name)
 
 
 def is_program(name: str) -> bool:
@@ -142,16 +173,14 @@ def examine(source: Source, run: Run) -> ComparedRun:
     with np.errstate(all="ignore"):  # of wrong numbers of any size
         losses = epoch_losses(recorded.updates["loss"], recorded.run)
         if finding is not None:
-            finding = finding._replace(
-                where=f"in the run {schedule_name(run)}",
-                hint=hint_for_run(finite, finding),
-            )
-    windows = finite.updates
+            where = f"in the run {schedule_name(run)}"
+            if not source.computed.loop:
+                where = f"in windows of {window_lengths([run])[0]} steps"
+            hint = hint_for_run(finite, finding)
+            finding = finding._replace(where=where, hint=hint)
     return ComparedRun(
         run,
         judgement._replace(first=finding),
-        reach=int((windows["stop"] - windows["start"]).max(initial=1)) - 1,
-        carried=int(np.count_nonzero(windows["start"])),
         losses=losses,
         overflows=not is_whole,
     )

@@ -1,15 +1,17 @@
-"""What `compare` prints: the verdict, what it covers, and the largest ratios."""
+"""What `compare` prints: the verdict, what was tested, and the largest ratios."""
 
 from typing import NamedTuple
 
-from numpy_rnn.app.output import format_table, schedule_name, step_words
+from numpy_rnn.app.output import format_table, schedule_name
 from numpy_rnn.common.records import NumpyArray, Run
 from numpy_rnn.common.texts import join_names, pluralize
 from numpy_rnn.conformance.arithmetics.bounds import STRICT_TANH_ULPS
 from numpy_rnn.conformance.case import TENSORS, equations
+from numpy_rnn.conformance.coverage import LOOP_TENSORS, Coverage
 from numpy_rnn.conformance.runs.judge import Judgement
+from numpy_rnn.conformance.tested import Subject, agreement, coverage_lines
+from numpy_rnn.conformance.verdicts import Finding
 
-LOOP = ("window", "initial")  # what the training loop chooses
 LESS_ROUNDING = "choose --dtype float64, a smaller --k2, or --weights of smaller gain"
 NO_OVERFLOW = "choose --dtype float64, or a smaller --k2 or --learning-rate"
 
@@ -19,8 +21,6 @@ class ComparedRun(NamedTuple):
 
     run: Run
     judgement: Judgement
-    reach: int  # steps that a gradient went back, at most
-    carried: int  # windows that start from a carried state
     losses: NumpyArray  # (epochs, networks)
     overflows: bool  # after the updates that are judged
 
@@ -31,6 +31,7 @@ class Comparison(NamedTuple):
     name: str
     tau: float  # the error of its tanh, in units of roundoff
     runs: list[ComparedRun]
+    subject: Subject
 
     @property
     def judgements(self) -> list[Judgement]:
@@ -42,54 +43,65 @@ class Comparison(NamedTuple):
         """Return the number of updates that are judged."""
         return sum(judgement.updates for judgement in self.judgements)
 
+    @property
+    def coverage(self) -> Coverage:
+        """Return what the updates of all runs cover."""
+        coverage = Coverage()
+        for judgement in self.judgements:
+            coverage.add(judgement.counts)
+        return coverage
+
 
 def comparison_report(comparisons: list[Comparison], remedy: str) -> str:
     """Write what `compare` prints.
 
     The verdict comes first, with a remedy if no gradient went back a step. If an update
-    is judged, what the verdict covers follows, in one line if it is the same for all,
-    and the largest ratio of every tensor to its rounding bound.
+    is judged, what was tested and what was not follows, once for all implementations of
+    which the same is true, and the largest ratio of every tensor to its rounding bound.
     """
-    lines = verdict(comparisons, remedy)
+    groups = alike(comparisons)
+    lines = [line for each in comparisons for line in faults(each, comparisons)]
+    if not lines:
+        lines = [agreement_of(group, remedy) for group in groups]
     if any(comparison.updates for comparison in comparisons):
-        for coverage in dict.fromkeys(map(covered, comparisons)):
-            lines.append(f"checked: {coverage}")
+        for group in groups:
+            if len(groups) > 1:
+                lines.append(f"{join_names([each.name for each in group])}:")
+            lines += coverage_lines(group[-1].subject, group[-1].coverage)
         lines += ["", *ratio_table(comparisons)]
     for comparison in comparisons:
         lines += reservations(comparison)
     return "\n".join(lines)
 
 
-def verdict(comparisons: list[Comparison], remedy: str) -> list[str]:
-    """Return one line for every implementation that is wrong or not judged, with what
-    shows it; one line if all agree.
-    """
-    names = [comparison.name for comparison in comparisons]
-    lines = []
+def alike(comparisons: list[Comparison]) -> list[list[Comparison]]:
+    """Return the implementations in groups of which the same was tested and not."""
+    groups = dict[tuple[str, ...], list[Comparison]]()
     for comparison in comparisons:
-        lines += faults(comparison, comparison.name if len(names) > 1 else "")
-    if lines:
-        return lines
-    agree = "agree" if len(names) > 1 else "agrees with the definition"
-    line = f"{join_names(names)} {agree}: every update is within its rounding bounds"
-    runs = [run for comparison in comparisons for run in comparison.runs]
-    if any(run.judgement.counts.estimated for run in runs):
-        line += " (~: estimated)"
-    if not any(run.reach for run in runs):
+        subject = comparison.subject._replace(suite="the suite")
+        key = coverage_lines(subject, comparison.coverage)
+        groups.setdefault(tuple(key), []).append(comparison)
+    return list(groups.values())
+
+
+def agreement_of(group: list[Comparison], remedy: str) -> str:
+    """Return the verdict on right implementations of which the same was tested."""
+    first = group[0]
+    names = [comparison.name for comparison in group]
+    line = agreement(names, first.subject, first.coverage)
+    if not first.coverage.reach:
         line += f"; but no gradient went back a step: {remedy}"
-    return [line]
+    return line
 
 
-def faults(comparison: Comparison, name: str) -> list[str]:
+def faults(comparison: Comparison, compared: list[Comparison]) -> list[str]:
     """Return the lines about what is wrong or not judged in an implementation; none
-    if all its runs pass. Its name is empty if it is the single one.
-
-    Of several findings it is the last that a hint explains, whose windows are longest,
-    or the last of all.
+    if all its runs pass. Its name is told if it is one of several.
     """
-    findings = [run.first for run in reversed(comparison.judgements) if run.first]
-    if findings:
-        return [max(findings, key=lambda finding: bool(finding.hint)).report(name)]
+    name = comparison.name if len(compared) > 1 else ""
+    finding = told_finding(comparison)
+    if finding is not None:
+        return [finding.report(name)]
     of_name = f" of {name}" if name else ""
     for run, judgement, *_ in comparison.runs:
         dtype = run.params.W_hh.dtype
@@ -109,53 +121,62 @@ def faults(comparison: Comparison, name: str) -> list[str]:
     return []
 
 
+def told_finding(comparison: Comparison) -> Finding | None:
+    """Return the finding that is told: of several the last that a hint explains, whose
+    windows are longest, or the last of all.
+    """
+    findings = [run.first for run in reversed(comparison.judgements) if run.first]
+    return max(findings, key=lambda finding: bool(finding.hint), default=None)
+
+
 def in_order(tensors: set[str]) -> str:
     """Return the names of tensors in the order of their computation."""
     return ", ".join(sorted(tensors, key=TENSORS.index))
 
 
-def covered(comparison: Comparison) -> str:
-    """Describe what the judged updates of an implementation cover."""
-    runs = comparison.runs
-    schedules = []
-    for compared in runs:
-        epochs = pluralize(max(1, len(compared.losses)), "epoch")
-        updates = compared.judgement.updates
-        schedule = f"{epochs} of {schedule_name(compared.run)}"
-        if compared.overflows:
-            schedule += f", which overflows after {updates} updates: these are judged"
-        schedules.append(schedule)
-    reach = max(compared.reach for compared in runs)
-    carried = sum(compared.carried for compared in runs)
-    return (
-        f"gradients that go back {pluralize(reach, 'step')}; {carried} of"
-        f" {pluralize(comparison.updates, 'window')} start from a state that was"
-        f" carried; {join_names(schedules)}; {step_words(runs[0].run.options.step)}"
-    )
-
-
 def ratio_table(comparisons: list[Comparison]) -> list[str]:
-    """Return the table of the largest ratios, but for what the loop chooses."""
-    options = comparisons[0].runs[0].run.options
+    """Return the table of the largest ratios."""
     names = [comparison.name for comparison in comparisons]
     rows = [["tensor", "equation", *names]]
-    for tensor in TENSORS:
+    for tensor in shown_tensors(comparisons):
         cells = [ratio_cell(tensor, comparison) for comparison in comparisons]
-        if tensor not in LOOP and set(cells) != {"-"}:
-            ids = equations(tensor, options.objective, options.step)
-            rows.append([tensor, ids, *cells])
+        rows.append([tensor, equations_of(tensor, comparisons), *cells])
     return ["largest difference / rounding bound", *format_table(rows)]
+
+
+def shown_tensors(comparisons: list[Comparison]) -> list[str]:
+    """Return the tensors that an implementation computes, in the order of computation;
+    of those that the loop chooses, the wrong ones.
+    """
+    shown = list[str]()
+    for tensor in TENSORS:
+        ratios = [largest_ratio(tensor, comparison) for comparison in comparisons]
+        known = [ratio for ratio in ratios if ratio is not None]
+        if known and (tensor not in LOOP_TENSORS or max(known) > 1):
+            shown.append(tensor)
+    return shown
+
+
+def equations_of(tensor: str, comparisons: list[Comparison]) -> str:
+    """Return the ids of the equations of a tensor in these runs."""
+    options = comparisons[0].runs[0].run.options
+    return equations(tensor, options.objective, options.step)
+
+
+def largest_ratio(tensor: str, comparison: Comparison) -> float | None:
+    """Return the largest ratio of a tensor in all runs; None if it is not computed."""
+    ratios = [run.worst[tensor] for run in comparison.judgements if tensor in run.worst]
+    return max(ratios, default=None)
 
 
 def ratio_cell(tensor: str, comparison: Comparison) -> str:
     """Return the largest ratio of a tensor as it is printed."""
     judgements = comparison.judgements
-    ratios = [run.worst[tensor] for run in judgements if tensor in run.worst]
-    if not ratios:
+    ratio = largest_ratio(tensor, comparison)
+    if ratio is None:
         return "-"
     if any(tensor in judgement.unjudged for judgement in judgements):
         return "not judged"
-    ratio = max(ratios)
     if ratio > 1:
         return f"{ratio:.1e} !"
     is_estimated = any(tensor in judgement.counts.estimated for judgement in judgements)
@@ -165,6 +186,13 @@ def ratio_cell(tensor: str, comparison: Comparison) -> str:
 def reservations(comparison: Comparison) -> list[str]:
     """Return lines about what was judged in another way."""
     lines = []
+    for compared in comparison.runs:
+        if compared.overflows and compared.judgement.updates:
+            count = pluralize(compared.judgement.updates, "update")
+            lines.append(
+                f"{comparison.name}: {schedule_name(compared.run)} overflows after"
+                f" {count}: these are judged"
+            )
     wide = {tensor for run in comparison.judgements for tensor in run.counts.wide}
     if wide:
         lines.append(

@@ -20,6 +20,7 @@ from numpy_rnn.common.numbers import checked_integer
 from numpy_rnn.common.records import Run, Schedule
 from numpy_rnn.common.texts import join_names
 from numpy_rnn.conformance.arithmetics.bounds import TAU
+from numpy_rnn.conformance.coverage import WHOLE_RUN, Computed
 from numpy_rnn.conformance.ports.abilities import forced_schedule
 from numpy_rnn.conformance.runs.recorded_run import RecordedRun
 from numpy_rnn.conformance.runs.requirements import run_defaults, unsupported
@@ -47,6 +48,7 @@ class TraceFile(NamedTuple):
     name: str
     recorded: RecordedRun
     tau: float = TAU
+    computed: Computed = WHOLE_RUN
 
     def trace(self, run: Run) -> RecordedRun:
         """Return the recorded run."""

@@ -20,25 +20,43 @@ ENDINGS = {
 }
 
 
-def describe_runs(names: list[str], series: str, runs: list[Run]) -> str:
+def describe_runs(
+    names: list[str],
+    series: str,
+    runs: list[Run],
+    has_step: bool = True,
+    has_loop: bool = True,
+) -> str:
     """Describe runs that differ in their schedules only, in one line: the names of
     what makes them, the name of the data, the sizes, and the options that are not off.
+
+    has_step, has_loop: whether the options of the step, and the schedules, are theirs.
     """
     run = runs[0]
     params = run.params
     biases = "no biases" if params.b_h is None else "biases"
-    return (
+    schedules = join_names(list(map(schedule_name, runs)))
+    if not has_loop:
+        schedules = f"windows of {join_names(window_lengths(runs))} steps"
+    line = (
         f"{join_names(names)}: {series}, T={len(run.x)} B={run.x.shape[1]}"
         f" D={params.W_xh.shape[-2]} H={params.W_hy.shape[-2]}"
         f" O={params.W_hy.shape[-1]}, {biases}, {params.W_hh.dtype},"
-        f" {join_names(list(map(schedule_name, runs)))},"
-        f" {', '.join(run.options.objective)}, {step_words(run.options.step)}"
+        f" {schedules}, {', '.join(run.options.objective)}"
     )
+    if has_step:
+        line += f", {step_words(run.options.step)}"
+    return line
 
 
 def schedule_name(run: Run) -> str:
     """Return the name of the schedule of a run, such as TBPTT(1, 5)."""
     return f"TBPTT({run.options.schedule.k1}, {run.options.schedule.k2})"
+
+
+def window_lengths(runs: list[Run]) -> list[str]:
+    """Return the most steps of a window of each run."""
+    return [str(run.options.schedule.k2) for run in runs]
 
 
 def step_words(step: Step) -> str:

@@ -9,13 +9,18 @@ import pytest
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.texts import one_line
 from numpy_rnn.conformance.arithmetics.bounds import STRICT_TANH_ULPS
+from numpy_rnn.conformance.coverage import Coverage
 from numpy_rnn.conformance.ports.port import StatedPort
 from numpy_rnn.conformance.ports.program import FIRST_TIMES, ProgramPort
 from numpy_rnn.conformance.ports.protocol import PortFault
 from numpy_rnn.conformance.ports.user_code import find_port
-from numpy_rnn.conformance.suite import WrongPort, check_port, tested_levels
-from numpy_rnn.conformance.verdicts import notes, pass_line
-from numpy_rnn.conformance.window_checks import Coverage
+from numpy_rnn.conformance.suite import (
+    WrongPort,
+    check_port,
+    pass_verdict,
+    tested_levels,
+)
+from numpy_rnn.conformance.verdicts import notes
 
 
 class Suite:
@@ -89,7 +94,10 @@ class Suite:
         if ulps > STRICT_TANH_ULPS:
             accuracy += " (not a strict pass)"
         dtypes = " and ".join(port.abilities.dtypes)
-        return [f"port: {port.name}, {dtypes}, {accuracy}; seed {self.seed}"]
+        name = port.name
+        if port.layout_text:
+            name += f", {port.layout_text}"
+        return [f"port: {name}, {dtypes}, {accuracy}; seed {self.seed}"]
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """Report what was estimated, wide or ill-conditioned."""
@@ -98,10 +106,10 @@ class Suite:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_sessionfinish(self) -> Iterator[None]:
-        """Write the verdict as the last line, after pytest's own summary."""
+        """Write the verdict as the last lines, after pytest's own summary."""
         yield
         reporter = self.config.pluginmanager.get_plugin("terminalreporter")
         if not self.fault and self.coverage.sizes:
-            self.verdict = pass_line(self.port, self.coverage)
+            self.verdict = pass_verdict(self.port, self.coverage)
         if reporter is not None and self.verdict:
             reporter.write_line(self.verdict)

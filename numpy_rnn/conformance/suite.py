@@ -24,6 +24,7 @@ from numpy_rnn.conformance.case import (
     case_sizes,
     equations,
 )
+from numpy_rnn.conformance.coverage import Coverage
 from numpy_rnn.conformance.mutants.hints import hint_for_port, hint_specs
 from numpy_rnn.conformance.mutants.loops import hint_for_run
 from numpy_rnn.conformance.ports.port import Port, StatedPort, stated_port
@@ -34,15 +35,17 @@ from numpy_rnn.conformance.random_cases import (
     PLAIN,
     CaseSpec,
     RandomDraw,
+    facts_of_spec,
     large_spec,
     random_run,
     random_spec,
     without_unsupported,
 )
 from numpy_rnn.conformance.runs.judge import judge
-from numpy_rnn.conformance.runs.run_sources import source_of
-from numpy_rnn.conformance.verdicts import Finding, finding_in, pass_line
-from numpy_rnn.conformance.window_checks import Check, Coverage, checks_at
+from numpy_rnn.conformance.runs.run_sources import computed_by, source_of
+from numpy_rnn.conformance.tested import Subject, agreement, coverage_lines
+from numpy_rnn.conformance.verdicts import Finding, finding_in
+from numpy_rnn.conformance.window_checks import Check, checks_at
 
 __all__ = ["WrongPort", "check", "check_port"]
 
@@ -97,7 +100,8 @@ def check(
     Returns
     -------
     str
-        The verdict, one line that begins with PASS and says what was checked.
+        The verdict: a line that begins with PASS, and lines on what was tested, and
+        what was not.
 
     Raises
     ------
@@ -127,7 +131,16 @@ def check(
                 coverage.add(check_port(stated, level, dtype, seed, examples))
             except PortFault as fault:
                 raise AssertionError(str(fault)) from None
-    return pass_line(stated, coverage)
+    return pass_verdict(stated, coverage)
+
+
+def pass_verdict(port: StatedPort, coverage: Coverage) -> str:
+    """Return the verdict on a right port: what was tested, and what was not."""
+    subject = Subject(
+        computed_by(port), port.abilities, "the suite", layout=port.layout_text
+    )
+    sentence = agreement([port.label], subject, coverage)
+    return "\n".join([f"PASS {sentence}", *coverage_lines(subject, coverage)])
 
 
 def check_port(
@@ -263,7 +276,10 @@ def check_window(
     """
     checks = checks_by_name(port, level, spec)
     coverage.note_sizes({letter: getattr(spec, letter) for letter in "TBDHOK"})
+    coverage.note_uses(facts_of_spec(spec), spec.step)
     coverage.note(checks.values())
+    coverage.windows += 1
+    coverage.reach = max(coverage.reach, spec.T - 1)
     finding = first_finding(checks, level, spec)
     if finding is not None:
         raise WrongPort(explained_finding(port, level, spec, finding))
@@ -336,12 +352,9 @@ def check_run(
     source = source_of(port)
     recorded = source.trace(run)
     judgement = judge(recorded, source.tau)
-    sizes = case_sizes(run)
-    longest = max(window.steps for window in recorded.expected_windows)
-    coverage.note_sizes(sizes | {"T": longest})
     coverage.add(judgement.counts)
     if judgement.first is not None:
         call = f"random_run(RandomDraw{seed}, {dtype!r}, stated_port(port).abilities)"
         hint = hint_for_run(recorded, judgement.first)
         raise WrongPort(judgement.first._replace(where=f"L3, {call}", hint=hint))
-    return work_of(sizes | {"T": len(run.x) * len(recorded.expected_windows)})
+    return work_of(case_sizes(run) | {"T": len(run.x) * len(recorded.expected_windows)})

@@ -1,5 +1,4 @@
-"""Verdicts: the first number that rounding does not explain, and how it is told; and
-what was checked of a right port.
+"""Verdicts: the first number that rounding does not explain, and how it is told.
 
 The checks of a window and of a run make findings, and one function writes them, for
 pytest and for `compare`.
@@ -10,10 +9,9 @@ from typing import NamedTuple
 import numpy as np
 
 from numpy_rnn.common.records import NumpyArray, Window
-from numpy_rnn.conformance.case import BACKWARDS, REPORTED, SHAPES, TENSORS
-from numpy_rnn.conformance.ports.abilities import CAPABILITIES, LACKS
-from numpy_rnn.conformance.ports.port import StatedPort
-from numpy_rnn.conformance.window_checks import Check, Coverage
+from numpy_rnn.conformance.case import BACKWARDS, SHAPES, TENSORS
+from numpy_rnn.conformance.coverage import Coverage
+from numpy_rnn.conformance.window_checks import Check
 
 SMALLEST_CLEAR = 1e-3  # of the largest element: smaller ones have no clear factor
 AXIS_WORDS = {
@@ -43,6 +41,7 @@ class Finding(NamedTuple):
     extent: str = ""  # how much of the tensor is wrong
     where: str = ""  # the level and the case
     hint: str = ""
+    unit: str = "update"  # what is counted in an epoch; "window" if there is no step
 
     def report(self, implementation: str = "") -> str:
         """Return the lines of a verdict; implementation: its name, among several."""
@@ -83,7 +82,7 @@ class Finding(NamedTuple):
         """Return the epoch, the update and the step, as far as there are any."""
         parts = []
         if self.epoch:
-            parts.append(f"epoch {self.epoch}, update {self.number}")
+            parts.append(f"epoch {self.epoch}, {self.unit} {self.number}")
         if self.step:
             parts.append(f"step {self.step}")
         return ", ".join(parts)
@@ -186,38 +185,6 @@ def factors_of(reported: NumpyArray, expected: NumpyArray, allowed: NumpyArray) 
     if low == high:
         return f", × {low}"
     return f", × {low} to {high}"
-
-
-# What was checked of a right port
-
-
-def pass_line(port: StatedPort, coverage: Coverage) -> str:
-    """Return the verdict on a right port: what was checked, and what was not."""
-    abilities = port.abilities
-    results = "loss and gradients"
-    if "step" not in abilities.lacks:
-        results = "loss, gradients and step"
-    layout = port.layout_text
-    if not layout:
-        layout = "sequences" if "batch" in abilities.lacks else "(T, B, D) batches"
-    ranges = []
-    for letter in "TBDHO":
-        if sizes := coverage.sizes.get(letter):
-            low, high = min(sizes), max(sizes)
-            text = f"{letter} {low}–{high}" if low < high else f"{letter} {low}"
-            ranges.append(text)
-    dtypes = " and ".join(abilities.dtypes)
-    text = f"PASS {port.label}: {results} of {layout}, {dtypes}, "
-    text += ", ".join(ranges)
-    if lengths := coverage.sizes.get("T"):
-        text += f"; gradients followed through up to {max(lengths)} steps"
-    untested = [name for name in LACKS if name in abilities.lacks]
-    for name in CAPABILITIES:
-        if name not in (*REPORTED, *abilities.capabilities):
-            untested.append(name)
-    if untested:
-        text += f"; not tested: {', '.join(untested)}"
-    return text
 
 
 def notes(coverage: Coverage) -> list[str]:

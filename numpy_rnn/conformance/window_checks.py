@@ -13,9 +13,7 @@ changes it so much that it is *ill-conditioned*: no code in this dtype computes 
 what the proven bound allows is not called checked.
 """
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -79,49 +77,6 @@ class Check(NamedTuple):
     def is_right(self) -> bool:
         """Return whether no element exceeds what is allowed; NaN does."""
         return bool((self.ratio <= 1).all())
-
-
-@dataclass
-class Coverage:
-    """In how many windows a tensor was judged, checked by an estimate, wide or
-    ill-conditioned; the sizes of the windows, by their letters.
-    """
-
-    judged: Counter[str] = field(default_factory=Counter)
-    estimated: Counter[str] = field(default_factory=Counter)
-    wide: Counter[str] = field(default_factory=Counter)
-    ill_conditioned: Counter[str] = field(default_factory=Counter)
-    sizes: dict[str, set[int]] = field(default_factory=dict)
-
-    def note(self, checks: Iterable[Check]) -> None:
-        """Count these checks."""
-        for check in checks:
-            ill_conditioned = check.ill_conditioned
-            for counter, flags in (
-                (self.judged, ~ill_conditioned),
-                (self.estimated, check.estimated),
-                (self.wide, check.wide),
-                (self.ill_conditioned, ill_conditioned),
-            ):
-                if count := int(np.count_nonzero(flags)):
-                    counter[check.tensor] += count
-
-    def note_sizes(self, sizes: Mapping[str, int]) -> None:
-        """Note a window of these sizes."""
-        for letter, size in sizes.items():
-            self.sizes.setdefault(letter, set()).add(size)
-
-    def add(self, other: "Coverage") -> None:
-        """Add what another one has noted."""
-        for name in ("judged", "estimated", "wide", "ill_conditioned"):
-            getattr(self, name).update(getattr(other, name))
-        for letter, sizes in other.sizes.items():
-            self.sizes.setdefault(letter, set()).update(sizes)
-
-    @property
-    def unjudged(self) -> list[str]:
-        """Return the tensors that are ill-conditioned in all windows."""
-        return [name for name in self.ill_conditioned if not self.judged[name]]
 
 
 class Tolerance(NamedTuple):

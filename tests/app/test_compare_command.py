@@ -4,6 +4,7 @@ line.
 
 import os
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,13 @@ import pytest
 
 import numpy_rnn
 from numpy_rnn.app import compare_runs
-from numpy_rnn.app.compare_command import examine, find_sources, is_program
-from numpy_rnn.app.compare_plot import draw_comparisons
+from numpy_rnn.app.compare_command import (
+    examine,
+    find_sources,
+    is_program,
+    subject_of,
+)
+from numpy_rnn.app.compare_plot import SMALLEST_RATIO, draw_comparisons
 from numpy_rnn.app.compare_report import (
     NO_OVERFLOW,
     ComparedRun,
@@ -22,13 +28,18 @@ from numpy_rnn.app.compare_report import (
     ratio_cell,
 )
 from numpy_rnn.app.experiment import prepare_experiment
+from numpy_rnn.app.figures import RED
 from numpy_rnn.app.options import make_options
+from numpy_rnn.common.records import Window
 from numpy_rnn.conformance.arithmetics.bounds import TAU
+from numpy_rnn.conformance.coverage import WHOLE_RUN, Coverage
 from numpy_rnn.conformance.definition import DEFINITION, Definition, train
+from numpy_rnn.conformance.ports.abilities import EVERYTHING
 from numpy_rnn.conformance.runs.judge import Judgement
+from numpy_rnn.conformance.runs.requirements import facts_of_run
+from numpy_rnn.conformance.tested import Subject
 from numpy_rnn.conformance.trace import trace_arrays
 from numpy_rnn.conformance.verdicts import Finding
-from numpy_rnn.conformance.window_checks import Coverage
 from tests.helpers.command_line import command, rows_of, train_options
 from tests.helpers.random_runs import record
 
@@ -158,7 +169,7 @@ def test_packages_agree(compare):
     options = "--epochs 2 --k1 3 --k2 7 --seeds 2 --momentum 0.5 --max-norm 0.05"
     status, lines, _ = compare(f"torch_rnn {options}")
     assert status == 0, lines
-    assert lines[1].startswith("numpy_rnn and torch_rnn agree: ")
+    assert lines[1].startswith("numpy_rnn and torch_rnn agree with the definition: ")
     assert ["tensor", "equation", "numpy_rnn", "torch_rnn"] in [
         line.split() for line in lines
     ]
@@ -176,7 +187,7 @@ def test_right_implementation_agrees_on_series_of_any_size(compare, size, option
     plain = "--no-standardize --no-bias --reduction sum --k1 1 --learning-rate 0.1"
     words = f"--data s.csv --epochs 3 {plain} --momentum 0 --max-norm none {options}"
     status, lines, _ = compare(f"numpy_rnn.reference {words}")
-    assert (status, lines[1][:40]) == (0, "numpy_rnn and numpy_rnn.reference agree:")
+    assert (status, lines[1][:41]) == (0, "numpy_rnn and numpy_rnn.reference agree w")
 
 
 MISTAKES = {
@@ -194,16 +205,16 @@ def test_mistakes_through_time_are_named_without_k1_and_k2(compare, name):
     # The first windows of five steps start from h_0, as in a program without it.
     number = 6 if name == "without_h_0" else 2
     assert lines[2].startswith(f"  epoch 1, update {number}: ")
-    assert lines[3] == "  in the run TBPTT(1, 5)"
+    assert lines[3] == "  in windows of 5 steps"
 
 
-VERDICT = "every update is within its rounding bounds"
+AGREE = "numpy_rnn and numpy_rnn.reference agree with the definition: every update is"
 COVERED = f"""
-numpy_rnn.reference --steps 3 → numpy_rnn and numpy_rnn.reference agree: {VERDICT} → checked: gradients that go back 2 steps; 600 of 1080 windows start from a state that was carried; 300 epochs of TBPTT(1, 1) and 60 epochs of TBPTT(1, 5); learning rate 0.1
-numpy_rnn.reference --epochs 2 --k1 7 --momentum 0.5 → numpy_rnn and numpy_rnn.reference agree: {VERDICT} → checked: gradients that go back 6 steps; 4 of 6 windows start from a state that was carried; 2 epochs of TBPTT(7, 7); learning rate 0.1, momentum 0.5
-numpy_rnn.reference --epochs 1 --k1 1 → numpy_rnn and numpy_rnn.reference agree: {VERDICT}; but no gradient went back a step: use --k2 5 → checked: gradients that go back 0 steps; 19 of 20 windows start from a state that was carried; 1 epoch of TBPTT(1, 1); learning rate 0.1
-1.npz → 1.npz agrees with the definition: {VERDICT}; but no gradient went back a step: record a run with k2 5 → checked: gradients that go back 0 steps; 19 of 20 windows start from a state that was carried; 1 epoch of TBPTT(1, 1); learning rate 0.1
-3.npz → 3.npz agrees with the definition: {VERDICT} → checked: gradients that go back 2 steps; 6 of 7 windows start from a state that was carried; 1 epoch of TBPTT(3, 3); learning rate 0.1
+numpy_rnn.reference --steps 3 → {AGREE} within its rounding bounds in 1,080 windows → go back 2 steps → 300 epochs, 600 of 1,080 windows → rate 0.1;
+numpy_rnn.reference --epochs 2 --k1 7 --momentum 0.5 → {AGREE} within its rounding bounds in 6 windows → go back 6 steps → 2 epochs, 4 of 6 windows → rate 0.1, momentum;
+numpy_rnn.reference --epochs 1 --k1 1 → {AGREE} within its rounding bounds in 20 windows; but no gradient went back a step: use --k2 5 → go back 0 steps → 1 epoch, 19 of 20 windows → rate 0.1;
+1.npz → 1.npz agrees with the definition: every update is within its rounding bounds in 20 windows; but no gradient went back a step: record a run with k2 5 → go back 0 steps → 1 epoch, 19 of 20 windows → rate 0.1;
+3.npz → 3.npz agrees with the definition: every update is within its rounding bounds in 7 windows → go back 2 steps → 1 epoch, 6 of 7 windows → rate 0.1;
 """  # noqa: E501
 
 
@@ -211,10 +222,14 @@ def test_verdict_names_what_it_covers(compare):
     """Two runs are made without --k1 and --k2. A line says if no gradient went back."""
     for k1 in (1, 3):
         np.savez(f"{k1}.npz", **trace_arrays(recorded(f"--k1 {k1} --epochs 1")))
-    for words, verdict, checked in rows_of(COVERED):
+    for words, verdict, *parts in rows_of(COVERED):
         status, lines, _ = compare(words)
-        position = lines.index(verdict)
-        assert (status, lines[position + 1]) == (0, checked)
+        assert status == 0
+        assert verdict in lines
+        text = " ".join(" ".join(lines[lines.index(verdict) + 1 :]).split())
+        assert text.startswith("tested ")
+        for part in parts:
+            assert part in text.partition("not tested")[0]
 
 
 CHOSEN = """
@@ -275,45 +290,67 @@ def test_port_with_a_loss_that_no_data_have(compare, monkeypatch):
 
 
 TITLES = {
-    "right": "within the bounds",
-    "ending": "WRONG dW_xh (B4), update 1\ngradients × 2",  # within its first epoch
+    "right": "my RNN: within the rounding bounds",
+    "ending": "my RNN: WRONG dW_xh (B4): gradients × 2",
 }
+
+
+def compared(words, **options):
+    """Return what `compare` finds in the source of these words."""
+    options = make_options("compare", [words], **options)
+    (source,) = find_sources(numpy_rnn, options)
+    runs = [examine(source, prepare_experiment(options).run)]
+    return Comparison(source.name, source.tau, runs, subject_of(source, runs[0].run))
 
 
 @pytest.mark.needs_matplotlib
 @pytest.mark.parametrize("name", TITLES)
-def test_plot_has_the_ratios_and_marks_the_first_fault(compare, name):
-    """The plot has the largest ratio of each tensor, also of biases, a line at 1, and
-    the losses. A ratio of 0 is not drawn.
+def test_plot_has_a_bar_for_each_tensor_and_names_the_first_fault(compare, name):
+    """The bars are the largest ratios; the line is at 1; the first wrong tensor alone
+    has the colour of faults. The losses are beside them.
     """
+    from matplotlib.colors import to_rgb
     from matplotlib.figure import Figure
 
     compare(f"made_ports:{name} --epochs 1")  # the folder of the ports is searched
-    options = make_options(
-        "compare", [f"made_ports:{name}"], epochs=2, k2=5, bias=True, momentum=0.5
-    )
-    (source,) = find_sources(numpy_rnn, options)
-    compared = examine(source, prepare_experiment(options).run)
-    draw_comparisons(figure := Figure(), [Comparison("one", TAU, [compared])])
+    found = compared(f"made_ports:{name}", epochs=2, k2=5, bias=True, momentum=0.5)
+    draw_comparisons(figure := Figure(), [found])
     axes, losses = figure.axes
-    lines = {line.get_label(): line.get_data() for line in axes.lines}
-    first_fault = lines.pop("first fault", None)
-    assert set(lines.pop("bound")[1]) == {1}
-    assert axes.get_ylabel().startswith("difference / rounding bound")
-    judgement = compared.judgement
-    assert lines.keys() == judgement.ratios.keys()
-    for tensor, (updates, ratios) in lines.items():
-        assert list(updates) == list(range(1, judgement.updates + 1))
-        expected = np.array(judgement.ratios[tensor])
-        expected[(expected > 0) & (expected < 0.01)] = 0.01
-        np.testing.assert_array_equal(np.nan_to_num(ratios), expected)
-    np.testing.assert_array_equal(losses.lines[0].get_ydata(), compared.losses[:, 0])
-    assert axes.get_title().endswith(TITLES[name])
+    worst = found.runs[0].judgement.worst
+    labels = [label.get_text().split()[0] for label in axes.get_yticklabels()]
+    assert {*labels} == {*worst}
+    assert {"loss", "dW_hh", "vW_hh", "W_hh", "b_y"} <= {*labels}
+    faults = []
+    for bar in axes.patches:
+        tensor = labels[round(bar.get_y() + bar.get_height() / 2)]
+        assert bar.get_width() == max(worst[tensor], SMALLEST_RATIO)
+        if to_rgb(bar.get_facecolor()) == to_rgb(RED):
+            faults.append(tensor)
+    assert [list(line.get_xdata()) for line in axes.lines] == [[1, 1]]
+    assert axes.get_xlim()[1] > max(1, *worst.values())
+    texts = [text.get_text() for text in axes.texts]
     if name == "right":
-        assert (judgement.updates, first_fault) == (40, None)
+        assert (faults, texts) == ([], ["bound"])
     else:
-        assert judgement.updates == 3
-        assert first_fault == ([1], [judgement.first.ratio])
+        assert faults == ["dW_xh"]
+        assert texts == [f"first wrong: {worst['dW_xh']:.0e}", "bound"]
+    assert figure.get_suptitle() == TITLES[name]
+    drawn = [line.get_ydata() for line in losses.lines]
+    if name == "right":  # the other one ends within its first epoch
+        drawn = [*drawn[0]]
+    assert drawn == found.runs[0].losses[:, 0].tolist()
+
+
+@pytest.mark.needs_matplotlib
+def test_plot_has_the_width_of_a_page_whatever_is_compared(compare):
+    from matplotlib.figure import Figure
+
+    compare("made_ports:right --epochs 1")
+    found = compared("made_ports:right", epochs=1, k2=5)
+    for count in (1, 2, 5):
+        draw_comparisons(figure := Figure(), [found] * count)
+        assert figure.get_figwidth() == 8
+        assert figure.get_figheight() < 12
 
 
 def test_arguments_of_a_program_may_have_colons():
@@ -373,7 +410,7 @@ def test_updates_before_an_overflow_are_judged(compare):
     options = "--nonlinearity relu --learning-rate 1e15 --epochs 2"
     status, lines, _ = compare(f"numpy_rnn.reference {options}")
     assert status == 0
-    assert lines[2].count("which overflows after") == 2
+    assert sum(" overflows after " in line for line in lines) == 4
 
 
 @pytest.mark.needs_matplotlib
@@ -406,36 +443,37 @@ def test_report():
     run = prepare_experiment(train_options("--epochs 1")).run
     worst = {"window": 0.0, "h": 0.25, "dW_hh": 0.5, "W_hh": 2.5e8}
     finding = Finding(2, 3, "W_hh", None, (0, 1), 0.5, 0.25, 1e-9, 2.5e8, "U1")
-    wrong = Judgement(12, worst, finding._replace(hint="2e for e"), Coverage())
+    covered = Coverage(judged=Counter({"h": 12, "W_hh": 12}), windows=12, carried=5)
+    covered.note_uses(facts_of_run(run, [Window(0, 2, 3)]), run.options.step)
+    wrong = Judgement(12, worst, finding._replace(hint="2e for e"), covered)
+    estimated = replace(covered, estimated=Counter({"h": 3}), wide=Counter({"h": 1}))
     doubtful = Judgement(
-        12,
-        worst | {"W_hh": 0.9},
-        None,
-        Coverage(estimated=Counter({"h": 3}), wide=Counter({"h": 1})),
-        unjudged=("dh", "dW_hh"),
+        12, worst | {"W_hh": 0.9}, None, estimated, unjudged=("dh", "dW_hh")
     )
     losses = np.array([4.0, 2.0])
-    wrong_run = ComparedRun(run, wrong, 0, 5, losses, False)
-    doubtful_run = ComparedRun(run, doubtful, 2, 5, losses, False)
+    wrong_run = ComparedRun(run, wrong, losses, False)
+    doubtful_run = ComparedRun(run, doubtful, losses, False)
+    subject = Subject(WHOLE_RUN, EVERYTHING, "this command")
     comparisons = [
-        Comparison("one", TAU, [wrong_run]),
-        Comparison("other", 18.0, [doubtful_run]),
+        Comparison("one", TAU, [wrong_run], subject),
+        Comparison("other", 18.0, [doubtful_run], subject),
     ]
     unexplained = wrong_run._replace(judgement=wrong._replace(first=finding))
-    all_runs = Comparison("one", TAU, [unexplained, wrong_run, doubtful_run])
+    all_runs = Comparison("one", TAU, [unexplained, wrong_run, doubtful_run], subject)
     assert ratio_cell("W_hh", all_runs) == "2.5e+08 !"
-    assert faults(all_runs, "one") == faults(comparisons[0], "one")
-    lines = [
-        line[:85].rstrip() for line in comparison_report(comparisons, "").splitlines()
-    ]
+    assert faults(all_runs, comparisons) == faults(comparisons[0], comparisons)
+    lines = []
+    is_of_coverage = False
+    for line in comparison_report(comparisons, "").splitlines():
+        is_of_coverage = line.startswith("tested") or (is_of_coverage and line != "")
+        if not is_of_coverage:
+            lines.append(line[:85].rstrip())
     assert (
         "\n".join(lines)
         == """\
 WRONG W_hh (U1) of one: 2e for e
   epoch 2, update 3: W_hh[0, 1] is 0.5, expected 0.25; the difference is 2.5e+08 time
 NOT JUDGED dW_hh of other: rounding alone changes them too much in float32; choose --
-checked: gradients that go back 0 steps; 5 of 12 windows start from a state that was
-checked: gradients that go back 2 steps; 5 of 12 windows start from a state that was
 
 largest difference / rounding bound
 tensor   equation   one         other

@@ -85,7 +85,8 @@ def test_seeds_share_no_run(monkeypatch):
 
 def test_object_is_checked_as_a_port():
     verdict = check(Port(capabilities=()), seed=SEED, examples=20)
-    assert verdict.startswith("PASS a port: loss, gradients and step")
+    start = "PASS a port agrees with the definition: its loss, 5 gradients and 5"
+    assert verdict.startswith(start)
 
 
 # Verdicts

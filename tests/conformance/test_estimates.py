@@ -20,6 +20,7 @@ from numpy_rnn.conformance.arithmetics.monte_carlo import (
     sampled,
 )
 from numpy_rnn.conformance.case import INPUT_GRADIENTS, INTERMEDIATES
+from numpy_rnn.conformance.coverage import Coverage
 from numpy_rnn.conformance.definition import window_update
 from numpy_rnn.conformance.ports.port import PackagePort, stated_port
 from numpy_rnn.conformance.ports.user_code import validated_report
@@ -200,7 +201,7 @@ def test_number_that_underflows_has_no_digits_to_lose():
 @pytest.mark.parametrize("number", [1.0, 0.0])
 def test_share_of_a_tensor_that_rounding_may_change(share, note, number):
     """A 0 is neither wide nor ill-conditioned, whatever rounding does."""
-    counts = window_checks.Coverage()
+    counts = Coverage()
     counts.note([check_within(number, share)])
     for name in ("wide", "ill_conditioned"):
         assert getattr(counts, name)["loss"] == (name == note and number != 0)

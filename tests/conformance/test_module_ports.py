@@ -120,19 +120,25 @@ def log_probabilities(nn):
     return torch_model(loss=nn.NLLLoss, after=lambda y: y.log_softmax(-1))
 
 
-MODULES = [  # a port, what its name says, and some of what it lacks
-    (right_model, "halved (columns BTN 1BH)", {"relu", "sum", "no biases"}),
-    (right_unrolled, "(columns TBN BH)", {"relu", "mean", "step"}),
-    (lambda nn: torch_last(), "halved (columns BTN 1BH last)", {"h_0", "tanh", "bias"}),
-    (log_probabilities, "(columns BTN 1BH)", {"squared_error"}),
+MODULES = [  # a port, its layout, whether its loss is halved, some of what it lacks
+    (right_model, "(B, T, D) batches", True, {"relu", "sum", "no biases"}),
+    (right_unrolled, "(T, B, D) batches", False, {"relu", "mean", "step"}),
+    (
+        lambda nn: torch_last(),
+        "(B, T, D) batches, with one target",
+        True,
+        {"h_0", "tanh", "bias"},
+    ),
+    (log_probabilities, "(B, T, D) batches", False, {"squared_error"}),
 ]
 
 
 @pytest.mark.needs_torch
-@pytest.mark.parametrize(("make", "described", "lacks"), MODULES)
-def test_right_module_is_described_and_passes(make, described, lacks):
+@pytest.mark.parametrize(("make", "layout", "is_halved", "lacks"), MODULES)
+def test_right_module_is_described_and_passes(make, layout, is_halved, lacks):
     port = make(importlib.import_module("torch.nn"))
-    assert port.name.partition(" ")[2] == described
+    assert port.layout_text == layout
+    assert port.name.endswith(", halved") == is_halved
     assert lacks <= {*port.lacks}
     check_levels(port, "float64")
 
@@ -144,7 +150,7 @@ def test_losses_of_torch_are_named(name):
     for kind in row.torch_classes[:1]:
         nn = importlib.import_module("torch.nn")
         port = torch_model(loss=getattr(nn, kind)(reduction=row.reduction))
-        assert "assumed" not in port.name
+        assert "assumed" not in port.layout_text
 
 
 @pytest.mark.needs_torch

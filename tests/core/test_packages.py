@@ -41,8 +41,9 @@ LAYERS = {
         numpy_rnn/conformance/user_function""",
     "numpy_rnn/conformance/runs": """numpy_rnn/common
         numpy_rnn/conformance/arithmetics numpy_rnn/conformance/case
-        numpy_rnn/conformance/definition numpy_rnn/conformance/ports
-        numpy_rnn/conformance/verdicts numpy_rnn/conformance/window_checks""",
+        numpy_rnn/conformance/coverage numpy_rnn/conformance/definition
+        numpy_rnn/conformance/ports numpy_rnn/conformance/verdicts
+        numpy_rnn/conformance/window_checks""",
     "numpy_rnn/conformance/mutants": """numpy_rnn/common
         numpy_rnn/conformance/arithmetics numpy_rnn/conformance/case
         numpy_rnn/conformance/definition numpy_rnn/conformance/ports

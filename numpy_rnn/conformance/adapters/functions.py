@@ -58,7 +58,7 @@ TRIAL: dict[str, Any] = {"T": 5, "B": 2, "D": 3, "H": 4, "O": 6}
 # What a user may state in a call; the capabilities are known.
 STATED = tuple(name for name in STATEMENTS if name not in ("name", "capabilities"))
 CHOICES = {*NONLINEARITY_NAMES, *LOSS_NAMES, *REDUCTION_NAMES}
-ASSUMED = " assumed, as no layout gives the right loss"
+ASSUMED = " (assumed, as no layout gives the right loss)"
 
 
 def count_arguments(function: Callable[..., Any]) -> int:
@@ -232,9 +232,10 @@ class FunctionPort:
         lacked |= CHOICES - own
         lacked |= {*stated.lacks}
         self.lacks = tuple(name for name in LACKS if name in lacked)
-        assumed = ASSUMED if found.is_assumed else ""
-        self.name = f"{name} ({layout.name}{assumed})"
+        self.name = name
         self.layout_text = layout.text("batch" in lacked)
+        if found.is_assumed:
+            self.layout_text += ASSUMED
 
     def window_update(
         self,

@@ -21,20 +21,23 @@ from numpy_rnn.common.records import NumpyArray, Window
 from numpy_rnn.conformance.arithmetics.bounds import TAU
 from numpy_rnn.conformance.case import (
     FIELDS,
+    GRADIENT_AXES,
     INTERMEDIATES,
     TENSORS,
     NamedArrays,
+    case_sizes,
     equations,
 )
+from numpy_rnn.conformance.coverage import Coverage
 from numpy_rnn.conformance.runs.recorded_run import (
     STEPWISE,
     RecordedRun,
     stacks,
 )
+from numpy_rnn.conformance.runs.requirements import facts_of_run
 from numpy_rnn.conformance.verdicts import Finding, finding_in
 from numpy_rnn.conformance.window_checks import (
     Check,
-    Coverage,
     Tolerance,
     axes_of,
     check_all,
@@ -48,7 +51,7 @@ class Judgement(NamedTuple):
     updates: int  # their number
     worst: dict[str, float]  # the largest ratio by tensor; 1 is what rounding allows
     first: Finding | None
-    counts: Coverage  # of the windows in which each tensor was judged
+    counts: Coverage  # what the updates cover, and where each tensor was judged
     unjudged: tuple[str, ...] = ()  # in no window of some network
     # The largest ratio of every tensor in every update.
     ratios: Mapping[str, Sequence[float]] = MappingProxyType({})
@@ -73,9 +76,10 @@ def judge(
     tau: float = TAU,
     whole: bool = True,
 ) -> Judgement:
-    """Check every update of a run: its window, its initial state, and all tensors.
+    """Check every update of a run: all tensors, its window and its initial state, as
+    far as its source computes them.
 
-    They are checked at L1, or at L2 if there are no intermediate values.
+    Tensors are checked at L1, or at L2 if there are no intermediate values.
 
     Parameters
     ----------
@@ -99,16 +103,19 @@ def judge(
         If a fault ended the run, and all updates before it are right.
     """
     tally = _Tally(recorded)
-    is_whole = whole and recorded.fault is None
-    for finding in schedule_divergences(recorded, is_whole):
-        tally.add_finding(finding)
-    for finding in state_divergences(recorded):
-        tally.add_finding(finding)
+    computed = recorded.computed
+    if computed.loop:
+        is_whole = whole and recorded.fault is None
+        for finding in schedule_divergences(recorded, is_whole):
+            tally.add_finding(finding)
+        for finding in state_divergences(recorded):
+            tally.add_finding(finding)
     for indices, case, report in stacks(recorded):
         reported = report if "a" in report else None
-        allowed = refined_tolerances(case, report, [*report, "h"], tau, reported)
+        names = [name for name in report if computed.includes(name)]
+        allowed = refined_tolerances(case, report, [*names, "h"], tau, reported)
         tally.add(indices, check_all(allowed, report))
-        if "h" not in report:
+        if computed.loop and "h" not in report:
             tally.add_carried_states(indices, allowed["h"])
     judgement = tally.judgement()
     if recorded.fault is not None and judgement.first is None:
@@ -173,10 +180,14 @@ class _Tally:
         """Return the judgement."""
         unjudged = [name for name in TENSORS if not np.all(self.judged.get(name, True))]
         worst = dict[str, float]()
+        computed = self.recorded.computed
+        known = {n for n in self.recorded.updates if computed.includes(n)}
+        if computed.loop:
+            known.add("window")
         for name in TENSORS:
             if name in self.ratios:
                 worst[name] = float(self.ratios[name].max(initial=0))
-            elif name == "window" or name in self.recorded.updates:
+            elif name in known:
                 worst[name] = 0.0
         first = min(self.findings, key=Finding.causal_rank, default=None)
         if first is not None:
@@ -186,9 +197,50 @@ class _Tally:
             worst=worst,
             first=first,
             unjudged=tuple(unjudged),
-            counts=self.counts,
+            counts=covered_by(self.recorded, self.counts),
             ratios={name: ratio.tolist() for name, ratio in self.ratios.items()},
         )
+
+
+def covered_by(recorded: RecordedRun, counts: Coverage) -> Coverage:
+    """Return the counts of a run with the sizes and the uses of its windows."""
+    run = recorded.run
+    updates = recorded.updates
+    windows = [recorded.window(index) for index in range(recorded.length)]
+    sizes = case_sizes(run)
+    for window in set(windows):
+        counts.note_sizes(sizes | {"T": window.steps, "K": window.loss_steps})
+        counts.reach = max(counts.reach, window.steps - 1)
+    facts = facts_of_run(run, windows)
+    for name, is_active in clipping_of(recorded).items():
+        facts[name] = is_active
+    computes_step = recorded.computed.step
+    counts.note_uses(facts, run.options.step if computes_step else None)
+    counts.windows += recorded.length
+    counts.carried += int(np.count_nonzero(updates["start"]))
+    counts.epochs = int(updates["epoch"].max(initial=0))
+    counts.updates = recorded.length
+    return counts
+
+
+def clipping_of(recorded: RecordedRun) -> dict[str, bool]:
+    """Return whether each kind of clipping that a run has changes any gradient."""
+    step = recorded.run.options.step
+    squares = np.zeros(1)
+    largest = 0.0
+    with np.errstate(all="ignore"):
+        for name in GRADIENT_AXES.keys() & recorded.updates.keys():
+            gradients = recorded.updates[name]
+            axes = axes_of(name)
+            squares = squares + (gradients.astype(np.float64) ** 2).sum(axis=axes)
+            largest = max(largest, float(np.abs(gradients).max(initial=0)))
+        norm = float(np.sqrt(squares).max(initial=0))
+    active = {}
+    if step.max_norm is not None:
+        active["max_norm"] = norm > step.max_norm
+    if step.max_value is not None:
+        active["clip_by_value"] = largest > step.max_value
+    return active
 
 
 def _first_finding(recorded: RecordedRun, indices: NumpyArray, check: Check) -> Finding:
@@ -213,6 +265,7 @@ def _first_finding(recorded: RecordedRun, indices: NumpyArray, check: Check) -> 
         element=(*network, *finding.element),
         epoch=int(recorded.updates["epoch"][index]),
         number=int(recorded.updates["number"][index]),
+        unit="update" if recorded.computed.step else "window",
     )
 
 

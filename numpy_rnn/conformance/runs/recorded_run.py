@@ -19,6 +19,7 @@ from numpy_rnn.conformance.case import (
     parameters_from,
     present,
 )
+from numpy_rnn.conformance.coverage import WHOLE_RUN, Computed
 from numpy_rnn.conformance.definition import (
     DEFINITION,
     Definition,
@@ -37,6 +38,7 @@ class RecordedRun(NamedTuple):
     run: Run
     updates: NamedArrays
     definition: Definition = DEFINITION  # of its schedule
+    computed: Computed = WHOLE_RUN  # what its source computes: the rest is no evidence
     fault: PortFault | None = None  # which ended it early
     # Recomputed where the updates have none, and their errors: see `with_velocities`.
     velocities: NamedArrays | None = None

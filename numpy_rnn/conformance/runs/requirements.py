@@ -48,9 +48,7 @@ def with_reduction(abilities: Abilities, run: Run) -> Run:
 
 
 def facts_of_run(run: Run, windows: Sequence[Window]) -> dict[str, Any]:
-    """Return what is true of a run with these windows, but for its step, which the
-    source of a port makes that has none.
-    """
+    """Return what is true of a run with these windows."""
     starts = {window.start for window in windows}
     others = {
         "bias": run.params.b_h is not None,
@@ -60,11 +58,11 @@ def facts_of_run(run: Run, windows: Sequence[Window]) -> dict[str, Any]:
         "h_0": bool(run.h_0.any()) or starts != {0},
         "older steps": any(window.loss_start > window.start for window in windows),
         "many losses": any(window.loss_steps > 1 for window in windows),
+        "initial state": bool(run.h_0.any()),
     }
     options = run.options
     dtype = str(run.params.W_hh.dtype)
-    facts = facts_of(options.objective, dtype, options.step, others)
-    return facts | {"step": False}
+    return facts_of(options.objective, dtype, options.step, others)
 
 
 def size_fields(shape: Shape) -> dict[str, Any]:
@@ -82,7 +80,9 @@ def unsupported(abilities: Abilities, run: Run) -> list[Ability]:
     values, that do without it. The last one may be the sizes of the run.
     """
     windows = loop_of(abilities, run).windows(run)
-    lacked = missing_abilities(facts_of_run(run, windows), abilities)
+    # The source of a port that has no step makes it.
+    facts = facts_of_run(run, windows) | {"step": False}
+    lacked = missing_abilities(facts, abilities)
     lengths = {window.steps for window in windows}
     length = lengths.pop() if len(lengths) == 1 else None
     sizes = case_sizes(run) | {"k1": length, "k2": length}

@@ -15,6 +15,12 @@ from numpy_rnn.conformance.case import (
     present,
     required_outputs,
 )
+from numpy_rnn.conformance.coverage import (
+    FUNCTION,
+    WHOLE_RUN,
+    WINDOW_UPDATE,
+    Computed,
+)
 from numpy_rnn.conformance.definition import (
     DEFINITION,
     RecordedUpdate,
@@ -45,10 +51,12 @@ class PortSource:
     windows.
     """
 
-    def __init__(self, port: object):
+    def __init__(self, port: object, spelling: str = ""):
         self.port = stated_port(port)
         self.name = self.port.name
+        self.spelling = spelling or self.name  # on a command line
         self.tau = self.port.tau
+        self.computed = computed_by(self.port)
 
     def trace(self, run: Run) -> RecordedRun:
         """Return the run of the port, up to the update in which it fails, if it does.
@@ -79,7 +87,8 @@ class PortSource:
                 if not recorder.columns:
                     raise
                 fault = error
-        return recorder.recorded(definition)._replace(fault=fault)
+        recorded = recorder.recorded(definition)
+        return recorded._replace(fault=fault, computed=self.computed)
 
     def report(self, case: WindowCase, where: str) -> NamedArrays:
         """Return the report on a window, with the same names for all windows of a
@@ -157,8 +166,20 @@ def recorded_update(update: Any) -> RecordedUpdate:
     return RecordedUpdate(update.epoch, update.number, update.window, initial, report)
 
 
-def source_of(port: StatedPort) -> PortSource:
-    """Return the source of the runs of a port, or of a package."""
+def computed_by(port: StatedPort) -> Computed:
+    """Return what a port computes: a window, with or without its update; a package, a
+    whole run.
+    """
     # A port of users may be a subclass, with another window_update.
-    is_package = type(port.port) is PackagePort
-    return PackageSource(port) if is_package else PortSource(port)
+    if type(port.port) is PackagePort:
+        return WHOLE_RUN
+    return FUNCTION if "step" in port.abilities.lacks else WINDOW_UPDATE
+
+
+def source_of(port: StatedPort, spelling: str = "") -> PortSource:
+    """Return the source of the runs of a port, or of a package; spelling: its name on
+    a command line.
+    """
+    is_package = computed_by(port).loop
+    kind = PackageSource if is_package else PortSource
+    return kind(port, spelling)
