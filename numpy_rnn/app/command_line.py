@@ -181,6 +181,10 @@ def parse_command(package: str, arguments: list[str] | None) -> CommandOptions:
         meant = word.strip("-").replace("-", "_")
         advice = nearest(meant, declarations_of(values.command), "--")
         parsers[values.command].error(f"there is no option {word}{advice}")
+    for name, value in vars(values).items():
+        if isinstance(value, list) and name != "others":  # argparse drops a "--"
+            option = option_name(name)
+            parsers[values.command].error(f"{option} has no value: expected one")
     return make_options(**vars(values))
 
 

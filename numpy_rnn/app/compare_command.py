@@ -114,7 +114,9 @@ def subject_of(source: Source, run: Run) -> Subject:
     if isinstance(source, TraceFile):
         has_velocity = run.options.step.has_velocity
         absent = absent_tensors(source.recorded.updates, has_velocity)
-        return Subject(source.computed, EVERYTHING, maker, absent=absent)
+        return Subject(
+            source.computed, EVERYTHING, maker, absent=absent, is_one_run=True
+        )
     port = source.port
     suite = f"{SUITE} {source.spelling}"
     if isinstance(port.port, ProgramPort):

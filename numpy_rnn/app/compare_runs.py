@@ -18,7 +18,7 @@ from numpy_rnn.common.checks import checked_run_arguments
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.numbers import checked_integer
 from numpy_rnn.common.records import Run, Schedule
-from numpy_rnn.common.texts import join_names
+from numpy_rnn.common.texts import join_names, pluralize
 from numpy_rnn.conformance.arithmetics.bounds import TAU
 from numpy_rnn.conformance.coverage import WHOLE_RUN, Computed
 from numpy_rnn.conformance.ports.abilities import forced_schedule
@@ -36,10 +36,8 @@ FIELDS_OF_DATA = {
     "--data FILE": {"class_inputs": False, "loss": "squared_error"},
     "--text FILE": {"class_inputs": True, "loss": "cross_entropy"},
 }
-SUITE = (
-    "no data of `compare` fit; expected a run of the suite, pytest --pyargs"
-    " numpy_rnn.conformance --elman-backend my_rnn:port"
-)
+SUITE_COMMAND = "pytest --pyargs numpy_rnn.conformance --elman-backend my_rnn:port"
+SUITE = f"no data of `compare` fit; expected a run of the suite, {SUITE_COMMAND}"
 
 
 class TraceFile(NamedTuple):
@@ -100,9 +98,8 @@ def fitted_runs(sources: list[Source], usual: CommandOptions) -> FittedRuns:
     values = {name: forced[name] for name in forced.keys() - SCHEDULE}
     options = replace(usual, **values)
     data, whole = prepare_experiment(options)
-    run = whole._replace(
-        x=whole.x[: options.steps], target=whole.target[: options.steps]
-    )
+    steps = whole_windows(ports, min(len(whole.x), options.steps or len(whole.x)))
+    run = whole._replace(x=whole.x[:steps], target=whole.target[:steps])
     schedules = asked_schedules(usual)
     runs = runs_by_schedule(run, schedules, forced)
     check_ports(ports, options, runs)
@@ -118,6 +115,18 @@ def fitted_runs(sources: list[Source], usual: CommandOptions) -> FittedRuns:
         names = [port.name for port in ports]
         notes.append(f"chosen for what {join_names(names)} has: {' '.join(changed)}")
     return FittedRuns(data.name, runs, notes)
+
+
+def whole_windows(ports: list[PortSource], steps: int) -> int:
+    """Return how many steps of a series are compared: where a port has one length of
+    windows, as many as give whole windows.
+    """
+    for port in ports:
+        lengths = {shape.get("T") for shape in port.port.abilities.sizes}
+        length = lengths.pop() if len(lengths) == 1 else None
+        if length is not None and length <= steps:
+            steps -= steps % length
+    return steps
 
 
 def forced_values(ports: list[PortSource], usual: CommandOptions) -> dict[str, Any]:
@@ -199,6 +208,33 @@ def changed_options(
     return list(dict.fromkeys(words))
 
 
+def remedies_of_sizes(remedies: dict[str, Any], run: Run) -> list[str]:
+    """Return what to type for sizes that the data have.
+
+    Parameters
+    ----------
+    remedies : dict
+        Values by the names of options, and sizes by their letters.
+    run : Run
+        The run, whose sizes do not fit.
+
+    Returns
+    -------
+    list of str
+        One text, or none.
+    """
+    parts = list[str]()
+    columns = {remedies[letter] for letter in "DO" if letter in remedies}
+    if "B" in remedies or len(columns) > 1:
+        return [SUITE_COMMAND]
+    if columns:
+        parts.append(pluralize(columns.pop(), "column"))
+    length = remedies.get("k2", 1)
+    if isinstance(length, int) and length > len(run.x):
+        parts.append(f"more than {length} rows, as windows have {length} steps")
+    return [f"--data FILE with {' and '.join(parts)}"] if parts else []
+
+
 def sources_of_data(fields: dict[str, Any]) -> list[str]:
     """Return the options whose data have these inputs and this loss, if any do."""
     words = []
@@ -230,8 +266,11 @@ def check_ports(
         if missing:
             message = f"{port.name} has {', '.join(dict.fromkeys(missing))}"
             changed = changed_options(remedies, options, schedules, len(runs[0].x))
-            if changed:
-                message += f": use {' '.join(changed)}"
+            of_data = remedies_of_sizes(remedies, runs[0])
+            if of_data == [SUITE_COMMAND]:
+                changed = []
+            if changed or of_data:
+                message += f": use {' '.join(changed + of_data)}"
             messages.append(message)
     if messages:
         raise InputError("; ".join(messages))

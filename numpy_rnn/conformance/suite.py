@@ -42,7 +42,11 @@ from numpy_rnn.conformance.random_cases import (
     without_unsupported,
 )
 from numpy_rnn.conformance.runs.judge import judge
-from numpy_rnn.conformance.runs.run_sources import computed_by, source_of
+from numpy_rnn.conformance.runs.run_sources import (
+    LOG_SUM_EXP,
+    computed_by,
+    source_of,
+)
 from numpy_rnn.conformance.tested import Subject, agreement, coverage_lines
 from numpy_rnn.conformance.verdicts import Finding, finding_in
 from numpy_rnn.conformance.window_checks import Check, checks_at
@@ -207,8 +211,8 @@ def overflow_fault(port: StatedPort, fault: PortFault) -> PortFault:
     case.
     """
     text = fault.what.removesuffix(": expected a finite number")
-    message = f"OVERFLOW {port.name}: {text} for outputs of {MAX_LOGIT:g}: subtract "
-    message += "the largest output of each row, as in log-sum-exp, or state "
+    message = f"OVERFLOW {port.name}: {text} for outputs of {MAX_LOGIT:g}: "
+    message += f"{LOG_SUM_EXP}, or state "
     message += 'lacks=("large outputs",) in the port, or in the call of its adapter'
     return PortFault(message)
 

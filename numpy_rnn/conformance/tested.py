@@ -49,6 +49,9 @@ class Subject(NamedTuple):
     # The command that tests what one run does not: "" for the suite's own verdict.
     suite: str = ""
     absent: tuple[str, ...] = ()  # the tensors that a trace does not have
+    is_one_run: bool = (
+        False  # a trace, which has no other options than those of its run
+    )
 
 
 class Untested(NamedTuple):
@@ -196,6 +199,8 @@ def not_tested(subject: Subject, coverage: Coverage) -> list[Untested]:
         yours = f"{part} ({PARTS_OF_LOOP}), which {subject.maker} made. Record them as"
         yours += " a trace, and run `numpy-rnn compare loop.npz`; this shows how to"
         rest = [Untested(yours, SHOW_TRACE), *rest]
+    if subject.is_one_run:
+        return [*rest, Untested("other options and other sizes than those of this run")]
     unused = list[str]()
     lacked = list[str]()
     for ability in ABILITIES:
@@ -233,8 +238,8 @@ def not_shown(subject: Subject, coverage: Coverage) -> list[Untested]:
         if True not in coverage.uses.get("initial state", ()):
             shown.append("epochs that start from another state than zeros")
     if subject.absent:
-        shown.append(f"{', '.join(subject.absent)} (not in the trace)")
-    return [Untested(", ".join(shown))] if shown else []
+        shown.append(f"what the trace does not have: {', '.join(subject.absent)}")
+    return [Untested("; ".join(shown))] if shown else []
 
 
 def is_used(ability: Ability, coverage: Coverage) -> bool:
@@ -260,5 +265,5 @@ def absent_tensors(reported: Collection[str], has_velocity: bool) -> tuple[str, 
     """Return the tensors of an update that a trace may have, and does not."""
     absent = [n for n in (*INTERMEDIATES, *INPUT_GRADIENTS) if n not in reported]
     if has_velocity and not any(name in reported for name in VELOCITY_AXES):
-        absent.append("velocities")
+        absent.append("velocities, in whose place are those of the gradients")
     return tuple(absent)

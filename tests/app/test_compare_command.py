@@ -129,6 +129,27 @@ class no_clip(right):
     lacks = ()
     capabilities = ("class_inputs", "cross_entropy", "adagrad")
 
+class long(right):
+    name = "long"
+    sizes = {"T": 60}
+
+class wide(right):
+    name = "wide"
+    sizes = {"D": 3}
+
+class batched(right):
+    name = "batched"
+    sizes = [{"B": 2, "H": 4}, {"B": 3, "H": 5, "D": 2}]
+
+class unsafe(right):  # its exponentials overflow
+    capabilities = ("cross_entropy", "class_inputs")
+    lacks = ("plain SGD",)
+    capabilities += ("adagrad", "clip_by_value")
+
+    def window_update(self, p, **case):
+        report = super().window_update(p, **case)
+        return report | {"loss": np.float32(-np.inf)}
+
 class ending(wrong):
     windows = 3
 
@@ -269,6 +290,9 @@ made_ports:stateless --dtype float32 --k1 3 --k2 5 --bias --momentum 0.5 → alo
 made_ports:no_clip --text a.txt --max-value 5 → no clip has no clipping by value: use --max-value none
 made_ports:chunks --text a.txt → my chunks has no loss 'cross_entropy', no inputs that are classes: use --data FILE
 made_ports:rows --text a.txt → my RNN has other inputs or another loss: no data of `compare` fit; expected a run of the suite, pytest --pyargs numpy_rnn.conformance --elman-backend my_rnn:port
+made_ports:long → long has no sizes but k1 = 60, k2 = 60: use --data FILE with more than 60 rows, as windows have 60 steps
+made_ports:wide → wide has no sizes but D = 3: use --data FILE with 3 columns
+made_ports:batched → batched has no sizes but B = 2, H = 4: use pytest --pyargs numpy_rnn.conformance --elman-backend my_rnn:port
 made_ports:right --epochs 0 → --epochs is 0: expected a whole number, 1 or more
 """  # noqa: E501
 
@@ -278,6 +302,49 @@ def test_options_that_a_port_cannot_have_are_refused_in_one_message(compare):
     Path("a.txt").write_text("a man, a plan, a canal: panama! " * 2)
     for words, message in rows_of(UNFIT):
         assert compare(f"--epochs 1 {words}") == (2, [], f"numpy_rnn: {message}\n")
+
+
+def test_series_is_cut_to_whole_windows(compare):
+    """A port with one length of windows has none that is shorter."""
+    np.savetxt("s.csv", np.sin(np.arange(130.0)))
+    words = "made_ports:long --data s.csv --epochs 1"
+    status, lines, _ = compare(words)
+    told = "the first 120 of 129 steps are compared; --steps changes their number"
+    assert (status, lines[0]) == (0, told)
+
+
+def test_loss_that_overflows_has_its_advice(compare):
+    Path("a.txt").write_text("a man, a plan, a canal: panama! " * 2)
+    status, lines, _ = compare("made_ports:unsafe --text a.txt --hidden-size 3")
+    assert status == 1
+    assert lines[-1] == (
+        "FAILED my RNN: loss is -inf: expected a finite number, in update 1 of the run;"
+        " subtract the largest output of each row, as in log-sum-exp"
+    )
+
+
+def test_trace_without_its_last_window_is_described_with_its_epochs(compare):
+    run = recorded("--k1 3 --epochs 2")
+    np.savez("short.npz", **trace_arrays(run.upto(run.length - 1)))
+    status, lines, _ = compare("short.npz")
+    assert status == 1
+    assert "update 7: this window is missing" in lines[2]
+    assert "the loop: 2 epochs, 11 of 13 windows" in " ".join(" ".join(lines).split())
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_trace_without_velocities_is_judged_in_all_else(compare, sign):
+    """What is in place of the velocities is said; a wrong update is named."""
+    run = recorded("--k1 3 --epochs 2 --momentum 0.9")
+    arrays = {n: v for n, v in trace_arrays(run).items() if n[:2] != "vW"}
+    if sign < 0:
+        before = np.concatenate((arrays["initial_W_hy"][None], arrays["W_hy"][:-1]))
+        arrays["W_hy"][5:] = 2 * before[5:] - arrays["W_hy"][5:]
+    np.savez("momentum.npz", **arrays)
+    status, lines, _ = compare("momentum.npz")
+    text = " ".join(" ".join(lines).split())
+    assert "velocities, in whose place are those of the gradients" in text
+    assert (status, "WRONG W_hy (U5, U1)" in text) == ((sign < 0), sign < 0)
 
 
 def test_port_with_a_loss_that_no_data_have(compare, monkeypatch):

@@ -11,7 +11,12 @@ import pytest
 
 import numpy_rnn
 from numpy_rnn.app import command_line
-from numpy_rnn.app.options import DEFAULTS_OF, make_options
+from numpy_rnn.app.options import (
+    DEFAULTS_OF,
+    declarations_of,
+    make_options,
+    option_name,
+)
 from numpy_rnn.common.records import Step
 from tests.helpers.command_line import (
     main,
@@ -41,11 +46,23 @@ REFUSED_OPTIONS = """
 compare numpy_rnn.reference --data opposite.csv → data file opposite.csv: column 1 is constant or too large for float32: leave it out
 --data /dev/zero → data file /dev/zero: it has more than 64 million characters: expected a smaller file
 --save folder.npz → --save folder.npz: it is a folder: choose another name
+--data=-- → --data has no value: expected one; see numpy-rnn train --help
 --columns 2 → --columns is given without --data: give both
 --weights foreign.npz → weights file foreign.npz: it has x: expected W_xh, W_hh, W_hy and what --save writes
 --weights w --seeds 2 → --weights and --seeds are both given: leave one of them out
 --weights none.npz → weights file none.npz cannot be read: No such file or directory; check the path
 """  # noqa: E501
+
+
+@pytest.mark.parametrize("command", ["train", "compare", "study"])
+def test_option_whose_value_is_two_dashes_is_refused(command, capsys):
+    """argparse gives a list in place of the value."""
+    for name, parsing in declarations_of(command).items():
+        if not parsing.get("action"):  # flags have no value
+            option = option_name(name)
+            words = [command, *["numpy_rnn"] * (command == "compare"), f"{option}=--"]
+            message = f"{option} has no value: expected one; see numpy-rnn {command}"
+            assert refused(numpy_rnn, capsys, *words) == f"{message} --help"
 
 
 @pytest.mark.needs_matplotlib

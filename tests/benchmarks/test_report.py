@@ -126,3 +126,13 @@ def test_unusable_options(options, message):
 def run_python(*options):
     command = [sys.executable, *options]
     return subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True)
+
+
+@pytest.mark.slow
+def test_help_begins_with_the_options_of_the_benchmarks():
+    """Those of pyperf, which are many, come after them."""
+    command = [sys.executable, "-m", "benchmarks", "--help"]
+    text = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True).stdout
+    assert text.startswith("usage: python -m benchmarks [-h] [--full] [--cases ")
+    first = text.index("\n  --full ")
+    assert first < text.index("\n  --implementation ") < text.index("\n  --rigorous ")

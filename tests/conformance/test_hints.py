@@ -50,13 +50,18 @@ def hint_in(port):
 
 STAGES = {  # the tensors of equations; of others, what the step computes
     "pre_activation": {"a"},
+    "state": {"h"},
+    "backward": {"dh", "da"},
     "output": {"y"},
     "loss_and_error": {"loss", "dy"},  # whose loss may be right
     "adjoint_without_loss": {"dy"},
     "state_adjoint": {"dh"},
     "initial_state_adjoint": {"dh_0"},
     "pre_activation_adjoint": {"da"},
+    "input_weights_gradient": {"dW_xh"},
     "recurrent_weights_gradient": {"dW_hh"},
+    "output_weights_gradient": {"dW_hy"},
+    "hidden_bias_gradient": {"db_h"},
 }
 
 

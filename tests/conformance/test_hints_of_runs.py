@@ -14,7 +14,11 @@ from numpy_rnn.conformance.definition import (
 )
 from numpy_rnn.conformance.mutants.loops import hint_for_run
 from numpy_rnn.conformance.runs.judge import judge
-from numpy_rnn.conformance.runs.recorded_run import RecordedRun, with_velocities
+from numpy_rnn.conformance.runs.recorded_run import (
+    RecordedRun,
+    finite_part,
+    with_velocities,
+)
 from numpy_rnn.conformance.verdicts import Finding
 from tests.helpers.random_runs import STEPS, made_run, record
 
@@ -99,6 +103,72 @@ def test_hint_of_a_loop(change, hint):
     wrong = record(run, train(run, loop_of(change)))
     assert hint_of(wrong) == hint
     assert hint_for_run(recorded_run(right, run), judge(wrong).first) == ""
+
+
+DIVERGING = [  # what an update does at the rate of its run, and the hint
+    (lambda rate: at_rate(lambda i: -rate), "step × -1"),
+    (lambda rate: at_rate(lambda i: 10 * rate), "step × 10"),
+    (lambda rate: at_rate(lambda i: 100 * rate), "step × 100"),
+    (lambda rate: without_zero_grad, "gradients add up from update to update"),
+]
+
+
+@pytest.mark.parametrize("rate", [0.05, 0.5, 2.0])
+@pytest.mark.parametrize(("change", "hint"), DIVERGING)
+def test_hint_of_a_run_that_diverges_is_that_of_its_first_wrong_update(
+    change, hint, rate
+):
+    """The later updates show the divergence, not the mistake."""
+    run = series(6)
+    run = run._replace(options=run.options._replace(step=Step(rate)))
+    with np.errstate(all="ignore"):
+        wrong = record(run, train(run, loop_of(change(rate))))
+        assert hint_of(finite_part(wrong)) == hint
+
+
+def test_rate_that_grows_is_told_up_to_where_the_run_diverges():
+    run = series(6)
+    run = run._replace(options=run.options._replace(step=Step(2.0)))
+    with np.errstate(all="ignore"):
+        wrong = record(run, train(run, loop_of(at_rate(lambda i: 2 * 1.3**i))))
+        assert hint_of(wrong) == "step × 1 to 1.3 up to update 2 of 30"
+
+
+def stale_step(run):
+    """Return a loop that steps by the gradients of the update before."""
+    before = {}
+
+    def compute(case):
+        report = window_update(case)
+        n = NumpyArithmetic(np.float64)
+        n.reported = before or {n: report[n] for n in GRADIENT_AXES if n in report}
+        stepped = window_update(case, n)
+        before.update({n: report[n] for n in GRADIENT_AXES if n in report})
+        return report | {name: stepped[name] for name in present(case.params)}
+
+    return compute
+
+
+def test_hint_of_a_step_by_older_gradients():
+    run = series(2)
+    wrong = record(run, train(run, stale_step(run)))
+    assert hint_of(wrong) == "the step uses the gradients of the update before"
+
+
+def test_hint_of_a_velocity_that_starts_anew_in_each_epoch():
+    run = series(3)
+    step = Step(0.05, momentum=0.9)
+    run = run._replace(options=run.options._replace(step=step))
+    count = []
+
+    def compute(case):
+        count.append(case)
+        if len(count) % PER_EPOCH == 1:
+            case = case._replace(velocity=None)
+        return window_update(case)
+
+    wrong = record(run, train(run, compute))
+    assert hint_of(wrong) == "the velocity starts anew in each epoch"
 
 
 @pytest.mark.parametrize("name", Step._field_defaults)

@@ -96,6 +96,13 @@ def test_tensor_that_is_missing_or_has_another_shape_is_named():
     assert verdict_on(other) == "db_h has shape (1,): expected (3,)"
 
 
+def test_wrong_shape_is_told_before_a_wrong_dtype():
+    """A forgotten sum, as db_h = da, often has another dtype too."""
+    other = Port(after=lambda report: report | {"db_h": np.ones((2, 3))})
+    message = "db_h has shape (2, 3) and is float64: expected (3,) and float32"
+    assert verdict_on(other) == message
+
+
 MODULE = """
 from tests.helpers.ports import Port
 

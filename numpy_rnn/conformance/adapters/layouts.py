@@ -232,9 +232,13 @@ def best_trial(
     """
     wrong = list[Trial]()
     failures = list[str]()
+    results = list[str]()  # what is wrong in what the code returns
     for layout in layouts:
         try:
             factor = factor_of_loss(code._replace(layout=layout), spec, abilities)
+        except InputError as error:
+            results.append(str(error))
+            continue
         except Exception as error:
             failures.append(describe_error(error))
             continue
@@ -250,6 +254,8 @@ def best_trial(
                 "sequence"
             )
         return trial
+    if not wrong and results:  # it ran: errors of other layouts tell less
+        raise InputError(f"{code.name}: {results[0]}")
     if not wrong:
         reasons = one_line("; ".join(dict.fromkeys(failures)), 600)
         raise InputError(f"{code.name} cannot be called in any known way: {reasons}")

@@ -178,7 +178,10 @@ def check_gradients(f: Callable[..., Any], params: Any, *data: Any) -> GradientR
     arrays = function.arrays()
     original = function.evaluate(arrays)
     if not np.isfinite(original.loss):
-        raise InputError(f"the loss is {original.loss}: choose data with a finite loss")
+        raise InputError(
+            f"the loss is {original.loss}: choose data with a finite loss, or subtract"
+            " the largest output first where it is the logarithm of a softmax"
+        )
     function = function._replace(data=tuple(map(as_float64, data)))
     point = {name: array.astype(float) for name, array in arrays.items()}
     double = function.evaluate(point)

@@ -3,25 +3,40 @@
 The suite finds every one in a tensor of its equations.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
 from numpy_rnn.common.records import Objective, Step
-from numpy_rnn.conformance.arithmetics.arithmetic import NumpyArithmetic, Operand
+from numpy_rnn.conformance.arithmetics.arithmetic import (
+    ADAGRAD_OFFSET,
+    NORM_OFFSET,
+    NumpyArithmetic,
+    Operand,
+    loss_divisor,
+)
 from numpy_rnn.conformance.definition import DEFINITION as right
 from numpy_rnn.conformance.definition import (
     GRADIENTS,
     Definition,
     NamedOperands,
     OperandParameters,
+    Steps,
     Tensors,
 )
 from numpy_rnn.conformance.mutants.edits import (
     FLOW,
+    Equations,
     Mutant,
+    Replacement,
+    instead,
     neighbours,
     reading,
     slope,
     with_operands,
+    with_result,
+    wrapped,
 )
 
 # Operands
@@ -46,7 +61,120 @@ def twice_softmax(
     return L, p * (error - (p * error).sum(axis=-1, keepdims=True))
 
 
+def over_batch(
+    n: NumpyArithmetic, y: Operand, target: Operand, objective: Objective
+) -> tuple[Operand, Operand]:
+    """Return the loss of a softmax over the sequences, and its error."""
+    if not objective.has_classes:
+        return right.loss_and_error(n, y, target, objective)
+    log_p, p = n.softmax(y.mT)
+    C = loss_divisor(y.shape, objective)
+    L = n.mean(-(target * log_p.mT), C)
+    error = p.mT * target.sum(axis=-2, keepdims=True) - target
+    return L, n.divided(error, C)
+
+
+def without_target(
+    n: NumpyArithmetic, y: Operand, target: Operand, objective: Objective
+) -> tuple[Operand, Operand]:
+    """Return the loss, and an error from which no target is subtracted."""
+    L, _ = right.loss_and_error(n, y, target, objective)
+    return L, right.loss_and_error(n, y, 0 * target, objective)[1]
+
+
+def rolled_target(steps: int) -> Replacement:
+    """Return what gives the operands of the loss with the targets of other steps."""
+    return lambda n, y, target, objective: (
+        n,
+        y,
+        np.roll(target, steps, axis=0),
+        objective,
+    )
+
+
+# Forward passes
+
+
+def without_output_bias(
+    n: NumpyArithmetic, w: Tensors, p: OperandParameters, t: int
+) -> tuple[Any, ...]:
+    """Return the operands of the outputs without their bias."""
+    return n, w, p._replace(b_y=None), t
+
+
+def previous_a(w: Tensors, name: str, s: int) -> Operand:
+    """Return a_s for h_s; the initial state has no a."""
+    return w.a[s] if s else w.h[0]
+
+
+def transposed(value: Operand, *operands: Any) -> Operand:
+    """Return a matrix with rows for columns."""
+    return value.mT
+
+
+def without_first_state(w: Tensors, name: str, s: int) -> Operand:
+    """Return zeros for h_0, and the other states."""
+    return (s > 0) * w.h[s]
+
+
+def last_for_first(w: Tensors, name: str, s: int) -> Operand:
+    """Return the last state for h_0, as h[t - 1] does at t = 0."""
+    return w.h[len(w.x)] if s == 0 else w.h[s]
+
+
 # Backward passes
+
+
+def forward_in_time(
+    n: NumpyArithmetic, w: Tensors, p: OperandParameters, nonlinearity: str
+) -> NamedOperands:
+    """Let the loop of the backward pass begin with the first step."""
+    dh = Steps()
+    da = n.zeros(w.a[1])
+    for t in w.steps:
+        dh[t] = n.affine([(w.dy[t], p.W_hy.mT), (da, p.W_hh.mT)])
+        da = n.by_slope(dh[t], w.a[t], w.h[t], nonlinearity)
+    other = Definition(state_adjoint=lambda n, w, p, t: dh[t])
+    return other.backward(n, w, p, nonlinearity)
+
+
+def outside_of_slope(
+    n: NumpyArithmetic, w: Tensors, p: OperandParameters, nonlinearity: str
+) -> NamedOperands:
+    """Multiply only the error of the step itself by φ′, and not the flow back."""
+
+    def adjoint(n: NumpyArithmetic, w: Tensors, t: int, phi: str) -> Operand:
+        """Return φ′ times the error, and the flow of the step after."""
+        flow = w.da[t + 1] @ p.W_hh.mT
+        return n.by_slope(w.dh[t] - flow, w.a[t], w.h[t], phi) + flow
+
+    other = Definition(pre_activation_adjoint=adjoint)
+    return other.backward(n, w, p, nonlinearity)
+
+
+def flow_by_other_slope(
+    n: NumpyArithmetic, w: Tensors, p: OperandParameters, nonlinearity: str
+) -> NamedOperands:
+    """Let the flow back have the slope of the step that it enters."""
+
+    def adjoint(n: NumpyArithmetic, w: Tensors, p: Any, t: int) -> Operand:
+        """Return dh_t with this flow."""
+        inner = n.by_slope(w.dh[t + 1], w.a[t], w.h[t], nonlinearity)
+        return w.dy[t] @ p.W_hy.mT + inner @ p.W_hh.mT
+
+    other = Definition(state_adjoint=adjoint)
+    return other.backward(n, w, p, nonlinearity)
+
+
+def added_to_flow(name: str) -> Equations:
+    """Return dh_t with the tensor of the step after instead of the flow through
+    W_hh.
+    """
+    return {
+        "state_adjoint": lambda n, w, p, t: (
+            w.dy[t] @ p.W_hy.mT + getattr(w, name)[t + 1]
+        )
+    }
 
 
 def each_loss_over(
@@ -85,24 +213,151 @@ def decoupled(
     return right.updated(n, name, theta, delta + step.weight_decay * theta, step)
 
 
-WINDOW_MUTANTS = (
+def decayed_before_clipping(
+    n: NumpyArithmetic,
+    p: NamedOperands,
+    d: NamedOperands,
+    step: Step,
+) -> Iterator[tuple[str, Operand]]:
+    """Yield gradients that are clipped with their weight decay."""
+    decayed = {name: right.decayed(n, g, p[name], step) for name, g in d.items()}
+    yield from right.clipped(n, decayed, step).items()
+
+
+def without_decay_of_biases(
+    n: NumpyArithmetic, g: Operand, theta: Operand, step: Step
+) -> Operand:
+    """Return the gradient with the weight decay of a matrix."""
+    is_bias = theta.ndim - n.axes == 1
+    return g if is_bias else right.decayed(n, g, theta, step)
+
+
+def averaged(
+    n: NumpyArithmetic, g: Operand, before: Operand | None, step: Step
+) -> Operand:
+    """Return μ v + (1 − μ) g, a mean of gradients."""
+    if step.adagrad:
+        return right.velocity(n, g, before, step)
+    share = (1 - step.momentum) * g
+    return share if before is None else step.momentum * before + share
+
+
+def dampened_first(
+    n: NumpyArithmetic, g: Operand, before: Operand | None, step: Step
+) -> Operand:
+    """Return the velocity that starts from zeros, so that the first is dampened."""
+    return right.velocity(n, g, 0 * g if before is None else before, step)
+
+
+def without_upper_limit(
+    n: NumpyArithmetic, d: NamedOperands, step: Step
+) -> NamedOperands:
+    """Return gradients that clipping makes larger too."""
+    if step.max_norm is None:
+        return right.clipped(n, d, step)
+    factor = step.max_norm / (n.norm(list(d.values())) + NORM_OFFSET)
+    return {name: n.expand(factor, g) * g for name, g in d.items()}
+
+
+def by_offset_root(
+    n: NumpyArithmetic, g: Operand, v: Operand | None, step: Step
+) -> Operand:
+    """Return the direction of Adagrad without a root."""
+    if not step.adagrad or v is None:
+        return right.direction(n, g, v, step)
+    return g / (v + ADAGRAD_OFFSET)
+
+
+def rate_in_velocity(
+    n: NumpyArithmetic, g: Operand, before: Operand | None, step: Step
+) -> Operand:
+    """Return a velocity of steps, not of gradients."""
+    if step.adagrad:
+        return right.velocity(n, g, before, step)
+    return right.velocity(n, n.rate(step, g) * g, before, step)
+
+
+def without_rate(
+    n: NumpyArithmetic, name: str, theta: Operand, delta: Operand, step: Step
+) -> Operand:
+    """Return the parameter less its velocity, which has the rate."""
+    if step.adagrad or not step.momentum:
+        return right.updated(n, name, theta, delta, step)
+    return theta - delta
+
+
+def from_older_velocity(
+    n: NumpyArithmetic, g: Operand, v: Operand | None, step: Step
+) -> Operand:
+    """Return the direction of Nesterov without the gradient: μ v."""
+    if v is None or not step.nesterov:
+        return right.direction(n, g, v, step)
+    return step.momentum * v
+
+
+FORWARD_MUTANTS = (
+    Mutant(
+        "W_hh transposed throughout",
+        with_operands(with_transposed_recurrence, "pre_activation"),
+    ),
+    Mutant("zeros for h_0", reading(["pre_activation"], "h", without_first_state)),
+    Mutant(
+        "h_0 for h_{t-1} at every step",
+        reading(["pre_activation"], "h", lambda w, name, s: w.h[0]),
+    ),
+    Mutant("a_{t-1} for h_{t-1}", reading(["pre_activation"], "h", previous_a)),
+    Mutant("x of the step before", reading(["pre_activation"], "x", wrapped(-1))),
+    Mutant("x of the step after", reading(["pre_activation"], "x", neighbours(1))),
+    Mutant("b_y left out of y", with_operands(without_output_bias, "output")),
+    Mutant("φ left out", {"state": lambda n, w, t, nonlinearity: w.a[t]}),
+    Mutant(
+        "φ applied twice",
+        {"state": lambda n, w, t, phi: n.phi(n.phi(w.a[t], phi), phi)},
+    ),
+    Mutant("output read from h_{t-1}", reading(["output"], "h", neighbours(-1))),
+    Mutant("output read from a_t", reading(["output"], "h", instead("a"))),
+    Mutant(
+        "φ of the outputs",
+        with_result(lambda y, n, *rest: n.phi(y, "tanh"), "output"),
+    ),
+)
+LOSS_MUTANTS = (
+    Mutant("softmax applied twice", {"loss_and_error": twice_softmax}),
+    Mutant("softmax over the batch", {"loss_and_error": over_batch}),
+    Mutant("the target not subtracted in dy", {"loss_and_error": without_target}),
+    Mutant(
+        "target of the step before",
+        with_operands(rolled_target(1), "loss_and_error"),
+    ),
+    Mutant(
+        "target of the step after",
+        with_operands(rolled_target(-1), "loss_and_error"),
+    ),
+    Mutant(
+        "loss of older steps included",
+        {"adjoint_without_loss": lambda n, w, t: w.y[t]},
+    ),
+)
+FLOW_MUTANTS = (
     Mutant(
         "W_hh used without its transpose",
         with_operands(with_transposed_recurrence, *FLOW),
     ),
     Mutant(
         "the flow back leaves out φ′",
-        reading(FLOW, "da", lambda w, name, s: w.dh[s]),
+        reading(FLOW, "da", instead("dh")),
     ),
     Mutant(
         "the flow back left out",
         reading(["state_adjoint"], "da", lambda w, name, s: 0 * w.da[s]),
     ),
-    Mutant(
-        "h_t for h_{t-1} in dW_hh",
-        reading([GRADIENTS["W_hh"]], "h", neighbours(1)),
-    ),
-    Mutant("softmax applied twice", {"loss_and_error": twice_softmax}),
+    Mutant("the flow back leaves out W_hh", added_to_flow("da")),
+    Mutant("dh_{t+1} for the flow back", added_to_flow("dh")),
+    Mutant("φ′ of step t for that of t + 1", {"backward": flow_by_other_slope}),
+    Mutant("the flow back not multiplied by φ′", {"backward": outside_of_slope}),
+    Mutant("the backward pass runs forward in time", {"backward": forward_in_time}),
+)
+SLOPE_MUTANTS = (
     Mutant(
         "1 − h_{t-1}² for 1 − h_t²",
         reading(["pre_activation_adjoint"], "h", neighbours(-1)),
@@ -111,25 +366,92 @@ WINDOW_MUTANTS = (
     Mutant("1 − h for φ′", slope(lambda a, h: 1 - h)),
     Mutant("h (1 − h) for φ′", slope(lambda a, h: h * (1 - h))),
     Mutant("φ′ left out", slope(lambda a, h: 1.0)),
+    Mutant("1 − h² for φ′", slope(lambda a, h: 1 - h * h)),
+    Mutant("1 + h² for φ′", slope(lambda a, h: 1 + h * h)),
+    Mutant("h² for φ′", slope(lambda a, h: h * h)),
+    Mutant("(1 − h)² for φ′", slope(lambda a, h: (1 - h) ** 2)),
+    Mutant("1 − tanh(h)² for φ′", slope(lambda a, h: 1 - np.tanh(h) ** 2)),
+    Mutant("a (1 − a) for φ′", slope(lambda a, h: a * (1 - a))),
     Mutant(
-        "W_hh transposed throughout",
-        with_operands(with_transposed_recurrence, "pre_activation"),
+        "φ′ applied twice",
+        {
+            "pre_activation_adjoint": lambda n, w, t, phi: n.by_slope(
+                n.by_slope(w.dh[t], w.a[t], w.h[t], phi), w.a[t], w.h[t], phi
+            )
+        },
+    ),
+)
+GRADIENT_MUTANTS = (
+    Mutant(
+        "h_t for h_{t-1} in dW_hh",
+        reading([GRADIENTS["W_hh"]], "h", neighbours(1)),
     ),
     Mutant(
-        "zeros for h_0",
-        reading(["pre_activation"], "h", lambda w, name, s: (s > 0) * w.h[s]),
+        "the last state for h_0 in dW_hh, as h[t - 1] is at t = 0",
+        reading([GRADIENTS["W_hh"]], "h", last_for_first),
     ),
-    Mutant("output read from h_{t-1}", reading(["output"], "h", neighbours(-1))),
     Mutant(
-        "loss of older steps included",
-        {"adjoint_without_loss": lambda n, w, t: w.y[t]},
+        "zeros for h_0 in dW_hh",
+        reading([GRADIENTS["W_hh"]], "h", without_first_state),
     ),
+    Mutant("dW_hh transposed", with_result(transposed, GRADIENTS["W_hh"])),
+    Mutant(
+        "a for h in dW_hh",
+        reading([GRADIENTS["W_hh"]], "h", previous_a),
+    ),
+    Mutant(
+        "x of the step before in dW_xh",
+        reading([GRADIENTS["W_xh"]], "x", wrapped(-1)),
+    ),
+    Mutant(
+        "x of the step after in dW_xh",
+        reading([GRADIENTS["W_xh"]], "x", wrapped(1)),
+    ),
+    Mutant(
+        "da of the step after in dW_xh",
+        reading([GRADIENTS["W_xh"]], "da", lambda w, name, s: w.da[s + 1]),
+    ),
+    Mutant(
+        "da of the step after in dW_hh",
+        reading([GRADIENTS["W_hh"]], "da", lambda w, name, s: w.da[s + 1]),
+    ),
+    Mutant(
+        "h_{t-1} for h_t in dW_hy",
+        reading([GRADIENTS["W_hy"]], "h", neighbours(-1)),
+    ),
+    Mutant("a for h in dW_hy", reading([GRADIENTS["W_hy"]], "h", instead("a"))),
+    Mutant(
+        "dy of the step before in dW_hy",
+        reading([GRADIENTS["W_hy"]], "dy", wrapped(-1)),
+    ),
+    Mutant("dh for da in db_h", reading([GRADIENTS["b_h"]], "da", instead("dh"))),
+)
+# The first of those that explain a wrong port is the hint: known mistakes come first.
+WINDOW_MUTANTS = (
+    *FLOW_MUTANTS[:3],
+    *GRADIENT_MUTANTS[:1],
+    *LOSS_MUTANTS,
+    *SLOPE_MUTANTS,
+    *FORWARD_MUTANTS,
+    *FLOW_MUTANTS[3:],
+    *GRADIENT_MUTANTS[1:],
 )
 STEP_MUTANTS = (
     Mutant("clipping per tensor", {"clipped": clipped_per_tensor}),
+    Mutant("clipping also scales up", {"clipped": without_upper_limit}),
     Mutant(
         "decoupled weight decay",
         {"decayed": lambda n, g, theta, step: g, "updated": decoupled},
     ),
+    Mutant("weight decay before clipping", {"step_gradients": decayed_before_clipping}),
+    Mutant("no weight decay of the biases", {"decayed": without_decay_of_biases}),
+    Mutant("velocity μ v + (1 − μ) g", {"velocity": averaged}),
+    Mutant("dampening at the first step too", {"velocity": dampened_first}),
+    Mutant(
+        "learning rate inside the velocity",
+        {"velocity": rate_in_velocity, "updated": without_rate},
+    ),
+    Mutant("μ v alone for Nesterov's g + μ v", {"direction": from_older_velocity}),
+    Mutant("the root of Adagrad left out", {"direction": by_offset_root}),
 )
 MUTANTS = (*WINDOW_MUTANTS, *STEP_MUTANTS)

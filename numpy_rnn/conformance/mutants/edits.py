@@ -19,6 +19,7 @@ Equations = dict[str, Replacement]
 Change = Callable[..., Operand]  # of a value, or of that of step t of T
 Place = Callable[[Change], Equations]  # where numbers pass, which are changed there
 Reading = Callable[[Tensors, str, int], Operand]  # of a tensor for step s
+# What autograd differentiates: a hint of these explains the forward pass alone.
 FORWARD_EQUATIONS = {"pre_activation", "state", "output", "forward"}
 FLOW = ("state_adjoint", "initial_state_adjoint")
 SUMS = tuple(GRADIENTS.values())
@@ -104,6 +105,24 @@ def neighbours(distance: int) -> Reading:
         return steps[min(max(s + distance, min(steps)), max(steps))]
 
     return read
+
+
+def wrapped(distance: int) -> Reading:
+    """Return what reads the tensor of another step of the window, so many steps later;
+    the last step is before the first, as index −1 is in Python.
+    """
+
+    def read(w: Tensors, name: str, s: int) -> Operand:
+        """Return the tensor at the other step."""
+        steps: Steps = getattr(w, name)
+        return steps[(s - 1 + distance) % len(w.x) + 1]
+
+    return read
+
+
+def instead(other: str) -> Reading:
+    """Return what reads another tensor of the same step."""
+    return lambda w, name, s: getattr(w, other)[s]
 
 
 # Edits of one equation

@@ -12,6 +12,8 @@ import numpy as np
 
 from numpy_rnn.common.records import NumpyArray, Step
 from numpy_rnn.common.texts import pluralize
+from numpy_rnn.conformance.arithmetics.arithmetic import NumpyArithmetic, Operand
+from numpy_rnn.conformance.definition import Tensors
 from numpy_rnn.conformance.mutants.catalogue import (
     STEP_MUTANTS,
     WINDOW_MUTANTS,
@@ -132,6 +134,32 @@ def gradients_times(number: float) -> Equations:
     return with_result(lambda g, *rest: number * g, *SUMS)
 
 
+def term_times(name: str, number: float) -> Equations:
+    """Return a with one of its terms times a number: that of a parameter."""
+
+    def changed(a: Operand, n: NumpyArithmetic, w: Tensors, p: Any, t: int) -> Operand:
+        """Return a_t with the other term."""
+        theta = getattr(p, name)
+        if theta is None:
+            return a
+        if name == "b_h":
+            return a + (number - 1) * theta[..., None, :]
+        term = w.x[t] @ theta if name == "W_xh" else w.h[t - 1] @ theta
+        return a + (number - 1) * term
+
+    return with_result(changed, "pre_activation")
+
+
+TERMS = {"W_xh": "x_t W_xh", "W_hh": "h_{t-1} W_hh", "b_h": "b_h"}
+
+
+def mutants_of_terms() -> Iterator[Mutant]:
+    """Yield the mistakes of a term of a that is left out, or there twice."""
+    for name, words in TERMS.items():
+        yield Mutant(f"{words} left out of a", term_times(name, 0.0))
+        yield Mutant(f"{words} twice in a", term_times(name, 2.0))
+
+
 LOSS_MUTANTS = (
     Mutant("loss × {number}", of_loss(lambda c, L, dy: (c * L, dy))),
     Mutant(
@@ -153,6 +181,7 @@ def window_mutants(sizes: Mapping[str, int], is_forward: bool) -> Iterator[Mutan
     yield from WINDOW_MUTANTS
     if is_forward:
         yield from LOSS_MUTANTS
+        yield from mutants_of_terms()
         yield from clamped_mutants(FORWARD)
         yield from mutants_of_parts(FORWARD_PARTS, sizes)
         return
@@ -191,6 +220,20 @@ def change_times(number: float) -> Equations:
     )
 
 
+def option_times(name: str, number: float) -> Equations:
+    """Return the equations of a step with an option times a number."""
+
+    def change(*operands: Any) -> tuple[Any, ...]:
+        """Return the operands, the last of which is the step, with the option."""
+        *others, step = operands
+        return *others, step._replace(**{name: number * getattr(step, name)})
+
+    return with_operands(change, "apply_step")
+
+
+LINEAR_OPTIONS = ("weight_decay", "momentum")  # a step is linear in them, mostly
+
+
 def step_mutants(step: Step) -> Iterator[Mutant]:
     """Yield the mistakes that this step may have."""
     yield from STEP_MUTANTS
@@ -200,3 +243,6 @@ def step_mutants(step: Step) -> Iterator[Mutant]:
     for name in Step._field_defaults:
         if getattr(step, name):
             yield Mutant(f"{name} left out", without_option(name))
+    for name in LINEAR_OPTIONS:
+        if getattr(step, name):
+            yield Mutant(f"{name} × {{number}}", partial(option_times, name))

@@ -13,7 +13,14 @@ import numpy as np
 
 from numpy_rnn.common.records import NumpyArray, Window
 from numpy_rnn.common.texts import pluralize
-from numpy_rnn.conformance.case import GRADIENT_AXES, NamedArrays, leading_axes
+from numpy_rnn.conformance.arithmetics.arithmetic import NumpyArithmetic
+from numpy_rnn.conformance.case import (
+    GRADIENT_AXES,
+    UPDATED,
+    NamedArrays,
+    leading_axes,
+    present,
+)
 from numpy_rnn.conformance.definition import DEFINITION as right
 from numpy_rnn.conformance.definition import window_update
 from numpy_rnn.conformance.mutants.edits import Mutant
@@ -30,6 +37,7 @@ from numpy_rnn.conformance.runs.recorded_run import RecordedRun, single_update
 from numpy_rnn.conformance.verdicts import Finding
 
 NEAR = 8  # updates after the first wrong one that are looked at
+MOST_GROWTH = 3.0  # of the largest parameter, in a run that has not diverged
 EXPECTED = "as expected"
 
 
@@ -75,15 +83,42 @@ def hint_for_run(recorded: RecordedRun, first: Finding) -> str:
     with np.errstate(all="ignore"):
         if first.tensor == "initial":
             return states_in_words(updates)
-        near = range(max(0, index - 2), min(recorded.length, index + NEAR))
-        fits = [updates.fit(i) for i in sorted({0, *near, recorded.length - 1})]
+        fits = evidence(updates, index, first.tensor)
         if not any(fit.wrong for fit in fits):
             return ""
         # The last one may be short.
         long_first = sorted(fits, key=lambda fit: -len(fit.case.x))
         if is_of_step(fits):
-            return explanation(long_first) or rates_in_words(fits)
+            hint = explanation(long_first, step_loops(updates))
+            return hint or rates_in_words(fits, recorded.length)
         return explanation(long_first, window_loops(updates))
+
+
+def evidence(updates: Updates, index: int, tensor: str) -> list[Fit]:
+    """Return the updates that a hint has to explain: the first wrong one, of this
+    index, those next to it, the first and the last of the run.
+
+    Of a run that diverges the later ones show the divergence, not the mistake: only
+    those are taken whose parameters have not grown far beyond those of the first wrong
+    one. Where the first wrong tensor is one of the step, the windows were right, so
+    those in which one is not are left out.
+    """
+    recorded = updates.recorded
+    near = range(max(0, index - 2), min(recorded.length, index + NEAR))
+    first = updates.fit(index)
+    fits = list[Fit]()
+    for number in sorted({0, *near, recorded.length - 1}):
+        fit = first if number == index else updates.fit(number)
+        has_grown = largest_parameter(fit) > MOST_GROWTH * largest_parameter(first)
+        is_other = tensor in UPDATED and bool(fit.wrong & fit.window_names)
+        if number == index or not (has_grown or is_other):
+            fits.append(fit)
+    return fits
+
+
+def largest_parameter(fit: Fit) -> float:
+    """Return the largest parameter before an update."""
+    return max(map(largest, present(fit.case.params).values()))
 
 
 def windows_in_words(recorded: RecordedRun) -> str:
@@ -145,9 +180,11 @@ def known_states(
     return known
 
 
-def rates_in_words(fits: Sequence[Fit]) -> str:
+def rates_in_words(fits: Sequence[Fit], updates: int) -> str:
     """Return the first and the last factor of the step, where it is another one from
-    update to update; "" if a factor does not explain them all. fits: in order.
+    update to update; "" if a factor does not explain them all.
+
+    fits: in order. updates: those of the run, of which the last may be no evidence.
     """
     mutant = Mutant("step × {number}", change_times)
     factors = list[float]()
@@ -159,7 +196,10 @@ def rates_in_words(fits: Sequence[Fit]) -> str:
                 return ""
             factor = measured.values[0]
         factors.append(factor)
-    return f"step × {factors[0]:.3g} to {factors[-1]:.3g}"
+    words = f"step × {factors[0]:.3g} to {factors[-1]:.3g}"
+    if fits[-1].index < updates - 1:
+        words += f" up to update {fits[-1].index + 1} of {updates}"
+    return words
 
 
 def window_loops(updates: Updates) -> Iterator[LoopMutant]:
@@ -173,6 +213,45 @@ def window_loops(updates: Updates) -> Iterator[LoopMutant]:
         "{names} of the weights before the last update",
         partial(with_older_weights, updates),
     )
+
+
+def step_loops(updates: Updates) -> Iterator[LoopMutant]:
+    """Yield mistakes in what a step is computed from."""
+    yield LoopMutant(
+        "the step uses the gradients of the update before",
+        partial(with_step_of, updates, 0.0),
+    )
+    yield LoopMutant(
+        "the step uses gradients that add up from update to update",
+        partial(with_step_of, updates, 1.0),
+    )
+    yield LoopMutant(
+        "the velocity starts anew in each epoch", partial(with_new_velocity, updates)
+    )
+
+
+def with_step_of(updates: Updates, share: float, fit: Fit) -> NamedArrays:
+    """Return the step by the gradients of the update before, and a share of its
+    own.
+    """
+    if fit.index == 0:
+        return fit.report
+    before = updates.fit(fit.index - 1).report
+    n = NumpyArithmetic(np.float64)
+    n.reported = {
+        name: before[name] + share * fit.report[name]
+        for name in GRADIENT_AXES.keys() & fit.report.keys()
+    }
+    return window_update(fit.case, n)
+
+
+def with_new_velocity(updates: Updates, fit: Fit) -> NamedArrays:
+    """Return the step without a velocity before it, in the first update of an epoch."""
+    if updates.recorded.updates["number"][fit.index] > 1:
+        return fit.right
+    n = NumpyArithmetic(np.float64)
+    n.reported = {d: fit.report[d] for d in GRADIENT_AXES if d in fit.report}
+    return window_update(fit.case._replace(velocity=None), n)
 
 
 def with_added(updates: Updates, fit: Fit) -> NamedArrays:

@@ -255,12 +255,17 @@ def array_error(
     name: str, array: Any, shape: tuple[int, ...], dtype: npt.DTypeLike
 ) -> str:
     """Return the error in an array that should have this shape and dtype and be finite,
-    or "".
+    or "". Its shape tells more of a mistake than its dtype, and comes first.
     """
-    if array.dtype != dtype:
-        return f"{name} is {array.dtype}: expected {dtype}"
+    if array.shape != shape and array.dtype != dtype:
+        return (
+            f"{name} has shape {array.shape} and is {array.dtype}: expected {shape} and"
+            f" {dtype}"
+        )
     if array.shape != shape:
         return f"{name} has shape {array.shape}: expected {shape}"
+    if array.dtype != dtype:
+        return f"{name} is {array.dtype}: expected {dtype}"
     if np.isfinite(array).all():
         return ""
     index = tuple(map(int, np.argwhere(~np.isfinite(array))[0]))

@@ -128,7 +128,7 @@ def validated_report(port: StatedPort, case: WindowCase, where: str) -> NamedArr
     if not error:
         return report
     advice = ""
-    if error.endswith(("expected float32", "expected float64")):
+    if error.endswith((": expected float32", ": expected float64")):
         advice = ', or state the dtypes that it has, as dtypes=("float64",)'
     raise PortFault(f"{port.name}: {error}{advice}, in {where}", error)
 

@@ -36,6 +36,7 @@ from numpy_rnn.conformance.runs.recorded_run import (
 )
 from numpy_rnn.conformance.runs.requirements import loop_of, with_reduction
 
+LOG_SUM_EXP = "subtract the largest output of each row, as in log-sum-exp"
 # The records of an update of a package, and the prefixes of their names.
 RECORDS = {
     "activations": "",
@@ -100,12 +101,12 @@ class PortSource:
         }
         try:
             report = validated_report(self.port, case._replace(**absent), where)
-        except PortFault:
+        except PortFault as fault:
             # The run diverges, whoever computes it, where the definition overflows:
             # its window goes on as that of the port.
             report = window_update(case)
             if all(np.isfinite(array).all() for array in report.values()):
-                raise
+                raise with_advice(fault, case) from None
         if "step" in absent and case.step is not None:
             # The definition's step, by the port's gradients, leads to the next window.
             n = NumpyArithmetic(case.dtype)
@@ -164,6 +165,13 @@ def recorded_update(update: Any) -> RecordedUpdate:
     initial = report["h"][0]
     report["h"] = report["h"][1:]
     return RecordedUpdate(update.epoch, update.number, update.window, initial, report)
+
+
+def with_advice(fault: PortFault, case: WindowCase) -> PortFault:
+    """Return the fault of a port, with advice where its cross-entropy overflows."""
+    if not (case.objective.has_classes and fault.what.startswith("loss is ")):
+        return fault
+    return PortFault(f"{fault}; {LOG_SUM_EXP}", fault.what)
 
 
 def computed_by(port: StatedPort) -> Computed:
