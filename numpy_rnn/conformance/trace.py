@@ -68,7 +68,7 @@ from numpy_rnn.conformance.runs.recorded_run import (
 __all__ = ["Trace", "load_trace"]
 
 FORMAT = "elman-trace 3"
-NamedInputs = dict[str, ArrayLike]
+NamedInputs = dict[str, Any]
 UPDATE_COLUMNS = ("epoch", "number", *Window._fields)
 INITIAL = tuple(f"initial_{name}" for name in ("h_0", *FIELDS[:3]))
 
@@ -78,7 +78,7 @@ class Trace(RunRecorder):
 
     Parameters
     ----------
-    params : dict of array_like
+    params : dict of array_like, or Parameters
         The initial parameters by name: W_xh (D, H), W_hh (H, H), W_hy (H, O), and if
         there are biases b_h (H) and b_y (O). All arrays are copied, and those of
         floats are rounded to the dtype of W_hh; integers are classes.
@@ -99,36 +99,62 @@ class Trace(RunRecorder):
 
     Examples
     --------
+    A loop over chunks of five steps, with the functions of numpy_rnn in the place of
+    your own. The calls of the trace are one before the loop, one after each update, and
+    one after the loop, trace.save("loop.npz"), for `numpy-rnn compare loop.npz`.
+
     >>> import numpy as np
-    >>> p = {"W_xh": np.ones((1, 2)), "W_hh": np.eye(2), "W_hy": np.ones((2, 1))}
-    >>> x, h_0 = np.zeros((4, 1, 1)), np.zeros((1, 2))
-    >>> trace = Trace(p, x, x, h_0, k1=4, k2=4, learning_rate=0.1, epochs=1)
-    >>> gradients = {"d" + name: 0 * theta for name, theta in p.items()}
-    >>> trace.update(1, (0, 0, 4), h_0, loss=0.0, **gradients, **p)
+    >>> import numpy_rnn as rnn
+    >>> from numpy_rnn.conformance.trace import Trace
+    >>> series = np.sin(np.arange(21.0)).reshape(21, 1, 1)
+    >>> x, target, h_0 = series[:-1], series[1:], np.zeros((1, 6))
+    >>> p = rnn.initial_parameters(dtype="float64")
+    >>> trace = Trace(p, x, target, h_0, k1=5, k2=5, learning_rate=0.1, epochs=2)
+    >>> for epoch in (1, 2):
+    ...     state = h_0
+    ...     for start in range(0, 20, 5):
+    ...         steps = slice(start, start + 5)
+    ...         window = rnn.forward(p, x[steps], state)
+    ...         loss = rnn.half_squared_error(window.y, target[steps])
+    ...         d = rnn.bptt(p, window, target[steps])
+    ...         p = rnn.sgd(p, d, 0.1)
+    ...         places = (start, start, start + 5)
+    ...         trace.update(
+    ...             epoch, places, state, loss=loss, gradients=d, parameters=p
+    ...         )
+    ...         state = window.h[-1]
     >>> trace.recorded().length
-    1
+    8
     """
 
     def __init__(
         self,
-        params: NamedInputs,
+        params: Any,
         x: ArrayLike,
         target: ArrayLike,
         h_0: ArrayLike,
         **options: Any,
     ):
+        params = named_arrays(params)
         for name in (*FIELDS[:3], *params):
             if name not in params or name not in FIELDS:
                 expected = f"expected {', '.join(FIELDS)}, or some of them"
                 raise InputError(f"the parameters are {', '.join(params)}: {expected}")
-        self.dtype, self.position = np.array(params["W_hh"]).dtype, (0, 0)
+        self.dtype, self.position = detached(params["W_hh"]).dtype, (0, 0)
         arrays = {"initial_" + name: theta for name, theta in params.items()}
         arrays |= {"x": x, "target": target, "initial_h_0": h_0}
         copies = {name: self._array(value) for name, value in arrays.items()}
         super().__init__(_run(copies, options))
 
     def update(
-        self, epoch: int, window: Sequence[int], state: ArrayLike, **values: ArrayLike
+        self,
+        epoch: int,
+        window: Sequence[int],
+        state: ArrayLike,
+        *,
+        gradients: Any = None,
+        parameters: Any = None,
+        **values: ArrayLike,
     ) -> None:
         """Record one update.
 
@@ -141,14 +167,20 @@ class Trace(RunRecorder):
             0, of which those from loss_start have a loss.
         state : array_like, shape (B, H)
             The initial state of the window.
+        gradients, parameters : dict, optional
+            The gradients of the window before clipping, and the parameters after the
+            update, by the names of the parameters.
         **values : array_like
-            The other arrays of an update by the keys of a file, without N.
+            The other arrays of an update by the keys of a file, without N: at least the
+            loss.
 
         Raises
         ------
         InputError
             On an unknown name.
         """
+        values |= {"d" + name: g for name, g in named_arrays(gradients).items()}
+        values |= named_arrays(parameters)
         for name in values:
             if name not in SHAPES:
                 expected = f"expected {', '.join(SHAPES)}"
@@ -186,11 +218,25 @@ class Trace(RunRecorder):
 
     def _array(self, value: ArrayLike) -> NumpyArray:
         """Return a copy, rounded to the dtype of the trace; classes as they are."""
-        array = np.array(value)
+        array = np.array(detached(value))
         if array.dtype.kind in "iu" and array.ndim:
             return array
         with np.errstate(all="ignore"):
             return array.astype(self.dtype)
+
+
+def detached(value: Any) -> NumpyArray:
+    """Return the value as an array, also a tensor of torch that has a gradient."""
+    return np.asarray(value.detach() if hasattr(value, "detach") else value)
+
+
+def named_arrays(values: Any) -> NamedInputs:
+    """Return arrays by name, of a dict or of Parameters."""
+    if values is None:
+        return {}
+    if hasattr(values, "_asdict"):
+        return present(values)
+    return dict(values)
 
 
 def trace_arrays(recorded: RecordedRun) -> NamedArrays:

@@ -38,7 +38,7 @@ LAYERS = {
     "numpy_rnn/conformance/adapters": """torch jax numpy_rnn/common
         numpy_rnn/conformance/case numpy_rnn/conformance/definition
         numpy_rnn/conformance/ports numpy_rnn/conformance/random_cases
-        numpy_rnn/conformance/user_function""",
+        numpy_rnn/conformance/trace numpy_rnn/conformance/user_function""",
     "numpy_rnn/conformance/runs": """numpy_rnn/common
         numpy_rnn/conformance/arithmetics numpy_rnn/conformance/case
         numpy_rnn/conformance/coverage numpy_rnn/conformance/definition
