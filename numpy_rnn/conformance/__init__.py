@@ -11,9 +11,10 @@ From the equations to the verdict, in the order in which one reads them:
     adapters                ports of code in its own shape
     complex_step            derivatives of the loss, which prove the definition
     window_checks           a report against the bounds
+    coverage                what was checked, and which parts of a program a source has
     runs, trace             training runs, each update judged from its own start
     mutants                 what a mistake looks like
-    verdicts                the first wrong number, and what was checked
+    verdicts, tested        the first wrong number; what was tested, and what was not
     suite                   all of that for one port: `check`
     plugin, session         the same as tests of pytest, in test_port
 
