@@ -29,6 +29,7 @@ from numpy_rnn.app.output import (
 from numpy_rnn.common.commands import is_package
 from numpy_rnn.common.records import Run
 from numpy_rnn.common.texts import one_line
+from numpy_rnn.conformance.mutants.hints import hint_for_port, spec_of_run
 from numpy_rnn.conformance.mutants.loops import hint_for_run
 from numpy_rnn.conformance.ports.abilities import EVERYTHING
 from numpy_rnn.conformance.ports.guard import guarded
@@ -179,6 +180,10 @@ def examine(source: Source, run: Run) -> ComparedRun:
             if not source.computed.loop:
                 where = f"in windows of {window_lengths([run])[0]} steps"
             hint = hint_for_run(finite, finding)
+            if isinstance(source, PortSource) and not source.computed.loop:
+                # Other cases tell more than the windows of one run, if they show it.
+                spec = spec_of_run(run, source.port.abilities)
+                hint = hint_for_port(source.port, spec, spec.case(), hint)
             finding = finding._replace(where=where, hint=hint)
     return ComparedRun(
         run,

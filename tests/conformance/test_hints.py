@@ -62,6 +62,7 @@ STAGES = {  # the tensors of equations; of others, what the step computes
     "recurrent_weights_gradient": {"dW_hh"},
     "output_weights_gradient": {"dW_hy"},
     "hidden_bias_gradient": {"db_h"},
+    "output_bias_gradient": {"db_y"},
 }
 
 

@@ -92,6 +92,20 @@ def rolled_target(steps: int) -> Replacement:
     )
 
 
+def rolled_in_error(steps: int) -> Equations:
+    """Return the loss, and an error with the targets of other steps."""
+
+    def loss_and_error(
+        n: NumpyArithmetic, y: Operand, target: Operand, objective: Objective
+    ) -> tuple[Operand, Operand]:
+        """Return the loss and the other error."""
+        other = np.roll(target, steps, axis=0)
+        L, _ = right.loss_and_error(n, y, target, objective)
+        return L, right.loss_and_error(n, y, other, objective)[1]
+
+    return {"loss_and_error": loss_and_error}
+
+
 # Forward passes
 
 
@@ -166,6 +180,27 @@ def flow_by_other_slope(
     return other.backward(n, w, p, nonlinearity)
 
 
+def adding_flow(
+    n: NumpyArithmetic, w: Tensors, p: OperandParameters, nonlinearity: str
+) -> NamedOperands:
+    """Let the flow back be the sum of those from all later steps."""
+    total = {len(w.x): n.zeros(w.a[1])}
+
+    def adjoint(n: NumpyArithmetic, w: Tensors, p: Any, t: int) -> Operand:
+        """Return dh_t with the sum of the flows."""
+        if t < len(w.x):
+            total[t] = total[t + 1] + w.da[t + 1] @ p.W_hh.mT
+        return w.dy[t] @ p.W_hy.mT + total[t]
+
+    other = Definition(state_adjoint=adjoint)
+    return other.backward(n, w, p, nonlinearity)
+
+
+def over_units(g: Operand, *operands: Any) -> Operand:
+    """Return the sum over the units in the place of each."""
+    return g.sum(axis=-1, keepdims=True) + 0 * g
+
+
 def added_to_flow(name: str) -> Equations:
     """Return dh_t with the tensor of the step after instead of the flow through
     W_hh.
@@ -232,14 +267,23 @@ def without_decay_of_biases(
     return g if is_bias else right.decayed(n, g, theta, step)
 
 
-def averaged(
-    n: NumpyArithmetic, g: Operand, before: Operand | None, step: Step
-) -> Operand:
-    """Return μ v + (1 − μ) g, a mean of gradients."""
-    if step.adagrad:
-        return right.velocity(n, g, before, step)
-    share = (1 - step.momentum) * g
-    return share if before is None else step.momentum * before + share
+def averaged(first: float | None) -> Equations:
+    """Return velocities μ v + (1 − μ) g, a mean of gradients; first: the factor of g in
+    the first one, or None for 1 − μ.
+    """
+
+    def velocity(
+        n: NumpyArithmetic, g: Operand, before: Operand | None, step: Step
+    ) -> Operand:
+        """Return the velocity."""
+        if step.adagrad:
+            return right.velocity(n, g, before, step)
+        share = (1 - step.momentum) * g
+        if before is None:
+            return share if first is None else first * g
+        return step.momentum * before + share
+
+    return {"velocity": velocity}
 
 
 def dampened_first(
@@ -266,6 +310,39 @@ def by_offset_root(
     if not step.adagrad or v is None:
         return right.direction(n, g, v, step)
     return g / (v + ADAGRAD_OFFSET)
+
+
+def times_root(
+    n: NumpyArithmetic, g: Operand, v: Operand | None, step: Step
+) -> Operand:
+    """Return the direction of Adagrad times the root, not over it."""
+    if not step.adagrad or v is None:
+        return right.direction(n, g, v, step)
+    return g * np.sqrt(v + ADAGRAD_OFFSET)
+
+
+def with_nesterov(
+    n: NumpyArithmetic, g: Operand, v: Operand | None, step: Step
+) -> Operand:
+    """Return the direction of Nesterov in any step with momentum."""
+    return right.direction(n, g, v, step._replace(nesterov=True))
+
+
+def by_larger_factor(n: NumpyArithmetic, d: NamedOperands, step: Step) -> NamedOperands:
+    """Return gradients that max for min makes no smaller."""
+    if step.max_norm is None:
+        return right.clipped(n, d, step)
+    factor = step.max_norm / (n.norm(list(d.values())) + NORM_OFFSET)
+    return {name: n.expand(np.maximum(1, factor), g) * g for name, g in d.items()}
+
+
+def by_transposed(
+    n: NumpyArithmetic, name: str, theta: Operand, delta: Operand, step: Step
+) -> Operand:
+    """Return the parameter after a step by the transpose of Δ for W_hh."""
+    if name == "W_hh":
+        delta = delta.mT
+    return right.updated(n, name, theta, delta, step)
 
 
 def rate_in_velocity(
@@ -333,6 +410,8 @@ LOSS_MUTANTS = (
         "target of the step after",
         with_operands(rolled_target(-1), "loss_and_error"),
     ),
+    Mutant("target of the step before in dy", rolled_in_error(1)),
+    Mutant("target of the step after in dy", rolled_in_error(-1)),
     Mutant(
         "loss of older steps included",
         {"adjoint_without_loss": lambda n, w, t: w.y[t]},
@@ -355,6 +434,7 @@ FLOW_MUTANTS = (
     Mutant("dh_{t+1} for the flow back", added_to_flow("dh")),
     Mutant("φ′ of step t for that of t + 1", {"backward": flow_by_other_slope}),
     Mutant("the flow back not multiplied by φ′", {"backward": outside_of_slope}),
+    Mutant("the flow back adds up from step to step", {"backward": adding_flow}),
     Mutant("the backward pass runs forward in time", {"backward": forward_in_time}),
 )
 SLOPE_MUTANTS = (
@@ -424,6 +504,8 @@ GRADIENT_MUTANTS = (
         "dy of the step before in dW_hy",
         reading([GRADIENTS["W_hy"]], "dy", wrapped(-1)),
     ),
+    Mutant("db_h summed over the units", with_result(over_units, GRADIENTS["b_h"])),
+    Mutant("db_y summed over the outputs", with_result(over_units, GRADIENTS["b_y"])),
     Mutant("dh for da in db_h", reading([GRADIENTS["b_h"]], "da", instead("dh"))),
 )
 # The first of those that explain a wrong port is the hint: known mistakes come first.
@@ -445,7 +527,11 @@ STEP_MUTANTS = (
     ),
     Mutant("weight decay before clipping", {"step_gradients": decayed_before_clipping}),
     Mutant("no weight decay of the biases", {"decayed": without_decay_of_biases}),
-    Mutant("velocity μ v + (1 − μ) g", {"velocity": averaged}),
+    Mutant("velocity μ v + (1 − μ) g", averaged(None)),
+    Mutant("velocity μ v + (1 − μ) g after the first", averaged(1.0)),
+    Mutant("Nesterov's step, though it is not asked for", {"direction": with_nesterov}),
+    Mutant("the root of Adagrad multiplies", {"direction": times_root}),
+    Mutant("the gradient of W_hh transposed in the step", {"updated": by_transposed}),
     Mutant("dampening at the first step too", {"velocity": dampened_first}),
     Mutant(
         "learning rate inside the velocity",
@@ -454,4 +540,8 @@ STEP_MUTANTS = (
     Mutant("μ v alone for Nesterov's g + μ v", {"direction": from_older_velocity}),
     Mutant("the root of Adagrad left out", {"direction": by_offset_root}),
 )
-MUTANTS = (*WINDOW_MUTANTS, *STEP_MUTANTS)
+# Tried after the options that are left out, which are alike where every norm is large.
+LATE_STEP_MUTANTS = (
+    Mutant("clipping by the larger factor", {"clipped": by_larger_factor}),
+)
+MUTANTS = (*WINDOW_MUTANTS, *STEP_MUTANTS, *LATE_STEP_MUTANTS)

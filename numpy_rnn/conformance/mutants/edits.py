@@ -189,6 +189,17 @@ def terms_of_loss(change: Change) -> Equations:
     return with_operands(operands, "loss_and_error")
 
 
+def terms_of_loss_alone(change: Change) -> Equations:
+    """Return the loss of some of the terms, and the error of all."""
+    part = terms_of_loss(change)["loss_and_error"]
+
+    def loss_and_error(*operands: Any) -> tuple[Operand, Operand]:
+        """Return the loss of a part, and the right error."""
+        return part(*operands)[0], right.loss_and_error(*operands)[1]
+
+    return {"loss_and_error": loss_and_error}
+
+
 # Changes at a place
 
 

@@ -4,7 +4,7 @@ A place is where the numbers of a step pass: a tensor, or an operand of an equat
 There all of them may be multiplied or clamped, or a part of them left out.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -15,6 +15,7 @@ from numpy_rnn.common.texts import pluralize
 from numpy_rnn.conformance.arithmetics.arithmetic import NumpyArithmetic, Operand
 from numpy_rnn.conformance.definition import Tensors
 from numpy_rnn.conformance.mutants.catalogue import (
+    LATE_STEP_MUTANTS,
     STEP_MUTANTS,
     WINDOW_MUTANTS,
     each_loss_over,
@@ -32,6 +33,7 @@ from numpy_rnn.conformance.mutants.edits import (
     result_of,
     state_adjoint,
     terms_of_loss,
+    terms_of_loss_alone,
     when_read,
     with_operands,
     with_result,
@@ -51,6 +53,7 @@ FORWARD: dict[str, Place] = {
 BACKWARD: dict[str, Place] = {"{names}": result_of(*SUMS), "the flow back": flow_back}
 # Of which a part may be left out.
 FORWARD_PARTS: dict[str, Place] = {"the loss": terms_of_loss}
+LOSS_PARTS: dict[str, Place] = {"the loss, but not its gradient,": terms_of_loss_alone}
 BACKWARD_PARTS: dict[str, Place] = {
     "dh": state_adjoint,
     "{names}": when_read(SUMS, "da dy"),
@@ -92,10 +95,12 @@ class TensorPart(NamedTuple):
         return v * (self.is_in(v, t, T) == is_kept)
 
 
-def clamped_mutants(places: Mapping[str, Place]) -> Iterator[Mutant]:
+def clamped_mutants(
+    places: Mapping[str, Place], limits: Iterable[float] = LIMITS
+) -> Iterator[Mutant]:
     """Yield the mistakes of numbers that are clamped."""
     for words, place in places.items():
-        for c in LIMITS:
+        for c in limits:
             yield Mutant(f"{words} within ±{c}", place(partial(clamped, c)))
 
 
@@ -174,9 +179,13 @@ GRADIENT_MUTANTS = (
 )
 
 
-def window_mutants(sizes: Mapping[str, int], is_forward: bool) -> Iterator[Mutant]:
-    """Yield the mistakes that a window may have; sizes: those of one that is wrong, by
-    letter; is_forward: whether the loss is wrong.
+def window_mutants(
+    sizes: Mapping[str, int], is_forward: bool, limits: Iterable[float] = LIMITS
+) -> Iterator[Mutant]:
+    """Yield the mistakes that a window may have.
+
+    sizes: those of one that is wrong, by letter. is_forward: whether the loss is wrong.
+    limits: those to which gradients may be clamped.
     """
     yield from WINDOW_MUTANTS
     if is_forward:
@@ -184,13 +193,14 @@ def window_mutants(sizes: Mapping[str, int], is_forward: bool) -> Iterator[Mutan
         yield from mutants_of_terms()
         yield from clamped_mutants(FORWARD)
         yield from mutants_of_parts(FORWARD_PARTS, sizes)
+        yield from mutants_of_parts(LOSS_PARTS, sizes)
         return
     yield from GRADIENT_MUTANTS
     for k in range(2, sizes["T"]):
         words = f"over {k} steps (bptt_truncate = {k - 1})"
         edit: Equations = {"backward": partial(each_loss_over, k)}
         yield Mutant(f"each loss goes back {words}", edit)
-    yield from clamped_mutants(BACKWARD)
+    yield from clamped_mutants(BACKWARD, limits)
     yield from mutants_of_parts(BACKWARD_PARTS, sizes)
 
 
@@ -220,18 +230,36 @@ def change_times(number: float) -> Equations:
     )
 
 
-def option_times(name: str, number: float) -> Equations:
-    """Return the equations of a step with an option times a number."""
+def decay_times(number: float) -> Equations:
+    """Return the equations of a step with its weight decay times a number."""
+    return with_operands(
+        lambda n, g, theta, step: (
+            n,
+            g,
+            theta,
+            step._replace(weight_decay=number * step.weight_decay),
+        ),
+        "decayed",
+    )
 
-    def change(*operands: Any) -> tuple[Any, ...]:
-        """Return the operands, the last of which is the step, with the option."""
-        *others, step = operands
-        return *others, step._replace(**{name: number * getattr(step, name)})
 
-    return with_operands(change, "apply_step")
+def momentum_times(number: float) -> Equations:
+    """Return the equations of a step with the velocity before it times a number."""
+
+    def change(n: NumpyArithmetic, g: Operand, before: Any, step: Step) -> Any:
+        """Return the operands with the other velocity."""
+        if before is not None and not step.adagrad:
+            before = number * before
+        return n, g, before, step
+
+    return with_operands(change, "velocity")
 
 
-LINEAR_OPTIONS = ("weight_decay", "momentum")  # a step is linear in them, mostly
+def parameters_times(number: float) -> Equations:
+    """Return a step from the parameters times a number."""
+    return with_result(
+        lambda after, n, name, theta, *rest: after + (number - 1) * theta, "updated"
+    )
 
 
 def step_mutants(step: Step) -> Iterator[Mutant]:
@@ -243,6 +271,10 @@ def step_mutants(step: Step) -> Iterator[Mutant]:
     for name in Step._field_defaults:
         if getattr(step, name):
             yield Mutant(f"{name} left out", without_option(name))
-    for name in LINEAR_OPTIONS:
-        if getattr(step, name):
-            yield Mutant(f"{name} × {{number}}", partial(option_times, name))
+    if step.weight_decay:
+        yield Mutant("weight_decay × {number}", decay_times)
+    if step.momentum:
+        yield Mutant("momentum × {number}", momentum_times)
+    yield from LATE_STEP_MUTANTS
+    for words in ("the step starts", "the step of {names} starts"):
+        yield Mutant(f"{words} from the parameters × {{number}}", parameters_times)

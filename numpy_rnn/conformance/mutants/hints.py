@@ -14,19 +14,23 @@ from typing import Any
 
 import numpy as np
 
-from numpy_rnn.common.records import Step
+from numpy_rnn.common.array_kinds import is_integer
+from numpy_rnn.common.records import Run, Step
 from numpy_rnn.conformance.case import WindowCase, case_sizes
 from numpy_rnn.conformance.mutants.edits import Mutant
 from numpy_rnn.conformance.mutants.families import (
+    LIMITS,
     step_mutants,
     window_mutants,
 )
 from numpy_rnn.conformance.mutants.fits import (
     Fit,
     LoopMutant,
+    largest,
     measured_number,
     subject,
 )
+from numpy_rnn.conformance.ports.abilities import Abilities
 from numpy_rnn.conformance.ports.port import StatedPort
 from numpy_rnn.conformance.ports.protocol import PortFault
 from numpy_rnn.conformance.ports.user_code import validated_report
@@ -43,7 +47,7 @@ FORWARD_TENSORS = {"loss", "a", "h", "y"}
 FIRST_SIZES = {"T": 11, "B": 3, "D": 2, "H": 4, "O": 5, "K": 7}
 OTHER_SIZES = {"T": 7, "B": 2, "D": 3, "H": 5, "O": 4, "K": 4}
 HINT_SIZES = (FIRST_SIZES, OTHER_SIZES, FIRST_SIZES)
-LIMIT_FACTORS = (1.0, 1e-3, 1e3)  # of options of their steps that are limits
+LIMIT_FACTORS = (1.0, 1e-3, 1e6)  # of options of their steps that are limits
 STATEFUL = (
     "another answer to the same case: noise, or gradients or states kept from "
     "call to call"
@@ -97,9 +101,13 @@ def _hint_step(step: Step | None, factor: float) -> Step | None:
 # Answers
 
 
-def hint_for_port(port: StatedPort, spec: CaseSpec, case: WindowCase) -> str:
+def hint_for_port(
+    port: StatedPort, spec: CaseSpec, case: WindowCase, usual: str = ""
+) -> str:
     """Return the hint for a port that is wrong on this case, of this spec; "" if
     nothing fits.
+
+    usual: the hint where the port is right in all cases, or fails.
     """
     fits = list[Fit]()
     for asked in (*(other.case() for other in hint_specs(port, spec)), case):
@@ -107,15 +115,37 @@ def hint_for_port(port: StatedPort, spec: CaseSpec, case: WindowCase) -> str:
             report = validated_report(port, asked, "a hint")
             again = validated_report(port, asked, "a hint")
         except PortFault:
-            return ""
+            return usual
         for name, array in report.items():
             if not np.allclose(array, again[name], rtol=NOISE, atol=NOISE):
                 return STATEFUL
         fits.append(Fit(asked, report))
-    usual = fits[:-1]
-    if any(fit.wrong for fit in usual):
-        fits = usual
+    if not any(fit.wrong for fit in fits):
+        return usual
+    if any(fit.wrong for fit in fits[:-1]):
+        fits = fits[:-1]
     return explanation(sorted(fits, key=lambda fit: len(fit.case.x)))
+
+
+def spec_of_run(run: Run, abilities: Abilities) -> CaseSpec:
+    """Return the spec of a case like the windows of a run, which a port can have."""
+    sizes: dict[str, Any] = case_sizes(run)
+    k1, k2, _ = run.options.schedule
+    T = min(k2, sizes["T"])
+    step = run.options.step
+    if np.ndim(step.learning_rate):
+        step = step._replace(learning_rate=float(np.ravel(step.learning_rate)[0]))
+    spec = CaseSpec(
+        **sizes | {"T": T, "K": min(k1, T)},
+        dtype=str(run.params.W_hh.dtype),
+        objective=run.options.objective,
+        step=step,
+        bias=run.params.b_h is not None,
+        class_inputs=is_integer(run.x),
+        velocity=step.has_velocity,
+        seed=1,
+    )
+    return without_unsupported(spec, abilities)
 
 
 def is_of_step(fits: Sequence[Fit]) -> bool:
@@ -149,11 +179,27 @@ def explanation(fits: Sequence[Fit], loops: Iterable[LoopMutant] = ()) -> str:
         has_begun = any(fit.case.velocity for fit in fits)
         are_alike = step.has_velocity and not has_begun
     else:
-        mutants = window_mutants(sizes, bool(wrong & FORWARD_TENSORS))
+        limits = {*LIMITS, *common_limits(fits, wrong)}
+        mutants = window_mutants(sizes, bool(wrong & FORWARD_TENSORS), sorted(limits))
         are_alike = sizes["T"] < FEW_STEPS
     with np.errstate(all="ignore"):  # a wrong gradient may well overflow
         hint = first_words(fits, mutants, are_alike)
         return hint or first_words(fits, loops)
+
+
+def common_limits(fits: Sequence[Fit], wrong: set[str]) -> list[float]:
+    """Return the largest number of the wrong tensors, if it is the same in several
+    fits, as that of gradients that are clamped.
+    """
+    largest_numbers = set[float]()
+    count = 0
+    for fit in fits:
+        names = fit.wrong & wrong
+        if names:
+            count += 1
+            number = max(largest(fit.report[name]) for name in names)
+            largest_numbers.add(float(f"{number:.6g}"))
+    return [*largest_numbers] if count > 1 and len(largest_numbers) == 1 else []
 
 
 def first_words(

@@ -22,7 +22,7 @@ from numpy_rnn.conformance.case import (
     present,
 )
 from numpy_rnn.conformance.definition import DEFINITION as right
-from numpy_rnn.conformance.definition import window_update
+from numpy_rnn.conformance.definition import Definition, window_update
 from numpy_rnn.conformance.mutants.edits import Mutant
 from numpy_rnn.conformance.mutants.families import change_times
 from numpy_rnn.conformance.mutants.fits import (
@@ -207,6 +207,14 @@ def window_loops(updates: Updates) -> Iterator[LoopMutant]:
     yield LoopMutant(
         "gradients add up from update to update", partial(with_added, updates)
     )
+    yield LoopMutant(
+        "gradients go back before the window (state not detached)",
+        partial(with_earlier_steps, updates, False),
+    )
+    yield LoopMutant(
+        "gradients go back before the window (state not detached)",
+        partial(with_earlier_steps, updates, True),
+    )
     yield LoopMutant("targets one step ahead", partial(with_moved_targets, updates, -1))
     yield LoopMutant("targets one step behind", partial(with_moved_targets, updates, 1))
     yield LoopMutant(
@@ -261,6 +269,38 @@ def with_added(updates: Updates, fit: Fit) -> NamedArrays:
     before = updates.fit(fit.index - 1).report
     names = GRADIENT_AXES.keys() & fit.right.keys()
     return fit.right | {name: fit.right[name] + before[name] for name in names}
+
+
+def with_earlier_steps(updates: Updates, is_stale: bool, fit: Fit) -> NamedArrays:
+    """Return the tensors of a window that goes back to the start of the epoch.
+
+    is_stale: whether the earlier steps keep the activations of the weights at that
+    time; or else the current weights compute them again.
+    """
+    recorded = updates.recorded
+    window = recorded.window(fit.index)
+    epoch = recorded.updates["epoch"][fit.index]
+    if window.start == 0:
+        return fit.report
+    run = recorded.run
+    a = dict[int, NumpyArray]()
+    first = fit.index
+    while first and recorded.updates["epoch"][first - 1] == epoch:
+        first -= 1
+    for index in range(first, fit.index + 1):
+        other = updates.fit(index).case
+        start = recorded.window(index).start
+        values = window_update(other)["a"]
+        a.update(enumerate(values, start + 1))
+    case = fit.case._replace(
+        x=np.asarray(run.x[: window.stop], run.x.dtype),
+        target=run.target[window.loss_start : window.stop],
+        h_0=updates.fit(first).case.h_0,
+        step=None,
+    )
+    equations = {"pre_activation": lambda n, w, p, t: a[t]} if is_stale else {}
+    longer = window_update(case, definition=Definition(**equations))
+    return {n: longer[n] for n in longer if n == "loss" or n in GRADIENT_AXES}
 
 
 def with_moved_targets(updates: Updates, shift: int, fit: Fit) -> NamedArrays:
