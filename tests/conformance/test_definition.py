@@ -18,7 +18,7 @@ from numpy_rnn.conformance.definition import (
     Definition,
     window_update,
 )
-from numpy_rnn.conformance.mutants.catalogue import twice_softmax
+from numpy_rnn.conformance.mutants.window_mutants import twice_softmax
 from numpy_rnn.conformance.suite import check_port
 from tests.helpers.windows import SEEDS, window
 

@@ -44,6 +44,6 @@ of the wrong numbers, and its name is then the hint:
 >>> explanation([fit])
 'W_hh used without its transpose'
 
-A new mistake is a row of WINDOW_MUTANTS or STEP_MUTANTS. The suite's tests then plant
-it in a port; STAGES of test_hints.py has the first tensors that it changes.
+A new mistake is a row of WINDOW_MUTANTS or of STEP_MUTANTS. The suite's tests then
+plant it in a port; STAGES of test_hints.py has the first tensors that it changes.
 """

@@ -14,12 +14,6 @@ from numpy_rnn.common.records import NumpyArray, Step
 from numpy_rnn.common.texts import pluralize
 from numpy_rnn.conformance.arithmetics.arithmetic import NumpyArithmetic, Operand
 from numpy_rnn.conformance.definition import Tensors
-from numpy_rnn.conformance.mutants.catalogue import (
-    LATE_STEP_MUTANTS,
-    STEP_MUTANTS,
-    WINDOW_MUTANTS,
-    each_loss_over,
-)
 from numpy_rnn.conformance.mutants.edits import (
     FLOW,
     SUMS,
@@ -37,6 +31,14 @@ from numpy_rnn.conformance.mutants.edits import (
     when_read,
     with_operands,
     with_result,
+)
+from numpy_rnn.conformance.mutants.step_mutants import (
+    LATE_STEP_MUTANTS,
+    STEP_MUTANTS,
+)
+from numpy_rnn.conformance.mutants.window_mutants import (
+    WINDOW_MUTANTS,
+    each_loss_over,
 )
 from numpy_rnn.conformance.ports.abilities import NO_MOMENTUM
 

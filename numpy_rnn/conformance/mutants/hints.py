@@ -47,7 +47,7 @@ FORWARD_TENSORS = {"loss", "a", "h", "y"}
 FIRST_SIZES = {"T": 11, "B": 3, "D": 2, "H": 4, "O": 5, "K": 7}
 OTHER_SIZES = {"T": 7, "B": 2, "D": 3, "H": 5, "O": 4, "K": 4}
 HINT_SIZES = (FIRST_SIZES, OTHER_SIZES, FIRST_SIZES)
-LIMIT_FACTORS = (1.0, 1e-3, 1e6)  # of options of their steps that are limits
+LIMIT_FACTORS = (1.0, 1e-3, 1e12)  # of options of their steps that are limits
 STATEFUL = (
     "another answer to the same case: noise, or gradients or states kept from "
     "call to call"
