@@ -20,8 +20,13 @@ from benchmarks.cases import CASES, Case
 from benchmarks.implementations import IMPLEMENTATIONS, Unsupported
 from benchmarks.report import (
     CHECKOUT,
+    FLOOR_NAME,
+    OUR_NAME,
+    RESULTS,
     benchmark_name,
+    floor_ratios,
     is_disturbed,
+    regressions,
     report,
     split_name,
 )
@@ -67,13 +72,19 @@ def main() -> int:
     if options.worker:
         time_in_worker(runner, options.name)
         return 0
-    cases = chosen_cases(options.cases, full)
+    committed = pyperf.BenchmarkSuite.load(str(RESULTS)) if options.check else None
+    parts = options.cases
+    if committed is not None and parts is None:
+        parts = list(floor_ratios(committed))
+    cases = chosen_cases(parts, full)
     if not cases:
         known = "; ".join(CASES)
         runner.argparser.error(
             f"no case is named so: expected a part of one of {known}"
         )
     names = list(IMPLEMENTATIONS)
+    if committed is not None:
+        names = [OUR_NAME, FLOOR_NAME]
     if options.implementation:
         if not os.path.isfile(options.implementation):
             runner.argparser.error(f"there is no file {options.implementation}")
@@ -82,7 +93,7 @@ def main() -> int:
     file = options.output  # written here, after every case
     options.output = None
     options.quiet = True
-    return time_cases(runner, cases, names, file)
+    return time_cases(runner, cases, names, file, committed)
 
 
 def add_benchmark_options(parser: argparse.ArgumentParser) -> None:
@@ -102,6 +113,12 @@ def add_benchmark_options(parser: argparse.ArgumentParser) -> None:
     )
     ours.add_argument(
         "--cases", nargs="+", metavar="PART", help="names of cases, or parts of names"
+    )
+    ours.add_argument(
+        "--check",
+        action="store_true",
+        help="fail where numpy_rnn is 10 percent slower than in results.json, relative"
+        " to the bare calls of NumPy",
     )
     ours.add_argument(
         "--implementation", metavar="FILE.py", help="time the function train of a file"
@@ -140,9 +157,16 @@ def chosen_cases(parts: Sequence[str] | None, full: bool) -> list[Case]:
 
 
 def time_cases(
-    runner: pyperf.Runner, cases: Sequence[Case], names: list[str], file: str | None
+    runner: pyperf.Runner,
+    cases: Sequence[Case],
+    names: list[str],
+    file: str | None,
+    committed: pyperf.BenchmarkSuite | None = None,
 ) -> int:
-    """Check and time implementations, and print a table. Returns the status."""
+    """Check and time implementations, and print a table. Returns the status.
+
+    committed: times whose ratios to the floor are not to be exceeded.
+    """
     measured: list[pyperf.Benchmark] = []
     notes = []
     status = 0
@@ -168,7 +192,11 @@ def time_cases(
             pyperf.BenchmarkSuite(measured).dump(file, replace=True)
     table = ""
     if measured:
-        table = report(pyperf.BenchmarkSuite(measured), names)
+        suite = pyperf.BenchmarkSuite(measured)
+        table = report(suite, names)
+        slower = regressions(suite, committed) if committed is not None else []
+        notes += slower
+        status = 1 if slower else status
     print("", table, *notes, sep="\n")
     return status
 

@@ -18,6 +18,8 @@ from benchmarks.implementations import IMPLEMENTATIONS
 
 CHECKOUT = Path(__file__).parents[1]
 OUR_NAME = "numpy_rnn"
+FLOOR_NAME = "NumPy floor"
+MAX_REGRESSION = 0.1  # of a ratio to the floor
 RESULTS = CHECKOUT / "benchmarks/results.json"
 MAX_LOAD = 1.5  # average of a minute
 MAX_SPREAD = 0.1  # of the processes from their median, relative
@@ -106,6 +108,36 @@ def times_table(suite: pyperf.BenchmarkSuite, names: Sequence[str]) -> str:
             line.append(cell(benchmark, ours))
         lines.append(line)
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def floor_ratios(suite: pyperf.BenchmarkSuite) -> dict[str, float]:
+    """Return the times of numpy_rnn as multiples of those of the floor, by case."""
+    measured = {benchmark.get_name(): benchmark for benchmark in suite}
+    ratios = {}
+    for case in CASES:
+        ours = measured.get(benchmark_name(case, OUR_NAME))
+        floor = measured.get(benchmark_name(case, FLOOR_NAME))
+        if ours and floor:
+            ratios[case] = microseconds(ours) / microseconds(floor)
+    return ratios
+
+
+def regressions(
+    suite: pyperf.BenchmarkSuite, committed: pyperf.BenchmarkSuite
+) -> list[str]:
+    """Return a line for each case whose ratio to the floor is more than MAX_REGRESSION
+    above the committed one. Ratios of one run are compared, since times are those of a
+    machine.
+    """
+    former = floor_ratios(committed)
+    lines = []
+    for case, ratio in floor_ratios(suite).items():
+        if case in former and ratio > former[case] * (1 + MAX_REGRESSION):
+            lines.append(
+                f"REGRESSION {case}: {ratio:.2f} times the floor, and"
+                f" {former[case]:.2f} in results.json"
+            )
+    return lines
 
 
 def cell(benchmark: pyperf.Benchmark | None, ours: pyperf.Benchmark) -> str:

@@ -41,6 +41,9 @@ IMPLEMENTATIONS = {
         "numpy",
         "`numpy_rnn.train`, read by epoch or after every update",
     ),
+    "NumPy floor": Implementation(
+        "numpy_floor", "numpy", "the bare calls of NumPy of one-step windows"
+    ),
     "torch.nn.RNN": Implementation(
         "torch_modules", "torch", "torch.nn.RNN, of one step RNNCell, and torch.optim"
     ),

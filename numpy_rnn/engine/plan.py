@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from itertools import chain, repeat
 from math import ceil
 from types import EllipsisType
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from numpy_rnn.arrays import Array
 from numpy_rnn.common.array_kinds import is_integer
@@ -29,6 +29,10 @@ MAX_WORKSPACES = 32
 PART_STEPS = 256
 
 
+# The index of the networks of a block, in arrays with their axis.
+Members: TypeAlias = EllipsisType | int | slice
+
+
 class PlannedUpdate(NamedTuple):
     """An update of an epoch, and its window."""
 
@@ -46,7 +50,7 @@ class Plan:
         self,
         training: TrainingArguments,
         sizes: Sizes,
-        members: EllipsisType | int,
+        members: Members,
         blocks: int,
     ):
         """members: the index of its networks. blocks: how many plans the run has, which

@@ -5,7 +5,6 @@ yields.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from types import EllipsisType
 from typing import Any
 
 import numpy as np
@@ -21,12 +20,12 @@ from numpy_rnn.common.records import (
 from numpy_rnn.common.trees import tree_map
 from numpy_rnn.engine.flat_update import flat_update
 from numpy_rnn.engine.gradient import gradient_function, read_window
-from numpy_rnn.engine.plan import Plan, PlannedUpdate
+from numpy_rnn.engine.groups import MAX_GROUPED, group_slices
+from numpy_rnn.engine.plan import Members, Plan, PlannedUpdate
 from numpy_rnn.engine.sgd_step import ApplyStep, step_function
 from numpy_rnn.engine.vectors import ParameterVectors, Sizes
 from numpy_rnn.step import rounded_rate
 
-MAX_GROUPED = 64  # B·H of the largest networks that are computed as a group
 # NumPy's smallest buffer, in numbers: with a larger one it copies broadcast rows.
 BUFFER = 16
 
@@ -87,15 +86,27 @@ class TrainingRun:
         run = training.run
         self.training = training
         self.sizes = sizes_of(run.params, run.h_0.shape[-2])
-        self.is_ensemble = run.params.networks is not None
-        # A group is one block. Otherwise each network of an ensemble is a block.
+        networks = run.params.networks
+        self.is_ensemble = networks is not None
+        # A block is a group of networks, or a single one.
         self.is_grouped = self.sizes.networks is not None
-        members: list[EllipsisType | int] = [...]
-        if self.is_ensemble and not self.is_grouped:
-            members = [*range(len(run.params.W_hh))]
-        plans = [Plan(training, self.sizes, index, len(members)) for index in members]
-        self.blocks = [Block(training, plan) for plan in plans]
+        members: Sequence[Members] = [...]
+        if networks is not None and self.is_grouped:
+            k2 = min(run.options.schedule.k2, len(run.x))
+            members = group_slices(self.sizes, networks, k2)
+        elif networks is not None:
+            members = range(networks)
+        self.blocks = [
+            Block(training, Plan(training, self.sizes_of(index), index, len(members)))
+            for index in members
+        ]
         self.first_block = self.blocks[0]
+
+    def sizes_of(self, members: Members) -> Sizes:
+        """Return the sizes of a block."""
+        if isinstance(members, slice):
+            return self.sizes._replace(networks=members.stop - members.start)
+        return self.sizes
 
     def updates(self) -> Iterator[Update[Array]]:
         """Return the updates that the run yields."""
@@ -145,7 +156,8 @@ class TrainingRun:
             return
         size = np.setbufsize(BUFFER)
         try:
-            self.first_block.advance()
+            for block in self.blocks:
+                block.advance()
         finally:
             np.setbufsize(size)
 
@@ -178,6 +190,8 @@ class TrainingRun:
         """
         if self.is_ensemble and not self.is_grouped:
             return np.stack(arrays, axis)
+        if len(arrays) > 1:
+            return np.concatenate(arrays, axis)
         return arrays[0].copy()
 
 

@@ -23,6 +23,7 @@ SMALL_CASE = sine_run("small", k2=2, epochs=2, dtype="float64")
 # What each implementation can run, by the parts of the names of cases.
 SUPPORTED = {
     "numpy_rnn": ("",),
+    "NumPy floor": ("default", "networks"),
     "torch.nn.RNN": ("default", "sliding", "character", "H ="),
     "JAX": ("",),
     "min-char-rnn": ("character",),

@@ -8,9 +8,11 @@ import pytest
 
 from benchmarks.report import (
     CHECKOUT,
+    FLOOR_NAME,
     RESULTS,
     is_disturbed,
     pages,
+    regressions,
     report,
     short,
     times_table,
@@ -126,6 +128,32 @@ def test_unusable_options(options, message):
 def run_python(*options):
     command = [sys.executable, *options]
     return subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True)
+
+
+def floor_suite(ours, floor, networks=0.6):
+    """Return times of two cases with their floors."""
+    return pyperf.BenchmarkSuite(
+        [
+            benchmark("default experiment / numpy_rnn", [ours]),
+            benchmark(f"default experiment / {FLOOR_NAME}", [floor]),
+            benchmark("10,000 networks, each / numpy_rnn", [networks]),
+            benchmark(f"10,000 networks, each / {FLOOR_NAME}", [0.5]),
+            benchmark("character model, float32 / numpy_rnn", [9.0]),
+        ]
+    )
+
+
+def test_regression_is_a_ratio_to_the_floor():
+    """A machine that is slower in all is no regression; 11 percent more is one."""
+    committed = floor_suite(1.05, 1.0)
+    assert regressions(floor_suite(10.5, 10.0), committed) == []
+    assert regressions(floor_suite(1.14, 1.0), committed) == []
+    slower = regressions(floor_suite(1.17, 1.0, networks=0.9), committed)
+    assert [line.partition(":")[0] for line in slower] == [
+        "REGRESSION default experiment",
+        "REGRESSION 10,000 networks, each",
+    ]
+    assert slower[0].endswith("1.17 times the floor, and 1.05 in results.json")
 
 
 @pytest.mark.slow

@@ -13,13 +13,14 @@ from hypothesis import assume, given
 
 import numpy_rnn
 from numpy_rnn import Update
-from numpy_rnn.common.records import Schedule
+from numpy_rnn.common.records import Schedule, Step
 from numpy_rnn.common.trees import tree_map
 from numpy_rnn.conformance.random_cases import RandomDraw, is_bounded
-from numpy_rnn.engine import gradient, plan, training_run, views, workspace
+from numpy_rnn.engine import gradient, groups, plan, training_run, views, workspace
 from tests.helpers.comparing import UPDATE, bits, fewer
 from tests.helpers.random_runs import (
     OPTIONS,
+    SMALL_STEP,
     STEPS,
     assert_right_run,
     drawn_run,
@@ -135,6 +136,8 @@ THRESHOLDS = {  # of the engine, and values that small runs cross
     "PART_STEPS": 1,
     "MAX_VIEWED": 4,
     "MAX_WORKSPACES": 1,
+    "GROUP_BYTES": 1,
+    "CACHE_LINE": 16,
 }
 SCHEDULES = [Schedule(1, 1, 2), Schedule(1, 3, 2), Schedule(3, 3, 2), Schedule(2, 5, 2)]
 
@@ -166,7 +169,7 @@ def test_engine_is_right_beyond_its_thresholds(name, seed):
     )
     assume(is_bounded(run))
     crossed = {other for other in THRESHOLDS if other == name or draw.one_in(4)}
-    modules = training_run, gradient, plan, views, workspace
+    modules = training_run, groups, gradient, plan, views, workspace
     assert any(name in vars(module) for module in modules)
     size = np.getbufsize()
     with pytest.MonkeyPatch.context() as patch:
@@ -175,6 +178,50 @@ def test_engine_is_right_beyond_its_thresholds(name, seed):
                 patch.setattr(module, threshold, THRESHOLDS[threshold])
         assert_right_training(numpy_rnn, run)
     assert np.getbufsize() == size
+
+
+GROUPED = [  # the schedule, the step, and the series that each network has of its own
+    (Schedule(1, 1, 2), Step(0.05), ()),
+    (Schedule(1, 5, 2), Step(0.05), ("x", "target")),
+    (Schedule(3, 3, 2), SMALL_STEP, ("h_0",)),
+]
+
+
+@pytest.mark.parametrize("yield_every", [1, "epoch"])
+@pytest.mark.parametrize(("schedule", "step", "per_network"), GROUPED)
+def test_results_do_not_depend_on_groups(
+    schedule, step, per_network, yield_every, monkeypatch
+):
+    """Not by a bit: 49 networks are one group, or several of which the last has one
+    more than whole cache lines.
+    """
+    options = OPTIONS._replace(schedule=schedule, step=step)
+    run = made_run(options, 49, per_network, B=1, dtype="float32")
+    results = []
+    for size, line in ((2**30, 64), (1, 64), (1, 16)):
+        monkeypatch.setattr(groups, "GROUP_BYTES", size)
+        monkeypatch.setattr(groups, "CACHE_LINE", line)
+        updates = list(train_run(numpy_rnn, run, record=True, yield_every=yield_every))
+        results.append([bits(update) for update in updates])
+    sizes = training_run.sizes_of(run.params, 1)
+    assert len(groups.group_slices(sizes, 49, 1)) == 12
+    assert results[0] == results[1] == results[2]
+
+
+def test_groups_hold_all_networks_once_and_fit_into_the_cache():
+    """Sizes are whole cache lines, and differ by one at most, but for the last."""
+    for H, k2, networks in ((6, 1, 1000), (6, 5, 10_000), (32, 1, 50_000), (1, 1, 3)):
+        params = numpy_rnn.initial_parameters(hidden_size=H, networks=2)
+        sizes = training_run.sizes_of(params, 1)
+        slices = groups.group_slices(sizes, networks, k2)
+        covered = [n for each in slices for n in range(each.start, each.stop)]
+        assert covered == [*range(networks)]
+        counts = [each.stop - each.start for each in slices]
+        lines = [count // 16 for count in counts]
+        assert max(lines) - min(lines) <= 1
+        assert all(count % 16 == 0 for count in counts[:-1])
+        used = groups.network_bytes(sizes, k2) * 16 * max(lines)
+        assert used <= groups.GROUP_BYTES or max(lines) == 1
 
 
 @pytest.mark.parametrize("yield_every", [1, "epoch"])
