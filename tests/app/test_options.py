@@ -25,20 +25,21 @@ REFUSED_OPTIONS = """
 --momentun 0.9 → there is no option --momentun (did you mean --momentum?); see numpy-rnn train --help
 --epochs x → argument --epochs: invalid int value: 'x'; see numpy-rnn train --help
 --max-norm None → argument --max-norm: 'None' is no number: expected a number or none; see numpy-rnn train --help
---timeout 3 → there is no option --timeout; see numpy-rnn train --help
+--timeout 3 → there is no option --timeout (did you mean --time?); see numpy-rnn train --help
 --text a --sample -3 → --sample is -3: expected a whole number, 0 or more
 --log-every 0 → --log-every is 0: expected a whole number, 1 or more
 --held-out 30 → --held-out is 30: expected a whole number, 0 or more and at most 18
 --text s.txt → text s.txt: it has 2 characters: expected more than --k1
 --text folder → text folder cannot be read: Is a directory; check the path
---text binary.txt → text binary.txt: it is binary, or has fewer than 2 different characters
+--text binary.txt → text binary.txt: it is binary: expected a text
+--text same.txt → text same.txt: it has fewer than 2 different characters: expected more
 --plot a.png --no-plot → --plot and --no-plot are both given: leave one of them out
 --plot= → --plot : expected a name that ends with .png or .pdf or .svg or .jpg
 --save folder → --save folder: expected a name that ends with .npz
 --save s.txt/a.npz → --save s.txt/a.npz: its folder cannot be written to: choose another
 --save none/a.npz → --save none/a.npz: its folder cannot be written to: choose another
---data large.csv → data file large.csv: column 1 is constant or too large for float32: leave it out
-compare numpy_rnn.reference --data opposite.csv → data file opposite.csv: column 1 is constant or too large for float32: leave it out
+--data large.csv → data file large.csv: column 1 is too large for float32: leave it out, or change its unit
+compare numpy_rnn.reference --data opposite.csv → data file opposite.csv: column 1 is too large for float32: leave it out, or change its unit
 --data /dev/zero → data file /dev/zero: it has more than 64 million characters: expected a smaller file
 --save folder.npz → --save folder.npz: it is a folder: choose another name
 --columns 2 → --columns is given without --data: give both
@@ -57,6 +58,7 @@ def test_refused_command_lines(capsys):
     Path("opposite.csv").write_text("1e308,1\n-1e308,2\n1e308,3\n")
     Path("s.txt").write_text("ab")
     Path("binary.txt").write_text("ab\0c")
+    Path("same.txt").write_text("aaaa")
     for words, message in rows_of(REFUSED_OPTIONS):
         assert refused(numpy_rnn, capsys, *words.split()) == message
 
@@ -67,7 +69,7 @@ def test_help_lists_the_commands_of_the_package(rnn, capsys):
     assert ended.value.code == 0
     listed = re.findall(r"^    (\w+)  +\w", capsys.readouterr().out, re.MULTILINE)
     others = ["study", "lesson"] if rnn is numpy_rnn else ["audit"]
-    assert listed == ["train", "compare", *others]
+    assert listed == ["train", "predict", "sample", "compare", *others]
 
 
 def test_option_without_a_heading_is_of_its_command(monkeypatch):
@@ -85,9 +87,9 @@ def test_help_of_a_command_has_its_options_and_their_defaults(capsys, monkeypatc
     with pytest.raises(SystemExit):
         main(numpy_rnn, ["compare", "--help"])
     text = " ".join(capsys.readouterr().out.split())
-    assert "--epochs EPOCHS passes over the series (300)" in text
-    assert "--bias, --no-bias train biases --dtype" in text
-    assert "--no-plot do not plot --timeout" in text
+    assert "--epochs EPOCHS passes over the series (300; --data: 10; --text: 1)" in text
+    assert "--bias, --no-bias train biases (--data: yes; --text: yes) --dtype" in text
+    assert "--no-plot do not plot --quiet" in text
     for option in ("held-out", "sample", "temperature", "save", "log-every"):
         assert f"--{option}" not in text  # those of train alone
 

@@ -8,9 +8,10 @@ import pytest
 
 import numpy_rnn
 from benchmarks.implementations import min_char_rnn
-from numpy_rnn.app.experiment import Diverged, Training, prepare_experiment
-from numpy_rnn.app.train_report import TextReport
-from numpy_rnn.app.weights_file import load_run
+from numpy_rnn.app.experiment import prepare_experiment
+from numpy_rnn.app.model_file import load_model
+from numpy_rnn.app.text_report import TextReport
+from numpy_rnn.app.training import Diverged, Training
 from numpy_rnn.common.trees import tree_map
 from tests.helpers.command_line import refused, succeed, train_options
 
@@ -39,7 +40,7 @@ def run_of_words(rnn, words):
     options = train_options(f"--dtype float64 {words}")
     experiment = prepare_experiment(options)
     training = Training(rnn, experiment.run)
-    return experiment, TextReport(training, experiment.data, options)
+    return experiment, TextReport(training, experiment, options)
 
 
 def test_rows_and_samples_of_every_so_many_updates(capsys):
@@ -108,7 +109,7 @@ def test_continued_on_another_text_of_these_characters(capsys):
     new = "--text", "other.txt", "--epochs", 0, "--no-plot", "--weights", "r\x1b.npz"
     out = succeed(numpy_rnn, capsys, *new, "--save", "s.npz")
     assert (len(samples(out)[0]), "\x1b" in out) == (200, False)
-    assert load_run("s.npz").alphabet == "".join(sorted(set(SHORT_TEXT)))
+    assert load_model("s.npz").alphabet == "".join(sorted(set(SHORT_TEXT)))
     Path("other.txt").write_text("é" * 60)
     message = refused(numpy_rnn, capsys, *new)
     assert "it has é; expected only characters of --weights" in message

@@ -13,9 +13,11 @@ import pytest
 
 import numpy_rnn
 from numpy_rnn.__main__ import main
-from numpy_rnn.app.experiment import Training, epoch_losses, prepare_experiment
+from numpy_rnn.app.experiment import prepare_experiment
+from numpy_rnn.app.model_file import load_model
+from numpy_rnn.app.train_command import drawing_of
 from numpy_rnn.app.train_report import SeriesReport
-from numpy_rnn.app.weights_file import load_run
+from numpy_rnn.app.training import Training, epoch_losses
 from tests.helpers.command_line import command, succeed, train_options
 from tests.helpers.comparing import bits
 
@@ -26,29 +28,30 @@ def training_of(options):
     return Training(numpy_rnn, run)
 
 
-def values_of(training, data):
-    """Train, and return the numbers of the results by their kinds."""
+def result_of(training, experiment):
+    """Train, and return what is drawn of the result."""
     assert list(training)
-    report = SeriesReport(training, data, train_options())
+    report = SeriesReport(training, experiment, train_options())
     report.result()
-    return {kind: curve.values for kind, curve in report.curves.items()}
+    return drawing_of(report)
 
 
 def test_default_experiment(rnn, capsys):
     """The predictions are those of the last weights. Some losses are printed."""
     out = succeed(rnn, capsys, "--no-plot", "--epochs", 20)
     experiment = prepare_experiment(train_options("--epochs 20"))
-    values = values_of(Training(rnn, experiment.run), experiment.data)
+    result = result_of(Training(rnn, experiment.run), experiment)
     series = np.sin(np.linspace(2, 10, 21)).reshape(-1, 1, 1)
-    assert bits(values["actual"]) == bits(series)
+    assert bits(result.series.targets[:, None]) == bits(series)
     rows = series.astype("f4")
     data = [*map(rnn.from_numpy, (rows[:-1], rows[1:], np.zeros((1, 6), "f4")))]
     options = {"k1": 1, "k2": 1, "learning_rate": 0.1, "epochs": 20}
     *_, last = rnn.train(rnn.initial_parameters(), *data, **options)
     activations = rnn.forward(last.parameters, data[0], data[2])
-    np.testing.assert_array_equal(values["predicted"], rnn.to_numpy(activations.y))
+    predicted = result.predictions.one_step
+    np.testing.assert_array_equal(predicted, rnn.to_numpy(activations.y))
     printed = re.findall(r"^ *(\d+) +(\S+)$", out, re.MULTILINE)
-    losses = values["loss"].ravel()
+    losses = result.losses.ravel()
     assert printed == [(str(n), f"{losses[n - 1]:.6g}") for n in (1, 10, 20)]
     assert "\nepoch           loss\n" in out
 
@@ -78,7 +81,7 @@ def test_training_sees_nothing_of_what_is_held_out(capsys):
         Path("s.csv").write_text("\n".join(["1", "3", "2", "4", "2", last, last]))
         words = "--data s.csv --held-out 2 --epochs 3 --k1 2 --k2 2 --save w.npz"
         succeed(numpy_rnn, capsys, *words.split(), "--no-plot")
-        weights.append(bits(load_run("w.npz").params))
+        weights.append(bits(load_model("w.npz").params))
     assert weights[0] == weights[1]
 
 
@@ -102,7 +105,7 @@ def test_one_epoch_at_a_time_is_all_at_once(rnn, capsys, case):
         saved = {"--hidden-size", "4", "--bias"}  # the file has them
         words = [word for word in words if word not in saved]
         start = ["--weights", f"{epoch}.npz"]
-    whole, parts = load_run("whole.npz"), load_run("3.npz")
+    whole, parts = load_model("whole.npz"), load_model("3.npz")
     assert (whole.velocity is None) == (case == "plain")
     assert bits((whole.params, whole.velocity)) == bits((parts.params, parts.velocity))
     assert whole.alphabet == parts.alphabet
@@ -119,17 +122,17 @@ def test_sums_of_squares_are_no_velocity(capsys):
 
 @pytest.mark.needs_matplotlib
 def test_divergence_is_one_line(rnn, capsys):
-    """One of two networks has an infinite loss where x is negative, in the fifth step;
+    """Both networks have an infinite loss where x is negative, in the fifth step;
     float32 has 3e38 as its largest number. Nothing is written.
     """
-    W_xh = np.array([[[0.0]], [[-1e20]]], "f4")
+    W_xh = np.array([[[-2e20]], [[-1e20]]], "f4")
     one = np.ones((2, 1, 1), "f4")
     np.savez("w.npz", W_xh=W_xh, W_hh=0 * one, W_hy=one)
     options = "--weights w.npz --nonlinearity relu --max-value 1e-9"
     files = "--save r.npz --plot r.png"
     ended = command(rnn, capsys, *options.split(), *files.split())
     line = (
-        r"\w+: the run diverged: epoch 1, update 5: the loss of a network is not .*\n"
+        r"\w+: the run diverged: epoch 1, update 5: the losses of all 2 networks .*\n"
     )
     assert ended.status == 1
     assert re.fullmatch(line, ended.err), ended.err
@@ -137,9 +140,18 @@ def test_divergence_is_one_line(rnn, capsys):
 
 
 @pytest.mark.needs_matplotlib
-@pytest.mark.parametrize(("method", "made"), [("after", 47), ("result", 60)])
-def test_interrupted_run_saves_its_latest_update(method, made, capsys, monkeypatch):
-    """Ctrl-C comes in epoch 3, or while the result is computed."""
+@pytest.mark.parametrize(
+    ("method", "made", "kept"),
+    [
+        ("after", 47, "40 updates, 2 epochs"),
+        ("result", 60, "60 updates, 3 epochs"),
+        ("after", 7, "7 updates"),
+    ],
+)
+def test_interrupted_run_saves_its_last_epoch(method, made, kept, capsys, monkeypatch):
+    """Ctrl-C comes in epoch 3, while the result is computed, or before any epoch ends:
+    then there is nothing better than the latest update.
+    """
 
     def interrupted(self, *update):
         if self.training.updates_made == made:
@@ -149,10 +161,14 @@ def test_interrupted_run_saves_its_latest_update(method, made, capsys, monkeypat
     words = "--momentum 0.5 --epochs 3"
     monkeypatch.setattr(SeriesReport, method, interrupted)
     ended = command(numpy_rnn, capsys, *words.split(), "--save", "run.npz")
-    line = f"numpy_rnn: interrupted after {made} updates; weights saved to run.npz\n"
+    line = (
+        f"numpy_rnn: interrupted after {made} updates; weights saved to run.npz, those"
+        f" of {kept}\n"
+    )
+    made = int(kept.split()[0])
     assert (ended.status, ended.err, os.listdir()) == (130, line, ["run.npz"])
     *_, (expected, _) = zip(training_of(train_options(words)), range(made))
-    saved = load_run("run.npz")
+    saved = load_model("run.npz")
     latest = expected.parameters, expected.velocity
     assert bits((saved.params, saved.velocity)) == bits(latest)
 
@@ -195,8 +211,10 @@ SUNSPOTS = Path(numpy_rnn.__file__).parent / "app/data/sunspots.csv"
 
 
 def test_defaults_of_data_beat_persistence_on_the_sunspots(capsys):
-    """Otherwise the last line would say so. There are 200 epochs."""
+    """The last line says so. There are 200 epochs."""
     out = succeed(numpy_rnn, capsys, "--data", SUNSPOTS, "--seeds", 8, "--no-plot")
-    assert out.splitlines()[-1].startswith("trained on, 308 steps: sunspots")
+    *_, table, verdict = out.splitlines()
+    assert table.startswith("trained on, 299 steps: sunspots")
+    assert verdict.startswith("trained on, sunspots: better than repeating the last")
     assert "\n  200 " in out
     assert "90 %   of 8 networks\n" in out
