@@ -63,12 +63,6 @@ class SavedModel(NamedTuple):
     scaling: Scaling | None = None  # of these columns
     seeds: Sequence[int] = ()  # of the networks
 
-    @property
-    def is_complete(self) -> bool:
-        """Whether it can be used without other files."""
-        has_data = bool(self.alphabet) or self.scaling is not None
-        return self.options is not None and has_data
-
     def series_columns(self) -> ModelColumns:
         """Return the columns of the series."""
         return ModelColumns(self.columns, self.target_columns)

@@ -3,6 +3,7 @@
 import importlib
 import os
 import re
+import shlex
 import webbrowser
 from pathlib import Path
 
@@ -11,7 +12,8 @@ import pytest
 
 import numpy_rnn
 from numpy_rnn.app import command_line
-from numpy_rnn.app.options import DEFAULTS_OF, make_options
+from numpy_rnn.app.command_line import parse_command
+from numpy_rnn.app.options import DEFAULTS_OF, make_options, option_name
 from numpy_rnn.common.records import Step
 from tests.helpers.command_line import (
     main,
@@ -61,6 +63,59 @@ def test_refused_command_lines(capsys):
     Path("same.txt").write_text("aaaa")
     for words, message in rows_of(REFUSED_OPTIONS):
         assert refused(numpy_rnn, capsys, *words.split()) == message
+
+
+NO_VALUE = """
+--data=--
+--save=--
+--weights=--
+--text=--
+--columns=--
+--epochs=--
+compare --plot=--
+compare numpy_rnn.reference --data=--
+predict m.npz --data=--
+sample m.npz --start=--
+"""
+
+
+@pytest.mark.parametrize("words", NO_VALUE.strip().splitlines())
+def test_option_without_a_value(capsys, words):
+    """argparse hands over a list for two dashes, or, as of Python 3.13, the dashes."""
+    refused(numpy_rnn, capsys, *words.split())
+
+
+@pytest.mark.parametrize("name", ["train", "compare", "predict", "sample", "study"])
+def test_help_ends_with_examples_that_are_accepted(capsys, monkeypatch, name):
+    monkeypatch.setenv("COLUMNS", "200")
+    with pytest.raises(SystemExit):
+        main(numpy_rnn, [name, "--help"])
+    *_, text = capsys.readouterr().out.split("\nexamples:\n")
+    lines = text.strip().splitlines()
+    assert len(lines) == 3
+    for line in lines:
+        program, *words = shlex.split(line)
+        assert program == "numpy-rnn"
+        assert parse_command("numpy_rnn", words).command == name
+
+
+def test_help_has_the_defaults_of_data_and_text(capsys, monkeypatch):
+    """They are those of the options that are made."""
+    monkeypatch.setenv("COLUMNS", "200")
+    with pytest.raises(SystemExit):
+        main(numpy_rnn, ["train", "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    for source in ("data", "text"):
+        options = make_options(**{source: ["x"] if source == "text" else "x"})
+        for name in ("epochs", "hidden_size", "k1", "k2", "learning_rate", "log_every"):
+            word = f"{option_name(name)} {name.upper()} "
+            help_text = text.partition(word)[2].partition(" --")[0]
+            value = getattr(options, name)
+            default = getattr(make_options(), name)
+            told = f"--{source}: {value}" in text.partition(word)[2][:150]
+            assert told == (value != default), (name, help_text)
+    assert "k1 K1 new steps per update (1; --data: 10; --text: 25)" in text
+    assert "train biases (--data: yes; --text: yes)" in text
 
 
 def test_help_lists_the_commands_of_the_package(rnn, capsys):

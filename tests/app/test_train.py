@@ -1,11 +1,13 @@
 """The command `train` on a series: its numbers, its files, and how it ends."""
 
+import csv
 import io
 import os
 import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +15,10 @@ import pytest
 
 import numpy_rnn
 from numpy_rnn.__main__ import main
+from numpy_rnn.app import output
 from numpy_rnn.app.experiment import prepare_experiment
 from numpy_rnn.app.model_file import load_model
+from numpy_rnn.app.output import Progress
 from numpy_rnn.app.train_command import drawing_of
 from numpy_rnn.app.train_report import SeriesReport
 from numpy_rnn.app.training import Training, epoch_losses
@@ -171,6 +175,126 @@ def test_interrupted_run_saves_its_last_epoch(method, made, kept, capsys, monkey
     saved = load_model("run.npz")
     latest = expected.parameters, expected.velocity
     assert bits((saved.params, saved.velocity)) == bits(latest)
+
+
+def one_of_two_diverges():
+    """Write the weights of two networks, and return options with which the second one
+    has an infinite loss where x is negative, in the fifth step: float32 has 3e38 as its
+    largest number.
+    """
+    W_xh = np.array([[[0.0]], [[-1e20]]], "f4")
+    one = np.ones((2, 1, 1), "f4")
+    np.savez("w.npz", W_xh=W_xh, W_hh=0 * one, W_hy=one, seeds=[7, 9], version=2)
+    return [
+        "--weights",
+        "w.npz",
+        "--nonlinearity",
+        "relu",
+        "--max-value",
+        "1e-9",
+        "--no-plot",
+    ]
+
+
+def test_network_that_diverges_is_left_out(rnn, capsys):
+    """It is named once; the others have the numbers of a run without it."""
+    words = one_of_two_diverges()
+    files = "--save r.npz --predictions p.csv --losses l.csv --forecast 2 --epochs 20"
+    out = succeed(rnn, capsys, *words, *files.split())
+    told = "network 2 (seed 9) diverged in epoch 1, update 5: left out"
+    assert out.count("diverged") == out.count(told) == 1
+    together = {name: Path(name).read_text() for name in ("p.csv", "l.csv")}
+    saved = load_model("r.npz")
+    assert (saved.params.networks, saved.seeds) == (1, [7])
+    with np.load("w.npz") as archive:
+        first = {name: archive[name][:1] for name in ("W_xh", "W_hh", "W_hy")}
+    np.savez("w.npz", **first)
+    succeed(rnn, capsys, *words, *files.split())
+    for name, text in together.items():
+        assert Path(name).read_text() == text
+    assert bits(load_model("r.npz").params) == bits(saved.params)
+
+
+def test_network_whose_last_update_diverges_is_left_out(rnn, capsys):
+    """Its last loss is finite, but its weights are not."""
+    W = np.array([[[0.5]], [[1e30]]], "f4")
+    np.savez("w.npz", W_xh=W, W_hh=0 * W, W_hy=0 * W + 1)
+    Path("s.csv").write_text("1e-12\n1e-12\n2e-12\n")
+    words = "--weights w.npz --data s.csv --no-standardize --nonlinearity relu"
+    words += " --momentum 0 --epochs 1 --max-norm none --learning-rate 1e38 --no-plot"
+    out = succeed(rnn, capsys, *words.split(), "--save", "r.npz")
+    assert "network 2 diverged in the last update: left out" in out
+    assert load_model("r.npz").params.networks == 1
+
+
+def test_losses_of_every_epoch_are_written(capsys):
+    """Those held out are of the weights at the end of an epoch."""
+    Path("s.csv").write_text("1\n3\n2\n5\n4\n2\n1\n3\n")
+    words = "--data s.csv --held-out 3 --epochs 4 --k1 2 --k2 2 --no-plot --log-every 1"
+    out = succeed(numpy_rnn, capsys, *words.split(), "--losses", "l.csv")
+    with open("l.csv", newline="") as file:
+        heading, *rows = csv.reader(file)
+    assert heading == ["epoch", "training loss", "held-out loss"]
+    printed = re.findall(r"^ *(\d+) +(\S+) +(\S+)$", out, re.MULTILINE)
+    for row, (epoch, *losses) in zip(rows, printed, strict=True):
+        assert row[0] == epoch
+        assert [f"{float(loss):.6g}" for loss in row[1:]] == losses
+    experiment = prepare_experiment(train_options(words))
+    series, run, scaling, _ = experiment
+    x = scaling.scaled_inputs(series, "f4")
+    arguments = run.params, run.x, run.target, run.h_0
+    epochs = numpy_rnn.train(*arguments, **run.options.keywords(), yield_every="epoch")
+    for row, update in zip(rows, epochs, strict=True):
+        y = numpy_rnn.forward(update.parameters, x[:-1], run.h_0).y[-3:]
+        expected = numpy_rnn.half_squared_error(y, x[-3:], reduction="mean")
+        np.testing.assert_allclose(float(row[2]), expected, rtol=1e-6)
+
+
+def test_quiet_prints_nothing_but_errors(rnn, capsys):
+    words = "--epochs 2 --no-plot --quiet"
+    assert succeed(rnn, capsys, *words.split(), "--save", "m.npz") == ""
+    assert Path("m.npz").exists()
+    ended = command(rnn, capsys, "--quiet", "--data", "none.csv")
+    assert (ended.status, ended.out, ended.err.count("\n")) == (2, "", 1)
+
+
+class Terminal(io.StringIO):
+    """Standard error that is a terminal."""
+
+    def isatty(self):
+        return True
+
+
+def test_progress_of_what_takes_a_while(monkeypatch):
+    """The line is erased before others are printed. Nothing is shown elsewhere."""
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    progress = Progress(1000, "update")
+    for seconds, done in ((1.9, 95), (0.6, 125), (0.1, 130), (122.5, 250)):
+        now[0] += seconds
+        progress.show(done)
+    progress.clear()
+    progress.clear()
+    shown = [part.removesuffix("\x1b[K") for part in terminal.getvalue().split("\r")]
+    lines = ["update 125 of 1000, 18 s left", "update 250 of 1000, 6 min 15 s left"]
+    assert shown == ["", *lines, ""]
+    monkeypatch.setattr(sys, "stderr", pipe := io.StringIO())
+    progress = Progress(1000, "update")
+    now[0] += 50
+    progress.show(500)
+    progress.clear()
+    assert pipe.getvalue() == ""
+
+
+def test_training_shows_its_progress(capsys, monkeypatch):
+    monkeypatch.setattr(output, "QUICK", -1.0)
+    monkeypatch.setattr(output, "INTERVAL", -1.0)
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    assert main(["--epochs", "2", "--no-plot"]) == 0
+    assert "update 39 of 40, 0 s left" in terminal.getvalue()
+    assert terminal.getvalue().endswith("\r\x1b[K")
+    assert "\r" not in capsys.readouterr().out
 
 
 @pytest.mark.slow
