@@ -202,7 +202,7 @@ class CommandOptions:
     )
     temperature: float = option(
         1.0,
-        "divides the outputs of it",
+        "divides the outputs of the model",
         "train sample",
     )
     start: str = option("", "text that is continued (none)", "sample")
@@ -316,7 +316,8 @@ def declarations_of(command: str) -> dict[str, dict[str, Any]]:
             continue
         parsing = dict(declared.metadata["parsing"])
         plain = default_values(command, {}).get(declared.name, declared.default)
-        words = [] if plain in (None, False, "") else [shown(plain)]
+        is_off = plain is None or plain is False or plain == ""
+        words = [] if is_off else [shown(plain)]
         for source in sources:
             values = default_values(command, {source: ""})
             value = values.get(declared.name, declared.default)

@@ -7,6 +7,7 @@ import numpy as np
 from numpy_rnn.app.model_file import load_model
 from numpy_rnn.app.networks import Networks
 from numpy_rnn.app.options import CommandOptions
+from numpy_rnn.app.output import Progress
 from numpy_rnn.app.text_model import classes_of, draw_text
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.numbers import checked_integer
@@ -33,6 +34,7 @@ def run(rnn: ModuleType, options: CommandOptions) -> int:
     start = classes_of(options.start, model.alphabet)
     if not len(start):
         start = generator.integers(len(model.alphabet), size=(1, 1))
+    progress = Progress(options.length, "character")
     text = options.start + draw_text(
         networks,
         model.alphabet,
@@ -40,7 +42,9 @@ def run(rnn: ModuleType, options: CommandOptions) -> int:
         options.length,
         options.temperature,
         generator,
+        progress,
     )
+    progress.clear()
     # Control characters could command a terminal.
     print(*map(printable, text.split("\n")), sep="\n")
     return 0

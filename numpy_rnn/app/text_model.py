@@ -3,6 +3,7 @@
 import numpy as np
 
 from numpy_rnn.app.networks import Networks
+from numpy_rnn.app.output import Progress
 from numpy_rnn.app.text_data import Text
 from numpy_rnn.app.training import REMEDIES, Diverged
 from numpy_rnn.common.errors import InputError
@@ -33,6 +34,7 @@ def draw_text(
     length: int,
     temperature: float,
     generator: np.random.Generator,
+    progress: Progress | None = None,
 ) -> str:
     """Draw a text: each character from softmax(y / temperature), the next input.
 
@@ -50,6 +52,8 @@ def draw_text(
         What the outputs are divided by.
     generator : Generator
         The source of random numbers.
+    progress : Progress, optional
+        Where to show how many are drawn.
 
     Returns
     -------
@@ -73,6 +77,8 @@ def draw_text(
         p = np.exp((y - y.max()) / temperature)
         x = generator.choice(len(p), (1, 1), p=p / p.sum())
         sample.append(alphabet[x.item()])
+        if progress is not None:
+            progress.show(len(sample))
     return "".join(sample)
 
 
