@@ -5,8 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from numpy_rnn.app.columns import INTERPOLATE
-from numpy_rnn.app.table_file import DECIMALS, DELIMITERS
+from numpy_rnn.app.table_file import DECIMALS, DELIMITERS, INTERPOLATE
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.numbers import checked_integer, checked_positive
 from numpy_rnn.common.option_checks import checked_schedule

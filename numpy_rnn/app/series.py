@@ -6,18 +6,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from numpy_rnn.app.columns import (
-    TimedColumns,
+from numpy_rnn.app.choice import (
     choose_columns,
     column_values,
     describe_table,
     model_columns,
     names_of,
-    where_rows,
-    with_times,
 )
+from numpy_rnn.app.columns import where_rows
 from numpy_rnn.app.options import CommandOptions
 from numpy_rnn.app.table_file import Table, parse_table
+from numpy_rnn.app.time_columns import TimedColumns, with_times
 from numpy_rnn.app.times import Times, steps_as_times
 from numpy_rnn.common.errors import InputError, errors_about
 from numpy_rnn.common.files import STANDARD_INPUT, read_text

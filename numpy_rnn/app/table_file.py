@@ -18,6 +18,7 @@ from numpy_rnn.common.texts import pluralize, printable
 # The first that divides all lines into as many cells is taken.
 DELIMITERS = {"semicolon": ";", "tab": "\t", "comma": ",", "space": " "}
 DECIMALS = ("point", "comma")
+INTERPOLATE = "interpolate"  # what can be done with missing numbers
 SAMPLE = 200  # lines in which the delimiter is looked for
 # Cells, in lower case, that stand for a missing number.
 MISSING = {"", "na", "nan", "n/a", "#n/a", "null", "none", "nil", "-", "?", "."}

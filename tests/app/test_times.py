@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from numpy_rnn import InputError
-from numpy_rnn.app.columns import with_times
 from numpy_rnn.app.table_file import parse_table
+from numpy_rnn.app.time_columns import with_times
 
 
 def timed(header, *rows, time=None):
