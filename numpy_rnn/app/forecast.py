@@ -93,7 +93,10 @@ def run_freely(
 
 
 def check_forecast(series: Series, steps: int) -> None:
-    """Raise InputError if a forecast needs inputs that are not predicted."""
+    """Raise InputError if a forecast needs inputs that are not predicted, or times that
+    there are not.
+    """
+    series.times.followed_by(steps)
     if steps > 1 and series.feedback() is None:
         unknown = [name for name in series.columns if name not in series.target_columns]
         raise InputError(

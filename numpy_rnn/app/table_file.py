@@ -87,10 +87,29 @@ def parse_table(
         header = found_header(rows, decimal)
     names = [f"column {index + 1}" for index in range(len(rows[0]))]
     if header:
-        for index, name in enumerate(rows[0]):
-            names[index] = printable(name) or names[index]
+        names = header_names(rows[0])
         del rows[0], lines[0]
     return Table(names, rows, lines, delimiter, decimal, header)
+
+
+def header_names(cells: Sequence[str]) -> list[str]:
+    """Return the names of columns; a second one of a name has (2) after it.
+
+    Examples
+    --------
+    >>> header_names(["a", "", "a"])
+    ['a', 'column 2', 'a (2)']
+    """
+    names: list[str] = []
+    for index, cell in enumerate(cells):
+        name = printable(cell) or f"column {index + 1}"
+        count = 2
+        unique = name
+        while unique in names:
+            unique = f"{name} ({count})"
+            count += 1
+        names.append(unique)
+    return names
 
 
 def numbered_rows(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:

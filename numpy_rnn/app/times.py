@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import NumpyArray
 
 # Common forms of dates; the first that all cells have, in order of time, is taken.
@@ -94,13 +95,19 @@ class DateStep(NamedTuple):
     at_the_end: bool = False  # whether dates are the last days of their months
 
     def after(self, date: datetime) -> datetime:
-        """Return the date a step later."""
-        if not self.months:
-            return date + self.interval
-        year, month = divmod(date.year * 12 + date.month - 1 + self.months, 12)
-        last = calendar.monthrange(year, month + 1)[1]
-        day = last if self.at_the_end else min(date.day, last)
-        return date.replace(year=year, month=month + 1, day=day)
+        """Return the date a step later. Raises InputError after the year 9999."""
+        try:
+            if not self.months:
+                return date + self.interval
+            year, month = divmod(date.year * 12 + date.month - 1 + self.months, 12)
+            last = calendar.monthrange(year, month + 1)[1]
+            day = last if self.at_the_end else min(date.day, last)
+            return date.replace(year=year, month=month + 1, day=day)
+        except (ValueError, OverflowError):
+            raise InputError(
+                f"there is no date a step after {date:%Y-%m-%d}: expected years up to"
+                " 9999; use --time none"
+            ) from None
 
 
 def steps_as_times(count: int, first: int = 1) -> Times:

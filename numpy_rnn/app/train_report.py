@@ -20,6 +20,7 @@ from numpy_rnn.app.options import CommandOptions
 from numpy_rnn.app.output import format_table
 from numpy_rnn.app.series import Scaling, Series
 from numpy_rnn.app.training import BAND, REMEDIES, Diverged, Training, band_of
+from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import NumpyArray, Reduction, Update
 from numpy_rnn.common.texts import pluralize
 
@@ -103,6 +104,19 @@ class SeriesReport(Report):
             row += f"{held_out:15.6g}"
         return [*lines, row]
 
+    def drawn(self) -> int:
+        """Return the steps after the last row that are drawn: a forecast, or if nothing
+        is held out, some in any case.
+        """
+        series = self.series
+        if self.options.forecast or series.held_out or series.feedback() is None:
+            return self.options.forecast
+        try:
+            series.times.followed_by(GENERATED)
+        except InputError:  # of the last year that there is
+            return 0
+        return GENERATED
+
     def result(self) -> list[str]:
         """Predict the series, and return the table of the errors, the verdict, and the
         first steps of the forecast.
@@ -113,11 +127,8 @@ class SeriesReport(Report):
         training = self.training
         training.leave_out_unusable()
         steps = self.options.forecast
-        drawn = steps
-        if not self.series.held_out and not steps:
-            drawn = GENERATED if self.series.feedback() is not None else 0
         predictions = predict(
-            training.forward, training.run.h_0, self.series, self.scaling, drawn
+            training.forward, training.run.h_0, self.series, self.scaling, self.drawn()
         )
         is_alive = training.is_alive
         predictions = Predictions(*(values[:, is_alive] for values in predictions))

@@ -1,12 +1,14 @@
 """Tables: the rows and cells of text files as people save them."""
 
 import csv
+import doctest
 import io
 
 import numpy as np
 import pytest
 
 from numpy_rnn import InputError
+from numpy_rnn.app import output, table_file
 from numpy_rnn.app.columns import columns_of
 from numpy_rnn.app.table_file import DELIMITERS, number_in, parse_table
 
@@ -43,6 +45,7 @@ LAYOUTS = [  # text, names, first row
     ("# a remark\n# year level\n1 2\n3 4\n", ["year", "level"], ["1", "2"]),
     ("# a remark\n1,2\n3,4\n", ["column 1", "column 2"], ["1", "2"]),
     ("#t,s\nx,2\ny,4\n", ["t", "s"], ["x", "2"]),
+    ("a,a,,a\n1,2,3,4\n5,7,6,8\n", ["a", "a (2)", "column 3", "a (3)"], [*"1234"]),
     (',"x"\n"1",3\n"2",4\n', ["column 1", "x"], ["1", "3"]),
     ("year,2001,2002\n1,3,4\n2,5,6\n", ["year", "2001", "2002"], ["1", "3", "4"]),
     ('a,b\n"x;y",1\n"z;w",2\n', ["a", "b"], ["x;y", "1"]),
@@ -110,6 +113,13 @@ def test_marks_that_are_asked_for():
     table = parse_table("1;2,3;4\n", delimiter="comma", header=True)
     assert table.names == ["1;2", "3;4"]
     assert parse_table("a\n1\n2\n", header=False).rows == [["a"], ["1"], ["2"]]
+
+
+def test_examples_run():
+    for module in (table_file, output):
+        results = doctest.testmod(module)
+        assert results.attempted, module
+        assert not results.failed, module
 
 
 REFUSED = [

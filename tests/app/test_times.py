@@ -111,6 +111,15 @@ def test_whole_numbers_have_no_rounding():
         assert list(timed("x", *rows).time_columns) == []
 
 
+def test_dates_end_with_the_year_9999():
+    times = timed("date", "9999-12-29", "9999-12-30", "9999-12-31").times
+    with pytest.raises(InputError, match="there is no date a step after 9999-12-31"):
+        times.followed_by(1)
+    times = timed("date", "9999-10", "9999-11", "9999-12").times
+    with pytest.raises(InputError, match="there is no date a step after 9999-12-01"):
+        times.followed_by(1)
+
+
 def test_asked_time():
     columns = timed("a;year", "3;1", "4;2", "7;3", time="a")
     assert (columns.times.name, list(columns.time_columns)) == ("a", [0, 1])
