@@ -97,7 +97,8 @@ class SeriesReport(Report):
         is_alive = self.training.is_alive
         losses = self.training.losses[-1][is_alive]
         row = f"{epoch:5d}"
-        for value in np.percentile(losses, BAND if len(is_alive) > 1 else BAND[:1]):
+        is_ensemble = self.training.run.params.networks is not None
+        for value in np.percentile(losses, BAND if is_ensemble else BAND[:1]):
             row += f"{value:15.6g}"
         if self.series.held_out:
             held_out = np.median(self.training.held_out_losses[-1][is_alive])

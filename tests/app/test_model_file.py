@@ -94,6 +94,7 @@ def test_model_keeps_its_scaling_when_training_goes_on(capsys):
 UNFIT = """
 predict s.npz --data new.csv → data file new.csv: columns of the model: there is no column 'b'; expected names, or numbers from 1, of a, x, c; or name those that stand for a, b, c by --columns
 predict s.npz --data new.csv --columns a,x → the series has 2 inputs, a, x, and the model 3, a, b, c: choose as many by --columns
+predict s.npz --data huge.csv → data file huge.csv: b is too large for float32: leave it out, or change its unit
 predict s.npz → --data is missing: name the series to predict
 predict t.npz --data new.csv → t.npz is a model of characters: expected one of a series; use sample
 predict old.npz --data new.csv → old.npz has no scaling and columns, as files of earlier versions: save it again by train --weights old.npz --data FILE --epochs 0 --save new.npz
@@ -112,6 +113,7 @@ sample t.npz --seed -1 → --seed is -1: expected a whole number, 0 or more
 
 def test_refused_models(capsys):
     write_data("new.csv", "a,x,c")
+    write_data("huge.csv", rows=ROWS * [1, 1e200, 1])
     succeed(numpy_rnn, capsys, "--data", "data.csv", *QUICK, "--save", "s.npz")
     succeed(numpy_rnn, capsys, "--text", "text.txt", *QUICK, "--save", "t.npz")
     with np.load("s.npz") as archive:

@@ -21,6 +21,7 @@ FOLLOWED = """
 2024-01-30 2024-01-31 2024-02-01 → 2024-02-02
 2024-01-31 2024-02-29 2024-03-31 → 2024-04-30
 2023-11-30 2023-12-31 2024-01-31 → 2024-02-29
+2023-12-31 2024-01-31 2024-02-29 → 2024-03-31
 2024-01-15 2024-04-15 2024-07-15 → 2024-10-15
 31.12.2023 01.01.2024 02.01.2024 → 03.01.2024
 13/01/2024 14/01/2024 15/01/2024 → 16/01/2024
@@ -92,6 +93,7 @@ def test_columns_that_tell_the_time(header, rows, name, indices):
 def test_labels_of_calendar_columns():
     times = timed("year;quarter", "1959;3", "1959;4", "1960;1").times
     assert list(times.labels) == ["1959Q3", "1959Q4", "1960Q1"]
+    assert timed("date", *times.labels).times.points == times.points
     assert times.points[2] == datetime(1960, 1, 1)
     times = timed("year;month;day", "1959;3;31", "1959;4;1", "1959;4;2").times
     assert times.followed_by(1).labels == ["1959-04-03"]

@@ -19,7 +19,7 @@ from numpy_rnn.app import output
 from numpy_rnn.app.experiment import prepare_experiment
 from numpy_rnn.app.model_file import load_model
 from numpy_rnn.app.output import Progress
-from numpy_rnn.app.train_command import drawing_of
+from numpy_rnn.app.train_command import drawing_of, make_training
 from numpy_rnn.app.train_report import SeriesReport
 from numpy_rnn.app.training import Training, epoch_losses
 from tests.helpers.command_line import command, succeed, train_options
@@ -209,7 +209,11 @@ def test_network_that_diverges_is_left_out(rnn, capsys):
     with np.load("w.npz") as archive:
         first = {name: archive[name][:1] for name in ("W_xh", "W_hh", "W_hy")}
     np.savez("w.npz", **first)
-    succeed(rnn, capsys, *words, *files.split())
+    alone = succeed(rnn, capsys, *words, *files.split())
+    row = re.compile(r"^ *\d+( +\S+){3}$", re.MULTILINE)
+    printed = [match[0] for match in row.finditer(out)]
+    assert printed == [match[0] for match in row.finditer(alone)]
+    assert len(printed) == 3
     for name, text in together.items():
         assert Path(name).read_text() == text
     assert bits(load_model("r.npz").params) == bits(saved.params)
@@ -248,6 +252,25 @@ def test_losses_of_every_epoch_are_written(capsys):
         y = numpy_rnn.forward(update.parameters, x[:-1], run.h_0).y[-3:]
         expected = numpy_rnn.half_squared_error(y, x[-3:], reduction="mean")
         np.testing.assert_allclose(float(row[2]), expected, rtol=1e-6)
+
+
+def test_sums_are_drawn_as_means_of_their_steps():
+    """Those of what is held out have fewer."""
+    drawings = []
+    for reduction in ("mean", "sum"):
+        words = f"--held-out 5 --epochs 2 --reduction {reduction} --learning-rate 0"
+        options = train_options(words)
+        training, report = make_training(
+            numpy_rnn, experiment := prepare_experiment(options), options
+        )
+        assert list(training)
+        report.result()
+        drawings.append(drawing_of(report))
+    assert experiment.data.held_out == 5
+    means, sums = drawings
+    np.testing.assert_allclose(sums.losses, means.losses, rtol=1e-6)
+    np.testing.assert_allclose(sums.held_out, means.held_out, rtol=1e-6)
+    assert (means.per_step, sums.per_step) == (False, True)
 
 
 def test_quiet_prints_nothing_but_errors(rnn, capsys):
