@@ -118,7 +118,7 @@ def column_values(
         if len(wrong):
             cell = column.cells[wrong[0]]
             raise InputError(
-                f"line {timed.lines[wrong[0]]}, column {column.name} is {cell!r}:"
+                f"line {timed.lines[wrong[0]]}, {column.words} is {cell!r}:"
                 f" expected a number; {remedy(timed, index, cell)}"
             )
         empty = np.flatnonzero(column.is_missing)
@@ -128,13 +128,13 @@ def column_values(
             cell = column.cells[empty[0]]
             words = repr(cell) if cell else "empty"
             raise InputError(
-                f"line {timed.lines[empty[0]]}, column {column.name} is {words}, and"
+                f"line {timed.lines[empty[0]]}, {column.words} is {words}, and"
                 f" {pluralize(len(empty), 'cell')} of it in all: expected numbers; use"
                 f" --missing {INTERPOLATE}, or leave the column out with --columns"
             )
         known = np.flatnonzero(is_number)
         if not len(known):
-            raise InputError(f"column {column.name} has no number: leave it out")
+            raise InputError(f"{column.words} has no number: leave it out")
         values[empty, place] = np.interp(empty, known, column.values[known])
         notes.append(
             f"{pluralize(len(empty), 'missing number')} of {column.name} interpolated"

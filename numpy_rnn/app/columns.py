@@ -23,6 +23,11 @@ class Column(NamedTuple):
     is_missing: NumpyArray  # where a cell is empty, or says that there is no number
 
     @property
+    def words(self) -> str:
+        """Its name in a message: "column rain", or "column 2" without a name."""
+        return self.name if self.name.startswith("column ") else f"column {self.name}"
+
+    @property
     def kind(self) -> str:
         """Whether its cells are mostly "number"s or mostly "text", or "empty"."""
         numbers = int(np.isfinite(self.values).sum())

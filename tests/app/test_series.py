@@ -59,6 +59,7 @@ REFUSED_FILES: list[tuple] = [  # content, options, part of the message
     (b"a,b\n", {}, "it has 1 row: expected 3 rows of numbers or more"),
     (b"x,y\n1,2\n3,\n5,6\n", {}, "line 3, column y is empty, and 1 cell of it in all:"),
     (b"x\n1\nnan\n3\n", {}, "line 3, column x is 'nan'"),
+    (b"1;7\n;2\n3;1\n", {}, "line 2, column 1 is empty, and 1 cell of it"),
     (b"x\n1\nnan\n3\n", {}, "use --missing interpolate, or leave the column out"),
     (b"x,y\n1,1\n2_0,2\n3,5\n", {}, "line 3, column x is '2_0': expected a number"),
     (b"x,y\n1,1\n2_0,2\n3,5\n", {}, "or leave the column out: --columns y"),
