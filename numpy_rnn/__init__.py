@@ -29,4 +29,4 @@ else:
         return value
 
     def __dir__():
-        return sorted({*globals(), *__getattr__("__all__")})
+        return sorted(__getattr__("__all__"))  # modules are not for users

@@ -21,6 +21,7 @@ from numpy_rnn.common.records import (
     Parameters,
     Step,
 )
+from numpy_rnn.common.signatures import with_keywords
 from numpy_rnn.common.trees import tree_map
 
 LearningRate: TypeAlias = float | Array  # one per network, of shape (N,)
@@ -234,6 +235,7 @@ def compute_clipped(gradients: Gradients[Array], step: Step) -> Gradients[Array]
     return gradients
 
 
+@with_keywords(DirectionKeywords, np.ndarray)
 def direction(
     params: Parameters[Array],
     gradients: Gradients[Array],

@@ -23,6 +23,7 @@ from numpy_rnn.common.records import (
     Update,
     Window,
 )
+from numpy_rnn.common.signatures import with_keywords
 from numpy_rnn.elman import compute_activations
 from numpy_rnn.loss import compute_loss
 from numpy_rnn.step import (
@@ -85,6 +86,7 @@ def compute_windows(T: int, schedule: Schedule) -> Iterator[Window]:
         yield Window(start, loss_start, stop)
 
 
+@with_keywords(TrainKeywords, np.ndarray)
 def train(
     params: Parameters[Array],
     x: Array,

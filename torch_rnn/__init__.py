@@ -57,3 +57,8 @@ __all__ = [
     "train",
     "windows",
 ]
+
+
+def __dir__() -> list[str]:
+    """Return the public names: modules are not for users."""
+    return sorted([*__all__, "audit"])

@@ -25,6 +25,7 @@ from numpy_rnn.common.records import (
     Parameters,
     Step,
 )
+from numpy_rnn.common.signatures import with_keywords
 from numpy_rnn.common.trees import tree_map
 from torch_rnn.arrays import ARRAY_KIND, Array, copy_of, per_network
 
@@ -207,6 +208,7 @@ def compute_clipped(gradients: Gradients[Array], step: Step) -> Gradients[Array]
     return gradients
 
 
+@with_keywords(DirectionKeywords, torch.Tensor)
 def direction(
     params: Parameters[Array],
     gradients: Gradients[Array],

@@ -19,6 +19,7 @@ from numpy_rnn.common.records import (
     Update,
     Window,
 )
+from numpy_rnn.common.signatures import with_keywords
 from torch_rnn.arrays import ARRAY_KIND, Array, copy_of
 from torch_rnn.backward import compute_derivatives
 from torch_rnn.elman import compute_activations
@@ -71,6 +72,7 @@ def compute_windows(T: int, schedule: Schedule) -> Iterator[Window]:
         yield Window(start, loss_start, stop)
 
 
+@with_keywords(TrainKeywords, torch.Tensor)
 def train(
     params: Parameters[Array],
     x: Array,
@@ -90,9 +92,35 @@ def train(
         Targets, of shape (T, B, O) or (T, N, B, O); classes, (T, B) or (T, N, B).
     h_0 : Tensor
         The state at the start of every epoch, of shape (B, H) or (N, B, H).
-    **options
-        k1, k2, learning_rate, epochs and the others of `numpy_rnn.train`, which
-        describes them.
+    k1, k2 : int
+        Steps from one update to the next, and steps of its window, 1 ≤ k1 ≤ k2.
+    learning_rate : float or Tensor
+        η, a number, or one per network, of shape (N,).
+    epochs : int
+        Passes through the series, 0 or more.
+    nonlinearity : str
+        φ, one of those of `forward`; "tanh" by default.
+    loss : str
+        One of those of `adjoints`; "squared_error" by default.
+    reduction : {"sum", "mean"}
+        Whether L is the sum, by default, or the mean of the terms of a window.
+    max_norm : float, optional
+        Limit of the gradient's norm, as in torch.nn.utils.clip_grad_norm_.
+    max_value : float, optional
+        Limit of each element of the gradient, as in torch.nn.utils.clip_grad_value_.
+    momentum, dampening, weight_decay : float
+        0 by default; as in torch.optim.SGD.
+    nesterov : bool
+        False by default; as in torch.optim.SGD.
+    adagrad : bool
+        False by default; True divides each element of the gradient as in `direction`.
+    velocity : Gradients, optional
+        That of an Update of an earlier run, to continue it; from rest by default.
+    record : bool
+        Whether each Update has its activations and adjoints; False by default.
+    yield_every : {1, "epoch"}
+        1, by default, yields every update; "epoch" the last one of each epoch, with the
+        losses of all.
 
     Returns
     -------

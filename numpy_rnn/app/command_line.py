@@ -2,14 +2,16 @@
 
 import argparse
 import importlib
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from types import ModuleType
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
 from numpy_rnn import __version__
-from numpy_rnn.app.experiment import Diverged
 from numpy_rnn.app.options import (
     HEADINGS,
     CommandOptions,
@@ -17,6 +19,7 @@ from numpy_rnn.app.options import (
     make_options,
     option_name,
 )
+from numpy_rnn.app.training import Diverged
 from numpy_rnn.common.commands import failed, silence_output
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.texts import nearest_name
@@ -34,21 +37,50 @@ class Command(NamedTuple):
     help: str
     module: str  # imported only if it is used
     program: str | None = None  # the only script that has it, if not both
+    examples: str = ""  # at the end of its help, a line each
 
 
 COMMANDS = {
     "train": Command(
         "train a network and predict its series or text; also without a command",
         "numpy_rnn.app.train_command",
+        examples="""
+PROGRAM --data series.csv --held-out 50 --forecast 10 --predictions out.csv
+PROGRAM --data series.csv --columns temperature,rain --target rain --save rain.npz
+PROGRAM --text book.txt --held-out 5000 --epochs 5 --save book.npz""",
+    ),
+    "predict": Command(
+        "predict and forecast a series by a model that was saved",
+        "numpy_rnn.app.predict_command",
+        examples="""
+PROGRAM predict model.npz --data new.csv
+PROGRAM predict model.npz --data new.csv --forecast 12 --predictions out.csv
+PROGRAM predict model.npz --data new.csv --forecast 12 --plot out.png""",
+    ),
+    "sample": Command(
+        "draw a text from a model of characters that was saved",
+        "numpy_rnn.app.sample_command",
+        examples="""
+PROGRAM sample book.npz
+PROGRAM sample book.npz --start "Alice was " --length 500
+PROGRAM sample book.npz --temperature 0.5 --seed 3""",
     ),
     "compare": Command(
         "check every update of implementations against rounding bounds",
         "numpy_rnn.app.compare_command",
+        examples="""
+PROGRAM compare torch_rnn
+PROGRAM compare my_rnn:port --k2 5
+PROGRAM compare my_rnn:port --data series.csv""",
     ),
     "study": Command(
         "write two pages about the gradient of a run",
         "numpy_rnn.study.study_command",
         "numpy-rnn",  # the gradient is that derived by hand
+        """
+PROGRAM study
+PROGRAM study --k1 1 --k2 5 --folder five
+PROGRAM study --data series.csv --standardize --steps 30""",
     ),
     "lesson": Command(
         "open the lesson in a browser", "numpy_rnn.study.lesson_command", "numpy-rnn"
@@ -59,6 +91,8 @@ COMMANDS = {
         "torch-rnn",
     ),
 }
+MODEL_COMMANDS = ("predict", "sample")
+LISTS = ("others", "text")  # whose values are several
 STATUS = (
     "Exit status: 0; 1 if a run diverges or an implementation is wrong; 2 if the input"
     " cannot be used; 130 after Ctrl-C."
@@ -110,9 +144,15 @@ def make_parser(program: str) -> tuple[Parser, dict[str, Parser]]:
                 name,
                 help=command.help,
                 description=command.help,
+                epilog=example_text(command, program),
+                formatter_class=argparse.RawDescriptionHelpFormatter,
                 allow_abbrev=False,
                 argument_default=argparse.SUPPRESS,
             )
+            if name in MODEL_COMMANDS:
+                parsers[name].add_argument(
+                    "model", metavar="MODEL", help="a file that train --save wrote"
+                )
             group: argparse._ActionsContainer = parsers[name]
             for field, parsing in declarations_of(name).items():
                 if field in HEADINGS:
@@ -126,6 +166,25 @@ def make_parser(program: str) -> tuple[Parser, dict[str, Parser]]:
         " a program; or a trace file",
     )
     return main, parsers
+
+
+def example_text(command: Command, program: str) -> str | None:
+    """Return the examples of a command for the end of its help."""
+    if not command.examples:
+        return None
+    lines = command.examples.replace("PROGRAM", program).replace("\n", "\n  ")
+    return f"examples:{lines}"
+
+
+def check_values(program: str, values: dict[str, Any]) -> None:
+    """Raise InputError where an option has no value: `--save=--` is a list here."""
+    for name, value in values.items():
+        items = value if name in LISTS else [value]
+        if any(isinstance(item, list) for item in items):
+            raise InputError(
+                f"argument {option_name(name)}: expected one argument, not '--'; see"
+                f" {program} {values['command']} --help"
+            )
 
 
 def nearest(name: str, known: dict[str, Any], prefix: str = "") -> str:
@@ -181,11 +240,18 @@ def parse_command(package: str, arguments: list[str] | None) -> CommandOptions:
         meant = word.strip("-").replace("-", "_")
         advice = nearest(meant, declarations_of(values.command), "--")
         parsers[values.command].error(f"there is no option {word}{advice}")
-    for name, value in vars(values).items():
-        if isinstance(value, list) and name != "others":  # argparse drops a "--"
-            option = option_name(name)
-            parsers[values.command].error(f"{option} has no value: expected one")
+    check_values(program, vars(values))
     return make_options(**vars(values))
+
+
+@contextmanager
+def silenced(is_quiet: bool) -> Iterator[None]:
+    """Print nothing on standard output if the command is to be quiet."""
+    if not is_quiet:
+        yield
+        return
+    with open(os.devnull, "w", encoding="utf-8") as nothing, redirect_stdout(nothing):
+        yield
 
 
 def run_main(rnn: ModuleType, arguments: list[str] | None) -> int:
@@ -218,8 +284,9 @@ def run_main(rnn: ModuleType, arguments: list[str] | None) -> int:
     try:
         options = parse_command(name, arguments)
         module = importlib.import_module(COMMANDS[options.command].module)
-        status: int = module.run(rnn, options)
-        print(end="", flush=True)  # an error of the output is raised here
+        with silenced(options.quiet):
+            status: int = module.run(rnn, options)
+            print(end="", flush=True)  # an error of the output is raised here
         return status
     except InputError as error:
         return failed(name, 2, str(error))

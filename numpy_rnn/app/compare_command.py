@@ -16,7 +16,6 @@ from numpy_rnn.app.compare_report import (
     comparison_report,
 )
 from numpy_rnn.app.compare_runs import Source, TraceFile, choose_runs
-from numpy_rnn.app.experiment import epoch_losses
 from numpy_rnn.app.figures import write_figure
 from numpy_rnn.app.options import CommandOptions
 from numpy_rnn.app.output import (
@@ -26,6 +25,7 @@ from numpy_rnn.app.output import (
     schedule_name,
     window_lengths,
 )
+from numpy_rnn.app.training import epoch_losses
 from numpy_rnn.common.commands import is_package
 from numpy_rnn.common.records import Run
 from numpy_rnn.common.texts import one_line

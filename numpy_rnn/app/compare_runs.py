@@ -13,6 +13,7 @@ from numpy_rnn.app.options import (
     option_name,
     option_words,
 )
+from numpy_rnn.app.series import Series
 from numpy_rnn.arrays import ARRAY_KIND
 from numpy_rnn.common.checks import checked_run_arguments
 from numpy_rnn.common.errors import InputError
@@ -26,7 +27,7 @@ from numpy_rnn.conformance.runs.recorded_run import RecordedRun
 from numpy_rnn.conformance.runs.requirements import run_defaults, unsupported
 from numpy_rnn.conformance.runs.run_sources import PortSource
 
-NOT_OF_A_RUN = {"plot", "no_plot", "timeout"}  # options
+NOT_OF_A_RUN = {"plot", "no_plot", "quiet", "timeout"}  # options
 # Schedules without --k1 and --k2: the tutorial's, and one whose gradients go back
 # through time.
 USUAL_SCHEDULES = [Schedule(1, 1, 300), Schedule(1, 5, 60)]
@@ -97,14 +98,14 @@ def fitted_runs(sources: list[Source], usual: CommandOptions) -> FittedRuns:
     forced = forced_values(ports, usual)
     values = {name: forced[name] for name in forced.keys() - SCHEDULE}
     options = replace(usual, **values)
-    data, whole = prepare_experiment(options)
+    data, whole, *_ = prepare_experiment(options)
     steps = whole_windows(ports, min(len(whole.x), options.steps or len(whole.x)))
     run = whole._replace(x=whole.x[:steps], target=whole.target[:steps])
     schedules = asked_schedules(usual)
     runs = runs_by_schedule(run, schedules, forced)
     check_ports(ports, options, runs)
     T = len(run.x)
-    notes = []
+    notes = list(data.notes) if isinstance(data, Series) else []
     if len(whole.x) > T:
         notes.append(
             f"the first {T} of {len(whole.x)} steps are compared; --steps changes"

@@ -1,32 +1,44 @@
-"""Experiments: the data and the run of a command, its training by a package, and
-values of its networks by time.
-"""
+"""Experiments: the data of a command, their scaling, and the run on them."""
 
-from collections.abc import Iterator
-from types import ModuleType
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from numpy_rnn.app.model_file import SavedModel, load_model
 from numpy_rnn.app.options import CommandOptions
-from numpy_rnn.app.series import Series, make_data
-from numpy_rnn.app.weights_file import load_run
+from numpy_rnn.app.series import (
+    Scaling,
+    Series,
+    check_range,
+    make_scaling,
+    make_series,
+    without_constants,
+)
+from numpy_rnn.app.text_data import Text, make_text
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.initial import Deviations, draw_parameters
-from numpy_rnn.common.records import NumpyArray, Run, Update
+from numpy_rnn.common.records import Gradients, Parameters, Run, RunOptions
 
 TEXT_WEIGHTS = Deviations(0.01, 0.01, 0.01)  # as in min-char-rnn
-REMEDIES = (
-    "try a lower --learning-rate, gradient clipping with --max-norm, or --standardize"
-)
-BAND = (50, 10, 90)  # percentiles of an ensemble
 
 
 class Experiment(NamedTuple):
     """The data of a command, and the run on the steps that are not held out."""
 
-    data: Series
+    data: Series | Text
     run: Run
+    scaling: Scaling | None = None  # of a series
+    seeds: Sequence[int] = ()  # of the networks; none of a file that has none
+
+
+class Start(NamedTuple):
+    """What a run starts from."""
+
+    params: Parameters[Any]
+    velocity: Gradients[Any] | None
+    options: RunOptions
+    seeds: Sequence[int]
 
 
 def prepare_experiment(options: CommandOptions) -> Experiment:
@@ -36,128 +48,95 @@ def prepare_experiment(options: CommandOptions) -> Experiment:
     of the same kind. Raises InputError if a file cannot be used, or if the weights do
     not fit the data.
     """
+    model = None if options.weights is None else load_model(options.weights)
+    if options.text is not None:
+        return text_experiment(options, options.text, model)
+    return series_experiment(options, model)
+
+
+def text_experiment(
+    options: CommandOptions, paths: Sequence[str], model: SavedModel | None
+) -> Experiment:
+    """Return the experiment on a text."""
+    alphabet = "" if model is None else model.alphabet
+    text = make_text(paths, options.k1, options.held_out, alphabet)
+    size = len(text.alphabet)
+    if model is not None and model.params.networks:
+        raise InputError(
+            f"{options.weights} has {model.params.networks} networks: expected one for"
+            " a text"
+        )
+    start = make_start(options, model, (size, size), TEXT_WEIGHTS)
+    x = text.sequence
+    return Experiment(text, make_run(start, x[:-1], x[1:]), seeds=start.seeds)
+
+
+def series_experiment(options: CommandOptions, model: SavedModel | None) -> Experiment:
+    """Return the experiment on a series. A model that has a scaling keeps it."""
+    if model is not None and model.alphabet:
+        raise InputError(
+            f"{options.weights} is a model of a text: give --text, not --data"
+        )
+    if model is not None and model.scaling is not None:
+        series = make_series(options, model.series_columns())
+        scaling = model.scaling
+    else:
+        series = make_series(options)
+        if options.data is not None:
+            series = without_constants(series, options.standardize)
+        scaling = make_scaling(series, options.standardize)
+    sizes = len(series.columns), len(series.target_columns)
+    start = make_start(options, model, sizes, Deviations())
+    dtype = start.params.W_hh.dtype
+    check_range(series, scaling, dtype)
+    x = scaling.scaled_inputs(series, dtype)[: series.border]
+    target = scaling.scaled_targets(series, dtype)[1 : series.border + 1]
+    return Experiment(series, make_run(start, x, target), scaling, start.seeds)
+
+
+def make_start(
+    options: CommandOptions,
+    model: SavedModel | None,
+    sizes: tuple[int, int],
+    deviations: Deviations,
+) -> Start:
+    """Return the parameters of a model, or draw those of the options.
+
+    sizes: the numbers of inputs and outputs of the data.
+    """
     run_options = options.run_options()
-    velocity = None
-    if options.weights is None:
-        data = make_data(options, options.dtype)
+    if model is None:
         is_ensemble = options.seeds > 1 and options.command != "study"
+        count = options.seeds if is_ensemble else None
         params = draw_parameters(
-            (data.size, options.hidden_size, data.size),
-            Deviations() if options.text is None else TEXT_WEIGHTS,
+            (sizes[0], options.hidden_size, sizes[1]),
+            deviations,
             options.dtype,
             options.seed,
-            networks=options.seeds if is_ensemble else None,
+            networks=count,
             bias=options.bias,
         )
-    else:
-        saved = load_run(options.weights)
-        params = saved.params
-        data = make_data(options, params.W_hh.dtype, saved.alphabet)
-        sizes = params.W_xh.shape[-2], params.W_hy.shape[-1]
-        if sizes != (data.size, data.size):
-            raise InputError(
-                f"{options.weights} has {sizes} inputs and outputs: expected"
-                f" {data.size} of both"
-            )
-        if data.alphabet and params.networks:
-            raise InputError(
-                f"{options.weights} has {params.networks} networks: expected one for a"
-                " text"
-            )
-        step = run_options.step
-        if step.has_velocity and saved.adagrad == step.adagrad:
-            velocity = saved.velocity
-    h_0 = np.zeros((1, params.W_hh.shape[-1]), params.W_hh.dtype)
-    trained = data.sequence[: len(data.sequence) - data.held_out]
-    run = Run(params, trained[:-1], trained[1:], h_0, run_options, velocity)
-    return Experiment(data, run)
-
-
-class Curve(NamedTuple):
-    """Values of N networks at consecutive times."""
-
-    first: int  # the time of the first values
-    values: NumpyArray  # (n, N, D)
-
-
-class Diverged(ArithmeticError):
-    """A run diverged: a value overflowed or is NaN. The message is one line."""
-
-
-def steps_of_updates(run: Run) -> NumpyArray:
-    """Return the number of new steps of each update of an epoch, (T1)."""
-    T = len(run.x)
-    return np.diff([*range(0, T, run.options.schedule.k1), T])
-
-
-def epoch_losses(losses: NumpyArray, run: Run) -> NumpyArray:
-    """Compute the loss of every whole epoch.
-
-    Parameters
-    ----------
-    losses : ndarray, (n,) or (n, N)
-        The losses of the updates, in order.
-    run : Run
-        The run that made them, with N networks, or one.
-
-    Returns
-    -------
-    ndarray, (epochs, N)
-        The sum of the losses of the updates of an epoch; for the reduction "mean", the
-        mean over its points.
-    """
-    steps = steps_of_updates(run)
-    updates = len(steps)
-    whole = losses[: len(losses) // updates * updates]
-    epochs = whole.reshape(-1, updates, run.params.networks or 1)
-    if run.options.objective.reduction == "mean":
-        return np.asarray(np.average(epochs, 1, steps))
-    return np.asarray(epochs.sum(axis=1))
-
-
-class Training:
-    """A run by a package: an iterable of its updates."""
-
-    def __init__(self, rnn: ModuleType, run: Run):
-        """Raise InputError if options and data do not agree."""
-        self.rnn = rnn
-        self.run = run
-        self.updates_per_epoch = len(steps_of_updates(run))
-        self.updates_made = 0
-        self.epoch = 0
-        self.losses: list[NumpyArray] = []  # of the finished epochs
-        *arguments, self.velocity = rnn.from_numpy((*run[:4], run.velocity))
-        self.params = arguments[0]  # the current ones, as the velocity
-        self._updates: Iterator[Update[Any]] = rnn.train(
-            *arguments, velocity=self.velocity, **run.options.keywords()
+        seeds = range(options.seed, options.seed + (count or 1))
+        return Start(params, None, run_options, seeds)
+    found = model.params.W_xh.shape[-2], model.params.W_hy.shape[-1]
+    if found != sizes:
+        expected = f"{sizes[0]} of both" if sizes[0] == sizes[1] else str(sizes)
+        raise InputError(
+            f"{options.weights} has {found} inputs and outputs: expected {expected}"
         )
+    velocity = None
+    step = run_options.step
+    if step.has_velocity and model.adagrad == step.adagrad:
+        velocity = model.velocity
+    if model.options is not None and "nonlinearity" not in options.given:
+        nonlinearity = model.options.objective.nonlinearity
+        objective = run_options.objective._replace(nonlinearity=nonlinearity)
+        run_options = run_options._replace(objective=objective)
+    return Start(model.params, velocity, run_options, model.seeds)
 
-    def __iter__(self) -> Iterator[Update[Any]]:
-        """Make all updates. Raises Diverged if the loss of a network is not finite."""
-        losses = []  # of the current epoch
-        for update in self._updates:
-            loss = np.asarray(self.rnn.to_numpy(update.loss), np.float64)
-            if not np.isfinite(loss).all():
-                raise Diverged(
-                    f"the run diverged: epoch {update.epoch}, update {update.number}:"
-                    f" the loss of a network is not finite; {REMEDIES}"
-                )
-            self.updates_made += 1
-            self.epoch = update.epoch
-            self.params = update.parameters
-            self.velocity = update.velocity
-            losses.append(loss)
-            if len(losses) == self.updates_per_epoch:
-                self.losses.extend(epoch_losses(np.array(losses), self.run))
-                losses = []
-            yield update
 
-    def forward(self, x: NumpyArray, h_0: NumpyArray) -> tuple[NumpyArray, NumpyArray]:
-        """Return the outputs and the states of the current networks."""
-        window = self.rnn.forward(
-            self.params,
-            *self.rnn.from_numpy((x, h_0)),
-            nonlinearity=self.run.options.objective.nonlinearity,
-        )
-        y, h = self.rnn.to_numpy((window.y, window.h))
-        return y, h
+def make_run(start: Start, x: Any, target: Any) -> Run:
+    """Return the run from the state zero."""
+    W_hh = start.params.W_hh
+    h_0 = np.zeros((1, W_hh.shape[-1]), W_hh.dtype)
+    return Run(start.params, x, target, h_0, start.options, start.velocity)

@@ -1,12 +1,12 @@
 """Figures: their colours, bands, legends and losses, and how they are written."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from numpy_rnn.app.experiment import BAND
+from numpy_rnn.app.training import BAND
 from numpy_rnn.common.files import written_whole
 from numpy_rnn.common.records import NumpyArray
 from numpy_rnn.common.texts import printable
@@ -28,10 +28,15 @@ def draw_losses(axes: Any, losses: dict[str, NumpyArray]) -> None:
         draw_band(axes, 1, values, color=color, marker=".", label=name)
 
 
-def draw_band(axes: Any, first: int, values: NumpyArray, **style: Any) -> None:
-    """Draw values (n, networks) from a time on: the median, and percentiles."""
+def draw_band(
+    axes: Any, times: int | Sequence[Any], values: NumpyArray, **style: Any
+) -> None:
+    """Draw values (n, networks) at times, or from a first time on: the median, and
+    percentiles.
+    """
     median, low, high = np.percentile(values, BAND, axis=1)
-    times = first + np.arange(len(values))
+    if isinstance(times, int):
+        times = range(times, times + len(values))
     axes.plot(times, median, **style)
     axes.fill_between(times, low, high, color=style["color"], alpha=0.2, lw=0)
 

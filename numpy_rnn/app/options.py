@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from numpy_rnn.app.table_file import DECIMALS, DELIMITERS, INTERPOLATE
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.numbers import checked_integer, checked_positive
 from numpy_rnn.common.option_checks import checked_schedule
@@ -25,13 +26,24 @@ from numpy_rnn.common.records import (
 # The commands that have an option, as words.
 TRAINING = "train compare"
 ALL_RUNS = "train compare study"
+READING = "train compare study predict"
+RESULTS = "train predict"
+
+MISSING_WAYS = (INTERPOLATE,)
+# Options that say how a table is read.
+OPTIONS_OF_TABLES = (
+    *("columns", "target", "time", "where"),
+    *("missing", "delimiter", "decimal", "header"),
+)
 
 # The headings of --help, each above the option of this name.
 HEADINGS = {
     "epochs": "run",
     "learning_rate": "update, as in torch.optim.SGD",
     "data": "series",
+    "text": "text",
     "weights": "files and output",
+    "predictions": "results",
 }
 
 
@@ -61,8 +73,6 @@ def option(
         parsing.setdefault("action", BooleanOptionalAction)
     elif default is not None:
         parsing.setdefault("type", type(default))
-    if default is not None and default is not False:
-        description += f" ({default})"
     parsing["help"] = description
     return field(default=default, metadata={"commands": commands, "parsing": parsing})
 
@@ -86,6 +96,7 @@ class CommandOptions:
     command: str
     others: Sequence[str]  # what `compare` compares
     given: Mapping[str, object]  # the values that were given
+    model: str | None = None  # the file that `predict` and `sample` read
     loss: LossName = "squared_error"  # --text chooses it
 
     epochs: int = option(300, "passes over the series")
@@ -98,7 +109,9 @@ class CommandOptions:
     reduction: Reduction = option("sum", "of the losses", choices=REDUCTION_NAMES)
     bias: bool = option(False, "train biases")
     dtype: Dtype = option("float32", "of numbers", choices=DTYPES)
-    seed: int = option(0, "seed of the initial weights")
+    seed: int = option(
+        0, "seed of the initial weights, or of a sample", "train compare study sample"
+    )
     seeds: int = option(
         1, "networks, with consecutive seeds from --seed; 32 in a study"
     )
@@ -123,13 +136,50 @@ class CommandOptions:
         TRAINING,
     )
 
-    data: str | None = option(None, "file of numbers, a row per step (the sine wave)")
-    columns: str | None = option(None, "numbers from 1, with commas (all)")
+    data: str | None = option(
+        None,
+        "table of numbers, a row per time step (the sine wave); - is standard input",
+        READING,
+    )
+    columns: str | None = option(
+        None,
+        "inputs: names, or numbers from 1, with commas (all but the time)",
+        READING,
+    )
+    target: str | None = option(
+        None, "columns that are predicted (the inputs)", "train compare"
+    )
+    time: str | None = option(
+        None, "column with the time of the rows, or none (found)", READING
+    )
+    where: str | None = option(
+        None, "COLUMN=VALUE: read only the rows with this value", READING
+    )
+    missing: str | None = option(
+        None, "what to do with missing numbers (refuse)", READING, choices=MISSING_WAYS
+    )
+    delimiter: str | None = option(
+        None, "between columns (found)", READING, choices=tuple(DELIMITERS)
+    )
+    decimal: str | None = option(
+        None, "mark of decimals (found)", READING, choices=DECIMALS
+    )
+    header: bool | None = option(
+        None,
+        "the first line has names, or numbers (found)",
+        READING,
+        action=BooleanOptionalAction,
+    )
     standardize: bool = option(False, "train on (value - mean) / deviation")
     held_out: int = option(
         0,
-        "rows at the end to predict, but not to train on",
+        "rows, or characters of a text, at the end to predict, but not to train on",
         "train",
+    )
+    forecast: int = option(
+        0,
+        "steps to predict after the last row, each from the predictions before",
+        RESULTS,
     )
     steps: int | None = option(
         None,
@@ -137,7 +187,13 @@ class CommandOptions:
         "study compare",
         type=int,
     )
-    text: str | None = option(None, "train a character model of a text", TRAINING)
+    text: Sequence[str] | None = option(
+        None,
+        "train a character model of a text; several in this order; - is standard input",
+        TRAINING,
+        action="append",
+        metavar="FILE",
+    )
     sample: int = option(
         200,
         "characters of a sample of the model",
@@ -145,20 +201,38 @@ class CommandOptions:
     )
     temperature: float = option(
         1.0,
-        "divides the outputs of it",
-        "train",
+        "divides the outputs of the model",
+        "train sample",
     )
+    start: str = option("", "text that is continued (none)", "sample")
+    length: int = option(200, "characters", "sample")
 
-    weights: str | None = option(None, "start from the weights and velocity of a file")
-    save: str | None = option(None, "save them as .npz, also after Ctrl-C", "train")
+    weights: str | None = option(
+        None, "start from the weights and velocity of a file that train saved"
+    )
+    save: str | None = option(
+        None, "save the model as .npz, also after Ctrl-C", "train"
+    )
+    predictions: str | None = option(
+        None, "write the predictions and the forecast as .csv", RESULTS
+    )
+    losses: str | None = option(None, "write the loss of each epoch as .csv", "train")
     plot: str | None = option(
-        None, "file of the plot (PACKAGE.png, or compare.png)", TRAINING
+        None,
+        "file of the plot (PACKAGE.png, or compare.png; of predict none)",
+        "train compare predict",
     )
     no_plot: bool = option(False, "do not plot", TRAINING, action="store_true")
     log_every: int = option(
         10,
         "epochs, or updates of a text, between printed lines",
         "train",
+    )
+    quiet: bool = option(
+        False,
+        "print nothing but errors",
+        "train compare study predict",
+        action="store_true",
     )
     timeout: float = option(
         10.0,
@@ -205,25 +279,60 @@ DEFAULTS_OF: dict[str, dict[str, object]] = {
 }
 RECORDED_EPOCHS = {"text": 1, "data": 10}  # of `compare`, which keeps all numbers
 # Refusals, by the names of options.
-LEAST = {"sample": 0, "steps": 1, "seeds": 1, "log_every": 1}  # whole numbers
+LEAST = {  # whole numbers
+    "sample": 0,
+    "steps": 1,
+    "seeds": 1,
+    "log_every": 1,
+    "forecast": 0,
+    "length": 0,
+}
 POSITIVE = ("temperature", "timeout")
 NOT_WITH = {
     "weights": ("hidden_size", "bias", "dtype", "seeds"),  # the file has them
-    "text": ("data", "standardize", "held_out", "seeds", "plot"),
-    "save": ("seeds",),
+    "text": ("data", "standardize", "seeds", "plot", "forecast", "predictions"),
     "plot": ("no_plot",),
 }
 ALLOWED = {("study", "seeds"), ("compare", "plot")}  # with any option
-ONLY_WITH = {"columns": "data", "sample": "text", "temperature": "text"}
+ONLY_WITH = {"sample": "text", "temperature": "text"}
+ONLY_WITH.update(dict.fromkeys(OPTIONS_OF_TABLES, "data"))
 
 
 def declarations_of(command: str) -> dict[str, dict[str, Any]]:
-    """Return the keywords of argparse's `add_argument` of each option of a command."""
-    declarations = {}
+    """Return the keywords of argparse's `add_argument` of each option of a command.
+
+    The help of an option ends with its default; if a series or a text of one's own has
+    another one, with that too.
+    """
+    names = []
     for declared in fields(CommandOptions):
         if command in declared.metadata.get("commands", "").split():
-            declarations[declared.name] = declared.metadata["parsing"]
+            names.append(declared.name)
+    sources = [source for source in ("data", "text") if source in names]
+    declarations = {}
+    for declared in fields(CommandOptions):
+        if declared.name not in names:
+            continue
+        parsing = dict(declared.metadata["parsing"])
+        plain = default_values(command, {}).get(declared.name, declared.default)
+        is_off = plain is None or plain is False or plain == ""
+        words = [] if is_off else [shown(plain)]
+        for source in sources:
+            values = default_values(command, {source: ""})
+            value = values.get(declared.name, declared.default)
+            if value != plain:
+                words.append(f"--{source}: {shown(value)}")
+        if words:
+            parsing["help"] += f" ({'; '.join(words)})"
+        declarations[declared.name] = parsing
     return declarations
+
+
+def shown(value: object) -> str:
+    """Return a default as help shows it."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "none" if value is None else str(value)
 
 
 def option_name(name: str) -> str:
@@ -286,7 +395,7 @@ def check_together(command: str, given: Mapping[str, object]) -> None:
                     " leave one of them out"
                 )
     for name, needed in ONLY_WITH.items():
-        if name in given and needed not in given:
+        if name in given and needed not in given and command != "sample":
             raise InputError(
                 f"{option_name(name)} is given without {option_name(needed)}: give both"
             )

@@ -1,9 +1,10 @@
-"""Files that are written whole or not at all, and .npz files, which are read without
-pickle.
+"""Files that are written whole or not at all, text files, and .npz files, which are
+read without pickle.
 """
 
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,6 +13,32 @@ from typing import Any
 import numpy as np
 
 from numpy_rnn.common.errors import InputError, errors_about
+
+MAX_CHARACTERS = 64_000_000  # of a text file
+STANDARD_INPUT = "-"
+
+
+def read_text(path: str) -> str:
+    """Return the UTF-8 text of a file or a pipe, or of standard input where the path is
+    "-", with newline characters for line ends and without a byte order mark.
+
+    Raises OSError if it cannot be read, and InputError if it is too long, or not UTF-8.
+    """
+    source: str | int = path
+    if path == STANDARD_INPUT:
+        if sys.stdin is None:
+            raise InputError("it is closed: expected a file or a pipe")
+        source = os.dup(sys.stdin.fileno())
+    with open(source, encoding="utf-8-sig") as file:
+        try:
+            text = file.read(MAX_CHARACTERS + 1)
+        except UnicodeDecodeError:
+            raise InputError("it is not UTF-8: expected a text file") from None
+    if len(text) > MAX_CHARACTERS:
+        raise InputError(
+            "it has more than 64 million characters: expected a smaller file"
+        )
+    return text
 
 
 @contextmanager

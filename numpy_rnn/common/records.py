@@ -40,6 +40,44 @@ REDUCTION_NAMES: tuple[Reduction, ...] = get_args(Reduction)
 CLASS_LOSSES: tuple[LossName, ...] = ("cross_entropy",)
 
 
+def array_words(record: Any) -> str:
+    """Return the names and shapes of the arrays of a record, and their dtype."""
+    fields = {n: v for n, v in record._asdict().items() if v is not None}
+    dtypes = {name: dtype_name(value) for name, value in fields.items()}
+    is_same = len({*dtypes.values()}) == 1
+    words = []
+    for name, value in fields.items():
+        word = f"{name} {shape_words(value)}"
+        words.append(word if is_same else f"{word} {dtypes[name]}".rstrip())
+    if is_same:
+        words.append(next(iter(dtypes.values())))
+    return ", ".join(words)
+
+
+def arrays_repr(record: Any) -> str:
+    """Return the type of a record, and the names, shapes and dtype of its arrays."""
+    return f"{type(record).__name__}({array_words(record)})"
+
+
+def shape_words(value: Any) -> str:
+    """Return the shape of an array; of another value, its type."""
+    if hasattr(value, "shape"):
+        return str(tuple(value.shape))
+    return type(value).__name__
+
+
+def dtype_name(value: Any) -> str:
+    """Return the name of the dtype of an array; of another value, nothing."""
+    return str(getattr(value, "dtype", "")).removeprefix("torch.")
+
+
+def value_words(value: Any) -> str:
+    """Return the number of a scalar, or the shape of an array."""
+    if getattr(value, "ndim", 0):
+        return shape_words(value)
+    return f"{float(value):.6g}"
+
+
 class Schedule(NamedTuple):
     """TBPTT(k1, k2) over a number of epochs."""
 
@@ -127,6 +165,8 @@ class Parameters(NamedTuple, Generic[A]):
     --------
     >>> import numpy as np
     >>> params = Parameters(np.ones((1, 6)), np.eye(6), np.ones((6, 1)))
+    >>> params
+    Parameters(W_xh (1, 6), W_hh (6, 6), W_hy (6, 1), float64)
     >>> params.W_hh.shape, params.b_h, params.networks
     ((6, 6), None, None)
     """
@@ -141,6 +181,10 @@ class Parameters(NamedTuple, Generic[A]):
     """Hidden bias, of shape (H,) or (N, H)."""
     b_y: A | None = None
     """Output bias, of shape (O,) or (N, O)."""
+
+    def __repr__(self) -> str:
+        """Return the names, shapes and dtype of the arrays."""
+        return arrays_repr(self)
 
     @property
     def networks(self) -> int | None:
@@ -178,6 +222,10 @@ class Activations(NamedTuple, Generic[A]):
     y: A
     """Outputs, of shape (T, B, O): y_t is at index t − 1."""
 
+    def __repr__(self) -> str:
+        """Return the names, shapes and dtype of the arrays."""
+        return arrays_repr(self)
+
 
 class Adjoints(NamedTuple, Generic[A]):
     """The total derivatives of the loss L of a window, (B1) to (B3), (B9), (B10).
@@ -195,6 +243,10 @@ class Adjoints(NamedTuple, Generic[A]):
     """∂L/∂x_t, of shape (T, B, D); one per network, also where all share x."""
     dh_0: A
     """∂L/∂h_0 of the initial state of the window, of shape (B, H)."""
+
+    def __repr__(self) -> str:
+        """Return the names, shapes and dtype of the arrays."""
+        return arrays_repr(self)
 
 
 class Window(NamedTuple):
@@ -222,7 +274,7 @@ class Window(NamedTuple):
         return self.stop - self.loss_start
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Update(Generic[A]):
     """One window and its step, as `train` yields it."""
 
@@ -249,6 +301,21 @@ class Update(Generic[A]):
     yield_every="epoch".
     """
 
+    def __repr__(self) -> str:
+        """Return the numbers, and the names and shapes of the arrays."""
+        names = []
+        for name in UPDATE_RECORDS:
+            if getattr(self, name) is not None:
+                names.append(name)
+        return (
+            f"Update(epoch={self.epoch}, number={self.number}, window={self.window},"
+            f" loss={value_words(self.loss)}; {', '.join(names)} of"
+            f" {array_words(self.parameters)})"
+        )
+
+
+UPDATE_RECORDS = ("gradients", "parameters", "velocity", "activations", "adjoints")
+
 
 class Run(NamedTuple):
     """A training run on a series: its data, as arrays of one package, and its
@@ -267,6 +334,16 @@ class Run(NamedTuple):
     """How it is trained: the schedule, the objective and the step."""
     velocity: Gradients[Any] | None = None
     """The initial velocity; None: from rest."""
+
+
+# The defaults of keyword arguments that no record has.
+KEYWORD_DEFAULTS = {
+    **Objective._field_defaults,
+    **Step._field_defaults,
+    "velocity": None,
+    "record": False,
+    "yield_every": 1,
+}
 
 
 class DirectionKeywords(TypedDict, total=False):

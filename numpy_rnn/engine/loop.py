@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Unpack
 
+import numpy as np
+
 from numpy_rnn.arrays import ARRAY_KIND, Array
 from numpy_rnn.common.checks import checked_training
 from numpy_rnn.common.records import Parameters, TrainKeywords, Update
+from numpy_rnn.common.signatures import with_keywords
 from numpy_rnn.engine.training_run import TrainingRun
 
 
+@with_keywords(TrainKeywords, np.ndarray)
 def train(
     params: Parameters[Array],
     x: Array,

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import numpy_rnn
 from numpy_rnn import Gradients, InputError
-from numpy_rnn.app.weights_file import SavedRun, load_run, save_run
+from numpy_rnn.app.model_file import SavedModel, load_model, save_model
 from numpy_rnn.common.files import load_arrays, save_arrays
 from tests.helpers.command_line import refused
 from tests.helpers.comparing import bits, fewer
@@ -62,14 +62,14 @@ def test_lack_of_memory_is_no_damage(capsys, monkeypatch):
 @fewer(2)
 @given(place=st.integers(0, 2**20), bit=st.integers(0, 7), size=st.integers(0, 2**20))
 def test_damaged_file_is_refused_or_complete(place, bit, size):
-    save_run("w.npz", SavedRun(ONE, Gradients(*ONE)))
+    save_model("w.npz", SavedModel(ONE, Gradients(*ONE)))
     whole = Path("w.npz").read_bytes()
     flipped = bytearray(whole)
     flipped[place % len(whole)] ^= 1 << bit
     for content in (bytes(flipped), whole[: size % len(whole)]):
         Path("w.npz").write_bytes(content)
         with suppress(InputError):  # any other exception is a failure
-            params, *_ = load_run("w.npz")
+            params = load_model("w.npz").params
             assert bits(params) == bits(ONE)
             assert content == bytes(flipped)
 

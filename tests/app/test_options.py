@@ -3,6 +3,7 @@
 import importlib
 import os
 import re
+import shlex
 import webbrowser
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 
 import numpy_rnn
 from numpy_rnn.app import command_line
+from numpy_rnn.app.command_line import parse_command
 from numpy_rnn.app.options import (
     DEFAULTS_OF,
     declarations_of,
@@ -30,23 +32,23 @@ REFUSED_OPTIONS = """
 --momentun 0.9 → there is no option --momentun (did you mean --momentum?); see numpy-rnn train --help
 --epochs x → argument --epochs: invalid int value: 'x'; see numpy-rnn train --help
 --max-norm None → argument --max-norm: 'None' is no number: expected a number or none; see numpy-rnn train --help
---timeout 3 → there is no option --timeout; see numpy-rnn train --help
+--timeout 3 → there is no option --timeout (did you mean --time?); see numpy-rnn train --help
 --text a --sample -3 → --sample is -3: expected a whole number, 0 or more
 --log-every 0 → --log-every is 0: expected a whole number, 1 or more
 --held-out 30 → --held-out is 30: expected a whole number, 0 or more and at most 18
 --text s.txt → text s.txt: it has 2 characters: expected more than --k1
 --text folder → text folder cannot be read: Is a directory; check the path
---text binary.txt → text binary.txt: it is binary, or has fewer than 2 different characters
+--text binary.txt → text binary.txt: it is binary: expected a text
+--text same.txt → text same.txt: it has fewer than 2 different characters: expected more
 --plot a.png --no-plot → --plot and --no-plot are both given: leave one of them out
 --plot= → --plot : expected a name that ends with .png or .pdf or .svg or .jpg
 --save folder → --save folder: expected a name that ends with .npz
 --save s.txt/a.npz → --save s.txt/a.npz: its folder cannot be written to: choose another
 --save none/a.npz → --save none/a.npz: its folder cannot be written to: choose another
---data large.csv → data file large.csv: column 1 is constant or too large for float32: leave it out
-compare numpy_rnn.reference --data opposite.csv → data file opposite.csv: column 1 is constant or too large for float32: leave it out
+--data large.csv → data file large.csv: column 1 is too large for float32: leave it out, or change its unit
+compare numpy_rnn.reference --data opposite.csv → data file opposite.csv: column 1 is too large for float32: leave it out, or change its unit
 --data /dev/zero → data file /dev/zero: it has more than 64 million characters: expected a smaller file
 --save folder.npz → --save folder.npz: it is a folder: choose another name
---data=-- → --data has no value: expected one; see numpy-rnn train --help
 --columns 2 → --columns is given without --data: give both
 --weights foreign.npz → weights file foreign.npz: it has x: expected W_xh, W_hh, W_hy and what --save writes
 --weights w --seeds 2 → --weights and --seeds are both given: leave one of them out
@@ -61,8 +63,9 @@ def test_option_whose_value_is_two_dashes_is_refused(command, capsys):
         if not parsing.get("action"):  # flags have no value
             option = option_name(name)
             words = [command, *["numpy_rnn"] * (command == "compare"), f"{option}=--"]
-            message = f"{option} has no value: expected one; see numpy-rnn {command}"
-            assert refused(numpy_rnn, capsys, *words) == f"{message} --help"
+            message = f"argument {option}: expected one argument, not '--'; see"
+            told = refused(numpy_rnn, capsys, *words)
+            assert told == f"{message} numpy-rnn {command} --help"
 
 
 @pytest.mark.needs_matplotlib
@@ -74,8 +77,62 @@ def test_refused_command_lines(capsys):
     Path("opposite.csv").write_text("1e308,1\n-1e308,2\n1e308,3\n")
     Path("s.txt").write_text("ab")
     Path("binary.txt").write_text("ab\0c")
+    Path("same.txt").write_text("aaaa")
     for words, message in rows_of(REFUSED_OPTIONS):
         assert refused(numpy_rnn, capsys, *words.split()) == message
+
+
+NO_VALUE = """
+--data=--
+--save=--
+--weights=--
+--text=--
+--columns=--
+--epochs=--
+compare --plot=--
+compare numpy_rnn.reference --data=--
+predict m.npz --data=--
+sample m.npz --start=--
+"""
+
+
+@pytest.mark.parametrize("words", NO_VALUE.strip().splitlines())
+def test_option_without_a_value(capsys, words):
+    """argparse hands over a list for two dashes, or, as of Python 3.13, the dashes."""
+    refused(numpy_rnn, capsys, *words.split())
+
+
+@pytest.mark.parametrize("name", ["train", "compare", "predict", "sample", "study"])
+def test_help_ends_with_examples_that_are_accepted(capsys, monkeypatch, name):
+    monkeypatch.setenv("COLUMNS", "200")
+    with pytest.raises(SystemExit):
+        main(numpy_rnn, [name, "--help"])
+    *_, text = capsys.readouterr().out.split("\nexamples:\n")
+    lines = text.strip().splitlines()
+    assert len(lines) == 3
+    for line in lines:
+        program, *words = shlex.split(line)
+        assert program == "numpy-rnn"
+        assert parse_command("numpy_rnn", words).command == name
+
+
+def test_help_has_the_defaults_of_data_and_text(capsys, monkeypatch):
+    """They are those of the options that are made."""
+    monkeypatch.setenv("COLUMNS", "200")
+    with pytest.raises(SystemExit):
+        main(numpy_rnn, ["train", "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    for source in ("data", "text"):
+        options = make_options(**{source: ["x"] if source == "text" else "x"})
+        for name in ("epochs", "hidden_size", "k1", "k2", "learning_rate", "log_every"):
+            word = f"{option_name(name)} {name.upper()} "
+            help_text = text.partition(word)[2].partition(" --")[0]
+            value = getattr(options, name)
+            default = getattr(make_options(), name)
+            told = f"--{source}: {value}" in text.partition(word)[2][:150]
+            assert told == (value != default), (name, help_text)
+    assert "k1 K1 new steps per update (1; --data: 10; --text: 25)" in text
+    assert "train biases (--data: yes; --text: yes)" in text
 
 
 def test_help_lists_the_commands_of_the_package(rnn, capsys):
@@ -84,7 +141,7 @@ def test_help_lists_the_commands_of_the_package(rnn, capsys):
     assert ended.value.code == 0
     listed = re.findall(r"^    (\w+)  +\w", capsys.readouterr().out, re.MULTILINE)
     others = ["study", "lesson"] if rnn is numpy_rnn else ["audit"]
-    assert listed == ["train", "compare", *others]
+    assert listed == ["train", "predict", "sample", "compare", *others]
 
 
 def test_option_without_a_heading_is_of_its_command(monkeypatch):
@@ -102,9 +159,9 @@ def test_help_of_a_command_has_its_options_and_their_defaults(capsys, monkeypatc
     with pytest.raises(SystemExit):
         main(numpy_rnn, ["compare", "--help"])
     text = " ".join(capsys.readouterr().out.split())
-    assert "--epochs EPOCHS passes over the series (300)" in text
-    assert "--bias, --no-bias train biases --dtype" in text
-    assert "--no-plot do not plot --timeout" in text
+    assert "--epochs EPOCHS passes over the series (300; --data: 10; --text: 1)" in text
+    assert "--bias, --no-bias train biases (--data: yes; --text: yes) --dtype" in text
+    assert "--no-plot do not plot --quiet" in text
     for option in ("held-out", "sample", "temperature", "save", "log-every"):
         assert f"--{option}" not in text  # those of train alone
 
