@@ -17,22 +17,44 @@ from numpy_rnn.common.commands import failed, silence_output
 from numpy_rnn.common.errors import InputError, errors_about
 from torch_rnn.loop_audit import audit
 from torch_rnn.loop_audit.audit_report import LoopReport
+from torch_rnn.loop_audit.expectation import (
+    EXAMPLE,
+    WORDS,
+    Expectation,
+    read_expectation,
+)
+from torch_rnn.loop_audit.explanation import explain
+from torch_rnn.loop_audit.findings import FINDINGS
 from torch_rnn.loop_audit.location import SCRIPT_PATHS
-from torch_rnn.loop_audit.mistakes import MISTAKES
 
-USAGE = "[--updates N] [--ignore NAME] [--strict] SCRIPT | -m MODULE [arguments]"
+NAMES = {
+    is_question: ", ".join(
+        name for name, found in FINDINGS.items() if found.is_question is is_question
+    )
+    for is_question in (False, True)
+}
+PARTS = ", ".join(WORDS)
+LONG_OPTIONS = ["help", "updates=", "ignore=", "expect=", "strict"]
+PROGRAM = "torch-rnn audit"
+USAGE = "[OPTION ...] SCRIPT | -m MODULE [arguments]"
 HELP = f"""\
-usage: python -m torch_rnn audit {USAGE}
+usage: {PROGRAM} {USAGE}
 
-Run a training script as it is, and report on standard error which truncated BPTT and
-which updates its loop makes, and likely mistakes. The exit status is the script's.
+Run a training script as it is, and report on standard error which loop it is, what is
+sure to be a mistake, and what may be one. The exit status is the script's.
 
+  --expect TEXT  what the loop is meant to be, such as {EXAMPLE[:32]!r}:
+                 exit status 1 if a part differs, or there is a warning
   --updates N    record the first N updates (200)
-  --ignore NAME  switch a warning off, by the name that stands after it
-  --strict       exit status 1 if a mistake is found, or the audit ends early, and the
+  --ignore NAME  switch a warning or question off, by the name that stands after it
+  --strict       exit status 1 if there is a warning, or the audit ends early, and the
                  script succeeds
 
-Warnings: {", ".join(MISTAKES)}."""
+A report ends with the line that describes the loop, which --expect takes.
+Parts of --expect, separated by commas, those of several modules by semicolons:
+  {PARTS}
+Warnings: {NAMES[False]}.
+Questions: {NAMES[True]}."""
 
 
 def parse_options(words: list[str]) -> tuple[list[tuple[str, str]], list[str]]:
@@ -40,7 +62,7 @@ def parse_options(words: list[str]) -> tuple[list[tuple[str, str]], list[str]]:
     script or module on; none with --help. Raises InputError.
     """
     try:
-        options, script = getopt(words, "hm", ["help", "updates=", "ignore=", "strict"])
+        options, script = getopt(words, "hm", LONG_OPTIONS)
     except GetoptError as error:
         raise InputError(f"{error}: expected {USAGE}") from None
     if {"-h", "--help"} & dict(options).keys():
@@ -70,10 +92,13 @@ def paths_of(module: str) -> list[str]:
 class Printer:
     """Prints a report on a copy of standard error, which the script may close."""
 
-    def __init__(self, running: ExitStack, report: LoopReport) -> None:
+    def __init__(
+        self, running: ExitStack, report: LoopReport, expected: Expectation | None
+    ) -> None:
         """Copy standard error, for a report of this process alone."""
         self.running = running
         self.report = report
+        self.expected = expected
         self.process = os.getpid()
         try:
             self.descriptor = os.dup(2)
@@ -85,6 +110,7 @@ class Printer:
         if os.getpid() != self.process:
             return
         self.running.close()
+        self.report.expectation = self.expected  # a loop that differs is no exception
         with suppress(AttributeError, OSError, ValueError):
             sys.stdout.flush()
         text = "\n".join(["-- audit " + "-" * 71, str(self.report), ""])
@@ -142,17 +168,22 @@ def audit_script(words: list[str]) -> int:
         updates = values.get("--updates", "200")
         limit: Any = int(updates) if updates.isdecimal() else updates  # is checked
         ignored = [value for option, value in options if option == "--ignore"]
+        expected = values.get("--expect")
+        expectation = None if expected is None else read_expectation(expected)
         running = ExitStack()
         report = running.enter_context(audit(limit, ignored))
     except InputError as error:
-        return failed("torch_rnn", 2, str(error))
-    printer = Printer(running, report)
+        return failed(PROGRAM, 2, str(error))
+    printer = Printer(running, report, expectation)
     signal.signal(signal.SIGTERM, printer.terminate)
     try:
         code = run_script(script, "-m" in values)
+    except Exception as error:
+        explain(error, report.loop)
+        raise
     finally:
         printer.print()
-    is_clean = not (report.warnings or report.error)
-    if "--strict" in values and code in (None, 0) and not is_clean:
+    is_clean = not (report.warnings or report.error) or "--strict" not in values
+    if code in (None, 0) and not (is_clean and report.is_as_expected):
         code = 1
     sys.exit(code)

@@ -17,7 +17,9 @@ from torch.nn.modules.rnn import RNNCellBase
 from torch.nn.utils.rnn import PackedSequence
 from torch.utils.weak import WeakIdRef
 
+from torch_rnn.loop_audit.contents import LatestData, read_contents
 from torch_rnn.loop_audit.events import (
+    DataContents,
     ForwardPass,
     InputData,
     LoopRecord,
@@ -31,6 +33,7 @@ from torch_rnn.loop_audit.graph import (
     mark_result,
     sources_of,
 )
+from torch_rnn.loop_audit.samples import SampleWatch
 from torch_rnn.loop_audit.torch_internals import (
     base_of,
     embedded_indices,
@@ -52,6 +55,7 @@ class ModuleCall(NamedTuple):
     outputs: dict[str, torch.Tensor]  # "out" but for cells, "h", "c"
     steps: int = 1
     axis: int | None = None  # of the steps in x and out; none for a cell
+    sequences: int = 1
     batch_sizes: list[int] | None = None  # of a packed sequence
 
     @property
@@ -65,15 +69,19 @@ def read_call(module: Any, arguments: Mapping[str, Any], result: Any) -> ModuleC
     x = arguments["input"]
     state = as_list(arguments.get("hx"))
     if isinstance(module, RNNCellBase):
-        return ModuleCall(x, state, dict(zip("hc", as_list(result))))
+        sequences = x.shape[0] if x.dim() > 1 else 1
+        states = dict(zip("hc", as_list(result)))
+        return ModuleCall(x, state, states, sequences=sequences)
     out, last = result
     states = dict(zip("hc", as_list(last)))
     if isinstance(x, PackedSequence):
         sizes = x.batch_sizes.tolist()
         outputs = {"out": out.data, **states}
-        return ModuleCall(x.data, state, outputs, len(sizes), 0, sizes)
+        return ModuleCall(x.data, state, outputs, len(sizes), 0, sizes[0], sizes)
     axis = min(int(module.batch_first), x.dim() - 2)
-    return ModuleCall(x, state, {"out": out, **states}, x.shape[axis], axis)
+    sequences = x.shape[1 - axis] if x.dim() == 3 else 1
+    outputs = {"out": out, **states}
+    return ModuleCall(x, state, outputs, x.shape[axis], axis, sequences)
 
 
 # Data
@@ -85,16 +93,18 @@ def _sizes_by_stride(tensor: torch.Tensor) -> dict[int, int]:
     return {stride: size for stride, size in sizes if size > 1}
 
 
-def _input_data(x: torch.Tensor, sources: GraphSources, axis: int | None) -> InputData:
-    """Return what is known of an input as data, or as an embedding of data, whose
-    steps are on an axis; None for one step.
-    """
-    data = x
-    if x.requires_grad:
-        if sources.embedding is None:
-            return InputData()
-        data = embedded_indices(sources.embedding)
-    if data.is_inference():  # which has no version
+def _data_of(x: torch.Tensor, sources: GraphSources) -> torch.Tensor | None:
+    """Return an input that is data, or the data of which it is an embedding."""
+    if not x.requires_grad:
+        return x
+    if sources.embedding is None:
+        return None
+    return embedded_indices(sources.embedding)
+
+
+def _input_data(data: torch.Tensor | None, axis: int | None) -> InputData:
+    """Return what is known of data whose steps are on an axis; None for one step."""
+    if data is None or data.is_inference():  # which has no version
         return InputData()
     base = base_of(data)
     sizes = _sizes_by_stride(base)
@@ -131,22 +141,36 @@ def _state_hashes(state: torch.Tensor) -> list[int]:
 class StateMemory:
     """Records the passes of a module, and remembers the states that they return."""
 
-    def __init__(self, module: nn.Module, record: LoopRecord) -> None:
+    def __init__(
+        self, module: nn.Module, record: LoopRecord, samples: SampleWatch
+    ) -> None:
         """Make an empty memory."""
         self._module = module
         self._record = record
+        self._samples = samples
+        self.latest_data: LatestData | None = None  # of the latest pass, if known
         self._epoch = set[InputData]()  # the first data of its windows
         self._known: dict[int, StatePart] = {}  # by the hash of a row
         self._window: ForwardPass | None = None  # the first pass of the latest one
         self._latest: ForwardPass | None = None  # the latest pass
 
-    def add_pass(self, call: ModuleCall) -> None:
+    def add_pass(self, call: ModuleCall) -> ForwardPass:
         """Record a pass, and where its inputs come from. Mark its results."""
         behind = [sources_of([tensor]) for tensor in (*call.state, call.x)]
         parents = []
         for sources in behind:
             parents += [result.forward for result in self._own_results(sources)]
-        data = _input_data(call.x, behind[-1], call.axis)
+        values = _data_of(call.x, behind[-1])
+        data = _input_data(values, call.axis)
+        contents = DataContents()
+        # steps of packed sequences of different lengths are no axis
+        if (
+            values is not None
+            and not call.batch_sizes
+            and values.dim() > (call.axis or 0)
+        ):
+            contents = read_contents(values, call.axis)
+            self._samples.describe(contents, values, call.axis)
         parts = [] if call.state else [StatePart(Origin.ZEROS)]
         for tensor, sources in zip(call.state, behind):
             parts.append(self._origin_in_graph(sources) or self._origin_by_rows(tensor))
@@ -156,6 +180,9 @@ class StateMemory:
             steps=call.steps,
             has_gradient=call.has_gradient,
             data=data,
+            contents=contents,
+            sequences=call.sequences,
+            is_training=self._module.training,
             is_state_given=bool(call.state),
             state=tuple(self._located(part, data) for part in parts),
             parents=tuple(parents),
@@ -165,6 +192,10 @@ class StateMemory:
             result = PassResult(forward, name, behind, axis, call.batch_sizes)
             mark_result(tensor, result)
         self._remember(forward, call)
+        is_read = values is not None and call.has_gradient and not call.batch_sizes
+        if values is not None and is_read:
+            self.latest_data = LatestData(forward, values, call.axis)
+        return forward
 
     def _own_results(self, sources: GraphSources) -> list[PassResult]:
         """Return the results of this module that a tensor comes from."""
