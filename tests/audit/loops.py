@@ -44,7 +44,7 @@ def right_by_hand():
 
     TBPTT(6, 6): nn.RNN(2, 5) (
     4 updates by hand, after backward(), of 4 parameters (
-    is: TBPTT(6, 6), batch of 3, carried, loss at all steps, loss by hand, update by hand, clip norm 1
+    carried, loss at all steps, loss by hand, update by hand, clip norm 1
     """
     rnn, _ = modules()
     h = torch.zeros(1, 3, 5)

@@ -156,7 +156,7 @@ def test_parameters_that_no_loss_reaches_are_told():
     """They are no mistake, as in a phase that trains others. Those that are older than
     the audit have no name.
     """
-    weight, other = nn.Parameter(torch.zeros(1)), nn.Parameter(torch.zeros(2, 3))
+    weight, other = nn.Parameter(torch.ones(1)), nn.Parameter(torch.zeros(2, 3))
     optimizer = torch.optim.SGD([weight, other])
     with torch_rnn.audit() as report:
         for _ in range(3):

@@ -7,15 +7,15 @@ import torch
 from torch import nn
 
 import torch_rnn
-from tests.audit import loops
-from tests.helpers.audited_loops import RIGHT_LOOPS, audited, source
+from tests.helpers.audited_loops import LOOPS, RIGHT_LOOPS, audited, source
 from torch_rnn.loop_audit import states
-from torch_rnn.loop_audit.audit_report import FINDINGS
 from torch_rnn.loop_audit.events import Origin
+from torch_rnn.loop_audit.findings import FINDINGS
 
 pytestmark = [
     pytest.mark.needs_torch,
     pytest.mark.filterwarnings("ignore:`parameters` is an empty generator"),
+    pytest.mark.filterwarnings("ignore:Using a target size"),
     pytest.mark.filterwarnings("ignore:Detected call of `lr_scheduler"),
 ]
 
@@ -28,7 +28,7 @@ def test_warnings_are_those_of_the_name(name):
     found = {w.name for w in (*report.warnings, *report.questions)}
     assert found == {name} - {*RIGHT_LOOPS}
     text = " ".join(str(report).split())
-    _, *expected = inspect.getdoc(getattr(loops, loop)).split("\n")
+    _, *expected = inspect.getdoc(LOOPS[loop]).split("\n")
     assert [line for line in expected if line not in text] == []
 
 

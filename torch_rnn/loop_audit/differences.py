@@ -178,6 +178,15 @@ def _module_differences(
     """Yield the differences of a module."""
     windows = loop.windows[module]
     words = {part.text for part in parts.get("states", [])}
+    attached = [forward for forward in loop.attached if forward.module is module]
+    if words and attached:
+        text = "a state that is attached to the graph of an earlier update"
+        place = attached[0].location
+        number = len(windows) + 1  # where backward() fails, it is in no window
+        for window in windows[::-1]:
+            number = window.number if window.passes & set(attached) else number
+        yield Difference("states", ", ".join(sorted(words)), text, number, place)
+        words = set()
     if "truncation" in parts:
         difference = _truncation_difference(loop, module, parts)
         if difference:

@@ -183,12 +183,15 @@ def state_over_shuffled_samples(loop: TrainingLoop) -> Iterator[Event]:
 )
 def samples_taken_for_steps(loop: TrainingLoop) -> Iterator[Event]:
     """Yield passes along shuffled samples."""
-    for forward in loop.forwards:
-        batch = forward.contents.batch
-        if forward.contents.are_samples_steps and batch is not None:
-            steps = batch.indices
-            if is_shuffled(Counter(j - i for i, j in pairwise(steps))):
-                yield forward
+    for passes in loop.passes.values():
+        taken = [p for p in passes if p.contents.are_samples_steps]
+        steps = Counter[int]()
+        for forward in taken:
+            batch = forward.contents.batch
+            if batch is not None:
+                steps.update(j - i for i, j in pairwise(batch.indices))
+        if is_shuffled(steps):
+            yield from taken
 
 
 @warning(

@@ -33,10 +33,12 @@ def epoch_starts(passes: Iterable[ForwardPass]) -> list[bool | None]:
     starts: list[bool | None] = []
     seen = set[object]()
     batch: SampledBatch | None = None
+    series: object = None
     for forward in passes:
         key: object = forward.contents.digest
-        if forward.data.series is not None:
-            key = forward.data
+        if series is not None and forward.data.series == series:
+            key = forward.data  # where it is in a tensor of which more is read
+        series = forward.data.series
         if not starts:
             is_start: bool | None = True
         elif key is None:
@@ -49,7 +51,7 @@ def epoch_starts(passes: Iterable[ForwardPass]) -> list[bool | None]:
         batch = now
         if is_start:
             seen.clear()
-        seen.add(key)
+        seen.update((key, forward.data, forward.contents.digest))
         starts.append(is_start)
     return starts
 

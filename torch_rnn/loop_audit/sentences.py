@@ -97,9 +97,11 @@ def _loop_sentence(loop: TrainingLoop, modules: list[nn.Module]) -> str:
     return f"{text}; the gradient goes through {reach}."
 
 
-def _windows_from(window: LoopWindow) -> str:
-    """Return where the state of a window comes from, and where in an epoch it is."""
-    if window.is_from_zeros and window.begins_epoch:
+def _windows_from(window: LoopWindow, is_carried: bool) -> str:
+    """Return where the state of a window comes from, and where in an epoch it is, if
+    the state is carried in other windows.
+    """
+    if window.is_from_zeros and window.begins_epoch and is_carried:
         return "zeros, where an epoch begins"
     if window.is_from_zeros and window.follows:
         return "zeros, though the data follow"
@@ -109,7 +111,8 @@ def _windows_from(window: LoopWindow) -> str:
 def _state_sentence(loop: TrainingLoop, module: nn.Module) -> str:
     """Return where the initial states of a module come from."""
     windows = loop.windows[module]
-    counts = Counter(_windows_from(window) for window in windows)
+    is_carried = any(window.is_carried for window in windows)
+    counts = Counter(_windows_from(window, is_carried) for window in windows)
     if len(counts) == 1:
         return f"Each window begins with a state from {counts.popitem()[0]}."
     texts = [

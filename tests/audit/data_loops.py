@@ -1,0 +1,316 @@
+"""Training loops with a mistake, or what may be one, in their data, losses or values.
+
+Each is a function without arguments, as in `loops.py`.
+"""
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from tests.audit.loops import batch, cells, modules, update
+
+SERIES = torch.sin(torch.linspace(0, 30, 121)).reshape(-1, 1, 1)
+
+
+def forecaster(**options):
+    """Return a module, a readout and their optimizer."""
+    torch.manual_seed(0)
+    rnn, readout = nn.RNN(1, 5, **options), nn.Linear(5, 1)
+    parameters = [*rnn.parameters(), *readout.parameters()]
+    return rnn, readout, torch.optim.SGD(parameters, lr=0.01)
+
+
+def windows_of_series():
+    """Return (12, 10, 1) inputs and targets, one window after the other."""
+    x, target = SERIES[:-1].reshape(12, 10, 1), SERIES[1:].reshape(12, 10, 1)
+    return x.clone(), target.clone()
+
+
+# Right loops
+
+
+def right_loader():
+    """Train on shuffled windows, each from zeros.
+
+    0 warnings and 0 questions of
+    is: full BPTT over 10 steps, batch of 4, zeros at each window, loss at all steps
+    """
+    rnn, readout, optimizer = forecaster(batch_first=True)
+    for _ in range(3):
+        for x, target in DataLoader(TensorDataset(*windows_of_series()), 4, True):
+            update(optimizer, nn.functional.mse_loss(readout(rnn(x)[0]), target))
+
+
+def right_stateful_loader():
+    """Carry the state over windows that a loader yields in their order.
+
+    0 warnings and 0 questions of
+    is: TBPTT(10, 10), batch of 1, carried, zeros at each epoch, loss at all steps, mse
+    """
+    rnn, readout, optimizer = forecaster(batch_first=True)
+    for _ in range(3):
+        h = None
+        for x, target in DataLoader(TensorDataset(*windows_of_series()), 1):
+            out, h = rnn(x, h)
+            h = h.detach()
+            update(optimizer, nn.functional.mse_loss(readout(out), target))
+
+
+def right_steps_of_a_loader():
+    """Read a chunk of the series as a batch of a loader, whose samples are steps.
+
+    0 warnings and 0 questions of
+    is: TBPTT(10, 10), batch of 1, carried, zeros at each epoch, loss at all steps, mse
+    """
+    rnn, readout, optimizer = forecaster()
+    steps = TensorDataset(SERIES[:-1, 0], SERIES[1:, 0])
+    for _ in range(3):
+        h = torch.zeros(1, 1, 5)
+        for x, target in DataLoader(steps, 10):
+            out, h = rnn(x.unsqueeze(1), h.detach())
+            loss = nn.functional.mse_loss(readout(out), target.unsqueeze(1))
+            update(optimizer, loss)
+
+
+def right_two_optimizers():
+    """Step two optimizers after one backward().
+
+    These 24 steps are 12 updates
+    SGD and Adam
+    """
+    rnn, readout, _ = forecaster()
+    first = torch.optim.SGD(rnn.parameters(), lr=0.1)
+    second = torch.optim.Adam(readout.parameters())
+    for i in range(110, -10, -10):
+        first.zero_grad()
+        second.zero_grad()
+        target = SERIES[i + 1 : i + 11]
+        nn.functional.mse_loss(readout(rnn(SERIES[i : i + 10])[0]), target).backward()
+        first.step()
+        second.step()
+
+
+# States and data
+
+
+def state_part_lost():
+    """Carry h, and begin with c from zeros."""
+    lstm = nn.LSTM(2, 4)
+    optimizer = torch.optim.Adam(lstm.parameters())
+    h = torch.zeros(1, 3, 4)
+    for _ in range(4):
+        out, (h, _) = lstm(batch(), (h.detach(), torch.zeros(1, 3, 4)))
+        update(optimizer, out.square().mean())
+
+
+def state_over_shuffled_samples():
+    """Carry the state over a loader that shuffles."""
+    rnn, readout, optimizer = forecaster(batch_first=True)
+    samples, _ = windows_of_series()
+    h = torch.zeros(1, 2, 5)
+    for _ in range(3):
+        data = TensorDataset(samples, samples[:, 0] ** 2)
+        for x, label in DataLoader(data, 2, True):
+            _, h = rnn(x, h.detach())
+            update(optimizer, nn.functional.mse_loss(readout(h[0]), label))
+        h = torch.zeros(1, 2, 5)
+
+
+def state_lost():
+    """Begin each chunk of one series from zeros.
+
+    from zeros, though the data follow
+    """
+    rnn, readout, optimizer = forecaster()
+    for _ in range(3):
+        for i in range(0, 120, 10):
+            out, _ = rnn(SERIES[i : i + 10])
+            target = SERIES[i + 1 : i + 11]
+            update(optimizer, nn.functional.mse_loss(readout(out), target))
+
+
+def state_into_next_epoch():
+    """Make the first state before the epochs.
+
+    is: TBPTT(10, 10), batch of 1, carried through epochs, loss at all steps, mse mean
+    """
+    rnn, readout, optimizer = forecaster()
+    h = torch.zeros(1, 1, 5)
+    for _ in range(3):
+        for i in range(0, 120, 10):
+            out, h = rnn(SERIES[i : i + 10], h.detach())
+            target = SERIES[i + 1 : i + 11]
+            update(optimizer, nn.functional.mse_loss(readout(out), target))
+
+
+def state_to_other_data():
+    """Carry the state from each batch of neighbouring windows to the next."""
+    rnn, readout, optimizer = forecaster(batch_first=True)
+    for _ in range(3):
+        h = torch.zeros(1, 4, 5)
+        for x, target in DataLoader(TensorDataset(*windows_of_series()), 4):
+            out, h = rnn(x, h.detach())
+            update(optimizer, nn.functional.mse_loss(readout(out), target))
+
+
+def steps_from_zeros():
+    """Give a cell zeros in each step."""
+    cell, optimizer = cells()
+    for _ in range(3):
+        loss = 0
+        for x in batch():
+            loss = loss + cell(x, torch.zeros(3, 4)).square().mean()
+        update(optimizer, loss)
+
+
+# Axes
+
+
+def samples_taken_for_steps():
+    """Leave batch_first out, with a loader that shuffles."""
+    rnn, readout, optimizer = forecaster()
+    for x, target in DataLoader(TensorDataset(*windows_of_series()), 4, True):
+        update(optimizer, nn.functional.mse_loss(readout(rnn(x)[0]), target))
+
+
+def samples_as_steps():
+    """Leave batch_first out, with a loader that does not shuffle."""
+    rnn, readout, optimizer = forecaster()
+    noise = torch.randn(12, 10, 1)
+    for x, label in DataLoader(TensorDataset(noise, noise**2), 4):
+        update(optimizer, nn.functional.mse_loss(readout(rnn(x)[0]), label))
+
+
+def axes_exchanged():
+    """Give samples of smooth series, shuffled by hand, as if they were steps."""
+    rnn, readout, optimizer = forecaster()
+    phases = 6 * torch.rand(40, 1, 1)
+    x = torch.sin(torch.linspace(0, 3, 41).reshape(1, -1, 1) + phases)
+    for _ in range(3):
+        out, _ = rnn(x[torch.randperm(40), :-1])
+        update(optimizer, nn.functional.mse_loss(readout(out), torch.zeros(40, 40, 1)))
+
+
+# Losses
+
+
+def loss_broadcasts():
+    """Subtract (10,) from (10, 1)."""
+    rnn, readout, optimizer = forecaster()
+    for i in (40, 0, 80):
+        out = readout(rnn(SERIES[i : i + 10])[0])[:, 0]
+        update(optimizer, (out - SERIES[i + 1 : i + 11, 0, 0]).square().mean())
+
+
+def output_broadcast():
+    """Compare the last output with all steps."""
+    rnn, readout, optimizer = forecaster()
+    for i in (40, 0, 80):
+        out = readout(rnn(SERIES[i : i + 10])[1])
+        update(
+            optimizer, nn.functional.l1_loss(out[0, 0], SERIES[i + 1 : i + 11, 0, 0])
+        )
+
+
+def classify(prepare, loss):
+    """Train a classifier with a function before the loss."""
+    rnn = nn.RNN(2, 5)
+    optimizer = torch.optim.Adam(rnn.parameters())
+    for _ in range(3):
+        h = rnn(batch())[1][0]
+        update(optimizer, loss(prepare(h), torch.tensor([0, 1, 2])))
+
+
+def loss_of_probabilities():
+    """Compute softmax before cross-entropy, which does it too."""
+    classify(lambda h: h.softmax(-1).view(3, 5), nn.functional.cross_entropy)
+
+
+def loss_of_no_probabilities():
+    """Leave log_softmax out."""
+    classify(lambda h: h.abs() + 0.1, nn.functional.nll_loss)
+
+
+def target_seen():
+    """Predict the next input in both directions."""
+    torch.manual_seed(0)
+    rnn, readout = nn.RNN(1, 5, bidirectional=True), nn.Linear(10, 1)
+    optimizer = torch.optim.SGD([*rnn.parameters(), *readout.parameters()], lr=0.1)
+    for i in (40, 0, 80):
+        out = readout(rnn(SERIES[i : i + 10])[0])
+        update(optimizer, nn.functional.mse_loss(out, SERIES[i + 1 : i + 11]))
+
+
+def target_is_input():
+    """Take the input for the target."""
+    rnn, readout, optimizer = forecaster()
+    for i in (40, 0, 80):
+        x = SERIES[i : i + 10]
+        update(optimizer, nn.functional.mse_loss(readout(rnn(x)[0]), x))
+
+
+def target_is_last_input():
+    """Predict the last input."""
+    rnn, readout, optimizer = forecaster()
+    for i in (40, 0, 80):
+        x = SERIES[i : i + 10]
+        update(optimizer, nn.functional.mse_loss(readout(rnn(x)[1][0]), x[-1]))
+
+
+# Values, gradients and steps
+
+
+def not_finite():
+    """Divide by the deviation of a constant."""
+    rnn, readout, optimizer = forecaster()
+    for i in (40, 0, 80):
+        x = SERIES[i : i + 10]
+        x = x - x.mean() if i else x / (x - x).std()
+        update(optimizer, readout(rnn(x)[0]).square().mean())
+
+
+def gradient_is_zero():
+    """Take the softmax of one number."""
+    rnn, readout, optimizer = forecaster()
+    for i in (40, 0, 80):
+        out = readout(rnn(SERIES[i : i + 10])[0]).softmax(-1)
+        update(optimizer, (out - 1).square().mean())
+
+
+def parameter_without_gradient():
+    """Multiply a part of the output by zero."""
+    rnn, readout, optimizer = forecaster()
+    other = nn.Linear(5, 1)
+    optimizer.add_param_group({"params": other.parameters()})
+    for i in (40, 0, 80):
+        out, _ = rnn(SERIES[i : i + 10])
+        update(optimizer, (readout(out) + 0 * other(out)).square().mean())
+
+
+def no_update():
+    """Leave the step out."""
+    rnn, readout, optimizer = forecaster()
+    for i in (40, 0, 80):
+        optimizer.zero_grad()
+        readout(rnn(SERIES[i : i + 10])[0]).square().mean().backward()
+
+
+def trained_in_evaluation_mode():
+    """Call eval() after the first epoch, and train() not again."""
+    rnn, readout, optimizer = forecaster()
+    for epoch in range(3):
+        for i in (40, 0, 80):
+            out, _ = rnn(SERIES[i : i + 10])
+            update(optimizer, readout(out).square().mean() + epoch)
+        rnn.eval()
+
+
+def parameter_stepped_twice():
+    """Give the same parameters to two optimizers."""
+    rnn, first = modules()
+    second = torch.optim.Adam(rnn.parameters())
+    for _ in range(3):
+        first.zero_grad()
+        rnn(batch())[0].square().mean().backward()
+        first.step()
+        second.step()
