@@ -4,65 +4,58 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 import torch_rnn
+from tests.audit import loops
 from tests.helpers.audited_loops import source
 
 pytestmark = pytest.mark.needs_torch
-RETAINED = "h)\n            loss = 0", "h)\n"
 TWICE = "loss.backward()\n            loss.backward()\n"
-SHARED = "out, h = rnn(shared[i : i + 10], h.detach())"
-IN_STEPS = "out, h = rnn(series[i : i + 10], h.detach()); out = out.tanh(); out[0] = 0"
+CHUNK = "out, h = rnn(series[i : i + 10], h.detach())"
+IN_STEPS = f"{CHUNK}; out = out.tanh(); out[0] = 0"
+SERIES = "series = torch.sin(torch.linspace(0, 20, 41)).reshape(-1, 1, 1)"
+SHARED = f"{SERIES} * nn.Parameter(torch.ones(1))"
 
 
 @pytest.mark.parametrize(
-    ("loop", "old", "new", "parts"),
+    ("old", "new", "parts"),
     [
         (
-            "right_chunks",
             "h.detach()",
             "h",
-            ["goes on into the graph that <string>:", "before update 1", "h.detach()"],
+            ["into the graph that <string>:", "before update 1: a back"],
         ),
-        (
-            "state_attached",
-            "backward(retain_graph=True)\n",
-            "backward(retain_graph=True)\n        nn.utils.vector_to_parameters("
-            "torch.zeros(0), [])\n",
-            [],
-        ),
-        (
-            "right_chunks",
-            "loss.backward()",
-            TWICE,
-            ["is in it again", "Begin each sum"],
-        ),
-        ("right_chunks", "out, h = rnn(series[i : i + 10], h.detach())", SHARED, [""]),
-        (
-            "right_chunks",
-            "out, h = rnn(series[i : i + 10], h.detach())",
-            IN_STEPS,
-            ["changed in place"],
-        ),
+        ("h.detach()", "h", ["Cut the state that is passed on, as by"]),
+        ("loss.backward()", TWICE, ["is in it again", "Begin each sum of losses at 0"]),
+        (SERIES, SHARED, ["Compute what is shared again for each update"]),
+        (CHUNK, IN_STEPS, ["changed in place, as by x[i] = ... or"]),
     ],
 )
-def test_exception_has_a_note(loop, old, new, parts):
-    program = source(loop, old, new)
-    if "shared" in new:
-        program = program.replace(
-            "    for _ in range(3):\n        h = torch.zeros(1, 1, 5)",
-            "    shared = series * nn.Parameter(torch.ones(1))\n"
-            "    for _ in range(3):\n        h = torch.zeros(1, 1, 5)",
-        )
-    if not parts:
-        with torch_rnn.audit():
-            exec(program, {})
-        return
+def test_exception_has_a_note(old, new, parts):
     with pytest.raises(RuntimeError) as caught, torch_rnn.audit():
-        exec(program, {})
+        exec(source("right_chunks", old, new), {})
     (note,) = caught.value.__notes__
     assert note.startswith("audit: in backward() of <string>:")
     assert [part for part in parts if part not in note] == []
+
+
+def train_attached():
+    """Pass a state on with its graph, over steps of an optimizer."""
+    rnn, optimizer = loops.modules()
+    h = torch.zeros(1, 3, 5)
+    for _ in range(3):
+        optimizer.zero_grad()
+        out, h = rnn(loops.batch(), h)
+        out.square().mean().backward(retain_graph=True)
+        optimizer.step()
+
+
+def test_step_changes_what_an_attached_state_needs():
+    with pytest.raises(RuntimeError) as caught, torch_rnn.audit():
+        train_attached()
+    (note,) = caught.value.__notes__
+    assert "its values have changed since, as by the step of an optimizer" in note
 
 
 def test_other_exceptions_have_none():

@@ -200,7 +200,7 @@ def test_origin_of_a_state_is_told(origin):
 
 def test_states_that_come_again_are_not_forgotten(monkeypatch):
     """The oldest ones are forgotten, not those that were first."""
-    monkeypatch.setattr(states, "MAX_REMEMBERED", 12)  # a pass has 10 rows
+    monkeypatch.setattr(states, "MAX_REMEMBERED", 3)  # a pass has 2 results
     rnn = nn.RNN(2, 5)
     first, second = torch.randn(2, 10, 1, 2)
     with torch_rnn.audit() as report:

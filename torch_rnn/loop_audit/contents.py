@@ -29,21 +29,39 @@ def _roughness(data: torch.Tensor, axis: int) -> float:
     return float(difference / (2 * data.var()).clamp_min(1e-30))
 
 
-def read_contents(data: torch.Tensor, axis: int | None) -> DataContents:
-    """Return the hashes of data whose steps are on an axis, None for one step."""
-    if data.numel() == 0 or data.is_complex():
+def read_contents(
+    data: torch.Tensor, axis: int | None, is_measured: bool
+) -> DataContents:
+    """Return the hashes of data whose steps are on an axis, None for one step; and
+    their roughness where it is measured.
+    """
+    if data.numel() == 0 or data.is_complex() or data.dim() <= (axis or 0):
         return DataContents()
-    first = data if axis is None else data.select(axis, 0)
-    digest = first = content_hash(first)  # type: ignore[assignment]
-    contents = DataContents(digest, first)  # type: ignore[arg-type]
     if axis is None:
-        return contents
-    contents.digest = content_hash(data.select(1 - axis, 0) if data.dim() > 1 else data)
+        digest = content_hash(data)
+        return DataContents(digest, digest)
+    sequence = data.select(1 - axis, 0) if data.dim() > 1 else data
+    contents = DataContents(content_hash(sequence), content_hash(data.select(axis, 0)))
     is_wide = data.dim() == 3 and min(data.shape[:2]) > 3
-    if is_wide and data.is_floating_point() and data.numel() <= MAX_MEASURED:
+    is_small = data.is_floating_point() and data.numel() <= MAX_MEASURED
+    if is_measured and is_wide and is_small:
         along = (_roughness(data, axis), _roughness(data, 1 - axis))
         contents.roughness = along
     return contents
+
+
+def note_following(contents: DataContents) -> None:
+    """Hash the step that follows the latest window, as the next one begins."""
+    if contents.next_step is not None:
+        contents.following = content_hash(contents.next_step)
+        contents.next_step = None
+
+
+def _is_equal(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Return whether two tensors have the same numbers, in any types."""
+    if one.dtype != other.dtype:
+        one, other = one.float(), other.float()
+    return bool(torch.equal(one, other))
 
 
 class LatestData(NamedTuple):
@@ -80,25 +98,25 @@ def read_target(latest: LatestData, target: torch.Tensor) -> set[str]:
     target = target.detach().to(data.device)
     if target.numel() == data.numel():
         target = target.reshape(data.shape)
-        if torch.equal(target.float(), data.float()):
+        if _is_equal(target, data):
             return {"target-is-input"} if bool(data.any()) else set()
         if axis is None:
-            contents.following = content_hash(target)
+            contents.next_step = target
             return set()
         later, before = (
             data.narrow(axis, 1, steps - 1),
             target.narrow(axis, 0, steps - 1),
         )
-        if steps > 1 and torch.equal(before.float(), later.float()):
+        if steps > 1 and _is_equal(before, later):
             contents.is_shifted = True
-            contents.following = content_hash(target.select(axis, -1))
+            contents.next_step = target.select(axis, -1)
             if latest.forward.is_bidirectional:
                 return {"target-seen"}
         elif steps == 1:
-            contents.following = content_hash(target)
+            contents.next_step = target
     elif axis is not None and target.numel() * steps == data.numel():
         last = data.select(axis, -1)
-        if torch.equal(target.reshape(last.shape).float(), last.float()):
+        if _is_equal(target.reshape(last.shape), last):
             return {"target-is-last-input"} if bool(last.any()) else set()
-        contents.following = content_hash(target)
+        contents.next_step = target
     return set()

@@ -7,7 +7,6 @@ from torch import nn
 
 from numpy_rnn.common.texts import pluralize
 from torch_rnn.loop_audit.description import (
-    ALL_STEPS,
     CARRIED,
     COMPUTED,
     EPOCH_ZEROS,
@@ -172,51 +171,66 @@ def _states_difference(windows: list[LoopWindow], words: set[str]) -> Difference
     return None
 
 
+def _attached_difference(
+    loop: TrainingLoop, module: nn.Module, words: set[str]
+) -> Difference | None:
+    """Return where the state of a module is attached to an earlier update."""
+    attached = [forward for forward in loop.attached if forward.module is module]
+    if not attached:
+        return None
+    text = "a state that is attached to the graph of an earlier update"
+    windows = loop.windows[module]
+    # where backward() fails, the pass is in no window
+    numbers = [w.number for w in windows if w.passes & set(attached)]
+    number = numbers[0] if numbers else windows[-1].number + 1
+    place = attached[0].location
+    return Difference("states", ", ".join(sorted(words)), text, number, place)
+
+
+# Batches, steps with a loss
+
+
+def _batch_difference(windows: list[LoopWindow], part: Part) -> Difference | None:
+    """Return where the number of sequences is another one."""
+    sizes = [window.first.sequences for window in windows]
+    expected = int(part.values[0] or 0)
+    for window in windows:
+        # the last batch of an epoch may be smaller
+        size = window.first.sequences
+        if size > expected or usual(sizes) != expected:
+            return _at("batch", part.text, f"a batch of {size}", window)
+    return None
+
+
+def _steps_difference(
+    windows: list[LoopWindow], part: Part, is_sliding: bool
+) -> Difference | None:
+    """Return where other steps have a loss."""
+    for window in windows:
+        text = used_text(window, is_sliding)
+        if text != part.text:
+            return _at("loss", part.text, f"a {text}", window)
+    return None
+
+
 def _module_differences(
     loop: TrainingLoop, module: nn.Module, parts: Parts
-) -> Iterator[Difference]:
-    """Yield the differences of a module."""
+) -> Iterator[Difference | None]:
+    """Yield the differences of a module; None for a part that is as expected."""
     windows = loop.windows[module]
     words = {part.text for part in parts.get("states", [])}
-    attached = [forward for forward in loop.attached if forward.module is module]
-    if words and attached:
-        text = "a state that is attached to the graph of an earlier update"
-        place = attached[0].location
-        number = len(windows) + 1  # where backward() fails, it is in no window
-        for window in windows[::-1]:
-            number = window.number if window.passes & set(attached) else number
-        yield Difference("states", ", ".join(sorted(words)), text, number, place)
-        words = set()
     if "truncation" in parts:
-        difference = _truncation_difference(loop, module, parts)
-        if difference:
-            yield difference
+        yield _truncation_difference(loop, module, parts)
         if parts["truncation"][0].values[0] and not words:
             words = {CARRIED}  # by the definition of TBPTT(k1, k2)
     if words:
-        difference = _states_difference(windows, words)
-        if difference:
-            yield difference
+        attached = _attached_difference(loop, module, words)
+        yield attached or _states_difference(windows, words)
     if "batch" in parts:
-        (part,) = parts["batch"]
-        sizes = [window.first.sequences for window in windows]
-        expected = int(part.values[0] or 0)
-        for window in windows:
-            # the last batch of an epoch may be smaller
-            size = window.first.sequences
-            if size > expected or usual(sizes) != expected:
-                yield _at("batch", part.text, f"a batch of {size}", window)
-                break
+        yield _batch_difference(windows, parts["batch"][0])
     if "steps" in parts:
-        (part,) = parts["steps"]
         is_sliding = truncation(loop, module).is_sliding
-        for window in windows:
-            text = used_text(window, is_sliding)
-            everywhere = part.text == ALL_STEPS
-            # shorter windows have fewer
-            if text != part.text and not (everywhere and text == ALL_STEPS):
-                yield _at("loss", part.text, f"a {text}", window)
-                break
+        yield _steps_difference(windows, parts["steps"][0], is_sliding)
 
 
 # Loss and update
@@ -304,5 +318,6 @@ def differences(loop: TrainingLoop, expectation: Expectation) -> list[Difference
         name = f"{module_names(modules)[index]}: " if len(modules) > 1 else ""
         parts = expectation.of_module(index)
         for difference in _module_differences(loop, module, parts):
-            found.append(difference._replace(part=f"{name}{difference.part}"))
+            if difference is not None:
+                found.append(difference._replace(part=f"{name}{difference.part}"))
     return [*found, *_loop_differences(loop, expectation.loop)]

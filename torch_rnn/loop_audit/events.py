@@ -77,6 +77,7 @@ class DataContents:
     digest: int | None = None
     first: int | None = None  # of the first step
     following: int | None = None  # of the step that follows the last, by the target
+    next_step: torch.Tensor | None = None  # this step, until the next window begins
     is_shifted: bool = False  # the target is the input one step later
     batch: SampledBatch | None = None
     are_samples_steps: bool = False  # the module takes samples for steps of time

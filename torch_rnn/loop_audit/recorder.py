@@ -4,6 +4,7 @@ mistakes.
 
 import math
 import threading
+from collections import deque
 from collections.abc import Iterable
 from functools import partial
 from itertools import chain
@@ -22,6 +23,7 @@ from torch_rnn.loop_audit.events import (
     MAX_EVENTS,
     UNNAMED_LOSS,
     BackwardPass,
+    ForwardPass,
     GradientClip,
     GradientUnscale,
     LoopRecord,
@@ -37,7 +39,7 @@ from torch_rnn.loop_audit.hooks import FAILED, Hooks, Watcher
 from torch_rnn.loop_audit.location import current_location
 from torch_rnn.loop_audit.loss_calls import Shapes, reduction_of, signs_of
 from torch_rnn.loop_audit.samples import SampleWatch
-from torch_rnn.loop_audit.states import ModuleCall, StateMemory, read_call
+from torch_rnn.loop_audit.states import StateMemory, read_call
 from torch_rnn.loop_audit.torch_internals import (
     BACKWARD,
     CLIP_NORM,
@@ -51,9 +53,13 @@ from torch_rnn.loop_audit.torch_internals import (
     has_compiled,
 )
 
+MAX_RECENT = 1000  # passes
+
 
 def is_finite(tensor: torch.Tensor) -> bool:
     """Return whether all numbers of a tensor are finite."""
+    if tensor.numel() == 1:
+        return math.isfinite(tensor.item())
     return bool(torch.isfinite(tensor.detach()).all())
 
 
@@ -80,6 +86,10 @@ class LoopRecorder:
         self._together = set[frozenset[int]]()  # ids of two that were in one update
         self._samples = SampleWatch()
         self._non_finite = set[str]()  # the kinds that have an event
+        # Inputs and last states of passes since the latest step.
+        self._recent = deque[tuple[ForwardPass, torch.Tensor, torch.Tensor]](
+            maxlen=MAX_RECENT
+        )
         self._shapes: Shapes | None = None  # of the tensors that a loss broadcasts
         self._states: dict[nn.Module, StateMemory] = {}
         self._is_backward = False
@@ -133,11 +143,12 @@ class LoopRecorder:
         self.record.zero = self._gradients.end()
         self._note_parameters()
 
-    def _note_non_finite(self, kind: str, name: str) -> None:
-        """Add the first value of a kind that is not finite."""
+    def _note_non_finite(self, kind: str, name: str, *place: str) -> None:
+        """Add the first value of a kind that is not finite, at FILE:LINE or here."""
         if kind not in self._non_finite:
             self._non_finite.add(kind)
-            self.record.add(NonFinite, kind=kind, name=name)
+            location = place[0] if place else current_location()
+            self.record.add(NonFinite, kind=kind, name=name, location=location)
 
     def _note_parameters(self) -> None:
         """Add the first gradient and parameter that are not finite."""
@@ -171,18 +182,19 @@ class LoopRecorder:
         if module not in self._states:
             memory = StateMemory(module, self.record, self._samples)
             self._states[module] = memory
-        self._states[module].add_pass(call)
+        forward = self._states[module].add_pass(call)
         if call.has_gradient:
-            self._look_at_values(module, call)
+            (*_, last) = call.outputs.values()
+            self._recent.append((forward, call.x.detach(), last.detach()))
 
-    def _look_at_values(self, module: nn.Module, call: ModuleCall) -> None:
-        """Note the first input and result of a pass that are not finite."""
-        (*_, result) = call.outputs.values()
-        if not is_finite(result):
-            # the input is looked at where the result is not finite
-            if not is_finite(call.x):
-                self._note_non_finite("an input", f"of {type(module).__name__}")
-            self._note_non_finite("a result", f"of {type(module).__name__}")
+    def _look_at_passes(self) -> None:
+        """Note the first input and result since the latest step that are not finite."""
+        for forward, x, result in self._recent:
+            name = f"of {type(forward.module).__name__}"
+            for kind, values in (("an input", x), ("a result", result)):
+                if not is_finite(values):
+                    self._note_non_finite(kind, name, forward.location)
+                    return
 
     def _broadcast(self, *tensors: Any) -> Watcher:
         """Note the shapes of two tensors that a loss is about to broadcast."""
@@ -214,6 +226,7 @@ class LoopRecorder:
         """Add a loss, and mark it in the graph."""
         loss = self.record.add(LossCall, name=name, **facts)
         if not is_finite(result):
+            self._look_at_passes()
             self._note_non_finite("a loss", name)
         mark_loss(result, loss)
         return loss
@@ -327,6 +340,7 @@ class LoopRecorder:
         if changed:
             backwards = union(p.backwards for p in changed)
             latest = max(backwards, key=lambda backward: backward.number)
+            self._recent.clear()
             self._by_hand -= 1  # a group of its own
             self._add_update(
                 BY_HAND, changed, location=latest.location, group=self._by_hand
@@ -365,6 +379,7 @@ class LoopRecorder:
             record.steps += 1
         self._together |= {frozenset((id(o), id(optimizer))) for o in self._group}
         self._group.append(optimizer)
+        self._recent.clear()
         parameters = stepped_tensors(optimizer)
         if not record.is_full:
             inside = record.events[events:]

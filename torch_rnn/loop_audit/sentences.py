@@ -26,6 +26,7 @@ from torch_rnn.loop_audit.events import (
     GradientUnscale,
     LoopUpdate,
     LossCall,
+    NonFinite,
     Origin,
     parameters_in,
     union,
@@ -245,6 +246,10 @@ def loop_sentences(loop: TrainingLoop) -> Iterator[str]:
     yield from _module_sentences(loop)
     yield from _loss_sentences(loop)
     yield from _update_sentences(loop)
+    found = [event for event in loop.record.events if isinstance(event, NonFinite)]
+    if found:
+        shown = [f"{event.kind} {event.name} ({event.location})" for event in found]
+        yield f"Values that are nan or infinite, in this order: {', '.join(shown)}."
 
 
 def unseen_in(loop: TrainingLoop) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """Where initial states come from.
 
-A state that is detached keeps its numbers. So the rows of the states that a pass
+A state that is detached keeps its numbers. So rows of the states that a pass
 returns are remembered, and a state without a graph is looked up by its rows that are
 not zero. A state that is found neither in the graph nor by its rows is unknown.
 
@@ -8,6 +8,7 @@ Whether the data of a window follow those of the pass that its state comes from 
 known where both are views of one tensor, or embeddings of views of one.
 """
 
+from collections import deque
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -17,7 +18,7 @@ from torch.nn.modules.rnn import RNNCellBase
 from torch.nn.utils.rnn import PackedSequence
 from torch.utils.weak import WeakIdRef
 
-from torch_rnn.loop_audit.contents import LatestData, read_contents
+from torch_rnn.loop_audit.contents import LatestData, note_following, read_contents
 from torch_rnn.loop_audit.events import (
     DataContents,
     ForwardPass,
@@ -41,7 +42,8 @@ from torch_rnn.loop_audit.torch_internals import (
 )
 
 MAX_STATE_ROWS = 8  # a state is known by its first rows
-MAX_REMEMBERED = 40_000  # rows, of which the oldest are forgotten
+MAX_MEASURED = 5  # windows whose roughness is measured
+MAX_REMEMBERED = 2_000  # results of passes, of which the oldest are forgotten
 
 
 # Calls
@@ -130,12 +132,41 @@ def _row_hashes(tensor: torch.Tensor) -> list[int]:
     return [hash(content) if any(content) else 0 for content in contents]
 
 
-def _state_hashes(state: torch.Tensor) -> list[int]:
-    """Return hashes of the first rows of the last layer, 0 for those of zeros."""
+def _first_rows(state: torch.Tensor) -> torch.Tensor:
+    """Return the first rows of the last layer."""
     last = state.detach()
     if last.dim() == 3:
         last = last[-1]
-    return _row_hashes(last.reshape(-1, last.shape[-1])[:MAX_STATE_ROWS])
+    return last.reshape(-1, last.shape[-1])[:MAX_STATE_ROWS]
+
+
+class KnownStates:
+    """States that a pass has returned, by their rows, which are hashed when the first
+    of them is looked up.
+    """
+
+    def __init__(
+        self, forward: ForwardPass, output: str, rows: torch.Tensor, steps: int | None
+    ) -> None:
+        """Remember rows: states after `steps` of the pass, or one after each step."""
+        self._forward = forward
+        self._output = output
+        self._rows: torch.Tensor | None = rows.clone()  # a script may change its own
+        self._steps = steps
+        self._step_of: dict[int, int] = {}  # by the hash of a row
+
+    def part_of(self, hashes: list[int]) -> StatePart | None:
+        """Return what is known of a state, by the hashes of its rows."""
+        if self._rows is not None:
+            for place, value in enumerate(_row_hashes(self._rows), 1):
+                self._step_of[value] = self._steps or place
+            self._step_of.pop(0, None)  # zeros
+            self._rows = None
+        for value in hashes:
+            if value in self._step_of:
+                steps = self._step_of[value]
+                return StatePart(Origin.OLDER, self._forward, self._output, steps)
+        return None
 
 
 class StateMemory:
@@ -149,8 +180,11 @@ class StateMemory:
         self._record = record
         self._samples = samples
         self.latest_data: LatestData | None = None  # of the latest pass, if known
+        self._measured = 0  # windows
         self._epoch = set[InputData]()  # the first data of its windows
-        self._known: dict[int, StatePart] = {}  # by the hash of a row
+        # of passes in training, and of others
+        self._trained = deque[KnownStates](maxlen=MAX_REMEMBERED)
+        self._others = deque[KnownStates](maxlen=MAX_REMEMBERED)
         self._window: ForwardPass | None = None  # the first pass of the latest one
         self._latest: ForwardPass | None = None  # the latest pass
 
@@ -163,14 +197,18 @@ class StateMemory:
         values = _data_of(call.x, behind[-1])
         data = _input_data(values, call.axis)
         contents = DataContents()
-        # steps of packed sequences of different lengths are no axis
-        if (
-            values is not None
-            and not call.batch_sizes
-            and values.dim() > (call.axis or 0)
-        ):
-            contents = read_contents(values, call.axis)
+        latest = self.latest_data
+        # The data within a window follow one another. Steps of packed sequences of
+        # different lengths are no axis.
+        if not parents and values is not None and not call.batch_sizes:
+            is_measured = self._measured < MAX_MEASURED
+            self._measured += 1
+            contents = read_contents(values, call.axis, is_measured)
             self._samples.describe(contents, values, call.axis)
+            if latest is not None:
+                note_following(latest.forward.contents)
+        elif latest is not None:
+            latest.forward.contents.next_step = None
         parts = [] if call.state else [StatePart(Origin.ZEROS)]
         for tensor, sources in zip(call.state, behind):
             parts.append(self._origin_in_graph(sources) or self._origin_by_rows(tensor))
@@ -218,11 +256,13 @@ class StateMemory:
 
     def _origin_by_rows(self, state: torch.Tensor) -> StatePart:
         """Return where a state without a graph comes from, by its rows."""
-        rows = _state_hashes(state)
-        for row in rows:
-            if row in self._known:
-                return self._known[row]
+        rows = _row_hashes(_first_rows(state))
         is_zero = not any(rows) and not state.any()
+        if any(rows):
+            for known in (*reversed(self._trained), *reversed(self._others)):
+                part = known.part_of(rows)
+                if part is not None:
+                    return part
         return StatePart(Origin.ZEROS if is_zero else Origin.UNKNOWN)
 
     def _located(self, part: StatePart, data: InputData) -> StatePart:
@@ -259,25 +299,17 @@ class StateMemory:
         return part._replace(origin=origin, is_order_known=is_known and gap <= 0)
 
     def _remember(self, forward: ForwardPass, call: ModuleCall) -> None:
-        """Remember the last states of a pass, and of its first sequence all. Rows of
+        """Remember the last states of a pass, and of its first sequence all. Those of
         training take precedence.
         """
-        rows: dict[int, StatePart] = {}
+        memory = self._trained if forward.has_gradient else self._others
         for name, tensor in call.outputs.items():
             if name != "out":
-                part = StatePart(Origin.OLDER, forward, name, call.steps)
-                rows |= dict.fromkeys(_state_hashes(tensor), part)
-            elif tensor.dim() == 3 and not forward.is_bidirectional:
-                first = tensor.detach().select(1 - (call.axis or 0), 0)
-                for step, row in enumerate(_row_hashes(first[:-1]), 1):
-                    rows[row] = StatePart(Origin.OLDER, forward, "h", step)
-        rows.pop(0, None)  # zeros
-        for row, part in rows.items():
-            if forward.has_gradient or row not in self._known:
-                self._known.pop(row, None)  # so that it is the newest
-                self._known[row] = part
-        while len(self._known) > MAX_REMEMBERED:
-            del self._known[next(iter(self._known))]
+                rows = _first_rows(tensor)
+                memory.append(KnownStates(forward, name, rows, call.steps))
+            elif tensor.dim() == 3 and call.steps > 1 and not forward.is_bidirectional:
+                first = tensor.detach().select(1 - (call.axis or 0), 0)[:-1]
+                memory.append(KnownStates(forward, "h", first, None))
         if forward.has_gradient:
             self._latest = forward
             if not forward.parents:

@@ -67,8 +67,8 @@ def target_seen(loop: TrainingLoop) -> Iterator[Event]:
 
 
 @warning(
-    "this is the first value that is nan or infinite, and the parameters have become"
-    " so: check the data and the learning rate, or clip the gradient",
+    "here is the first value that is nan or infinite, and the parameters become so:"
+    " check the data and the learning rate, or clip the gradient",
     least=1,
 )
 def not_finite(loop: TrainingLoop) -> Iterator[Event]:
