@@ -236,6 +236,7 @@ class LoopRecord:
     # Optimizers make steps after the limit too. Those made together are one update.
     steps: int = 0
     is_full: bool = False  # all updates are seen that are recorded
+    own: set[nn.Module] = field(default_factory=set)  # that may be recurrent
     zero: set[int] = field(default_factory=set)  # parameters without gradient, by id
     stepped: set[int] = field(default_factory=set)  # parameters, by id
     unseen: set[str] = field(default_factory=set)  # what the report has not looked at

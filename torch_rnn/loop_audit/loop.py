@@ -173,7 +173,7 @@ class TrainingLoop:
     def __init__(self, record: LoopRecord) -> None:
         """Derive the updates and windows of a record."""
         self.record = record
-        self.forwards = self._events(ForwardPass)
+        self.forwards = self._recurrent_passes()
         self.losses = self._events(LossCall)
         self.backwards = self._events(BackwardPass)
         self.clips = self._events(GradientClip)
@@ -213,6 +213,18 @@ class TrainingLoop:
     def _events(self, kind: type[AnyEvent]) -> list[AnyEvent]:
         """Return the events of a kind, in their order."""
         return [event for event in self.record.events if isinstance(event, kind)]
+
+    def _recurrent_passes(self) -> list[ForwardPass]:
+        """Return the passes without those of modules of the script that never get a
+        state which they have returned.
+        """
+        forwards = self._events(ForwardPass)
+        recurrent = set[nn.Module]()
+        for forward in forwards:
+            if any(part.source is not None for part in forward.state):
+                recurrent.add(forward.module)
+        left_out = self.record.own - recurrent
+        return [forward for forward in forwards if forward.module not in left_out]
 
     def _counted_updates(self) -> list[LoopUpdate]:
         """Return the updates, without moves by hand of what an optimizer steps, as

@@ -17,6 +17,7 @@ from torch.nn.modules import module as module_hooks
 from torch.nn.modules.rnn import RNNCellBase
 from torch.optim import Optimizer
 from torch.optim import optimizer as optimizer_hooks
+from torch.utils.hooks import RemovableHandle
 
 from torch_rnn.loop_audit.events import (
     BY_HAND,
@@ -38,8 +39,9 @@ from torch_rnn.loop_audit.graph import UseWatch, mark_loss
 from torch_rnn.loop_audit.hooks import FAILED, Hooks, Watcher
 from torch_rnn.loop_audit.location import current_location
 from torch_rnn.loop_audit.loss_calls import Shapes, reduction_of, signs_of
+from torch_rnn.loop_audit.own_modules import OwnModules, read_own_call
 from torch_rnn.loop_audit.samples import SampleWatch
-from torch_rnn.loop_audit.states import StateMemory, read_call
+from torch_rnn.loop_audit.states import ModuleCall, StateMemory, read_call
 from torch_rnn.loop_audit.torch_internals import (
     BACKWARD,
     CLIP_NORM,
@@ -51,6 +53,7 @@ from torch_rnn.loop_audit.torch_internals import (
     OPERATORS,
     UNSCALE,
     has_compiled,
+    is_hidden,
 )
 
 MAX_RECENT = 1000  # passes
@@ -85,6 +88,7 @@ class LoopRecorder:
         self._group: list[Optimizer] = []  # those of the latest update, made together
         self._together = set[frozenset[int]]()  # ids of two that were in one update
         self._samples = SampleWatch()
+        self._own = OwnModules()
         self._non_finite = set[str]()  # the kinds that have an event
         # Inputs and last states of passes since the latest step.
         self._recent = deque[tuple[ForwardPass, torch.Tensor, torch.Tensor]](
@@ -103,6 +107,10 @@ class LoopRecorder:
         )
         for kind in (nn.RNNBase, RNNCellBase):
             hooks.patch(kind, "__call__", self._forward)
+        handle = hooks.register(
+            module_hooks.register_module_forward_hook, self._own_forward
+        )
+        hooks.patch(torch, "compile", partial(self._compile, handle))
         for name in LOSSES_OF_OPERATORS:
             hooks.patch(OPERATORS, name, partial(self._loss, name))
         for name in LOSSES_OF_TORCH:
@@ -174,9 +182,31 @@ class LoopRecorder:
         if not type(module).forward.__module__.startswith("torch."):
             self.record.unseen.add(f"calls of {type(module).__name__}")
             return
-        self._find_by_hand()
         arguments = kwargs | dict(zip(("input", "hx"), args))
-        call = read_call(module, arguments, result)
+        self._add_pass(module, read_call(module, arguments, result))
+
+    def _compile(self, handle: RemovableHandle, *_: Any, **__: Any) -> Watcher:
+        """Remove the hook of all modules, of which torch.compile would warn."""
+        handle.remove()
+        self.record.unseen.add("modules of one's own, as torch.compile is called")
+        yield
+
+    def _own_forward(self, module: nn.Module, args: Any, output: Any) -> None:
+        """Record a call of a module that may be a recurrent one of the script."""
+        if self._is_backward or not self._own.is_candidate(module):
+            return
+        if torch.compiler.is_compiling() or is_hidden() or self.record.is_full:
+            return
+        call = read_own_call(args, output)
+        if call is None:
+            self._own.drop(module)
+        elif not self._ends():
+            self.record.own.add(module)
+            self._add_pass(module, call)
+
+    def _add_pass(self, module: nn.Module, call: ModuleCall) -> None:
+        """Record a pass of a module."""
+        self._find_by_hand()
         if call.has_gradient:
             self._hooks.thread = threading.get_ident()
         if module not in self._states:

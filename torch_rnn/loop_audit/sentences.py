@@ -36,7 +36,7 @@ from torch_rnn.loop_audit.loop import LoopWindow, TrainingLoop, by_optimizer, gr
 MAX_LISTED = 4
 NO_UPDATE = "No update was seen."
 ABSENT: dict[type[Event], str] = {
-    ForwardPass: "nn.RNN, nn.LSTM, nn.GRU or a cell of them, called with gradient",
+    ForwardPass: "a recurrent module that is called with gradient",
     LossCall: "losses that are no call of a torch loss",
     LoopUpdate: "an update",
 }
