@@ -90,6 +90,17 @@ def right_two_optimizers():
         second.step()
 
 
+def right_lengths():
+    """Train on sequences of different lengths.
+
+    in 4 windows of 3 to 6 steps and 3 sequences; the gradient goes through 3 to 6
+    is: full BPTT, batch of 3, zeros at each window, loss at the last step, loss by hand
+    """
+    rnn, optimizer = modules()
+    for size in (3, 6, 4, 5):
+        update(optimizer, rnn(batch()[:size])[1].square().mean())
+
+
 # States and data
 
 

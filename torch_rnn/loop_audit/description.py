@@ -82,7 +82,9 @@ def truncation(loop: TrainingLoop, module: nn.Module) -> Truncation:
     if origins[Origin.UNKNOWN] or cut:
         text = f"windows of {pluralize(steps, 'step')}, in which the gradient goes"
         return Truncation(f"{text} {usual(w.k2 for w in windows)} back")
-    return Truncation(f"full BPTT over {pluralize(steps, 'step')}", None, True)
+    is_same = len({window.steps for window in windows}) == 1
+    over = f" over {pluralize(steps, 'step')}" if is_same else ""
+    return Truncation(f"full BPTT{over}", None, True)
 
 
 def state_text(windows: list[LoopWindow]) -> str:

@@ -48,7 +48,7 @@ class Origin(Enum):
     EPOCH = "an earlier epoch, cut"
     ELSEWHERE = "elsewhere in the data, cut"
     WITHOUT_GRADIENT = "a pass without gradient"
-    COMPUTED = "learned or computed"
+    COMPUTED = "what is learned or computed"
     UNKNOWN = "unknown"
 
 
