@@ -359,3 +359,114 @@ def right_own_cell():
             loss = loss + nn.functional.mse_loss(y, SERIES[t + 1])
         update(optimizer, loss)
         h = h.detach()
+
+
+# What the blind scripts had
+
+
+def right_warm_up():
+    """Read steps without gradient first, which give the state.
+
+    is: full BPTT over 6 steps, batch of 3, from a warm-up, loss at all steps, loss by
+    0 warnings and 0 questions of
+    """
+    rnn, optimizer = modules()
+    for _ in range(4):
+        with torch.no_grad():
+            h = rnn(batch())[1]
+        update(optimizer, rnn(batch(), h)[0].square().mean())
+
+
+def right_accumulated_chunks():
+    """Make a step after four chunks.
+
+    is: TBPTT(10, 10), batch of 1, carried, zeros at each epoch, loss at all steps, mse
+    mse mean, 4 losses per update, 4 backward passes per update, SGD
+    """
+    rnn, readout, optimizer = forecaster()
+    for _ in range(3):
+        h = torch.zeros(1, 1, 5)
+        for i in range(0, 120, 10):
+            out, h = rnn(SERIES[i : i + 10], h.detach())
+            loss = nn.functional.mse_loss(readout(out), SERIES[i + 1 : i + 11])
+            loss.backward()
+            if i % 40 == 30:
+                optimizer.step()
+                optimizer.zero_grad()
+
+
+def right_sparse():
+    """Train an embedding with sparse gradients.
+
+    3 updates by SparseAdam, lr 0.001, of 1 parameter
+    """
+    rnn, optimizer = modules()
+    embedding = nn.Embedding(7, 2, sparse=True)
+    sparse = torch.optim.SparseAdam(embedding.parameters())
+    for _ in range(3):
+        sparse.zero_grad()
+        out, _ = rnn(embedding(torch.randint(0, 7, (6, 3))))
+        update(optimizer, out.square().mean())
+        sparse.step()
+
+
+def right_padded():
+    """Leave the padding out of the loss.
+
+    0 warnings and 0 questions of
+    """
+    rnn, optimizer = modules()
+    for size in (6, 4, 6, 5, 6):
+        update(optimizer, rnn(batch())[0][:size].square().mean())
+
+
+def target_is_earlier_input():
+    """Shift the target the wrong way."""
+    rnn, readout, optimizer = forecaster()
+    for i in (40, 0, 80):
+        out, _ = rnn(SERIES[i + 1 : i + 11])
+        update(optimizer, nn.functional.mse_loss(readout(out), SERIES[i : i + 10]))
+
+
+def carried_along_batch():
+    """Give (time, batch) data to a module with batch_first."""
+    rnn, readout, optimizer = forecaster(batch_first=True)
+    series = torch.randn(121, 4, 1)
+    h = torch.zeros(1, 10, 5)
+    for i in range(0, 120, 10):
+        out, h = rnn(series[i : i + 10], h.detach())
+        target = series[i + 1 : i + 11]
+        update(optimizer, nn.functional.mse_loss(readout(out), target))
+
+
+def attached_within_update():
+    """Leave detach() out between chunks of one step."""
+    rnn, optimizer = modules()
+    for _ in range(3):
+        h = torch.zeros(1, 3, 5)
+        optimizer.zero_grad()
+        for _ in range(4):
+            out, h = rnn(batch(), h)
+            out.square().mean().backward(retain_graph=True)
+        optimizer.step()
+
+
+def evaluation_in_update():
+    """Call backward() in the validation too."""
+    rnn, optimizer = modules()
+    for _ in range(3):
+        for is_training in (True, True, False):
+            rnn.train(is_training)
+            rnn(batch())[0].square().mean().backward()
+            if is_training:
+                optimizer.step()
+                optimizer.zero_grad()
+
+
+def rate_vanishes():
+    """Step a scheduler for each chunk that is meant for each epoch."""
+    rnn, optimizer = modules()
+    scheduler = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.1)
+    for _ in range(12):
+        update(optimizer, rnn(batch())[0].square().mean())
+        scheduler.step()

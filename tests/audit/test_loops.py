@@ -98,6 +98,10 @@ VALIDATED = """        loss.backward()
             with torch.inference_mode():
                 rnn(torch.ones(3, 1, 1), h.detach())
 """
+REPLACED = """        loss.backward()
+            with torch.no_grad():
+                h = rnn(torch.ones(3, 1, 1))[1] if i == 20 else h
+"""
 
 
 @pytest.mark.parametrize(
@@ -158,6 +162,12 @@ VALIDATED = """        loss.backward()
             "is: TBPTT(10, 10), batch of 1, carried, zeros at",
         ),
         ("state_attached", "range(4)", "range(2)", "[state-attached]"),
+        (
+            "right_chunks",
+            "        loss.backward()\n",
+            REPLACED,
+            "[state-from-validation]",
+        ),
         # which computes the loss again, by a backward pass within the outer one
         (
             "right_chunks",

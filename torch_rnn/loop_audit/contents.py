@@ -114,6 +114,10 @@ def read_target(latest: LatestData, target: torch.Tensor) -> set[str]:
                 return {"target-seen"}
         elif steps == 1:
             contents.next_step = target
+        elif steps > 2 and _is_equal(
+            target.narrow(axis, 1, steps - 1), data.narrow(axis, 0, steps - 1)
+        ):
+            return {"target-is-earlier-input"}
     elif axis is not None and target.numel() * steps == data.numel():
         last = data.select(axis, -1)
         if _is_equal(target.reshape(last.shape), last):

@@ -20,7 +20,7 @@ from torch_rnn.loop_audit.events import (
     parameters_in,
     union,
 )
-from torch_rnn.loop_audit.loop import LoopWindow, TrainingLoop, is_most
+from torch_rnn.loop_audit.loop import LoopWindow, TrainingLoop, grouped, is_most
 
 CARRIED = "carried"
 EPOCH_ZEROS = "zeros at each epoch"
@@ -28,6 +28,7 @@ SEQUENCE_ZEROS = "zeros at each sequence"
 THROUGH_EPOCHS = "carried through epochs"
 WINDOW_ZEROS = "zeros at each window"
 COMPUTED = "computed"
+WARM_UP = "from a warm-up"
 ALL_STEPS = "loss at all steps"
 BY_HAND_LOSS = "loss by hand"
 
@@ -65,7 +66,7 @@ def truncation(loop: TrainingLoop, module: nn.Module) -> Truncation:
         return Truncation("no truncation: the gradient goes on into earlier updates")
     origins = Counter(window.carried_part.origin for window in windows)
     cut = [window for window in windows if window.is_carried]
-    is_sliding = is_most(origins[Origin.INSIDE], len(cut))
+    is_sliding = is_most(origins[Origin.INSIDE] + origins[Origin.OLDER], len(cut))
     sizes = Counter((new_steps(w, is_sliding), w.k2) for w in windows)
     ((k1, k2), count), *_ = sizes.most_common(1)
     common = [w for w in windows if (new_steps(w, is_sliding), w.k2) == (k1, k2)]
@@ -75,7 +76,10 @@ def truncation(loop: TrainingLoop, module: nn.Module) -> Truncation:
         and all(window.k2 <= k2 for window in windows)
         and all(window.steps == k2 for window in common)
     )
-    is_single = len({window.update for window in windows}) == len(windows)
+    is_single = all(
+        len(inside) <= max(1, len(update.backwards))
+        for update, inside in grouped(windows, lambda window: window.update).items()
+    )
     if cut and is_regular and is_single and 0 < k1 <= k2:
         return Truncation(f"TBPTT({k1}, {k2})", (k1, k2), False, is_sliding)
     steps = usual(window.steps for window in windows)
@@ -90,7 +94,7 @@ def truncation(loop: TrainingLoop, module: nn.Module) -> Truncation:
 def state_text(windows: list[LoopWindow]) -> str:
     """Return where the states of windows come from, as parts of the line."""
     later = windows[1:]
-    if any(w.carried_part.is_carried for w in windows):
+    if any(w.is_carried for w in windows):
         zeros = [w for w in later if w.is_from_zeros]
         if not zeros:
             begun = any(w.begins_epoch and w.is_carried for w in later)
@@ -99,6 +103,8 @@ def state_text(windows: list[LoopWindow]) -> str:
         return f"{CARRIED}, {EPOCH_ZEROS if is_epoch else SEQUENCE_ZEROS}"
     if all(window.is_from_zeros for window in windows):
         return WINDOW_ZEROS
+    if all(window.is_warm_up for window in windows):
+        return WARM_UP
     origins = {part.origin for window in windows for part in window.first.state}
     return COMPUTED if origins <= {Origin.COMPUTED, Origin.ATTACHED} else ""
 

@@ -98,6 +98,19 @@ class StatePart(NamedTuple):
         """Whether it has the numbers of an earlier pass, without its graph."""
         return self.source is not None and self.origin is not Origin.ATTACHED
 
+    @property
+    def is_warm_up(self) -> bool:
+        """Whether passes without gradient lead to it, and none with gradient."""
+        return self.origin is Origin.WITHOUT_GRADIENT and not self.is_from_training
+
+    @property
+    def is_from_training(self) -> bool:
+        """Whether passes without gradient lead from one in training to it."""
+        forward = self.source
+        while forward is not None and not forward.has_gradient:
+            forward = forward.state[0].source
+        return forward is not None
+
 
 # Events
 
@@ -120,6 +133,7 @@ class ForwardPass(Event):
     data: InputData
     contents: DataContents
     sequences: int  # of the batch
+    across: InputData  # the data, as if time were the axis of the batch
     is_training: bool  # the module is in the mode of training
     is_state_given: bool
     state: tuple[StatePart, ...]

@@ -19,6 +19,7 @@ from torch_rnn.loop_audit.description import (
     EPOCH_ZEROS,
     SEQUENCE_ZEROS,
     THROUGH_EPOCHS,
+    WARM_UP,
     WINDOW_ZEROS,
 )
 from torch_rnn.loop_audit.torch_internals import LOSSES_OF_OPERATORS, LOSSES_OF_TORCH
@@ -31,6 +32,7 @@ STATES = (
     SEQUENCE_ZEROS,
     WINDOW_ZEROS,
     COMPUTED,
+    WARM_UP,
 )
 # Of each kind of part the pattern, of which groups are the values.
 PATTERNS = {

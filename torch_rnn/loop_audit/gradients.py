@@ -12,7 +12,7 @@ from weakref import ref
 import torch
 
 from torch_rnn.loop_audit.events import BackwardPass
-from torch_rnn.loop_audit.torch_internals import norms_of, version_of
+from torch_rnn.loop_audit.torch_internals import dense_part, norms_of, version_of
 
 
 @dataclass(eq=False, slots=True)
@@ -42,7 +42,7 @@ class ParameterRecord:
         """Look whether the script has set, changed or zeroed the gradient."""
         gradient = self.tensor.grad
         is_changed = self.note_gradient()
-        if gradient is None or (is_changed and not gradient.any()):
+        if gradient is None or (is_changed and not dense_part(gradient).any()):
             self.backwards = frozenset()
             self.is_known = True
         elif is_changed:

@@ -72,7 +72,13 @@ class LoopWindow:
     @property
     def is_carried(self) -> bool:
         """Whether a part of the initial state is carried and cut."""
-        return any(part.is_carried for part in self.first.state)
+        state = self.first.state
+        return any(part.is_carried and not part.is_warm_up for part in state)
+
+    @property
+    def is_warm_up(self) -> bool:
+        """Whether the state is that of a warm-up without gradient."""
+        return self.carried_part.is_warm_up
 
     @property
     def is_from_zeros(self) -> bool:

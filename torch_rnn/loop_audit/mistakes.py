@@ -17,7 +17,6 @@ from torch_rnn.loop_audit.events import (
     LossCall,
     OptimizerRecord,
     Origin,
-    StatePart,
     parameters_in,
     union,
 )
@@ -31,7 +30,7 @@ from torch_rnn.loop_audit.loop import (
     parameter_ids,
     reached_passes,
 )
-from torch_rnn.loop_audit.order import is_shuffled, sample_steps
+from torch_rnn.loop_audit.order import follows, is_shuffled, sample_steps
 
 # Of the carried states: burn-in states are more. The loop state_from_validation has 3
 # of 15; test_other_forms has 7 of 15, which is no mistake.
@@ -46,14 +45,15 @@ MIN_SEQUENCES = 1
 # States
 
 
-def _is_from_validation(part: StatePart) -> bool:
-    """Return whether passes without gradient lead from training to a state."""
-    if part.origin is not Origin.WITHOUT_GRADIENT:
+def _is_from_validation(window: LoopWindow) -> bool:
+    """Return whether a state is of a pass without gradient that training has led to,
+    or whose data this window does not follow, as it follows those of training.
+    """
+    part = window.carried_part
+    if part.origin is not Origin.WITHOUT_GRADIENT or part.source is None:
         return False
-    forward = part.source
-    while forward is not None and not forward.has_gradient:
-        forward = forward.state[0].source
-    return forward is not None
+    is_warm_up = follows(part.source, window.first) or window.begins_epoch
+    return part.is_from_training or bool(window.follows and not is_warm_up)
 
 
 @warning(
@@ -107,7 +107,7 @@ def state_from_validation(loop: TrainingLoop) -> Iterator[Event]:
         validated = []
         for window in windows:
             carried += window.carried_part.is_carried
-            if _is_from_validation(window.carried_part):
+            if _is_from_validation(window):
                 validated.append(window.first)
         if len(validated) <= MAX_VALIDATION_SHARE * carried:
             yield from validated

@@ -7,6 +7,7 @@ from torch_rnn.loop_audit.findings import question
 from torch_rnn.loop_audit.loop import (
     LoopWindow,
     TrainingLoop,
+    by_optimizer,
     is_most,
     reached_passes,
 )
@@ -16,6 +17,7 @@ from torch_rnn.loop_audit.values import parameters_without_gradient, signed_loss
 # The roughness of values along what is no axis of time, and along one.
 MIN_OF_SAMPLES = 0.8
 MAX_OF_TIME = 0.1
+MIN_RATE = 1e-4  # as a part of the first one
 
 
 # States
@@ -141,6 +143,27 @@ def axes_exchanged(loop: TrainingLoop) -> Iterator[Event]:
             yield from found
 
 
+@question(
+    "the windows follow one another along the axis that the module takes for the batch,"
+    " and the state is carried: is batch_first right?",
+    ForwardPass,
+)
+def carried_along_batch(loop: TrainingLoop) -> Iterator[Event]:
+    """Yield windows with a carried state, whose data go on along the batch."""
+    for windows in loop.windows.values():
+        found = []
+        for window in windows:
+            before, first = window.carried_part.source, window.first
+            if before is None or not window.is_carried or first.sequences == 1:
+                continue
+            is_same = first.across.series == before.across.series is not None
+            gap = first.across.step - before.across.step
+            if is_same and gap == before.sequences:
+                found.append(first)
+        if is_most(2 * len(found), len(windows)):
+            yield from found
+
+
 # Losses and gradients
 
 
@@ -159,6 +182,16 @@ def target_is_input(loop: TrainingLoop) -> Iterator[Event]:
 def target_is_last_input(loop: TrainingLoop) -> Iterator[Event]:
     """Yield losses whose target is the last input."""
     yield from signed_losses(loop, "target-is-last-input")
+
+
+@question(
+    "the target of each step is the input of the step before: is it to be the next"
+    " one?",
+    LossCall,
+)
+def target_is_earlier_input(loop: TrainingLoop) -> Iterator[Event]:
+    """Yield losses whose target is the input one step earlier."""
+    yield from signed_losses(loop, "target-is-earlier-input")
 
 
 @question(
@@ -206,3 +239,51 @@ def trained_in_evaluation_mode(loop: TrainingLoop) -> Iterator[Event]:
         if modes and modes[0] and not modes[-1]:
             begun = len(modes) - modes[::-1].index(True)
             yield from (window.first for window in windows[begun:])
+
+
+@question(
+    "this backward() goes again through the graph of an earlier one of the same update,"
+    " and on from there: is the state to be cut between them?",
+    ForwardPass,
+)
+def attached_within_update(loop: TrainingLoop) -> Iterator[Event]:
+    """Yield passes whose parent an earlier backward() of their update has reached."""
+    for steps in loop.groups:
+        done = set[ForwardPass]()
+        backwards = {backward for step in steps for backward in step.backwards}
+        for backward in sorted(backwards, key=lambda backward: backward.number):
+            for forward in backward.reached:
+                if forward not in done and done & {*forward.parents}:
+                    yield forward
+            done |= backward.reached.keys()
+
+
+@question(
+    "the gradient of this update has a part of passes in the mode of evaluation: does a"
+    " loss of validation go through backward()?",
+    ForwardPass,
+    least=1,
+)
+def evaluation_in_update(loop: TrainingLoop) -> Iterator[Event]:
+    """Yield passes in evaluation mode that are in an update with others in training."""
+    for steps in loop.groups:
+        backwards = {backward for step in steps for backward in step.backwards}
+        reached = {forward for backward in backwards for forward in backward.reached}
+        trained = {forward.module for forward in reached if forward.is_training}
+        for forward in sorted(reached, key=lambda forward: forward.number):
+            if not forward.is_training and forward.module in trained:
+                yield forward
+
+
+@question(
+    "the learning rate falls below a ten-thousandth of its first value for most"
+    " updates: is the scheduler stepped where it is meant to be?",
+    least=1,
+)
+def rate_vanishes(loop: TrainingLoop) -> Iterator[Event]:
+    """Yield the first step with a tiny rate of optimizers that make most steps so."""
+    for updates in by_optimizer(loop.updates):
+        rates = [max(update.rates, default=0.0) for update in updates]
+        small = [u for u, rate in zip(updates, rates) if rate < MIN_RATE * rates[0]]
+        if is_most(len(small), len(updates)):
+            yield small[0]

@@ -220,6 +220,7 @@ class StateMemory:
             data=data,
             contents=contents,
             sequences=call.sequences,
+            across=self._data_across(values, call),
             is_training=self._module.training,
             is_state_given=bool(call.state),
             state=tuple(self._located(part, data) for part in parts),
@@ -234,6 +235,12 @@ class StateMemory:
         if values is not None and is_read:
             self.latest_data = LatestData(forward, values, call.axis)
         return forward
+
+    def _data_across(self, values: torch.Tensor | None, call: ModuleCall) -> InputData:
+        """Return what is known of the data along the axis of the batch."""
+        if values is None or call.axis is None or call.batch_sizes or values.dim() < 2:
+            return InputData()
+        return _input_data(values, 1 - call.axis)
 
     def _own_results(self, sources: GraphSources) -> list[PassResult]:
         """Return the results of this module that a tensor comes from."""

@@ -109,9 +109,14 @@ def shape_of(node: Any) -> tuple[int, ...] | None:
     return tuple(metadata[0].shape) if metadata else None
 
 
+def dense_part(tensor: torch.Tensor) -> torch.Tensor:
+    """Return the values of a sparse tensor that are not left out, or the tensor."""
+    return tensor.coalesce().values() if tensor.is_sparse else tensor
+
+
 def norms_of(tensors: Iterable[torch.Tensor]) -> list[float]:
     """Return the 2-norms of the values of tensors, computed in float64."""
-    values = [tensor.detach() for tensor in tensors]
+    values = [dense_part(tensor.detach()) for tensor in tensors]
     if not values:
         return []
     norms = torch._foreach_norm(values, 2, torch.float64)
