@@ -455,7 +455,7 @@ def evaluation_in_update():
     """Call backward() in the validation too."""
     rnn, optimizer = modules()
     for _ in range(3):
-        for is_training in (True, True, False):
+        for is_training in (True, True, True, True, False):
             rnn.train(is_training)
             rnn(batch())[0].square().mean().backward()
             if is_training:

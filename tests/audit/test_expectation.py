@@ -107,6 +107,12 @@ VALIDATED = ("right_chunks", "carried, zeros at each epoch", "h.detach()", MASKE
             "that this window does not follow",
         ),
         (("state_lost", "carried", "", ""), "first in update 2 (<string>:"),
+        (
+            ("evaluation_in_update", "SGD", "", ""),
+            "1, as in most, is expected, found 2",
+        ),
+        (("rate_vanishes", "lr from 0.1 to 0.01", "", ""), "found lr 1e-12, first in"),
+        (("rate_vanishes", "lr 0.1", "", ""), "found lr 0.01, first in update 2"),
         (("no_update", "carried", "", ""), "an update is expected, found none"),
     ],
 )

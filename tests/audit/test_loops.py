@@ -173,7 +173,7 @@ REPLACED = """        loss.backward()
             "right_chunks",
             LOSS,
             CHECKPOINT,
-            "in all 12 updates, and is that of 1 backward pass.",
+            "in all 12 updates, and is that of 1 backward pass, 12 in all.",
         ),
     ],
 )
@@ -267,5 +267,5 @@ def test_a_backward_that_fails_is_in_no_update():
     with torch_rnn.audit() as report:
         exec(source("right_chunks", "loss.backward()", FAILED_BEFORE), {})
     text = " ".join(str(report).split())
-    assert "is that of 1 backward pass. Backward passes in no update: 12" in text
+    assert "1 backward pass, 12 in all. Backward passes in no update: 12" in text
     assert "how the script has changed the gradients of 12 updates" in text

@@ -211,7 +211,8 @@ def describe_update(loop: TrainingLoop) -> list[str]:
     if len(set(rates)) == 1:
         parts.append(rates[0])
     elif rates[0]:
-        parts.append(rates[0].replace("lr ", "lr from "))
+        last = rates[-1].removeprefix("lr ")
+        parts.append(f"{rates[0].replace('lr ', 'lr from ')} to {last}")
     clips = Counter(clip_text(update) for update in facts)
     ((text, times),) = clips.most_common(1)
     if times == size:

@@ -27,7 +27,7 @@ from torch_rnn.loop_audit.description import (
     used_text,
     usual,
 )
-from torch_rnn.loop_audit.events import Origin
+from torch_rnn.loop_audit.events import CLOSURES, Origin
 from torch_rnn.loop_audit.expectation import Expectation, Part, module_names
 from torch_rnn.loop_audit.loop import LoopWindow, TrainingLoop, is_most
 
@@ -254,13 +254,47 @@ def _is_loss_expected(part: Part, update: UpdateFacts) -> bool:
     return all(is_named)
 
 
-def _rates_differ(part: Part, update: UpdateFacts) -> bool:
-    """Return whether the learning rates of an update are others."""
-    if part.values[0] and update.number > 1:  # "from"
-        return False
-    expected = [float(value) for value in (part.values[1] or "").split(" and ")]
-    rates = dict.fromkeys(rate for step in update.steps for rate in step.rates)
-    return [f"{rate:g}" for rate in rates] != [f"{rate:g}" for rate in expected]
+def _rates(text: str) -> list[str]:
+    """Return learning rates as the report writes them."""
+    return [f"{float(value):g}" for value in text.split(" and ")]
+
+
+def _rate_difference(facts: list[UpdateFacts], part: Part) -> Difference | None:
+    """Return where the learning rates are others: in any update, or, of a schedule, in
+    the first and the last one.
+    """
+    begins, first, last = part.values
+    expected = [(update, first) for update in facts]
+    if begins:
+        expected = [(facts[0], first), (facts[-1], last)]
+    for update, text in expected:
+        found = dict.fromkeys(f"{r:g}" for s in update.steps for r in s.rates)
+        if text is not None and list(found) != _rates(text):
+            shown = rate_text(update.steps) or "no rate"
+            number = update.number
+            return Difference("rate", part.text, shown, number, update.location)
+    return None
+
+
+def _more_backward_passes(
+    loop: TrainingLoop, facts: list[UpdateFacts]
+) -> Difference | None:
+    """Return where an update is that of more backward passes than most updates, which
+    is said of no loop: the last sum of an epoch has fewer.
+    """
+    counts = [update.backward_count for update in facts]
+    common = usual(counts)
+    # an optimizer calls a closure as often as it needs
+    if CLOSURES in loop.record.unseen or 4 * counts.count(common) < 3 * len(counts):
+        return None
+    for update in facts:
+        if update.backward_count > common:
+            part = "backward passes per update"
+            text, number = str(update.backward_count), update.number
+            return Difference(
+                part, f"{common}, as in most,", text, number, update.location
+            )
+    return None
 
 
 def _found_in(update: UpdateFacts, kind: str, part: Part) -> str:
@@ -274,9 +308,6 @@ def _found_in(update: UpdateFacts, kind: str, part: Part) -> str:
             part.text.lower().split(" and ")
         )
         return "" if is_known else text
-    if kind == "rate":
-        is_other = _rates_differ(part, update)
-        return (rate_text(update.steps) or "no rate") if is_other else ""
     if kind == "clip":
         text = clip_text(update)
         return "" if text == part.text else text
@@ -287,21 +318,30 @@ def _found_in(update: UpdateFacts, kind: str, part: Part) -> str:
     return "" if str(counts[kind]) == part.values[0] else str(counts[kind])
 
 
-def _loop_differences(loop: TrainingLoop, parts: Parts) -> Iterator[Difference]:
+def _loop_difference(
+    loop: TrainingLoop, facts: list[UpdateFacts], kind: str, part: Part
+) -> Difference | None:
+    """Return where losses or updates differ in an expected part."""
+    if kind == "rate":
+        return _rate_difference(facts, part)
+    if kind == "updates":
+        count = loop.record.steps + loop.by_hand_count
+        is_same = str(count) == part.values[0]
+        return None if is_same else Difference("updates", part.text, str(count))
+    for update in facts:
+        found = _found_in(update, kind, part)
+        if found:
+            return Difference(kind, part.text, found, update.number, update.location)
+    return None
+
+
+def _loop_differences(loop: TrainingLoop, parts: Parts) -> Iterator[Difference | None]:
     """Yield the differences of losses and updates."""
     facts = update_facts(loop)
     for kind, (part, *_) in parts.items():
-        if kind == "updates":
-            if loop.record.steps + loop.by_hand_count != int(part.values[0] or 0):
-                count = loop.record.steps + loop.by_hand_count
-                yield Difference("updates", part.text, str(count))
-            continue
-        for update in facts:
-            found = _found_in(update, kind, part)
-            if found:
-                number = update.number
-                yield Difference(kind, part.text, found, number, update.location)
-                break
+        yield _loop_difference(loop, facts, kind, part)
+    if "backward passes per update" not in parts:
+        yield _more_backward_passes(loop, facts)
 
 
 def differences(loop: TrainingLoop, expectation: Expectation) -> list[Difference]:
@@ -334,4 +374,5 @@ def differences(loop: TrainingLoop, expectation: Expectation) -> list[Difference
     # the loss of a decoder is at all steps, and its encoder gives the last state
     if len(steps) == len(modules):
         found += steps[:1]
-    return [*found, *_loop_differences(loop, expectation.loop)]
+    others = _loop_differences(loop, expectation.loop)
+    return [*found, *(difference for difference in others if difference is not None)]

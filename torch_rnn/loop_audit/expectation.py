@@ -45,7 +45,8 @@ PATTERNS = {
     "losses per update": r"(\d+) loss(?:es)? per update",
     "backward passes per update": r"(\d+) backward pass(?:es)? per update",
     "updates": r"(\d+) updates?",
-    "rate": rf"lr (from )?({NUMBER}(?: and {NUMBER})*)",
+    "rate": rf"lr (from )?({NUMBER}(?: and {NUMBER})*)"
+    rf"(?: to ({NUMBER}(?: and {NUMBER})*))?",
     "clip": rf"no clip|clip (?:norm|value) {NUMBER}(?: of \d+ parameters?)?"
     rf"(?: and clip (?:norm|value) {NUMBER})*",
 }
@@ -88,6 +89,7 @@ WORDS = (
     "optimizer NAME",
     "update by hand",
     "lr X",
+    "lr from X to Y",
     "clip norm X",
     "clip value X",
     "no clip",

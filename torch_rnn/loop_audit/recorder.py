@@ -21,6 +21,7 @@ from torch.utils.hooks import RemovableHandle
 
 from torch_rnn.loop_audit.events import (
     BY_HAND,
+    CLOSURES,
     MAX_EVENTS,
     UNNAMED_LOSS,
     BackwardPass,
@@ -415,7 +416,7 @@ class LoopRecorder:
             inside = record.events[events:]
             closures = [event for event in inside if isinstance(event, BackwardPass)]
             if closures:
-                record.unseen.add("what closures of optimizers compute")
+                record.unseen.add(CLOSURES)
             optimizer_record = self._optimizers[optimizer]
             optimizer_record.is_fresh &= bool(optimizer.state)
             self._name(parameters)

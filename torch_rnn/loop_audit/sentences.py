@@ -206,10 +206,14 @@ def _update_sentences(loop: TrainingLoop) -> Iterator[str]:
     counts = sorted({update.backward_count for update in facts})
     sums = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
     text = f"The gradient starts from zero in {start} updates, and is that of {sums}"
-    yield f"{text} backward {'pass' if counts[-1] == 1 else 'passes'}."
+    text += f" backward {'pass' if counts[-1] == 1 else 'passes'}"
+    done = sum(not backward.has_failed for backward in loop.backwards)
+    yield f"{text}, {done} in all."
     lost = [b for b in loop.backwards if not loop.updates_of(b)]
     if lost:
-        yield f"Backward passes in no update: {len(lost)} ({lost[0].location})."
+        failed = sum(backward.has_failed for backward in lost)
+        text = f", {failed} of which failed" if failed else ""
+        yield f"Backward passes in no update: {len(lost)} ({lost[0].location}){text}."
     by_line = grouped(loop.clips, lambda c: (c.kind, c.limit, c.location))
     for (kind, limit, location), clips in by_line.items():
         size = pluralize(len(parameters_in(clips)), "parameter")
