@@ -86,7 +86,7 @@ def right_chunks():
     9 of 12 from the previous window, cut; 3 of 12 from zeros, where an epoch begins.
     ), 12 times, each part of 1 update. Steps of a window with a loss: all steps.
     12 updates by SGD, lr 0.1, of 4 parameters (
-    The gradient starts from zero in all 12 updates, and is that of 1 backward pass, 12
+    The gradient starts from zero in 12 of 12 updates, and is that of 1 backward pass,
     ), between backward() and step(); it acts in
     0 warnings and 0 questions of
     """
@@ -254,7 +254,7 @@ def loss_used_twice():
 def gradients_not_zeroed():
     """Leave zero_grad() out.
 
-    The gradient starts from zero in 1 updates, and is that of 1 to 4 backward passes,
+    starts from zero in 1 of 4 updates, and is that of 1 to 4 backward passes, 4 in
     """
     rnn, optimizer = modules()
     for _ in range(4):

@@ -3,6 +3,7 @@
 import contextlib
 import inspect
 import os
+import re
 import site
 import warnings
 from pathlib import Path
@@ -17,6 +18,7 @@ import torch_rnn
 from tests.audit import loops
 from tests.helpers.audited_loops import audited, source
 from torch_rnn.loop_audit.events import Origin
+from torch_rnn.loop_audit.findings import FINDINGS
 from torch_rnn.loop_audit.sentences import counted
 from torch_rnn.loop_audit.torch_internals import LOSSES_OF_OPERATORS, LOSSES_OF_TORCH
 
@@ -176,6 +178,33 @@ def test_a_state_of_zeros_is_carried_from_nowhere():
     assert not h.any()
     origins = [forward.state[0].origin for forward in report.loop.forwards]
     assert origins == [Origin.ZEROS] * 2
+
+
+def test_gradients_that_are_given_to_backward_are_told():
+    """As those of a state, which joins windows: their truncation is not counted."""
+    rnn, optimizer = loops.modules()
+    with torch_rnn.audit() as report:
+        for _ in range(3):
+            optimizer.zero_grad()
+            _, h = rnn(loops.batch())
+            cut = h.detach().requires_grad_()
+            rnn(loops.batch(), cut)[0].square().mean().backward()
+            h.backward(cut.grad)
+            optimizer.step()
+    assert "TBPTT" not in str(report)
+    assert "backward() with a gradient of a state joins" in " ".join(
+        str(report).split()
+    )
+
+
+def test_readme_names_each_warning_and_question():
+    text = (Path(torch_rnn.__file__).parent / "README.md").read_text(encoding="utf-8")
+    for title, is_question in (("| warning |", False), ("| question |", True)):
+        table = text[text.index(title) :].partition("\n\n")[0]
+        rows = [row.split(" | ")[0] for row in table.split("\n")[2:]]
+        names = {name for row in rows for name in re.findall("`([a-z-]+)`", row)}
+        known = {n for n, f in FINDINGS.items() if f.is_question is is_question}
+        assert names == known
 
 
 def test_gradient_begins_at_the_last_output_with_a_loss():

@@ -173,7 +173,7 @@ REPLACED = """        loss.backward()
             "right_chunks",
             LOSS,
             CHECKPOINT,
-            "in all 12 updates, and is that of 1 backward pass, 12 in all.",
+            "in 12 of 12 updates, and is that of 1 backward pass, 12 in all.",
         ),
     ],
 )

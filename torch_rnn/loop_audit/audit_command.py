@@ -6,6 +6,7 @@ import os
 import runpy
 import signal
 import sys
+import textwrap
 import threading
 from contextlib import ExitStack, suppress
 from getopt import GetoptError, getopt
@@ -18,7 +19,6 @@ from numpy_rnn.common.errors import InputError, errors_about
 from torch_rnn.loop_audit import audit
 from torch_rnn.loop_audit.audit_report import LoopReport
 from torch_rnn.loop_audit.expectation import (
-    EXAMPLE,
     WORDS,
     Expectation,
     read_expectation,
@@ -27,13 +27,20 @@ from torch_rnn.loop_audit.explanation import explain
 from torch_rnn.loop_audit.findings import FINDINGS
 from torch_rnn.loop_audit.location import SCRIPT_PATHS
 
-NAMES = {
-    is_question: ", ".join(
-        name for name, found in FINDINGS.items() if found.is_question is is_question
+
+def names_of(is_question: bool) -> str:
+    """Return the names of the warnings, or of the questions."""
+    found = FINDINGS.items()
+    return ", ".join(name for name, f in found if f.is_question is is_question)
+
+
+def filled(title: str, text: str) -> str:
+    """Return a paragraph of the help."""
+    return textwrap.fill(
+        f"{title}: {text}.", 88, subsequent_indent="  ", break_on_hyphens=False
     )
-    for is_question in (False, True)
-}
-PARTS = ", ".join(WORDS)
+
+
 LONG_OPTIONS = ["help", "updates=", "ignore=", "expect=", "strict"]
 PROGRAM = "torch-rnn audit"
 USAGE = "[OPTION ...] SCRIPT | -m MODULE [arguments]"
@@ -43,18 +50,19 @@ usage: {PROGRAM} {USAGE}
 Run a training script as it is, and report on standard error which loop it is, what is
 sure to be a mistake, and what may be one. The exit status is the script's.
 
-  --expect TEXT  what the loop is meant to be, such as {EXAMPLE[:32]!r}:
-                 exit status 1 if a part differs, or there is a warning
+  --expect TEXT  what the loop is meant to be, as "TBPTT(20, 20), carried": exit status
+                 1 if a part differs, or there is a warning
   --updates N    record the first N updates (200)
   --ignore NAME  switch a warning or question off, by the name that stands after it
   --strict       exit status 1 if there is a warning, or the audit ends early, and the
                  script succeeds
 
 A report ends with the line that describes the loop, which --expect takes.
-Parts of --expect, separated by commas, those of several modules by semicolons:
-  {PARTS}
-Warnings: {NAMES[False]}.
-Questions: {NAMES[True]}."""
+Its parts are separated by commas, those of several modules by semicolons.
+
+{filled("Parts", ", ".join(WORDS))}
+{filled("Warnings", names_of(False))}
+{filled("Questions", names_of(True))}"""
 
 
 def parse_options(words: list[str]) -> tuple[list[tuple[str, str]], list[str]]:

@@ -11,6 +11,7 @@ import torch
 from torch_rnn.loop_audit.events import DataContents, ForwardPass
 
 MAX_HASHED = 4096  # numbers of a tensor
+MIN_STEPS = 4  # of a window that is known again by its numbers
 MAX_MEASURED = 100_000  # numbers whose roughness is measured
 MAX_COMPARED = 10_000_000
 
@@ -38,10 +39,11 @@ def read_contents(
     if data.numel() == 0 or data.is_complex() or data.dim() <= (axis or 0):
         return DataContents()
     if axis is None:
-        digest = content_hash(data)
-        return DataContents(digest, digest)
+        return DataContents(None, content_hash(data))
     sequence = data.select(1 - axis, 0) if data.dim() > 1 else data
-    contents = DataContents(content_hash(sequence), content_hash(data.select(axis, 0)))
+    # a few steps may be the same anywhere
+    digest = content_hash(sequence) if data.shape[axis] >= MIN_STEPS else None
+    contents = DataContents(digest, content_hash(data.select(axis, 0)))
     is_wide = data.dim() == 3 and min(data.shape[:2]) > 3
     is_small = data.is_floating_point() and data.numel() <= MAX_MEASURED
     if is_measured and is_wide and is_small:

@@ -12,6 +12,7 @@ from torch import nn
 from numpy_rnn.common.texts import pluralize
 from torch_rnn.loop_audit.events import (
     BY_HAND,
+    GIVEN_GRADIENTS,
     UNNAMED_LOSS,
     GradientClip,
     LoopUpdate,
@@ -64,6 +65,8 @@ def truncation(loop: TrainingLoop, module: nn.Module) -> Truncation:
         return Truncation("no update by its gradients")
     if any(forward.module is module for forward in loop.attached):
         return Truncation("no truncation: the gradient goes on into earlier updates")
+    if GIVEN_GRADIENTS in loop.record.unseen:
+        return Truncation("a truncation that backward() with given gradients makes")
     origins = Counter(window.carried_part.origin for window in windows)
     cut = [window for window in windows if window.is_carried]
     is_sliding = is_most(origins[Origin.INSIDE] + origins[Origin.OLDER], len(cut))

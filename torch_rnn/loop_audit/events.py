@@ -17,6 +17,7 @@ from torch.utils.weak import WeakIdRef
 from torch_rnn.loop_audit.location import current_location
 
 MAX_EVENTS = 100_000  # a record keeps no more than these
+GIVEN_GRADIENTS = "the steps that backward() with a gradient of a state joins"
 CLOSURES = "what closures of optimizers compute"
 UNNAMED_LOSS = "of a function that is not watched"
 AnyKey = TypeVar("AnyKey")

@@ -70,7 +70,9 @@ LOSSES |= {
 OPTIMIZERS = {
     name.lower(): name
     for name, kind in vars(torch.optim).items()
-    if isinstance(kind, type) and issubclass(kind, torch.optim.Optimizer)
+    if isinstance(kind, type)
+    and issubclass(kind, torch.optim.Optimizer)
+    and kind is not torch.optim.Optimizer
 }
 EXAMPLE = "TBPTT(20, 20), carried, zeros at each epoch, mse mean, Adam, clip norm 1"
 WORDS = (

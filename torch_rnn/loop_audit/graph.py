@@ -182,6 +182,8 @@ class UseWatch:
         pending: list[tuple[GraphSources, nn.Module | None]]
         # a new string for each backward pass, as nodes are marked by identity
         pending = [(sources_of(roots, "".join([*place])), None)]
+        # the gradient of a state or an output is given to backward()
+        self.begins_at_result = any(use[1] is ROOT for use in pending[0][0].uses)
         self.sources.shared = pending[0][0].shared
         self.sources.broadcast = pending[0][0].broadcast
         while pending:

@@ -44,22 +44,32 @@ def _axis_of_time(
 
 def read_own_call(args: tuple[Any, ...], output: Any) -> ModuleCall | None:
     """Return the tensors of a call that may be that of a recurrent module; None if it
-    is not.
+    is not. The state is the last argument that is like a part of the output, and the
+    input the one before it.
     """
-    if len(args) < 2 or not isinstance(args[0], torch.Tensor):
+    for place in range(len(args) - 1, 0, -1):
+        x, state = args[place - 1], _tensors(args[place])
+        if isinstance(x, torch.Tensor) and state:
+            call = _call_with(x, state, _tensors(output) or [])
+            if call is not None:
+                return call
+    return None
+
+
+def _call_with(
+    x: torch.Tensor, state: list[torch.Tensor], results: list[torch.Tensor]
+) -> ModuleCall | None:
+    """Return the call with an input, a state and results, if it may be one."""
+    if len(state) > 2 or len(results) < len(state) or state[0].dim() > 3:
         return None
-    state, results = _tensors(args[1]), _tensors(output)
-    x = args[0]
-    if not state or not results or len(state) > 2 or len(results) < len(state):
+    if not all(tensor.is_floating_point() for tensor in state):
         return None
     shapes = [tensor.shape for tensor in state]
-    last = results[len(results) - len(state) :]
-    if [tensor.shape for tensor in last] != shapes:
-        # (h, out) instead of (out, h)
-        last, results = results[: len(state)], results[::-1]
-        if [tensor.shape for tensor in last] != shapes:
-            return None
-    if not all(tensor.is_floating_point() for tensor in state) or state[0].dim() > 3:
+    # (out, h), and (h, out)
+    for last in (results[-len(state) :], results[: len(state)]):
+        if [tensor.shape for tensor in last] == shapes:
+            break
+    else:
         return None
     outputs = dict(zip("hc", last))
     others = [tensor for tensor in results if all(tensor is not t for t in last)]

@@ -22,6 +22,7 @@ from torch.utils.hooks import RemovableHandle
 from torch_rnn.loop_audit.events import (
     BY_HAND,
     CLOSURES,
+    GIVEN_GRADIENTS,
     MAX_EVENTS,
     UNNAMED_LOSS,
     BackwardPass,
@@ -284,6 +285,8 @@ class LoopRecorder:
         used = [*sources.parameters, *held]
         self._name(used)
         parameters = self._gradients.read(used)
+        if watch.begins_at_result:
+            self.record.unseen.add(GIVEN_GRADIENTS)
         if not roots:
             self.record.unseen.add("backward() of a GradientEdge")
         elif not sources.losses:

@@ -161,12 +161,12 @@ def _loss_sentences(loop: TrainingLoop) -> Iterator[str]:
             return "without backward()"
         # a loss of two optimizers is in one update of each
         count = max(map(len, by_optimizer(updates_of[loss])), default=0)
-        return f"part of {pluralize(count, 'update')}"
+        return f"part of {pluralize(count, 'update')}" if count else "in no update"
 
     by_line = grouped(loop.losses, lambda loss: (loss_text([loss]), loss.location))
     for (text, location), losses in by_line.items():
         uses = Counter(map(use_of, losses)).most_common()
-        shown = f"each {uses[0][0]}"
+        shown = uses[0][0] if len(losses) == 1 else f"each {uses[0][0]}"
         if len(uses) > 1:
             shown = ", ".join(f"{count} {use}" for use, count in uses[:MAX_LISTED])
         name = text if text.startswith("loss") else f"loss {text}"
@@ -202,7 +202,7 @@ def _update_sentences(loop: TrainingLoop) -> Iterator[str]:
         steps = pluralize(len(loop.updates), "step")
         yield f"These {steps} are {len(facts)} updates: some are made together."
     adding = {loop.number_of(update) for update in loop.adding_updates()}
-    start = f"all {len(facts)}" if not adding else f"{len(facts) - len(adding)}"
+    start = f"{len(facts) - len(adding)} of {len(facts)}"
     counts = sorted({update.backward_count for update in facts})
     sums = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
     text = f"The gradient starts from zero in {start} updates, and is that of {sums}"
