@@ -67,10 +67,15 @@ def broadcast_sign(shapes: Shapes | None) -> set[str]:
 
 
 def signs_of(
-    name: str, tensors: list[Any], latest: list[LatestData], shapes: Shapes | None
+    name: str,
+    tensors: list[Any],
+    latest: list[LatestData],
+    shapes: Shapes | None,
+    is_compared: bool,
 ) -> frozenset[str]:
     """Return the signs of mistakes in a call of a loss function with an output and a
-    target, which follows the latest passes.
+    target, which follows the latest passes. Targets of single steps are compared with
+    inputs or not.
     """
     output, target = tensors
     signs = broadcast_sign(shapes)
@@ -81,5 +86,8 @@ def signs_of(
         signs.add("loss-of-no-probabilities")
     if name != "ctc_loss" and isinstance(target, torch.Tensor):
         for data in latest:
-            signs |= read_target(data, target)
+            if is_compared or data.axis is not None:
+                signs |= read_target(data, target)
+            elif target.numel() == data.data.numel():
+                data.forward.contents.next_step = target
     return frozenset(signs)

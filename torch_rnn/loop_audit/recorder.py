@@ -59,6 +59,7 @@ from torch_rnn.loop_audit.torch_internals import (
 )
 
 MAX_RECENT = 1000  # passes
+MAX_COMPARED = 500  # losses of single steps, whose target is compared with the input
 
 
 def is_finite(tensor: torch.Tensor) -> bool:
@@ -87,6 +88,7 @@ class LoopRecorder:
         self._begun: list[tuple[int, int]] = []
         self._by_hand = 0  # updates by hand, counted down
         self._made = 0  # steps of optimizers
+        self._compared = 0  # losses
         self._group: list[Optimizer] = []  # those of the latest update, made together
         self._together = set[frozenset[int]]()  # ids of two that were in one update
         self._samples = SampleWatch()
@@ -247,19 +249,17 @@ class LoopRecorder:
         tensors = [value for value in tensors if isinstance(value, torch.Tensor)][:2]
         latest = [m.latest_data for m in self._states.values()]
         known = [data for data in latest if data is not None]
+        self._compared += 1
         self._add_loss(
             result,
             name.removesuffix("_nd").removesuffix("_loss"),
             reduction=reduction_of(name, args, kwargs),
-            signs=signs_of(name, tensors, known, shapes),
+            signs=signs_of(name, tensors, known, shapes, self._compared < MAX_COMPARED),
         )
 
     def _add_loss(self, result: torch.Tensor, name: str, **facts: Any) -> LossCall:
         """Add a loss, and mark it in the graph."""
         loss = self.record.add(LossCall, name=name, **facts)
-        if not is_finite(result):
-            self._look_at_passes()
-            self._note_non_finite("a loss", name)
         mark_loss(result, loss)
         return loss
 
@@ -285,6 +285,11 @@ class LoopRecorder:
         used = [*sources.parameters, *held]
         self._name(used)
         parameters = self._gradients.read(used)
+        if not all(map(is_finite, roots)):
+            self._look_at_passes()
+            losses = sorted(sources.losses, key=lambda loss: loss.number)
+            places = [loss.location for loss in losses[:1]]
+            self._note_non_finite("a loss", "of backward()", *places)
         if watch.begins_at_result:
             self.record.unseen.add(GIVEN_GRADIENTS)
         if not roots:

@@ -42,6 +42,8 @@ from torch_rnn.loop_audit.torch_internals import (
 )
 
 MAX_STATE_ROWS = 8  # a state is known by its first rows
+MAX_BYTES = 2**27  # of states, of which the oldest are forgotten
+MIN_REMEMBERED = 100
 MAX_MEASURED = 5  # windows whose roughness is measured
 MAX_REMEMBERED = 2_000  # results of passes, of which the oldest are forgotten
 
@@ -151,13 +153,16 @@ class KnownStates:
         """Remember rows: states after `steps` of the pass, or one after each step."""
         self._forward = forward
         self._output = output
-        self._rows: torch.Tensor | None = rows.clone()  # a script may change its own
+        self._rows: torch.Tensor | None = rows
+        self.size = rows.numel() * rows.element_size()
         self._steps = steps
         self._step_of: dict[int, int] = {}  # by the hash of a row
 
     def part_of(self, hashes: list[int]) -> StatePart | None:
         """Return what is known of a state, by the hashes of its rows."""
         if self._rows is not None:
+            if self._steps is not None:
+                self._rows = _first_rows(self._rows)
             for place, value in enumerate(_row_hashes(self._rows), 1):
                 self._step_of[value] = self._steps or place
             self._step_of.pop(0, None)  # zeros
@@ -181,10 +186,11 @@ class StateMemory:
         self._samples = samples
         self.latest_data: LatestData | None = None  # of the latest pass, if known
         self._measured = 0  # windows
+        self._size = 0  # bytes of states that are remembered, at most
         self._epoch = set[InputData]()  # the first data of its windows
         # of passes in training, and of others
-        self._trained = deque[KnownStates](maxlen=MAX_REMEMBERED)
-        self._others = deque[KnownStates](maxlen=MAX_REMEMBERED)
+        self._trained = deque[KnownStates]()
+        self._others = deque[KnownStates]()
         self._window: ForwardPass | None = None  # the first pass of the latest one
         self._latest: ForwardPass | None = None  # the latest pass
 
@@ -312,15 +318,26 @@ class StateMemory:
         memory = self._trained if forward.has_gradient else self._others
         for name, tensor in call.outputs.items():
             if name != "out":
-                rows = _first_rows(tensor)
-                memory.append(KnownStates(forward, name, rows, call.steps))
+                self._keep(
+                    memory, KnownStates(forward, name, tensor.detach(), call.steps)
+                )
             elif tensor.dim() == 3 and call.steps > 1 and not forward.is_bidirectional:
                 first = tensor.detach().select(1 - (call.axis or 0), 0)[:-1]
-                memory.append(KnownStates(forward, "h", first, None))
+                # the others of the batch are not kept
+                self._keep(memory, KnownStates(forward, "h", first.clone(), None))
         if forward.has_gradient:
             self._latest = forward
             if not forward.parents:
                 self._begin_window(forward)
+
+    def _keep(self, memory: deque[KnownStates], known: KnownStates) -> None:
+        """Remember states, and forget the oldest where they are too many."""
+        memory.append(known)
+        self._size += known.size
+        while len(memory) > MAX_REMEMBERED or (
+            self._size > MAX_BYTES and len(memory) > MIN_REMEMBERED
+        ):
+            self._size -= memory.popleft().size
 
     def _begin_window(self, forward: ForwardPass) -> None:
         """Begin a window, and an epoch if this one has its data."""
