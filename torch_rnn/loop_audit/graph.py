@@ -179,6 +179,7 @@ class UseWatch:
         self._used: dict[ForwardPass, NDArray[numpy.bool_]] = {}
         self._carried = set[ForwardPass]()  # whose state or output its module uses
         outside: dict[ResultUse, None] = {}
+        modules = set[nn.Module]()
         pending: list[tuple[GraphSources, nn.Module | None]]
         # a new string for each backward pass, as nodes are marked by identity
         pending = [(sources_of(roots, "".join([*place])), None)]
@@ -188,21 +189,24 @@ class UseWatch:
         self.sources.broadcast = pending[0][0].broadcast
         while pending:
             sources, after = pending.pop()
-            self.sources.parameters |= sources.parameters
-            self.sources.losses |= sources.losses
-            self.sources.tensors |= sources.tensors
+            if sources.parameters or sources.losses or sources.tensors:
+                self.sources.parameters |= sources.parameters
+                self.sources.losses |= sources.losses
+                self.sources.tensors |= sources.tensors
             self.sources.is_complete &= sources.is_complete
             for use in sources.uses:
                 result = use[0]
                 forward = result.forward
                 if forward not in self._used:
                     self._used[forward] = numpy.zeros((forward.steps, 1), bool)
-                    self.sources.parameters.update(parameters_of(forward.module))
+                    modules.add(forward.module)
                     pending += [(behind, forward.module) for behind in result.behind]
                 if after is not forward.module:
                     outside[use] = None
                 if after is forward.module or result.output != "out":
                     self._carried.add(forward)
+        for module in modules:
+            self.sources.parameters.update(parameters_of(module))
         self._handles = []
         for result, (node, index) in outside:
             if node is None:
