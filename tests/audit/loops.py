@@ -42,8 +42,9 @@ def loss_of(h):
 def right_by_hand():
     """Update by hand, as the word language model does.
 
-    TBPTT(6, 6), state carried and cut; 0 mistakes
-    step: by hand, after backward() (
+    TBPTT(6, 6): nn.RNN(2, 5) (
+    4 updates by hand, after backward(), of 4 parameters (
+    carried, loss at all steps, loss by hand, update by hand, clip norm 1
     """
     rnn, _ = modules()
     h = torch.zeros(1, 3, 5)
@@ -59,8 +60,9 @@ def right_by_hand():
 def right_cells():
     """Train a cell.
 
-    TBPTT(5, 5), state carried and cut; 0 mistakes
-    ), 60 times; in 1 update: 60
+    ) in 12 windows of 5 steps and 3 sequences; the gradient goes through 5 steps.
+    ), 60 times, each part of 1 update.
+    0 warnings and 0 questions of
     """
     cell, optimizer = cells()
     x = torch.randn(20, 3, 2)
@@ -79,14 +81,14 @@ def right_cells():
 def right_chunks():
     """Train by TBPTT(10, 10), and return the last outputs.
 
-    TBPTT(10, 10), state carried and cut; 0 mistakes of the 17
-    module nn.RNN(1, 5), called at
-    steps: 10: 12 windows: 10 steps, k1 = 10, k2 = 10: 12
-    initial states: zeros: 3, the previous window, cut: 9
-    ), 12 times; in 1 update: 12
-    gradients: from zero in 12 of 12 updates; backward passes: sum of 1: 12
-    between backward() and step(): 12
-    ), 12 updates of 4 parameters
+    TBPTT(10, 10): nn.RNN(1, 5) (
+    ) in 12 windows of 10 steps and 1 sequence; the gradient goes through 10 steps.
+    9 of 12 from the previous window, cut; 3 of 12 from zeros, where an epoch begins.
+    ), 12 times, each part of 1 update. Steps of a window with a loss: all steps.
+    12 updates by SGD, lr 0.1, of 4 parameters (
+    The gradient starts from zero in 12 of 12 updates, and is that of 1 backward pass,
+    ), between backward() and step(); it acts in
+    0 warnings and 0 questions of
     """
     torch.manual_seed(0)
     rnn = nn.RNN(1, 5)
@@ -108,8 +110,7 @@ def right_chunks():
 def right_sliding():
     """Train a cell by TBPTT(1, 5). Its states are stacked, and one is cut.
 
-    windows: 5 steps, k1 = 1, k2 = 5: 9
-    TBPTT(1, 5), state carried and cut; 0 mistakes
+    is: TBPTT(1, 5), batch of 3, carried, loss at all steps, loss by hand, Adam
     """
     cell, optimizer = cells()
     x = torch.randn(14, 3, 2)
@@ -126,9 +127,8 @@ def right_sliding():
 def right_sliding_window():
     """Train a module by TBPTT(1, 5), from the first state of the window before.
 
-    windows: 5 steps, k1 = 1, k2 = 5: 9
-    initial states: zeros: 1, a step inside the previous window, cut: 8
-    TBPTT(1, 5), state carried and cut; 0 mistakes
+    8 of 9 from a step inside the previous window, cut; 1 of 9 from zeros
+    is: TBPTT(1, 5), batch of 3, carried, loss at all steps, loss by hand, SGD
     """
     rnn, optimizer = modules()
     x = torch.randn(13, 3, 2)
@@ -145,7 +145,8 @@ def right_sliding_window():
 def state_attached():
     """Pass the state on with its graph.
 
-    no truncation: the gradient goes on into earlier updates; 1 mistake of the 16
+    No truncation: the gradient goes on into earlier updates: nn.RNN(2, 5) (
+    1 warning and 0 questions of
     """
     rnn, _ = modules()
     h = torch.zeros(1, 3, 5)
@@ -179,7 +180,8 @@ def state_cut_within_update():
 def state_from_validation():
     """Go on with the state of a validation.
 
-    steps: 6: 16, 6 without gradient: 4
+    in 16 windows of 6 steps
+    4 calls without gradient, as in evaluation.
     """
     rnn, optimizer = modules()
     h = torch.zeros(1, 3, 5)
@@ -194,7 +196,7 @@ def state_from_validation():
 def state_from_elsewhere():
     """Advance by 5 steps with windows of 6.
 
-    initial states: zeros: 3, elsewhere in the data, cut: 18
+    18 of 21 from elsewhere in the data, cut; 3 of 21 from zeros, where an epoch begins.
     """
     rnn, optimizer = modules()
     series = torch.randn(40, 3, 2)
@@ -252,7 +254,7 @@ def loss_used_twice():
 def gradients_not_zeroed():
     """Leave zero_grad() out.
 
-    windows: 6 steps, k1 = 6, k2 = 6: 4
+    starts from zero in 1 of 4 updates, and is that of 1 to 4 backward passes, 4 in
     """
     rnn, optimizer = modules()
     for _ in range(4):
@@ -314,7 +316,7 @@ def clip_of_scaled_gradients():
 def parameter_not_stepped():
     """Leave the readout without an optimizer.
 
-    no step: 2 parameters: Linear.bias: 1, Linear.weight: 1
+    2 parameters with no gradient or no step: Linear.bias and Linear.weight.
     """
     rnn, optimizer = modules()
     readout = nn.Linear(5, 1)
@@ -326,7 +328,7 @@ def parameter_not_stepped():
 def module_not_reached():
     """Cut what the decoder gets of the encoder.
 
-    no gradient or no step: 4 parameters: RNN.bias_hh_l0: 1
+    4 parameters with no gradient or no step: RNN.bias_hh_l0, RNN.bias_ih_l0,
     """
     rnn, optimizer = modules()
     cell, decoding = cells()

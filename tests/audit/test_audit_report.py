@@ -3,6 +3,7 @@
 import contextlib
 import inspect
 import os
+import re
 import site
 import warnings
 from pathlib import Path
@@ -16,8 +17,9 @@ from torch.optim import optimizer as optimizer_hooks
 import torch_rnn
 from tests.audit import loops
 from tests.helpers.audited_loops import audited, source
-from torch_rnn.loop_audit.audit_report import counted
 from torch_rnn.loop_audit.events import Origin
+from torch_rnn.loop_audit.findings import FINDINGS
+from torch_rnn.loop_audit.sentences import counted
 from torch_rnn.loop_audit.torch_internals import LOSSES_OF_OPERATORS, LOSSES_OF_TORCH
 
 pytestmark = [
@@ -36,13 +38,13 @@ def test_assertions_on_the_truncation():
     report = audited("right_chunks")
     report.assert_tbptt(k1=10, k2=10)
     for k1, k2 in ((5, 10), (10, 20), (20, 20)):
-        with pytest.raises(AssertionError, match=rf"expected TBPTT\({k1}, {k2}\)"):
+        with pytest.raises(AssertionError, match=rf"TBPTT\({k1}, {k2}\) is expected"):
             report.assert_tbptt(k1, k2)
-    with pytest.raises(AssertionError, match="each window from zeros"):
+    with pytest.raises(AssertionError, match="a state from zeros"):
         audited("time_and_batch_exchanged").assert_tbptt(6, 6)
     with torch_rnn.audit() as report:
         pass
-    with pytest.raises(AssertionError, match="no update was seen"):
+    with pytest.raises(AssertionError, match="an update is expected, found none"):
         report.assert_tbptt(1, 1)
 
 
@@ -156,13 +158,13 @@ def test_parameters_that_no_loss_reaches_are_told():
     """They are no mistake, as in a phase that trains others. Those that are older than
     the audit have no name.
     """
-    weight, other = nn.Parameter(torch.zeros(1)), nn.Parameter(torch.zeros(2, 3))
+    weight, other = nn.Parameter(torch.ones(1)), nn.Parameter(torch.zeros(2, 3))
     optimizer = torch.optim.SGD([weight, other])
     with torch_rnn.audit() as report:
         for _ in range(3):
             loops.update(optimizer, weight.square().sum())
     assert report.warnings == []
-    assert "no gradient or no step: 1 parameter: Parameter (2, 3)" in str(report)
+    assert "1 parameter with no gradient or no step: Parameter (2, 3)" in str(report)
 
 
 def test_a_state_of_zeros_is_carried_from_nowhere():
@@ -178,14 +180,42 @@ def test_a_state_of_zeros_is_carried_from_nowhere():
     assert origins == [Origin.ZEROS] * 2
 
 
+def test_gradients_that_are_given_to_backward_are_told():
+    """As those of a state, which joins windows: their truncation is not counted."""
+    rnn, optimizer = loops.modules()
+    with torch_rnn.audit() as report:
+        for _ in range(3):
+            optimizer.zero_grad()
+            _, h = rnn(loops.batch())
+            cut = h.detach().requires_grad_()
+            rnn(loops.batch(), cut)[0].square().mean().backward()
+            h.backward(cut.grad)
+            optimizer.step()
+    assert "TBPTT" not in str(report)
+    assert "backward() with a gradient of a state joins" in " ".join(
+        str(report).split()
+    )
+
+
+def test_readme_names_each_warning_and_question():
+    text = (Path(torch_rnn.__file__).parent / "README.md").read_text(encoding="utf-8")
+    for title, is_question in (("| warning |", False), ("| question |", True)):
+        table = text[text.index(title) :].partition("\n\n")[0]
+        rows = [row.split(" | ")[0] for row in table.split("\n")[2:]]
+        names = {name for row in rows for name in re.findall("`([a-z-]+)`", row)}
+        known = {n for n, f in FINDINGS.items() if f.is_question is is_question}
+        assert names == known
+
+
 def test_gradient_begins_at_the_last_output_with_a_loss():
     rnn, optimizer = loops.modules()
     with torch_rnn.audit() as report:
         for _ in range(3):
             loops.update(optimizer, rnn(loops.batch())[0][:4].square().mean())
-    assert "windows: 6 steps, k1 = 4, k2 = 4: 3" in str(report)
+    assert "loss at 4 steps" in report.description
 
 
 def test_list_that_is_cut_says_how_many_more_follow():
-    assert counted("aabcde") == "a: 2, b: 1, c: 1, d: 1, e: 1"
-    assert counted("aabcdef").endswith(", e: 1 and 1 more")
+    assert counted("aa") == "a"
+    assert counted("aabcd") == "a in 2, b in 1, c in 1 and d in 1"
+    assert counted("aabcdef").endswith("d in 1 and 2 others")

@@ -7,27 +7,28 @@ import torch
 from torch import nn
 
 import torch_rnn
-from tests.audit import loops
-from tests.helpers.audited_loops import RIGHT_LOOPS, audited, source
+from tests.helpers.audited_loops import LOOPS, RIGHT_LOOPS, audited, source
 from torch_rnn.loop_audit import states
 from torch_rnn.loop_audit.events import Origin
-from torch_rnn.loop_audit.mistakes import MISTAKES
+from torch_rnn.loop_audit.findings import FINDINGS
 
 pytestmark = [
     pytest.mark.needs_torch,
     pytest.mark.filterwarnings("ignore:`parameters` is an empty generator"),
+    pytest.mark.filterwarnings("ignore:Using a target size"),
     pytest.mark.filterwarnings("ignore:Detected call of `lr_scheduler"),
 ]
 
 
-@pytest.mark.parametrize("name", [*RIGHT_LOOPS, *MISTAKES])
+@pytest.mark.parametrize("name", [*RIGHT_LOOPS, *FINDINGS])
 def test_warnings_are_those_of_the_name(name):
     loop = name.replace("-", "_")
     report = audited(loop)
     assert report.loop.record.error == ""
-    assert {w.name for w in report.warnings} == {name} - {*RIGHT_LOOPS}
+    found = {w.name for w in (*report.warnings, *report.questions)}
+    assert found == {name} - {*RIGHT_LOOPS}
     text = " ".join(str(report).split())
-    _, *expected = inspect.getdoc(getattr(loops, loop)).split("\n")
+    _, *expected = inspect.getdoc(LOOPS[loop]).split("\n")
     assert [line for line in expected if line not in text] == []
 
 
@@ -97,35 +98,39 @@ VALIDATED = """        loss.backward()
             with torch.inference_mode():
                 rnn(torch.ones(3, 1, 1), h.detach())
 """
+REPLACED = """        loss.backward()
+            with torch.no_grad():
+                h = rnn(torch.ones(3, 1, 1))[1] if i == 20 else h
+"""
 
 
 @pytest.mark.parametrize(
     ("loop", "old", "new", "message"),
     [
-        ("state_from_validation", "i % 4 == 3", "i % 2 == 1", "0 mistakes"),
-        ("loss_in_no_update", LAST_ALONE, FIRST_UPDATES, "0 mistakes"),
+        ("state_from_validation", "i % 4 == 3", "i % 2 == 1", "0 warnings"),
+        ("loss_in_no_update", LAST_ALONE, FIRST_UPDATES, "0 warnings"),
         ("loss_in_no_update", LAST_ALONE, MOST_UPDATES, "[loss-in-no-update]"),
         ("right_cells", "(x[t], h)", "(x[t], h.detach())", "[state-cut-within-update]"),
-        ("right_cells", "            if t %", OTHER, "0 mistakes"),
-        ("state_exchanged", "(c, h) = ", "(h, c) = ", "0 mistakes"),
+        ("right_cells", "            if t %", OTHER, "0 warnings"),
+        ("state_exchanged", "(c, h) = ", "(h, c) = ", "0 warnings"),
         (
             "state_attached",
             "(), h)",
             "() + h.sum(), h.detach())",
             "[state-attached]",
         ),
-        ("state_attached", "(), h)", "(), h.detach())", "0 mistakes"),
+        ("state_attached", "(), h)", "(), h.detach())", "0 warnings"),
         (
             "gradients_thrown_away",
             "batch())",
             "batch().requires_grad_())",
-            "0 mistakes",
+            "0 warnings",
         ),
         (
             "gradients_thrown_away",
             "        optimizer.zero_grad()\n        optimizer.step()",
             SHARPNESS_AWARE,
-            "0 mistakes",
+            "0 warnings",
         ),
         (
             "clip_before_backward",
@@ -134,31 +139,42 @@ VALIDATED = """        loss.backward()
             "[clip-of-wrong-parameters]",
         ),
         ("clip_before_backward", CLIPPED, PARTIAL_SUMS, "[clip-before-backward]"),
-        ("clip_before_backward", CLIPPED, CLIPPED_BY_SEQUENCE, "0 mistakes"),
+        ("clip_before_backward", CLIPPED, CLIPPED_BY_SEQUENCE, "0 warnings"),
         ("clip_before_backward", CLIPPED, BACKWARD_TWICE, "[loss-used-twice]"),
         (
             "right_by_hand",
             "\n        out.square().mean()",
             VALUE_OF_NEXT_STATE,
-            "0 mistakes",
+            "0 warnings",
         ),
         ("right_chunks", INDICES, SHUFFLED, "[state-from-elsewhere]"),
-        ("right_chunks", "\n            loss = ", EVALUATED_BEFORE, "0 mistakes"),
+        ("right_chunks", "\n            loss = ", EVALUATED_BEFORE, "0 warnings"),
         (
             "right_chunks",
             "\n            out, h = rnn(series[i : i + 10], h.detach())",
             WITHOUT_BATCH,
-            "TBPTT(10, 10), state carried and cut; 0 mistakes",
+            "is: TBPTT(10, 10), batch of 1, carried, zeros at",
         ),
         (
             "right_chunks",
             "        loss.backward()\n",
             VALIDATED,
-            "TBPTT(10, 10), state carried and cut; 0 mistakes",
+            "is: TBPTT(10, 10), batch of 1, carried, zeros at",
         ),
         ("state_attached", "range(4)", "range(2)", "[state-attached]"),
+        (
+            "right_chunks",
+            "        loss.backward()\n",
+            REPLACED,
+            "[state-from-validation]",
+        ),
         # which computes the loss again, by a backward pass within the outer one
-        ("right_chunks", LOSS, CHECKPOINT, "passes: sum of 1: 12 clipping"),
+        (
+            "right_chunks",
+            LOSS,
+            CHECKPOINT,
+            "in 12 of 12 updates, and is that of 1 backward pass, 12 in all.",
+        ),
     ],
 )
 def test_other_forms(loop, old, new, message):
@@ -194,7 +210,7 @@ def test_origin_of_a_state_is_told(origin):
 
 def test_states_that_come_again_are_not_forgotten(monkeypatch):
     """The oldest ones are forgotten, not those that were first."""
-    monkeypatch.setattr(states, "MAX_REMEMBERED", 12)  # a pass has 10 rows
+    monkeypatch.setattr(states, "MAX_REMEMBERED", 3)  # a pass has 2 results
     rnn = nn.RNN(2, 5)
     first, second = torch.randn(2, 10, 1, 2)
     with torch_rnn.audit() as report:
@@ -234,7 +250,7 @@ def test_tensors_of_an_optimizer_are_parameters(is_zeroed):
             optimizer.step()
     names = [warning.name for warning in report.warnings]
     assert names == ([] if is_zeroed else ["gradients-not-zeroed"])
-    assert "no gradient or no step: 1 parameter: Tensor (2,)" in str(report)
+    assert "1 parameter with no gradient or no step: Tensor (2,)" in str(report)
     assert "how the script has changed" not in str(report)
 
 
@@ -251,5 +267,5 @@ def test_a_backward_that_fails_is_in_no_update():
     with torch_rnn.audit() as report:
         exec(source("right_chunks", "loss.backward()", FAILED_BEFORE), {})
     text = " ".join(str(report).split())
-    assert "backward passes: sum of 1: 12, in no update: 12" in text
+    assert "1 backward pass, 12 in all. Backward passes in no update: 12" in text
     assert "how the script has changed the gradients of 12 updates" in text

@@ -81,7 +81,7 @@ def test_hooks_of_the_script_after_an_error(hook_calls, monkeypatch, owner, name
     """
     monkeypatch.setattr(owner, name, lambda *_: 1 / 0)
     report = train_with_hooks(hook_calls)
-    assert "the audit ended early: ZeroDivisionError" in str(report)
+    assert "The audit ended early: ZeroDivisionError" in str(report)
 
 
 def test_an_audit_within_another_is_refused():

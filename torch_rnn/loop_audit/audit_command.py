@@ -6,6 +6,7 @@ import os
 import runpy
 import signal
 import sys
+import textwrap
 import threading
 from contextlib import ExitStack, suppress
 from getopt import GetoptError, getopt
@@ -17,22 +18,51 @@ from numpy_rnn.common.commands import failed, silence_output
 from numpy_rnn.common.errors import InputError, errors_about
 from torch_rnn.loop_audit import audit
 from torch_rnn.loop_audit.audit_report import LoopReport
+from torch_rnn.loop_audit.expectation import (
+    WORDS,
+    Expectation,
+    read_expectation,
+)
+from torch_rnn.loop_audit.explanation import explain
+from torch_rnn.loop_audit.findings import FINDINGS
 from torch_rnn.loop_audit.location import SCRIPT_PATHS
-from torch_rnn.loop_audit.mistakes import MISTAKES
 
-USAGE = "[--updates N] [--ignore NAME] [--strict] SCRIPT | -m MODULE [arguments]"
+
+def names_of(is_question: bool) -> str:
+    """Return the names of the warnings, or of the questions."""
+    found = FINDINGS.items()
+    return ", ".join(name for name, f in found if f.is_question is is_question)
+
+
+def filled(title: str, text: str) -> str:
+    """Return a paragraph of the help."""
+    return textwrap.fill(
+        f"{title}: {text}.", 88, subsequent_indent="  ", break_on_hyphens=False
+    )
+
+
+LONG_OPTIONS = ["help", "updates=", "ignore=", "expect=", "strict"]
+PROGRAM = "torch-rnn audit"
+USAGE = "[OPTION ...] SCRIPT | -m MODULE [arguments]"
 HELP = f"""\
-usage: python -m torch_rnn audit {USAGE}
+usage: {PROGRAM} {USAGE}
 
-Run a training script as it is, and report on standard error which truncated BPTT and
-which updates its loop makes, and likely mistakes. The exit status is the script's.
+Run a training script as it is, and report on standard error which loop it is, what is
+sure to be a mistake, and what may be one. The exit status is the script's.
 
+  --expect TEXT  what the loop is meant to be, as "TBPTT(20, 20), carried": exit status
+                 1 if a part differs, or there is a warning
   --updates N    record the first N updates (200)
-  --ignore NAME  switch a warning off, by the name that stands after it
-  --strict       exit status 1 if a mistake is found, or the audit ends early, and the
+  --ignore NAME  switch a warning or question off, by the name that stands after it
+  --strict       exit status 1 if there is a warning, or the audit ends early, and the
                  script succeeds
 
-Warnings: {", ".join(MISTAKES)}."""
+A report ends with the line that describes the loop, which --expect takes.
+Its parts are separated by commas, those of several modules by semicolons.
+
+{filled("Parts", ", ".join(WORDS))}
+{filled("Warnings", names_of(False))}
+{filled("Questions", names_of(True))}"""
 
 
 def parse_options(words: list[str]) -> tuple[list[tuple[str, str]], list[str]]:
@@ -40,7 +70,7 @@ def parse_options(words: list[str]) -> tuple[list[tuple[str, str]], list[str]]:
     script or module on; none with --help. Raises InputError.
     """
     try:
-        options, script = getopt(words, "hm", ["help", "updates=", "ignore=", "strict"])
+        options, script = getopt(words, "hm", LONG_OPTIONS)
     except GetoptError as error:
         raise InputError(f"{error}: expected {USAGE}") from None
     if {"-h", "--help"} & dict(options).keys():
@@ -70,10 +100,13 @@ def paths_of(module: str) -> list[str]:
 class Printer:
     """Prints a report on a copy of standard error, which the script may close."""
 
-    def __init__(self, running: ExitStack, report: LoopReport) -> None:
+    def __init__(
+        self, running: ExitStack, report: LoopReport, expected: Expectation | None
+    ) -> None:
         """Copy standard error, for a report of this process alone."""
         self.running = running
         self.report = report
+        self.expected = expected
         self.process = os.getpid()
         try:
             self.descriptor = os.dup(2)
@@ -85,6 +118,7 @@ class Printer:
         if os.getpid() != self.process:
             return
         self.running.close()
+        self.report.expectation = self.expected  # a loop that differs is no exception
         with suppress(AttributeError, OSError, ValueError):
             sys.stdout.flush()
         text = "\n".join(["-- audit " + "-" * 71, str(self.report), ""])
@@ -142,17 +176,22 @@ def audit_script(words: list[str]) -> int:
         updates = values.get("--updates", "200")
         limit: Any = int(updates) if updates.isdecimal() else updates  # is checked
         ignored = [value for option, value in options if option == "--ignore"]
+        expected = values.get("--expect")
+        expectation = None if expected is None else read_expectation(expected)
         running = ExitStack()
         report = running.enter_context(audit(limit, ignored))
     except InputError as error:
-        return failed("torch_rnn", 2, str(error))
-    printer = Printer(running, report)
+        return failed(PROGRAM, 2, str(error))
+    printer = Printer(running, report, expectation)
     signal.signal(signal.SIGTERM, printer.terminate)
     try:
         code = run_script(script, "-m" in values)
+    except Exception as error:
+        explain(error, report.loop)
+        raise
     finally:
         printer.print()
-    is_clean = not (report.warnings or report.error)
-    if "--strict" in values and code in (None, 0) and not is_clean:
+    is_clean = not (report.warnings or report.error) or "--strict" not in values
+    if code in (None, 0) and not (is_clean and report.is_as_expected):
         code = 1
     sys.exit(code)

@@ -1,72 +1,28 @@
-"""The report of an audited loop: facts line by line, warnings, assertions for tests."""
+"""The report of an audited loop: its findings, and assertions for tests."""
 
 import textwrap
-from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
-from itertools import chain
-
-from torch import nn
-from torch.nn.utils import parametrize
 
 from numpy_rnn.common.numbers import check_choice
 from numpy_rnn.common.texts import pluralize
-from torch_rnn.loop_audit.events import (
-    BackwardPass,
-    Event,
-    ForwardPass,
-    GradientUnscale,
-    LoopRecord,
-    LoopUpdate,
-    LossCall,
-    Origin,
-    parameters_in,
-    union,
-)
-from torch_rnn.loop_audit.loop import (
-    TrainingLoop,
-    by_optimizer,
-    grouped,
-    truncation,
-)
-from torch_rnn.loop_audit.mistakes import MISTAKES
+from torch_rnn.loop_audit import mistakes, questions, values
+from torch_rnn.loop_audit.description import describe_loop
+from torch_rnn.loop_audit.differences import Difference, differences
+from torch_rnn.loop_audit.events import LoopRecord, LoopUpdate
+from torch_rnn.loop_audit.expectation import read_expectation
+from torch_rnn.loop_audit.findings import FINDINGS, found_in
+from torch_rnn.loop_audit.loop import TrainingLoop
+from torch_rnn.loop_audit.sentences import loop_sentences, unseen_in
 
-MAX_LISTED = 5
-NO_UPDATE = "no update was seen"
+MODULES = (mistakes, values, questions)  # which add to FINDINGS
+MAX_PLACES = 3  # of one finding, in a report
 WRAPPER = textwrap.TextWrapper(100, subsequent_indent=" " * 4, break_on_hyphens=False)
-ABSENT: dict[type[Event], str] = {
-    ForwardPass: "nn.RNN, nn.LSTM, nn.GRU or a cell of them, called with gradient",
-    LossCall: "losses without backward(), as no watched loss function is called",
-    LoopUpdate: "an update",
-}
-CLIP_IS_FOLLOWED: dict[type[object], str] = {
-    LoopUpdate: "between backward() and step()",
-    BackwardPass: "before backward()",
-    GradientUnscale: "before unscale_()",
-    type(None): "before no step",
-}
-
-
-def kind_of(module: nn.Module) -> str:
-    """Return the class of a module, and its sizes."""
-    kind = type(module)
-    if parametrize.is_parametrized(module):
-        kind = kind.__mro__[1]
-    library = "nn." if kind.__module__.startswith("torch.nn") else ""
-    return f"{library}{kind.__name__}({module.extra_repr()})"
-
-
-def counted(items: Iterable[str]) -> str:
-    """Return the first different items with their counts, and how many more follow."""
-    counts = [f"{item}: {count}" for item, count in Counter(items).items()]
-    more = len(counts) - MAX_LISTED
-    shown = ", ".join(counts[:MAX_LISTED])
-    return f"{shown} and {more} more" if more > 0 else shown
 
 
 @dataclass(frozen=True)
-class LoopWarning:
-    """A mistake that was found: its name, FILE:LINE of the call, and the message."""
+class LoopFinding:
+    """What was found: its name, FILE:LINE of the call, and the message."""
 
     name: str
     location: str
@@ -74,20 +30,28 @@ class LoopWarning:
 
 
 class LoopReport:
-    """The facts and warnings of a training loop, complete when the audit has ended.
+    """The facts and findings of a training loop, complete when the audit has ended.
 
     Parameters
     ----------
     record
         The events of the loop.
     ignore
-        Names of warnings that are switched off.
+        Names of warnings and questions that are switched off.
+    expect
+        What the loop is meant to be, if anything is said of it.
     """
 
-    def __init__(self, record: LoopRecord, ignore: Collection[str] = ()) -> None:
-        """Refuse names to ignore that no warning has."""
+    def __init__(
+        self,
+        record: LoopRecord,
+        ignore: Collection[str] = (),
+        expect: str | None = None,
+    ) -> None:
+        """Refuse names to ignore that no finding has, and unknown parts."""
         for name in ignore:
-            check_choice("warning", name, tuple(MISTAKES))
+            check_choice("warning", name, tuple(FINDINGS))
+        self.expectation = None if expect is None else read_expectation(expect)
         self._record = record
         self._ignored = frozenset(ignore)
 
@@ -102,26 +66,54 @@ class LoopReport:
         return self._record.error
 
     @property
-    def updates(self) -> list[LoopUpdate]:
-        """The updates of all optimizers, and those by hand."""
-        return self.loop.updates
+    def updates(self) -> list[list[LoopUpdate]]:
+        """The updates: of each the steps of optimizers that are made together, or the
+        one by hand.
+        """
+        return self.loop.groups
 
     @property
-    def warnings(self) -> list[LoopWarning]:
-        """The mistakes that were found, without those that are switched off."""
-        return self._warnings_of(self.loop)
+    def warnings(self) -> list[LoopFinding]:
+        """What is sure to be a mistake, without what is switched off."""
+        return self._found(self.loop, False)
 
-    def _warnings_of(self, loop: TrainingLoop) -> list[LoopWarning]:
-        """Return the mistakes of a loop."""
-        warnings = []
-        for name, mistake in MISTAKES.items():
-            if name in self._ignored:
+    @property
+    def questions(self) -> list[LoopFinding]:
+        """What may be meant, without what is switched off."""
+        return self._found(self.loop, True)
+
+    @property
+    def description(self) -> str:
+        """The line that describes the loop, and satisfies `expect`."""
+        return describe_loop(self.loop)
+
+    @property
+    def differences(self) -> list[Difference]:
+        """The parts in which the loop differs from what is expected."""
+        return self._differences(self.loop)
+
+    def _differences(self, loop: TrainingLoop) -> list[Difference]:
+        """Return the differences of a loop."""
+        if self.expectation is None:
+            return []
+        return differences(loop, self.expectation)
+
+    @property
+    def is_as_expected(self) -> bool:
+        """Whether no part differs and there is no warning; True without `expect`."""
+        if self.expectation is None:
+            return True
+        return not (self.differences or self.warnings or self.error)
+
+    def _found(self, loop: TrainingLoop, is_question: bool) -> list[LoopFinding]:
+        """Return the warnings or the questions of a loop."""
+        found = []
+        for name, finding in FINDINGS.items():
+            if name in self._ignored or finding.is_question is not is_question:
                 continue
-            locations = [event.location for event in mistake.find(loop)]
-            if len(locations) >= mistake.least:
-                for location in dict.fromkeys(locations):
-                    warnings.append(LoopWarning(name, location, mistake.message))
-        return warnings
+            for location in found_in(loop, name):
+                found.append(LoopFinding(name, location, finding.message))
+        return found
 
     def assert_tbptt(self, k1: int, k2: int) -> None:
         """Check that each recurrent module is trained by TBPTT(k1, k2), with a state
@@ -130,143 +122,58 @@ class LoopReport:
         Raises
         ------
         AssertionError
-            If a module is trained in another way, or no module is.
+            If a module is trained in another way, or no module is. It has the report.
         """
-        loop = self.loop
-        trained = [module for module, windows in loop.windows.items() if windows]
-        if not trained:
-            raise AssertionError(loop.record.error or NO_UPDATE)
-        for module in trained:
-            found = truncation(loop, module)
-            if found.sizes != (k1, k2):
-                location = loop.passes[module][0].location
-                expected = f"expected TBPTT({k1}, {k2})"
-                raise AssertionError(f"{location}: {found.text}; {expected}")
+        found = differences(self.loop, read_expectation(f"TBPTT({k1}, {k2}), carried"))
+        if found:
+            raise AssertionError("\n".join([*map(str, found), str(self)]))
 
     def __str__(self) -> str:
         """Return the report as text."""
         loop = self.loop
-        warnings = self._warnings_of(loop)
-        lines = [self._summary(loop, {warning.name for warning in warnings})]
-        for warning in warnings:
-            text = f"{warning.location}: {warning.message} [{warning.name}]"
-            lines.append(f"warning: {text}")
-        for module in loop.windows:
-            lines += _module_lines(loop, module)
-        for write in (_loss_lines, _gradient_lines, _clip_lines, _step_lines):
-            lines += write(loop)
+        lines = list(loop_sentences(loop))
+        for is_question, word in ((False, "Warning"), (True, "Question")):
+            places: dict[str, list[LoopFinding]] = {}
+            for found in self._found(loop, is_question):
+                places.setdefault(found.name, []).append(found)
+            for name, (first, *others) in places.items():
+                text = f"{word}: {first.location}: {first.message} [{name}]"
+                more = [found.location for found in others[:MAX_PLACES]]
+                lines.append(f"{text}. Also {', '.join(more)}" if more else text)
+        lines.append(self._looked_for(loop))
         if self.error:
-            lines.append(f"the audit ended early: {self.error}")
-        return "\n".join(map(WRAPPER.fill, lines))
+            lines.append(f"The audit ended early: {self.error}")
+        # the last lines are to be copied: they are not wrapped
+        return "\n".join([*map(WRAPPER.fill, lines), *self._verdict(loop)])
 
-    def _summary(self, loop: TrainingLoop, mistakes: set[str]) -> str:
-        """Return the first line: truncations, and what was looked for and not seen."""
-        kinds = grouped(loop.windows, lambda module: truncation(loop, module).text)
-        texts = list(kinds)
-        if len(texts) > 1:
-            texts = []
-            for text, modules in kinds.items():
-                names = [
-                    f"{kind_of(module)} ({loop.passes[module][0].location})"
-                    for module in modules
-                ]
-                texts.append(f"{', '.join(names)}: {text}")
-        if not loop.updates:
-            texts = [NO_UPDATE]
-        verdict = "; ".join(texts) or "no recurrent module"
-        count = 0
-        for name, mistake in MISTAKES.items():
-            count += name not in self._ignored and loop.is_seen[mistake.needs]
-        text = f"{verdict}; {pluralize(len(mistakes), 'mistake')} of the {count}"
-        text += " that were looked for"
-        unseen = loop.record.unseen.union(_unseen(loop))
+    __repr__ = __str__  # a failing assertion on a report shows it whole
+
+    def _looked_for(self, loop: TrainingLoop) -> str:
+        """Return the sentence on what was looked at, and what was not."""
+        count = sum(
+            name not in self._ignored and loop.is_seen[finding.needs]
+            for name, finding in FINDINGS.items()
+        )
+        found = [len({f.name for f in self._found(loop, q)}) for q in (False, True)]
+        text = f"{pluralize(found[0], 'warning')} and {pluralize(found[1], 'question')}"
+        text += f" of {count} that were looked for."
+        unseen = loop.record.unseen.union(unseen_in(loop))
         unseen.update(f"{name} (switched off)" for name in self._ignored)
         if unseen:
-            text += f"; not seen: {', '.join(sorted(unseen))}"
+            text += f" Not looked at: {', '.join(sorted(unseen))}."
         return text
 
-
-def _unseen(loop: TrainingLoop) -> Iterator[str]:
-    """Yield what could not be seen, and is in no number of the report."""
-    for kind, text in ABSENT.items():
-        if not loop.is_seen[kind]:
-            yield text
-    changed = sum(not update.is_known for update in loop.updates)
-    states = chain(*(forward.state for forward in loop.forwards))
-    unknown = sum(part.origin is Origin.UNKNOWN for part in states)
-    windows = chain(*loop.windows.values())
-    unordered = sum(not window.carried_part.is_order_known for window in windows)
-    for count, noun, text in (
-        (changed, "update", "how the script has changed the gradients of {}"),
-        (unknown, "state", "the origin of {}"),
-        (unordered, "carried state", "whether the data of {} follow those before"),
-    ):
-        if count:
-            yield text.format(pluralize(count, noun))
-
-
-def _module_lines(loop: TrainingLoop, module: nn.Module) -> Iterator[str]:
-    """Yield the lines of a module: its passes, windows and initial states."""
-    sizes = []
-    for forward in loop.passes[module]:
-        suffix = "" if forward.has_gradient else " without gradient"
-        sizes.append(f"{forward.steps}{suffix}")
-    location = loop.passes[module][0].location
-    yield f"module {kind_of(module)}, called at {location}; steps: {counted(sizes)}"
-    windows = loop.windows[module]
-    if windows:
-        sizes = [f"{w.steps} steps, k1 = {w.k1}, k2 = {w.k2}" for w in windows]
-        yield f"  windows: {counted(sizes)}"
-        yield f"  initial states: {counted(window.origin for window in windows)}"
-
-
-def _loss_lines(loop: TrainingLoop) -> Iterator[str]:
-    """Yield a line for each loss of a line of the script."""
-    updates_of: dict[LossCall, set[LoopUpdate]] = {}
-    for backward in loop.backwards:
-        for loss in backward.losses:
-            updates_of.setdefault(loss, set()).update(loop.updates_of(backward))
-
-    def use_of(loss: LossCall) -> str:
-        """Return in how many updates a loss is, in words."""
-        if loss not in updates_of:
-            return "without backward()"
-        # a loss of two optimizers is in one update of each
-        count = max(map(len, by_optimizer(updates_of[loss])), default=0)
-        return f"in {pluralize(count, 'update')}"
-
-    by_line = grouped(loop.losses, lambda loss: f"{loss.name} ({loss.location})")
-    for line, losses in by_line.items():
-        yield f"loss: {line}, {len(losses)} times; {counted(map(use_of, losses))}"
-
-
-def _gradient_lines(loop: TrainingLoop) -> Iterator[str]:
-    """Yield the line of gradients that are zeroed, and of backward passes."""
-    from_zero = len(loop.updates) - len(loop.adding_updates())
-    sums = [f"sum of {len(update.backwards)}" for update in loop.updates]
-    sums += ["in no update" for b in loop.backwards if not loop.updates_of(b)]
-    text = f"gradients: from zero in {from_zero} of {len(loop.updates)} updates"
-    yield f"{text}; backward passes: {counted(sums) or 'none'}"
-
-
-def _clip_lines(loop: TrainingLoop) -> Iterator[str]:
-    """Yield a line for each call that clips."""
-    by_line = grouped(loop.clips, lambda c: f"{c.kind} {c.limit:g} ({c.location})")
-    for line, clips in by_line.items():
-        size = pluralize(len(parameters_in(clips)), "parameter")
-        times = counted(CLIP_IS_FOLLOWED[type(loop.event_after(c))] for c in clips)
-        acting = f"it acts in {sum(c.acts for c in clips)} of {len(clips)}"
-        yield f"clipping: by {line} of {size}; {times}; {acting}"
-
-
-def _step_lines(loop: TrainingLoop) -> Iterator[str]:
-    """Yield a line for each optimizer, and one of parameters without a step."""
-    by_line = grouped(loop.updates, lambda u: f"{u.optimizer.kind} ({u.location})")
-    for line, updates in by_line.items():
-        size = pluralize(len(parameters_in(updates)), "parameter")
-        yield f"step: {line}, {pluralize(len(updates), 'update')} of {size}"
-    held = union(update.held for update in loop.updates)
-    left = (held | parameters_in(loop.backwards)) - parameters_in(loop.updates)
-    if left and loop.updates:
-        names = counted(sorted(loop.record.names[p] for p in left))
-        yield f"no gradient or no step: {pluralize(len(left), 'parameter')}: {names}"
+    def _verdict(self, loop: TrainingLoop) -> list[str]:
+        """Return the last lines: the differences from what is expected, or the line
+        that describes the loop.
+        """
+        description = describe_loop(loop) or "nothing that a line can describe"
+        if self.expectation is None:
+            return [f"This loop is: {description}"]
+        found = self._differences(loop)
+        if found:
+            lines = [f"Not as expected: {difference}" for difference in found]
+            return [*lines, f"This loop is: {description}"]
+        if not self.is_as_expected:
+            return ["Not as expected: there is a warning, or the audit ended early"]
+        return [f"As expected: {self.expectation.text}"]

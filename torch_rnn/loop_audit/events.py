@@ -17,6 +17,8 @@ from torch.utils.weak import WeakIdRef
 from torch_rnn.loop_audit.location import current_location
 
 MAX_EVENTS = 100_000  # a record keeps no more than these
+GIVEN_GRADIENTS = "the steps that backward() with a gradient of a state joins"
+CLOSURES = "what closures of optimizers compute"
 UNNAMED_LOSS = "of a function that is not watched"
 AnyKey = TypeVar("AnyKey")
 AnyEvent = TypeVar("AnyEvent", bound="Event")
@@ -48,7 +50,7 @@ class Origin(Enum):
     EPOCH = "an earlier epoch, cut"
     ELSEWHERE = "elsewhere in the data, cut"
     WITHOUT_GRADIENT = "a pass without gradient"
-    COMPUTED = "learned or computed"
+    COMPUTED = "what is learned or computed"
     UNKNOWN = "unknown"
 
 
@@ -58,6 +60,30 @@ class InputData(NamedTuple):
     # the tensor, its version, and the offset of step 0; None: unknown
     series: tuple[WeakIdRef, int, int] | None = None
     step: int = 0  # at which the view begins
+
+
+@dataclass(eq=False)
+class SampledBatch:
+    """A batch that a DataLoader has yielded."""
+
+    iteration: int  # of all loaders, from 1
+    loader: int  # what identifies the data set
+    indices: tuple[int, ...]  # of its samples; none: unknown
+    is_stacked: bool  # dimension 0 of its tensors counts samples
+
+
+@dataclass(eq=False)
+class DataContents:
+    """The numbers of the inputs of a pass, as hashes. None: unknown."""
+
+    digest: int | None = None
+    first: int | None = None  # of the first step
+    following: int | None = None  # of the step that follows the last, by the target
+    next_step: torch.Tensor | None = None  # this step, until the next window begins
+    is_shifted: bool = False  # the target is the input one step later
+    batch: SampledBatch | None = None
+    are_samples_steps: bool = False  # the module takes samples for steps of time
+    roughness: tuple[float, float] | None = None  # along time, and along the batch
 
 
 class StatePart(NamedTuple):
@@ -73,6 +99,19 @@ class StatePart(NamedTuple):
     def is_carried(self) -> bool:
         """Whether it has the numbers of an earlier pass, without its graph."""
         return self.source is not None and self.origin is not Origin.ATTACHED
+
+    @property
+    def is_warm_up(self) -> bool:
+        """Whether passes without gradient lead to it, and none with gradient."""
+        return self.origin is Origin.WITHOUT_GRADIENT and not self.is_from_training
+
+    @property
+    def is_from_training(self) -> bool:
+        """Whether passes without gradient lead from one in training to it."""
+        forward = self.source
+        while forward is not None and not forward.has_gradient:
+            forward = forward.state[0].source
+        return forward is not None
 
 
 # Events
@@ -94,6 +133,10 @@ class ForwardPass(Event):
     steps: int
     has_gradient: bool
     data: InputData
+    contents: DataContents
+    sequences: int  # of the batch
+    across: InputData  # the data, as if time were the axis of the batch
+    is_training: bool  # the module is in the mode of training
     is_state_given: bool
     state: tuple[StatePart, ...]
     parents: tuple["ForwardPass", ...]  # of this module, in the graph of the inputs
@@ -109,6 +152,8 @@ class LossCall(Event):
     """A call of a loss function, or a loss without one, seen at backward()."""
 
     name: str
+    reduction: str = ""  # "mean", "sum" or "none"; empty: unknown
+    signs: frozenset[str] = frozenset()  # of mistakes, by the names of these
 
 
 class Reach(NamedTuple):
@@ -135,6 +180,8 @@ class BackwardPass(GradientEvent):
     has_failed: bool
     is_complete: bool  # no part of its graph is compiled or left out
     reaches_data: bool  # a leaf that is no parameter
+    # a node of the graph that an earlier pass has gone through, and its FILE:LINE
+    shared: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,7 +208,7 @@ class OptimizerRecord:
     is_fresh: bool = False
 
 
-BY_HAND = OptimizerRecord("by hand, after backward()")
+BY_HAND = OptimizerRecord("hand, after backward()")
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,6 +222,16 @@ class LoopUpdate(GradientEvent):
     held: frozenset[int]  # all parameters of the optimizer
     backwards: frozenset[BackwardPass]  # whose sum the gradient is
     is_known: bool  # the gradient is this sum, and not changed by the script
+    group: int = 0  # steps of optimizers that are made together are of one group
+    rates: tuple[float, ...] = ()  # learning rates, without repetitions
+
+
+@dataclass(frozen=True, eq=False)
+class NonFinite(Event):
+    """The first value of its kind that is not finite."""
+
+    kind: str  # "an input", "a result", "a loss", "a gradient" or "a parameter"
+    name: str  # of what has it
 
 
 def parameters_in(events: Iterable[GradientEvent]) -> frozenset[int]:
@@ -192,16 +249,14 @@ class LoopRecord:
     limit: int  # of updates that are recorded
     events: list[Event] = field(default_factory=list)
     names: dict[int, str] = field(default_factory=dict)  # of parameters, by id
-    # Optimizers make steps after the limit too, which these two count.
+    # Optimizers make steps after the limit too. Those made together are one update.
     steps: int = 0
+    is_full: bool = False  # all updates are seen that are recorded
+    own: set[nn.Module] = field(default_factory=set)  # that may be recurrent
+    zero: set[int] = field(default_factory=set)  # parameters without gradient, by id
     stepped: set[int] = field(default_factory=set)  # parameters, by id
     unseen: set[str] = field(default_factory=set)  # what the report has not looked at
     error: str = ""  # which has ended the audit
-
-    @property
-    def is_full(self) -> bool:
-        """Whether all updates are seen that are recorded."""
-        return self.steps >= self.limit
 
     def add(self, event_type: type[AnyEvent], **facts: Any) -> AnyEvent:
         """Make an event with its number and location, and add it while there is

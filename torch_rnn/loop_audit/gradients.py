@@ -12,7 +12,7 @@ from weakref import ref
 import torch
 
 from torch_rnn.loop_audit.events import BackwardPass
-from torch_rnn.loop_audit.torch_internals import norms_of, version_of
+from torch_rnn.loop_audit.torch_internals import dense_part, norms_of, version_of
 
 
 @dataclass(eq=False, slots=True)
@@ -22,6 +22,8 @@ class ParameterRecord:
     tensor: torch.Tensor
     backwards: frozenset[BackwardPass] = frozenset()
     is_known: bool = True  # the gradient is the sum of the backward passes
+    # backward passes after which the gradient was zero; None: once it was not
+    zeros: int | None = 0
     _gradient: ref[torch.Tensor] | None = None
     _version: int = -1
 
@@ -40,7 +42,7 @@ class ParameterRecord:
         """Look whether the script has set, changed or zeroed the gradient."""
         gradient = self.tensor.grad
         is_changed = self.note_gradient()
-        if gradient is None or (is_changed and not gradient.any()):
+        if gradient is None or (is_changed and not dense_part(gradient).any()):
             self.backwards = frozenset()
             self.is_known = True
         elif is_changed:
@@ -61,6 +63,8 @@ class GradientBook:
         # The norms of the values at the last backward() of parameters that no step has
         # changed since. `p.data` changes values without another version.
         self._norms: dict[ParameterRecord, float] = {}
+        # the first tensor whose gradient or value is not finite, by the kind
+        self.non_finite: dict[str, torch.Tensor] = {}
 
     def known(self, tensors: Iterable[torch.Tensor]) -> list[torch.Tensor]:
         """Return those of tensors that have a record."""
@@ -88,7 +92,31 @@ class GradientBook:
                 p.is_known = False
             else:
                 p.backwards |= {backward}
-        self._norms.update(zip(changed, norms_of(p.tensor for p in changed)))
+        with_gradient = [p for p in changed if p.tensor.grad is not None]
+        gradients = [g for p in changed if (g := p.tensor.grad) is not None]
+        for p, norm in zip(with_gradient, norms_of(gradients)):
+            if norm != 0:
+                p.zeros = None
+            elif p.zeros is not None:
+                p.zeros += 1
+            if not math.isfinite(norm):
+                self.non_finite.setdefault("a gradient", p.tensor)
+        values = norms_of(p.tensor for p in changed)
+        self._norms.update(zip(changed, values))
+        for p, norm in zip(changed, values):
+            if not math.isfinite(norm):
+                self.non_finite.setdefault("a parameter", p.tensor)
+
+    def end(self) -> set[int]:
+        """Look at the values of all parameters once more. Return the ids of those whose
+        gradient was zero after all of three backward passes or more.
+        """
+        records = list(self._records.values())
+        for p, norm in zip(records, norms_of(p.tensor for p in records)):
+            if not math.isfinite(norm):
+                self.non_finite.setdefault("a parameter", p.tensor)
+        is_zero = [p for p in records if p.zeros is not None and p.zeros >= 3]
+        return {id(p.tensor) for p in is_zero}
 
     def note_step(self, held: Iterable[ParameterRecord]) -> None:
         """Note that an optimizer has made a step of parameters."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy
 import torch
@@ -18,10 +19,12 @@ from torch import nn
 from torch.autograd.graph import get_gradient_edge
 
 from torch_rnn.loop_audit.events import ForwardPass, LossCall, Reach
+from torch_rnn.loop_audit.torch_internals import shape_of
 
 # Keys of the metadata of a node: {output number: PassResult}, and a LossCall
 PASS_RESULTS = "torch_rnn.pass_results"
 LOSS_CALL = "torch_rnn.loss"
+BACKWARD_PLACE = "torch_rnn.backward"  # FILE:LINE of a backward pass through a node
 MAX_NODES = 200_000  # a walk goes no further than these
 Edge = tuple[Any, int]  # a node of autograd, and the number of its output or input
 Gradients = tuple[torch.Tensor | None, ...]
@@ -52,6 +55,8 @@ class GraphSources:
     losses: set[LossCall] = field(default_factory=set)
     embedding: Any = None  # the node of the first one, by the order of inputs
     is_complete: bool = True
+    shared: tuple[str, str] | None = None  # a node of an earlier backward, FILE:LINE
+    broadcast: bool = False  # an output of (B, 1) is subtracted from a target of (B,)
 
     def add_node(self, node: Any) -> None:
         """Add the loss or the leaf of a node."""
@@ -62,12 +67,25 @@ class GraphSources:
             self.is_complete = False
         elif kind == "EmbeddingBackward0":
             self.embedding = node  # inputs are visited from the last to the first
+        elif kind == "SubBackward0":
+            self.broadcast |= is_outer_difference(node)
         elif kind != "AccumulateGrad":
             return
         elif isinstance(node.variable, nn.Parameter):
             self.parameters.add(node.variable)
         else:
             self.tensors.add(node.variable)
+
+
+# Of each module: looked up once, as a cell is reached in each of its steps.
+_PARAMETERS = WeakKeyDictionary[nn.Module, tuple[nn.Parameter, ...]]()
+
+
+def parameters_of(module: nn.Module) -> tuple[nn.Parameter, ...]:
+    """Return the parameters of a module as they were at the first call."""
+    if module not in _PARAMETERS:
+        _PARAMETERS[module] = tuple(module.parameters())
+    return _PARAMETERS[module]
 
 
 def mark_loss(loss: torch.Tensor, call: LossCall) -> None:
@@ -84,8 +102,23 @@ def mark_result(tensor: torch.Tensor, result: PassResult) -> None:
         node.metadata.setdefault(PASS_RESULTS, {})[tensor.output_nr] = result
 
 
-def sources_of(roots: Iterable[torch.Tensor]) -> GraphSources:
-    """Walk from tensors back to the passes and leaves that they come from."""
+def is_outer_difference(node: Any) -> bool:
+    """Return whether a node of a difference with a constant makes an output of one
+    column as wide as it is long.
+    """
+    inputs = [function for function, _ in node.next_functions if function is not None]
+    if len(inputs) != 1:
+        return False
+    output, result = shape_of(inputs[0]), shape_of(node)
+    if output is None or result is None or len(output) < 2 or output[-1] != 1:
+        return False
+    return output[-2] > 1 and result == (*output[:-1], output[-2])
+
+
+def sources_of(roots: Iterable[torch.Tensor], place: str = "") -> GraphSources:
+    """Walk from tensors back to the passes and leaves that they come from. A place is
+    that of a backward pass, which marks the nodes.
+    """
     sources = GraphSources()
     visited = set[Any]()
     pending: list[tuple[Edge, Edge]] = []
@@ -104,6 +137,10 @@ def sources_of(roots: Iterable[torch.Tensor]) -> GraphSources:
         elif node not in visited:
             visited.add(node)
             sources.add_node(node)
+            if place and node.next_functions:
+                earlier = node.metadata.setdefault(BACKWARD_PLACE, place)
+                if earlier is not place and sources.shared is None:
+                    sources.shared = (type(node).__name__, earlier)
             for index, edge in enumerate(node.next_functions):
                 if edge[0] is not None:
                     pending.append((edge, (node, index)))
@@ -134,7 +171,7 @@ class UseWatch:
     """
 
     def __init__(
-        self, roots: list[torch.Tensor], call_safely: Callable[..., None]
+        self, roots: list[torch.Tensor], place: str, call_safely: Callable[..., None]
     ) -> None:
         """Register a hook in each node that uses a result which the roots reach."""
         self.sources = GraphSources()  # of the roots, and of all passes
@@ -142,25 +179,34 @@ class UseWatch:
         self._used: dict[ForwardPass, NDArray[numpy.bool_]] = {}
         self._carried = set[ForwardPass]()  # whose state or output its module uses
         outside: dict[ResultUse, None] = {}
+        modules = set[nn.Module]()
         pending: list[tuple[GraphSources, nn.Module | None]]
-        pending = [(sources_of(roots), None)]
+        # a new string for each backward pass, as nodes are marked by identity
+        pending = [(sources_of(roots, "".join([*place])), None)]
+        # the gradient of a state or an output is given to backward()
+        self.begins_at_result = any(use[1] is ROOT for use in pending[0][0].uses)
+        self.sources.shared = pending[0][0].shared
+        self.sources.broadcast = pending[0][0].broadcast
         while pending:
             sources, after = pending.pop()
-            self.sources.parameters |= sources.parameters
-            self.sources.losses |= sources.losses
-            self.sources.tensors |= sources.tensors
+            if sources.parameters or sources.losses or sources.tensors:
+                self.sources.parameters |= sources.parameters
+                self.sources.losses |= sources.losses
+                self.sources.tensors |= sources.tensors
             self.sources.is_complete &= sources.is_complete
             for use in sources.uses:
                 result = use[0]
                 forward = result.forward
                 if forward not in self._used:
                     self._used[forward] = numpy.zeros((forward.steps, 1), bool)
-                    self.sources.parameters.update(forward.module.parameters())
+                    modules.add(forward.module)
                     pending += [(behind, forward.module) for behind in result.behind]
                 if after is not forward.module:
                     outside[use] = None
                 if after is forward.module or result.output != "out":
                     self._carried.add(forward)
+        for module in modules:
+            self.sources.parameters.update(parameters_of(module))
         self._handles = []
         for result, (node, index) in outside:
             if node is None:

@@ -125,9 +125,13 @@ class Hooks:
 
     def register(
         self, register: Callable[[Any], RemovableHandle], hook: Callable[..., None]
-    ) -> None:
-        """Register a hook that torch itself calls until the end."""
-        self._registered.callback(register(partial(self.call, hook)).remove)
+    ) -> RemovableHandle:
+        """Register a hook that torch itself calls until the end, or until it is
+        removed.
+        """
+        handle = register(partial(self.call, hook))
+        self._registered.callback(handle.remove)
+        return handle
 
     def patch(self, owner: Any, name: str, hook: Hook) -> None:
         """Watch an attribute of a class or module. torch.jit knows it as before."""

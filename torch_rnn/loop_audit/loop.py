@@ -4,11 +4,10 @@ The windows of an update are the passes that its backward passes have reached, j
 where the graph of the state joins them.
 """
 
-from bisect import bisect
-from collections import Counter
+from bisect import bisect, bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from torch import nn
 
@@ -30,6 +29,7 @@ from torch_rnn.loop_audit.events import (
     StatePart,
     union,
 )
+from torch_rnn.loop_audit.order import epoch_starts, follows
 
 AnyValue = TypeVar("AnyValue")
 
@@ -63,6 +63,39 @@ class LoopWindow:
     steps: int = 0
     k1: int = 0
     k2: int = 0
+    number: int = 0  # of the update, from 1
+    last: ForwardPass | None = None
+    before: ForwardPass | None = None  # the pass with gradient before it, if any
+    follows: bool | None = None  # its data follow those of that pass; None: unknown
+    begins_epoch: bool | None = None
+
+    @property
+    def is_carried(self) -> bool:
+        """Whether a part of the initial state is carried and cut."""
+        state = self.first.state
+        return any(part.is_carried and not part.is_warm_up for part in state)
+
+    @property
+    def is_warm_up(self) -> bool:
+        """Whether the state is that of a warm-up without gradient."""
+        return self.carried_part.is_warm_up
+
+    @property
+    def is_from_zeros(self) -> bool:
+        """Whether the whole initial state is zero."""
+        return all(part.origin is Origin.ZEROS for part in self.first.state)
+
+    @property
+    def data_follow(self) -> bool | None:
+        """Whether the data follow those that the state comes from; None: unknown."""
+        part = self.carried_part
+        if part.origin is Origin.ELSEWHERE:
+            return False
+        if part.origin is Origin.PREVIOUS and not part.is_order_known:
+            return self.follows
+        if part.origin in (Origin.PREVIOUS, Origin.INSIDE) and part.is_order_known:
+            return True
+        return None
 
     @property
     def carried_part(self) -> StatePart:
@@ -106,6 +139,7 @@ def _joined_passes(module: nn.Module, update: LoopUpdate) -> Iterable[LoopWindow
         depth[forward] = reached[forward].steps + before
         window_of[forward] = window
         window.passes.add(forward)
+        window.last = forward
         window.steps += forward.steps
         window.k1 += reached[forward].used
         window.k2 = max(window.k2, depth[forward])
@@ -121,6 +155,19 @@ def _windows_of(module: nn.Module, updates: list[LoopUpdate]) -> list[LoopWindow
     return list(windows.values())
 
 
+def _note_order(windows: list[LoopWindow], passes: list[ForwardPass]) -> None:
+    """Note of each window of a module whether it follows, and where epochs begin."""
+    trained = [forward for forward in passes if forward.has_gradient]
+    numbers = [forward.number for forward in trained]
+    starts = epoch_starts(window.first for window in windows)
+    for window, is_start in zip(windows, starts):
+        window.begins_epoch = is_start
+        place = bisect_left(numbers, window.first.number)
+        if place:
+            window.before = trained[place - 1]
+            window.follows = follows(window.before, window.first)
+
+
 def by_optimizer(updates: Iterable[LoopUpdate]) -> Iterable[list[LoopUpdate]]:
     """Return the updates of each optimizer."""
     return grouped(updates, lambda update: update.optimizer).values()
@@ -132,13 +179,18 @@ class TrainingLoop:
     def __init__(self, record: LoopRecord) -> None:
         """Derive the updates and windows of a record."""
         self.record = record
-        self.forwards = self._events(ForwardPass)
+        self.forwards = self._recurrent_passes()
         self.losses = self._events(LossCall)
         self.backwards = self._events(BackwardPass)
         self.clips = self._events(GradientClip)
         # with those by hand of parameters that an optimizer steps
         self.changes = self._events(LoopUpdate)
         self.updates = self._counted_updates()
+        groups = grouped(self.updates, lambda update: update.group)
+        self.groups = list(groups.values())  # steps that are made together
+        self._numbers = {group: n for n, group in enumerate(groups, 1)}
+        self.numbered = frozenset(self.updates)
+        self.by_hand_count = sum(g[0].optimizer is BY_HAND for g in self.groups)
         self._updates_of: dict[BackwardPass, list[LoopUpdate]] = {}
         for update in self.updates:
             for backward in update.backwards:
@@ -148,6 +200,7 @@ class TrainingLoop:
             ForwardPass: any(forward.has_gradient for forward in self.forwards),
             LossCall: any(loss.name != UNNAMED_LOSS for loss in self.losses),
             LoopUpdate: bool(self.updates),
+            BackwardPass: bool(self.backwards),
         }
         self.passes = grouped(self.forwards, lambda forward: forward.module)
         self.windows: dict[nn.Module, list[LoopWindow]] = {}
@@ -156,12 +209,28 @@ class TrainingLoop:
         for module in self.passes:
             parameters = parameter_ids(module)
             updates = [u for u in self.updates if u.parameters & parameters]
-            self.windows[module] = _windows_of(module, updates)
+            windows = _windows_of(module, updates)
+            for window in windows:
+                window.number = self.number_of(window.update)
+            _note_order(windows, self.passes[module])
+            self.windows[module] = windows
             self.attached += self._attached_passes(module)
 
     def _events(self, kind: type[AnyEvent]) -> list[AnyEvent]:
         """Return the events of a kind, in their order."""
         return [event for event in self.record.events if isinstance(event, kind)]
+
+    def _recurrent_passes(self) -> list[ForwardPass]:
+        """Return the passes without those of modules of the script that never get a
+        state which they have returned.
+        """
+        forwards = self._events(ForwardPass)
+        recurrent = set[nn.Module]()
+        for forward in forwards:
+            if any(part.source is not None for part in forward.state):
+                recurrent.add(forward.module)
+        left_out = self.record.own - recurrent
+        return [forward for forward in forwards if forward.module not in left_out]
 
     def _counted_updates(self) -> list[LoopUpdate]:
         """Return the updates, without moves by hand of what an optimizer steps, as
@@ -185,6 +254,10 @@ class TrainingLoop:
             begun = bisect(numbers, forward.number)
             if any(bisect(numbers, p.number) < begun for p in forward.parents):
                 yield forward
+
+    def number_of(self, update: LoopUpdate) -> int:
+        """Return the number of an update, from 1: steps made together have one."""
+        return self._numbers[update.group]
 
     def updates_of(self, backward: BackwardPass) -> list[LoopUpdate]:
         """Return the updates that use the gradients of a backward pass."""
@@ -212,41 +285,3 @@ class TrainingLoop:
             if event.parameters & clip.parameters:
                 return event
         return None
-
-
-class Truncation(NamedTuple):
-    """Which truncation windows make, in words; and k1 and k2 if it is TBPTT(k1, k2)."""
-
-    text: str
-    sizes: tuple[int, int] | None = None
-
-
-def truncation(loop: TrainingLoop, module: nn.Module) -> Truncation:
-    """Return which truncation the windows of a module make."""
-    windows = loop.windows[module]
-    if not windows:
-        return Truncation("no update by its gradients is seen")
-    if any(forward.module is module for forward in loop.attached):
-        return Truncation("no truncation: the gradient goes on into earlier updates")
-    sizes = Counter((window.k1, window.k2) for window in windows)
-    ((k1, k2), count), *_ = sizes.most_common(1)
-    origins = Counter(window.origin for window in windows)
-    is_cut = any(window.carried_part.is_carried for window in windows)
-    usual = [window for window in windows if (window.k1, window.k2) == (k1, k2)]
-    # the first windows of an epoch may be smaller
-    is_regular = (
-        is_most(count, len(windows))
-        and all(window.k2 <= k2 for window in windows)
-        and all(window.steps == k2 for window in usual)
-    )
-    # chunks of which some steps have no loss are no TBPTT(k1, k2)
-    is_partial = k1 < k2 and is_most(origins[Origin.PREVIOUS.value], len(windows))
-    is_single = len({window.update for window in windows}) == len(windows)
-    if is_cut and is_regular and is_single and 0 < k1 <= k2 and not is_partial:
-        return Truncation(f"TBPTT({k1}, {k2}), state carried and cut", (k1, k2))
-    kind = "truncated BPTT"
-    if origins[Origin.UNKNOWN.value]:
-        kind = "BPTT"
-    elif not is_cut and all(window.k2 == window.steps for window in windows):
-        kind = "full BPTT"
-    return Truncation(f"{kind}, each window from {' or '.join(origins)}")

@@ -1,14 +1,12 @@
-"""The mistakes that an audit looks for, one function each.
+"""The warnings of an audit on states, losses and updates, one function each.
 
-A function gets a loop and yields the events where the mistake shows. A warning stays
-only if right loops never raise it, so most ask for the same evidence twice. The test
-loop of each is the function of its name in tests/audit/loops.py.
+The test loop of each is the function of its name in tests/audit/loops.py.
 """
 
 from bisect import bisect
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from itertools import chain, product
+from collections import Counter
+from collections.abc import Iterator
+from itertools import pairwise, product
 
 from torch_rnn.loop_audit.events import (
     BackwardPass,
@@ -19,11 +17,12 @@ from torch_rnn.loop_audit.events import (
     LossCall,
     OptimizerRecord,
     Origin,
-    StatePart,
     parameters_in,
     union,
 )
+from torch_rnn.loop_audit.findings import warning
 from torch_rnn.loop_audit.loop import (
+    LoopWindow,
     TrainingLoop,
     by_optimizer,
     grouped,
@@ -31,6 +30,7 @@ from torch_rnn.loop_audit.loop import (
     parameter_ids,
     reached_passes,
 )
+from torch_rnn.loop_audit.order import follows, is_shuffled, sample_steps
 
 # Of the carried states: burn-in states are more. The loop state_from_validation has 3
 # of 15; test_other_forms has 7 of 15, which is no mistake.
@@ -38,50 +38,25 @@ MAX_VALIDATION_SHARE = 1 / 3
 # Of the updates: those of two optimizers are two for a loss. The loop loss_in_no_update
 # loses losses in all updates; test_other_forms in 2 of 6, which is no mistake.
 MIN_LOST_SHARE = 1 / 2
-Finder = Callable[[TrainingLoop], Iterator[Event]]
-
-
-@dataclass(frozen=True)
-class Mistake:
-    """A mistake: how it is found, and what is said of it."""
-
-    message: str  # what is wrong, and what to do
-    needs: type[Event]  # without which it cannot be looked for
-    least: int  # times that it shows, for a warning
-    find: Finder
-
-
-MISTAKES: dict[str, Mistake] = {}  # by the name that switches it off
-
-
-def mistake(
-    message: str, needs: type[Event] = LoopUpdate, least: int = 2
-) -> Callable[[Finder], Finder]:
-    """Return a decorator that adds a function to the mistakes."""
-
-    def add(find: Finder) -> Finder:
-        """Add this one, by the name of its function."""
-        name = find.__name__.replace("_", "-")
-        MISTAKES[name] = Mistake(message, needs, least, find)
-        return find
-
-    return add
+# One number may be the first of several windows by chance.
+MIN_SEQUENCES = 1
 
 
 # States
 
 
-def _is_from_validation(part: StatePart) -> bool:
-    """Return whether passes without gradient lead from training to a state."""
-    if part.origin is not Origin.WITHOUT_GRADIENT:
+def _is_from_validation(window: LoopWindow) -> bool:
+    """Return whether a state is of a pass without gradient that training has led to,
+    or whose data this window does not follow, as it follows those of training.
+    """
+    part = window.carried_part
+    if part.origin is not Origin.WITHOUT_GRADIENT or part.source is None:
         return False
-    forward = part.source
-    while forward is not None and not forward.has_gradient:
-        forward = forward.state[0].source
-    return forward is not None
+    is_warm_up = follows(part.source, window.first) or window.begins_epoch
+    return part.is_from_training or bool(window.follows and not is_warm_up)
 
 
-@mistake(
+@warning(
     "the state or the input is attached to the previous window, and the gradient goes"
     " on into earlier updates: use detach()",
     ForwardPass,
@@ -92,7 +67,7 @@ def state_attached(loop: TrainingLoop) -> Iterator[Event]:
     yield from loop.attached
 
 
-@mistake("h and c are exchanged: the state of an LSTM is (h, c)", ForwardPass)
+@warning("h and c are exchanged: the state of an LSTM is (h, c)", ForwardPass)
 def state_exchanged(loop: TrainingLoop) -> Iterator[Event]:
     """Yield each pass that gets c as h."""
     for forward in loop.forwards:
@@ -101,7 +76,7 @@ def state_exchanged(loop: TrainingLoop) -> Iterator[Event]:
             yield forward
 
 
-@mistake(
+@warning(
     "the state is cut between steps or windows of one backward(): cut it once, after"
     " the update",
     ForwardPass,
@@ -119,7 +94,7 @@ def state_cut_within_update(loop: TrainingLoop) -> Iterator[Event]:
                 yield cut[0].first
 
 
-@mistake(
+@warning(
     "training continues from the state of a pass without gradient, as of a validation:"
     " keep the state of training",
     ForwardPass,
@@ -132,25 +107,94 @@ def state_from_validation(loop: TrainingLoop) -> Iterator[Event]:
         validated = []
         for window in windows:
             carried += window.carried_part.is_carried
-            if _is_from_validation(window.carried_part):
+            if _is_from_validation(window):
                 validated.append(window.first)
         if len(validated) <= MAX_VALIDATION_SHARE * carried:
             yield from validated
 
 
-@mistake(
+@warning(
     "the state is that of other data: the windows overlap, or go back;"
     " carry the state only to the data that follow",
     ForwardPass,
 )
 def state_from_elsewhere(loop: TrainingLoop) -> Iterator[Event]:
     """Yield windows whose data do not follow those of their state."""
-    for window in chain(*loop.windows.values()):
-        if window.carried_part.origin is Origin.ELSEWHERE:
-            yield window.first
+    for windows in loop.windows.values():
+        firsts = Counter(window.first.contents.first for window in windows)
+        for window in windows:
+            is_known = window.carried_part.origin is Origin.ELSEWHERE
+            if is_known or _is_other_window(window, firsts):
+                yield window.first
 
 
-@mistake(
+def _is_other_window(window: LoopWindow, firsts: Counter[int | None]) -> bool:
+    """Return whether a state goes on to this window, and the data that follow those of
+    the state begin another one.
+    """
+    before = window.before
+    if before is None or window.carried_part.source is not before:
+        return False
+    is_distinct = before.sequences >= MIN_SEQUENCES
+    is_other = window.data_follow is False and not window.begins_epoch
+    return is_other and is_distinct and firsts[before.contents.following] > 0
+
+
+@warning(
+    "a part of the state is carried, and the other part starts from zeros in each"
+    " window: carry both h and c",
+    ForwardPass,
+)
+def state_part_lost(loop: TrainingLoop) -> Iterator[Event]:
+    """Yield the windows of modules that carry one of h and c alone in most windows."""
+    for windows in loop.windows.values():
+        parts = []
+        for window in windows:
+            zeros = [part.origin is Origin.ZEROS for part in window.first.state]
+            if window.is_carried and any(zeros):
+                parts.append(window.first)
+        if is_most(len(parts), len(windows)):
+            yield from parts
+
+
+@warning(
+    "the state goes on from sample to sample of a DataLoader that shuffles them: begin"
+    " each sample from zeros, or keep the order",
+    ForwardPass,
+)
+def state_over_shuffled_samples(loop: TrainingLoop) -> Iterator[Event]:
+    """Yield windows of other samples than the ones that their state comes from."""
+    for windows in loop.windows.values():
+        carried = []
+        for window in windows:
+            source = window.carried_part.source
+            if window.is_carried and source is not None and not window.data_follow:
+                carried.append((source, window.first))
+        if is_shuffled(sample_steps(carried)):
+            for before, after in carried:
+                if before.contents.batch is not after.contents.batch:
+                    yield after
+
+
+@warning(
+    "this module takes the samples of a shuffled batch for steps of time: check"
+    " batch_first",
+    ForwardPass,
+)
+def samples_taken_for_steps(loop: TrainingLoop) -> Iterator[Event]:
+    """Yield passes along shuffled samples."""
+    for passes in loop.passes.values():
+        taken = [p for p in passes if p.contents.are_samples_steps]
+        steps = Counter[int]()
+        for forward in taken:
+            batch = forward.contents.batch
+            if batch is not None:
+                steps.update(j - i for i, j in pairwise(batch.indices))
+        if is_shuffled(steps):
+            yield from taken
+
+
+@warning(
     "no call gets the state of the step before: pass it as h", ForwardPass, least=1
 )
 def state_never_given(loop: TrainingLoop) -> Iterator[Event]:
@@ -166,7 +210,7 @@ def state_never_given(loop: TrainingLoop) -> Iterator[Event]:
             yield calls[0]
 
 
-@mistake(
+@warning(
     "the loss uses the outputs of one sequence of the batch: check batch_first",
     ForwardPass,
 )
@@ -182,7 +226,7 @@ def time_and_batch_exchanged(loop: TrainingLoop) -> Iterator[Event]:
 # Losses and gradients
 
 
-@mistake(
+@warning(
     "a loss goes through backward() again, and counts twice: begin each sum of losses"
     " at 0, or call backward() once",
     least=1,
@@ -201,7 +245,7 @@ def loss_used_twice(loop: TrainingLoop) -> Iterator[Event]:
         seen |= uses
 
 
-@mistake("not every loss of an update reaches backward(): add them up", LossCall)
+@warning("not every loss of an update reaches backward(): add them up", LossCall)
 def loss_in_no_update(loop: TrainingLoop) -> Iterator[Event]:
     """Yield lines of losses of which all but one, or all but the last, reach
     backward().
@@ -222,7 +266,7 @@ def loss_in_no_update(loop: TrainingLoop) -> Iterator[Event]:
             yield from incomplete
 
 
-@mistake(
+@warning(
     "the gradient of each update is added to that of the update before: call"
     " zero_grad()"
 )
@@ -234,7 +278,7 @@ def gradients_not_zeroed(loop: TrainingLoop) -> Iterator[Event]:
             yield update
 
 
-@mistake(
+@warning(
     "this gradient is zeroed before a step uses it: call zero_grad() once, after step()"
     " or before the first backward()"
 )
@@ -262,7 +306,7 @@ def gradients_thrown_away(loop: TrainingLoop) -> Iterator[Event]:
 # Clipping
 
 
-@mistake(
+@warning(
     "a backward() follows this clip before a step does: clip once, after the last"
     " backward() and before step()"
 )
@@ -283,7 +327,7 @@ def clip_before_backward(loop: TrainingLoop) -> Iterator[Event]:
             yield from followed
 
 
-@mistake(
+@warning(
     "clipping gets no parameters that are updated, as of an iterator that is read once"
 )
 def clip_of_wrong_parameters(loop: TrainingLoop) -> Iterator[Event]:
@@ -295,7 +339,7 @@ def clip_of_wrong_parameters(loop: TrainingLoop) -> Iterator[Event]:
             yield from clips
 
 
-@mistake("scaled gradients are clipped: call scaler.unscale_(optimizer) before")
+@warning("scaled gradients are clipped: call scaler.unscale_(optimizer) before")
 def clip_of_scaled_gradients(loop: TrainingLoop) -> Iterator[Event]:
     """Yield lines that clip before gradients are unscaled."""
     for clip in loop.clips:
@@ -306,7 +350,21 @@ def clip_of_scaled_gradients(loop: TrainingLoop) -> Iterator[Event]:
 # Parameters and optimizers
 
 
-@mistake(
+@warning(
+    "two optimizers step the same parameters by the same gradient: give each parameter"
+    " to one of them"
+)
+def parameter_stepped_twice(loop: TrainingLoop) -> Iterator[Event]:
+    """Yield steps after one of another optimizer, in the same update."""
+    for steps in loop.groups:
+        stepped = frozenset[int]()
+        for step in steps:
+            if step.parameters & stepped:
+                yield step
+            stepped |= step.parameters
+
+
+@warning(
     "parameters get a gradient, and no step: give them to an optimizer and call its"
     " step(), or freeze them"
 )
@@ -319,7 +377,7 @@ def parameter_not_stepped(loop: TrainingLoop) -> Iterator[Event]:
             yield updates[0]
 
 
-@mistake(
+@warning(
     "an optimizer steps this module, and no loss reaches it: its output or state is"
     " cut, as by detach(), .data or no_grad()"
 )
@@ -337,7 +395,7 @@ def module_not_reached(loop: TrainingLoop) -> Iterator[Event]:
                     yield forward
 
 
-@mistake(
+@warning(
     "the optimizer is re-created before every update, which discards its state: create"
     " it once",
     least=3,

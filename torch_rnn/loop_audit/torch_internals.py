@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch.jit import _builtins
 from torch.nn.utils import clip_grad
+from torch.utils.data import dataloader
 
 # What is watched: the module of torch's operators, and names of attributes
 
@@ -32,6 +33,8 @@ UNSCALE = "_unscale_grads_"  # of a GradScaler
 CLIP_NORM: Any = clip_grad._clip_grads_with_norm_  # which clip_grad_norm_ calls
 CLIP_VALUE: Any = clip_grad.clip_grad_value_
 NAMED_FOR_JIT: list[Any] = []
+LOADER: Any = dataloader._BaseDataLoaderIter  # yields batches, and gets their indices
+NEXT_INDEX = "_next_index"
 
 
 # Functions
@@ -100,9 +103,20 @@ def embedded_indices(embedding: Any) -> torch.Tensor:
     return indices
 
 
+def shape_of(node: Any) -> tuple[int, ...] | None:
+    """Return the shape of the first result of a node of autograd, if torch tells it."""
+    metadata = getattr(node, "_input_metadata", None)
+    return tuple(metadata[0].shape) if metadata else None
+
+
+def dense_part(tensor: torch.Tensor) -> torch.Tensor:
+    """Return the values of a sparse tensor that are not left out, or the tensor."""
+    return tensor.coalesce().values() if tensor.is_sparse else tensor
+
+
 def norms_of(tensors: Iterable[torch.Tensor]) -> list[float]:
     """Return the 2-norms of the values of tensors, computed in float64."""
-    values = [tensor.detach() for tensor in tensors]
+    values = [dense_part(tensor.detach()) for tensor in tensors]
     if not values:
         return []
     norms = torch._foreach_norm(values, 2, torch.float64)
