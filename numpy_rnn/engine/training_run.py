@@ -190,9 +190,11 @@ class TrainingRun:
         """
         if self.is_ensemble and not self.is_grouped:
             return np.stack(arrays, axis)
-        if len(arrays) > 1:
-            return np.concatenate(arrays, axis)
-        return arrays[0].copy()
+        if not self.is_grouped:
+            return arrays[0].copy()
+        # The axis of networks is the last one in memory, as it is in the arrays.
+        moved = [np.moveaxis(array, axis, -1) for array in arrays]
+        return np.moveaxis(np.concatenate(moved, -1), -1, axis)
 
 
 def sizes_of(params: Parameters[Array], B: int) -> Sizes:
