@@ -1,0 +1,95 @@
+"""What makes two functions agree: tried in turn, and said only if it does."""
+
+from collections.abc import Iterator
+from itertools import chain
+from typing import NamedTuple
+
+import numpy as np
+
+from numpy_rnn.conformance.equivalence.compare import JUDGED, compared
+from numpy_rnn.conformance.equivalence.edits import (
+    Edit,
+    ParameterEdits,
+    gradient_names,
+)
+from numpy_rnn.conformance.equivalence.interventions import (
+    Blocks,
+    Pairing,
+    missing_path,
+    reset_order,
+)
+from numpy_rnn.conformance.equivalence.rearranged import factors, rearrangement
+from numpy_rnn.conformance.equivalence.runs import (
+    Arguments,
+    ArraysByPath,
+    Compute,
+    Runs,
+    with_spreads,
+)
+from numpy_rnn.conformance.equivalence.steps import TimeAxis, step_edits
+
+
+class Subject(NamedTuple):
+    """Two functions that differ, by the names of the first one's results."""
+
+    f: Compute
+    g: Compute
+    arguments: Arguments
+    f_runs: Runs
+    g_runs: Runs
+    time_axis: TimeAxis | None
+
+
+def diagnose(subject: Subject) -> str:
+    """Return what makes all agree, or no words."""
+    return next(explanations(subject), "")
+
+
+def explanations(subject: Subject) -> Iterator[str]:
+    """Yield what makes all agree, the cheap ones first."""
+    yield from factors(subject.f_runs, subject.g_runs, subject.arguments)
+    yield from rearrangement(subject.f_runs, subject.g_runs, subject.time_axis)
+    gradients = gradient_names(subject.arguments, subject.f_runs.values)
+    params = subject.arguments._replace(data=()).arrays()
+    edits = chain(
+        step_edits(subject.arguments, subject.time_axis),
+        ParameterEdits(params, gradients).all(),
+    )
+    for edit in edits:
+        for label in "fg":
+            if agrees_after(edit, label, subject):
+                other = "g" if label == "f" else "f"
+                yield f"if {label} gets {edit.words}".replace("{other}", other)
+    pairing = Pairing(subject.f, subject.g, subject.arguments, gradients)
+    blocks = Blocks.of(subject.arguments)
+    yield from reset_order(pairing, blocks)
+    yield from missing_path(pairing, blocks, subject.time_axis)
+
+
+def agrees_after(edit: Edit, label: str, subject: Subject) -> bool:
+    """Return whether all agree if one function is edited."""
+    is_f = label == "f"
+    compute = edit.applied(subject.f if is_f else subject.g)
+    runs = subject.g_runs if is_f else subject.f_runs
+    try:
+        values = compute(subject.arguments)
+        if not is_near(values, runs.values):
+            return False
+        edited = with_spreads(compute, subject.arguments, values)
+    except Exception:  # of the user's code, which this edit does not fit
+        return False
+    checks = compared(edited, runs)
+    verdicts = {check.verdict for check in checks}
+    return "different" not in verdicts and "equal" in verdicts
+
+
+def is_near(values: ArraysByPath, others: ArraysByPath) -> bool:
+    """Return whether all arrays agree to the digits that are judged at all."""
+    for name, value in values.items():
+        other = others[name]
+        if value.shape != other.shape:
+            return False
+        size = np.linalg.norm(other) + np.linalg.norm(value)
+        if not np.linalg.norm(value - other) <= JUDGED * size:
+            return False
+    return True
