@@ -27,6 +27,7 @@ from numpy_rnn.conformance.equivalence.trees import (
     arrays_of_pairs,
     leaves,
     paired,
+    returned_arrays,
     with_numpy_arrays,
 )
 from numpy_rnn.conformance.tested import wrapped
@@ -205,6 +206,8 @@ def check_equivalent(
         raise InputError("params: expected at least one array of float64 or float32")
     functions = ComparedFunction("f", f), ComparedFunction("g", g, adapt)
     results = [function.call(arguments) for function in functions]
+    for function, result in zip(functions, results):
+        check_finite(function.label, returned_arrays(function.label, result))
     pairs = paired(*results)
     computes = [
         partial(compute_pairs, function, pairs, side)
@@ -213,7 +216,6 @@ def check_equivalent(
     runs = []
     for function, compute in zip(functions, computes):
         values = function.compute(arguments)
-        check_finite(function.label, values)
         check_repeats(function, arguments, values)
         runs.append(runs_in_dtypes(compute, arguments))
     checks, dtypes = checks_in_dtypes(*runs)

@@ -23,7 +23,7 @@ from numpy_rnn.conformance.equivalence.runs import (
     Runs,
     with_spreads,
 )
-from numpy_rnn.conformance.equivalence.steps import TimeAxis
+from numpy_rnn.conformance.equivalence.steps import TimeAxis, first_steps
 
 OPEN = 60.0  # of a gate's bias: σ(60) is 1, and its slope 10⁻²⁶
 
@@ -241,13 +241,11 @@ class PathExperiment(NamedTuple):
 
     def short(self, steps: int) -> Pairing:
         """Return the two functions with the first steps alone."""
-        arrays = self.pairing.arguments._replace(params=()).arrays()
-        size = arrays[self.path].shape[self.axis]
-        data = {}
-        for path, array in arrays.items():
-            if array.shape[self.axis : self.axis + 1] == (size,):
-                data[path] = array.take(range(min(steps, size)), self.axis)
-        return self.pairing.at(data)
+        arguments = self.pairing.arguments
+        size = arguments.arrays()[self.path].shape[self.axis]
+        time_axis = TimeAxis(self.path, self.axis, size)
+        short = first_steps(arguments, time_axis, min(steps, size))
+        return self.pairing._replace(arguments=short)
 
     def is_local(self, label: str, params: ArraysByPath) -> bool:
         """Return whether the gradient of the input weights by the first step does not

@@ -93,9 +93,10 @@ class Runs(NamedTuple):
 
     values: ArraysByPath
     spreads: ArraysByPath  # at least that of the tensor, for every element
-    resolved: (
-        ArraysByPath  # bool: elements that follow a change below float32's roundoff
-    )
+    # What a change of the arguments below the roundoff of float32 changes, and where it
+    # is more than rounding.
+    changes: ArraysByPath
+    resolved: ArraysByPath
     dtype: np.dtype  # the lowest of the arguments and the results
 
     @property
@@ -146,29 +147,29 @@ def with_spreads(compute: Compute, arguments: Arguments, values: ArraysByPath) -
         # Eight runs say little about one element, whose errors may be small by chance.
         least = squares.mean() if squares.size else 0.0
         spreads[name] = np.sqrt(np.maximum(squares, least) / RUNS)
-    resolved = {name: np.zeros(value.shape, bool) for name, value in values.items()}
+    changes, resolved = {}, {}
+    for name, value in values.items():
+        changes[name] = np.zeros(value.shape)
+        resolved[name] = np.zeros(value.shape, bool)
     if dtype == np.float64:
-        steps = [
-            {n: a * (1 + step) for n, a in arrays.items()} for step in (STEP, -STEP)
-        ]
-        ahead, behind = map(nearby, steps)
+        ahead, behind = (
+            nearby({path: array * (1 + step) for path, array in arrays.items()})
+            for step in (STEP, -STEP)
+        )
         for name, value in values.items():
-            resolved[name] = is_resolved(
-                *map(as_float, (behind[name], value, ahead[name]))
-            )
-    return Runs({n: as_float(v) for n, v in values.items()}, spreads, resolved, dtype)
+            sides = as_float(ahead[name]), as_float(behind[name])
+            changes[name] = sides[0] - sides[1]
+            curvature = np.abs(sides[0] + sides[1] - 2 * as_float(value))
+            noise = 4 * curvature + noise_of(value)
+            resolved[name] = np.abs(changes[name]) > noise
+    values = {name: as_float(value) for name, value in values.items()}
+    return Runs(values, spreads, changes, resolved, dtype)
 
 
-def is_resolved(behind: NumpyArray, value: NumpyArray, ahead: NumpyArray) -> NumpyArray:
-    """Return which elements follow a small change of the arguments, to both sides.
-
-    The directions of rounding show the error of a part in float32 as well, which is no
-    rounding of float64. Such a part does not follow this change.
-    """
-    noise = RESOLUTION * roundoff_of(np.dtype(float)) * np.abs(value).max(initial=0.0)
-    curvature = np.abs(ahead + behind - 2 * value)
-    followed: NumpyArray = np.abs(ahead - behind) > 4 * curvature + noise
-    return followed
+def noise_of(value: NumpyArray) -> float:
+    """Return how large a small change must be, to be more than rounding."""
+    largest: float = np.abs(value).max(initial=0.0)
+    return RESOLUTION * roundoff_of(np.dtype(float)) * largest
 
 
 def as_float(array: NumpyArray) -> NumpyArray:

@@ -47,7 +47,8 @@ def time_axis_of(
     array = arguments.arrays()[path]
     params = arguments._replace(data=()).arrays()
     shapes = {parameter.shape for parameter in params.values()}  # and of gradients
-    for axis, size in enumerate(array.shape[:2]):
+    # A matrix has rows of features.
+    for axis, size in enumerate(array.shape[: max(1, array.ndim - 1)][:2]):
         found = TimeAxis(path, axis, size)
         changed = array.copy()
         first = changed.swapaxes(0, axis)[0]  # a view
@@ -72,6 +73,16 @@ def inputs_of(arguments: Arguments) -> list[str]:
     return [path for path, array in data.items() if array.ndim >= 2]
 
 
+def first_steps(arguments: Arguments, time_axis: TimeAxis, steps: int) -> Arguments:
+    """Return the arguments with the first steps alone."""
+    data = {}
+    for path in inputs_of(arguments):
+        array = arguments.arrays()[path]
+        if array.shape[time_axis.axis] == time_axis.size:
+            data[path] = array.take(range(steps), time_axis.axis)
+    return arguments.replace(data)
+
+
 # Edits of the data
 
 
@@ -83,7 +94,8 @@ def step_edits(arguments: Arguments, time_axis: TimeAxis | None) -> Iterator[Edi
     if not inputs:
         return
     shape = arrays[inputs[0]].shape
-    for axis in (0, 1) if time_axis is None else (time_axis.axis,):
+    axes = (0, 1)[: len(shape) - 1]
+    for axis in axes if time_axis is None else (time_axis.axis,):
         size = shape[axis]
         related = [p for p in inputs if arrays[p].shape[axis : axis + 1] == (size,)]
         for paths in unique([inputs[:1], related]):

@@ -205,6 +205,8 @@ def pairs_below(f: Any, g: Any, f_path: str, g_path: str) -> Iterator[NamedPair]
     if is_named(f) and is_named(g):
         common = [(end, end) for end in f_items if end in g_items]
     else:
+        common = []
+    if not common:
         common = list(zip(f_items, g_items))
     for f_end, g_end in common:
         yield from pairs_below(
