@@ -27,8 +27,8 @@ EXPECTED = {
         "time and batch exchanged": "exchanged",
         "outputs batch first": "y with axes",
         "loss without 1/2": "× 2",
-        "mean over the batch": "shape",
-        "gradients without 1/B": "shape",
+        "mean over the batch": "loss, d.* × 1/",
+        "gradients without 1/B": ": d.* × 1/",
         "one gradient twice": "d.b_hh × 2",
         "no dc": "lack the path through the state",
         "no dh": "lack the path through the hidden state",
@@ -83,6 +83,64 @@ def arguments(cell: str, random: Any, T=6, B=3, D=4, H=5, O=2) -> Any:
 def run(cell: str, bug: str, params: Any, x: Any, h: Any, c: Any, target: Any) -> Any:
     """Return the outputs, the loss and the gradients."""
     p = changed_parameters(cell, bug, params)
+    x, h, c, target = changed_data(bug, x, h, c, target)
+    states, caches = forward(cell, bug, p, x, h, c)
+    y = states @ p["V"].T
+    error = y - target
+    if bug == "last step's loss alone":
+        error[:-1] = 0
+    loss = (error * error).sum() / (1 if bug == "loss without 1/2" else 2)
+    dy = error
+    if bug in ("mean over the batch", "gradients without 1/B"):
+        dy = error / x.shape[1]
+    if bug == "mean over the batch":
+        loss = loss / x.shape[1]
+    d = backward(cell, bug, p, caches, dy)
+    d["V"] = np.einsum("tbo,tbh->oh", dy, states)
+    d = restored_gradients(cell, bug, d)
+    if bug == "outputs in reversed order":
+        y = y[::-1]
+    if bug in ("time and batch exchanged", "outputs batch first"):
+        y = y.swapaxes(0, 1)
+    return {"y": y, "loss": loss, "d": d}
+
+
+def forward(cell: str, bug: str, p: Any, x: Any, h: Any, c: Any) -> Any:
+    """Return the states, and what every step back needs."""
+    step = lstm if cell == "lstm" else gru
+    states, caches = [], []
+    for x_t in x:
+        h, c, cache = step(bug, p, x_t, h, c)
+        caches.append(cache)
+        states.append(h)
+    return np.stack(states), caches
+
+
+def backward(cell: str, bug: str, p: Any, caches: Any, dy: Any) -> Any:
+    """Return the gradients of the cell."""
+    back = lstm_back if cell == "lstm" else gru_back
+    d = {name: np.zeros_like(array) for name, array in p.items()}
+    dh = dc = np.zeros_like(caches[0][1])
+    for t in reversed(range(len(caches))):
+        da, db, products, dh, dc = back(bug, p, caches[t], dh + dy[t] @ p["V"], dc)
+        if bug == "no earlier steps":
+            dh, dc = 0 * dh, 0 * dc
+        if bug == "one step by 1e-6" and t == len(caches) // 2:
+            db = db * (1 + 1e-6)
+        d["W_ih"] += da.T @ caches[t][0]
+        for b, h, rows in products:
+            if bug == "h of the same step":
+                h = caches[min(t + 1, len(caches) - 1)][1]
+            d["W_hh"][rows] += b.T @ h
+        d["b_ih"] += da.sum(0)
+        d["b_hh"] += db.sum(0)
+    if bug == "a sum in float32":
+        d["b_ih"] = d["b_ih"].astype(np.float32).astype(float)
+    return d
+
+
+def changed_data(bug: str, x: Any, h: Any, c: Any, target: Any) -> Any:
+    """Return the data as a wrong network reads them."""
     if bug in ("h_0 of zeros", "both states of zeros"):
         h = 0 * h
     if bug in ("c_0 of zeros", "both states of zeros"):
@@ -91,55 +149,20 @@ def run(cell: str, bug: str, params: Any, x: Any, h: Any, c: Any, target: Any) -
         x = x[::-1]
     if bug == "time and batch exchanged":
         x, target = x.swapaxes(0, 1), target.swapaxes(0, 1)
-        h, c = (
-            np.resize(h, (x.shape[1], h.shape[1])),
-            np.resize(c, (x.shape[1], h.shape[1])),
-        )
-    step, back = (lstm, lstm_back) if cell == "lstm" else (gru, gru_back)
-    caches, states = [], []
-    for x_t in x:
-        h, c, cache = step(bug, p, x_t, h, c)
-        caches.append(cache)
-        states.append(h)
-    h = np.stack(states)
-    y = h @ p["V"].T
-    error = y - target
-    if bug == "last step's loss alone":
-        error[:-1] = 0
-    loss = (error * error).sum() / (1 if bug == "loss without 1/2" else 2)
-    count = {"mean over the batch": x.shape[1]}.get(bug, 1)
-    dy = error / (x.shape[1] if bug == "gradients without 1/B" else count)
-    d = {name: np.zeros_like(array) for name, array in p.items()}
-    d["V"] = np.einsum("tbo,tbh->oh", dy, h)
-    dh, dc = 0 * h[0], 0 * c
-    for t in reversed(range(len(x))):
-        da, db, h_in, dh, dc = back(bug, p, caches[t], dh + dy[t] @ p["V"], dc)
-        if bug == "no earlier steps":
-            dh, dc = 0 * dh, 0 * dc
-        if bug == "one step by 1e-6" and t == 2:
-            db = db * (1 + 1e-6)
-        d["W_ih"] += da.T @ x[t]
-        for b, h_b, rows in h_in:
-            d["W_hh"][rows] += b.T @ (h[t] if bug == "h of the same step" else h_b)
-        d["b_ih"] += da.sum(0)
-        d["b_hh"] += db.sum(0)
-    if bug == "a sum in float32":
-        d["b_ih"] = d["b_ih"].astype(np.float32).astype(float)
-    d = restored_gradients(cell, bug, d)
-    if bug == "outputs in reversed order":
-        y = y[::-1]
-    if bug in ("time and batch exchanged", "outputs batch first"):
-        y = y.swapaxes(0, 1)
-    return {"y": y, "loss": loss / count, "d": d}
+        shape = (x.shape[1], h.shape[1])
+        h, c = np.resize(h, shape), np.resize(c, shape)
+    return x, h, c, target
 
 
 def changed_parameters(cell: str, bug: str, params: Any) -> Any:
     """Return the parameters as a wrong network reads them."""
     p = dict(params)
     order = (0, 1, 3, 2) if cell == "lstm" else (1, 0, 2)
-    names = {"gates in another order": ("W_ih", "W_hh", "b_ih", "b_hh")}
-    names["gates of W_hh in another order"] = ("W_hh",)
-    for name in names.get(bug, ()):
+    names = {
+        "gates in another order": ["W_ih", "W_hh", "b_ih", "b_hh"],
+        "gates of W_hh in another order": ["W_hh"],
+    }
+    for name in names.get(bug, []):
         p[name] = ordered(p[name], order)
     if bug == "W_hh transposed":
         H = p["W_hh"].shape[1]
@@ -194,7 +217,7 @@ def lstm(bug: str, p: Any, x: Any, h: Any, c: Any) -> Any:
 
 def lstm_back(bug: str, p: Any, cache: Any, dh: Any, dc: Any) -> Any:
     """Go back one step of an LSTM."""
-    x, h, c, i, f, g, o, new = cache
+    _, _, c, i, f, g, o, new = cache
     tanh_c = np.tanh(new)
     if bug == "no dc":
         dc = 0 * dc
@@ -206,7 +229,7 @@ def lstm_back(bug: str, p: Any, cache: Any, dh: Any, dc: Any) -> Any:
     )
     dh = 0 * dh if bug == "no dh" else da @ p["W_hh"]
     dc = dc if bug == "dc without f" else dc * f
-    return da, da, [(da, h, slice(None))], dh, dc
+    return da, da, [(da, cache[1], slice(None))], dh, dc
 
 
 def gru(bug: str, p: Any, x: Any, h: Any, c: Any) -> Any:
@@ -228,7 +251,7 @@ def gru(bug: str, p: Any, x: Any, h: Any, c: Any) -> Any:
 
 def gru_back(bug: str, p: Any, cache: Any, dh: Any, dc: Any) -> Any:
     """Go back one step of a GRU."""
-    x, h, r, z, n, q = cache
+    _, h, r, z, n, q = cache
     H = h.shape[1]
     U = p["W_hh"]
     weight, sign = (z, -1) if bug == "z and 1 - z exchanged" else (1 - z, 1)

@@ -68,7 +68,7 @@ def random_case(random: Any, **fixed: Any) -> Case:
     H = int(random.integers(1, 40) if kind < 8 else random.integers(40, 257))
     if kind == 8:
         T = int(random.integers(1, 40))
-    values = {
+    values: dict[str, Any] = {
         "cell": str(random.choice([*GATES])),
         "structure": str(random.choice(STRUCTURES, p=(0.55, 0.15, 0.15, 0.15))),
         "T": T,
@@ -104,14 +104,13 @@ def run_by_hand(case, params, x, target):
     for suffix, _ in case.layers:
         is_reversed = suffix.endswith("reverse")
         layers.append(Layer(case.cell, layer_params(params, suffix), is_reversed))
-    h, inputs, caches = x, [], []
+    h, caches = x, []
     if case.structure == "both directions":
         parts = [layer.forward(x) for layer in layers]
         h = np.concatenate([part[0] for part in parts], axis=2)
         caches = [part[1] for part in parts]
     else:
         for layer in layers:
-            inputs.append(h)
             h, cache = layer.forward(h)
             caches.append(cache)
     top = h
@@ -125,22 +124,28 @@ def run_by_hand(case, params, x, target):
     dh = dy @ params["V"]
     if case.structure == "attention":
         dh, d["A"] = attend_back(attention, dh)
-    dx = 0
-    if case.structure == "both directions":
-        halves = np.split(dh, 2, axis=2)
-        for (suffix, _), layer, cache, half in zip(case.layers, layers, caches, halves):
-            dx_part, part = layer.backward(cache, half)
-            dx = dx + dx_part
-            d |= {name + suffix: array for name, array in part.items()}
-    else:
-        dx = dh
-        for (suffix, _), layer, cache in zip(
-            case.layers[::-1], layers[::-1], caches[::-1]
-        ):
-            dx, part = layer.backward(cache, dx)
-            d |= {name + suffix: array for name, array in part.items()}
+    dx, parts = back_by_hand(case, layers, caches, dh)
+    d |= parts
     loss = (error * error).sum() / 2 / error.dtype.type(count)
     return {"y": y, "loss": loss, "d": {name: d[name] for name in params}, "dx": dx}
+
+
+def back_by_hand(case, layers, caches, dh):
+    """Return the gradients of the inputs and of the layers' parameters."""
+    d: dict[str, Any] = {}
+    if case.structure == "both directions":
+        dx = 0
+        halves = np.split(dh, 2, axis=2)
+        for (suffix, _), layer, cache, half in zip(case.layers, layers, caches, halves):
+            part, parts = layer.backward(cache, half)
+            dx = dx + part
+            d |= {name + suffix: array for name, array in parts.items()}
+        return dx, d
+    steps = zip(case.layers[::-1], layers[::-1], caches[::-1])
+    for (suffix, _), layer, cache in steps:
+        dh, parts = layer.backward(cache, dh)
+        d |= {name + suffix: array for name, array in parts.items()}
+    return dh, d
 
 
 def torch_network(case: Case, make_states):
@@ -192,7 +197,7 @@ def cell_states(case, p, x):
     """Return the states of cells in a loop of Python."""
     import torch
 
-    outputs = []
+    outputs: list[Any] = []
     for suffix, _ in case.layers:
         q = layer_params(p, suffix)
         is_reversed = suffix.endswith("reverse")
@@ -226,6 +231,33 @@ def torch_cell(cell, q, x, h, c):
     return n + z * (h - n), c
 
 
+def jax_cell(case, q, state, x):
+    """Compute one step of a cell with JAX."""
+    import jax
+    import jax.numpy as jnp
+
+    h, c = state
+    a = x @ q["W_ih"].T + q["b_ih"]
+    b = h @ q["W_hh"].T + q["b_hh"]
+    if case.cell == "elman":
+        h = jnp.tanh(a + b)
+    elif case.cell == "lstm":
+        i, f, g, o = jnp.split(a + b, 4, axis=1)
+        sigmoid = jax.nn.sigmoid
+        c = sigmoid(f) * c + sigmoid(i) * jnp.tanh(g)
+        h = sigmoid(o) * jnp.tanh(c)
+    else:
+        a_r, a_z, a_n = jnp.split(a, 3, axis=1)
+        b_r, b_z, b_n = jnp.split(b, 3, axis=1)
+        r, z = jax.nn.sigmoid(a_r + b_r), jax.nn.sigmoid(a_z + b_z)
+        if case.cell == "gru_before":
+            b_n = (r * h) @ q["W_hh"][2 * case.H :].T + q["b_hh"][2 * case.H :]
+        else:
+            b_n = r * b_n
+        h = (1 - z) * jnp.tanh(a_n + b_n) + z * h
+    return (h, c), h
+
+
 def jax_network(case: Case):
     """Return a function with JAX' scan and gradients."""
     import jax
@@ -233,33 +265,12 @@ def jax_network(case: Case):
 
     jax.config.update("jax_enable_x64", True)
 
-    def cell(q, state, x):
-        h, c = state
-        a = x @ q["W_ih"].T + q["b_ih"]
-        b = h @ q["W_hh"].T + q["b_hh"]
-        if case.cell == "elman":
-            h = jnp.tanh(a + b)
-        elif case.cell == "lstm":
-            i, f, g, o = jnp.split(a + b, 4, axis=1)
-            sigmoid = jax.nn.sigmoid
-            c = sigmoid(f) * c + sigmoid(i) * jnp.tanh(g)
-            h = sigmoid(o) * jnp.tanh(c)
-        else:
-            a_r, a_z, a_n = jnp.split(a, 3, axis=1)
-            b_r, b_z, b_n = jnp.split(b, 3, axis=1)
-            r, z = jax.nn.sigmoid(a_r + b_r), jax.nn.sigmoid(a_z + b_z)
-            if case.cell == "gru_before":
-                b_n = (r * h) @ q["W_hh"][2 * case.H :].T + q["b_hh"][2 * case.H :]
-                r = 1.0
-            h = (1 - z) * jnp.tanh(a_n + r * b_n) + z * h
-        return (h, c), h
-
     def loss_of(params, x, target):
         h, outputs = x, []
         for suffix, _ in case.layers:
             zeros = jnp.zeros((x.shape[1], case.H), x.dtype)
             start = x if case.structure == "both directions" else h
-            step = partial(cell, layer_params(params, suffix))
+            step = partial(jax_cell, case, layer_params(params, suffix))
             reverse = suffix.endswith("reverse")
             _, h = jax.lax.scan(step, (zeros, zeros), start, reverse=reverse)
             outputs.append(h)

@@ -42,8 +42,8 @@ def lstm_back(p, cache, dh, carried):
     dh = dh + carried[0]
     tanh_c = np.tanh(new)
     dc = carried[1] + dh * o * (1 - tanh_c**2)
-    da = [dc * g * slope(i), dc * c * slope(f), dc * i * (1 - g * g)]
-    da = np.hstack([*da, dh * tanh_c * slope(o)])
+    gates = [dc * g * slope(i), dc * c * slope(f), dc * i * (1 - g * g)]
+    da = np.hstack([*gates, dh * tanh_c * slope(o)])
     d = {"W_ih": da.T @ x, "W_hh": da.T @ h, "b_ih": da.sum(0), "b_hh": da.sum(0)}
     return da @ p["W_ih"], (da @ p["W_hh"], dc * f), d
 
@@ -134,9 +134,8 @@ class Layer(NamedTuple):
 
     def forward(self, x):
         """Return all states, and what the backward function needs."""
-        state = (np.zeros((x.shape[1], self.p["W_hh"].shape[1]), x.dtype),)
-        if self.cell == "lstm":
-            state *= 2
+        zeros = np.zeros((x.shape[1], self.p["W_hh"].shape[1]), x.dtype)
+        state = (zeros, zeros) if self.cell == "lstm" else (zeros,)
         states, caches = [], []
         for x_t in x[::-1] if self.is_reversed else x:
             state, cache = step_of(self.cell, self.p, x_t, state)
@@ -149,12 +148,12 @@ class Layer(NamedTuple):
         """Return the gradients of the inputs and of the parameters."""
         carried = (0 * dh[0],) * (2 if self.cell == "lstm" else 1)
         d = {name: np.zeros_like(array) for name, array in self.p.items()}
-        dx = []
+        steps = []
         for cache, dh_t in zip(caches[::-1], dh if self.is_reversed else dh[::-1]):
             dx_t, carried, step = back_of(self.cell, self.p, cache, dh_t, carried)
-            dx.append(dx_t)
+            steps.append(dx_t)
             d = {name: d[name] + step[name] for name in d}
-        dx = np.stack(dx)
+        dx = np.stack(steps)
         return (dx if self.is_reversed else dx[::-1]), d
 
 

@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -309,7 +309,7 @@ def test_factor_of_two_sizes_is_told():
 
 PROGRAM = """
 from numpy_rnn.conformance import check_equivalent
-from tests.conformance.test_check_equivalent import *
+from tests.conformance.test_check_equivalent import at, chain, chain_case, scaled
 
 def test_port():
     wrong = scaled(chain, at(2, 1.5))
@@ -329,6 +329,22 @@ def test_pytest_shows_the_whole_report(tmp_path):
     for line in str(report).splitlines():
         assert line in output
     assert "check.py" not in output  # no line of ours
+
+
+@pytest.mark.needs_torch
+@pytest.mark.parametrize("library", ["torch", "jax"])
+def test_examples_of_the_document_run(library, capsys):
+    pytest.importorskip(library)
+    text = (ROOT / "numpy_rnn/conformance/README.md").read_text(encoding="utf-8")
+    section = text.partition("## Two implementations")[2].partition("\n## ")[0]
+    blocks = re.findall(r"```py(?:thon)?\n(.*?)```", section, re.DOTALL)
+    (code,) = (block for block in blocks if ("jax" in block) == (library == "jax"))
+    names: dict[str, Any] = {}
+    exec(code, names)
+    if library == "jax":
+        names["test_port"]()
+    else:
+        assert capsys.readouterr().out in section
 
 
 def test_time_axis_is_found_by_dependence():

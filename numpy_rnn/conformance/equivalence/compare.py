@@ -9,7 +9,7 @@ from numpy_rnn.conformance.equivalence.runs import Runs, noise_of
 
 # What is allowed: units of the spread of both functions, and units of roundoff of the
 # tensor. `python -m benchmarks.equivalence` measures how much of it right code uses.
-SPREADS = 16.0
+SPREADS = 10.0
 ROUNDOFFS = 8.0
 SMALLEST = 64.0  # smallest normal numbers: flushed to zero or not
 JUDGED = 1e-3  # of a tensor: where rounding may be more, it is not judged
