@@ -1,5 +1,6 @@
 """Two runs, tensor by tensor: is their difference that of rounding?"""
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 import numpy as np
@@ -9,9 +10,11 @@ from numpy_rnn.conformance.equivalence.runs import Runs, noise_of
 
 # What is allowed: units of the spread of both functions, and units of roundoff of the
 # tensor. `python -m benchmarks.equivalence` measures how much of it right code uses.
-SPREADS = 10.0
+SPREADS = 16.0
 ROUNDOFFS = 8.0
 SMALLEST = 64.0  # smallest normal numbers: flushed to zero or not
+SUSPICIOUS = 2.0**-36  # of a tensor: a spread that may be that of a part in float32
+MANY_TIMES = 1000.0  # the spread of the other function
 JUDGED = 1e-3  # of a tensor: where rounding may be more, it is not judged
 
 
@@ -74,41 +77,77 @@ def root_mean_square(array: NumpyArray) -> float:
 
 
 def compared(
-    f: Runs, g: Runs, labels: tuple[str, str] = ("f", "g"), other: Runs | None = None
+    f: Runs,
+    g: Runs,
+    labels: tuple[str, str] = ("f", "g"),
+    other: Runs | None = None,
+    single: Collection[str] = (),
 ) -> list[TensorCheck]:
-    """Return the checks of all tensors, in f's order. other: runs of another function
-    whose rounding errors are those of g.
+    """Return the checks of all tensors, in f's order.
+
+    other: runs of another function whose rounding errors are those of g. single:
+    tensors that one of the two computes in float32; their spread is the smaller one.
     """
     checks = []
     lowest = max((f, g), key=lambda runs: runs.roundoff)
     smallest = SMALLEST * float(np.finfo(lowest.dtype).tiny)
+    scale = max(root_mean_square(value) for value in f.values.values())
     for name, value in f.values.items():
         check = TensorCheck(name, value, g.values[name], np.zeros(value.shape), labels)
         if check.has_same_shape:
-            spread = spread_of_both(name, f, g)
-            if other is not None and other.spreads[name].shape == value.shape:
-                spread = np.hypot(spread, other.spreads[name])
+            spreads = [runs.spreads[name] for runs in (f, g, other) if runs]
+            if other is not None and spreads[2].shape != value.shape:
+                del spreads[2]
+            spread = np.sqrt(np.sum(np.square(spreads), axis=0))
+            if name in single:
+                spread = min(spreads, key=root_mean_square)
             rounding = ROUNDOFFS * lowest.roundoff * check.size
+            if is_underflow(check, lowest.roundoff * scale):
+                rounding = np.inf
             check = check._replace(allowed=SPREADS * spread + rounding + smallest)
         checks.append(check)
     return checks
 
 
-def spread_of_both(name: str, f: Runs, g: Runs) -> NumpyArray:
-    """Return the spread of the difference of f and g.
-
-    The directions of rounding show the roundings of float32 too. Where one of the
-    functions follows a change of the arguments that float32 does not resolve, and the
-    other one does not, a part of it is in float32. That is no rounding of float64: the
-    smaller spread is that of both.
+def is_underflow(check: TensorCheck, roundoff: float) -> bool:
+    """Return whether one tensor is 0, and the other less than the roundoff of all: the
+    slope of saturated units, of which nothing is left.
     """
-    spreads = f.spreads[name], g.spreads[name]
-    changes = f.changes[name], g.changes[name]
-    noise = max(noise_of(f.values[name]), noise_of(g.values[name]))
-    largest = np.maximum(*map(np.abs, changes))
-    is_lost = np.abs(changes[0] - changes[1]) > largest / 8 + noise
-    is_single = is_lost & (f.resolved[name] | g.resolved[name])
-    if is_single.any() and f.dtype == g.dtype:
-        return min(spreads, key=root_mean_square)
-    spread: NumpyArray = np.hypot(*spreads)
-    return spread
+    sizes = root_mean_square(check.f), root_mean_square(check.g)
+    return min(sizes) == 0 < max(sizes) < roundoff
+
+
+# Parts in float32
+#
+# The directions of rounding show the roundings of float32 too. These are no roundings of
+# float64, and would hide what they change.
+
+
+def may_be_single(f: Runs, g: Runs) -> bool:
+    """Return whether one function's spread is that of float32, and the other's not."""
+    for name, value in f.values.items():
+        spreads = [root_mean_square(runs.spreads[name]) for runs in (f, g)]
+        least = SUSPICIOUS * root_mean_square(value)
+        if max(spreads) > max(least, MANY_TIMES * min(spreads)):
+            return f.dtype == g.dtype == np.float64
+    return False
+
+
+def single_tensors(f: Runs, g: Runs) -> set[str]:
+    """Return the tensors that one of the functions computes in float32.
+
+    It does not follow a change of the arguments that float32 does not resolve, as the
+    other one does. The runs are at a point where no unit is saturated: the slope of a
+    saturated unit has lost its digits in float64 too.
+    """
+    found = set()
+    for name, value in f.values.items():
+        if value.shape != g.values[name].shape:
+            continue
+        changes = f.changes[name], g.changes[name]
+        noise = max(noise_of(value), noise_of(g.values[name]))
+        largest = np.maximum(*map(np.abs, changes))
+        is_lost = np.abs(changes[0] - changes[1]) > largest / 8 + noise
+        if (is_lost & (f.resolved[name] | g.resolved[name])).any():
+            found.add(name)
+    return found

@@ -1,6 +1,6 @@
 """What makes two functions agree: tried in turn, and said only if it does."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import chain
 from typing import NamedTuple
 
@@ -39,6 +39,7 @@ class Subject(NamedTuple):
     arguments: Arguments
     f_runs: Runs
     g_runs: Runs
+    single: Collection[str]  # tensors that one of them computes in float32
     time_axis: TimeAxis | None
 
     def at(self, arguments: Arguments) -> "Subject":
@@ -48,20 +49,23 @@ class Subject(NamedTuple):
 
     def different(self) -> set[str]:
         """Return the names of the results that differ."""
-        checks = compared(self.f_runs, self.g_runs)
+        checks = compared(self.f_runs, self.g_runs, single=self.single)
         return {check.tensor for check in checks if check.verdict == "different"}
 
 
 def diagnose(subject: Subject) -> str:
     """Return what makes all agree, or no words."""
+    if subject.single:  # the rounding of float32 would agree with much
+        return ""
     return next(explanations(subject), "")
 
 
 def explanations(subject: Subject) -> Iterator[str]:
     """Yield what makes all agree, the cheap ones first."""
     arguments, axis = subject.arguments, subject.time_axis
-    yield from factors(subject.f_runs, subject.g_runs, arguments)
-    yield from rearrangement(subject.f_runs, subject.g_runs, axis)
+    runs = subject.f_runs, subject.g_runs
+    yield from factors(*runs, subject.single, arguments)
+    yield from rearrangement(*runs, subject.single, axis)
     gradients = gradient_names(arguments, subject.f_runs.values)
     params = arguments._replace(data=()).arrays()
     short = with_few_steps(subject)
@@ -105,7 +109,7 @@ def agrees_after(edit: Edit, label: str, subject: Subject) -> bool:
         edited = with_spreads(compute, subject.arguments, values)
     except Exception:  # of the user's code, which this edit does not fit
         return False
-    checks = compared(edited, runs)
+    checks = compared(edited, runs, single=subject.single)
     verdicts = {check.verdict for check in checks}
     return "different" not in verdicts and "equal" in verdicts
 

@@ -1,7 +1,7 @@
 """Results that are the same but for a factor or the order of their elements."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +11,6 @@ from numpy_rnn.conformance.equivalence.compare import (
     ROUNDOFFS,
     SPREADS,
     compared,
-    spread_of_both,
 )
 from numpy_rnn.conformance.equivalence.edits import GATE_COUNTS
 from numpy_rnn.conformance.equivalence.runs import Arguments, Runs
@@ -39,19 +38,18 @@ class Difference(NamedTuple):
         return bool((np.abs(factor * f - self.g) <= limit).all())
 
 
-def differences_of(f: Runs, g: Runs) -> list[Difference]:
+def differences_of(f: Runs, g: Runs, single: Collection[str]) -> list[Difference]:
     """Return the tensors that differ."""
     roundoff = max(f.roundoff, g.roundoff)
     found = []
-    for check in compared(f, g):
+    for check in compared(f, g, single=single):
         if check.verdict == "different":
             name = check.tensor
             limit = ROUNDOFFS * roundoff * check.size
+            spreads = [runs.spreads[name].max(initial=0.0) for runs in (f, g)]
+            limit += SPREADS * float(np.hypot(*spreads))
             if check.has_same_shape:
-                spread = spread_of_both(name, f, g).max(initial=0.0)
-            else:
-                spread = sum(runs.spreads[name].max(initial=0.0) for runs in (f, g))
-            limit += SPREADS * float(spread)
+                limit = float(check.allowed.max())
             found.append(Difference(name, check.f, check.g, limit))
     return found
 
@@ -59,11 +57,13 @@ def differences_of(f: Runs, g: Runs) -> list[Difference]:
 # Factors
 
 
-def factors(f: Runs, g: Runs, arguments: Arguments) -> Iterator[str]:
+def factors(
+    f: Runs, g: Runs, single: Collection[str], arguments: Arguments
+) -> Iterator[str]:
     """Yield the factors of all results that differ, if they have some."""
     sizes = size_names(arguments)
     names: dict[str, list[str]] = {}
-    for difference in differences_of(f, g):
+    for difference in differences_of(f, g, single):
         words = factor_words(difference, sizes)
         if not words:
             return
@@ -123,10 +123,12 @@ def size_names(arguments: Arguments) -> dict[int, str]:
 # The order of elements
 
 
-def rearrangement(f: Runs, g: Runs, time_axis: TimeAxis | None) -> Iterator[str]:
+def rearrangement(
+    f: Runs, g: Runs, single: Collection[str], time_axis: TimeAxis | None
+) -> Iterator[str]:
     """Yield what order all results that differ have in g, if they are the same."""
     names: dict[str, list[str]] = {}
-    for difference in differences_of(f, g):
+    for difference in differences_of(f, g, single):
         words = order_words(difference, time_axis)
         if not words:
             return
@@ -141,7 +143,7 @@ def order_words(difference: Difference, time_axis: TimeAxis | None) -> str:
     f = difference.f
     if f.ndim == 0 or f.size < 2:
         return ""
-    for axes in itertools.permutations(range(f.ndim)):
+    for axes in list(itertools.permutations(range(f.ndim)))[1:]:
         if f.ndim <= 4 and difference.is_near(f.transpose(axes)):
             return "transposed" if f.ndim == 2 else f"with axes {axes}"
     for axis, size in enumerate(f.shape):

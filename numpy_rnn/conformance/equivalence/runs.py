@@ -177,6 +177,23 @@ def as_float(array: NumpyArray) -> NumpyArray:
     return array.astype(np.float64)
 
 
+def contracted(arguments: Arguments) -> Arguments:
+    """Return smaller arguments, which saturate no unit: rows of parameters whose sum of
+    sizes is a half at most, data of one at most.
+    """
+    data = arguments._replace(params=()).arrays()
+    changed = {}
+    for path, array in arguments.arrays().items():
+        sizes = np.abs(array)
+        largest = sizes.max(initial=0.0)
+        if path not in data and array.ndim > 1:
+            largest = sizes.sum(axis=-1).max(initial=0.0)
+        limit = 1.0 if path in data else 0.5
+        if largest > limit:
+            changed[path] = array * array.dtype.type(limit / largest)
+    return arguments.replace(changed)
+
+
 # What cannot be compared
 
 
