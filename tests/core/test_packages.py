@@ -53,7 +53,11 @@ LAYERS = {
         numpy_rnn/conformance/arithmetics numpy_rnn/conformance/ports
         numpy_rnn/conformance/runs numpy_rnn/conformance/mutants""",
     "numpy_rnn/conformance/gradients": """numpy_rnn/common
-        numpy_rnn/conformance/user_function numpy_rnn/conformance/window_checks""",
+        numpy_rnn/conformance/rounding_runs numpy_rnn/conformance/user_function
+        numpy_rnn/conformance/window_checks""",
+    "numpy_rnn/conformance/equivalence": """numpy_rnn/common
+        numpy_rnn/conformance/rounding_runs numpy_rnn/conformance/tested
+        numpy_rnn/conformance/user_function""",
     "numpy_rnn/app": """matplotlib numpy_rnn numpy_rnn/common numpy_rnn/conformance
         numpy_rnn/conformance/arithmetics numpy_rnn/conformance/ports
         numpy_rnn/conformance/runs numpy_rnn/conformance/mutants""",

@@ -8,11 +8,8 @@ from numpy.linalg import norm
 
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import NumpyArray
-from numpy_rnn.conformance.gradients.derivatives import (
-    ROUNDOFF,
-    LossDerivative,
-    with_other_roundings,
-)
+from numpy_rnn.conformance.gradients.derivatives import LossDerivative
+from numpy_rnn.conformance.rounding_runs import ROUNDOFF, with_other_roundings
 from numpy_rnn.conformance.user_function import UserFunction, as_float64
 from numpy_rnn.conformance.window_checks import ROUNDOFFS, SPREADS
 

@@ -7,64 +7,29 @@ imaginary part without a warning. Elsewhere by central differences with Richards
 extrapolation, whose error is estimated as in Ridders' method.
 
 Rounding errors are estimated from runs of the user's code in which the processor rounds
-in other directions. The rounding mode belongs to a thread: these runs have a thread of
-their own, which ends with them, and that of the caller never changes.
+in other directions: see rounding_runs.py.
 
 Sources: Squire and Trapp 1998, Using complex variables to estimate derivatives of real
 functions, SIAM Review 40 (1); Ridders 1982, Accurate computation of F'(x) and F'(x)
-F''(x), Advances in Engineering Software 4 (2); Kahan 2006, How futile are mindless
-assessments of roundoff in floating-point computation?, section 12, on recomputation
-with other rounding modes.
+F''(x), Advances in Engineering Software 4 (2).
 """
 
-import ctypes
-import platform
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.linalg import norm
 
 from numpy_rnn.common.records import NumpyArray
+from numpy_rnn.conformance.rounding_runs import ROUNDOFF, with_other_roundings
 from numpy_rnn.conformance.user_function import ArraysByName, UserFunction
 from numpy_rnn.conformance.window_checks import SPREADS
 
 IMAGINARY_STEP = 2.0**-100
 LARGEST_STEP = 0.25  # of differences, in units of the parameter's own size
 DIFFERENCE_COUNT = 13  # of differences, each a quarter of the one before
-ROUNDOFF = 2.0**-53  # of float64
 REPEATS = 4  # evaluations of a derivative with other roundings
 DIRECTIONS = 8
 SEED = 2347  # of directions that span every tensor of up to eight elements
-# In <fenv.h>, the four rounding modes are 0 to 3 times a constant, 0 is to nearest.
-MODE_CONSTANTS = {"x86_64": 0x400, "aarch64": 0x400000, "arm64": 0x400000}
-
-
-def with_other_roundings(
-    compute: Callable[[ArraysByName], Any], params: ArraysByName, count: int
-) -> list[Any]:
-    """Return the results of runs that round in other directions, at parameters that
-    differ by a unit of roundoff.
-
-    The rounding mode is that of a thread, which ends with these runs. On a processor or
-    system that MODE_CONSTANTS does not have (Windows), it stays to nearest.
-    """
-    constant = MODE_CONSTANTS.get(platform.machine(), 0)
-
-    def result_of(run: int) -> Any:
-        """Return the result of the run with this number."""
-        random = np.random.default_rng(run)
-        nearby = {}
-        for name, array in params.items():
-            change = 2 * ROUNDOFF * random.uniform(-1, 1, array.shape)
-            nearby[name] = array * (1 + change)
-        if constant:
-            ctypes.CDLL(None).fesetround(run % 4 * constant)
-        return compute(nearby)
-
-    with ThreadPoolExecutor(1) as thread:
-        return list(thread.map(result_of, range(count)))
 
 
 class Difference(NamedTuple):

@@ -1,0 +1,1 @@
+"""Check whether two implementations of a function are equal within rounding."""
