@@ -26,7 +26,6 @@ def run(rnn: ModuleType, options: CommandOptions) -> int:
     """Predict a series by a model, print the errors and the forecast, and write the
     files.
     """
-    plot = check_outputs(options, rnn.__name__)
     path = str(options.model)
     model = load_model(path)
     run_options, scaling = model.options, model.scaling
@@ -37,6 +36,7 @@ def run(rnn: ModuleType, options: CommandOptions) -> int:
     series = make_series(options, model.series_columns())
     check_forecast(series, options.forecast)
     check_range(series, scaling, model.params.W_hh.dtype)
+    plot = check_outputs(options, rnn.__name__)
     nonlinearity = run_options.objective.nonlinearity
     networks = Networks.from_arrays(rnn, model.params, nonlinearity)
     predictions = predict(

@@ -29,9 +29,9 @@ def run(rnn: ModuleType, options: CommandOptions) -> int:
     Of a run that diverges nothing is written.
     """
     name = rnn.__name__
-    plot = check_outputs(options, name)
     experiment = prepare_experiment(options)
     training, report = make_training(rnn, experiment, options)
+    plot = check_outputs(options, name)
     origin = f"seed {options.seed}"
     if options.weights is not None:
         origin = f"weights from {printable(options.weights)}"

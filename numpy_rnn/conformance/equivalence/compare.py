@@ -119,8 +119,8 @@ def is_underflow(check: TensorCheck, roundoff: float) -> bool:
 
 # Parts in float32
 #
-# The directions of rounding show the roundings of float32 too. These are no roundings of
-# float64, and would hide what they change.
+# The directions of rounding show the roundings of float32 too. These are no roundings
+# of float64, and would hide what they change.
 
 
 def may_be_single(f: Runs, g: Runs) -> bool:
